@@ -1,0 +1,1 @@
+"""Reading a boot console: prompt recognition and the boot state machine, pure."""

@@ -1,0 +1,1 @@
+"""Read-only subjects: what to run or read, and a pure parser for each."""

@@ -1,0 +1,1 @@
+"""Pure decisions: configuration and facts in, a frozen plan out."""
