@@ -1,0 +1,166 @@
+"""Targets as data: ``bootwright.toml`` over built-in defaults, with each value's origin."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, Field
+
+from bootwright.errors import InputError
+from bootwright.table import Table, check_table, read_toml
+from bootwright.units import parse_size
+
+CONFIG_NAME = "bootwright.toml"
+
+_HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_KEY = re.compile(r"(ssh-|ecdsa-|sk-)[a-z0-9@.-]+ [A-Za-z0-9+/=]+( .*)?")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+
+
+def _hostname(value: str) -> str:
+    if not _HOSTNAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not a host name: a-z, 0-9 and -, at most 63 characters")
+    return value
+
+
+def _user(value: str) -> str:
+    if not _USER.fullmatch(value):
+        raise ValueError(f"{value!r} is not a user name: a-z, 0-9, _ and -, at most 32 characters")
+    return value
+
+
+def _mac(value: str) -> str:
+    if value == "auto":
+        return value
+    if not _MAC.fullmatch(value):
+        raise ValueError(f'{value!r} is neither "auto" nor like 02:1a:2b:3c:4d:5e')
+    if int(value[:2], 16) & 1 or value == "00:00:00:00:00:00":
+        raise ValueError(f"{value!r} is a multicast or null address; no card can have it")
+    return value
+
+
+def _timezone(value: str) -> str:
+    if value not in available_timezones():
+        raise ValueError(f"{value!r} is not a time zone; write it like UTC or Europe/Zurich")
+    return value
+
+
+def _locale(value: str) -> str:
+    if not re.fullmatch(r"(C|POSIX|[a-z]{2,3}(_[A-Z]{2})?)(\.[A-Za-z0-9-]+)?(@[a-z]+)?", value):
+        raise ValueError(f"{value!r} is not a locale; write it like C.UTF-8 or fr_CH.UTF-8")
+    return value
+
+
+def _authorized_keys(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        is_key = _KEY.fullmatch(value)
+        if not is_key and " " in value:
+            raise ValueError(f"{value[:40]!r} is neither a public key nor a file name")
+    return values
+
+
+def _size(value: str) -> str:
+    try:
+        parse_size(value)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+def _size_or_rest(value: str) -> str:
+    return value if value == "rest" else _size(value)
+
+
+class Target(Table):
+    """One card or board to make, reach and unlock. Sizes are text in IEC units."""
+
+    name: str
+    board: str
+    rootfs: str
+    layout: str | None = None
+    hostname: Annotated[str, AfterValidator(_hostname)]
+    host: str | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    user: Annotated[str, AfterValidator(_user)] = "root"
+    identity_file: str | None = None
+    authorized_keys: Annotated[tuple[str, ...], AfterValidator(_authorized_keys)] = ()
+    mac: Annotated[str, AfterValidator(_mac)] = "auto"
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    locale: Annotated[str, AfterValidator(_locale)] = "C.UTF-8"
+    serial_port: str | None = None
+    root_size: Annotated[str, AfterValidator(_size)] = "4GiB"
+    docker_data_size: Annotated[str, AfterValidator(_size_or_rest)] = "rest"
+    cipher: Literal["auto", "adiantum", "aes-xts"] = "auto"
+    unlock: Literal["serial", "ssh"] = "serial"
+    overlays: tuple[str, ...] = ()
+    passphrase_command: tuple[str, ...] = ()
+    rootfs_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    signing_key_file: str | None = None
+    mirror: str | None = None
+
+
+BUILT_IN: dict[str, dict[str, Any]] = {
+    "odroid": {"board": "odroid-xu3", "rootfs": "archlinuxarm", "hostname": "odroid"},
+}
+"""The targets that need no ``bootwright.toml``."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A target as it is in effect, and where each of its values came from."""
+
+    target: Target
+    origins: Mapping[str, str]
+
+
+def load_config(root: Path, name: str, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Return the target ``name``: defaults, then built-in, then file, then command line.
+
+    Args:
+        root: the checkout, which may hold ``bootwright.toml``.
+        name: the target.
+        overrides: values of the command line by key; ``None`` means not given.
+
+    Raises:
+        InputError: no such target, or a wrong key or value (names file and key).
+    """
+    path = root / CONFIG_NAME
+    from_file = _targets_of(path) if path.is_file() else {}
+    if name not in from_file and name not in BUILT_IN:
+        known = ", ".join(sorted({*from_file, *BUILT_IN}))
+        raise InputError(f"no target {name!r}; there are: {known}")
+    where = f"{CONFIG_NAME}: targets.{name}"
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    layers = (("built-in target", BUILT_IN.get(name, {})), (where, from_file.get(name, {})))
+    for origin, layer in layers:
+        values |= layer
+        origins |= dict.fromkeys(layer, origin)
+    values.setdefault("hostname", name)
+    # The file alone first, so that an error in it is blamed on the file.
+    check_table(Target, {"rootfs": "archlinuxarm", "board": "-", **values, "name": name}, where)
+    values |= given
+    origins |= dict.fromkeys(given, "command line")
+    for key in ("board", "rootfs"):
+        if key not in values:
+            raise InputError(f"{where}: {key}: missing")
+    target = check_table(Target, {**values, "name": name}, "command line" if given else where)
+    for key in Target.model_fields:
+        origins.setdefault(key, "default")
+    return Config(target, origins)
+
+
+def _targets_of(path: Path) -> dict[str, dict[str, Any]]:
+    tables = read_toml(path)
+    unknown = sorted(set(tables) - {"targets"})
+    if unknown:
+        raise InputError(f"{path.name}: {unknown[0]}: unknown key; allowed here: targets")
+    targets = tables.get("targets", {})
+    if not isinstance(targets, dict) or not all(isinstance(t, dict) for t in targets.values()):
+        raise InputError(f"{path.name}: targets: write each target as a table [targets.NAME]")
+    return targets
