@@ -1,5 +1,6 @@
 """Targets as data: ``bootwright.toml`` over built-in defaults, with each value's origin."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -153,6 +154,32 @@ def load_config(root: Path, name: str, overrides: Mapping[str, Any] | None = Non
     for key in Target.model_fields:
         origins.setdefault(key, "default")
     return Config(target, origins)
+
+
+def as_document(config: Config) -> dict[str, Any]:
+    """Return the configuration as one JSON document."""
+    values = config.target.model_dump(mode="json")
+    return {
+        "schema": "bootwright.config/1",
+        "target": config.target.name,
+        "values": {
+            key: {"value": value, "origin": config.origins[key]} for key, value in values.items()
+        },
+    }
+
+
+def as_lines(config: Config) -> list[str]:
+    """Return the configuration as aligned lines: key, value, origin."""
+    shown = {key: _toml(value) for key, value in config.target.model_dump(mode="json").items()}
+    first = max(map(len, shown))
+    second = max(map(len, shown.values()))
+    return [
+        f"{key:{first}}  {value:{second}}  {config.origins[key]}" for key, value in shown.items()
+    ]
+
+
+def _toml(value: object) -> str:
+    return "(none)" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _targets_of(path: Path) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ plain lines.
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
 from rich.console import Console
@@ -40,11 +40,11 @@ class Meter(Protocol):
 class Reporter(Protocol):
     """Where a running plan tells what it does."""
 
-    def step(self, title: str) -> "StepContext":
+    def step(self, title: str) -> AbstractContextManager[None]:
         """Announce a step that lasts as long as the context; times it."""
         ...
 
-    def meter(self, title: str, total: int | None) -> "MeterContext":
+    def meter(self, title: str, total: int | None) -> AbstractContextManager[Meter]:
         """Show progress over ``total`` bytes (``None`` when unknown)."""
         ...
 
@@ -55,22 +55,6 @@ class Reporter(Protocol):
     def warn(self, text: str) -> None:
         """Say something that the operator should act on."""
         ...
-
-
-class StepContext(Protocol):
-    """The context manager of :meth:`Reporter.step`."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *exc: object) -> None: ...
-
-
-class MeterContext(Protocol):
-    """The context manager of :meth:`Reporter.meter`."""
-
-    def __enter__(self) -> Meter: ...
-
-    def __exit__(self, *exc: object) -> None: ...
 
 
 class _PlainMeter:

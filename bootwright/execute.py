@@ -1,0 +1,193 @@
+"""Carrying out a card's plan: the only interpreter of its actions."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bootwright.actions import (
+    Action,
+    CopyRootfs,
+    Discard,
+    FormatVolume,
+    MarkUnfinished,
+    Personalise,
+    VerifyCard,
+    WriteCard,
+    WriteTable,
+)
+from bootwright.changes import Change, LaidFile
+from bootwright.effects import ext4edit, luks
+from bootwright.effects.card import Card, Counters, open_card
+from bootwright.effects.card_io import data_of
+from bootwright.effects.mkimage import compile_boot_script
+from bootwright.effects.process import run
+from bootwright.effects.sfdisk import make_table
+from bootwright.extents import Extent, flatten, total
+from bootwright.facts import ext4map
+from bootwright.facts.blockdevice import DeviceFacts
+from bootwright.luks2 import LuksFacts
+from bootwright.plans.card import CardPlan
+from bootwright.plans.luks import VOLUME
+from bootwright.plans.personalise import BOOT_SCR, BOOT_TXT
+from bootwright.report import Reporter
+from bootwright.secret import Secret
+from bootwright.units import SECTOR
+
+
+@dataclass
+class Outcome:
+    """What came of a plan: what was written and how long each step took, in seconds."""
+
+    counters: Counters
+    luks: LuksFacts
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def execute(
+    plan: CardPlan,
+    device: DeviceFacts,
+    passphrase: Secret,
+    workbench: Path,
+    reporter: Reporter,
+) -> Outcome:
+    """Carry out ``plan`` on the card that ``device`` describes.
+
+    Args:
+        plan: every action, in order.
+        device: what the guard approved; it is looked at again when it is opened.
+        passphrase: opens the volume.
+        workbench: an empty private folder for the parts of the card.
+        reporter: hears what is done.
+
+    Raises:
+        RefusedError: the device is not what it was; nothing on it was changed.
+        FailedError: a tool or the device failed; the card says that it is unfinished.
+    """
+    with ExitStack() as stack:
+        worker = _Worker(plan, device, passphrase, workbench, reporter, stack)
+        for action in plan.actions:
+            worker.do(action)
+        return worker.outcome()
+
+
+class _Worker:
+    def __init__(
+        self,
+        plan: CardPlan,
+        device: DeviceFacts,
+        passphrase: Secret,
+        workbench: Path,
+        reporter: Reporter,
+        stack: ExitStack,
+    ) -> None:
+        self._plan, self._device, self._passphrase = plan, device, passphrase
+        self._reporter, self._stack = reporter, stack
+        self._rootfs = workbench / "rootfs.ext4"
+        self._luks = workbench / "luks.header"
+        self._workbench = workbench
+        self._seconds: dict[str, float] = {}
+        self._card: Card | None = None
+        self._luks_facts: LuksFacts | None = None
+        self._bytes = 0
+
+    @property
+    def card(self) -> Card:
+        assert self._card is not None, "a plan opens the card before it writes"
+        return self._card
+
+    def outcome(self) -> Outcome:
+        assert self._luks_facts is not None, "a plan formats the volume"
+        return Outcome(self.card.counters, self._luks_facts, self._seconds)
+
+    def do(self, action: Action) -> None:
+        match action:
+            case CopyRootfs(base):
+                with self._timed("copy"):
+                    copy_sparse(base, self._rootfs)
+            case Personalise():
+                with self._timed("personalise"):
+                    self._personalise(action)
+            case FormatVolume(spec):
+                with self._timed("luks"), self._reporter.step("Make the LUKS header"):
+                    self._luks_facts = luks.make_header(self._luks, spec, self._passphrase, VOLUME)
+            case MarkUnfinished():
+                with self._timed("open"):
+                    size = self._plan.geometry.card_sectors * SECTOR
+                    self._card = self._stack.enter_context(open_card(self._device, size))
+                    self.card.mark_unfinished()
+            case Discard():
+                with self._timed("discard"):
+                    if not self.card.discard():
+                        self._reporter.note("the card cannot discard; only mapped ranges change")
+            case WriteCard():
+                with self._timed("write"):
+                    self._write(action)
+            case VerifyCard():
+                meter_of = self._reporter.meter("Read back", self._bytes)
+                with self._timed("verify"), meter_of as meter:
+                    self.card.verify(meter)
+            case WriteTable(geometry, disk_id):
+                with self._timed("table"):
+                    if not self.card.write_table(make_table(geometry, disk_id)):
+                        self._reporter.note(
+                            "the kernel still shows the old partitions: pull the card out"
+                        )
+
+    def _personalise(self, action: Personalise) -> None:
+        with self._reporter.step("Personalise the root file system"):
+            ext4edit.set_identity(self._rootfs, action.root_uuid, action.hash_seed)
+            ext4edit.apply_changes(self._rootfs, with_boot_script(action.changes))
+            ext4edit.check(self._rootfs)
+
+    def _write(self, action: WriteCard) -> None:
+        root_at = action.geometry.root.sector * SECTOR
+        data_at = action.geometry.docker_data.sector * SECTOR
+        text = run(ext4map.command(str(self._rootfs))).text
+        used = ext4map.parse(text, str(self._rootfs))
+        sources = {"rootfs": self._rootfs, VOLUME: self._luks}
+        layers: list[tuple[Extent, ...]] = [
+            action.zeros,
+            ext4map.extents(used, data_of(self._rootfs), "rootfs", root_at),
+            (Extent(data_at, luks.HEADER_BYTES, VOLUME),),
+        ]
+        for blob in action.blobs:
+            path = self._workbench / blob.name
+            path.write_bytes(blob.content)
+            sources[blob.name] = path
+            sectors = -(-len(blob.content) // SECTOR)
+            layers.append((Extent(blob.sector * SECTOR, sectors * SECTOR, blob.name),))
+        extents = flatten(layers)
+        self._bytes = total(extents)
+        with self._reporter.meter("Write", self._bytes) as meter:
+            self.card.write(extents, sources, meter)
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self._seconds[name] = time.monotonic() - start
+
+
+def with_boot_script(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    """Return the changes with a compiled ``boot.scr`` wherever they lay a ``boot.txt``."""
+    compiled = [
+        LaidFile(BOOT_SCR, compile_boot_script(change.data))
+        for change in changes
+        if isinstance(change, LaidFile) and change.path == BOOT_TXT
+    ]
+    return (*changes, *compiled)
+
+
+def copy_sparse(source: Path, target: Path) -> None:
+    """Copy a file and its holes, within the kernel (shared blocks where it can)."""
+    with source.open("rb") as old, target.open("xb") as new:
+        os.ftruncate(new.fileno(), source.stat().st_size)
+        for span in data_of(source):
+            at = span.start
+            while at < span.end:
+                at += os.copy_file_range(
+                    old.fileno(), new.fileno(), span.end - at, offset_src=at, offset_dst=at
+                )

@@ -1,0 +1,203 @@
+"""``inv flash``: from a target and a device to a verified card and its manifest.
+
+Facts → plan → execute → report. Everything that is asked of the operator is asked
+before the first long step; the device is looked at again when it is opened.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bootwright import paths
+from bootwright.board import Board, load_board
+from bootwright.config import Config, Target, load_config
+from bootwright.effects import base_image, rootfs_reader
+from bootwright.effects.base_image import BaseImage, RootfsOptions
+from bootwright.effects.confirm import confirm_device, terminal
+from bootwright.effects.identity import new_identity
+from bootwright.effects.inspect import inspect
+from bootwright.effects.operator_files import find_blobs, read_overlays, read_public_keys
+from bootwright.effects.passphrase_source import read_passphrase
+from bootwright.effects.workbench import workbench
+from bootwright.errors import InputError
+from bootwright.execute import execute
+from bootwright.facts.blockdevice import DeviceFacts
+from bootwright.manifest import dry_run_document, manifest
+from bootwright.plans import guard
+from bootwright.plans.card import CardPlan, plan_card
+from bootwright.plans.geometry import Geometry, needed_bytes, plan_geometry
+from bootwright.plans.luks import plan_luks
+from bootwright.plans.personalise import OverlayEntry, plan_personalisation
+from bootwright.render import Renderer
+from bootwright.report import Reporter
+from bootwright.rootfs_source import Mmdebstrap, Tarball, load_rootfs_source
+from bootwright.units import parse_size
+
+
+@dataclass(frozen=True)
+class FlashOptions:
+    """What the command line says, as typed."""
+
+    device: str
+    target: str = "odroid"
+    rootfs: str | None = None
+    rootfs_file: str | None = None
+    rootfs_unverified: bool = False
+    blobs: str | None = None
+    size: str | None = None
+    authorized_keys: tuple[str, ...] = ()
+    passphrase_file: str | None = None
+    fixed_disk_serial: str | None = None
+    large: bool = False
+    yes: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class _Request:
+    """Everything known before the root file system is there."""
+
+    config: Config
+    board: Board
+    source: Mmdebstrap | Tarball
+    keys: tuple[str, ...]
+    overlays: tuple[OverlayEntry, ...]
+    device: DeviceFacts
+    geometry: Geometry
+    rootfs: RootfsOptions
+    blobs: Path | None
+
+    @property
+    def target(self) -> Target:
+        return self.config.target
+
+    @property
+    def layout(self) -> str:
+        return self.target.layout or self.board.layout_for(self.source.name)
+
+
+def flash(options: FlashOptions, reporter: Reporter) -> dict[str, Any]:
+    """Make the card and return its manifest (or, for a dry run, the plan).
+
+    Raises:
+        InputError: an option, the configuration or an input file is wrong.
+        RefusedError: the guard, or the operator, says no; nothing was changed.
+        FailedError: a tool or the device failed; the card says that it is unfinished.
+    """
+    start = time.monotonic()
+    request = _prepare(options)
+    cache = paths.cache_dir()
+    if options.dry_run:
+        return _dry_run(request, cache)
+    confirm_device(request.device, terminal(), options.yes)
+    passphrase = read_passphrase(request.target, options.passphrase_file, twice=True)
+    base = base_image.obtain(
+        request.board, request.target, request.source, request.rootfs, cache, reporter
+    )
+    rootfs_ready = time.monotonic()
+    plan = _plan(request, base)
+    for line in plan.describe():
+        reporter.note(line)
+    for warning in plan.warnings():
+        reporter.warn(warning)
+    with workbench(cache / "work") as folder:
+        outcome = execute(plan, request.device, passphrase, folder, reporter)
+    seconds = {
+        "rootfs": rootfs_ready - start,
+        **outcome.seconds,
+        "total": time.monotonic() - start,
+    }
+    document = manifest(
+        request.target, request.board, base.origin, request.device, plan, outcome, seconds
+    )
+    _keep(document, plan)
+    return document
+
+
+def _prepare(options: FlashOptions) -> _Request:
+    root = paths.checkout()
+    overrides = {"rootfs": options.rootfs, "authorized_keys": options.authorized_keys or None}
+    config = load_config(root, options.target, overrides)
+    target = config.target
+    board = load_board(root / "board", target.board)
+    if target.layout is not None and target.layout not in board.layouts:
+        raise InputError(
+            f"layout: {target.layout!r} is none of {board.name}'s: {', '.join(board.layouts)}"
+        )
+    device = inspect(options.device)
+    request = guard.GuardRequest(
+        needed=needed_bytes(board, target),
+        image_size=parse_size(options.size) if options.size else None,
+        allow_large=options.large,
+        fixed_disk_serial=options.fixed_disk_serial,
+    )
+    guard.check(device, request)
+    given = options.authorized_keys
+    return _Request(
+        config=config,
+        board=board,
+        source=load_source(root, target.rootfs),
+        keys=read_public_keys(target.authorized_keys, Path.home(), Path.cwd() if given else root),
+        overlays=read_overlays(root / "rootfs" / "overlays", target.overlays),
+        device=device,
+        geometry=plan_geometry(board, target, guard.card_size(device, request)),
+        rootfs=RootfsOptions(
+            Path(options.rootfs_file) if options.rootfs_file else None, options.rootfs_unverified
+        ),
+        blobs=Path(options.blobs) if options.blobs else None,
+    )
+
+
+def load_source(root: Path, name: str) -> Mmdebstrap | Tarball:
+    """Return the root file system ``name`` of the checkout ``root``.
+
+    Raises:
+        InputError: there is none of that name, or its file is wrong.
+    """
+    path = root / "rootfs" / name / "rootfs.toml"
+    if not path.is_file():
+        there = sorted(p.parent.name for p in (root / "rootfs").glob("*/rootfs.toml"))
+        raise InputError(f"no root file system {name!r}; there are: {', '.join(there)}")
+    return load_rootfs_source(path)
+
+
+def _plan(request: _Request, base: BaseImage) -> CardPlan:
+    target, board = request.target, request.board
+    facts = rootfs_reader.read_rootfs_facts(base.path, target.timezone)
+    identity = new_identity(target.mac, target.hostname)
+    luks = plan_luks(board, target, facts, identity.luks_uuid)
+    changes = plan_personalisation(
+        board,
+        target,
+        request.source,
+        facts,
+        identity,
+        luks,
+        request.keys,
+        request.overlays,
+        Renderer(paths.checkout() / "templates"),
+        board.layouts[request.layout].boot_script,
+    )
+    blobs, missing = find_blobs(board, request.layout, request.blobs, base.path)
+    return plan_card(base.path, request.geometry, identity, luks, changes, blobs, missing)
+
+
+def _dry_run(request: _Request, cache: Path) -> dict[str, Any]:
+    base = base_image.cached(request.board, request.target, request.source, request.rootfs, cache)
+    plan = _plan(request, base) if base else None
+    return dry_run_document(request.target, request.board, request.device, request.geometry, plan)
+
+
+def _keep(document: dict[str, Any], plan: CardPlan) -> None:
+    """Keep the manifest, and what later commands need to know of the target's board."""
+    cards = paths.build_dir() / "cards"
+    cards.mkdir(parents=True, exist_ok=True)
+    (cards / f"{plan.luks.uuid}.json").write_text(
+        json.dumps(document, indent=2) + "\n", encoding="utf-8"
+    )
+    known = paths.build_dir() / "host-keys"
+    known.mkdir(parents=True, exist_ok=True)
+    lines = "".join(f"{key.public}\n" for key in plan.identity.host_keys)
+    (known / document["target"]).write_text(lines, encoding="utf-8")
