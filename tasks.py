@@ -85,7 +85,7 @@ def flash(
     help={"json": _JSON, "target": "a target of bootwright.toml"},
 )
 @guarded
-def config(_: Context, target: str = "odroid", json: bool = False) -> None:
+def config(_: Context, target: str, json: bool = False) -> None:
     """Show a target's effective configuration and where each value came from."""
     from bootwright import paths
     from bootwright.config import as_document, as_lines, load_config

@@ -230,6 +230,11 @@ class RootTree:
         self.root = directory_node()
         self._directories = {b"": self.root}
 
+    @property
+    def directories(self) -> int:
+        """How many directories there are, the root included."""
+        return len(self._directories)
+
     def place(self, entry: Entry) -> Placement:
         """Give ``entry`` its place, making the directories above it when missing.
 
@@ -238,13 +243,13 @@ class RootTree:
         """
         path = clean_path(entry.name)
         if entry.kind is Kind.DIRECTORY:
-            node = self._directory(path)
+            node = self.directory(path)
             node.attributes = entry
             return Placement(node, None)
         if not path or entry.name.endswith(b"/"):
             raise Refused(f"the name of a directory, but it is {entry.kind.value}")
         above, _, base = path.rpartition(b"/")
-        names = _children(self._directories.get(above) or self._directory(above))
+        names = _children(self._directories.get(above) or self.directory(above))
         old = names.get(base)
         if old is not None and not (old.kind is entry.kind is Kind.FILE):
             raise Refused(f"{entry.kind.value} in place of {old.kind.value} of the same name")
@@ -267,7 +272,12 @@ class RootTree:
             raise Refused(f"a hard link to {shown(target)}, which is {node.kind.value}")
         return node
 
-    def _directory(self, path: bytes) -> Node:
+    def directory(self, path: bytes) -> Node:
+        """Return the directory at ``path`` (as :func:`clean_path` gives it), made if missing.
+
+        Raises:
+            Refused: there is something else, or a link on the way.
+        """
         known = self._directories.get(path)
         if known is not None:
             return known

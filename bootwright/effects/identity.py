@@ -11,18 +11,18 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from bootwright.plans.personalise import HostKey, Identity
+from bootwright.plans.personalise import HostKey, CardIdentity
 from bootwright.secret import Secret
 
 
-def new_identity(mac: str, comment: str) -> Identity:
+def new_identity(mac: str, comment: str) -> CardIdentity:
     """Return a fresh identity.
 
     Args:
         mac: an address, or ``auto`` for a random one of the locally administered range.
         comment: ends the public host keys; the host name.
     """
-    return Identity(
+    return CardIdentity(
         root_uuid=str(uuid.uuid4()),
         luks_uuid=str(uuid.uuid4()),
         disk_id=f"{secrets.randbelow(2**32 - 1) + 1:08x}",

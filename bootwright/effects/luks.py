@@ -4,6 +4,7 @@ cryptsetup formats a plain file without root, loop device or device-mapper. The
 passphrase goes to its standard input alone.
 """
 
+import os
 from pathlib import Path
 
 from bootwright.effects.process import run
@@ -41,7 +42,8 @@ def make_header(path: Path, spec: LuksSpec, passphrase: Secret, label: str) -> L
         pbkdf="argon2id",
         memory_kib=spec.kdf.memory_kib,
         iterations=spec.kdf.iterations,
-        threads=spec.kdf.threads,
+        # cryptsetup lowers the threads to this machine's processors.
+        threads=min(spec.kdf.threads, os.cpu_count() or 1),
     )
     if facts != wanted:
         raise FailedError(f"cryptsetup made another header than asked: {facts} for {wanted}")

@@ -26,11 +26,16 @@ class Geometry:
     docker_data: SectorRange
 
 
+def root_bytes(target: Target) -> int:
+    """Return the bytes of the target's root partition, whole MiB."""
+    return -(-parse_size(target.root_size) // MIB) * MIB
+
+
 def needed_bytes(board: Board, target: Target) -> int:
     """Return the smallest card, in bytes, that takes the target's partitions."""
     size = target.docker_data_size
     docker_data = MIN_DOCKER_DATA if size == "rest" else parse_size(size)
-    return board.first_partition_sector * SECTOR + _whole(target.root_size) + docker_data
+    return board.first_partition_sector * SECTOR + root_bytes(target) + docker_data
 
 
 def plan_geometry(board: Board, target: Target, card_bytes: int) -> Geometry:
@@ -48,13 +53,9 @@ def plan_geometry(board: Board, target: Target, card_bytes: int) -> Geometry:
         )
     card_sectors = card_bytes // SECTOR
     first = board.first_partition_sector
-    root = SectorRange(sector=first, sectors=_whole(target.root_size) // SECTOR)
+    root = SectorRange(sector=first, sectors=root_bytes(target) // SECTOR)
     usable_end = min(card_sectors, MAX_SECTORS) // ALIGNMENT * ALIGNMENT
     size = target.docker_data_size
     asked = usable_end - root.end if size == "rest" else parse_size(size) // SECTOR
     sectors = min(asked, usable_end - root.end)
     return Geometry(card_sectors, root, SectorRange(sector=root.end, sectors=sectors))
-
-
-def _whole(size: str) -> int:
-    return -(-parse_size(size) // MIB) * MIB

@@ -44,7 +44,7 @@ class HostKey:
 
 
 @dataclass(frozen=True)
-class Identity:
+class CardIdentity:
     """What makes a card unique; made anew for each one."""
 
     root_uuid: str
@@ -72,7 +72,7 @@ def plan_personalisation(
     target: Target,
     source: Mmdebstrap | Tarball,
     rootfs: RootfsFacts,
-    identity: Identity,
+    identity: CardIdentity,
     luks: LuksSpec,
     keys: Sequence[str],
     overlays: Iterable[OverlayEntry],
@@ -215,7 +215,7 @@ def _enabled(rootfs: RootfsFacts) -> list[Change]:
     return changes
 
 
-def _ssh(rootfs: RootfsFacts, identity: Identity, laid: _Laid) -> list[Change]:
+def _ssh(rootfs: RootfsFacts, identity: CardIdentity, laid: _Laid) -> list[Change]:
     changes: list[Change] = [Removal(path) for path in rootfs.host_keys]
     for key in identity.host_keys:
         path = f"/etc/ssh/ssh_host_{key.kind}_key"
@@ -229,7 +229,9 @@ def _ssh(rootfs: RootfsFacts, identity: Identity, laid: _Laid) -> list[Change]:
     return changes
 
 
-def _boot_script(rootfs: RootfsFacts, identity: Identity, kind: str, laid: _Laid) -> list[Change]:
+def _boot_script(
+    rootfs: RootfsFacts, identity: CardIdentity, kind: str, laid: _Laid
+) -> list[Change]:
     if kind == "boot.ini":
         own = rootfs.boot_ini
         text = with_mac(own, identity.mac) if own else None
@@ -247,7 +249,7 @@ BOOT_SCR = "/boot/boot.scr"
 
 
 def _card_record(
-    board: Board, target: Target, source: Mmdebstrap | Tarball, identity: Identity
+    board: Board, target: Target, source: Mmdebstrap | Tarball, identity: CardIdentity
 ) -> str:
     record = {
         "schema": "bootwright.card/1",
