@@ -70,7 +70,8 @@ def _lines(model: type[Table], error: ValidationError, where: str) -> list[str]:
     lines = []
     for item in error.errors(include_url=False):
         key = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
+        # TOML knows arrays, not tuples.
+        message = item["msg"].removeprefix("Value error, ").replace("tuple", "array")
         if item["type"] == "extra_forbidden":
             message = "unknown key"
             if len(item["loc"]) == 1:

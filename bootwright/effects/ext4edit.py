@@ -73,7 +73,7 @@ class _Script:
         self._now: dict[str, str | None] = {}
 
     def add(self, change: Change) -> None:
-        path = posixpath.normpath(change.path)
+        path = self._real(posixpath.normpath(change.path))
         if isinstance(change, Removal):
             self._clear(path)
         elif isinstance(change, LaidFolder):
@@ -82,8 +82,8 @@ class _Script:
         else:
             self._folders(posixpath.dirname(path))
             self._clear(path)
-            parent, name = posixpath.split(path)
-            self.lines.append(f"cd {_quoted(parent)}")
+            self._enter(path)
+            name = posixpath.basename(path)
             if isinstance(change, LaidLink):
                 self.lines.append(f"symlink {_quoted(name)} {_quoted(change.target)}")
             else:
@@ -93,9 +93,21 @@ class _Script:
                 self._own(path, _FILE | change.mode, change.uid, change.gid)
             self._now[path] = "file"
 
+    def _enter(self, path: str) -> None:
+        # debugfs makes what "/name" asks for in its current folder.
+        self.lines.append(f"cd {_quoted(posixpath.dirname(path))}")
+
     def _own(self, path: str, mode: int, uid: int, gid: int) -> None:
         for field, value in (("mode", f"0{mode:o}"), ("uid", str(uid)), ("gid", str(gid))):
             self.lines.append(f"set_inode_field {_quoted(path)} {field} {value}")
+
+    def _real(self, path: str) -> str:
+        """Return ``path`` with links in its parent followed: debugfs does not do it."""
+        parent, name = posixpath.split(path)
+        if parent == "/" or self._now.get(parent) == "folder":
+            return path
+        resolved = self._reader.resolve(parent) or self._real(parent)
+        return posixpath.join(resolved, name)
 
     def _kind(self, path: str) -> str | None:
         if path in self._now:
@@ -114,7 +126,8 @@ class _Script:
                 raise InputError(f"{path} is a file in the root file system, not a folder")
         else:
             self._folders(posixpath.dirname(path))
-            self.lines.append(f"mkdir {_quoted(path)}")
+            self._enter(path)
+            self.lines.append(f"mkdir {_quoted(posixpath.basename(path))}")
             self._own(path, _FOLDER | 0o755, 0, 0)
         self._now[path] = "folder"
 

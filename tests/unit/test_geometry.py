@@ -1,0 +1,52 @@
+"""Where partitions lie, and what must read as zero."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bootwright import paths
+from bootwright.board import load_board
+from bootwright.config import load_config
+from bootwright.errors import RefusedError
+from bootwright.plans.card import zeros
+from bootwright.plans.geometry import MAX_SECTORS, needed_bytes, plan_geometry
+from bootwright.units import GIB, MIB, SECTOR
+
+BOARD = load_board(paths.checkout() / "board", "odroid-xu3")
+TARGET = load_config(paths.checkout(), "odroid").target
+
+
+@given(
+    st.integers(min_value=64, max_value=8192),
+    st.one_of(st.just("rest"), st.integers(64, 8192).map(lambda mib: f"{mib}MiB")),
+    st.integers(min_value=SECTOR, max_value=300 * GIB // SECTOR),
+)
+def test_partitions_are_aligned_disjoint_and_inside(root: int, data: str, sectors: int) -> None:
+    target = TARGET.model_copy(update={"root_size": f"{root}MiB", "docker_data_size": data})
+    size = sectors * SECTOR
+    if size < needed_bytes(BOARD, target):
+        with pytest.raises(RefusedError, match=rf"{size} bytes.*needs"):
+            plan_geometry(BOARD, target, size)
+        return
+    geometry = plan_geometry(BOARD, target, size)
+    first, second = geometry.root, geometry.docker_data
+    assert first.sector == 8192
+    assert first.sectors * SECTOR == root * MIB
+    assert second.sector == first.end
+    assert second.end <= sectors
+    assert second.sector % 2048 == second.sectors % 2048 == 0
+    if data != "rest":
+        assert second.sectors * SECTOR == int(data.removesuffix("MiB")) * MIB
+    else:
+        assert sectors - second.end < 2048
+    covered = zeros(geometry)
+    assert covered[0].offset == SECTOR  # sector 0 is the partition table's
+    assert covered[-1].end == sectors * SECTOR
+    assert all(a.end <= b.offset for a, b in pairwise(covered))
+
+
+def test_a_partition_table_cannot_say_more_than_2_tib() -> None:
+    geometry = plan_geometry(BOARD, TARGET, 3 * 1024 * GIB)
+    assert geometry.docker_data.end <= MAX_SECTORS

@@ -1,0 +1,83 @@
+"""Editing passwd, shadow, group and boot scripts; sizes as text."""
+
+import pytest
+
+from bootwright import accounts, bootscript, units
+from bootwright.errors import FailedError, InputError
+
+SHADOW = "root:$y$j9T$abc:1:0:99999:7:::\nalarm:$6$x:1::::::\nguest::1::::::\nsshd:!:1::::::\n"
+
+
+def test_no_account_is_left_that_a_password_opens() -> None:
+    assert accounts.logins_with_password(SHADOW) == ["root", "alarm", "guest"]
+    closed = accounts.without_passwords(SHADOW)
+    assert accounts.logins_with_password(closed) == []
+    assert [line.split(":")[0] for line in closed.splitlines()] == [
+        "root",
+        "alarm",
+        "guest",
+        "sshd",
+    ]
+    assert "root:*:1:0:99999:7:::" in closed
+
+
+def test_a_new_account_takes_a_free_number() -> None:
+    before = accounts.Accounts(
+        "root:x:0:0:root:/root:/bin/bash\nx:x:1000:1000::/home/x:/bin/sh\n",
+        "root:*:1::::::\n",
+        "root:x:0:\ny:x:1001:\n",
+    )
+    after = accounts.with_account(before, "pilot")
+    found = accounts.find(after, "pilot")
+    assert found == accounts.Account("pilot", 1002, 1002, "/home/pilot")
+    assert accounts.logins_with_password(after.shadow) == []
+    assert "pilot:x:1002:" in after.group
+
+
+MAC = "02:11:22:33:44:55"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        'ODROIDXU-UBOOT-CONFIG\n\nsetenv macaddr "00:1e:06:61:7a:39"\nboot\n',
+        'ODROIDXU-UBOOT-CONFIG\n# setenv macaddr "00:1e:06:61:7a:39"\nboot\n',
+        "ODROIDXU-UBOOT-CONFIG\nboot\n",
+        'ODROIDXU-UBOOT-CONFIG\nsetenv macaddr "a"\nsetenv macaddr "b"\nboot\n',
+        "ODROIDXU-UBOOT-CONFIG",
+    ],
+)
+def test_the_mac_is_set_exactly_once_and_the_magic_word_stays_first(script: str) -> None:
+    lines = bootscript.with_mac(script, MAC).splitlines()
+    set_lines = [line for line in lines if line.strip().startswith("setenv macaddr")]
+    assert set_lines == [f'setenv macaddr "{MAC}"']
+    assert lines[0] == "ODROIDXU-UBOOT-CONFIG"
+    assert ("boot" in lines) == ("boot" in script.splitlines())
+
+
+def test_a_boot_ini_that_the_vendors_u_boot_ignores_is_an_error() -> None:
+    with pytest.raises(FailedError, match="ODROIDXU-UBOOT-CONFIG"):
+        bootscript.check_boot_ini("setenv x\n")
+    with pytest.raises(FailedError, match="longer"):
+        bootscript.check_boot_ini("ODROIDXU-UBOOT-CONFIG\n" + "#" * 65536)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("4GiB", 4 << 30), ("512 MiB", 512 << 20), ("1.5KiB", 1536), ("7", 7), ("2tib", 2 << 40)],
+)
+def test_sizes_are_read_in_iec_units(text: str, size: int) -> None:
+    assert units.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GiB", "4GB", "4 Gi", "-1", "0.3B", "1e9"])
+def test_other_sizes_are_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        units.parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (8 << 30, "8.0 GiB")]
+)
+def test_sizes_are_shown_in_iec_units(size: int, text: str) -> None:
+    assert units.format_size(size) == text
