@@ -24,5 +24,7 @@ def checkout() -> Path:
 
 
 def build_dir() -> Path:
-    """Return the checkout's ``build``, where images go unless told otherwise."""
+    """Return where images and manifests go: ``$BOOTWRIGHT_BUILD``, else the checkout's ``build``."""
+    if own := os.environ.get("BOOTWRIGHT_BUILD"):
+        return Path(own).expanduser().absolute()
     return checkout() / "build"
