@@ -117,6 +117,8 @@ def flash(options: FlashOptions, reporter: Reporter) -> dict[str, Any]:
 
 
 def _prepare(options: FlashOptions) -> _Request:
+    if not options.device:
+        raise InputError("--device is missing: name the card (/dev/sdX) or an image file (x.img)")
     root = paths.checkout()
     overrides = {"rootfs": options.rootfs, "authorized_keys": options.authorized_keys or None}
     config = load_config(root, options.target, overrides)
