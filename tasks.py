@@ -9,6 +9,7 @@ from typing import Any
 
 from invoke.collection import Collection
 from invoke.context import Context
+from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from bootwright.task import guarded, print_result
@@ -94,4 +95,98 @@ def config(_: Context, target: str, json: bool = False) -> None:
     print_result(as_document(effective), as_lines(effective), json)
 
 
-namespace = Collection(flash, config)
+@task(
+    auto_shortflags=False,
+    help={
+        "json": _JSON,
+        "device": "the card image to boot",
+        "snapshot": "leave the image as it is: what the guest writes is dropped at the end",
+        "stop": "shut the running emulator down",
+        "serial-port": "TCP port of the serial console (default: a free one)",
+        "ssh-port": "TCP port that leads to the guest's SSH server (default: a free one)",
+        "timeout": "seconds to wait for the first prompt",
+    },
+)
+@guarded
+def emulate(
+    _: Context,
+    device: str = "",
+    snapshot: bool = False,
+    stop: bool = False,
+    serial_port: int = 0,
+    ssh_port: int = 0,
+    timeout: int = 600,
+    json: bool = False,
+) -> None:
+    """Boot a card image on an emulated ARMv7; it is then the target "emulator"."""
+    from bootwright import emulate as emulating
+    from bootwright.effects import emulator
+    from bootwright.report import TextReporter
+
+    if stop:
+        ended = emulator.stop(TextReporter())
+        said = "the emulator has ended" if ended else "no emulator was running"
+        print_result({"schema": "bootwright.emulator-stop/1", "stopped": ended}, [said], json)
+        return
+    options = emulating.EmulateOptions(
+        device, snapshot, serial_port or None, ssh_port or None, timeout
+    )
+    document = emulating.emulate(options, TextReporter())
+    print_result(document, emulating.lines(document), json)
+
+
+@task(
+    auto_shortflags=False,
+    positional=["target"],
+    help={
+        "json": _JSON,
+        "target": "a target of bootwright.toml, or emulator",
+        "port": "serial port or URL, instead of the target's",
+        "passphrase-file": "file with the passphrase; only you may read it",
+        "timeout": "seconds for the whole",
+    },
+)
+@guarded
+def unlock(
+    _: Context,
+    target: str,
+    port: str = "",
+    passphrase_file: str = "",
+    timeout: int = 300,
+    json: bool = False,
+) -> None:
+    """Answer the passphrase prompt on a board's serial console; done when it is open."""
+    from bootwright import reach
+    from bootwright.effects.passphrase_source import read_passphrase
+    from bootwright.report import TextReporter
+    from bootwright.unlock import unlock as answer
+
+    endpoint = reach.endpoint_of(target, port=port or None)
+    passphrase = read_passphrase(reach.target_of(target), passphrase_file or None, twice=False)
+    result = answer(endpoint, passphrase, timeout=timeout, reporter=TextReporter())
+    if json or result.ok:
+        print_result(result.as_json(), [result.detail], json)
+    result.check()
+
+
+@task(
+    auto_shortflags=False,
+    positional=["target"],
+    help={
+        "target": "a target of bootwright.toml, or emulator",
+        "command": "run this instead of a shell; its exit code is passed through",
+        "identity": "private key file, instead of the target's",
+    },
+)
+@guarded
+def ssh(_: Context, target: str, command: str = "", identity: str = "") -> None:
+    """Open a shell on a target, or run one command there."""
+    from bootwright import reach
+    from bootwright.effects.ssh import ssh as connect
+
+    code = connect(reach.endpoint_of(target, identity or None), command or None)
+    if code:
+        raise Exit(code=code)
+
+
+namespace = Collection(flash, config, emulate, unlock, ssh)

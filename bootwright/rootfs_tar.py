@@ -32,6 +32,9 @@ PATH_MAX = 4095
 """Bytes in a path or in a symbolic link's target (Linux ``limits.h``, less the NUL)."""
 
 _PAX_TIME = re.compile(rb"(-?)(\d{1,18})(?:\.(\d*))?")
+_PLAIN_KEYS = frozenset(
+    (b"path", b"linkpath", b"size", b"uid", b"gid", b"mtime", b"atime", b"ctime")
+)
 _SCHILY = b"SCHILY.xattr."
 _LIBARCHIVE = b"LIBARCHIVE.xattr."
 _TEXT_ACL = b"SCHILY.acl."
@@ -89,8 +92,7 @@ class Header(NamedTuple):
     mtime: int
     flag: bytes
     link: bytes
-    major: int
-    minor: int
+    device: tuple[int, int]
 
 
 class Entry(NamedTuple):
@@ -124,7 +126,8 @@ def entry_of(header: Header, extended: Mapping[bytes, bytes]) -> Entry:
     Raises:
         Refused: a sparse file, an unknown type, a number out of range.
     """
-    if header.flag == b"S" or any(key.startswith(b"GNU.sparse.") for key in extended):
+    special = extended.keys() - _PLAIN_KEYS
+    if header.flag == b"S" or any(key.startswith(b"GNU.sparse.") for key in special):
         raise Refused("a sparse file in GNU's format; make the archive without --sparse")
     kind = _KINDS.get(header.flag)
     if kind is None:
@@ -150,8 +153,8 @@ def entry_of(header: Header, extended: Mapping[bytes, bytes]) -> Entry:
         mtime_ns=_mtime_ns(extended, header.mtime),
         size=size if kind is Kind.FILE else 0,
         link=extended.get(b"linkpath") or header.link,
-        device=(header.major, header.minor),
-        xattrs=_xattrs(extended) if extended else {},
+        device=header.device,
+        xattrs=_xattrs(extended) if special else {},
     )
 
 
@@ -178,7 +181,7 @@ def _mtime_ns(extended: Mapping[bytes, bytes], default_s: int) -> int:
 
 def _xattrs(extended: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """Return extended attributes; bsdtar writes each twice, and SCHILY's form is exact."""
-    found = {}
+    found: dict[bytes, bytes] = {}
     for key, value in extended.items():
         if key.startswith(_LIBARCHIVE):
             name = unquote_to_bytes(key[len(_LIBARCHIVE) :])
@@ -251,7 +254,7 @@ class RootTree:
         above, _, base = path.rpartition(b"/")
         names = _children(self._directories.get(above) or self.directory(above))
         old = names.get(base)
-        if old is not None and not (old.kind is entry.kind is Kind.FILE):
+        if old is not None and not old.kind is entry.kind is Kind.FILE:
             raise Refused(f"{entry.kind.value} in place of {old.kind.value} of the same name")
         if entry.kind is Kind.HARD_LINK:
             node = self._linked(entry.link)
@@ -334,7 +337,7 @@ def clean_path(name: bytes) -> bytes:
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
     if b".." in parts:
         raise Refused("'..' in a name")
-    if any(len(part) > NAME_MAX for part in parts):
+    if len(name) > NAME_MAX and any(len(part) > NAME_MAX for part in parts):
         raise Refused(f"a component longer than {NAME_MAX} bytes")
     return b"/".join(parts)
 

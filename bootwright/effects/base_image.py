@@ -15,7 +15,7 @@ from bootwright.effects.ext4build import build_ext4
 from bootwright.effects.lock import exclusive
 from bootwright.effects.tarballs import Tarballs, sha256_of
 from bootwright.errors import InputError
-from bootwright.plans.debian import Recipe
+from bootwright.plans.debian import Recipe, tar_name
 from bootwright.plans.geometry import root_bytes
 from bootwright.report import Reporter
 from bootwright.rootfs_source import Mmdebstrap, Tarball
@@ -98,7 +98,10 @@ def cached(
             raise InputError(f"--rootfs-file {options.file}: no such file")
         key = f"sha256:{sha256_of(options.file)}"
     elif isinstance(source, Mmdebstrap):
-        key = f"recipe:{debian_recipe(board, target, source).digest}"
+        tarball = cache / "debian" / tar_name(debian_recipe(board, target, source))
+        if not tarball.is_file():
+            return None
+        key = _built_key(tarball)
     else:
         platform = board.rootfs.get(source.name, RootfsOnBoard()).platform or ""
         record = Tarballs(cache).newest(source.url.replace("{platform}", platform))
@@ -143,11 +146,13 @@ def _build(
     recipe = debian_recipe(board, target, source)
     tarball = debian.build(recipe, cache / "debian", reporter)
     # The digest of a tarball made here is known once it was read; see _as_ext4.
-    return (
-        tarball,
-        f"recipe:{recipe.digest}",
-        Origin(source.name, f"mmdebstrap {source.suite}", "", "apt"),
-    )
+    origin = Origin(source.name, f"mmdebstrap {source.suite}", "", "apt")
+    return tarball, _built_key(tarball), origin
+
+
+def _built_key(tarball: Path) -> str:
+    # Its name says the recipe; its time tells a rebuilt one apart.
+    return f"built:{tarball.name}:{tarball.stat().st_mtime_ns}"
 
 
 def _acquire(

@@ -12,30 +12,12 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bootwright.effects.toollist import debian_package
 from bootwright.errors import FailedError
 from bootwright.secret import Secret
 
 _PASSED_ON = ("HOME", "TMPDIR", "USER", "LOGNAME", "SUDO_USER", "http_proxy", "https_proxy")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-PACKAGES = {
-    "bmaptool": "bmap-tools",
-    "blkid": "util-linux",
-    "cryptsetup": "cryptsetup-bin",
-    "debugfs": "e2fsprogs",
-    "dpkg-deb": "dpkg",
-    "dumpe2fs": "e2fsprogs",
-    "e2fsck": "e2fsprogs",
-    "gpg": "gnupg",
-    "lsblk": "util-linux",
-    "mke2fs": "e2fsprogs",
-    "mkimage": "u-boot-tools",
-    "mmdebstrap": "mmdebstrap",
-    "qemu-system-arm": "qemu-system-arm",
-    "sfdisk": "fdisk",
-    "ssh": "openssh-client",
-}
-"""The Debian package that carries each tool, for the message when one is missing."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +88,7 @@ def run(
 
 def missing_tool(name: str) -> FailedError:
     """Return the error for a tool that this machine lacks."""
-    package = PACKAGES.get(name, name)
+    package = debian_package(name)
     return FailedError(
         f"the tool {name!r} is missing: run scripts/setup, or install the package {package!r}"
     )

@@ -137,8 +137,9 @@ def test_a_new_user_without_sudo_is_refused() -> None:
 
 @pytest.mark.parametrize("lack", ["has_sshd", "has_systemd_makefs", "has_networkd", "has_timezone"])
 def test_a_root_file_system_that_could_not_be_used_is_refused(lack: str) -> None:
+    changed: dict[str, Any] = {lack: False}
     with pytest.raises(RefusedError, match="lacks"):
-        planned(rootfs=replace(FACTS, **{lack: False}))
+        planned(rootfs=replace(FACTS, **changed))
 
 
 def test_what_is_unique_is_laid_and_what_was_shared_goes() -> None:

@@ -1,0 +1,114 @@
+"""Times our build of the Debian root file system against plain mmdebstrap.
+
+Both install the same packages from the same apt sources in one run, nothing cached.
+Plain mmdebstrap takes some 10 minutes; --ours-only leaves it out. Run as root:
+
+    .venv/bin/python benchmarks/debian_rootfs.py [--ours-only] [--board NAME] [--mirror URL]
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from bootwright import paths
+from bootwright.board import RootfsOnBoard, load_board
+from bootwright.effects import debian, process
+from bootwright.errors import BootwrightError
+from bootwright.plans.debian import Recipe
+from bootwright.report import TextReporter
+from bootwright.rootfs_source import Mmdebstrap, load_rootfs_source
+from bootwright.units import format_size
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds: by the clock, and of the processor in and below the timed call."""
+
+    wall: float
+    user: float
+    system: float
+
+    def __str__(self) -> str:
+        return f"{self.wall:6.1f} s (user {self.user:.1f} s, system {self.system:.1f} s)"
+
+
+def timed(work: Callable[[], Result]) -> tuple[Result, Spent]:
+    before, start = os.times(), time.monotonic()
+    result = work()
+    after, end = os.times(), time.monotonic()
+    return result, Spent(
+        end - start,
+        after.user + after.children_user - before.user - before.children_user,
+        after.system + after.children_system - before.system - before.children_system,
+    )
+
+
+def recipe_for(board_name: str, mirror: str | None) -> Recipe:
+    root = paths.checkout()
+    source = load_rootfs_source(root / "rootfs" / "debian" / "rootfs.toml")
+    assert isinstance(source, Mmdebstrap)
+    board = load_board(root / "board", board_name)
+    return Recipe.from_source(
+        source,
+        packages=board.rootfs.get(source.name, RootfsOnBoard()).packages,
+        modules=board.initramfs_modules,
+        device_trees=board.device_trees,
+        mirror=mirror,
+    )
+
+
+def plain_argv(recipe: Recipe, target: Path, without: list[str]) -> list[str]:
+    sources = debian.apt_sources(recipe, TextReporter())
+    return [
+        "mmdebstrap",
+        "--variant=minbase",
+        "--format=tar",
+        f"--architectures={recipe.architecture}",
+        f"--include={','.join(recipe.packages)}",
+        recipe.suite,
+        str(target),
+        *(source.line for source in sources if source.suite not in without),
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--ours-only", action="store_true", help="leave plain mmdebstrap out")
+    parser.add_argument("--board", default="odroid-xu3", help="a directory below board/")
+    parser.add_argument("--mirror", help="a Debian mirror; else this machine's apt sources")
+    options = parser.parse_args()
+    try:
+        recipe = recipe_for(options.board, options.mirror)
+        with tempfile.TemporaryDirectory(prefix="bootwright-benchmark.") as folder:
+            cache = Path(folder)
+            tarball, ours = timed(lambda: debian.build(recipe, cache, TextReporter()))
+            print(f"load average over 1, 5 and 15 minutes: {os.getloadavg()}")
+            print(f"ours:  {ours}, {format_size(tarball.stat().st_size)}", flush=True)
+            if options.ours_only:
+                return 0
+            # A suite that the mirror could not give us is left out of both.
+            without = tarball.stem.partition("-without-")[2].split("+")
+            plain_tar = cache / "plain.tar"
+            argv = plain_argv(recipe, plain_tar, without)
+            _, plain = timed(lambda: process.run(argv))
+            print(f"plain: {plain}, {format_size(plain_tar.stat().st_size)}")
+            print(
+                f"ours takes {ours.wall / plain.wall:.2f} of plain's time by the clock,"
+                f" {(ours.user + ours.system) / (plain.user + plain.system):.2f} of its CPU time"
+            )
+    except BootwrightError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""From the bytes of a serial console to lines of text.
+
+A console carries UTF-8, escape sequences for colours, carriage returns and
+backspaces, and kernel messages that cut into whatever a program was printing.
+:class:`Screen` undoes all four, one character at a time, so how the bytes were
+chunked cannot matter.
+
+The kernel writes a message past the terminal, straight to the port: a whole record
+from its time stamp to its line break, at any point of a line that a program is
+printing. The program's line goes on right after it, and so it does here.
+"""
+
+import codecs
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MAX_LINE = 4096
+"""Characters of one line that are kept; noise on the line has no line breaks."""
+
+# "[   12.345678] ", with the caller's id of CONFIG_PRINTK_CALLER: "[   12.345678][    T1] ".
+_RECORD = re.compile(r"\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? ")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A finished line; ``kernel`` says that it is a record of the kernel, without time stamp."""
+
+    text: str
+    kernel: bool = False
+
+
+@dataclass(frozen=True)
+class Partial:
+    """The line being printed has grown.
+
+    ``text`` is what a program printed of it so far; ``number`` tells one line from
+    the next, and stays the same across a kernel message that cut in.
+    """
+
+    text: str
+    number: int
+
+
+class Screen:
+    """The line of a terminal that is being printed, and the finished ones."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._strip = _EscapeFilter()
+        self._line: list[str] = []
+        self._column = 0
+        self._returned = False
+        self._number = 0
+
+    def feed(self, data: bytes) -> Iterator[Line | Partial]:
+        """Take the next bytes; yield every finished line and every change of the current one."""
+        for char in self._decoder.decode(data):
+            if self._strip.keeps(char):
+                yield from self._put(char)
+
+    def _put(self, char: str) -> Iterator[Line | Partial]:
+        if char == "\n":
+            yield self._end_line()
+        elif char == "\r":
+            # Part of a line break, unless something else follows.
+            self._returned = True
+        elif char == "\b":
+            self._column = max(0, self._column - 1)
+        elif char >= " " or char == "\t":
+            if self._returned:
+                yield self._end_line()
+            self._print(char)
+            yield Partial(self._program_text(), self._number)
+
+    def _print(self, char: str) -> None:
+        del self._line[self._column :]
+        self._line.append(char)
+        if len(self._line) > MAX_LINE:
+            del self._line[: MAX_LINE // 2]
+        self._column = len(self._line)
+
+    def _end_line(self) -> Line:
+        text = "".join(self._line[: self._column])
+        record = _RECORD.search(text)
+        if record is None:
+            self._number += 1
+            self._start_over("")
+            return Line(text)
+        # What the program had printed stays: its line is not finished.
+        self._start_over(text[: record.start()])
+        return Line(text[record.end() :], kernel=True)
+
+    def _start_over(self, text: str) -> None:
+        self._line = list(text)
+        self._column = len(self._line)
+        self._returned = False
+
+    def _program_text(self) -> str:
+        text = "".join(self._line)
+        record = _RECORD.search(text)
+        return text[: record.start()] if record else text
+
+
+class _EscapeFilter:
+    """Tells which characters are text, and which belong to an escape sequence (ECMA-48)."""
+
+    def __init__(self) -> None:
+        self._state = "text"
+
+    def keeps(self, char: str) -> bool:
+        """Say whether ``char`` is text or a control character to act on."""
+        if char == "\x1b":
+            self._state = "escape"
+            return False
+        if self._state == "text":
+            return True
+        if self._state == "string":
+            # Ends with BEL here, or with ESC \ above; a line break means it was torn.
+            if char in "\a\n":
+                self._state = "text"
+            return char == "\n"
+        if char < " ":
+            # A terminal acts on a control character in the middle of a sequence.
+            return True
+        if char > "~" or (char == "[" and self._state == "control"):
+            # No sequence has these: systemd's ellipsis or a kernel message cut it short.
+            self._state = "text"
+            return True
+        if self._state == "escape" and char > "/":
+            self._state = "control" if char == "[" else "string" if char in "]PX^_" else "text"
+        elif self._state == "control" and char >= "@":
+            self._state = "text"
+        return False

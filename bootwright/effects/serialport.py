@@ -1,0 +1,120 @@
+"""A serial line: a device of this machine or a pyserial URL (``socket://``, ``rfc2217://``)."""
+
+import contextlib
+import errno
+from types import TracebackType
+from typing import Self
+
+import serial
+
+from bootwright.errors import FailedError, InputError, RefusedError
+
+READ_S = 0.1
+"""Seconds that a read waits for something to come."""
+
+WRITE_S = 5.0
+"""Seconds that a write may take; a USB adapter whose flow control is stuck never ends."""
+
+CHUNK = 4096
+"""Bytes read at a time."""
+
+
+class SerialPort:
+    """An open serial line; close it, or use it as a context.
+
+    Args:
+        url: a device path or a pyserial URL.
+        baud: bits per second; of no meaning for a socket.
+
+    Raises:
+        InputError: no such device, or an unknown kind of URL.
+        RefusedError: another program has the device open.
+        FailedError: the device or the server cannot be opened.
+    """
+
+    def __init__(self, url: str, baud: int) -> None:
+        self.url = url
+        try:
+            self._port = serial.serial_for_url(
+                url,
+                do_not_open=True,
+                baudrate=baud,
+                timeout=READ_S,
+                write_timeout=WRITE_S,
+                # A lock (flock) is for devices; a server's clients are its own matter.
+                exclusive=None if "://" in url else True,
+            )
+            if "://" in url:
+                # pyserial throws away what a server sends first; it may be the prompt.
+                self._port.reset_input_buffer = _nothing  # type: ignore[method-assign]
+            self._port.open()
+        except serial.SerialException as error:
+            raise _open_error(url, error) from error
+        except ValueError as error:
+            raise InputError(f"{url}: not a serial line: {error}") from error
+
+    def read(self) -> bytes:
+        """Return what has come, after waiting for at most :data:`READ_S` seconds.
+
+        Raises:
+            FailedError: the line is gone.
+        """
+        try:
+            data = bytearray(self._port.read(1))
+        except (serial.SerialException, OSError) as error:
+            raise self._lost(error) from error
+        # What came before the line was lost counts; the next read says that it was.
+        with contextlib.suppress(serial.SerialException, OSError):
+            while data and len(data) < CHUNK and (waiting := self._port.in_waiting):
+                data += self._port.read(waiting)
+        return bytes(data)
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``; the caller keeps it out of logs if it is secret.
+
+        Raises:
+            FailedError: the line is gone, or takes nothing.
+        """
+        try:
+            self._port.write(data)
+            self._port.flush()
+        except (serial.SerialException, OSError) as error:
+            raise self._lost(error) from error
+
+    def close(self) -> None:
+        """Close the line."""
+        self._port.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _lost(self, error: Exception) -> FailedError:
+        return FailedError(
+            f"{self.url}: the serial line was lost ({error}); check the cable and the power, "
+            "then try again"
+        )
+
+
+def _nothing() -> None:
+    return None
+
+
+def _open_error(url: str, error: serial.SerialException) -> InputError | RefusedError | FailedError:
+    if error.errno == errno.ENOENT:
+        return InputError(
+            f"{url}: there is no such serial port; is the adapter plugged in? "
+            "/dev/serial/by-id lists those that are"
+        )
+    if error.errno in (errno.EBUSY, errno.EAGAIN):
+        return RefusedError(f"{url}: another program has this serial port open; end it first")
+    if error.errno == errno.EACCES:
+        return FailedError(f"{url}: no permission; join the group that owns it (`dialout`)")
+    return FailedError(f"{url}: cannot open the serial line: {error}")

@@ -1,0 +1,40 @@
+"""Waiting for an SSH server to answer."""
+
+import socket
+import time
+
+from bootwright.endpoints import SshEndpoint
+from bootwright.errors import FailedError
+
+CONNECT_S = 5.0
+"""Seconds for one connection to answer; QEMU accepts it before the guest does."""
+
+PAUSE_S = 0.5
+"""Seconds between tries."""
+
+
+def wait_for_ssh(ssh: SshEndpoint, timeout: float) -> None:
+    """Return as soon as the server sends its greeting.
+
+    A connection alone says nothing: the emulator accepts it before its guest runs.
+
+    Args:
+        ssh: the server.
+        timeout: seconds to wait at most.
+
+    Raises:
+        FailedError: it did not answer in that time.
+    """
+    end = time.monotonic() + timeout
+    while not _greets(ssh):
+        if time.monotonic() > end:
+            raise FailedError(f"{ssh.host} port {ssh.port}: no SSH server within {timeout:.0f} s")
+        time.sleep(PAUSE_S)
+
+
+def _greets(ssh: SshEndpoint) -> bool:
+    try:
+        with socket.create_connection((ssh.host, ssh.port), timeout=CONNECT_S) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False

@@ -1,0 +1,59 @@
+"""How a board is reached: its serial console and its SSH server.
+
+The emulator and a board on the desk are reached in the same way; only the values
+differ.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+UnlockMode = Literal["serial", "ssh"]
+"""How the encrypted volume is opened: at a prompt of the boot, or later over SSH."""
+
+
+@dataclass(frozen=True)
+class SshEndpoint:
+    """An SSH server.
+
+    Attributes:
+        host: name or address.
+        port: TCP port.
+        user: the login name; ``None`` leaves it to the SSH client's configuration.
+        identity: the private key file to offer; ``None`` leaves it to the client.
+        known_host_keys: the server's public keys, ``type base64`` each; when empty,
+            the client asks at the first connection.
+    """
+
+    host: str
+    port: int = 22
+    user: str | None = None
+    identity: Path | None = None
+    known_host_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A board or an emulator.
+
+    Attributes:
+        name: the target's name, for messages and files.
+        serial_url: a device path or a pyserial URL (``socket://host:port``,
+            ``rfc2217://host:port``); ``None`` without a serial line.
+        baud: bits per second of the serial line.
+        console_history: a file to which everything that the console prints is
+            appended from the start, also while a client is connected.
+        ssh: the SSH server, if there is one.
+        unlock: how the volume is opened.
+        volume: the encrypted volume's name in crypttab.
+        mount: where the volume is mounted.
+    """
+
+    name: str
+    serial_url: str | None = None
+    baud: int = 115200
+    console_history: Path | None = None
+    ssh: SshEndpoint | None = None
+    unlock: UnlockMode = "serial"
+    volume: str = "docker-data"
+    mount: str = "/mnt/docker-data"

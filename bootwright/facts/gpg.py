@@ -1,0 +1,88 @@
+"""What GnuPG says of a signature, read from its ``--status-fd`` lines.
+
+The lines are described in GnuPG's ``doc/DETAILS``. Nothing else that gpg prints
+is looked at, and its exit status says no more than these lines do.
+"""
+
+from dataclasses import dataclass, replace
+
+_PREFIX = "[GNUPG:] "
+
+_STATES = {
+    "GOODSIG": "good",
+    "BADSIG": "the file is not what was signed (BADSIG)",
+    "EXPSIG": "the signature has expired (EXPSIG)",
+    "EXPKEYSIG": "the key has expired (EXPKEYSIG)",
+    "REVKEYSIG": "the key is revoked (REVKEYSIG)",
+    "ERRSIG": "it cannot be checked (ERRSIG)",
+}
+"""The keywords that open a verdict on one signature; exactly one comes for each."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One signature of a signature file.
+
+    ``state`` is ``good``, or says what is wrong. ``key`` is the signing key as gpg
+    names it: 16 or 40 hexadecimal digits. ``primary`` is the fingerprint of the
+    primary key, from the VALIDSIG line alone; ``None`` without that line.
+    """
+
+    state: str
+    key: str
+    primary: str | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether the pinned key vouches for a file, and why (not)."""
+
+    good: bool
+    why: str
+
+
+def parse_signatures(status: str) -> tuple[Signature, ...]:
+    """Return the signatures in gpg's status lines, in their order."""
+    signatures: list[Signature] = []
+    for keyword, rest in _lines(status):
+        if keyword in _STATES and rest:
+            signatures.append(Signature(_STATES[keyword], rest[0]))
+        elif keyword == "NO_PUBKEY" and signatures:
+            signatures[-1] = replace(signatures[-1], state="it is by a key other than the pinned")
+        elif keyword == "VALIDSIG" and signatures and rest:
+            # The tenth field; old versions leave it out for a primary key.
+            primary = rest[9] if len(rest) > 9 else rest[0]
+            signatures[-1] = replace(signatures[-1], primary=primary)
+    return tuple(signatures)
+
+
+def parse_imported(status: str) -> tuple[str, ...]:
+    """Return the primary fingerprints of the keys that ``gpg --import`` took."""
+    return tuple(rest[1] for keyword, rest in _lines(status) if keyword == "IMPORT_OK" and rest[1:])
+
+
+def judge_signatures(signatures: tuple[Signature, ...], pinned: str) -> Judgement:
+    """Return whether ``signatures`` prove that the holder of ``pinned`` signed the file.
+
+    Each signature must be good and valid; at least one must be by the primary key
+    ``pinned`` (40 upper-case digits) or by a subkey of it.
+    """
+    if not signatures:
+        return Judgement(False, "the signature file holds no signature")
+    for one in signatures:
+        if one.state != "good" or one.primary is None:
+            why = one.state if one.state != "good" else "gpg does not call it valid"
+            return Judgement(False, f"signature by {one.key}: {why}")
+    if all(one.primary != pinned for one in signatures):
+        keys = ", ".join(str(one.primary) for one in signatures)
+        return Judgement(False, f"signature by {keys}: not the pinned key {pinned}")
+    return Judgement(True, f"signed by {pinned}")
+
+
+def _lines(status: str) -> list[tuple[str, list[str]]]:
+    words = [
+        line.removeprefix(_PREFIX).split()
+        for line in status.splitlines()
+        if line.startswith(_PREFIX)
+    ]
+    return [(line[0], line[1:]) for line in words if line]

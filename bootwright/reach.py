@@ -1,0 +1,87 @@
+"""How a target is reached: from its configuration, or from the running emulator."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bootwright import paths
+from bootwright.board import load_board
+from bootwright.config import Target, load_config
+from bootwright.effects import emulator
+from bootwright.endpoints import Endpoint, SshEndpoint
+from bootwright.errors import InputError
+
+
+def endpoint_of(name: str, identity: str | None = None, port: str | None = None) -> Endpoint:
+    """Return how the target ``name`` is reached.
+
+    Args:
+        name: a target of ``bootwright.toml``, or ``emulator``.
+        identity: private key file, instead of the target's.
+        port: serial port or URL, instead of the target's.
+
+    Raises:
+        InputError: no such target.
+        FailedError: ``emulator`` is asked for and none runs.
+    """
+    if name == emulator.NAME:
+        card = emulated_card()
+        key = identity or _identity_of(card.get("target"))
+        return emulator.emulator_target(user=card.get("user", "root"), identity=_file(key))
+    target = load_config(paths.checkout(), name).target
+    board = load_board(paths.checkout() / "board", target.board)
+    ssh = None
+    if target.host is not None:
+        ssh = SshEndpoint(
+            host=target.host,
+            port=target.port,
+            user=target.user,
+            identity=_file(identity or target.identity_file),
+            known_host_keys=_known_host_keys(target),
+        )
+    return Endpoint(
+        name=name,
+        serial_url=port or target.serial_port,
+        baud=board.console.baud,
+        ssh=ssh,
+        unlock=target.unlock,
+    )
+
+
+def target_of(name: str) -> Target:
+    """Return the configuration behind ``name``; the emulator's is its card's target.
+
+    Raises:
+        InputError: no such target.
+    """
+    if name == emulator.NAME:
+        name = emulated_card().get("target", "odroid")
+    return load_config(paths.checkout(), name).target
+
+
+def emulated_card() -> dict[str, Any]:
+    """Return what the card that the emulator boots says about itself."""
+    path = emulator.emulator_dir() / "card.json"
+    if not path.is_file():
+        return {}
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
+
+
+def _identity_of(name: str | None) -> str | None:
+    try:
+        return load_config(paths.checkout(), name).target.identity_file if name else None
+    except InputError:
+        # The card's target is no longer configured; the SSH client has its own keys.
+        return None
+
+
+def _file(path: str | None) -> Path | None:
+    return Path(path).expanduser() if path else None
+
+
+def _known_host_keys(target: Target) -> tuple[str, ...]:
+    """Return the host keys of the card that was last flashed for the target."""
+    path = paths.build_dir() / "host-keys" / target.name
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return tuple(" ".join(line.split()[:2]) for line in lines)

@@ -1,0 +1,289 @@
+"""unlock() over a real line: a scripted board behind a socket or a pseudo-terminal."""
+
+import io
+import os
+import pty
+import socket
+import threading
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bootwright.effects.serialport import SerialPort
+from bootwright.endpoints import Endpoint
+from bootwright.errors import FailedError, InputError, RefusedError
+from bootwright.report import TextReporter
+from bootwright.secret import Secret
+from bootwright.unlock import unlock
+from bootwright.unlock_session import Result, UnlockResult
+
+SECRET = b"correct horse"
+HINT = b"(press TAB for no echo) "
+PROMPT = b"Please enter passphrase for disk docker-data on /mnt/docker-data: " + HINT
+OLD_PROMPT = b"Please enter passphrase for disk docker-data! "
+HIDDEN = b"\b \b" * len(HINT) + b"(no echo) "
+OPENED = b"\r\n[  OK  ] Finished Cryptography Setup for docker-data.\r\n"
+
+
+class Line:
+    """The board's end of the line."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.got = b""
+
+    def send(self, data: bytes) -> None:
+        os.write(self._fd, data)
+
+    def expect(self, end: bytes) -> None:
+        while not self.got.endswith(end):
+            byte = os.read(self._fd, 1)
+            assert byte, "the host closed the line"
+            self.got += byte
+
+
+Script = Callable[[Line], None]
+
+
+def good_board(line: Line) -> None:
+    line.send(b"Linux\r\n" + PROMPT)
+    line.expect(b"\t")
+    line.send(HIDDEN)
+    line.expect(b"\n")
+    line.send(OPENED if line.got == b"\t" + SECRET + b"\n" else b"\r\n" + PROMPT)
+
+
+@contextmanager
+def running(board: Callable[[], None]) -> Iterator[None]:
+    """Run the board in a thread; what it raises fails the test."""
+    errors: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            board()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=guarded)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(timeout=30)
+    assert not errors and not thread.is_alive(), errors
+
+
+@contextmanager
+def socket_board(script: Script) -> Iterator[Endpoint]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        # A small buffer, so that a host that does not read holds the board up.
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                script(Line(connection.fileno()))
+
+        with running(serve):
+            port = server.getsockname()[1]
+            yield Endpoint("board", serial_url=f"socket://127.0.0.1:{port}")
+
+
+@contextmanager
+def terminal_board(script: Script) -> Iterator[Endpoint]:
+    """A device; the board begins when the host has it open (which drops what came before)."""
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+
+    def serve() -> None:
+        line = Line(ours)
+        line.expect(b"!")
+        line.got = b""
+        script(line)
+
+    try:
+        with running(serve):
+            yield Endpoint("board", serial_url=os.ttyname(theirs))
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def run(endpoint: Endpoint, secret: bytes = SECRET, timeout: float = 30) -> UnlockResult:
+    reporter = TextReporter(io.StringIO())
+    return unlock(endpoint, Secret(secret), timeout=timeout, reporter=reporter)
+
+
+def test_a_prompt_sent_at_once_is_not_lost() -> None:
+    with socket_board(good_board) as endpoint:
+        assert run(endpoint).result is Result.UNLOCKED
+
+
+def test_a_prompt_byte_by_byte() -> None:
+    def script(line: Line) -> None:
+        for byte in b"\x1b[0;1;39m" + OLD_PROMPT + b"\x1b[0m":
+            line.send(bytes([byte]))
+        line.expect(SECRET + b"\n")
+        for byte in OPENED:
+            line.send(bytes([byte]))
+
+    with socket_board(script) as endpoint:
+        result = run(endpoint)
+    assert (result.result, result.prompts_seen) == (Result.UNLOCKED, 1)
+
+
+def test_a_torn_prompt() -> None:
+    def script(line: Line) -> None:
+        line.send(b"Please en[   47.067120] EXT4-fs (sda1): mounted\r\n" + OLD_PROMPT[9:])
+        line.expect(SECRET + b"\n")
+        line.send(OPENED)
+
+    with socket_board(script) as endpoint:
+        assert run(endpoint).result is Result.UNLOCKED
+
+
+def test_a_wrong_passphrase() -> None:
+    with socket_board(good_board) as endpoint:
+        result = run(endpoint, b"wrong")
+    assert (result.result, result.attempts) == (Result.WRONG_PASSPHRASE, 1)
+
+
+def test_another_disks_prompt() -> None:
+    def script(line: Line) -> None:
+        line.send(PROMPT.replace(b"docker-data on", b"swap on"))
+        with pytest.raises(AssertionError):
+            line.expect(b"anything")
+        assert line.got == b""
+
+    with socket_board(script) as endpoint:
+        assert run(endpoint, timeout=1.5).result is Result.NO_PROMPT
+
+
+def test_silence_until_the_timeout() -> None:
+    def script(line: Line) -> None:
+        with pytest.raises(AssertionError):
+            line.expect(b"anything")
+
+    with socket_board(script) as endpoint:
+        assert run(endpoint, timeout=0.5).result is Result.NO_PROMPT
+
+
+def test_a_lost_connection() -> None:
+    def script(line: Line) -> None:
+        line.send(OLD_PROMPT)
+        line.expect(b"\n")
+
+    with socket_board(script) as endpoint, pytest.raises(FailedError, match="was lost") as raised:
+        run(endpoint)
+    assert SECRET.decode() not in str(raised.value)
+
+
+def test_success_counts_if_the_line_is_lost_right_after() -> None:
+    def script(line: Line) -> None:
+        line.send(OLD_PROMPT)
+        line.expect(b"\n")
+        line.send(OPENED)
+
+    for _ in range(5):
+        with socket_board(script) as endpoint:
+            assert run(endpoint).result is Result.UNLOCKED
+
+
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(FailedError, match="cannot open the serial line"):
+        run(Endpoint("board", serial_url=f"socket://127.0.0.1:{port}"))
+
+
+def test_a_device() -> None:
+    with terminal_board(good_board) as endpoint:
+        assert endpoint.serial_url is not None
+        opened = threading.Event()
+        original = SerialPort.read
+
+        def read(self: SerialPort) -> bytes:
+            if not opened.is_set():
+                opened.set()
+                self.write(b"!")
+            return original(self)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SerialPort, "read", read)
+            assert run(endpoint).result is Result.UNLOCKED
+
+
+def test_a_device_that_another_program_has() -> None:
+    ours, theirs = pty.openpty()
+    try:
+        with (
+            SerialPort(os.ttyname(theirs), 115200),
+            pytest.raises(RefusedError, match="another program"),
+        ):
+            run(Endpoint("board", serial_url=os.ttyname(theirs)))
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_a_device_that_vanishes() -> None:
+    ours, theirs = pty.openpty()
+    with SerialPort(os.ttyname(theirs), 115200) as port:
+        os.close(theirs)
+        os.close(ours)
+        with pytest.raises(FailedError, match="was lost"):
+            port.read()
+
+
+def test_a_device_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such serial port"):
+        run(Endpoint("board", serial_url=str(tmp_path / "ttyUSB9")))
+    with pytest.raises(InputError, match="not a serial line"):
+        run(Endpoint("board", serial_url="nonsense://x"))
+    with pytest.raises(InputError, match="no serial console"):
+        run(Endpoint("board"))
+
+
+def test_a_logged_console(tmp_path: Path) -> None:
+    """The log has all, the socket repeats a part of it: the prompt counts once."""
+    path = tmp_path / "console.log"
+    with path.open("wb", buffering=0) as log:
+        log.write(b"Linux\r\n" + PROMPT[:30])
+
+        def script(line: Line) -> None:
+            def say(data: bytes) -> None:
+                log.write(data)
+                line.send(data)
+
+            say(PROMPT[30:])
+            line.expect(b"\t")
+            say(HIDDEN)
+            line.expect(b"\n")
+            # More than the sockets buffer: it must be read, or the board stands still.
+            for _ in range(20):
+                say(b"[  OK  ] Started something.\r\n" * 1000)
+            say(OPENED)
+
+        with socket_board(script) as board:
+            endpoint = Endpoint("emulator", serial_url=board.serial_url, console_history=path)
+            result = run(endpoint, timeout=60)
+    assert (result.result, result.prompts_seen, result.attempts) == (Result.UNLOCKED, 1, 1)
+
+
+def test_a_console_has_one_user_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "console.log"
+    path.touch()
+
+    def script(line: Line) -> None:
+        with pytest.raises(RefusedError, match="another `inv unlock`"):
+            run(endpoint)
+        path.write_bytes(b"board login: ")
+        with pytest.raises(AssertionError):
+            line.expect(b"anything")
+
+    with socket_board(script) as board:
+        endpoint = Endpoint("emulator", serial_url=board.serial_url, console_history=path)
+        assert run(endpoint).result is Result.ALREADY_UNLOCKED
