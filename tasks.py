@@ -176,17 +176,40 @@ def unlock(
         "target": "a target of bootwright.toml, or emulator",
         "command": "run this instead of a shell; its exit code is passed through",
         "identity": "private key file, instead of the target's",
+        "wait": "seconds to wait for its SSH server to answer, such as after a boot",
     },
 )
 @guarded
-def ssh(_: Context, target: str, command: str = "", identity: str = "") -> None:
+def ssh(_: Context, target: str, command: str = "", identity: str = "", wait: int = 0) -> None:
     """Open a shell on a target, or run one command there."""
     from bootwright import reach
     from bootwright.effects.ssh import ssh as connect
+    from bootwright.effects.sshwait import wait_for_ssh
 
-    code = connect(reach.endpoint_of(target, identity or None), command or None)
+    endpoint = reach.endpoint_of(target, identity or None)
+    if wait and endpoint.ssh is not None:
+        wait_for_ssh(endpoint.ssh, wait)
+    code = connect(endpoint, command or None)
     if code:
         raise Exit(code=code)
 
 
-namespace = Collection(flash, config, emulate, unlock, ssh)
+@task(auto_shortflags=False, help={"json": _JSON})
+@guarded
+def doctor(_: Context, json: bool = False) -> None:
+    """Show the tools that this machine has or lacks, and how to install them."""
+    import sys
+
+    from bootwright.doctor import doctor as examine
+    from bootwright.doctor import show
+
+    report = examine()
+    if json:
+        print_result(report.document(), [], True)
+    else:
+        show(report, sys.stdout)
+    if report.exit_code:
+        raise Exit(code=report.exit_code)
+
+
+namespace = Collection(flash, config, emulate, unlock, ssh, doctor)

@@ -162,21 +162,20 @@ def start(
 def status(directory: Path | None = None) -> Emulator | None:
     """Return the emulator that runs, or ``None``."""
     directory = (directory or emulator_dir()).absolute()
+    path = _state_file(directory)
     try:
-        fields = json.loads(_state_file(directory).read_text())
+        fields = json.loads(path.read_text())
+        del fields["schema"]
+        fields["image"] = Path(fields["image"])
+        fields["directory"] = directory
+        fields["host_keys"] = tuple(fields["host_keys"])
+        emulator = Emulator(**fields)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise FailedError(
-            f"{_state_file(directory)}: cannot read it: {error}; if no QEMU runs, remove it"
+            f"{path}: cannot be understood ({error}); if no QEMU runs, remove it"
         ) from error
-    fields.pop("schema", None)
-    fields |= {
-        "image": Path(fields["image"]),
-        "directory": directory,
-        "host_keys": tuple(fields["host_keys"]),
-    }
-    emulator = Emulator(**fields)
     return emulator if emulator.alive else None
 
 

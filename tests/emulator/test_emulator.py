@@ -15,9 +15,9 @@ from bootwright.endpoints import Endpoint
 from bootwright.errors import FailedError, RefusedError
 from bootwright.report import TextReporter
 from bootwright.secret import Secret
+from bootwright.units import GIB
 from bootwright.unlock import unlock
 from bootwright.unlock_session import Result
-from bootwright.units import GIB
 from tests.emulator.conftest import Card
 
 pytestmark = pytest.mark.emulator
