@@ -1,9 +1,14 @@
-"""A root file system of a few files: enough for a card to be made, not to be booted."""
+"""Root file systems of a few files: enough for a card to be made, not to be booted.
+
+One is laid out as Debian's, one as Arch Linux ARM's tarball for the ODROID-XU3.
+"""
 
 import io
 import os
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 U_BOOT = os.urandom(300_000)
 """Stands at the place of Debian's u-boot.bin."""
@@ -32,17 +37,43 @@ _FILES = {
 }
 
 
+ARCH_BLOBS = {
+    "boot/bl1.bin": os.urandom(15360),
+    "boot/bl2.bin": os.urandom(14592),
+    "boot/u-boot.bin": os.urandom(400_000),
+    "boot/tzsw.bin": os.urandom(262_144),
+}
+"""The names since 2016.07; the contents are the vendor's, so the tests make their own."""
+
+BOOT_TXT = (
+    b"# After modifying, run ./mkscr\n\n# MAC address configuration\n"
+    b'# setenv macaddr "00:1e:ee:61:7a:39"\n\npart uuid ${devtype} ${devnum}:${bootpart} uuid\n'
+)
+
+
 def small_rootfs(path: Path) -> Path:
-    """Write the tarball to ``path`` and return it."""
-    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
-        folders = {str(parent) for name in _FILES for parent in Path(name).parents} - {"."}
+    """Write a tarball laid out as Debian's to ``path`` and return it."""
+    return _write(path, "w", _FILES)
+
+
+def small_archlinuxarm(path: Path) -> Path:
+    """Write a gzipped tarball laid out as Arch Linux ARM's to ``path`` and return it."""
+    debian_only = ("usr/lib/u-boot/odroid-xu3/u-boot.bin", "boot/vmlinuz")
+    files = {name: content for name, content in _FILES.items() if name not in debian_only}
+    files |= {**ARCH_BLOBS, "boot/boot.txt": BOOT_TXT, "boot/zImage": os.urandom(2_000_000)}
+    return _write(path, "w:gz", files)
+
+
+def _write(path: Path, mode: Literal["w", "w:gz"], files: Mapping[str, bytes]) -> Path:
+    with tarfile.open(path, mode, format=tarfile.PAX_FORMAT) as tar:
+        folders = {str(parent) for name in files for parent in Path(name).parents} - {"."}
         for name in sorted(
             {*folders, "root", "dev", "home", "home/alarm", "mnt", "var", "var/lib"}
         ):
             info = tarfile.TarInfo(f"./{name}")
             info.type, info.mode = tarfile.DIRTYPE, 0o755
             tar.addfile(info)
-        for name, content in _FILES.items():
+        for name, content in files.items():
             info = tarfile.TarInfo(f"./{name}")
             info.size, info.mode = len(content), 0o644
             tar.addfile(info, io.BytesIO(content))

@@ -142,7 +142,7 @@ def test_waiting_ends(image: Path, qemu: Path, directory: Path) -> None:
 def test_qmp_through_a_path_longer_than_a_socket_address(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 120)
     folder.mkdir()
-    asked = []
+    asked: list[str] = []
 
     def serve() -> None:
         connection, _ = server.accept()

@@ -16,67 +16,8 @@ from bootwright import paths
 from bootwright.effects.card_io import data_of
 from bootwright.effects.process import run
 from bootwright.facts.blockdevice import UNFINISHED
-from tests.small_rootfs import U_BOOT, small_rootfs
-
-WORD = "correct horse battery staple 7"
-INV = Path(sys.executable).parent / "inv"
-
-
-class Bench:
-    """A private home, cache and tarball, and `inv` as an operator calls it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.tarball = small_rootfs(root / "rootfs.tar")
-        self.passphrase = root / "passphrase"
-        self.passphrase.write_text(f"{WORD}\n")
-        self.passphrase.chmod(0o600)
-        self.key = root / "id.pub"
-        self.key.write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA operator\n")
-        self.image = root / "card.img"
-        self.env = {
-            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-            "BOOTWRIGHT_CACHE": str(root / "cache"),
-            "BOOTWRIGHT_BUILD": str(root / "build"),
-        }
-
-    def argv(self, *more: str, **options: str) -> list[str]:
-        """Return the command line; ``options`` replace the usual ones."""
-        usual = {
-            "device": str(self.image),
-            "rootfs": "debian",
-            "rootfs-file": str(self.tarball),
-            "size": "5GiB",
-            "authorized-key": str(self.key),
-            "passphrase-file": str(self.passphrase),
-        }
-        given = [f"--{name}={value}" for name, value in {**usual, **options}.items()]
-        return [str(INV), "flash", *given, *more]
-
-    def inv(self, *more: str, **options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.argv(*more, **options),
-            cwd=paths.checkout(),
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
-
-    def flash(self, *more: str) -> dict[str, Any]:
-        done = self.inv("--json", *more)
-        assert done.returncode == 0, done.stderr
-        document: dict[str, Any] = json.loads(done.stdout)
-        return document
-
-    def debugfs(self, command: str) -> str:
-        where = f"{self.image}?offset={8192 * 512}"
-        return run(["debugfs", "-R", command, where]).text
-
-    def sectors(self, first: int, count: int) -> bytes:
-        with self.image.open("rb") as file:
-            file.seek(first * 512)
-            return file.read(count * 512)
+from tests.integration.bench import WORD, Bench
+from tests.small_rootfs import ARCH_BLOBS, BOOT_TXT, U_BOOT, small_archlinuxarm
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +223,27 @@ def test_blobs_of_the_operator_make_it_bootable_and_unknown_ones_are_named(bench
     assert "nobody has recorded" in done.stderr
     (folder / "bl1.bin").write_bytes(bytes(15617))
     assert bench.inv("--yes", "--blobs", str(folder)).returncode == 2
+
+
+def test_an_arch_linux_arm_tarball_brings_all_that_the_board_needs(bench: Bench) -> None:
+    small_archlinuxarm(bench.tarball)
+    done = bench.inv("--json", rootfs="archlinuxarm")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["bootable_on_board"] is True
+    assert document["rootfs"]["kind"] == "archlinuxarm"
+    places = {"bl1": 1, "bl2": 31, "u-boot": 63, "tzsw": 2111}
+    assert {blob["name"]: blob["sector"] for blob in document["boot_blobs"]} == places
+    for name, sector in places.items():
+        content = ARCH_BLOBS[f"boot/{name}.bin"]
+        assert bench.sectors(sector, -(-len(content) // 512))[: len(content)] == content
+    boot_txt = bench.debugfs("cat /boot/boot.txt")
+    own = f'setenv macaddr "{document["mac"]}"'
+    assert boot_txt == BOOT_TXT.decode().replace('# setenv macaddr "00:1e:ee:61:7a:39"', own)
+    # boot.scr: a header of 64 bytes, two lengths, then the text (U-Boot, doc/uImage).
+    assert boot_txt in bench.debugfs("cat /boot/boot.scr")
+    shadow = bench.debugfs("cat /etc/shadow")
+    assert [line.split(":")[1] for line in shadow.splitlines()] == ["*", "*"]
 
 
 STEPS = ["CopyRootfs", "Personalise", "FormatVolume", "MarkUnfinished", "Discard"]
