@@ -92,20 +92,16 @@ def compare(folder: Path, given: Path | None, size: int, runs: int) -> None:
     tree, image = folder / "tree", folder / "image"
 
     def unpack() -> None:
-        shutil.rmtree(tree, ignore_errors=True)
         tree.mkdir()
-        process.run(
-            ["tar", "-xpf", str(tarball), "-C", str(tree), "--numeric-owner"]
-            + ["--xattrs", "--xattrs-include=*"]
-        )
+        options = ["--numeric-owner", "--xattrs", "--xattrs-include=*"]
+        process.run(["tar", "-xpf", str(tarball), "-C", str(tree), *options])
 
     def mke2fs() -> None:
         with image.open("wb") as file:
             file.truncate(size)
-        process.run(
-            ["mke2fs", "-q", "-F", "-b", "4096", "-I", "256", "-m", "1", "-J", "size=16"]
-            + ["-O", ",".join(["none", *DEFAULT_FEATURES]), "-d", str(tree), str(image)]
-        )
+        geometry = ["-b", "4096", "-I", "256", "-m", "1", "-J", "size=16"]
+        features = ["-O", ",".join(["none", *DEFAULT_FEATURES])]
+        process.run(["mke2fs", "-q", "-F", *geometry, *features, "-d", str(tree), str(image)])
 
     def both() -> None:
         unpack()
@@ -132,6 +128,8 @@ def compare(folder: Path, given: Path | None, size: int, runs: int) -> None:
     for _ in range(runs):
         for way, work in ways.items():
             image.unlink(missing_ok=True)
+            if work is both:
+                shutil.rmtree(tree)
             os.sync()
             took, peak = in_child(work)
             seconds[way].append(took)

@@ -24,7 +24,10 @@ def checkout() -> Path:
 
 
 def build_dir() -> Path:
-    """Return where images and manifests go: ``$BOOTWRIGHT_BUILD``, else the checkout's ``build``."""
+    """Return where images and manifests go.
+
+    ``$BOOTWRIGHT_BUILD``, else the checkout's ``build``. It need not exist yet.
+    """
     if own := os.environ.get("BOOTWRIGHT_BUILD"):
         return Path(own).expanduser().absolute()
     return checkout() / "build"

@@ -9,6 +9,7 @@ change is never a result.
 import os
 import uuid as uuids
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,9 @@ _SIZE_MAX = 16 * 1024 * GIB - MIB
 _WRITE = MIB
 _WRITE_THROUGH = 256 * KIB
 """Pieces from this size on are not worth copying into the write buffer."""
+
+_SYNC = 32 * MIB
+"""How much is written before the disk is told to begin."""
 
 
 class ImageFaultError(BootwrightError):
@@ -264,17 +268,25 @@ def _check(path: Path) -> None:
 
 
 class _ImageFile:
-    """The image, open for the filler; gathers small writes that follow each other."""
+    """The image, open for the filler.
+
+    Gathers small writes that follow each other. A thread has the kernel write to the
+    disk what came so far, so that little is left to wait for at the end.
+    """
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR)
         self._pending = bytearray()
         self._end = 0
+        self._unsynced = 0
+        self._pool = ThreadPoolExecutor(1)
+        self._syncing = self._pool.submit(os.fdatasync, self._fd)
 
     def __enter__(self) -> "_ImageFile":
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._pool.shutdown()
         os.close(self._fd)
 
     def read_at(self, offset: int, size: int) -> bytes:
@@ -284,14 +296,14 @@ class _ImageFile:
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
         """Write ``data`` to ``offset``, at once or with what comes after it."""
-        through = len(data) >= _WRITE_THROUGH
-        if through or offset != self._end or len(self._pending) >= _WRITE:
+        large = len(data) >= _WRITE_THROUGH
+        if offset != self._end or len(self._pending) >= _WRITE or large:
             self.flush()
-        if through:
+        self._end = offset + len(data)
+        if large:
             self._write(offset, data)
         else:
             self._pending += data
-        self._end = offset + len(data)
 
     def flush(self) -> None:
         """Write what was gathered."""
@@ -304,3 +316,8 @@ class _ImageFile:
             written = 0
             while written < len(rest):
                 written += os.pwrite(self._fd, rest[written:], offset + written)
+        self._unsynced += len(data)
+        if self._unsynced >= _SYNC and self._syncing.done():
+            self._syncing.result()
+            self._syncing = self._pool.submit(os.fdatasync, self._fd)
+            self._unsynced = 0

@@ -201,7 +201,7 @@ class Ext4Reader:
         wanted = {path: self._file(path) for path in copies}
         commands = []
         for path, entry in wanted.items():
-            # debugfs keeps what a longer, older copy had after the new end.
+            # An older copy must not be taken for this one if debugfs fails.
             copies[path].unlink(missing_ok=True)
             commands.append(f"dump <{entry.inode}> {_quoted(copies[path])}")
         done = self._run(["-f", "-"], "\n".join(commands).encode("utf-8", "surrogateescape"))

@@ -365,14 +365,19 @@ def decode_number(field: bytes) -> int:
         Refused: it is neither.
     """
     text = field.strip(b" \0")
-    if not text.translate(None, b"01234567"):
-        return int(text, 8) if text else 0
+    if not text:
+        return 0
     if field[0] & 0x80:
         # The top bit marks base-256, the rest is a signed big-endian number.
         bits = 8 * len(field) - 1
         value = int.from_bytes(field, "big") & ((1 << bits) - 1)
         return value - (1 << bits) if value >> (bits - 1) else value
-    raise Refused("a header with a damaged number; this is no tarball, or a damaged one")
+    try:
+        # int() alone would also take signs and underscores.
+        return int(text if text.isdigit() else b"damaged", 8)
+    except ValueError:
+        why = "a header with a damaged number; this is no tarball, or a damaged one"
+        raise Refused(why) from None
 
 
 def pax_records(data: bytes) -> dict[bytes, bytes]:

@@ -85,6 +85,10 @@ class Allocator:
         if count > self.free:
             raise NoRoomError
         self.free -= count
+        if count and self._runs[0].length > count:  # nearly always
+            start, length = self._runs[0]
+            self._runs[0] = Run(start + count, length - count)
+            return (Run(start, count),)
         taken = []
         while count:
             start, length = self._runs[0]

@@ -24,6 +24,9 @@ EMULATOR_MODULES = (
 )
 """Modules that QEMU's ``virt`` machine needs in the initial RAM disk."""
 
+HOOKS_NEED = ("ca-certificates", "initramfs-tools", "zstd")
+"""Packages that the hooks count on, whatever ``rootfs.toml`` names."""
+
 HOOKS = ("setup", "install", "finish", "device-trees")
 """The scripts ``rootfs/<name>/<hook>.sh``."""
 
@@ -79,7 +82,7 @@ class Recipe:
             suite=source.suite,
             architecture=source.architecture,
             components=source.components,
-            packages=_unique([*source.packages, *packages]),
+            packages=_unique([*HOOKS_NEED, *source.packages, *packages]),
             exclude=source.exclude,
             keep=source.keep,
             modules=_unique([*EMULATOR_MODULES, *modules]),

@@ -7,6 +7,8 @@ root=$1
 rm -f "$root/etc/hostname"
 # systemd-resolved made /etc/resolv.conf a link, and kept the copy if there was one.
 rm -f "$root"/etc/.resolv.conf.systemd-resolved.bak
+# What setup.sh took from this machine's apt.
+rm "$root/etc/apt/apt.conf.d/98bootwright"
 rm -f "$root"/var/cache/debconf/*-old "$root"/var/lib/dpkg/*-old
 
 echo "bootwright: Clean up and pack the tarball" >&2

@@ -12,3 +12,7 @@ done
 
 # mmdebstrap mounts on these only if they exist by now.
 mkdir -p "$root/dev" "$root/proc" "$root/sys"
+
+# Fetch as this machine's own apt does: through its proxy, say. The file goes at the end.
+apt-config dump | sed -n -E '/^Acquire::(https?|Check-|ForceIPv|Retries)/p' \
+    > "$root/etc/apt/apt.conf.d/98bootwright"

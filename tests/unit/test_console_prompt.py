@@ -76,6 +76,7 @@ def test_a_question_for_another_disk(name: str, volume: str) -> None:
         "Please enter passphrase for disk docker-data on /mnt",
         "Please enter passphrase for disk docker-data: [  OK  ] Started x. ",
         "Password entry required for 'Please enter passphrase for disk docker-data:' (PID 3). ",
+        "COMMAND=systemd-ask-password 'Please enter passphrase for disk docker-data: ",
         "Please enter password with the systemd-tty-ask-password-agent tool: ",
         "spike login: ",
         "Password: ",

@@ -8,6 +8,7 @@ import pytest
 from bootwright.errors import InputError
 from bootwright.plans.debian import (
     EMULATOR_MODULES,
+    HOOKS_NEED,
     KEYRING,
     AptSource,
     Recipe,
@@ -55,6 +56,7 @@ def test_recipe_joins_the_source_and_the_board() -> None:
         debian(), packages=["u-boot-exynos", "sudo"], modules=["dw_mmc_exynos", "ext4"]
     )
     assert recipe.packages.count("sudo") == 1
+    assert set(HOOKS_NEED) <= set(recipe.packages)
     assert "u-boot-exynos" in recipe.packages
     assert set(recipe.modules) == {*EMULATOR_MODULES, "dw_mmc_exynos"}
     assert all(text.startswith("#!/bin/sh\n") for text in recipe.hooks)
@@ -203,6 +205,27 @@ def test_setup_hooks_lay_files(tmp_path: Path) -> None:
     assert "MODULES=list\n" in (tmp_path / "etc/initramfs-tools/conf.d/bootwright").read_text()
     assert (tmp_path / "etc/bootwright/device-trees").read_text() == "one.dtb\n"
     assert (tmp_path / "etc/kernel/postinst.d/bootwright-device-trees").stat().st_mode & 0o111
+
+
+def test_the_setup_script_takes_the_proxy_of_this_machines_apt(tmp_path: Path) -> None:
+    root, bin_dir = tmp_path / "root", tmp_path / "bin"
+    (root / "etc/apt/apt.conf.d").mkdir(parents=True)
+    bin_dir.mkdir()
+    (bin_dir / "apt-config").write_text(
+        "#!/bin/sh\ncat <<'END'\n"
+        'APT::Architecture "amd64";\nAcquire::Languages "none";\n'
+        'Acquire::http::Proxy "http://proxy.test:3142";\nEND\n'
+    )
+    (bin_dir / "apt-config").chmod(0o755)
+    subprocess.run(
+        ["sh", str(ROOTFS / "debian" / "setup.sh"), str(root)],
+        check=True,
+        env={"PATH": f"{bin_dir}:/usr/bin:/bin"},
+    )
+    settings = (root / "etc/apt/apt.conf.d/98bootwright").read_text()
+    assert settings == 'Acquire::http::Proxy "http://proxy.test:3142";\n'
+    assert (root / "sbin").readlink() == Path("usr/sbin")
+    assert (root / "proc").is_dir()
 
 
 def test_a_suite_left_out_comes_back_into_the_boards_sources(tmp_path: Path) -> None:
