@@ -19,6 +19,18 @@ def check_passphrase(raw: bytes, origin: str) -> Secret:
             message does not contain it.
     """
     value = raw.removesuffix(b"\n").removesuffix(b"\r")
+    check_typeable(value, origin)
+    return Secret(value)
+
+
+def check_typeable(value: bytes, origin: str) -> None:
+    """Raise unless ``value`` can be typed at a terminal, as a serial prompt is one.
+
+    Control characters cannot: the terminal, or the program that asks, acts on them.
+
+    Raises:
+        InputError: it is empty, too long, or has a control character.
+    """
     if not value:
         raise InputError(f"{origin}: the passphrase is empty")
     if len(value) > MAX_BYTES:
@@ -28,4 +40,3 @@ def check_passphrase(raw: bytes, origin: str) -> Secret:
             f"{origin}: the passphrase has a control character (such as TAB or a second line),"
             " which a serial prompt cannot carry"
         )
-    return Secret(value)

@@ -12,12 +12,10 @@ from bootwright.effects.consolelog import ConsoleLog
 from bootwright.effects.serialport import SerialPort
 from bootwright.endpoints import Endpoint
 from bootwright.errors import InputError, RefusedError
+from bootwright.passphrase import check_typeable
 from bootwright.report import Reporter
 from bootwright.secret import Secret
 from bootwright.unlock_session import Console, UnlockResult, UnlockSession
-
-MAX_PASSPHRASE = 512
-"""Bytes of the longest passphrase that cryptsetup takes interactively."""
 
 
 def unlock(
@@ -36,7 +34,7 @@ def unlock(
         RefusedError: another program uses the console.
         FailedError: the serial line cannot be opened or was lost.
     """
-    check_typeable(passphrase)
+    check_typeable(passphrase.reveal(), endpoint.name)
     if endpoint.serial_url is None:
         raise InputError(f"target {endpoint.name!r} has no serial console configured")
     with _open(endpoint) as console:
@@ -49,26 +47,6 @@ def unlock(
             reporter=reporter,
         )
         return session.run()
-
-
-def check_typeable(passphrase: Secret) -> None:
-    """Raise unless ``passphrase`` can be typed at a terminal.
-
-    Control characters cannot: the terminal, or the program that asks, acts on them.
-
-    Raises:
-        InputError: it is empty, too long, or has a control character.
-    """
-    value = passphrase.reveal()
-    if not value:
-        raise InputError("the passphrase is empty")
-    if len(value) > MAX_PASSPHRASE:
-        raise InputError(f"the passphrase is longer than {MAX_PASSPHRASE} bytes")
-    if any(byte < 0x20 or byte == 0x7F for byte in value):
-        raise InputError(
-            "the passphrase has a control character (TAB, line break, DEL …), "
-            "which cannot be typed at a console; unlock over SSH or change it"
-        )
 
 
 class _LoggedConsole:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from bootwright.plans.personalise import HostKey, CardIdentity
+from bootwright.plans.personalise import CardIdentity, HostKey
 from bootwright.secret import Secret
 
 

@@ -28,7 +28,7 @@ HOOKS_NEED = ("ca-certificates", "initramfs-tools", "zstd")
 """Packages that the hooks count on, whatever ``rootfs.toml`` names."""
 
 HOOKS = ("setup", "install", "finish", "device-trees")
-"""The scripts ``rootfs/<name>/<hook>.sh``."""
+"""The scripts ``rootfs/debian/<hook>.sh``, the same for every root file system of this kind."""
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 """Debian's own keys, at the same place on this machine and on the board."""
@@ -77,7 +77,7 @@ class Recipe:
             device_trees: file names of the board's device trees.
             mirror: a Debian mirror's address; ``None`` for this machine's apt sources.
         """
-        folder = paths.checkout() / "rootfs" / source.name
+        folder = paths.checkout() / "rootfs" / "debian"
         return cls(
             suite=source.suite,
             architecture=source.architecture,

@@ -8,9 +8,9 @@ import pytest
 
 from bootwright.console.boot import BootWatcher
 from bootwright.errors import FailedError, InputError
+from bootwright.passphrase import check_typeable
 from bootwright.report import TextReporter
 from bootwright.secret import Secret
-from bootwright.unlock import check_typeable
 from bootwright.unlock_session import SETTLE_S, Result, UnlockResult, UnlockSession
 
 CASES = Path(__file__).parent.parent / "cases" / "console"
@@ -329,10 +329,10 @@ def test_an_echoed_passphrase_does_not_reach_the_result() -> None:
 )
 def test_passphrases_that_cannot_be_typed(value: bytes) -> None:
     with pytest.raises(InputError) as raised:
-        check_typeable(Secret(value))
+        check_typeable(value, "bench")
     assert value.decode() not in str(raised.value) or value == b""
 
 
 def test_passphrases_that_can_be_typed() -> None:
-    check_typeable(Secret(b"correct horse battery staple"))
-    check_typeable(Secret("Grüße ☃ \\ \"'$`".encode()))
+    check_typeable(b"correct horse battery staple", "bench")
+    check_typeable("Grüße ☃ \\ \"'$`".encode(), "bench")
