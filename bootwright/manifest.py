@@ -1,4 +1,4 @@
-"""What comes out of a flash: the manifest (``bootwright.flash/1``) and its text. Pure."""
+"""What comes out of a flash: the manifest (``bootwright.flash/1``) and its text."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,7 @@ from bootwright.config import Target
 from bootwright.effects.base_image import Origin
 from bootwright.execute import Outcome
 from bootwright.facts.blockdevice import DeviceFacts, Kind
+from bootwright.paths import shown
 from bootwright.plans.card import CardPlan
 from bootwright.plans.geometry import Geometry
 from bootwright.plans.guard import describe
@@ -94,7 +95,7 @@ def summary(document: Mapping[str, Any]) -> list[str]:
     """Return the manifest as lines for the operator."""
     count, seconds = document["bytes"], document["seconds"]
     volume = document["partitions"][1]
-    where = document["device"]["path"]
+    where = shown(document["device"]["path"])
     lines = [
         f"{where} is finished and verified: {format_size(count['verified'])} read back equal,"
         f" {seconds['total']:.1f} s in all",

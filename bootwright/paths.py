@@ -31,3 +31,11 @@ def build_dir() -> Path:
     if own := os.environ.get("BOOTWRIGHT_BUILD"):
         return Path(own).expanduser().absolute()
     return checkout() / "build"
+
+
+def shown(path: str | Path) -> str:
+    """Return ``path`` as a person in this directory would write it."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -117,7 +117,8 @@ def describe(facts: DeviceFacts) -> list[str]:
 
 
 def _names(facts: DeviceFacts) -> str:
-    if facts.path == facts.resolved:
+    # A relative path needs no second name; a symbolic link does.
+    if f"/{facts.resolved}".endswith(f"/{facts.path.removeprefix('./')}"):
         return facts.path
     return f"{facts.path} ({facts.resolved})"
 
