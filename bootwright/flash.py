@@ -86,13 +86,13 @@ def flash(options: FlashOptions, reporter: Reporter) -> dict[str, Any]:
         RefusedError: the guard, or the operator, says no; nothing was changed.
         FailedError: a tool or the device failed; the card says that it is unfinished.
     """
-    start = time.monotonic()
     request = _prepare(options)
     cache = paths.cache_dir()
     if options.dry_run:
         return _dry_run(request, cache)
     confirm_device(request.device, terminal(), options.yes)
     passphrase = read_passphrase(request.target, options.passphrase_file, twice=True)
+    start = time.monotonic()  # From here on nobody is waited for.
     base = base_image.obtain(
         request.board, request.target, request.source, request.rootfs, cache, reporter
     )

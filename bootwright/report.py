@@ -17,11 +17,13 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
+from rich.text import Text
 
 from bootwright.units import format_size
 
@@ -84,6 +86,14 @@ class _PlainMeter:
         )
 
 
+class _SpeedColumn(ProgressColumn):
+    """The rate in IEC units; rich's own column knows decimal ones only."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{format_size(int(speed))}/s" if speed else "")
+
+
 class TextReporter:
     """Reports to a stream, with bars and colour when it is a terminal.
 
@@ -117,7 +127,7 @@ class TextReporter:
             TextColumn("  {task.description}"),
             BarColumn(),
             DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
+            _SpeedColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
