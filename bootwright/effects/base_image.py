@@ -15,7 +15,7 @@ from bootwright.effects.ext4build import build_ext4
 from bootwright.effects.lock import exclusive
 from bootwright.effects.tarballs import Tarballs, sha256_of
 from bootwright.errors import InputError
-from bootwright.plans.debian import Recipe, tar_name
+from bootwright.plans.debian import Recipe
 from bootwright.plans.geometry import root_bytes
 from bootwright.report import Reporter
 from bootwright.rootfs_source import Mmdebstrap, Tarball
@@ -98,8 +98,8 @@ def cached(
             raise InputError(f"--rootfs-file {options.file}: no such file")
         key = f"sha256:{sha256_of(options.file)}"
     elif isinstance(source, Mmdebstrap):
-        tarball = cache / "debian" / tar_name(debian_recipe(board, target, source))
-        if not tarball.is_file():
+        tarball = debian.cached(debian_recipe(board, target, source), cache / "debian")
+        if tarball is None:
             return None
         key = _built_key(tarball)
     else:

@@ -69,7 +69,9 @@ def build(recipe: Recipe, cache_dir: Path, reporter: Reporter) -> Path:
     if not tarball.is_file():
         with exclusive(tarball.with_suffix(".lock"), f"building {tarball.name}"):
             if not tarball.is_file():
-                tarball = _recent_stand_in(tarball, reporter) or _build(recipe, tarball, reporter)
+                tarball = _recent_stand_in(tarball) or _build(recipe, tarball, reporter)
+    if tarball.name != tar_name(recipe):
+        reporter.warn(f"{tarball.name} stands in: a suite could not be fetched when it was built")
     days = (time.time() - tarball.stat().st_mtime) // 86400
     if days * 86400 >= OLD_S:
         reporter.note(
@@ -77,6 +79,12 @@ def build(recipe: Recipe, cache_dir: Path, reporter: Reporter) -> Path:
             f" remove {tarball} to have it built anew"
         )
     return tarball
+
+
+def cached(recipe: Recipe, cache_dir: Path) -> Path | None:
+    """Return the tarball that :func:`build` would use without building, if there is one."""
+    tarball = cache_dir / tar_name(recipe)
+    return tarball if tarball.is_file() else _recent_stand_in(tarball)
 
 
 def apt_sources(recipe: Recipe, reporter: Reporter) -> tuple[AptSource, ...]:
@@ -107,11 +115,10 @@ def apt_sources(recipe: Recipe, reporter: Reporter) -> tuple[AptSource, ...]:
     return sources
 
 
-def _recent_stand_in(tarball: Path, reporter: Reporter) -> Path | None:
+def _recent_stand_in(tarball: Path) -> Path | None:
     """Return a tarball of the same recipe that lacks a suite, unless it is too old."""
     for path in tarball.parent.glob(f"{tarball.stem}-without-*.tar"):
         if time.time() - path.stat().st_mtime < STAND_IN_S:
-            reporter.warn(f"{path.name} stands in: a suite could not be fetched when it was built")
             return path
     return None
 

@@ -28,6 +28,7 @@ def make_table(geometry: Geometry, disk_id: str) -> bytes:
         image = Path(folder, "table")
         with image.open("xb") as file:
             file.truncate(geometry.card_sectors * SECTOR)
-        run(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", str(image)], stdin=script.encode())
+        quiet = ("--quiet", "--no-reread", "--no-tell-kernel")
+        run(["sfdisk", *quiet, str(image)], stdin=script.encode())
         with image.open("rb") as file:
             return file.read(SECTOR)
