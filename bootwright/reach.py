@@ -1,6 +1,7 @@
 """How a target is reached: from its configuration, or from the running emulator."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ def endpoint_of(name: str, identity: str | None = None, port: str | None = None)
     if name == emulator.NAME:
         card = emulated_card()
         key = identity or _identity_of(card.get("target"))
-        return emulator.emulator_target(user=card.get("user", "root"), identity=_file(key))
+        reached = emulator.emulator_target(user=card.get("user", "root"), identity=_file(key))
+        return replace(reached, unlock=card.get("unlock", "serial"))
     target = load_config(paths.checkout(), name).target
     board = load_board(paths.checkout() / "board", target.board)
     ssh = None

@@ -35,6 +35,11 @@ def unlock(
         FailedError: the serial line cannot be opened or was lost.
     """
     check_typeable(passphrase.reveal(), endpoint.name)
+    if endpoint.unlock == "ssh":
+        raise InputError(
+            f"the card of {endpoint.name!r} does not ask for the passphrase at boot"
+            ' (unlock = "ssh"); open the volume over SSH: inv ssh ' + endpoint.name
+        )
     if endpoint.serial_url is None:
         raise InputError(f"target {endpoint.name!r} has no serial console configured")
     with _open(endpoint) as console:

@@ -515,6 +515,19 @@ def test_a_file_that_claims_to_be_huge(tmp_path: Path) -> None:
     leaves_nothing(tmp_path, tarball, "an extended header of 1099511627776 bytes")
 
 
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_endless_extended_headers(kind: bytes, tmp_path: Path) -> None:
+    tarball = tmp_path / "a.tar"
+    with tarball.open("wb") as file:
+        for line in range(3):
+            value = b"%d=" % line + b"x" * (500 * KIB)
+            record = b"%d %s\n" % (len(value) + 8, value)
+            file.write(member("x", kind, size=len(record)).tobuf() + record)
+            file.write(bytes(-len(record) % 512))
+        file.write(member("x").tobuf() + bytes(1024))
+    leaves_nothing(tmp_path, tarball, "or too many")
+
+
 def enough(message: str) -> int:
     match = re.search(r"about (\d+)MiB", message)
     assert match
