@@ -98,8 +98,6 @@ def flash(options: FlashOptions, reporter: Reporter) -> dict[str, Any]:
     )
     rootfs_ready = time.monotonic()
     plan = _plan(request, base)
-    for line in plan.describe():
-        reporter.note(line)
     for warning in plan.warnings():
         reporter.warn(warning)
     with workbench(cache / "work") as folder:

@@ -8,7 +8,7 @@ plain lines.
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol, TextIO
 
 from rich.console import Console
@@ -107,13 +107,19 @@ class TextReporter:
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """Print the title, run the step, print its time."""
-        self._console.print(f"[bold]{escape(title)}[/bold] …")
+        """Show the title while the step runs, then its time."""
         start = time.monotonic()
-        yield
+        with self._running(title):
+            yield
         took = time.monotonic() - start
         self.seconds[title] = took
         self._console.print(f"[green]✓[/green] {escape(title)} [dim]({took:.1f} s)[/dim]")
+
+    def _running(self, title: str) -> AbstractContextManager[object]:
+        if self._console.is_terminal:
+            return self._console.status(escape(title))
+        self._console.print(f"{title} …", markup=False)
+        return nullcontext()
 
     @contextmanager
     def meter(self, title: str, total: int | None) -> Iterator[Meter]:

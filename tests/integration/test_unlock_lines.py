@@ -287,3 +287,10 @@ def test_a_console_has_one_user_at_a_time(tmp_path: Path) -> None:
     with socket_board(script) as board:
         endpoint = Endpoint("emulator", serial_url=board.serial_url, console_history=path)
         assert run(endpoint).result is Result.ALREADY_UNLOCKED
+
+
+def test_a_board_that_does_not_ask_at_boot_is_not_called_open() -> None:
+    """Its login prompt says nothing of the volume."""
+    endpoint = Endpoint("bench", serial_url="socket://127.0.0.1:9", unlock="ssh")
+    with pytest.raises(InputError, match="inv ssh bench"):
+        run(endpoint)
