@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ class Bench:
         self.key = root / "id.pub"
         self.key.write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA operator\n")
         self.image = root / "card.img"
+        self.checkout = paths.checkout()
         self.env = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
             "BOOTWRIGHT_CACHE": str(root / "cache"),
@@ -56,15 +58,24 @@ class Bench:
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.argv(*more, without=without, **options),
-            cwd=paths.checkout(),
+            cwd=self.checkout,
             env=self.env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
         )
 
-    def flash(self, *more: str) -> dict[str, Any]:
-        done = self.inv("--json", *more)
+    def own_checkout(self, targets: str) -> None:
+        """Work in a checkout of its own, whose ``bootwright.toml`` is ``targets``."""
+        self.checkout = self.root / "checkout"
+        for name in ("board", "bootwright", "rootfs", "scripts", "templates"):
+            shutil.copytree(paths.checkout() / name, self.checkout / name)
+        shutil.copy(paths.checkout() / "tasks.py", self.checkout)
+        (self.checkout / "bootwright.toml").write_text(targets)
+        self.env["PYTHONPATH"] = str(self.checkout)
+
+    def flash(self, *more: str, **options: str) -> dict[str, Any]:
+        done = self.inv("--json", *more, **options)
         assert done.returncode == 0, done.stderr
         document: dict[str, Any] = json.loads(done.stdout)
         return document

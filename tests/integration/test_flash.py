@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from bootwright import paths
 from bootwright.effects.card_io import data_of
 from bootwright.effects.process import run
 from bootwright.facts.blockdevice import UNFINISHED
@@ -246,6 +245,38 @@ def test_an_arch_linux_arm_tarball_brings_all_that_the_board_needs(bench: Bench)
     assert [line.split(":")[1] for line in shadow.splitlines()] == ["*", "*"]
 
 
+def test_another_board_and_target_take_no_python(bench: Bench) -> None:
+    bench.own_checkout(
+        """
+        [targets.lab]
+        board = "odroid-xu4"
+        rootfs = "debian"
+        mac = "02:00:00:00:00:07"
+        root_size = "64MiB"
+        docker_data_size = "100MiB"
+        overlays = ["lab"]
+        """
+    )
+    laid = bench.checkout / "rootfs" / "overlays" / "lab" / "etc" / "lab.conf"
+    laid.parent.mkdir(parents=True)
+    laid.write_text("here\n")
+    folder = bench.root / "blobs"
+    folder.mkdir()
+    places = {"bl1": 1, "bl2": 31, "u-boot": 63, "tzsw": 1503}
+    for name in places:
+        (folder / f"{name}.bin").write_bytes(name.encode() * 1000)
+    document = bench.flash("--blobs", str(folder), target="lab", size="256MiB")
+    assert {blob["name"]: blob["sector"] for blob in document["boot_blobs"]} == places
+    assert document["bootable_on_board"] is True
+    assert [part["sectors"] for part in document["partitions"]] == [64 * 2048, 100 * 2048]
+    assert not any(bench.sectors(2015, 32))  # U-Boot's environment
+    script = bench.debugfs("cat /boot/boot.ini")
+    assert script.startswith("ODROIDXU-UBOOT-CONFIG\n")
+    assert 'setenv macaddr "02:00:00:00:00:07"' in script
+    assert "Driver=r8152" in bench.debugfs("cat /etc/systemd/network/10-bootwright.link")
+    assert bench.debugfs("cat /etc/lab.conf") == "here\n"
+
+
 STEPS = ["CopyRootfs", "Personalise", "FormatVolume", "MarkUnfinished", "Discard"]
 STEPS += ["WriteCard", "VerifyCard", "WriteTable"]
 
@@ -268,7 +299,7 @@ def test_a_kill_after_any_step_never_leaves_what_looks_finished(bench: Bench, st
     bench.flash()
     done = subprocess.run(
         [sys.executable, "-c", _KILLED.format(step=step), *bench.argv("--yes")[1:]],
-        cwd=paths.checkout(),
+        cwd=bench.checkout,
         env=bench.env,
         capture_output=True,
         check=False,
