@@ -54,6 +54,23 @@ class FormatVolume:
 
 
 @dataclass(frozen=True)
+class MapCard:
+    """Find out which sectors get what: zeros, root file system, LUKS header, boot blobs."""
+
+    geometry: Geometry
+    zeros: tuple[Extent, ...]
+    blobs: tuple[PlacedBlob, ...]
+
+    def describe(self) -> str:
+        """Say it in a line."""
+        names = ", ".join(f"{blob.name} at {blob.sector}" for blob in self.blobs) or "no boot blobs"
+        return (
+            f"map the card: the root file system at sector {self.geometry.root.sector}, the LUKS"
+            f" header at {self.geometry.docker_data.sector}, {names}"
+        )
+
+
+@dataclass(frozen=True)
 class MarkUnfinished:
     """Open the card for us alone and make sector 0 say that it is unfinished."""
 
@@ -73,19 +90,11 @@ class Discard:
 
 @dataclass(frozen=True)
 class WriteCard:
-    """Write everything but sector 0: zeros, root file system, LUKS header, boot blobs."""
-
-    geometry: Geometry
-    zeros: tuple[Extent, ...]
-    blobs: tuple[PlacedBlob, ...]
+    """Write everything that is mapped: all but sector 0."""
 
     def describe(self) -> str:
         """Say it in a line."""
-        names = ", ".join(f"{blob.name} at {blob.sector}" for blob in self.blobs) or "no boot blobs"
-        return (
-            f"write zeros, the root file system at sector {self.geometry.root.sector}, the LUKS"
-            f" header at {self.geometry.docker_data.sector}, {names}"
-        )
+        return "write what is mapped, and zeros where old data would be believed"
 
 
 @dataclass(frozen=True)
@@ -117,6 +126,7 @@ Action = (
     CopyRootfs
     | Personalise
     | FormatVolume
+    | MapCard
     | MarkUnfinished
     | Discard
     | WriteCard

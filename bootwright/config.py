@@ -34,6 +34,12 @@ def _user(value: str) -> str:
     return value
 
 
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value):
+        raise ValueError(f"{value!r} is not a target's name: letters, digits, '.', '_' and '-'")
+    return value
+
+
 def _mac(value: str) -> str:
     if value == "auto":
         return value
@@ -79,7 +85,7 @@ def _size_or_rest(value: str) -> str:
 class Target(Table):
     """One card or board to make, reach and unlock. Sizes are text in IEC units."""
 
-    name: str
+    name: Annotated[str, AfterValidator(_name)]
     board: str
     rootfs: str
     layout: str | None = None

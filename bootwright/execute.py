@@ -12,6 +12,7 @@ from bootwright.actions import (
     CopyRootfs,
     Discard,
     FormatVolume,
+    MapCard,
     MarkUnfinished,
     Personalise,
     VerifyCard,
@@ -68,8 +69,12 @@ def execute(
     """
     with ExitStack() as stack:
         worker = _Worker(plan, device, passphrase, workbench, reporter, stack)
-        for action in plan.actions:
-            worker.do(action)
+        try:
+            for action in plan.actions:
+                worker.do(action)
+        except KeyboardInterrupt:
+            reporter.warn(worker.state())
+            raise
         return worker.outcome()
 
 
@@ -91,12 +96,19 @@ class _Worker:
         self._seconds: dict[str, float] = {}
         self._card: Card | None = None
         self._luks_facts: LuksFacts | None = None
-        self._bytes = 0
+        self._extents: tuple[Extent, ...] = ()
+        self._sources: dict[str, Path] = {}
 
     @property
     def card(self) -> Card:
         assert self._card is not None, "a plan opens the card before it writes"
         return self._card
+
+    def state(self) -> str:
+        """Say what an interrupted run leaves behind."""
+        if self._card is None:
+            return f"{self._device.path}: nothing on it was changed"
+        return f"{self._device.path}: the card is unfinished; the next run starts clean"
 
     def outcome(self) -> Outcome:
         assert self._luks_facts is not None, "a plan formats the volume"
@@ -113,6 +125,9 @@ class _Worker:
             case FormatVolume(spec):
                 with self._timed("luks"), self._reporter.step("Make the LUKS header"):
                     self._luks_facts = luks.make_header(self._luks, spec, self._passphrase, VOLUME)
+            case MapCard():
+                with self._timed("map"):
+                    self._map(action)
             case MarkUnfinished():
                 with self._timed("open"):
                     size = self._plan.geometry.card_sectors * SECTOR
@@ -123,10 +138,11 @@ class _Worker:
                     if not self.card.discard():
                         self._reporter.note("the card cannot discard; only mapped ranges change")
             case WriteCard():
-                with self._timed("write"):
-                    self._write(action)
+                meter_of = self._reporter.meter("Write", total(self._extents))
+                with self._timed("write"), meter_of as meter:
+                    self.card.write(self._extents, self._sources, meter)
             case VerifyCard():
-                meter_of = self._reporter.meter("Read back", self._bytes)
+                meter_of = self._reporter.meter("Read back", total(self._extents))
                 with self._timed("verify"), meter_of as meter:
                     self.card.verify(meter)
             case WriteTable(geometry, disk_id):
@@ -142,7 +158,7 @@ class _Worker:
             ext4edit.apply_changes(self._rootfs, with_boot_script(action.changes))
             ext4edit.check(self._rootfs)
 
-    def _write(self, action: WriteCard) -> None:
+    def _map(self, action: MapCard) -> None:
         root_at = action.geometry.root.sector * SECTOR
         data_at = action.geometry.docker_data.sector * SECTOR
         text = run(ext4map.command(str(self._rootfs))).text
@@ -159,10 +175,7 @@ class _Worker:
             sources[blob.name] = path
             sectors = -(-len(blob.content) // SECTOR)
             layers.append((Extent(blob.sector * SECTOR, sectors * SECTOR, blob.name),))
-        extents = flatten(layers)
-        self._bytes = total(extents)
-        with self._reporter.meter("Write", self._bytes) as meter:
-            self.card.write(extents, sources, meter)
+        self._extents, self._sources = flatten(layers), sources
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:

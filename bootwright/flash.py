@@ -5,6 +5,7 @@ before the first long step; the device is looked at again when it is opened.
 """
 
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,14 @@ from bootwright.board import Board, load_board
 from bootwright.config import Config, Target, load_config
 from bootwright.effects import base_image, rootfs_reader
 from bootwright.effects.base_image import BaseImage, RootfsOptions
+from bootwright.effects.boot_files import missing_in
 from bootwright.effects.confirm import confirm_device, terminal
 from bootwright.effects.identity import new_identity
 from bootwright.effects.inspect import inspect
 from bootwright.effects.operator_files import find_blobs, read_overlays, read_public_keys
 from bootwright.effects.passphrase_source import read_passphrase
 from bootwright.effects.workbench import workbench
-from bootwright.errors import InputError
+from bootwright.errors import FailedError, InputError
 from bootwright.execute import execute
 from bootwright.facts.blockdevice import DeviceFacts
 from bootwright.manifest import dry_run_document, manifest
@@ -29,7 +31,7 @@ from bootwright.plans import guard
 from bootwright.plans.card import CardPlan, plan_card
 from bootwright.plans.geometry import Geometry, needed_bytes, plan_geometry
 from bootwright.plans.luks import plan_luks
-from bootwright.plans.personalise import OverlayEntry, plan_personalisation
+from bootwright.plans.personalise import OverlayEntry, boot_files, plan_personalisation
 from bootwright.render import Renderer
 from bootwright.report import Reporter
 from bootwright.rootfs_source import Mmdebstrap, Tarball, load_rootfs_source
@@ -90,6 +92,7 @@ def flash(options: FlashOptions, reporter: Reporter) -> dict[str, Any]:
     cache = paths.cache_dir()
     if options.dry_run:
         return _dry_run(request, cache)
+    kept = _record_folders()
     confirm_device(request.device, terminal(), options.yes)
     passphrase = read_passphrase(request.target, options.passphrase_file, twice=True)
     start = time.monotonic()  # From here on nobody is waited for.
@@ -100,6 +103,11 @@ def flash(options: FlashOptions, reporter: Reporter) -> dict[str, Any]:
     plan = _plan(request, base)
     for warning in plan.warnings():
         reporter.warn(warning)
+    if Path(f"{request.device.resolved}boot0").exists():
+        reporter.warn(
+            "this is an eMMC, which starts from its hardware boot area; that is not written:"
+            " see docs/flash.md"
+        )
     with workbench(cache / "work") as folder:
         outcome = execute(plan, request.device, passphrase, folder, reporter)
     seconds = {
@@ -110,7 +118,10 @@ def flash(options: FlashOptions, reporter: Reporter) -> dict[str, Any]:
     document = manifest(
         request.target, request.board, base.origin, request.device, plan, outcome, seconds
     )
-    _keep(document, plan)
+    try:
+        _keep(document, plan, kept)
+    except OSError as error:
+        reporter.warn(f"the card is finished, but its record cannot be kept: {error}")
     return document
 
 
@@ -168,6 +179,8 @@ def _plan(request: _Request, base: BaseImage) -> CardPlan:
     facts = rootfs_reader.read_rootfs_facts(base.path, target.timezone)
     identity = new_identity(target.mac, target.hostname)
     luks = plan_luks(board, target, facts, identity.luks_uuid)
+    script = board.layouts[request.layout].boot_script
+    needed = boot_files(board, request.source, facts, script)
     changes = plan_personalisation(
         board,
         target,
@@ -178,7 +191,8 @@ def _plan(request: _Request, base: BaseImage) -> CardPlan:
         request.keys,
         request.overlays,
         Renderer(paths.checkout() / "templates"),
-        board.layouts[request.layout].boot_script,
+        script,
+        missing_in(base.path, needed),
     )
     blobs, missing = find_blobs(board, request.layout, request.blobs, base.path)
     return plan_card(base.path, request.geometry, identity, luks, changes, blobs, missing)
@@ -190,14 +204,30 @@ def _dry_run(request: _Request, cache: Path) -> dict[str, Any]:
     return dry_run_document(request.target, request.board, request.device, request.geometry, plan)
 
 
-def _keep(document: dict[str, Any], plan: CardPlan) -> None:
+def _record_folders() -> tuple[Path, Path]:
+    """Make the folders for manifests and host keys; nobody waits for a card to learn that
+    they cannot be written.
+    """
+    folders = (paths.build_dir() / "cards", paths.build_dir() / "host-keys")
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FailedError(
+                f"{folder}: cannot be made: {error.strerror}; set BOOTWRIGHT_BUILD to a folder"
+                " of your own"
+            ) from error
+        if not os.access(folder, os.W_OK):
+            raise FailedError(
+                f"{folder}: you cannot write there; set BOOTWRIGHT_BUILD to a folder of your own"
+            )
+    return folders
+
+
+def _keep(document: dict[str, Any], plan: CardPlan, folders: tuple[Path, Path]) -> None:
     """Keep the manifest, and what later commands need to know of the target's board."""
-    cards = paths.build_dir() / "cards"
-    cards.mkdir(parents=True, exist_ok=True)
-    (cards / f"{plan.luks.uuid}.json").write_text(
-        json.dumps(document, indent=2) + "\n", encoding="utf-8"
-    )
-    known = paths.build_dir() / "host-keys"
-    known.mkdir(parents=True, exist_ok=True)
+    cards, host_keys = folders
+    text = json.dumps(document, indent=2) + "\n"
+    (cards / f"{plan.luks.uuid}.json").write_text(text, encoding="utf-8")
     lines = "".join(f"{key.public}\n" for key in plan.identity.host_keys)
-    (known / document["target"]).write_text(lines, encoding="utf-8")
+    (host_keys / document["target"]).write_text(lines, encoding="utf-8")

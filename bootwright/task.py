@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from invoke.exceptions import Exit
 
-from bootwright.errors import BootwrightError
+from bootwright.errors import BootwrightError, FailedError
 
 INTERRUPTED = 4
 """Exit code of Ctrl-C: what was asked for did not come about."""
@@ -36,6 +36,9 @@ def guarded(function: Callable[P, R]) -> Callable[P, R]:
             # The reader of our output has gone; nobody is left to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit(code=INTERRUPTED) from None
+        except OSError as error:
+            # A full disk, a folder without permission: the machine's fault, not a bug.
+            raise Exit(_red(f"error: {error}"), code=FailedError.exit_code) from None
         except Exit:
             raise
         except Exception:

@@ -33,7 +33,10 @@ _FILES = {
     "usr/sbin/sshd": b"",
     "usr/share/zoneinfo/UTC": b"TZif2",
     "usr/lib/u-boot/odroid-xu3/u-boot.bin": U_BOOT,
-    "boot/vmlinuz": os.urandom(3_000_000),
+    "vmlinuz": os.urandom(3_000_000),
+    "initrd.img": os.urandom(1_000_000),
+    "boot/dtbs/exynos5422-odroidxu3.dtb": os.urandom(60_000),
+    "boot/dtbs/exynos5422-odroidxu4.dtb": os.urandom(60_000),
 }
 
 
@@ -58,7 +61,7 @@ def small_rootfs(path: Path) -> Path:
 
 def small_archlinuxarm(path: Path) -> Path:
     """Write a gzipped tarball laid out as Arch Linux ARM's to ``path`` and return it."""
-    debian_only = ("usr/lib/u-boot/odroid-xu3/u-boot.bin", "boot/vmlinuz")
+    debian_only = ("usr/lib/u-boot/odroid-xu3/u-boot.bin", "vmlinuz", "initrd.img")
     files = {name: content for name, content in _FILES.items() if name not in debian_only}
     files |= {**ARCH_BLOBS, "boot/boot.txt": BOOT_TXT, "boot/zImage": os.urandom(2_000_000)}
     return _write(path, "w:gz", files)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -109,10 +110,8 @@ def cached(
             return None
         key = f"sha256:{record.sha256}"
     image = base_path(cache, board, target, key)
-    record_file = image.with_suffix(".json")
-    if not (image.is_file() and record_file.is_file()):
-        return None
-    return BaseImage(image, Origin(**json.loads(record_file.read_text(encoding="utf-8"))))
+    made = _read_record(image.with_suffix(".json"))
+    return BaseImage(image, made) if made and image.is_file() else None
 
 
 def debian_recipe(board: Board, target: Target, source: Mmdebstrap) -> Recipe:
@@ -206,11 +205,11 @@ def _as_ext4(
     image.parent.mkdir(parents=True, exist_ok=True)
     record = image.with_suffix(".json")
     with exclusive(image.with_suffix(".lock"), f"building {image.name}"):
-        if not (image.is_file() and record.is_file()):
-            _make(board, target, tarball, image, origin, record, reporter)
+        made = _read_record(record)
+        if made is None or not image.is_file():
+            made = _make(board, target, tarball, image, origin, record, reporter)
         image.touch()
     _forget_old(image)
-    made = Origin(**json.loads(record.read_text(encoding="utf-8")))
     # The same bytes may be vouched for in another way this time.
     return BaseImage(image, Origin(origin.kind, origin.source, made.sha256, origin.verified_by))
 
@@ -223,7 +222,7 @@ def _make(
     origin: Origin,
     record: Path,
     reporter: Reporter,
-) -> None:
+) -> Origin:
     with reporter.step(f"Fill an ext4 file system from {tarball.name}"):
         built = build_ext4(
             tarball,
@@ -234,12 +233,27 @@ def _make(
             label="root",
             timestamp=int(tarball.stat().st_mtime),
             journal_mib=JOURNAL_MIB,
+            expected_sha256=origin.sha256 or None,
             reporter=reporter,
         )
     for warning in built.warnings:
         reporter.warn(warning)
     made = Origin(origin.kind, origin.source, built.sha256, origin.verified_by)
-    record.write_text(json.dumps(asdict(made)) + "\n", encoding="utf-8")
+    # Replaced whole: half a record would stand in the way of every later run.
+    draft = record.with_suffix(".json.tmp")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(made)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(record)
+    return made
+
+
+def _read_record(record: Path) -> Origin | None:
+    try:
+        return Origin(**json.loads(record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _forget_old(current: Path) -> None:

@@ -65,11 +65,14 @@ def build(recipe: Recipe, cache_dir: Path, reporter: Reporter) -> Path:
             suite's index or a package cannot be fetched; a package cannot be installed;
             or another run is building the same recipe.
     """
-    tarball = cache_dir / tar_name(recipe)
-    if not tarball.is_file():
-        with exclusive(tarball.with_suffix(".lock"), f"building {tarball.name}"):
-            if not tarball.is_file():
-                tarball = _recent_stand_in(tarball) or _build(recipe, tarball, reporter)
+    tarball = cached(recipe, cache_dir)
+    if tarball is None:
+        whole = cache_dir / tar_name(recipe)
+        with exclusive(whole.with_suffix(".lock"), f"building {whole.name}"):
+            # Another run may have built it meanwhile.
+            tarball = cached(recipe, cache_dir)
+            if tarball is None:
+                return _build(recipe, whole, reporter)
     if tarball.name != tar_name(recipe):
         reporter.warn(f"{tarball.name} stands in: a suite could not be fetched when it was built")
     days = (time.time() - tarball.stat().st_mtime) // 86400

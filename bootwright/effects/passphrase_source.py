@@ -58,7 +58,14 @@ def _typed(twice: bool) -> Secret:
         raise InputError(
             "no passphrase: give --passphrase-file, or passphrase_command in bootwright.toml"
         )
-    first = getpass.getpass("Passphrase for docker-data: ")
-    if twice and getpass.getpass("The same again: ") != first:
+    try:
+        first = getpass.getpass("Passphrase for docker-data: ")
+        again = getpass.getpass("The same again: ") if twice else first
+    except EOFError:
+        raise InputError("the keyboard: no passphrase was typed; nothing was changed") from None
+    except UnicodeDecodeError:
+        # Not shown: the error would quote what was typed.
+        raise InputError("the keyboard: what was typed is not UTF-8 text") from None
+    if again != first:
         raise InputError("the two passphrases differ; nothing was changed")
     return check_passphrase(first.encode(), "the keyboard")

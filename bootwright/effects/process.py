@@ -77,6 +77,8 @@ def run(
         )
     except FileNotFoundError:
         raise missing_tool(argv[0]) from None
+    except OSError as error:
+        raise FailedError(f"cannot run {argv[0]}: {error.strerror}") from None
     except subprocess.TimeoutExpired:
         # Not chained: TimeoutExpired carries the child's output.
         raise FailedError(f"no end after {timeout:.0f} s: {shlex.join(argv)}") from None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bootwright.board import Board, SectorRange
 from bootwright.config import Target
-from bootwright.errors import RefusedError
+from bootwright.errors import InputError, RefusedError
 from bootwright.units import MIB, SECTOR, format_size, parse_size
 
 ALIGNMENT = MIB // SECTOR
@@ -12,6 +12,9 @@ ALIGNMENT = MIB // SECTOR
 
 MIN_DOCKER_DATA = 64 * MIB
 """Bytes: the LUKS header takes 16 MiB of it, and ext4 wants room."""
+
+MIN_ROOT = 32 * MIB
+"""Bytes: with a journal of 16 MiB, nothing smaller holds a root file system."""
 
 MAX_SECTORS = 2**32 - 1
 """What a DOS partition entry can say: 2 TiB."""
@@ -27,15 +30,45 @@ class Geometry:
 
 
 def root_bytes(target: Target) -> int:
-    """Return the bytes of the target's root partition, whole MiB."""
-    return -(-parse_size(target.root_size) // MIB) * MIB
+    """Return the bytes of the target's root partition, whole MiB.
+
+    Raises:
+        InputError: it is too small to be one, or more than the table can say.
+    """
+    return _checked("root_size", target.root_size, MIN_ROOT)
+
+
+def _docker_data_bytes(target: Target) -> int | None:
+    """Return the bytes of docker-data, whole MiB; ``None`` for the rest of the card."""
+    if target.docker_data_size == "rest":
+        return None
+    return _checked("docker_data_size", target.docker_data_size, MIN_DOCKER_DATA)
+
+
+def _checked(key: str, text: str, least: int) -> int:
+    size = -(-parse_size(text) // MIB) * MIB
+    if not least <= size <= MAX_SECTORS * SECTOR:
+        raise InputError(
+            f"{key}: {text} is not between {format_size(least)} and"
+            f" {format_size(MAX_SECTORS * SECTOR)}"
+        )
+    return size
 
 
 def needed_bytes(board: Board, target: Target) -> int:
-    """Return the smallest card, in bytes, that takes the target's partitions."""
-    size = target.docker_data_size
-    docker_data = MIN_DOCKER_DATA if size == "rest" else parse_size(size)
-    return board.first_partition_sector * SECTOR + root_bytes(target) + docker_data
+    """Return the smallest card, in bytes, that takes the target's partitions.
+
+    Raises:
+        InputError: a size of the target is impossible.
+    """
+    docker_data = _docker_data_bytes(target) or MIN_DOCKER_DATA
+    needed = board.first_partition_sector * SECTOR + root_bytes(target) + docker_data
+    if needed > MAX_SECTORS * SECTOR:
+        raise InputError(
+            f"root_size and docker_data_size: {format_size(needed)} together, more than the"
+            f" {format_size(MAX_SECTORS * SECTOR)} of a DOS partition table"
+        )
+    return needed
 
 
 def plan_geometry(board: Board, target: Target, card_bytes: int) -> Geometry:
@@ -55,7 +88,7 @@ def plan_geometry(board: Board, target: Target, card_bytes: int) -> Geometry:
     first = board.first_partition_sector
     root = SectorRange(sector=first, sectors=root_bytes(target) // SECTOR)
     usable_end = min(card_sectors, MAX_SECTORS) // ALIGNMENT * ALIGNMENT
-    size = target.docker_data_size
-    asked = usable_end - root.end if size == "rest" else parse_size(size) // SECTOR
-    sectors = min(asked, usable_end - root.end)
+    rest = usable_end - root.end
+    asked = _docker_data_bytes(target)
+    sectors = rest if asked is None else min(asked // SECTOR, rest)
     return Geometry(card_sectors, root, SectorRange(sector=root.end, sectors=sectors))

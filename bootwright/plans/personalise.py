@@ -58,12 +58,15 @@ class CardIdentity:
 
 @dataclass(frozen=True)
 class OverlayEntry:
-    """One file or link of an overlay: exactly one of content and link target."""
+    """One file or link of an overlay: exactly one of content and link target.
+
+    ``mode`` is a file's permission bits.
+    """
 
     path: str
     content: bytes | None
     link_target: str | None
-    executable: bool
+    mode: int
     overlay: str
 
 
@@ -78,6 +81,7 @@ def plan_personalisation(
     overlays: Iterable[OverlayEntry],
     renderer: Renderer,
     boot_script_kind: str,
+    missing_boot_files: Sequence[str] = (),
 ) -> tuple[Change, ...]:
     """Return every change, in order, that turns ``rootfs`` into this card's.
 
@@ -85,12 +89,13 @@ def plan_personalisation(
         keys: the operator's public SSH keys, one line each, at least one.
         overlays: the entries of the target's overlays, in their order.
         boot_script_kind: what the card's boot layout runs.
+        missing_boot_files: those of :func:`boot_files` that the root file system lacks.
 
     Raises:
         RefusedError: the card could not be reached or could not boot.
         InputError: an overlay replaces a file that Bootwright itself lays.
     """
-    _check_reachable(target, rootfs, keys)
+    _check_reachable(target, rootfs, keys, missing_boot_files)
     values = {
         "board": board,
         "target": target,
@@ -150,7 +155,23 @@ def plan_personalisation(
     return (*changes, *_overlay_changes(changes, overlays))
 
 
-def _check_reachable(target: Target, rootfs: RootfsFacts, keys: Sequence[str]) -> None:
+def boot_files(
+    board: Board, source: Mmdebstrap | Tarball, rootfs: RootfsFacts, boot_script_kind: str
+) -> tuple[str, ...]:
+    """Return the files that the card's boot script loads.
+
+    A script of the root file system's own knows best what it needs beside the kernel.
+    """
+    own = rootfs.boot_ini if boot_script_kind == "boot.ini" else rootfs.boot_txt
+    if own:
+        return (source.kernel,)
+    device_tree = f"/boot/dtbs/{board.device_trees[0]}"
+    return tuple(path for path in (source.kernel, source.initrd, device_tree) if path)
+
+
+def _check_reachable(
+    target: Target, rootfs: RootfsFacts, keys: Sequence[str], missing: Sequence[str]
+) -> None:
     if not keys:
         raise RefusedError(
             "no SSH key for the board, whose passwords are all closed: nobody could log in."
@@ -168,6 +189,7 @@ def _check_reachable(target: Target, rootfs: RootfsFacts, keys: Sequence[str]) -
         )
         if not there
     ]
+    lacking += missing
     if lacking:
         raise RefusedError(
             f"the root file system lacks {', '.join(lacking)}: the card would not be usable"
@@ -189,8 +211,12 @@ def _accounts(target: Target, rootfs: RootfsFacts) -> tuple[Accounts, Account, l
         changes.append(LaidFolder(new.home, 0o700, new.uid, new.gid))
     account = find(accounts, target.user)
     assert account is not None
-    locked = Accounts(accounts.passwd, without_passwords(accounts.shadow), accounts.group)
-    return locked, account, changes
+    if not account.can_log_in:
+        raise RefusedError(
+            f"the account {target.user!r} of the root file system has the shell {account.shell}:"
+            " nobody could log in; use another user"
+        )
+    return without_passwords(accounts), account, changes
 
 
 def _authorized_keys(account: Account, keys: Sequence[str]) -> list[Change]:
@@ -221,11 +247,10 @@ def _ssh(rootfs: RootfsFacts, identity: CardIdentity, laid: _Laid) -> list[Chang
         path = f"/etc/ssh/ssh_host_{key.kind}_key"
         changes.append(LaidFile(path, key.private, 0o600))
         changes.append(text_file(f"{path}.pub", f"{key.public}\n"))
-    changes.append(laid("/etc/ssh/sshd_config.d/10-bootwright.conf", "sshd.conf.j2"))
-    if "\ninclude /etc/ssh/sshd_config.d/*.conf" not in f"\n{rootfs.sshd_config}".lower():
-        # First, since sshd takes the first value that it meets.
-        text = f"Include /etc/ssh/sshd_config.d/*.conf\n{rootfs.sshd_config}"
-        changes.append(text_file("/etc/ssh/sshd_config", text))
+    changes.append(laid(SSHD_DROP_IN, "sshd.conf.j2"))
+    # First of all, since sshd takes the first value that it meets.
+    text = rootfs.sshd_config.removeprefix(_INCLUDE)
+    changes.append(text_file("/etc/ssh/sshd_config", _INCLUDE + text))
     return changes
 
 
@@ -241,6 +266,10 @@ def _boot_script(
         return [text_file(BOOT_TXT, with_mac(rootfs.boot_txt, identity.mac))]
     return [laid(BOOT_TXT, "boot/boot.txt.j2")]
 
+
+SSHD_DROP_IN = "/etc/ssh/sshd_config.d/10-bootwright.conf"
+
+_INCLUDE = f"Include {SSHD_DROP_IN}\n"
 
 BOOT_TXT = "/boot/boot.txt"
 """Where it is laid, the executor compiles it to :data:`BOOT_SCR` beside it."""
@@ -277,6 +306,5 @@ def _overlay_changes(own: Sequence[Change], overlays: Iterable[OverlayEntry]) ->
         if entry.link_target is not None:
             changes.append(LaidLink(entry.path, entry.link_target))
         else:
-            mode = 0o755 if entry.executable else 0o644
-            changes.append(LaidFile(entry.path, entry.content or b"", mode))
+            changes.append(LaidFile(entry.path, entry.content or b"", entry.mode))
     return changes

@@ -103,6 +103,8 @@ def test_a_wrong_passphrase_then_the_right_one(
 
     source = machine.shell("findmnt --noheadings --output SOURCE /var/lib/docker", capfd)
     assert source.startswith("/dev/mapper/docker-data[")
+    sshd = machine.shell("sshd -T", capfd).splitlines()
+    assert {"passwordauthentication no", "permitrootlogin without-password"} <= set(sshd)
     for secret in (WRONG, machine.card.passphrase):
         assert secret.reveal() not in machine.console()
 

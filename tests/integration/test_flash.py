@@ -1,5 +1,6 @@
 """`inv flash` as a whole on image files: real tools judge what comes out."""
 
+import hashlib
 import json
 import os
 import re
@@ -203,6 +204,62 @@ def test_wrong_options_end_with_their_code(
     assert said in done.stderr
 
 
+def test_a_tarball_that_changes_after_it_was_judged_is_refused(bench: Bench) -> None:
+    """The digest that was checked must be that of the bytes that were used."""
+    with bench.tarball.open("rb") as file:
+        digest = hashlib.sha256(file.read()).hexdigest()
+    bench.own_checkout(
+        f"""
+        [targets.lab]
+        board = "odroid-xu3"
+        rootfs = "archlinuxarm"
+        rootfs_sha256 = "{digest}"
+        """
+    )
+    small_archlinuxarm(bench.root / "other.tar")
+    code = _SWAPPED.format(other=str(bench.root / "other.tar"), own=str(bench.tarball))
+    argv = bench.argv("--json", target="lab", rootfs="archlinuxarm")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *argv[1:]],
+        cwd=bench.checkout,
+        env=bench.env,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 3, done.stderr
+    assert "changed while it was read" in done.stderr
+    assert list((bench.root / "cache" / "ext4").glob("*.ext4")) == []
+    assert not bench.image.exists()
+
+
+_SWAPPED = """
+import os
+import bootwright.effects.base_image as base_image
+build = base_image.build_ext4
+def late(tarball, *args, **kwargs):
+    os.replace({other!r}, {own!r})
+    return build(tarball, *args, **kwargs)
+base_image.build_ext4 = late
+from invoke.main import program
+program.run()
+"""
+
+
+def test_a_damaged_record_of_the_cache_is_made_anew(bench: Bench) -> None:
+    bench.flash()
+    for record in (bench.root / "cache" / "ext4").glob("*.json"):
+        record.write_text("")
+    assert bench.flash("--yes")["verified"] is True
+
+
+def test_records_that_cannot_be_kept_are_known_before_the_work(bench: Bench) -> None:
+    (bench.root / "build").write_text("a file in the way")
+    done = bench.inv()
+    assert done.returncode == 4
+    assert "BOOTWRIGHT_BUILD" in done.stderr
+    assert not bench.image.exists()
+
+
 def test_blobs_of_the_operator_make_it_bootable_and_unknown_ones_are_named(bench: Bench) -> None:
     folder = bench.root / "blobs"
     folder.mkdir()
@@ -277,8 +334,8 @@ def test_another_board_and_target_take_no_python(bench: Bench) -> None:
     assert bench.debugfs("cat /etc/lab.conf") == "here\n"
 
 
-STEPS = ["CopyRootfs", "Personalise", "FormatVolume", "MarkUnfinished", "Discard"]
-STEPS += ["WriteCard", "VerifyCard", "WriteTable"]
+STEPS = ["CopyRootfs", "Personalise", "FormatVolume", "MapCard"]
+STEPS += ["MarkUnfinished", "Discard", "WriteCard", "VerifyCard", "WriteTable"]
 
 _KILLED = """
 import os, signal, sys
@@ -306,7 +363,7 @@ def test_a_kill_after_any_step_never_leaves_what_looks_finished(bench: Bench, st
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     first = bench.sectors(0, 1)
-    untouched_yet = step in STEPS[:3]
+    untouched_yet = step in STEPS[:4]
     finished = step == STEPS[-1]
     assert first.startswith(UNFINISHED) == (not untouched_yet and not finished)
     assert first.endswith(b"\x55\xaa") == (untouched_yet or finished)

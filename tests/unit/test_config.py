@@ -59,6 +59,13 @@ def test_a_broken_file_says_where(tmp_path: Path, text: str, said: str) -> None:
         load_config(written(tmp_path, text), "bench")
 
 
+@pytest.mark.parametrize("name", ["lab/xu4", "a b", "a\\nroot", "-x", ""])
+def test_a_name_that_would_break_a_file_or_a_line_is_refused(tmp_path: Path, name: str) -> None:
+    text = BASE.replace("targets.bench", f'targets."{name}"')
+    with pytest.raises(InputError, match="not a target's name"):
+        load_config(written(tmp_path, text), name.replace("\\n", "\n"))
+
+
 def test_the_built_in_target_needs_no_file(tmp_path: Path) -> None:
     target = load_config(tmp_path, "odroid").target
     assert (target.board, target.rootfs, target.root_size) == (

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bootwright import paths
 from bootwright.board import load_board
 from bootwright.config import load_config
-from bootwright.errors import RefusedError
+from bootwright.errors import InputError, RefusedError
 from bootwright.plans.card import zeros
 from bootwright.plans.geometry import MAX_SECTORS, needed_bytes, plan_geometry
 from bootwright.units import GIB, MIB, SECTOR
@@ -45,6 +45,22 @@ def test_partitions_are_aligned_disjoint_and_inside(root: int, data: str, sector
     assert covered[0].offset == SECTOR  # sector 0 is the partition table's
     assert covered[-1].end == sectors * SECTOR
     assert all(a.end <= b.offset for a, b in pairwise(covered))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("docker_data_size", "1MiB"),
+        ("docker_data_size", "16MiB"),  # the LUKS header alone
+        ("docker_data_size", "0"),
+        ("root_size", "0"),
+        ("root_size", "3TiB"),
+        ("docker_data_size", "2047GiB"),  # with the root more than a table can say
+    ],
+)
+def test_an_impossible_size_is_an_error_before_anything_else(key: str, value: str) -> None:
+    with pytest.raises(InputError, match=key):
+        needed_bytes(BOARD, TARGET.model_copy(update={key: value}))
 
 
 def test_a_partition_table_cannot_say_more_than_2_tib() -> None:

@@ -16,7 +16,7 @@ from bootwright.errors import InputError, RefusedError
 from bootwright.facts.rootfs import RootfsFacts
 from bootwright.flash import load_source
 from bootwright.plans.luks import plan_luks
-from bootwright.plans.personalise import OverlayEntry, plan_personalisation
+from bootwright.plans.personalise import OverlayEntry, boot_files, plan_personalisation
 from bootwright.render import Renderer
 from tests.unit.rootfs_facts import FACTS
 
@@ -30,6 +30,7 @@ def planned(
     keys: tuple[str, ...] = (KEY,),
     overlays: tuple[OverlayEntry, ...] = (),
     script: str = "boot.scr",
+    missing_boot_files: tuple[str, ...] = (),
     **settings: Any,
 ) -> dict[str, Change]:
     board = load_board(ROOT / "board", "odroid-xu3")
@@ -45,6 +46,7 @@ def planned(
         overlays,
         Renderer(ROOT / "templates"),
         script,
+        missing_boot_files,
     )
     return {change.path: change for change in changes}
 
@@ -154,9 +156,25 @@ def test_what_is_unique_is_laid_and_what_was_shared_goes() -> None:
     assert IDENTITY.mac in text(changes, "/boot/boot.txt")
 
 
-def test_an_sshd_that_ignores_its_drop_ins_gets_the_include_first() -> None:
-    changes = planned(rootfs=replace(FACTS, sshd_config="PermitRootLogin yes\n"))
-    assert text(changes, "/etc/ssh/sshd_config").splitlines()[0].startswith("Include ")
+@pytest.mark.parametrize(
+    "own",
+    [
+        "PermitRootLogin yes\nPasswordAuthentication yes\n",
+        "PermitRootLogin no\nInclude /etc/ssh/sshd_config.d/*.conf\n",
+        "Match User nobody\nInclude /etc/ssh/sshd_config.d/*.conf\n",
+    ],
+)
+def test_our_word_comes_first_in_sshd_config(own: str) -> None:
+    changes = planned(rootfs=replace(FACTS, sshd_config=own))
+    assert text(changes, "/etc/ssh/sshd_config") == (
+        f"Include /etc/ssh/sshd_config.d/10-bootwright.conf\n{own}"
+    )
+
+
+def test_an_account_that_cannot_log_in_is_refused() -> None:
+    passwd = FACTS.passwd.replace("/home/alarm:/bin/bash", "/home/alarm:/usr/sbin/nologin")
+    with pytest.raises(RefusedError, match="nologin"):
+        planned(rootfs=replace(FACTS, passwd=passwd), user="alarm")
 
 
 def test_a_boot_script_that_is_there_only_gets_the_mac() -> None:
@@ -174,6 +192,17 @@ def test_the_vendors_u_boot_gets_boot_ini() -> None:
     assert "console=ttySAC2,115200n8" in script
 
 
+def test_a_card_without_what_its_boot_script_loads_is_refused() -> None:
+    board = load_board(ROOT / "board", "odroid-xu3")
+    source = load_source(ROOT, "debian")
+    needed = boot_files(board, source, FACTS, "boot.scr")
+    assert needed == ("/vmlinuz", "/initrd.img", "/boot/dtbs/exynos5422-odroidxu3.dtb")
+    own = replace(FACTS, boot_txt="bootz\n")
+    assert boot_files(board, source, own, "boot.scr") == ("/vmlinuz",)
+    with pytest.raises(RefusedError, match=r"lacks /initrd\.img"):
+        planned(missing_boot_files=("/initrd.img",))
+
+
 def test_the_time_zone_and_the_name_are_laid() -> None:
     changes = planned(timezone="Europe/Zurich", hostname="probe-7")
     assert changes["/etc/localtime"] == LaidLink(
@@ -184,9 +213,9 @@ def test_the_time_zone_and_the_name_are_laid() -> None:
 
 
 def test_an_overlay_lays_its_files_and_may_not_replace_ours() -> None:
-    script = OverlayEntry("/usr/local/bin/x", b"#!/bin/sh\n", None, True, "mine")
+    script = OverlayEntry("/usr/local/bin/x", b"#!/bin/sh\n", None, 0o750, "mine")
     laid = planned(overlays=(script,))["/usr/local/bin/x"]
-    assert laid == LaidFile("/usr/local/bin/x", b"#!/bin/sh\n", 0o755)
+    assert laid == LaidFile("/usr/local/bin/x", b"#!/bin/sh\n", 0o750)
     with pytest.raises(InputError, match=r"overlay mine: /etc/crypttab"):
         planned(overlays=(replace(script, path="/etc/crypttab"),))
 

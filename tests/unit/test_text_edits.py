@@ -8,17 +8,32 @@ from bootwright.errors import FailedError, InputError
 SHADOW = "root:$y$j9T$abc:1:0:99999:7:::\nalarm:$6$x:1::::::\nguest::1::::::\nsshd:!:1::::::\n"
 
 
+PASSWD = "root:x:0:0:root:/root:/bin/bash\nbare::7:7::/:/bin/sh\nold:$1$x:8:8::/:/bin/sh\n"
+
+
 def test_no_account_is_left_that_a_password_opens() -> None:
     assert accounts.logins_with_password(SHADOW) == ["root", "alarm", "guest"]
-    closed = accounts.without_passwords(SHADOW)
-    assert accounts.logins_with_password(closed) == []
-    assert [line.split(":")[0] for line in closed.splitlines()] == [
-        "root",
-        "alarm",
-        "guest",
-        "sshd",
-    ]
-    assert "root:*:1:0:99999:7:::" in closed
+    closed = accounts.without_passwords(accounts.Accounts(PASSWD, SHADOW, ""))
+    assert accounts.logins_with_password(closed.shadow) == []
+    # A password in passwd itself counts as much, and its account gets a line in shadow.
+    assert {line.split(":")[1] for line in closed.passwd.splitlines()} == {"x"}
+    names = [line.split(":")[0] for line in closed.shadow.splitlines()]
+    assert names == ["root", "alarm", "guest", "sshd", "bare", "old"]
+    assert "root:*:1:0:99999:7:::" in closed.shadow
+
+
+@pytest.mark.parametrize("line", ["pilot:x:abc:0::/:/bin/sh", "pilot:x:1", "pilot:x:1:1::/home"])
+def test_a_broken_line_is_named(line: str) -> None:
+    with pytest.raises(InputError, match="pilot"):
+        accounts.find(accounts.Accounts(f"{line}\n", "", ""), "pilot")
+
+
+def test_files_without_a_last_line_end_are_not_run_together() -> None:
+    before = accounts.Accounts("root:x:0:0::/root:/bin/sh", "root:*:1::::::", "root:x:0:")
+    after = accounts.with_account(before, "pilot")
+    assert [line.split(":")[0] for line in after.shadow.splitlines()] == ["root", "pilot"]
+    assert [line.split(":")[0] for line in after.group.splitlines()] == ["root", "pilot"]
+    assert accounts.find(after, "pilot") is not None
 
 
 def test_a_new_account_takes_a_free_number() -> None:
@@ -29,7 +44,7 @@ def test_a_new_account_takes_a_free_number() -> None:
     )
     after = accounts.with_account(before, "pilot")
     found = accounts.find(after, "pilot")
-    assert found == accounts.Account("pilot", 1002, 1002, "/home/pilot")
+    assert found == accounts.Account("pilot", 1002, 1002, "/home/pilot", "/bin/bash")
     assert accounts.logins_with_password(after.shadow) == []
     assert "pilot:x:1002:" in after.group
 
