@@ -16,6 +16,9 @@ from tests.small_rootfs import small_rootfs
 WORD = "correct horse battery staple 7"
 INV = Path(sys.executable).parent / "inv"
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+"""A public key whose private half nobody has."""
+
 
 class Bench:
     """A private home, cache and tarball, and `inv` as an operator calls it."""
@@ -27,7 +30,7 @@ class Bench:
         self.passphrase.write_text(f"{WORD}\n")
         self.passphrase.chmod(0o600)
         self.key = root / "id.pub"
-        self.key.write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA operator\n")
+        self.key.write_text(f"{KEY} operator\n")
         self.image = root / "card.img"
         self.checkout = paths.checkout()
         self.env = {
