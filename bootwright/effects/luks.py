@@ -47,11 +47,11 @@ def make_header(path: Path, spec: LuksSpec, passphrase: Secret, label: str) -> L
     )
     if facts != wanted:
         raise FailedError(f"cryptsetup made another header than asked: {facts} for {wanted}")
-    test_passphrase(path, passphrase)
+    prove_passphrase(path, passphrase)
     return facts
 
 
-def test_passphrase(path: Path, passphrase: Secret) -> None:
+def prove_passphrase(path: Path, passphrase: Secret) -> None:
     """Prove that ``passphrase`` opens a key slot of the header in ``path``.
 
     Raises:

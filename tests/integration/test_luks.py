@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from bootwright.board import Kdf
-from bootwright.effects.luks import HEADER_BYTES, make_header
-from bootwright.effects.luks import test_passphrase as try_passphrase
+from bootwright.effects.luks import HEADER_BYTES, make_header, prove_passphrase
 from bootwright.effects.process import run
 from bootwright.errors import FailedError
 from bootwright.luks2 import header_size, read_facts, rename_cipher
@@ -49,9 +48,9 @@ def test_cryptsetup_shows_what_the_board_was_promised(volume: tuple[Path, LuksSp
 
 def test_only_the_passphrase_opens_it(volume: tuple[Path, LuksSpec]) -> None:
     path, _ = volume
-    try_passphrase(path, PASSPHRASE)
+    prove_passphrase(path, PASSPHRASE)
     with pytest.raises(FailedError) as caught:
-        try_passphrase(path, Secret(b"another"))
+        prove_passphrase(path, Secret(b"another"))
     assert "another" not in str(caught.value)
 
 
