@@ -1,6 +1,7 @@
 """Sizes: bytes everywhere inside, IEC units (KiB, MiB, GiB, TiB) at the edge."""
 
 import re
+from fractions import Fraction
 
 from bootwright.errors import InputError
 
@@ -12,22 +13,31 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 
 _UNITS = {"": 1, "B": 1, "KIB": KIB, "MIB": MIB, "GIB": GIB, "TIB": 1024 * GIB}
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+
+_LONGEST = 40
+"""Characters of a size; what is longer is a mistake, however it would be read."""
+
+_LARGEST = 2**63 - 1
+"""Bytes that the kernel can count in a file or a disk."""
 
 
 def parse_size(text: str) -> int:
     """Return the bytes in ``text``, such as ``4GiB``, ``512 MiB`` or ``1048576``.
 
     Raises:
-        InputError: no number, an unknown unit, or a fraction of a byte.
+        InputError: no number, an unknown unit, a fraction of a byte, or far too large.
     """
-    match = _SIZE.fullmatch(text)
+    match = _SIZE.fullmatch(text) if len(text) <= _LONGEST else None
     unit = _UNITS.get(match[2].upper()) if match else None
     if match is None or unit is None:
-        raise InputError(f"{text!r} is not a size; write it like 4GiB, 512MiB or 1048576")
-    size = float(match[1]) * unit
+        shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+        raise InputError(f"{shown!r} is not a size; write it like 4GiB, 512MiB or 1048576")
+    size = Fraction(match[1]) * unit
     if size != int(size):
         raise InputError(f"{text!r} is not a whole number of bytes")
+    if size > _LARGEST:
+        raise InputError(f"{text!r} is more than any disk can hold")
     return int(size)
 
 

@@ -17,7 +17,7 @@ from typing import Self
 
 from bootwright.effects import card_copy
 from bootwright.effects.card_io import BlockDevice, Buffer, ImageFile, Medium, same
-from bootwright.effects.inspect import file_identity, identify
+from bootwright.effects.inspect import file_identity, identify, used_now
 from bootwright.errors import BootwrightError, FailedError, RefusedError
 from bootwright.extents import Extent, flatten, total
 from bootwright.facts.blockdevice import UNFINISHED, DeviceFacts, Identity, Kind
@@ -54,7 +54,8 @@ class _State(Enum):
 def open_card(facts: DeviceFacts, size: int) -> "Card":
     """Open the destination for us alone, and see that it is still what was looked at.
 
-    Nothing is changed yet, except that a new image file appears, empty.
+    Nothing is changed yet, except that a new image file appears, empty, and that an old
+    one loses the rights of group and others.
 
     Args:
         facts: what the guard approved.
@@ -73,6 +74,9 @@ def open_card(facts: DeviceFacts, size: int) -> "Card":
     try:
         if facts.kind is not Kind.NEW:
             _refuse_another(facts, _identity(medium))
+        _refuse_used(facts, medium)
+        if isinstance(medium, ImageFile):
+            medium.make_private()
     except BootwrightError:
         medium.close()
         raise
@@ -255,6 +259,15 @@ def _refuse_another(facts: DeviceFacts, now: Identity) -> None:
         raise RefusedError(
             f"{facts.path}: it is not what it was when it was looked at (then "
             f"{facts.identity}, now {now}); nothing was changed, start again"
+        )
+
+
+def _refuse_used(facts: DeviceFacts, opened: BlockDevice | ImageFile) -> None:
+    """Refuse what came into use since it was looked at and what no lock keeps out."""
+    node = opened.node if isinstance(opened, BlockDevice) else _identity(opened).node
+    if used := used_now(node):
+        raise RefusedError(
+            f"{facts.path}: it is {used[0]} by now; nothing was changed; release it first"
         )
 
 

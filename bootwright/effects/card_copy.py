@@ -163,6 +163,10 @@ def failing(medium: Medium, verb: str, where: Extent | None = None) -> Iterator[
         yield
     except OSError as error:
         number = error.errno or errno.EIO
+        if number == errno.ETXTBSY:  # the kernel takes no write at all, so not the first either
+            raise FailedError(
+                f"{medium.path}: it is in use as swap, so nothing was changed; swapoff it first"
+            ) from error
         sectors = f" {sector_names([where])}" if where else ""
         hint = _HINTS.get(number, "try another reader, then another card")
         raise FailedError(

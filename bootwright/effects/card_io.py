@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from bootwright.errors import FailedError, InputError, RefusedError
+from bootwright.effects.inspect import WHOLE_FILE
+from bootwright.errors import BootwrightError, FailedError, InputError, RefusedError
 from bootwright.extents import Span
 from bootwright.units import MIB, SECTOR
 
@@ -215,10 +216,13 @@ class BlockDevice(_Opened):
 
 
 class ImageFile(_Opened):
-    """An image file, locked against a second run."""
+    """An image file, locked against a second run and against an emulator.
+
+    It will hold the card's host keys and password hashes, so its owner alone may read it.
+    """
 
     def __init__(self, path: str, size: int, new: bool) -> None:
-        """Open or create the file at ``path``; it is changed by :meth:`empty` alone.
+        """Open or create the file at ``path``; its content is changed by :meth:`empty` first.
 
         Args:
             path: the file.
@@ -226,12 +230,12 @@ class ImageFile(_Opened):
             new: it must not exist yet.
 
         Raises:
-            RefusedError: another process writes it, or it appeared meanwhile.
-            InputError: it cannot be created or opened.
+            RefusedError: another process uses it, or it appeared meanwhile.
+            InputError: it cannot be created, opened or locked.
         """
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if new else 0)
         try:
-            fd = os.open(path, flags, 0o644)
+            fd = os.open(path, flags, 0o600)
         except FileExistsError:
             raise RefusedError(
                 f"{path}: it appeared meanwhile; look at it and start again"
@@ -239,11 +243,31 @@ class ImageFile(_Opened):
         except OSError as error:
             raise InputError(f"{path}: cannot open it for writing: {error.strerror}") from error
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            _lock(path, fd)
+        except BootwrightError:
             os.close(fd)
-            raise RefusedError(f"{path}: another process is writing it; wait for its end") from None
+            raise
         super().__init__(path, fd, size)
+
+    def make_private(self) -> None:
+        """Take the rights of group and others away.
+
+        A file system without modes (FAT) keeps those that its mount gives.
+
+        Raises:
+            InputError: the file belongs to another user.
+        """
+        status = os.fstat(self.fd)
+        if not status.st_mode & 0o077:
+            return
+        try:
+            os.fchmod(self.fd, 0o600)
+        except OSError as error:
+            if os.geteuid() not in (0, status.st_uid):
+                raise InputError(
+                    f"{self.path}: it will hold secrets, others can read it, and it belongs to "
+                    "another user; name another file"
+                ) from error
 
     def zero(self, offset: int, length: int) -> None:
         """Write zeros where there is data; a hole reads as zero already."""
@@ -267,6 +291,22 @@ class ImageFile(_Opened):
     def reread_table(self) -> bool:
         """Do nothing: the kernel does not look into files."""
         return True
+
+
+def _lock(path: str, fd: int) -> None:
+    """Lock a file until it is closed: against bootwright, and against QEMU, which does not
+    see the first kind of lock.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, WHOLE_FILE)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            raise RefusedError(
+                f"{path}: another process (such as an emulator) uses it; wait for its end, or "
+                "stop the emulator with inv emulate --stop"
+            ) from None
+        raise InputError(f"{path}: cannot lock it: {error.strerror}; name another file") from error
 
 
 def _open_device(path: str) -> int:

@@ -27,6 +27,12 @@ _COLUMNS = (
     "MOUNTPOINTS,PKNAME,MAJ:MIN,LOG-SEC,START"
 )
 
+_INTERNAL = (
+    *("ata", "fc", "fcoe", "iscsi", "mmc", "nvme", "pcie"),
+    *("rdma", "sas", "sata", "scsi", "spi", "tcp", "virtio"),
+)
+"""lsblk's words for buses whose disks are not pulled out, whatever else it says of them."""
+
 _STACKED = {
     "crypt": "dm-crypt",
     "lvm": "LVM",
@@ -75,13 +81,14 @@ class Identity:
     """What must be the same after opening as when the facts were read.
 
     Attributes:
-        node: ``major:minor`` of a block device, ``device:inode`` of a file, empty
-            for a new file.
+        node: ``major:minor`` of a block device, ``major:minor/inode`` of a file,
+            empty for a new file.
         size: in bytes.
         model: empty when unknown.
         serial: empty when unknown.
         diskseq: the kernel's count of media, new for every card put in; ``None``
             before Linux 5.15 and for files.
+        times: when a file was last changed, content and inode, in ns.
     """
 
     node: str
@@ -89,6 +96,7 @@ class Identity:
     model: str = ""
     serial: str = ""
     diskseq: int | None = None
+    times: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,7 @@ class DeviceFacts:
         device_type: lsblk's word (``disk``, ``part``, ``loop``, ``lvm`` …); empty for files.
         removable: can be pulled out; see :func:`is_removable`.
         read_only: cannot be written.
+        may_write: this user may write it, or make it where it is new.
         parent: the disk that a partition lies on.
         sector_size: logical, in bytes.
         fstype: of the whole disk, where it has no partition table.
@@ -122,6 +131,7 @@ class DeviceFacts:
     device_type: str = ""
     removable: bool = False
     read_only: bool = False
+    may_write: bool = True
     parent: str = ""
     sector_size: int = SECTOR
     fstype: str = ""
@@ -155,20 +165,18 @@ class BlockReadings:
     Attributes:
         lsblk: output of :func:`lsblk_command`.
         mountinfo: ``/proc/self/mountinfo``.
-        swaps: ``/proc/swaps``.
         sfdisk: output of :func:`sfdisk_command`; empty without a partition table.
         mmc_type: ``/sys/block/X/device/type`` of an mmc device, ``SD`` or ``MMC``.
         diskseq: ``/sys/block/X/diskseq``; empty when there is none.
-        loops: the loop device attached to each backing file.
+        uses: what lsblk does not show, by node, such as ``attached as /dev/loop0``.
     """
 
     lsblk: str
     mountinfo: str = ""
-    swaps: str = ""
     sfdisk: str = ""
     mmc_type: str = ""
     diskseq: str = ""
-    loops: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    uses: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def lsblk_command(device: str) -> tuple[str, ...]:
@@ -220,10 +228,10 @@ def block_facts(path: str, resolved: str, readings: BlockReadings) -> DeviceFact
 
 
 def file_facts(
-    path: str, resolved: str, identity: Identity, sfdisk: str, loops: Mapping[str, str]
+    path: str, resolved: str, identity: Identity, sfdisk: str, uses: Mapping[str, str]
 ) -> DeviceFacts:
-    """Return the facts about an image file that exists."""
-    attached = loops.get(resolved)
+    """Return the facts about an image file that exists; ``uses`` as in the readings."""
+    used = uses.get(identity.node)
     return DeviceFacts(
         path,
         resolved,
@@ -231,7 +239,7 @@ def file_facts(
         identity,
         table=_sfdisk(sfdisk).get("label", ""),
         partitions=_partitions({}, sfdisk),
-        holders=(Holder(resolved, f"attached as {attached}"),) if attached else (),
+        holders=(Holder(resolved, used),) if used else (),
     )
 
 
@@ -246,12 +254,15 @@ def is_removable(node: Mapping[str, Any], mmc_type: str) -> bool:
     An mmc device says it itself: ``SD`` is a card; ``MMC`` is an eMMC, nearly always
     soldered, and counts as fixed. lsblk is no help there: before util-linux 2.39 it
     calls every mmc device hotplug, since then none with a native slot
-    (util-linux #2379). A loop device holds no disk of anybody's.
+    (util-linux #2379). Nor are its RM and HOTPLUG for an internal bus: Linux 6.9.0 to
+    6.9.5 set them for every SATA disk (udisks #1282). A loop device is nobody's disk.
     """
     if mmc_type:
         return mmc_type == "SD"
     if node["type"] == "loop" or node.get("tran") == "usb":
         return True
+    if node.get("tran") in _INTERNAL:
+        return False
     return _flag(node["rm"]) or _flag(node["hotplug"])
 
 
@@ -316,12 +327,12 @@ def _mountinfo(text: str, node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         fields, source = before.split(), after.split()
         if len(fields) < 5 or len(source) < 2:
             continue
-        device = numbers.get(fields[2]) or paths.get(_unescape(source[1]))
+        device = numbers.get(fields[2]) or paths.get(unescape(source[1]))
         if device:
-            yield device, _unescape(fields[4])
+            yield device, unescape(fields[4])
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
     """Undo the octal escapes of /proc/self/mountinfo and /proc/swaps."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
@@ -334,12 +345,9 @@ def _holders(
         held.append(
             Holder(device, "in use as swap" if point == "[SWAP]" else f"mounted at {point}")
         )
-    swaps = {_unescape(line.split()[0]) for line in readings.swaps.splitlines()[1:]}
     for each in _tree(node):
-        if each["path"] in swaps:
-            held.append(Holder(each["path"], "in use as swap"))
-        if each["path"] in readings.loops:
-            held.append(Holder(each["path"], f"attached as {readings.loops[each['path']]}"))
+        if used := readings.uses.get(each["maj:min"].strip()):
+            held.append(Holder(each["path"], used))
         for child in each.get("children", ()):
             if child["type"] != "part":
                 held.append(Holder(each["path"], f"in use by {child['path']} ({_stacked(child)})"))

@@ -17,6 +17,10 @@ LARGE = 256 * GIB
 """Bytes above which a disk is unlikely to be a card and ``--large`` is asked for."""
 
 
+LARGEST_IMAGE = 2048 * GIB
+"""Bytes that the numbers of sectors in a DOS partition table can say."""
+
+
 @dataclass(frozen=True)
 class GuardRequest:
     """What the operator asks for.
@@ -75,6 +79,7 @@ def refusals(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
         *_held(facts),
         *_fixed(facts, request),
         *_read_only(facts),
+        *_sectors(facts),
         *_sizes(facts, request),
     ]
 
@@ -141,6 +146,15 @@ def _mistakes(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
         return [Refusal("its directory does not exist", "make it, or name another", is_input=True)]
     if facts.kind is Kind.NEW and not facts.resolved.endswith(".img"):
         return [Refusal("no such file or device", "a new image's name ends in .img", is_input=True)]
+    if facts.kind is Kind.FILE and not _looks_like_an_image(facts):
+        return [
+            Refusal(
+                "it does not look like a card image: its name does not end in .img, and it has "
+                "no DOS partition table",
+                "name an image, or remove it yourself",
+                is_input=True,
+            )
+        ]
     if facts.kind not in (Kind.BLOCK, Kind.FILE, Kind.NEW):
         return [Refusal(f"it is {facts.kind}", "name a disk or an image file", is_input=True)]
     if size is not None and facts.kind is Kind.BLOCK:
@@ -153,7 +167,19 @@ def _mistakes(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
                 is_input=True,
             )
         ]
+    if facts.kind is not Kind.BLOCK and card_size(facts, request) > LARGEST_IMAGE:
+        return [
+            Refusal(
+                f"{_exact(card_size(facts, request))} is more than a DOS partition table can say",
+                f"give a size of at most {format_size(LARGEST_IMAGE)}",
+                is_input=True,
+            )
+        ]
     return []
+
+
+def _looks_like_an_image(facts: DeviceFacts) -> bool:
+    return facts.resolved.endswith(".img") or facts.table == "dos" or facts.unfinished
 
 
 def _not_a_disk(facts: DeviceFacts) -> Refusal:
@@ -211,9 +237,27 @@ def _fixed(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
 
 
 def _read_only(facts: DeviceFacts) -> list[Refusal]:
-    if not facts.read_only:
+    is_disk = facts.kind is Kind.BLOCK
+    if facts.read_only:
+        lock = "move the lock of the card, or " if is_disk else ""
+        return [Refusal("it is read-only", f"{lock}make it writable")]
+    if facts.may_write:
         return []
-    return [Refusal("it is read-only", "move the lock of the card, or make it writable")]
+    if facts.kind is Kind.NEW:
+        return [Refusal("you may not make a file there", "name another directory")]
+    todo = "run it as root" if is_disk else "make it writable, or name another file"
+    return [Refusal("you may not write to it", todo)]
+
+
+def _sectors(facts: DeviceFacts) -> list[Refusal]:
+    if facts.kind is not Kind.BLOCK or facts.sector_size == SECTOR:
+        return []
+    return [
+        Refusal(
+            f"its sectors have {facts.sector_size} bytes, but a card starts by those of {SECTOR}",
+            "use another reader",
+        )
+    ]
 
 
 def _sizes(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:

@@ -2,10 +2,14 @@
 
 import errno
 import os
+import shutil
 import signal
+import stat
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ from typing import Any
 import pytest
 
 from bootwright.effects.card import Card, open_card
+from bootwright.effects.card_io import ImageFile
 from bootwright.effects.inspect import inspect
 from bootwright.errors import FailedError, InputError, RefusedError
 from bootwright.extents import Extent, total
@@ -111,8 +116,9 @@ def expected(sources: dict[str, Path], unmapped: bytes) -> bytes:
 def test_only_mapped_ranges_change(
     backing: Path, sources: dict[str, Path], options: tuple[str, ...]
 ) -> None:
-    with loop(backing, *options) as device:
-        card = flash(device, sources, discard=False)
+    # The guard refuses sectors of 4096 bytes, since no board starts there; a card can do them.
+    with loop(backing, *options) as device, open_card(inspect(device), SIZE) as card:
+        run_steps(card, sources, discard=False)
     assert backing.read_bytes() == expected(sources, STALE)
     mapped = total(EXTENTS)
     assert (card.counters.written, card.counters.verified) == (mapped, mapped)
@@ -153,6 +159,70 @@ def test_a_device_mounted_since_is_refused(device: str, backing: Path, tmp_path:
     with mounted(device, tmp_path / "mnt"), pytest.raises(RefusedError, match="it is in use"):
         open_card(facts, SIZE)
     assert before[:SECTOR] == backing.read_bytes()[:SECTOR]
+
+
+@pytest.mark.blockdev
+def test_a_loop_device_on_the_disk_since_is_refused(
+    device: str, backing: Path, tmp_path: Path
+) -> None:
+    """Exclusive opening does not keep it out; neither does another name hide it."""
+    facts = inspect(device)
+    alias = tmp_path / "alias"
+    os.mknod(alias, stat.S_IFBLK | 0o600, Path(device).stat().st_rdev)
+    by_now = "it is attached as /dev/loop.* by now"
+    with loop(alias), pytest.raises(RefusedError, match=by_now):
+        open_card(facts, SIZE)
+    open_card(facts, SIZE).close()
+    assert backing.read_bytes() == STALE * SIZE
+
+
+@pytest.mark.blockdev
+def test_a_loop_device_on_a_partition_since_is_refused(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(SIZE))
+    subprocess.run(["sfdisk", "-q", disk], input=b"label: dos\nstart=8192\n", check=True)
+    with loop(disk, "--partscan") as device, partition_nodes(device):
+        facts = inspect(device)
+        by_now = "it is attached as /dev/loop.* by now"
+        with loop(Path(f"{device}p1")), pytest.raises(RefusedError, match=by_now):
+            open_card(facts, SIZE)
+
+
+@pytest.mark.blockdev
+def test_an_image_attached_since_is_refused(tmp_path: Path) -> None:
+    """By another name: mounting it through the loop device changes no time of the file."""
+    image = tmp_path / "card.img"
+    image.write_bytes(STALE * SIZE)
+    os.link(image, tmp_path / "hard link")
+    facts = inspect(str(image))
+    by_now = "it is attached as /dev/loop.* by now; nothing was changed"
+    with loop(tmp_path / "hard link"), pytest.raises(RefusedError, match=by_now):
+        open_card(facts, SIZE)
+    assert image.read_bytes() == STALE * SIZE
+
+
+@pytest.mark.blockdev
+def test_a_file_in_use_as_swap_is_refused(tmp_path: Path) -> None:
+    image = tmp_path / "card.img"
+    image.touch(mode=0o600)
+    image.write_bytes(bytes(SIZE))
+    command("mkswap", image)
+    os.sync()
+    facts = inspect(str(image))
+    try:
+        command("swapon", image)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no swap here: {getattr(error, 'stderr', error)}")
+    try:
+        with pytest.raises(RefusedError, match=r"card\.img is in use as swap; release it first"):
+            check(inspect(str(image)), GuardRequest())
+        with pytest.raises(RefusedError, match="is in use as swap by now; nothing was changed"):
+            open_card(facts, SIZE)
+        card = Card(ImageFile(str(image), SIZE, new=False))  # as if /proc/swaps hid it
+        with card, pytest.raises(FailedError, match="in use as swap, so nothing was changed"):
+            card.mark_unfinished()
+    finally:
+        command("swapoff", image)
 
 
 @pytest.mark.blockdev
@@ -248,6 +318,115 @@ def test_an_image_being_written_is_refused(tmp_path: Path) -> None:
     with open_card(facts, SIZE), pytest.raises(RefusedError, match="another process"):
         open_card(facts, SIZE)
     assert image.read_bytes() == STALE * SIZE
+
+
+@contextmanager
+def emulator(image: Path) -> Iterator[None]:
+    """A QEMU that has the image as its disk and does not run the guest."""
+    argv = ["qemu-system-arm", "-M", "virt", "-nodefaults", "-S", "-display", "none"]
+    drive = f"file={image},format=raw,if=none,id=c"
+    argv += ["-drive", drive, "-device", "virtio-blk-device,drive=c", "-qmp", "stdio"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None and b"QMP" in process.stdout.readline()
+            yield
+        finally:
+            process.kill()
+
+
+@contextmanager
+def locked_like_qemu(image: Path) -> Iterator[None]:
+    """Another process that holds a read lock on byte 100 of the image."""
+    program = (
+        "import fcntl, os, struct, sys; fd = os.open(sys.argv[1], os.O_RDWR);"
+        "lock = struct.pack('hhqqi4x', fcntl.F_RDLCK, os.SEEK_SET, 100, 1, 0);"
+        "fcntl.fcntl(fd, fcntl.F_OFD_SETLK, lock); print(flush=True); sys.stdin.read()"
+    )
+    argv = [sys.executable, "-c", program, str(image)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == b"\n"
+            yield
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("user", [emulator, locked_like_qemu])
+def test_an_image_of_a_running_emulator_is_refused(
+    tmp_path: Path, user: Callable[[Path], AbstractContextManager[None]]
+) -> None:
+    if user is emulator and shutil.which("qemu-system-arm") is None:
+        pytest.skip("qemu-system-arm is not installed")
+    image = tmp_path / "card.img"
+    image.write_bytes(STALE * SIZE)
+    facts = inspect(str(image))
+    with user(image):
+        with pytest.raises(RefusedError, match="inv emulate --stop"):
+            open_card(facts, SIZE)
+        with pytest.raises(RefusedError, match=r"in use by another process .*emulate --stop"):
+            check(inspect(str(image)), GuardRequest())  # before the long steps
+    assert image.read_bytes() == STALE * SIZE
+    open_card(facts, SIZE).close()
+
+
+def test_an_emulator_does_not_start_while_an_image_is_written(tmp_path: Path) -> None:
+    if shutil.which("qemu-system-arm") is None:
+        pytest.skip("qemu-system-arm is not installed")
+    image = tmp_path / "card.img"
+    image.write_bytes(STALE * SIZE)
+    with open_card(inspect(str(image)), SIZE), pytest.raises(AssertionError), emulator(image):
+        pass
+
+
+@pytest.mark.parametrize("mode", [None, 0o644, 0o600, 0o664, 0o606])
+def test_only_the_owner_can_read_an_image(
+    tmp_path: Path, sources: dict[str, Path], mode: int | None
+) -> None:
+    image = tmp_path / "card.img"
+    if mode is not None:
+        image.write_bytes(STALE * SIZE)
+        image.chmod(mode)
+    umask = os.umask(0)
+    try:
+        with open_card(inspect(str(image)), SIZE):
+            assert stat.S_IMODE(image.stat().st_mode) == 0o600
+    finally:
+        os.umask(umask)
+
+
+def test_a_new_image_is_private_from_the_start(tmp_path: Path) -> None:
+    image = tmp_path / "card.img"
+    umask = os.umask(0)
+    try:
+        ImageFile(str(image), SIZE, new=True).close()
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(image.stat().st_mode) == 0o600
+
+
+def test_a_refused_image_keeps_its_mode(tmp_path: Path) -> None:
+    image = tmp_path / "card.img"
+    image.write_bytes(STALE * SECTOR)
+    image.chmod(0o644)
+    facts = inspect(str(image))
+    image.write_bytes(STALE * 2 * SECTOR)
+    with pytest.raises(RefusedError, match="it is not what it was"):
+        open_card(facts, SIZE)
+    assert stat.S_IMODE(image.stat().st_mode) == 0o644
+
+
+def test_an_image_that_changed_since_is_refused(tmp_path: Path) -> None:
+    """Also with the same inode, size and mtime, as after deleting and making it anew."""
+    image = tmp_path / "card.img"
+    image.write_bytes(STALE * SIZE)
+    facts = inspect(str(image))
+    before = image.stat()
+    time.sleep(0.05)  # more than a tick of the kernel's clock for files
+    image.write_bytes(b"n" * SIZE)
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(RefusedError, match="it is not what it was"):
+        open_card(facts, SIZE)
+    assert image.read_bytes() == b"n" * SIZE
 
 
 def test_an_image_that_appeared_since_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from bootwright.effects.card import open_card
 from bootwright.effects.inspect import identify, inspect
 from bootwright.errors import FailedError, InputError, RefusedError
-from bootwright.facts.blockdevice import Kind
+from bootwright.facts.blockdevice import UNFINISHED, Kind
 from bootwright.plans.guard import GuardRequest, check, describe, refusals
 from bootwright.units import MIB
 from tests.integration.loopdevice import command, loop, mounted, partition_nodes
@@ -138,6 +139,74 @@ def test_an_image_that_a_loop_device_uses_is_refused(device: str, image: Path) -
 
 
 @pytest.mark.blockdev
+def test_another_name_hides_nothing(image: Path, tmp_path: Path) -> None:
+    """A hard link, a bind mount and a symbolic link to a file that a loop device uses."""
+    link, bound, symlink = tmp_path / "link.img", tmp_path / "bound.img", tmp_path / "sym.img"
+    os.link(image, link)
+    symlink.symlink_to(link)
+    bound.touch()
+    with loop(image) as device:
+        command("mount", "--bind", image, bound)
+        try:
+            for name in (link, bound, symlink):
+                assert f"is attached as {device}" in refused(str(name))
+        finally:
+            command("umount", bound)
+        image.unlink()  # the device still knows the file, its path in sysfs names none
+        assert f"is attached as {device}" in refused(str(link))
+    assert refusals(inspect(str(link)), REQUEST) == []
+
+
+@pytest.mark.blockdev
+def test_a_disk_under_a_loop_device_is_refused_by_any_name(device: str, tmp_path: Path) -> None:
+    alias = tmp_path / "alias"
+    os.mknod(alias, stat.S_IFBLK | 0o600, Path(device).stat().st_rdev)
+    with loop(alias) as second:
+        assert f"{device} is attached as {second}" in refused(device)
+        assert f"{device} is attached as {second}" in refused(str(alias))
+
+
+@pytest.mark.blockdev
+def test_without_root_the_path_of_a_backing_file_has_to_do(
+    device: str, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(*_: object) -> bytes:
+        raise PermissionError
+
+    monkeypatch.setattr("fcntl.ioctl", deny)
+    assert f"{image} is attached as {device}" in refused(str(image))
+
+
+@pytest.mark.blockdev
+def test_sectors_of_4096_bytes_are_refused(image: Path) -> None:
+    with loop(image, "--sector-size", "4096") as device:
+        assert "its sectors have 4096 bytes" in refused(device)
+
+
+@pytest.mark.blockdev
+def test_an_ordinary_user_is_told_at_once(device: str) -> None:
+    assert "you may not write to it; run it as root" in as_nobody(device)
+
+
+def as_nobody(path: str) -> str:
+    """Return what the guard says to an ordinary user."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            os.write(writer, "\n".join(map(str, refusals(inspect(path), REQUEST))).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as said:
+        os.waitpid(child, 0)
+        return said.read()
+
+
+@pytest.mark.blockdev
 def test_an_interrupted_run_is_shown(device: str) -> None:
     with open_card(inspect(device), SIZE) as card:
         card.mark_unfinished()
@@ -212,6 +281,46 @@ def test_an_image_file_shows_its_partitions(image: Path) -> None:
     assert (facts.kind, facts.size, facts.table) == (Kind.FILE, SIZE, "dos")
     assert [each.label for each in facts.partitions] == ["ROOT", ""]
     assert refusals(facts, REQUEST) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "allowed"),
+    [
+        ("thesis.odt", b"PK\3\4" * 8192, False),
+        ("card.img", b"PK\3\4" * 8192, True),
+        ("empty", b"", True),
+        ("interrupted", UNFINISHED.ljust(4096, b"\0"), True),
+    ],
+)
+def test_only_what_looks_like_an_image_is_one(
+    tmp_path: Path, name: str, content: bytes, allowed: bool
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    facts, request = inspect(str(tmp_path / name)), GuardRequest(image_size=SIZE)
+    if allowed:
+        assert refusals(facts, request) == []
+    else:
+        with pytest.raises(InputError, match="it does not look like a card image"):
+            check(facts, request)
+
+
+def test_a_table_makes_an_image_of_any_file(image: Path) -> None:
+    other = image.rename(image.with_name("card"))
+    assert refusals(inspect(str(other)), REQUEST) == []
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o400, 0o555])
+def test_write_protection_counts_for_root_too(image: Path, mode: int) -> None:
+    image.chmod(mode)
+    assert f"{image}: it is read-only; make it writable" in refused(str(image))
+
+
+def test_an_image_or_place_that_may_not_be_written_is_refused(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_, **__: False)
+    assert "you may not write to it; make it writable, or name another" in refused(str(image))
+    assert "you may not make a file there" in refused(str(image.with_name("new.img")))
 
 
 def test_a_new_image_is_allowed(tmp_path: Path) -> None:

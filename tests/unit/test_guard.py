@@ -4,6 +4,7 @@ A case gives what lsblk and the kernel said (or what the path is), the request, 
 error that is expected (null when the destination is allowed), and what it says.
 """
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from bootwright.facts.blockdevice import (
     Partition,
     block_facts,
     file_facts,
+    is_removable,
     is_unfinished,
     lsblk_identity,
     probed,
@@ -48,21 +50,31 @@ def load(path: Path) -> dict[str, Any]:
 def facts_of(case: dict[str, Any]) -> DeviceFacts:
     path = case["path"]
     resolved = case.get("resolved", path)
-    loops = case.get("loops", {})
+    return dataclasses.replace(
+        _facts_of(case, path, resolved),
+        **{
+            name: case[name]
+            for name in ("may_write", "read_only", "table", "unfinished")
+            if name in case
+        },
+    )
+
+
+def _facts_of(case: dict[str, Any], path: str, resolved: str) -> DeviceFacts:
+    uses = case.get("uses", {})
     if "lsblk" in case:
         readings = BlockReadings(
             json.dumps(case["lsblk"]),
             mountinfo="\n".join(case.get("mountinfo", ())),
-            swaps="\n".join(case.get("swaps", ())),
             sfdisk=json.dumps(case["sfdisk"]) if "sfdisk" in case else "",
             mmc_type=case.get("mmc_type", ""),
-            loops=loops,
+            uses=uses,
         )
         return block_facts(path, resolved, readings)
     kind = Kind[case["kind"]]
-    identity = Identity("", case.get("size", 0))
+    identity = Identity(case.get("node", ""), case.get("size", 0))
     if kind is Kind.FILE:
-        return file_facts(path, resolved, identity, "", loops)
+        return file_facts(path, resolved, identity, "", uses)
     return DeviceFacts(path, resolved, kind, identity)
 
 
@@ -152,6 +164,22 @@ def test_describe_shows_what_would_be_lost() -> None:
 def test_the_size_of_the_card(stem: str, request_: GuardRequest, size: int) -> None:
     facts = facts_of(load(next(path for path in CASES if path.stem == stem)))
     assert card_size(facts, request_) == size
+
+
+@pytest.mark.parametrize(
+    "tran", ["ata", "fc", "iscsi", "mmc", "nvme", "sas", "sata", "scsi", "spi"]
+)
+def test_an_internal_bus_is_fixed_whatever_else_is_said(tran: str) -> None:
+    node = {"type": "disk", "rm": True, "hotplug": True, "tran": tran}
+    assert not is_removable(node, "")
+    assert is_removable({**node, "tran": None}, "")
+    assert is_removable({**node, "tran": "usb"}, "")
+
+
+def test_a_card_in_a_slot_of_the_board_is_removable_and_an_emmc_is_not() -> None:
+    node = {"type": "disk", "rm": False, "hotplug": False, "tran": "mmc"}
+    assert is_removable(node, "SD")
+    assert not is_removable({**node, "rm": True, "hotplug": True}, "MMC")
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"blockdevices": []}', "lsblk: not a block device"])

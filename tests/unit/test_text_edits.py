@@ -79,16 +79,33 @@ def test_a_boot_ini_that_the_vendors_u_boot_ignores_is_an_error() -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("4GiB", 4 << 30), ("512 MiB", 512 << 20), ("1.5KiB", 1536), ("7", 7), ("2tib", 2 << 40)],
+    [
+        ("4GiB", 4 << 30),
+        ("512 MiB", 512 << 20),
+        ("1.5KiB", 1536),
+        ("7", 7),
+        ("2tib", 2 << 40),
+        ("9007199254740993", 2**53 + 1),  # the first that a float cannot tell
+        ("9223372036854775807", 2**63 - 1),
+    ],
 )
 def test_sizes_are_read_in_iec_units(text: str, size: int) -> None:
     assert units.parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "GiB", "4GB", "4 Gi", "-1", "0.3B", "1e9"])
+@pytest.mark.parametrize("text", ["", "GiB", "4GB", "4 Gi", "-1", "0.3B", "1e9", "٣GiB"])
 def test_other_sizes_are_refused(text: str) -> None:
     with pytest.raises(InputError):
         units.parse_size(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["9" * 400, "9" * 400 + "TiB", "9" * 5000, f"0.{'0' * 400}1", "9999999TiB"]
+)
+def test_a_size_beyond_all_bounds_is_an_input_error(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        units.parse_size(text)
+    assert len(str(caught.value)) < 120
 
 
 @pytest.mark.parametrize(
