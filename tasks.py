@@ -12,7 +12,10 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from bootwright.task import guarded, print_result
+from bootwright.task import guarded, print_result, whole_number
+
+_DAY = 24 * 3600
+"""Seconds; no wait of a task is longer."""
 
 _JSON = "print exactly one JSON document on standard output"
 
@@ -30,8 +33,8 @@ _JSON = "print exactly one JSON document on standard output"
         "rootfs-file": "a tarball to use instead of the download",
         "rootfs-unverified": "use a download that nothing can verify",
         "blobs": "folder with the vendor's signed boot blobs",
-        "size": "size of a new image file (default: 8GiB)",
-        "authorized-key": "public key (file) that may log in; can be repeated",
+        "size": "size of a new image file (default: 8GiB); resizes an existing one",
+        "authorized-key": "public key, or a file of them, that may log in; can be repeated",
         "passphrase-file": "file with the passphrase; only you may read it",
         "fixed-disk-serial": "serial number of the fixed disk that is really meant",
         "large": "allow a disk of more than 256 GiB",
@@ -90,8 +93,10 @@ def config(_: Context, target: str, json: bool = False) -> None:
     """Show a target's effective configuration and where each value came from."""
     from bootwright import paths
     from bootwright.config import as_document, as_lines, load_config
+    from bootwright.flash import check_references
 
     effective = load_config(paths.checkout(), target)
+    check_references(effective.target)
     print_result(as_document(effective), as_lines(effective), json)
 
 
@@ -104,7 +109,7 @@ def config(_: Context, target: str, json: bool = False) -> None:
         "stop": "shut the running emulator down",
         "serial-port": "TCP port of the serial console (default: a free one)",
         "ssh-port": "TCP port that leads to the guest's SSH server (default: a free one)",
-        "timeout": "seconds to wait for the first prompt",
+        "timeout": "seconds to wait for the first prompt (default: 600)",
     },
 )
 @guarded
@@ -113,9 +118,9 @@ def emulate(
     device: str = "",
     snapshot: bool = False,
     stop: bool = False,
-    serial_port: int = 0,
-    ssh_port: int = 0,
-    timeout: int = 600,
+    serial_port: str = "",
+    ssh_port: str = "",
+    timeout: str = "600",
     json: bool = False,
 ) -> None:
     """Boot a card image on an emulated ARMv7; it is then the target "emulator"."""
@@ -129,7 +134,11 @@ def emulate(
         print_result({"schema": "bootwright.emulator-stop/1", "stopped": ended}, [said], json)
         return
     options = emulating.EmulateOptions(
-        device, snapshot, serial_port or None, ssh_port or None, timeout
+        device,
+        snapshot,
+        whole_number("--serial-port", serial_port, 1, 65535) if serial_port else None,
+        whole_number("--ssh-port", ssh_port, 1, 65535) if ssh_port else None,
+        whole_number("--timeout", timeout, 1, _DAY),
     )
     document = emulating.emulate(options, TextReporter())
     print_result(document, emulating.lines(document), json)
@@ -143,7 +152,7 @@ def emulate(
         "target": "a target of bootwright.toml, or emulator",
         "port": "serial port or URL, instead of the target's",
         "passphrase-file": "file with the passphrase; only you may read it",
-        "timeout": "seconds for the whole",
+        "timeout": "seconds for the whole (default: 300)",
     },
 )
 @guarded
@@ -152,18 +161,21 @@ def unlock(
     target: str,
     port: str = "",
     passphrase_file: str = "",
-    timeout: int = 300,
+    timeout: str = "300",
     json: bool = False,
 ) -> None:
     """Answer the passphrase prompt on a board's serial console; done when it is open."""
     from bootwright import reach
     from bootwright.effects.passphrase_source import read_passphrase
     from bootwright.report import TextReporter
+    from bootwright.unlock import check_serial
     from bootwright.unlock import unlock as answer
 
+    seconds = whole_number("--timeout", timeout, 1, _DAY)
     endpoint = reach.endpoint_of(target, port=port or None)
+    check_serial(endpoint)
     passphrase = read_passphrase(reach.target_of(target), passphrase_file or None, twice=False)
-    result = answer(endpoint, passphrase, timeout=timeout, reporter=TextReporter())
+    result = answer(endpoint, passphrase, timeout=seconds, reporter=TextReporter())
     if json or result.ok:
         print_result(result.as_json(), [result.detail], json)
     result.check()
@@ -180,15 +192,16 @@ def unlock(
     },
 )
 @guarded
-def ssh(_: Context, target: str, command: str = "", identity: str = "", wait: int = 0) -> None:
+def ssh(_: Context, target: str, command: str = "", identity: str = "", wait: str = "0") -> None:
     """Open a shell on a target, or run one command there."""
     from bootwright import reach
     from bootwright.effects.ssh import ssh as connect
     from bootwright.effects.sshwait import wait_for_ssh
 
     endpoint = reach.endpoint_of(target, identity or None)
-    if wait and endpoint.ssh is not None:
-        wait_for_ssh(endpoint.ssh, wait)
+    seconds = whole_number("--wait", wait, 0, _DAY)
+    if seconds and endpoint.ssh is not None:
+        wait_for_ssh(endpoint.ssh, seconds)
     code = connect(endpoint, command or None)
     if code:
         raise Exit(code=code)

@@ -90,7 +90,7 @@ class Target(Table):
     rootfs: str
     layout: str | None = None
     hostname: Annotated[str, AfterValidator(_hostname)]
-    host: str | None = None
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:_-]*$")] | None = None
     port: Annotated[int, Field(ge=1, le=65535)] = 22
     user: Annotated[str, AfterValidator(_user)] = "root"
     identity_file: str | None = None

@@ -132,11 +132,7 @@ def _prepare(options: FlashOptions) -> _Request:
     overrides = {"rootfs": options.rootfs, "authorized_keys": options.authorized_keys or None}
     config = load_config(root, options.target, overrides)
     target = config.target
-    board = load_board(root / "board", target.board)
-    if target.layout is not None and target.layout not in board.layouts:
-        raise InputError(
-            f"layout: {target.layout!r} is none of {board.name}'s: {', '.join(board.layouts)}"
-        )
+    board, source, overlays = check_references(target)
     device = inspect(options.device)
     request = guard.GuardRequest(
         needed=needed_bytes(board, target),
@@ -149,9 +145,9 @@ def _prepare(options: FlashOptions) -> _Request:
     return _Request(
         config=config,
         board=board,
-        source=load_source(root, target.rootfs),
+        source=source,
         keys=read_public_keys(target.authorized_keys, Path.home(), Path.cwd() if given else root),
-        overlays=read_overlays(root / "rootfs" / "overlays", target.overlays),
+        overlays=overlays,
         device=device,
         geometry=plan_geometry(board, target, guard.card_size(device, request)),
         rootfs=RootfsOptions(
@@ -159,6 +155,25 @@ def _prepare(options: FlashOptions) -> _Request:
         ),
         blobs=Path(options.blobs) if options.blobs else None,
     )
+
+
+def check_references(
+    target: Target,
+) -> tuple[Board, Mmdebstrap | Tarball, tuple[OverlayEntry, ...]]:
+    """Return what the target names: its board, root file system and overlays.
+
+    Raises:
+        InputError: one of them, or the layout, is not there or is wrong.
+    """
+    root = paths.checkout()
+    board = load_board(root / "board", target.board)
+    if target.layout is not None and target.layout not in board.layouts:
+        raise InputError(
+            f"layout: {target.layout!r} is none of {board.name}'s: {', '.join(board.layouts)}"
+        )
+    needed_bytes(board, target)
+    overlays = read_overlays(root / "rootfs" / "overlays", target.overlays)
+    return board, load_source(root, target.rootfs), overlays
 
 
 def load_source(root: Path, name: str) -> Mmdebstrap | Tarball:

@@ -5,12 +5,13 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
+from invoke.context import Context
 from invoke.exceptions import Exit
 
-from bootwright.errors import BootwrightError, FailedError
+from bootwright.errors import BootwrightError, FailedError, InputError
 
 INTERRUPTED = 4
 """Exit code of Ctrl-C: what was asked for did not come about."""
@@ -27,6 +28,7 @@ def guarded(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            _check_invocation(function.__name__, args, kwargs)
             return function(*args, **kwargs)
         except BootwrightError as error:
             raise Exit(_red(f"error: {error}"), code=error.exit_code) from None
@@ -47,6 +49,30 @@ def guarded(function: Callable[P, R]) -> Callable[P, R]:
             raise Exit(_red(message), code=OUR_BUG) from None
 
     return wrapper
+
+
+def _check_invocation(name: str, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
+    """Catch two things that Invoke takes for something else than a person means.
+
+    ``inv TASK --help`` gives ``--help`` to a task's positional argument; and Invoke's own
+    ``--dry`` runs the task all the same, one slip away from ``--dry-run``.
+    """
+    if "--help" in kwargs.values() or "-h" in kwargs.values():
+        os.execv(sys.executable, [sys.executable, "-m", "invoke", "--help", name])
+    context = args[0] if args else None
+    if isinstance(context, Context) and context.config.run.dry:
+        raise InputError("Invoke's own --dry (-R) changes nothing here; did you mean --dry-run?")
+
+
+def whole_number(option: str, text: str, least: int, most: int) -> int:
+    """Return an option's whole number.
+
+    Raises:
+        InputError: it is none, or not between ``least`` and ``most``.
+    """
+    if not (text.isascii() and text.isdecimal()) or not least <= int(text) <= most:
+        raise InputError(f"{option}: {text!r} is not a whole number from {least} to {most}")
+    return int(text)
 
 
 def print_result(document: dict[str, Any], lines: list[str], as_json: bool) -> None:

@@ -34,14 +34,8 @@ def unlock(
         RefusedError: another program uses the console.
         FailedError: the serial line cannot be opened or was lost.
     """
+    check_serial(endpoint)
     check_typeable(passphrase.reveal(), endpoint.name)
-    if endpoint.unlock == "ssh":
-        raise InputError(
-            f"the card of {endpoint.name!r} does not ask for the passphrase at boot"
-            ' (unlock = "ssh"); open the volume over SSH: inv ssh ' + endpoint.name
-        )
-    if endpoint.serial_url is None:
-        raise InputError(f"target {endpoint.name!r} has no serial console configured")
     with _open(endpoint) as console:
         session = UnlockSession(
             target=endpoint.name,
@@ -52,6 +46,24 @@ def unlock(
             reporter=reporter,
         )
         return session.run()
+
+
+def check_serial(endpoint: Endpoint) -> None:
+    """Raise unless the board asks for the passphrase on a serial line that is known.
+
+    Raises:
+        InputError: it does not, or there is none; says what to do.
+    """
+    if endpoint.unlock == "ssh":
+        raise InputError(
+            f"the card of {endpoint.name!r} does not ask for the passphrase at boot"
+            f' (unlock = "ssh"); open the volume over SSH: inv ssh {endpoint.name}'
+        )
+    if endpoint.serial_url is None:
+        raise InputError(
+            f"target {endpoint.name!r} has no serial port: set serial_port in bootwright.toml, or"
+            " give --port (such as /dev/ttyUSB0)"
+        )
 
 
 class _LoggedConsole:

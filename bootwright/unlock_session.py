@@ -223,7 +223,8 @@ class UnlockSession:
         if state is State.REFUSED:
             return self._result(
                 Result.WRONG_PASSPHRASE,
-                "the board refused the passphrase; its prompt waits for the right one",
+                "the board refused the passphrase; its prompt waits for the right one, and it "
+                "gives up after the third wrong one",
             )
         if state is State.LOGIN:
             return self._aftermath(
@@ -237,7 +238,8 @@ class UnlockSession:
             return self._result(
                 Result.EMERGENCY,
                 f"the boot ended in a maintenance shell ({self._watcher.reason}); "
-                "attach a terminal to the console and look at `journalctl -b`",
+                "after three wrong passphrases, or a volume that does not open, only a restart "
+                "helps: switch the board off and on, then run `inv unlock` again",
             )
         if state is State.FAILED:
             return self._aftermath(

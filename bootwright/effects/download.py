@@ -383,7 +383,10 @@ def _unreachable(url: str, error: Exception) -> UnreachableError:
 def _reason(error: Exception) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, socket.gaierror):
-        return f"the server's name cannot be resolved ({cause.strerror}); is the network up?"
+        return (
+            f"the server's name cannot be resolved ({cause.strerror}); is the network up?"
+            " A tarball that you have can be given with --rootfs-file"
+        )
     if isinstance(cause, TimeoutError):
         return "the server does not answer (timeout)"
     if isinstance(cause, OSError) and cause.strerror:

@@ -60,6 +60,7 @@ def _typed(twice: bool) -> Secret:
         )
     try:
         first = getpass.getpass("Passphrase for docker-data: ")
+        secret = check_passphrase(first.encode(), "the keyboard")
         again = getpass.getpass("The same again: ") if twice else first
     except EOFError:
         raise InputError("the keyboard: no passphrase was typed; nothing was changed") from None
@@ -68,4 +69,4 @@ def _typed(twice: bool) -> Secret:
         raise InputError("the keyboard: what was typed is not UTF-8 text") from None
     if again != first:
         raise InputError("the two passphrases differ; nothing was changed")
-    return check_passphrase(first.encode(), "the keyboard")
+    return secret

@@ -34,7 +34,9 @@ def ssh(endpoint: Endpoint, command: str | None = None, directory: Path | None =
         FailedError: there is no ``ssh`` on this machine.
     """
     if endpoint.ssh is None:
-        raise InputError(f"target {endpoint.name!r} has no SSH server configured")
+        raise InputError(
+            f"target {endpoint.name!r} has no address: set host (and port, user) in bootwright.toml"
+        )
     known_hosts = write_known_hosts(endpoint, directory)
     argv = ssh_argv(endpoint.name, endpoint.ssh, known_hosts, command)
     extra = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}

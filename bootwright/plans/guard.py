@@ -269,7 +269,9 @@ def _sizes(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
         found.append(
             Refusal(
                 f"it has {_exact(size)}, but {_exact(request.needed)} are needed",
-                "use a larger card" if facts.kind is Kind.BLOCK else "give the image a larger size",
+                "use a larger card"
+                if facts.kind is Kind.BLOCK
+                else "give the image a larger --size, or remove it",
             )
         )
     if facts.kind is Kind.BLOCK and size > LARGE and not request.allow_large:

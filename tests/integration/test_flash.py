@@ -334,6 +334,13 @@ def test_another_board_and_target_take_no_python(bench: Bench) -> None:
     assert bench.debugfs("cat /etc/lab.conf") == "here\n"
 
 
+def test_invokes_own_dry_run_is_not_taken_for_ours(bench: Bench) -> None:
+    done = bench.inv("--dry")
+    assert done.returncode == 2
+    assert "--dry-run" in done.stderr
+    assert not bench.image.exists()
+
+
 STEPS = ["CopyRootfs", "Personalise", "FormatVolume", "MapCard"]
 STEPS += ["MarkUnfinished", "Discard", "WriteCard", "VerifyCard", "WriteTable"]
 

@@ -243,7 +243,7 @@ def test_a_device_that_is_not_there(tmp_path: Path) -> None:
         run(Endpoint("board", serial_url=str(tmp_path / "ttyUSB9")))
     with pytest.raises(InputError, match="not a serial line"):
         run(Endpoint("board", serial_url="nonsense://x"))
-    with pytest.raises(InputError, match="no serial console"):
+    with pytest.raises(InputError, match="no serial port: set serial_port"):
         run(Endpoint("board"))
 
 

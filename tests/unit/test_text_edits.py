@@ -4,6 +4,7 @@ import pytest
 
 from bootwright import accounts, bootscript, units
 from bootwright.errors import FailedError, InputError
+from bootwright.task import whole_number
 
 SHADOW = "root:$y$j9T$abc:1:0:99999:7:::\nalarm:$6$x:1::::::\nguest::1::::::\nsshd:!:1::::::\n"
 
@@ -113,3 +114,9 @@ def test_a_size_beyond_all_bounds_is_an_input_error(text: str) -> None:
 )
 def test_sizes_are_shown_in_iec_units(size: int, text: str) -> None:
     assert units.format_size(size) == text
+
+
+@pytest.mark.parametrize("text", ["", "abc", "-1", "0", "65536", "1.5", "٣"])
+def test_a_port_that_is_none_is_named(text: str) -> None:
+    with pytest.raises(InputError, match=r"--ssh-port.*from 1 to 65535"):
+        whole_number("--ssh-port", text, 1, 65535)
