@@ -64,5 +64,5 @@ def test_streams_and_status_pass_through(
 
 
 def test_a_target_without_a_server(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no SSH server"):
+    with pytest.raises(InputError, match="has no address: set host"):
         ssh(Endpoint("board"), None, tmp_path)
