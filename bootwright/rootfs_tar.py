@@ -31,6 +31,9 @@ NAME_MAX = 255
 PATH_MAX = 4095
 """Bytes in a path or in a symbolic link's target (Linux ``limits.h``, less the NUL)."""
 
+_KNOWN_MAX = 512
+"""Directories whose paths are remembered; every one of them would be too many."""
+
 _PAX_TIME = re.compile(rb"(-?)(\d{1,18})(?:\.(\d*))?")
 _PLAIN_KEYS = frozenset(
     (b"path", b"linkpath", b"size", b"uid", b"gid", b"mtime", b"atime", b"ctime")
@@ -231,12 +234,10 @@ class RootTree:
 
     def __init__(self) -> None:
         self.root = directory_node()
-        self._directories = {b"": self.root}
-
-    @property
-    def directories(self) -> int:
+        self.directories = 1
         """How many directories there are, the root included."""
-        return len(self._directories)
+        # Those met last: a path costs as much as all directories on it are deep.
+        self._known = {b"": self.root}
 
     def place(self, entry: Entry) -> Placement:
         """Give ``entry`` its place, making the directories above it when missing.
@@ -252,7 +253,7 @@ class RootTree:
         if not path or entry.name.endswith(b"/"):
             raise Refused(f"the name of a directory, but it is {entry.kind.value}")
         above, _, base = path.rpartition(b"/")
-        names = _children(self._directories.get(above) or self.directory(above))
+        names = _children(self._known.get(above) or self.directory(above))
         old = names.get(base)
         if old is not None and not old.kind is entry.kind is Kind.FILE:
             raise Refused(f"{entry.kind.value} in place of {old.kind.value} of the same name")
@@ -267,8 +268,8 @@ class RootTree:
 
     def _linked(self, target: bytes) -> Node:
         above, _, base = clean_path(target).rpartition(b"/")
-        directory = self._directories.get(above)
-        node = _children(directory).get(base) if directory else None
+        directory = self._known.get(above) or self._find(above)
+        node = (directory.children or {}).get(base) if directory else None
         if node is None:
             raise Refused(f"a hard link to {shown(target)}, which no earlier entry is")
         if node.kind is not Kind.FILE:
@@ -281,26 +282,38 @@ class RootTree:
         Raises:
             Refused: there is something else, or a link on the way.
         """
-        known = self._directories.get(path)
+        known = self._known.get(path)
         if known is not None:
             return known
-        node, above = self.root, b""
-        for base in path.split(b"/"):
-            above = above + b"/" + base if above else base
-            node = self._subdirectory(node, base, above)
-            self._directories[above] = node
+        node, parts = self.root, path.split(b"/")
+        for depth, base in enumerate(parts, 1):
+            below = _children(node).get(base)
+            if below is None:
+                below = self._made(node, base)
+            elif below.kind is not Kind.DIRECTORY:
+                raise _not_a_directory(b"/".join(parts[:depth]), below)
+            node = below
+        if len(self._known) >= _KNOWN_MAX:
+            self._known = {b"": self.root}
+        self._known[path] = node
         return node
 
-    def _subdirectory(self, parent: Node, base: bytes, path: bytes) -> Node:
-        names = _children(parent)
-        node = names.get(base)
-        if node is None:
-            node = names[base] = directory_node()
-        elif node.kind is Kind.SYMLINK:
-            raise Refused(f"{shown(path)} is a symbolic link, and this would go through it")
-        elif node.kind is not Kind.DIRECTORY:
-            raise Refused(f"{shown(path)} is {node.kind.value}, not a directory")
+    def _made(self, parent: Node, base: bytes) -> Node:
+        node = _children(parent)[base] = directory_node()
+        self.directories += 1
         return node
+
+    def _find(self, path: bytes) -> Node | None:
+        node: Node | None = self.root
+        for base in path.split(b"/"):
+            node = (node.children or {}).get(base) if node else None
+        return node
+
+
+def _not_a_directory(path: bytes, node: Node) -> Refused:
+    if node.kind is Kind.SYMLINK:
+        return Refused(f"{shown(path)} is a symbolic link, and this would go through it")
+    return Refused(f"{shown(path)} is {node.kind.value}, not a directory")
 
 
 def _children(node: Node) -> dict[bytes, Node]:

@@ -7,6 +7,7 @@ change is never a result.
 """
 
 import os
+import re
 import uuid as uuids
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from bootwright.effects import process
 from bootwright.effects.tarstream import open_tar
-from bootwright.errors import BootwrightError, FailedError, InputError
+from bootwright.errors import BootwrightError, FailedError, InputError, RefusedError
 from bootwright.ext4.allocator import NoRoomError
 from bootwright.ext4.filler import Filler
 from bootwright.ext4.layout import BLOCK, INODE_SIZE, check_features
@@ -85,12 +86,14 @@ def build_ext4(
     label: str,
     timestamp: int,
     journal_mib: int = 16,
+    expected_sha256: str | None = None,
     reporter: Reporter,
 ) -> BuildResult:
     """Make ``image``, an ext4 of ``size`` bytes that holds what ``tarball`` holds.
 
     The same arguments and the same tarball give the same bytes. The image is sparse.
-    ``image`` appears, or is replaced, only when all is well.
+    ``image`` appears, or is replaced, only when all is well. Nobody else may be making
+    the same image: what a run that was killed left beside it is removed.
 
     Args:
         tarball: plain, or compressed by gzip, xz, zstd or bzip2.
@@ -102,11 +105,14 @@ def build_ext4(
         label: of the file system, at most 16 bytes.
         timestamp: seconds since 1970, for every time that the archive does not tell.
         journal_mib: MiB of journal, if ``features`` has one.
+        expected_sha256: of the tarball as stored, in hexadecimal, when it was verified
+            before: what is read now has to be the same.
         reporter: is told the progress.
 
     Raises:
         InputError: an argument, the archive or one of its entries is refused, or the
             image is too small; says which and why.
+        RefusedError: the tarball is not the one that was verified.
         FailedError: a tool is missing or failed, or this machine's disk is full.
         ImageFaultError: e2fsck found fault with the result.
     """
@@ -116,8 +122,11 @@ def build_ext4(
         with _ImageFile(temporary) as disk:
             result = _fill(tarball, disk, size, timestamp, reporter)
             disk.flush()
+        if expected_sha256 is not None and result.sha256 != expected_sha256.lower():
+            raise RefusedError(f"{tarball}: it changed while it was read; nothing was kept")
         with reporter.step(f"Checking {image.name} with e2fsck"):
             _check(temporary)
+        _sync(temporary)
         temporary.replace(image)
     return result
 
@@ -144,7 +153,11 @@ def _check_arguments(
 def _temporary(image: Path) -> Iterator[Path]:
     """Give a new file beside ``image``, which is gone afterwards unless it was renamed."""
     path = image.with_name(f".{image.name}.{os.getpid()}.partial")
+    partial = re.compile(re.escape(f".{image.name}.") + r"\d+\.partial")
     try:
+        for old in image.parent.iterdir():
+            if partial.fullmatch(old.name):
+                old.unlink()
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise InputError(f"{path}: cannot make it: {error.strerror}") from error
@@ -202,8 +215,13 @@ def _fill(
             except Refused as why:
                 raise refusal(tarball, entry.name, why) from None
             except NoRoomError:
-                rest = [entry.size, *(entry.size for entry in entries)]
-                raise _too_small(tarball, size, filler, count + len(rest), rest) from None
+                total, blocks = count, -(-entry.size // BLOCK)
+                for left in entries:
+                    total += 1
+                    blocks += -(-left.size // BLOCK)
+                # As many for each entry that comes as for those that came.
+                implied = filler.implied * total // count
+                raise _too_small(tarball, size, filler, total + implied, blocks + implied) from None
             if stream.stored_bytes - reported >= MIB:
                 meter.advance(stream.stored_bytes - reported)
                 reported = stream.stored_bytes
@@ -213,10 +231,8 @@ def _fill(
         raise InputError(f"{tarball}: the archive is empty")
     try:
         filler.finish()
-    except Refused as why:
-        raise InputError(f"{tarball}: {why}") from None
     except NoRoomError:
-        raise _too_small(tarball, size, filler, count, [filler.directories * BLOCK]) from None
+        raise _too_small(tarball, size, filler, count, filler.directories) from None
     return BuildResult(count, content, _warnings(filler), sha256)
 
 
@@ -228,19 +244,17 @@ def _inode_ratio(size: int) -> int:
     return 8192 if size < 512 * MIB else 16384
 
 
-def _too_small(
-    tarball: Path, size: int, filler: Filler, entries: int, rest: Sequence[int]
-) -> InputError:
+def _too_small(tarball: Path, size: int, filler: Filler, entries: int, blocks: int) -> InputError:
     """Return the error for a full image, with an estimate of the size that would do.
 
     Args:
         tarball: what did not fit.
         size: of the image.
         filler: knows what is left.
-        entries: of the archive, in all.
-        rest: sizes of what is not in the image yet.
+        entries: of the archive, in all, and the directories that they only imply.
+        blocks: of what is not in the image yet.
     """
-    missing = max(0, sum(-(-item // BLOCK) for item in rest) - filler.blocks_free)
+    missing = max(0, blocks - filler.blocks_free)
     # A thirty-second goes to inode tables, less to directories and bitmaps.
     needed = size + missing * BLOCK * 17 // 16 + MIB
     needed = max(needed, entries * _inode_ratio(entries * 8192))
@@ -257,6 +271,12 @@ def _warnings(filler: Filler) -> tuple[str, ...]:
         f"{filler.skipped_xattrs} extended attributes were left out, as ext4 cannot hold them"
         f" in this form; the first is {filler.first_skipped}",
     )
+
+
+def _sync(path: Path) -> None:
+    """Have all of it on the disk, before another name says that it is whole."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _check(path: Path) -> None:

@@ -27,8 +27,8 @@ def apply_changes(image: Path, changes: Sequence[Change]) -> None:
     Missing parent folders are made, owned by root, mode 0755.
 
     Raises:
-        InputError: a change names a folder where it needs a file, or a name that
-            debugfs cannot take.
+        InputError: a change names a folder where it needs a file, goes through a link to
+            nothing, or has a name that debugfs cannot take.
         FailedError: debugfs failed, or a file does not read back as laid.
     """
     reader = Ext4Reader(image)
@@ -39,7 +39,7 @@ def apply_changes(image: Path, changes: Sequence[Change]) -> None:
         for change in changes:
             commands.add(change)
         _debugfs(image, commands.lines, Path(folder))
-    _read_back(image, changes)
+        _read_back(image, changes, Path(folder))
 
 
 def set_identity(image: Path, root_uuid: str, hash_seed: str) -> None:
@@ -77,10 +77,10 @@ class _Script:
         if isinstance(change, Removal):
             self._clear(path)
         elif isinstance(change, LaidFolder):
-            self._folders(path)
+            path = self._folder(path)
             self._own(path, _FOLDER | change.mode, change.uid, change.gid)
         else:
-            self._folders(posixpath.dirname(path))
+            self._folder(posixpath.dirname(path))
             self._clear(path)
             self._enter(path)
             name = posixpath.basename(path)
@@ -117,19 +117,37 @@ class _Script:
             return None
         return "folder" if entry.is_dir else "file"
 
-    def _folders(self, path: str) -> None:
+    def _folder(self, path: str) -> str:
+        """Return the folder that ``path`` names, links followed, made if it is missing."""
         if path == "/" or self._now.get(path) == "folder":
-            return
-        followed = self._reader.lookup(path)
-        if followed is not None:
-            if not followed.is_dir:
-                raise InputError(f"{path} is a file in the root file system, not a folder")
-        else:
-            self._folders(posixpath.dirname(path))
+            return path
+        if self._now.get(path) == "file":
+            raise InputError(f"{path} is laid as a file or a link, so nothing can lie in it")
+        there = None if path in self._now else self._reader.lookup(path, follow=False)
+        if there is None:
+            self._folder(posixpath.dirname(path))
             self._enter(path)
             self.lines.append(f"mkdir {_quoted(posixpath.basename(path))}")
             self._own(path, _FOLDER | 0o755, 0, 0)
+        elif there.is_link:
+            path = self._followed(path)
+        elif not there.is_dir:
+            raise InputError(f"{path} is a file in the root file system, not a folder")
         self._now[path] = "folder"
+        return path
+
+    def _followed(self, link: str) -> str:
+        """Return the folder that a link of the root file system leads to."""
+        real = self._reader.resolve(link)
+        if real is None:
+            raise InputError(
+                f"{link} is a link to {self._reader.readlink(link)}, which is not in the root"
+                " file system; add that folder to the root file system, or take the link out"
+            )
+        followed = self._reader.lookup(real)
+        if followed is None or not followed.is_dir:
+            raise InputError(f"{link} is a link to a file in the root file system, not to a folder")
+        return real
 
     def _clear(self, path: str) -> None:
         kind = self._kind(path)
@@ -148,17 +166,19 @@ def _quoted(text: str) -> str:
 
 def _debugfs(image: Path, lines: Iterable[str], folder: Path) -> None:
     script = folder / "script"
-    script.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    text = "".join(f"{line}\n" for line in lines)
+    # Names that are not UTF-8 come from the reader as surrogates.
+    script.write_bytes(text.encode("utf-8", "surrogateescape"))
     finished = run(["debugfs", "-w", "-f", str(script), str(image)])
     errors = finished.stderr.decode("utf-8", "replace").splitlines()[1:]  # [0]: the version
     if any(line.strip() for line in errors):
-        raise failure(finished, f"{image} is not as it should be; it will be made anew")
+        raise failure(finished, f"{image}: not all was changed; it is of no use")
 
 
-def _read_back(image: Path, changes: Sequence[Change]) -> None:
+def _read_back(image: Path, changes: Sequence[Change], folder: Path) -> None:
     last = {change.path: change for change in changes}
     files = {path: item for path, item in last.items() if isinstance(item, LaidFile)}
-    found = Ext4Reader(image).read_files(list(files))
+    found = Ext4Reader(image).read_files(list(files), folder)
     for path, item in files.items():
         if found[path] != item.data:
             raise FailedError(f"{image}: {path} does not read back as it was laid")

@@ -26,8 +26,9 @@ MAX_LINKS = 40
 """Symbolic links followed in one path before giving up; Linux's own limit."""
 
 # One line of `ls -p`: /inode/mode/uid/gid/name/size/. The name may hold anything
-# but a slash, a newline too; the size is empty for a directory.
-_ENTRY = re.compile(rb"/(\d+)/([0-7]+)/(\d+)/(\d+)/([^/]*)/(\d*)/\n")
+# but a slash, a newline too; the size is empty for a directory. Owners from 2^31 on
+# are shown as negative numbers.
+_ENTRY = re.compile(rb"/(\d+)/([0-7]+)/(-?\d+)/(-?\d+)/([^/]*)/(\d*)/\n")
 _FAST_LINK = re.compile(rb'^Fast link dest: "(.*)"$', re.MULTILINE | re.DOTALL)
 
 
@@ -178,13 +179,18 @@ class Ext4Reader:
         entry = self._file(path)
         return self._content(entry, path)
 
-    def read_files(self, paths: Sequence[str]) -> dict[str, bytes]:
+    def read_files(self, paths: Sequence[str], directory: Path | None = None) -> dict[str, bytes]:
         """Return the content of several regular files, read by one debugfs.
+
+        Args:
+            paths: absolute paths in the image.
+            directory: where the copies lie meanwhile, in a private folder; secrets do
+                not belong into the system's folder of temporary files, the default.
 
         Errors are those of :meth:`read_file`.
         """
-        with tempfile.TemporaryDirectory(prefix="bootwright-") as directory:
-            copies = {path: Path(directory, str(index)) for index, path in enumerate(paths)}
+        with tempfile.TemporaryDirectory(prefix="bootwright-", dir=directory) as folder:
+            copies = {path: Path(folder, str(index)) for index, path in enumerate(paths)}
             self.dump(copies)
             return {path: copy.read_bytes() for path, copy in copies.items()}
 
@@ -296,8 +302,8 @@ def _entry(match: re.Match[bytes]) -> Entry:
         name=name.decode("utf-8", "surrogateescape"),
         inode=int(inode),
         mode=int(mode, 8),
-        uid=int(uid),
-        gid=int(gid),
+        uid=int(uid) % 2**32,
+        gid=int(gid) % 2**32,
         size=int(size or 0),
     )
 

@@ -10,6 +10,10 @@ from bootwright.facts.rootfs import (
     parse_modules,
     parse_os_release,
 )
+from bootwright.units import MIB, format_size
+
+TEXT_MAX = 4 * MIB
+"""Bytes in a text that is read whole; the largest real one, modules.dep, is below 2 MiB."""
 
 _REQUIRED = ("/etc/passwd", "/etc/shadow", "/etc/group")
 
@@ -18,7 +22,7 @@ def read_rootfs_facts(image: Path, timezone: str) -> RootfsFacts:
     """Return the facts of the root file system in the ext4 ``image``.
 
     Raises:
-        InputError: it is not a root file system.
+        InputError: it is not a root file system, or a text of it is far too long.
     """
     reader = Ext4Reader(image)
     for path in _REQUIRED:
@@ -26,7 +30,15 @@ def read_rootfs_facts(image: Path, timezone: str) -> RootfsFacts:
             raise InputError(f"{image.name}: not a root file system: {path} is missing")
 
     def text(path: str) -> str:
-        return reader.read_file(path).decode("utf-8", "replace") if reader.exists(path) else ""
+        entry = reader.lookup(path)
+        if entry is None:
+            return ""
+        if entry.size > TEXT_MAX:
+            raise InputError(
+                f"{image.name}: {path} has {format_size(entry.size)}, more than"
+                f" {format_size(TEXT_MAX)}; this is no root file system to trust"
+            )
+        return reader.read_file(path).decode("utf-8", "replace")
 
     has_modules = reader.exists("/lib/modules")
     kernels = [e.name for e in reader.list_dir("/lib/modules") if e.is_dir] if has_modules else []

@@ -5,11 +5,11 @@ inodes, directories, bitmaps and counts are kept in memory and written at the en
 memory grows with the number of entries and not with their sizes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from bootwright.ext4 import dirents
-from bootwright.ext4.allocator import Allocator, Run, bitmap_of, free_runs
+from bootwright.ext4.allocator import Allocator, NoRoomError, Run, bitmap_of, free_runs
 from bootwright.ext4.dirents import encode_directory
 from bootwright.ext4.extents import decode_root, encode_extents
 from bootwright.ext4.inodes import (
@@ -24,6 +24,7 @@ from bootwright.ext4.inodes import (
     S_IFREG,
     encode_device,
     encode_inode,
+    encode_time,
     extents_root,
     set_links,
 )
@@ -53,6 +54,7 @@ _TYPES = {
 _MODE = {kind: mode for kind, (mode, _) in _TYPES.items()}
 _DIRENT = {kind: dirent for kind, (_, dirent) in _TYPES.items()}
 _ZEROS = bytes(BLOCK)
+_NONE: Mapping[bytes, bytes] = {}
 
 Runs = tuple[tuple[int, int], ...]
 """Blocks on disk, in the file's order: (first, count)."""
@@ -90,6 +92,9 @@ class Filler:
         self._inodes = Allocator(self._free_inodes())
         self._tables: dict[int, bytearray] = {}
         self._tree = RootTree()
+        self._numbered = 0
+        self._hard_links = 0
+        self._attributes: dict[int, tuple[bytes, int]] = {}
         self._adopt(self._tree.root, ROOT_INODE, 0o755)
         self._adopt(self._tree.directory(b"lost+found"), LOST_FOUND_INODE, 0o700)
         self.skipped_xattrs = 0
@@ -101,6 +106,11 @@ class Filler:
     def directories(self) -> int:
         """How many directories there are."""
         return self._tree.directories
+
+    @property
+    def implied(self) -> int:
+        """How many directories have no entry of their own so far."""
+        return self._tree.directories - self._numbered
 
     @property
     def blocks_free(self) -> int:
@@ -120,25 +130,30 @@ class Filler:
         if entry.kind is Kind.HARD_LINK:
             if node.links > LINKS_MAX:
                 raise Refused(f"more than {LINKS_MAX} hard links")
+            self._hard_links += 1
+            if self._hard_links > self._super.inodes:
+                raise NoRoomError  # names alone take memory too
             self._relink(node)
             return
         if not node.inode:
-            node.inode = self._inodes.take_one() + 1
-        # A directory is written at the end, when its names are known.
-        if entry.kind is Kind.FILE:
+            self._number(node)
+        if self.implied > self._inodes.free:
+            raise NoRoomError  # for those that only names imply, numbered at the end
+        if entry.kind is Kind.DIRECTORY:
+            self._keep_attributes(node, entry)
+        elif entry.kind is Kind.FILE:
             runs = self._blocks.take(-(-entry.size // BLOCK))
             self._copy(runs, entry.size, read)
             self._write_inode(node, entry, size=entry.size, runs=runs)
         elif entry.kind is Kind.SYMLINK:
             self._add_link(node, entry)
-        elif entry.kind is not Kind.DIRECTORY:
+        else:
             self._write_inode(node, entry, body=encode_device(*entry.device))
 
     def finish(self) -> None:
         """Write directories, inodes, bitmaps and counts.
 
         Raises:
-            Refused: an attribute or a time of a directory; the message names it.
             NoRoomError: the file system is full.
         """
         directories = self._number_directories()
@@ -169,11 +184,29 @@ class Filler:
         """Take over a directory that mke2fs made, with its blocks."""
         table, offset = self._slot(inode)
         node.inode = inode
+        self._numbered += 1
         node.runs = tuple(decode_root(extents_root(table, offset)))
         node.attributes = self._plain_directory(mode)
 
     def _plain_directory(self, mode: int) -> Entry:
         return Entry(Kind.DIRECTORY, b"", mode, 0, 0, self._now_ns, 0, b"", (0, 0), {})
+
+    def _number(self, node: Node) -> None:
+        node.inode = self._inodes.take_one() + 1
+        self._numbered += node.kind is Kind.DIRECTORY
+
+    def _keep_attributes(self, node: Node, entry: Entry) -> None:
+        """Keep what a directory, written when its names are known, needs of its entry.
+
+        What may be large is checked and encoded now: its path, up to a MiB of attributes.
+        """
+        encode_time(entry.mtime_ns)
+        _, old = self._attributes.pop(node.inode, (b"", 0))
+        if old:
+            self._blocks.give_back([(old, 1)])
+        if entry.xattrs:
+            self._attributes[node.inode] = self._xattrs(entry)
+        node.attributes = entry._replace(name=b"", link=b"", xattrs=_NONE)
 
     def _slot(self, inode: int) -> tuple[bytearray, int]:
         """Return the table of inodes that holds ``inode``, and the offset in it."""
@@ -231,8 +264,12 @@ class Filler:
         links: int = 1,
         runs: Runs = (),
         body: bytes | None = None,
+        xattrs: tuple[bytes, int] = (b"", 0),
     ) -> None:
-        """Write the inode of a file in ``runs``, or (with ``body``) of one without blocks."""
+        """Write the inode of a file in ``runs``, or (with ``body``) of one without blocks.
+
+        ``xattrs`` are those of a directory, encoded before.
+        """
         flags = 0
         if body is None:
             flags = EXTENTS_FLAG
@@ -240,7 +277,7 @@ class Filler:
             for number, content in tree:
                 self._disk.write_at(number * BLOCK, content)
                 runs = (*runs, (number, 1))
-        xattr_body, xattr_block = self._xattrs(entry) if entry.xattrs else (b"", 0)
+        xattr_body, xattr_block = self._xattrs(entry) if entry.xattrs else xattrs
         if xattr_block:
             runs = (*runs, (xattr_block, 1))
         node.runs = runs
@@ -295,7 +332,7 @@ class Filler:
         found = [(self._tree.root, self._tree.root)]
         for node, _ in found:  # grows while it is walked
             if not node.inode:
-                node.inode = self._inodes.take_one() + 1
+                self._number(node)
             below = (node.children or {}).values()
             found += [(child, node) for child in below if child.kind is Kind.DIRECTORY]
         return found
@@ -314,10 +351,9 @@ class Filler:
         below = sum(child.kind is Kind.DIRECTORY for child in children.values())
         links = 2 + below if below <= LINKS_MAX - 2 else 1  # 1: too many to count (dir_nlink)
         entry = node.attributes or self._plain_directory(0o755)
-        try:
-            self._write_inode(node, entry, size=len(content), links=links, runs=runs)
-        except Refused as why:
-            raise Refused(f"{shown(entry.name)}: {why}") from None
+        xattrs = self._attributes.get(node.inode, (b"", 0))
+        size = len(content)
+        self._write_inode(node, entry, size=size, links=links, runs=runs, xattrs=xattrs)
 
     def _write_bitmaps(self, directories: list[Node]) -> None:
         per_group = self._super.inodes_per_group

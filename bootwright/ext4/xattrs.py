@@ -74,16 +74,22 @@ def encode_xattrs(attributes: Iterable[Attribute]) -> tuple[bytes, bytes | None]
     ordered = sorted(attributes)
     if not ordered:
         return b"", None
+    total = sum(len(item.name) + len(item.value) for item in ordered)
+    if total > BLOCK:  # told first: encoding a MiB of small ones would take long
+        raise _too_many(total)
     # Offsets of values count from the first entry in an inode, from the start in a block.
     body = _entries(ordered, BODY_SIZE - 4, 0)
     if body is not None:
         return struct.pack("<I", _MAGIC) + body[0], None
     block = _entries(ordered, BLOCK - _BLOCK_HEADER.size, _BLOCK_HEADER.size)
     if block is None:
-        size = sum(len(item.name) + len(item.value) for item in ordered)
-        raise Refused(f"{size} bytes of extended attributes do not fit in a block")
+        raise _too_many(total)
     content, hashes = block
     return b"", _BLOCK_HEADER.pack(_MAGIC, 1, 1, block_hash(hashes)) + content
+
+
+def _too_many(size: int) -> Refused:
+    return Refused(f"{size} bytes of extended attributes do not fit in a block")
 
 
 def _entries(

@@ -21,7 +21,7 @@ from bootwright.effects.ext4build import (
     ImageFaultError,
     build_ext4,
 )
-from bootwright.errors import FailedError, InputError
+from bootwright.errors import FailedError, InputError, RefusedError
 from bootwright.report import TextReporter
 from bootwright.units import KIB, MIB
 from tests.integration.loopdevice import command, loop
@@ -495,6 +495,68 @@ def test_a_hostile_directory_is_named_too(tmp_path: Path) -> None:
     leaves_nothing(tmp_path, tarball, r"'d/e/': 5001 bytes of extended attributes")
 
 
+def test_a_directory_with_an_odd_time_is_named_too(tmp_path: Path) -> None:
+    tarball = archive(tmp_path / "a.tar", member("d/e", tarfile.DIRTYPE, mtime=1e15))
+    leaves_nothing(tmp_path, tarball, r"'d/e/': time 1000000000000000 s is out of range")
+
+
+def test_the_last_attributes_of_a_directory_count(tmp_path: Path) -> None:
+    def directory(**values: bytes) -> tarfile.TarInfo:
+        return member("d", tarfile.DIRTYPE, pax_headers=xattrs(**values))
+
+    tarball = archive(
+        tmp_path / "a.tar",
+        directory(user_a=b"1" * 3000),
+        directory(user_b=b"2" * 3000),
+        member("e", tarfile.DIRTYPE, pax_headers=xattrs(user_c=b"3")),
+        member("f", tarfile.DIRTYPE, pax_headers=xattrs(user_c=b"3" * 3000)),
+        member("f", tarfile.DIRTYPE, mode=0o700),
+    )
+    image = tmp_path / "a.img"
+    build(tarball, image)  # e2fsck finds a block that was not given back
+    assert "user.a" not in debugfs(image, "ea_list d")
+    assert "user.b (3000)" in debugfs(image, "ea_list d")
+    assert "user.c (1)" in debugfs(image, "ea_list e")
+    assert number("File ACL", debugfs(image, "stat f")) == 0
+
+
+def test_a_tarball_that_is_not_the_verified_one(plain: Path, tmp_path: Path) -> None:
+    image = tmp_path / "x.img"
+    image.write_bytes(b"old")
+    right = hashlib.sha256(plain.read_bytes()).hexdigest()
+    with pytest.raises(RefusedError, match=f"{plain}: it changed while it was read; nothing was"):
+        build(plain, image, expected_sha256=hashlib.sha256(b"other").hexdigest())
+    assert image.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [image]
+    build(plain, image, expected_sha256=right)
+    assert image.stat().st_size == 64 * MIB
+
+
+def test_all_is_on_the_disk_before_the_image_appears(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = tmp_path / "x.img"
+    synced: list[tuple[int, bool]] = []
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        real(fd)
+        synced.append((os.fstat(fd).st_ino, image.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    build(plain, image)
+    assert synced == [(image.stat().st_ino, False)]
+
+
+def test_what_killed_runs_left_is_removed(plain: Path, tmp_path: Path) -> None:
+    left = [tmp_path / f".x.img.{pid}.partial" for pid in (1, os.getpid(), 99999999)]
+    kept = [tmp_path / name for name in (".y.img.7.partial", ".x.img.z.partial", "x.img.7.partial")]
+    for path in left + kept:
+        path.write_bytes(b"")
+    build(plain, tmp_path / "x.img")
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "x.img"])
+
+
 def test_an_image_that_was_there_stays(tmp_path: Path) -> None:
     image = tmp_path / "a.img"
     image.write_bytes(b"old")
@@ -561,6 +623,20 @@ def test_too_many_directories_for_the_image(tmp_path: Path) -> None:
     members = [member(f"{number}", tarfile.DIRTYPE) for number in range(9_000)]
     tarball = archive(tmp_path / "a.tar", *members)
     message = leaves_nothing(tmp_path, tarball, "does not fit", size=40 * MIB)
+    build(tarball, tmp_path / "a.img", enough(message))
+
+
+def test_too_many_implied_directories_for_the_image(tmp_path: Path) -> None:
+    members = [member(f"{number}/f") for number in range(9_000)]
+    tarball = archive(tmp_path / "a.tar", *members)
+    message = leaves_nothing(tmp_path, tarball, "does not fit", size=96 * MIB)
+    build(tarball, tmp_path / "a.img", enough(message))
+
+
+def test_too_many_hard_links_for_the_image(tmp_path: Path) -> None:
+    links = [member(f"b{number}", tarfile.LNKTYPE, linkname="a") for number in range(9_000)]
+    tarball = archive(tmp_path / "a.tar", member("a"), *links)
+    message = leaves_nothing(tmp_path, tarball, "does not fit", size=64 * MIB)
     build(tarball, tmp_path / "a.img", enough(message))
 
 
@@ -636,15 +712,17 @@ def test_an_image_that_e2fsck_faults_is_no_result(
 
 
 CHILD = """
-import io, sys
+import atexit, io, sys
 from pathlib import Path
 from bootwright.effects.ext4build import DEFAULT_FEATURES, build_ext4
 from bootwright.report import TextReporter
+def peak():
+    print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+atexit.register(peak)
 build_ext4(
     Path(sys.argv[1]), Path(sys.argv[2]), size=int(sys.argv[3]), features=DEFAULT_FEATURES,
     uuid=sys.argv[4], label="", timestamp=1, reporter=TextReporter(io.StringIO()),
 )
-print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
 
 
@@ -691,8 +769,47 @@ def test_memory_does_not_grow_with_sizes(tmp_path: Path) -> None:
         file.write(member("large", size=1024 * MIB).tobuf())
         file.seek(1024 * MIB, os.SEEK_CUR)
         file.write(bytes(1024))
-    done = process.run(
-        [sys.executable, "-c", CHILD, str(tarball), str(tmp_path / "a.img"), str(3 << 30), UUID],
-        env={"PYTHONPATH": str(Path(ext4build.__file__).parents[2])},
-    )
+    done = in_child(tarball, 3 << 30)
     assert int(done.stdout) < 150 * KIB
+
+
+def in_child(tarball: Path, size: int) -> process.Finished:
+    """Build in a process of its own, which tells its peak memory in KiB if it can."""
+    image = tarball.with_suffix(".img")
+    return process.run(
+        [sys.executable, "-c", CHILD, str(tarball), str(image), str(size), UUID],
+        env={"PYTHONPATH": str(Path(ext4build.__file__).parents[2])},
+        check=False,
+    )
+
+
+def test_memory_does_not_grow_with_the_depth_of_directories(tmp_path: Path) -> None:
+    """A little tarball that implies 612,000 directories, of paths of 2 KiB each."""
+    tarball = tmp_path / "a.tar"
+    with tarball.open("wb") as file:
+        for number in range(300):
+            deep = member(f"{number:03}/" + "d/" * 2040 + "f")
+            file.write(deep.tobuf(tarfile.GNU_FORMAT))
+        file.write(bytes(1024))
+    done = in_child(tarball, 1 << 30)
+    assert "does not fit into an image of 1.0 GiB" in done.stderr.decode()
+    assert int(done.stdout) < 150 * KIB
+
+
+def test_memory_does_not_grow_with_attributes_and_paths_of_directories(tmp_path: Path) -> None:
+    """300 MiB of attributes that no file system holds, and 80 MiB of paths."""
+    tarball = tmp_path / "a.tar"
+    with tarball.open("wb") as file:
+        for line in range(300):
+            record = b"1000030 SCHILY.xattr.no.such=%s\n" % (b"x" * 1_000_000)
+            assert len(record) == 1_000_030
+            file.write(member("x", tarfile.XHDTYPE, size=len(record)).tobuf() + record)
+            file.write(bytes(-len(record) % 512))
+            file.write(member(f"d{line}", tarfile.DIRTYPE).tobuf())
+        for line in range(20_000):
+            long = member("d/" * 2000 + f"{line}", tarfile.DIRTYPE)
+            file.write(long.tobuf(tarfile.GNU_FORMAT))
+        file.write(bytes(1024))
+    done = in_child(tarball, 1 << 30)
+    assert not done.returncode, done.stderr.decode()
+    assert int(done.stdout) < 110 * KIB

@@ -2,11 +2,16 @@
 
 import os
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from bootwright.board import load_board
 from bootwright.effects.ext4read import Ext4Reader
+from bootwright.effects.operator_files import find_blobs
+from bootwright.effects.process import run
+from bootwright.effects.rootfs_reader import read_rootfs_facts
 from bootwright.errors import FailedError, InputError
 
 OFFSET = 8192 * 512
@@ -72,6 +77,56 @@ def test_files_are_read_through_links(reader: Ext4Reader, tree: Path) -> None:
     assert reader.resolve("/etc/absolute") == "/boot/vmlinuz-6.1"
     assert reader.readlink("/vmlinuz") == "boot/vmlinuz-6.1"
     assert reader.readlink("/etc/long") == LONG_TARGET
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("etc/passwd", r"/etc/passwd has 900\.0 MiB, more than 4\.0 MiB"), ("boot/boot.txt", "boot")],
+)
+def test_no_text_of_a_root_file_system_is_huge(name: str, why: str, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    for path in ("etc/passwd", "etc/shadow", "etc/group", "usr/lib/systemd/systemd", name):
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).touch()
+    make_image(tree, tmp_path / "small.img")
+    assert read_rootfs_facts(tmp_path / "small.img", "UTC").passwd == ""
+    os.truncate(tree / name, 900 << 20)
+    make_image(tree, tmp_path / "huge.img")
+    tracemalloc.start()
+    with pytest.raises(InputError, match=rf"huge\.img: .*{why}"):
+        read_rootfs_facts(tmp_path / "huge.img", "UTC")
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+
+
+def test_no_boot_blob_of_a_root_file_system_is_huge(tmp_path: Path) -> None:
+    inside = tmp_path / "tree" / "boot" / "blob"
+    inside.parent.mkdir(parents=True)
+    inside.touch()
+    os.truncate(inside, 900 << 20)
+    make_image(tmp_path / "tree", tmp_path / "huge.img")
+    board = load_board(Path(__file__).parents[2] / "board", "odroid-xu3")
+    layout = next(name for name, one in board.layouts.items() if one.blobs[0].rootfs_files)
+    blobs = [
+        blob.model_copy(update={"rootfs_files": ("/boot/blob",)})
+        for blob in board.layouts[layout].blobs
+    ]
+    changed = board.layouts[layout].model_copy(update={"blobs": blobs})
+    other = board.model_copy(update={"layouts": {**board.layouts, layout: changed}})
+    with pytest.raises(InputError, match="root file system: /boot/blob: 943718400 bytes, but bl1"):
+        find_blobs(other, layout, None, tmp_path / "huge.img")
+
+
+def test_owners_from_two_to_the_31_on(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").touch()
+    image = tmp_path / "owners.img"
+    make_image(tmp_path / "tree", image)
+    for field, value in (("uid", 2**32 - 2), ("gid", 2**31)):
+        run(["debugfs", "-w", "-R", f"set_inode_field /file {field} {value}", str(image)])
+    found = Ext4Reader(image).lookup("/file")
+    assert found is not None
+    assert (found.uid, found.gid) == (2**32 - 2, 2**31)
 
 
 def test_dotdot_after_a_link_goes_up_from_its_target(reader: Ext4Reader) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bootwright.ext4 import xattrs
 from bootwright.ext4.xattrs import (
     BODY_SIZE,
     Attribute,
@@ -82,6 +83,13 @@ def test_what_fits_in_the_inode(size: int, in_inode: bool) -> None:
     # 96 bytes less the magic (4), an entry of 16 + 4, and the end mark (4).
     _, block = encode_xattrs([Attribute(1, 4, b"name", bytes(size))])
     assert (block is None) is in_inode
+
+
+def test_a_megabyte_of_small_ones_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xattrs, "entry_hash", lambda name, value: pytest.fail("encoded"))
+    many = [Attribute(1, 8, b"%08d" % number, b"v" * 24) for number in range(30_000)]
+    with pytest.raises(Refused, match="960000 bytes of extended attributes do not fit"):
+        encode_xattrs(many)
 
 
 def test_too_large() -> None:

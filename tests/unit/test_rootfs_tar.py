@@ -1,6 +1,7 @@
 """Hostile and odd entries: what is refused, and what is not."""
 
 import tarfile
+import tracemalloc
 from contextlib import suppress
 from typing import Literal
 
@@ -172,6 +173,27 @@ def test_a_directory_keeps_its_names_and_gets_the_last_attributes() -> None:
     assert placed.attributes is later
     assert placed.children == {b"x": implied}
     assert tree.directories == 2
+
+
+def test_paths_are_not_remembered_one_by_one() -> None:
+    """A path of 4095 bytes can imply 2048 directories, whose paths have 4 MiB together."""
+    tree = RootTree()
+    tracemalloc.start()
+    for number in range(5):
+        tree.place(file(b"%d/" % number + b"d/" * 2046 + b"f"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert tree.directories == 1 + 5 * 2047
+    assert peak < 600 * tree.directories
+
+
+def test_many_directories_are_found_again() -> None:
+    tree = RootTree()
+    names = [b"a/%d/b" % number for number in range(2000)]
+    placed = [tree.place(file(name + b"/x")).node for name in names]
+    for name, node_there in zip(names, placed, strict=True):
+        assert tree.place(hard_link(name + b"/y", name + b"/x")).node is node_there
+    assert tree.directories == 2 + 2 * 2000
 
 
 HEADER = Header(b"x", 0o644, 0, 0, 0, 0, b"0", b"", (0, 0))
