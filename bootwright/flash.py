@@ -7,7 +7,7 @@ before the first long step; the device is looked at again when it is opened.
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from bootwright.effects.identity import new_identity
 from bootwright.effects.inspect import inspect
 from bootwright.effects.operator_files import find_blobs, read_overlays, read_public_keys
 from bootwright.effects.passphrase_source import read_passphrase
+from bootwright.effects.project_key import ensure_project_key, project_key
 from bootwright.effects.workbench import workbench
 from bootwright.errors import FailedError, InputError
 from bootwright.execute import execute
@@ -93,6 +94,12 @@ def flash(options: FlashOptions, reporter: Reporter) -> dict[str, Any]:
     if options.dry_run:
         return _dry_run(request, cache)
     kept = _record_folders()
+    if not request.keys:
+        request = replace(request, keys=(ensure_project_key(),))
+        reporter.warn(
+            f"you have no SSH key in ~/.ssh; {paths.shown(project_key())} may log in, and inv ssh"
+            " uses it"
+        )
     confirm_device(request.device, terminal(), options.yes)
     passphrase = read_passphrase(request.target, options.passphrase_file, twice=True)
     start = time.monotonic()  # From here on nobody is waited for.
@@ -215,6 +222,8 @@ def _plan(request: _Request, base: BaseImage) -> CardPlan:
 
 def _dry_run(request: _Request, cache: Path) -> dict[str, Any]:
     base = base_image.cached(request.board, request.target, request.source, request.rootfs, cache)
+    if not request.keys:
+        request = replace(request, keys=("the key that the run would make",))
     plan = _plan(request, base) if base else None
     return dry_run_document(request.target, request.board, request.device, request.geometry, plan)
 

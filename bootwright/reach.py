@@ -9,6 +9,7 @@ from bootwright import paths
 from bootwright.board import load_board
 from bootwright.config import Target, load_config
 from bootwright.effects import emulator
+from bootwright.effects.project_key import operator_has_keys, project_key
 from bootwright.endpoints import Endpoint, SshEndpoint
 from bootwright.errors import InputError
 
@@ -27,8 +28,10 @@ def endpoint_of(name: str, identity: str | None = None, port: str | None = None)
     """
     if name == emulator.NAME:
         card = emulated_card()
-        key = identity or _identity_of(card.get("target"))
-        reached = emulator.emulator_target(user=card.get("user", "root"), identity=_file(key))
+        target = _configured(card.get("target"))
+        reached = emulator.emulator_target(
+            user=card.get("user", "root"), identity=_identity(identity, target)
+        )
         return replace(reached, unlock=card.get("unlock", "serial"))
     target = load_config(paths.checkout(), name).target
     board = load_board(paths.checkout() / "board", target.board)
@@ -38,7 +41,7 @@ def endpoint_of(name: str, identity: str | None = None, port: str | None = None)
             host=target.host,
             port=target.port,
             user=target.user,
-            identity=_file(identity or target.identity_file),
+            identity=_identity(identity, target),
             known_host_keys=_known_host_keys(target),
         )
     return Endpoint(
@@ -70,16 +73,24 @@ def emulated_card() -> dict[str, Any]:
     return record
 
 
-def _identity_of(name: str | None) -> str | None:
+def _configured(name: str | None) -> Target | None:
+    """Return the card's target, unless it is no longer configured."""
     try:
-        return load_config(paths.checkout(), name).target.identity_file if name else None
+        return load_config(paths.checkout(), name).target if name else None
     except InputError:
-        # The card's target is no longer configured; the SSH client has its own keys.
         return None
 
 
-def _file(path: str | None) -> Path | None:
-    return Path(path).expanduser() if path else None
+def _identity(given: str | None, target: Target | None) -> Path | None:
+    """Return the private key to offer; ``None`` leaves it to the SSH client.
+
+    Without keys of the operator's own, flashing authorised the checkout's.
+    """
+    named = given or (target.identity_file if target else None)
+    if named:
+        return Path(named).expanduser()
+    has_own = operator_has_keys(Path.home()) or (target is not None and target.authorized_keys)
+    return project_key() if not has_own and project_key().is_file() else None
 
 
 def _known_host_keys(target: Target) -> tuple[str, ...]:

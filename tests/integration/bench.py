@@ -77,8 +77,8 @@ class Bench:
         (self.checkout / "bootwright.toml").write_text(targets)
         self.env["PYTHONPATH"] = str(self.checkout)
 
-    def flash(self, *more: str, **options: str) -> dict[str, Any]:
-        done = self.inv("--json", *more, **options)
+    def flash(self, *more: str, without: Sequence[str] = (), **options: str) -> dict[str, Any]:
+        done = self.inv("--json", *more, without=without, **options)
         assert done.returncode == 0, done.stderr
         document: dict[str, Any] = json.loads(done.stdout)
         return document

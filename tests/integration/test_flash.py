@@ -334,6 +334,21 @@ def test_another_board_and_target_take_no_python(bench: Bench) -> None:
     assert bench.debugfs("cat /etc/lab.conf") == "here\n"
 
 
+def test_an_operator_without_a_key_gets_one_and_hears_of_it(bench: Bench) -> None:
+    bench.env["HOME"] = str(bench.root)
+    done = bench.inv("--json", without=("authorized-key",))
+    assert done.returncode == 0, done.stderr
+    assert "no SSH key in ~/.ssh" in done.stderr
+    private = bench.root / "build" / "ssh" / "id_ed25519"
+    assert private.stat().st_mode & 0o777 == 0o600
+    public = private.with_suffix(".pub").read_text()
+    assert bench.debugfs("cat /root/.ssh/authorized_keys") == public
+    assert run(["ssh-keygen", "-y", "-f", str(private)]).text.split()[:2] == public.split()[:2]
+    # The second card authorises the same key.
+    bench.flash("--yes", without=("authorized-key",))
+    assert bench.debugfs("cat /root/.ssh/authorized_keys") == public
+
+
 def test_invokes_own_dry_run_is_not_taken_for_ours(bench: Bench) -> None:
     done = bench.inv("--dry")
     assert done.returncode == 2
