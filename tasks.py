@@ -12,7 +12,9 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from bootwright.task import guarded, print_result, whole_number
+from bootwright.task import end_wrong_options_with_2, guarded, print_result, whole_number
+
+end_wrong_options_with_2()
 
 _DAY = 24 * 3600
 """Seconds; no wait of a task is longer."""

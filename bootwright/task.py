@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from invoke.context import Context
-from invoke.exceptions import Exit
+from invoke.exceptions import Exit, ParseError
+from invoke.program import Program
 
 from bootwright.errors import BootwrightError, FailedError, InputError
 
@@ -62,6 +63,23 @@ def _check_invocation(name: str, args: tuple[object, ...], kwargs: Mapping[str, 
     context = args[0] if args else None
     if isinstance(context, Context) and context.config.run.dry:
         raise InputError("Invoke's own --dry (-R) changes nothing here; did you mean --dry-run?")
+
+
+def end_wrong_options_with_2(program: type[Program] = Program) -> None:
+    """Have Invoke end with 2 (wrong input), not 1, when it does not understand an option.
+
+    Invoke offers no setting for it. ``tasks.py`` calls this as it is loaded, which is
+    before Invoke looks at the tasks' options.
+    """
+    parse = program.parse_tasks
+
+    def parse_tasks(self: Program) -> None:
+        try:
+            parse(self)
+        except ParseError as error:
+            raise Exit(_red(f"error: {error}"), code=InputError.exit_code) from None
+
+    program.parse_tasks = parse_tasks  # type: ignore[method-assign]
 
 
 def whole_number(option: str, text: str, least: int, most: int) -> int:

@@ -349,6 +349,13 @@ def test_an_operator_without_a_key_gets_one_and_hears_of_it(bench: Bench) -> Non
     assert bench.debugfs("cat /root/.ssh/authorized_keys") == public
 
 
+@pytest.mark.parametrize("words", [("--devcie=x",), ("what",)])
+def test_an_option_that_nobody_knows_is_wrong_input(bench: Bench, words: tuple[str, ...]) -> None:
+    done = bench.inv(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+
+
 def test_invokes_own_dry_run_is_not_taken_for_ours(bench: Bench) -> None:
     done = bench.inv("--dry")
     assert done.returncode == 2
