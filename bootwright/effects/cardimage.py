@@ -10,7 +10,8 @@ from bootwright.effects.ext4read import Ext4Reader
 from bootwright.effects.process import run
 from bootwright.errors import InputError
 from bootwright.facts.cardtable import CardPartition, card_partitions, check_first_sector
-from bootwright.plans.emulate import INITRD_PATHS, KERNEL_PATHS, CardFacts, modules_named
+from bootwright.facts.rootfs import parse_modules
+from bootwright.plans.emulate import INITRD_PATHS, KERNEL_PATHS, CardFacts
 from bootwright.units import SECTOR
 
 ROOT_PARTITION = 1
@@ -96,7 +97,7 @@ def _modules(root: Ext4Reader, kernel: str | None) -> frozenset[str]:
     named = [name for name in releases if kernel and PurePosixPath(kernel).name.endswith(name)]
     lists = [f"/lib/modules/{name}/{part}" for name in named or releases for part in MODULE_LISTS]
     texts = root.read_files([path for path in lists if root.exists(path)])
-    return modules_named([text.decode("utf-8", "replace") for text in texts.values()])
+    return parse_modules(*(text.decode("utf-8", "replace") for text in texts.values()))
 
 
 def _host_keys(root: Ext4Reader) -> tuple[str, ...]:

@@ -41,10 +41,14 @@ def module_name(text: str) -> str:
     return text.rsplit("/", 1)[-1].split(".ko", 1)[0].replace("-", "_")
 
 
-def parse_modules(builtin: str, dependencies: str) -> frozenset[str]:
-    """Return the modules of ``modules.builtin`` and ``modules.dep``."""
-    loadable = (line.split(":", 1)[0] for line in dependencies.splitlines())
-    return frozenset(module_name(item) for item in (*builtin.split(), *loadable) if item)
+def parse_modules(*listings: str) -> frozenset[str]:
+    """Return the modules of the texts of ``modules.builtin`` and ``modules.dep``.
+
+    A line is ``kernel/drivers/block/virtio_blk.ko`` with, in modules.dep, a compression
+    suffix and ``: dependencies``.
+    """
+    files = (line.partition(":")[0] for text in listings for line in text.splitlines())
+    return frozenset(module_name(file) for file in files if ".ko" in file)
 
 
 def common_modules(kernels: Iterable[frozenset[str]]) -> frozenset[str]:

@@ -6,7 +6,6 @@ QEMU's own, so the image's kernel needs virtio drivers and its tables must name
 UUIDs instead of ``mmcblk0``.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,21 +148,6 @@ def kernel_command_line(root_uuid: str) -> str:
     The status lines of systemd are what ``inv unlock`` reads, so they are forced on.
     """
     return f"root=UUID={root_uuid} rw rootwait console=ttyAMA0 systemd.show_status=1"
-
-
-def modules_named(listings: Sequence[str]) -> frozenset[str]:
-    """Return the module names in ``modules.builtin`` and ``modules.dep`` texts.
-
-    A line is ``kernel/drivers/block/virtio_blk.ko`` with, in modules.dep, a
-    compression suffix and ``: dependencies``. Dashes become underscores.
-    """
-    names = set()
-    for listing in listings:
-        for line in listing.splitlines():
-            name, found, _ = line.partition(":")[0].rpartition("/")[2].partition(".ko")
-            if found:
-                names.add(name.replace("-", "_"))
-    return frozenset(names)
 
 
 def _argv(card: CardFacts, settings: EmulatorSettings) -> tuple[str, ...]:

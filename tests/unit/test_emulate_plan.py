@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bootwright.errors import InputError
-from bootwright.plans.emulate import CardFacts, EmulatorSettings, emulator_plan, modules_named
+from bootwright.facts.rootfs import parse_modules
+from bootwright.plans.emulate import CardFacts, EmulatorSettings, emulator_plan
 from bootwright.units import GIB
 
 CARD = CardFacts(
@@ -105,4 +106,4 @@ def test_module_lists() -> None:
         "kernel/drivers/block/virtio_blk.ko.xz: kernel/x/never.ko.xz\n"
         "kernel/drivers/md/dm-crypt.ko:\n\n"
     )
-    assert modules_named([builtin, dep]) == {"virtio_mmio", "ext4", "virtio_blk", "dm_crypt"}
+    assert parse_modules(builtin, dep) == {"virtio_mmio", "ext4", "virtio_blk", "dm_crypt"}
