@@ -45,6 +45,7 @@ class Endpoint:
             appended from the start, also while a client is connected.
         ssh: the SSH server, if there is one.
         unlock: how the volume is opened.
+        tries: passphrases that a boot takes before it gives up; 0 means any number.
         volume: the encrypted volume's name in crypttab.
         mount: where the volume is mounted.
     """
@@ -55,5 +56,6 @@ class Endpoint:
     console_history: Path | None = None
     ssh: SshEndpoint | None = None
     unlock: UnlockMode = "serial"
+    tries: int = 3
     volume: str = "docker-data"
     mount: str = "/mnt/docker-data"

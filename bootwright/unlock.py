@@ -15,7 +15,8 @@ from bootwright.errors import InputError, RefusedError
 from bootwright.passphrase import check_typeable
 from bootwright.report import Reporter
 from bootwright.secret import Secret
-from bootwright.unlock_session import Console, UnlockResult, UnlockSession
+from bootwright.unlock_result import UnlockResult
+from bootwright.unlock_session import Console, UnlockSession
 
 
 def unlock(

@@ -12,16 +12,12 @@ The rules, from how systemd asks (``ask-password-api.c``):
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 from bootwright.console.boot import BootWatcher, State
-from bootwright.errors import FailedError
 from bootwright.report import Reporter
 from bootwright.secret import Secret
-
-SCHEMA = "bootwright.unlock/1"
+from bootwright.unlock_result import Result, UnlockResult
 
 SETTLE_S = 0.5
 """Seconds from a prompt to the first key; the echo goes off some milliseconds after it."""
@@ -35,72 +31,6 @@ AFTERMATH_S = 5.0
 TAB = b"\t"
 CLEAR = b"\x15"  # Ctrl-U
 ENTER = b"\n"
-
-
-class Result(Enum):
-    """How unlocking ended."""
-
-    UNLOCKED = "unlocked"
-    ALREADY_UNLOCKED = "already-unlocked"
-    WRONG_PASSPHRASE = "wrong-passphrase"
-    NO_PROMPT = "no-prompt"
-    FAILED = "failed"
-    EMERGENCY = "emergency"
-
-
-@dataclass(frozen=True)
-class UnlockResult:
-    """How unlocking ended, and the evidence.
-
-    Attributes:
-        target: the target's name.
-        via: how the board was reached.
-        result: how it ended.
-        detail: what happened and what to do, for a person; a console line at most.
-        prompts_seen: how many times this boot asked for the volume's passphrase.
-        attempts: how many times it was given here.
-        to_prompt: seconds from the start to the prompt; ``None`` without one.
-        to_unlocked: seconds from the start to the boot's report of the open volume.
-    """
-
-    target: str
-    via: str
-    result: Result
-    detail: str
-    prompts_seen: int
-    attempts: int
-    to_prompt: float | None
-    to_unlocked: float | None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the volume is open."""
-        return self.result in (Result.UNLOCKED, Result.ALREADY_UNLOCKED)
-
-    def check(self) -> None:
-        """Raise unless the volume is open.
-
-        Raises:
-            FailedError: says what happened and what to do.
-        """
-        if not self.ok:
-            raise FailedError(f"{self.target}: {self.result.value}: {self.detail}")
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the JSON document, schema ``bootwright.unlock/1``; seconds to 0.1."""
-        return {
-            "schema": SCHEMA,
-            "target": self.target,
-            "via": self.via,
-            "result": self.result.value,
-            "detail": self.detail,
-            "prompts_seen": self.prompts_seen,
-            "attempts": self.attempts,
-            "seconds": {
-                "to_prompt": _tenths(self.to_prompt),
-                "to_unlocked": _tenths(self.to_unlocked),
-            },
-        }
 
 
 class Console(Protocol):
@@ -329,7 +259,3 @@ class UnlockSession:
             to_prompt=self._to_prompt,
             to_unlocked=to_unlocked,
         )
-
-
-def _tenths(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 1)

@@ -15,6 +15,9 @@ SECTOR_SIZE = 4096
 
 VOLUME = "docker-data"
 
+TRIES = 3
+"""Passphrases that a boot takes before it gives up; crypttab(5), ``tries=``."""
+
 
 @dataclass(frozen=True)
 class LuksSpec:

@@ -12,7 +12,7 @@ from bootwright.changes import Change, LaidFile, LaidFolder, LaidLink, Removal, 
 from bootwright.config import Target
 from bootwright.errors import InputError, RefusedError
 from bootwright.facts.rootfs import RootfsFacts
-from bootwright.plans.luks import VOLUME, LuksSpec
+from bootwright.plans.luks import TRIES, VOLUME, LuksSpec
 from bootwright.render import Renderer
 from bootwright.rootfs_source import Mmdebstrap, Tarball
 from bootwright.secret import Secret
@@ -100,6 +100,7 @@ def plan_personalisation(
         "board": board,
         "target": target,
         "volume": VOLUME,
+        "tries": TRIES,
         "mount": MOUNT,
         "binds": tuple(BINDS),
         "noauto": ",noauto" if target.unlock == "ssh" else "",

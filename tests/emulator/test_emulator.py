@@ -17,7 +17,7 @@ from bootwright.report import TextReporter
 from bootwright.secret import Secret
 from bootwright.units import GIB
 from bootwright.unlock import unlock
-from bootwright.unlock_session import Result
+from bootwright.unlock_result import Result
 from tests.emulator.conftest import Card
 
 pytestmark = pytest.mark.emulator

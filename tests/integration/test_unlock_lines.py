@@ -18,7 +18,7 @@ from bootwright.errors import FailedError, InputError, RefusedError
 from bootwright.report import TextReporter
 from bootwright.secret import Secret
 from bootwright.unlock import unlock
-from bootwright.unlock_session import Result, UnlockResult
+from bootwright.unlock_result import Result, UnlockResult
 
 SECRET = b"correct horse"
 HINT = b"(press TAB for no echo) "

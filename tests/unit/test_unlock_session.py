@@ -11,7 +11,8 @@ from bootwright.errors import FailedError, InputError
 from bootwright.passphrase import check_typeable
 from bootwright.report import TextReporter
 from bootwright.secret import Secret
-from bootwright.unlock_session import SETTLE_S, Result, UnlockResult, UnlockSession
+from bootwright.unlock_result import Result, UnlockResult
+from bootwright.unlock_session import SETTLE_S, UnlockSession
 
 CASES = Path(__file__).parent.parent / "cases" / "console"
 RECORDED = (CASES / "debian12-systemd252-unlock.log").read_bytes()
