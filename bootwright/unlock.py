@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Iterator
 
 from bootwright.console.boot import BootWatcher
+from bootwright.console.line import ConsoleLine as Console
 from bootwright.effects.consolelog import ConsoleLog
 from bootwright.effects.serialport import SerialPort
 from bootwright.endpoints import Endpoint
@@ -16,7 +17,7 @@ from bootwright.passphrase import check_typeable
 from bootwright.report import Reporter
 from bootwright.secret import Secret
 from bootwright.unlock_result import UnlockResult
-from bootwright.unlock_session import Console, UnlockSession
+from bootwright.unlock_session import UnlockSession
 
 
 def unlock(

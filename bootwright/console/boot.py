@@ -8,15 +8,30 @@ Bytes may come in any chunks: the same bytes give the same states in the same or
 """
 
 import re
+from dataclasses import dataclass
 from enum import Enum
 
 from bootwright.console.normalise import Line, Partial, Screen
-from bootwright.console.prompt import Question, find_question
-from bootwright.console.status import Names, Report, judge
+from bootwright.console.prompt import (
+    BEGUN,
+    INITRAMFS,
+    SYSTEMD,
+    Question,
+    find_question,
+    may_begin,
+    question_patterns,
+)
+from bootwright.console.status import Finding, Names, Report, judge, status_patterns
+from bootwright.console.torn import TornTexts
 
-_LOGIN = re.compile(r"(?:^|\s)(?!Last )[\w.-]+ login: $")
+_LOGIN = re.compile(
+    r"(?:^|\s)(?!Last )[\w.-]+ login: $"
+    # A shell: somebody is logged in already.
+    r"|(?:^|\s)(?:\[?[\w.-]+@[\w.-]+[: ][^\s]*\]?|(?:ba)?sh-\d+\.\d+)[#$] $"
+)
+_HINT = "(press TAB for no echo) "
+_VERIFICATION = "(verification) "
 _HIDDEN = "(no echo) "
-_TYPED = re.compile(r"[:!] \*+$")
 
 
 class State(Enum):
@@ -42,6 +57,21 @@ class State(Enum):
     """A login prompt has come."""
 
 
+@dataclass
+class _Asked:
+    """The question that the terminal belongs to: the last one that has begun.
+
+    Attributes:
+        number: the line that it ends in.
+        end: where it ends there.
+        ours: it asks for our volume's passphrase; ``None`` until that is known.
+    """
+
+    number: int
+    end: int
+    ours: bool | None = None
+
+
 class BootWatcher:
     """Follows the console of a board that is booting.
 
@@ -55,22 +85,28 @@ class BootWatcher:
         state: where the boot is.
         prompts_seen: how many times the volume's passphrase was asked for.
         opened: the boot reported the volume open.
-        login_seen: a login prompt has come, so what is typed may be read by it.
+        login_seen: a login prompt or a shell has come, so what is typed may be read by it.
+            What looks like a question after it is text that somebody shows.
         boots: restarts seen.
-        reason: the line that led to the state, for messages.
-        question: the volume's question as it was last printed, for messages.
+        reason: the words that led to the state, for messages.
+        question: the volume's question, for messages.
         last_line: the last finished line that was not empty.
         other_disks: other volumes whose passphrase was asked for.
-        tab_hint: the question offered TAB to hide the length.
+        knows_tab: the question is systemd's, which answers a TAB.
         hidden: the terminal said that it shows nothing of what is typed.
     """
 
     def __init__(self, volume: str, mount: str) -> None:
         self._names = Names(volume, mount)
         self._screen = Screen()
+        self._questions = TornTexts(question_patterns(volume))
+        self._reports = TornTexts(status_patterns(self._names))
+        self._answers = TornTexts([(_HIDDEN, (_HIDDEN,))])
         self.boots = 0
         self.other_disks: tuple[str, ...] = ()
         self.state = State.SILENT
+        self._entered: list[State] = []
+        self._asked: _Asked | None = None
         self._begin()
 
     def feed(self, data: bytes) -> list[State]:
@@ -79,7 +115,7 @@ class BootWatcher:
         A state is also returned when it is entered again: a second question for the
         passphrase gives a second :attr:`State.PROMPT`.
         """
-        self._entered: list[State] = []
+        self._entered = []
         for item in self._screen.feed(data):
             if self.state is State.SILENT:
                 self._enter(State.BOOTING)
@@ -93,32 +129,50 @@ class BootWatcher:
         """Note that a passphrase was just given to the question that is waiting."""
         self.state = State.ANSWERED
 
+    def withdraw(self) -> None:
+        """Note that what looked like the volume's question does not react to keys."""
+        self._lose_question("no reaction")
+
+    def cut(self) -> None:
+        """Note that the line was cut: what the board printed meanwhile is not known.
+
+        A question that waited is taken to wait still, if a TAB can prove it; so is an
+        answer for its verdict. Nothing else is known of the boot until it says something.
+        """
+        self._forget_line()
+        self._partial = Partial("", -1, "")
+        self.hidden = False
+        if self.state is State.PROMPT and not self.knows_tab:
+            self._lose_question("the line was cut")
+        if self.state not in (State.PROMPT, State.ANSWERED, State.REFUSED):
+            self.state = State.SILENT
+            self._asked = None
+
     @property
     def pending(self) -> bool:
         """Whether the volume's question waits, with nothing half printed that may change it."""
-        if self.state is not State.PROMPT:
+        if self.state not in (State.PROMPT, State.REFUSED) or not (
+            self._asked and self._asked.ours
+        ):
             return False
-        # "(verification)" or the hint; recognised when its bracket has ended in a blank.
-        half = self._on_question_line() and self._partial.text[self._question_end :].startswith("(")
-        return not half
+        # "(verification)" or the hint; both end in a blank.
+        after = self._after_question()
+        return not after.startswith("(") or after.startswith(_HIDDEN)
 
     @property
-    def line(self) -> str:
-        """What a program has printed of the current line."""
-        return self._partial.text
+    def at_question(self) -> bool:
+        """Whether nothing was printed since the question, but for what the kernel did."""
+        return self._on_question_line() and self._after_question() in ("", _HIDDEN)
 
     @property
-    def echo_seen(self) -> bool:
-        """Whether a TAB sent to the question came back: the terminal shows what is typed."""
-        if not self._on_question_line():
-            return "\t" in self._partial.text
-        after = self._partial.text[self._question_end :]
-        return "\t" in after or (bool(after) and not after.strip())
+    def elsewhere(self) -> bool:
+        """Whether the terminal belongs to a question that is not the volume's."""
+        return self._asked is not None and not self._asked.ours
 
     @property
-    def typed(self) -> bool:
-        """Whether something was typed at the question: one asterisk for each character."""
-        return self._on_question_line() and bool(_TYPED.search(self._partial.text))
+    def question_line(self) -> str:
+        """The line that the question ends in, while it is the last one; for comparing."""
+        return self._partial.text if self._on_question_line() else ""
 
     def _begin(self) -> None:
         self.prompts_seen = 0
@@ -127,12 +181,16 @@ class BootWatcher:
         self.reason = ""
         self.question = ""
         self.last_line = ""
-        self.tab_hint = False
+        self.knows_tab = True
         self.hidden = False
-        self._partial = Partial("", 0)
-        self._asked: tuple[int, int] | None = None
-        self._ours = False
-        self._question_end = 0
+        self._partial = Partial("", -1, "")
+        self._asked = None
+        self._forget_line()
+
+    def _forget_line(self) -> None:
+        self._screen.cut()
+        for texts in (self._questions, self._reports, self._answers):
+            texts.forget()
 
     def _enter(self, state: State, reason: str = "") -> None:
         self.state = state
@@ -140,52 +198,94 @@ class BootWatcher:
         self._entered.append(state)
 
     def _on_question_line(self) -> bool:
-        return self._asked is not None and self._asked[0] == self._partial.number
+        return self._asked is not None and self._asked.number == self._partial.number
+
+    def _after_question(self) -> str:
+        if self._asked is None or not self._on_question_line():
+            return ""
+        return self._partial.text[self._asked.end :]
 
     def _grow(self, partial: Partial) -> None:
         self._partial = partial
-        if not partial.text.endswith(" "):
-            return
-        question = find_question(partial.text)
-        if question is not None:
-            self._ask(question, partial)
-        # Status lines may have ended the question's own line before.
-        if self._ours and partial.text.endswith(_HIDDEN):
+        char, before = partial.char, partial.text[:-1]
+        own = not partial.kernel
+        begins = own and char == "P" and not self.login_seen and may_begin(before)
+        seen = self._questions.put(char, begins)
+        if BEGUN in seen:
+            self._asked = _Asked(partial.number, len(partial.text))
+            self.hidden = False
+            self._answers.forget()
+        for asker in seen & {SYSTEMD, INITRAMFS}:
+            self.knows_tab = asker == SYSTEMD
+            self._ask(partial)
+        begins = own and char in "FSMD" and may_begin(before)
+        for name in self._reports.put(char, begins):
+            self._take(Finding(Report[name], partial.text))
+        if self._answers.put(char):
             self.hidden = True
-        if _LOGIN.search(partial.text) and not self.login_seen:
-            self.login_seen = True
-            self._enter(State.LOGIN, partial.text)
+        if char == " " and own:
+            self._look_at(partial)
 
-    def _ask(self, question: Question, partial: Partial) -> None:
-        """Take a question that is new, or that shows more of itself than before."""
-        asked = (partial.number, question.start)
-        new = asked != self._asked
-        was_ours = self._ours and not new
-        self._asked = asked
-        self._question_end = len(partial.text)
-        self._ours = question.volume == self._names.volume and not question.verification
-        if new:
-            self.hidden = self.tab_hint = False
-        self.tab_hint = self.tab_hint or question.tab_hint
-        if self._ours and not was_ours:
-            self.prompts_seen += 1
-            self.opened = False
-            self.question = partial.text[question.start :].strip()
-            again = self.state in (State.ANSWERED, State.REFUSED)
-            self._enter(State.REFUSED if again else State.PROMPT, partial.text)
-        elif was_ours and not self._ours:
-            self.prompts_seen -= 1
-        if not self._ours:
-            if not question.verification and question.volume not in self.other_disks:
-                self.other_disks += (question.volume,)
-            # The terminal belongs to the question that was asked last.
-            if self.state is State.PROMPT:
-                self._enter(State.BOOTING, partial.text)
+    def _look_at(self, partial: Partial) -> None:
+        """Look at what a program has printed of the line, up to a blank."""
+        question = None if self.login_seen else find_question(partial.text)
+        if question is not None:
+            self._refine(question, partial)
+        elif self._asked and self._asked.ours:
+            after = self._after_question()
+            if after == _HINT:
+                self._asked.end = len(partial.text)
+            elif after == _VERIFICATION:
+                self._lose_question(partial.text)
+        if not self.login_seen and (found := _LOGIN.search(partial.text)):
+            self.login_seen = True
+            self._enter(State.LOGIN, found[0])
+
+    def _refine(self, question: Question, partial: Partial) -> None:
+        """Take a question that stands whole on its line; it may have grown since."""
+        if not self._on_question_line():
+            self._asked = _Asked(partial.number, len(partial.text))
+        if question.volume == self._names.volume and not question.verification:
+            self._ask(partial).end = len(partial.text)
+            return
+        if not question.verification and question.volume not in self.other_disks:
+            self.other_disks += (question.volume,)
+        self._questions.forget()
+        self._lose_question(partial.text)
+
+    def _ask(self, partial: Partial) -> _Asked:
+        """Take the volume's question, once; return it."""
+        if self._asked is not None and self._asked.ours:
+            return self._asked
+        self._asked = asked = _Asked(partial.number, len(partial.text), ours=True)
+        self._questions.forget()
+        self.prompts_seen += 1
+        self.opened = False
+        self.question = partial.text[max(partial.text.rfind("Please "), 0) :].strip()
+        again = self.state in (State.ANSWERED, State.REFUSED)
+        self._enter(State.REFUSED if again else State.PROMPT, self.question)
+        return asked
+
+    def _lose_question(self, reason: str) -> None:
+        """The terminal does not belong to the volume's question, or no longer."""
+        if self._asked is not None:
+            if self._asked.ours:
+                self.prompts_seen -= 1
+            self._asked.ours = False
+        if self.state is State.PROMPT:
+            self._enter(State.BOOTING, reason)
 
     def _finish(self, line: Line) -> None:
+        for texts in (self._questions, self._reports, self._answers):
+            texts.end_line()
         self.last_line = line.text.strip() or self.last_line
-        report = judge(line, self._names)
-        if report is Report.RESTARTED:
+        finding = judge(line, self._names)
+        if finding is not None:
+            self._take(finding)
+
+    def _take(self, finding: Finding) -> None:
+        report, words = finding.report, finding.words
+        if report is Report.RESTARTED or (report is Report.GREETED and self.login_seen):
             self.boots += 1
             self._begin()
             self._enter(State.BOOTING)
@@ -197,11 +297,11 @@ class BootWatcher:
             # Opened and mounted are two lines for one thing.
             if not self.opened:
                 self.opened = True
-                self._enter(State.UNLOCKED, line.text)
+                self._enter(State.UNLOCKED, words)
         elif report is Report.REFUSED:
             if self.state is State.ANSWERED:
-                self._enter(State.REFUSED, line.text)
-        elif report is Report.FAILED:
-            self._enter(State.FAILED, line.text)
+                self._enter(State.REFUSED, words)
+        elif report is Report.FAILED and self.state is not State.FAILED:
+            self._enter(State.FAILED, words)
         elif report is Report.EMERGENCY and self.state is not State.EMERGENCY:
-            self._enter(State.EMERGENCY, line.text)
+            self._enter(State.EMERGENCY, words)

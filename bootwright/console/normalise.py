@@ -35,11 +35,14 @@ class Partial:
     """The line being printed has grown.
 
     ``text`` is what a program printed of it so far; ``number`` tells one line from
-    the next, and stays the same across a kernel message that cut in.
+    the next, and stays the same across a kernel message that cut in. ``char`` is what
+    came; ``kernel`` says that it belongs to such a message, which has its time stamp.
     """
 
     text: str
     number: int
+    char: str
+    kernel: bool = False
 
 
 class Screen:
@@ -48,8 +51,9 @@ class Screen:
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._strip = _EscapeFilter()
-        self._line: list[str] = []
+        self._text = ""
         self._column = 0
+        self._record: re.Match[str] | None = None
         self._returned = False
         self._number = 0
 
@@ -59,6 +63,13 @@ class Screen:
             if self._strip.keeps(char):
                 yield from self._put(char)
 
+    def cut(self) -> None:
+        """Forget the line being printed: what came in between is not known."""
+        self._decoder.reset()
+        self._strip = _EscapeFilter()
+        self._start_over("")
+        self._number += 1
+
     def _put(self, char: str) -> Iterator[Line | Partial]:
         if char == "\n":
             yield self._end_line()
@@ -67,22 +78,27 @@ class Screen:
             self._returned = True
         elif char == "\b":
             self._column = max(0, self._column - 1)
-        elif char >= " " or char == "\t":
+        elif char == "\t" or (char >= " " and not "\x7f" <= char <= "\x9f"):
             if self._returned:
                 yield self._end_line()
             self._print(char)
-            yield Partial(self._program_text(), self._number)
+            record = self._record
+            text = self._text[: record.start()] if record else self._text
+            yield Partial(text, self._number, char, record is not None)
 
     def _print(self, char: str) -> None:
-        del self._line[self._column :]
-        self._line.append(char)
-        if len(self._line) > MAX_LINE:
-            del self._line[: MAX_LINE // 2]
-        self._column = len(self._line)
+        self._text = self._text[: self._column] + char
+        if len(self._text) > MAX_LINE:
+            self._text = self._text[MAX_LINE // 2 :]
+            self._record = _RECORD.search(self._text)
+        self._column = len(self._text)
+        if char == " " or (self._record and self._column < self._record.end()):
+            # A record's head ends in a blank.
+            self._record = _RECORD.search(self._text)
 
     def _end_line(self) -> Line:
-        text = "".join(self._line[: self._column])
-        record = _RECORD.search(text)
+        text = self._text[: self._column]
+        record = self._record if self._record and self._record.end() <= len(text) else None
         if record is None:
             self._number += 1
             self._start_over("")
@@ -92,14 +108,10 @@ class Screen:
         return Line(text[record.end() :], kernel=True)
 
     def _start_over(self, text: str) -> None:
-        self._line = list(text)
-        self._column = len(self._line)
+        self._text = text
+        self._column = len(text)
+        self._record = None
         self._returned = False
-
-    def _program_text(self) -> str:
-        text = "".join(self._line)
-        record = _RECORD.search(text)
-        return text[: record.start()] if record else text
 
 
 class _EscapeFilter:
@@ -132,3 +144,12 @@ class _EscapeFilter:
         elif self._state == "control" and char >= "@":
             self._state = "text"
         return False
+
+
+def shown(text: str) -> str:
+    """Return a board's text as it may be shown: nothing in it acts on a terminal.
+
+    Control characters and invisible ones, such as those that turn the direction of
+    writing, become U+FFFD.
+    """
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from bootwright.console.normalise import Line
+from bootwright.console.prompt import may_begin
+from bootwright.console.torn import Pattern
 
 
 class Report(Enum):
@@ -28,6 +30,8 @@ class Report(Enum):
     """The boot has ended in a maintenance shell."""
     RESTARTED = auto()
     """A new boot begins."""
+    GREETED = auto()
+    """systemd begins; in a boot that has come further, this is another one."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ _ANYWHERE = (
         r"^Linux version \d+\.\S* \(|^U-Boot (?:SPL )?\d{4}\.\d\d"
         r"|\breboot: (?:Restarting system|Power)",
     ),
+    (Report.GREETED, r"^Welcome to .{1,60}!$"),
     (
         Report.EMERGENCY,
         r"Welcome to emergency mode!|You are in emergency mode"
@@ -89,20 +94,52 @@ _ANYWHERE = (
         r"|maximum number of tries exceeded",
     ),
 )
+_DEPENDENCY = "Dependency failed for"
 _ELLIPSIS = re.compile("…|\\.\\.\\.")
 _TORN_COLOUR = re.compile(r"\[?[\d;]*m(?= )")
 
 
-def judge(line: Line, names: Names) -> Report | None:
+@dataclass(frozen=True)
+class Finding:
+    """A report, and the words it was found in; nothing else of their line."""
+
+    report: Report
+    words: str
+
+
+def judge(line: Line, names: Names) -> Finding | None:
     """Return what ``line`` reports about the volume, or ``None``."""
-    text = line.text
+    text = line.text.rstrip()
     for report, pattern in _ANYWHERE:
-        if re.search(pattern, text):
-            return report
-    if re.search(rf"(?<!\S){re.escape(names.volume)}: set up successfully", text):
-        return Report.OPENED  # Debian's initramfs
+        if found := re.search(pattern, text):
+            return Finding(report, found[0])
+    if found := re.search(rf"(?<!\S){re.escape(names.volume)}: set up successfully", text):
+        return Finding(Report.OPENED, found[0])  # Debian's initramfs
     status = _STATUS.search(text)
-    return _judge_status(status[1], status[2], names) if status else None
+    if status is None:
+        return None
+    before = text[: status.start()]
+    # To the kernel's log, or to the console by way of it, systemd writes like this.
+    if before != "systemd[1]: " and not may_begin(before):
+        return None
+    report_of_unit = _judge_status(status[1], status[2], names)
+    return Finding(report_of_unit, status[0].rstrip()) if report_of_unit else None
+
+
+def status_patterns(names: Names) -> list[tuple[str, Pattern]]:
+    """Return the status lines about the volume, to find where other output tears them.
+
+    Each is named as its :class:`Report` is. Lines that systemd cut in the middle
+    are not among them.
+    """
+    texts: list[tuple[Report, str]] = []
+    for unit in names.setup():
+        texts += [(Report.OPENED, f"{verb} {unit}") for verb in ("Finished", "Started")]
+        texts.append((Report.FAILED, f"Failed to start {unit}"))
+    for unit in names.mounted():
+        texts.append((Report.OPENED, f"Mounted {unit}"))
+        texts += [(Report.FAILED, f"{verb} {unit}") for verb in ("Failed to mount", _DEPENDENCY)]
+    return [(report.name, (text,)) for report, text in texts]
 
 
 def _judge_status(verb: str, what: str, names: Names) -> Report | None:

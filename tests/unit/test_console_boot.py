@@ -50,7 +50,7 @@ def test_a_recorded_boot_with_a_wrong_passphrase_first() -> None:
     first, _, rest = WRONG_FIRST.partition(b"(no echo) \r\n")
     boot.feed(first)
     assert boot.state is State.PROMPT
-    assert boot.tab_hint
+    assert boot.knows_tab
     assert not boot.hidden
     boot.feed(b"(no echo) ")
     assert boot.hidden
@@ -118,7 +118,7 @@ def test_a_question_counts_when_it_is_complete() -> None:
     boot.feed(b"(press TAB")
     assert not boot.pending
     assert boot.feed(b" for no echo) ") == []
-    assert (boot.pending, boot.prompts_seen, boot.tab_hint) == (True, 1, True)
+    assert (boot.pending, boot.prompts_seen, boot.knows_tab) == (True, 1, True)
 
 
 def test_a_question_goes_on_waiting_under_other_output() -> None:
@@ -227,24 +227,3 @@ def test_a_restart_begins_anew() -> None:
     assert (boot.opened, boot.login_seen, boot.prompts_seen) == (False, False, 0)
     assert boot.feed(RECORDED)[-3:] == [State.PROMPT, State.UNLOCKED, State.LOGIN]
     assert boot.prompts_seen == 1
-
-
-def test_an_echoed_tab_is_seen() -> None:
-    for echo in (b"\t", b"   "):
-        boot = watcher()
-        boot.feed(PROMPT + HINT.encode())
-        assert not boot.echo_seen
-        boot.feed(echo)
-        assert boot.echo_seen
-    boot = watcher()
-    boot.feed(PROMPT + HINT.encode() + b"\b \b" * len(HINT) + b"(no echo) ")
-    assert not boot.echo_seen
-    assert boot.hidden
-
-
-def test_typed_characters_are_seen() -> None:
-    boot = watcher()
-    boot.feed(PROMPT + HINT.encode() + b"\b \b" * len(HINT))
-    assert not boot.typed
-    boot.feed(b"***")
-    assert boot.typed

@@ -44,11 +44,11 @@ def test_a_kernel_message_is_lifted_out_of_the_line_it_cut() -> None:
     assert [item for item in items if isinstance(item, Line)] == [
         Line("EXT4-fs (sda1): mounted", kernel=True)
     ]
-    assert items[-1] == Partial("Please enter pass[   48.1", 0)
+    assert items[-1] == Partial("Please enter pass[   48.1", 0, "1")
     items = list(screen.feed(b"00000][    T1] usb 1-1: new\r\nphrase\r\nnext"))
     assert Line("usb 1-1: new", kernel=True) in items
     assert Line("Please enter passphrase") in items
-    assert items[-1] == Partial("next", 1)
+    assert items[-1] == Partial("next", 1, "t")
 
 
 def test_a_kernel_message_within_a_colour_sequence() -> None:
@@ -68,7 +68,7 @@ def test_a_kernel_message_within_a_line_break() -> None:
 def test_a_return_begins_the_line_anew() -> None:
     screen = Screen()
     items = list(screen.feed(b"old\rnew"))
-    assert items[-1] == Partial("new", 1)
+    assert items[-1] == Partial("new", 1, "w")
     assert Line("old") in items
 
 

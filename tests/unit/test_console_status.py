@@ -56,7 +56,10 @@ UNIT = r"systemd-cryptsetup@docker\x2ddata.service"
     ],
 )  # fmt: skip
 def test_lines_about_the_volume(report: Report, text: str) -> None:
-    assert judge(Line(text), NAMES) is report
+    finding = judge(Line(text), NAMES)
+    assert finding is not None
+    assert finding.report is report
+    assert finding.words in text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,28 @@
+"""Counting the passphrases that a boot takes before it gives up. Pure."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tries:
+    """How many passphrases a boot takes, and how many may be used.
+
+    Attributes:
+        allowed: crypttab's ``tries``; 0 means any number.
+        all: also use the last one, after which the boot ends in emergency mode.
+    """
+
+    allowed: int = 3
+    all: bool = False
+
+    def is_kept(self, number: int) -> bool:
+        """Whether try ``number``, counted from 1, is the one that is not used."""
+        return not self.all and 1 < self.allowed <= number
+
+    def left(self, wrong: int) -> str:
+        """Return how many are left after ``wrong`` wrong ones, in words."""
+        if not self.allowed:
+            return "it takes any number of tries"
+        left = max(self.allowed - wrong, 0)
+        tries = {0: "no try is left", 1: "1 try is left, the last"}.get(left)
+        return (tries or f"{left} tries are left") + f" of {self.allowed}"
