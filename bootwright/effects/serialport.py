@@ -2,11 +2,16 @@
 
 import contextlib
 import errno
+import fcntl
+import socket
+import termios
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import serial
 
+from bootwright.effects.portholder import holder_of
 from bootwright.errors import FailedError, InputError, RefusedError
 
 READ_S = 0.1
@@ -17,6 +22,14 @@ WRITE_S = 5.0
 
 CHUNK = 4096
 """Bytes read at a time."""
+
+
+KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""tcp(7): a server that has gone without a word is noticed after half a minute."""
+
+
+class LineLostError(FailedError):
+    """A serial line that was open is gone."""
 
 
 class SerialPort:
@@ -34,6 +47,8 @@ class SerialPort:
 
     def __init__(self, url: str, baud: int) -> None:
         self.url = url
+        if "://" not in url and (holder := holder_of(Path(url))):
+            raise RefusedError(f"{url}: {holder} has this serial port open; end it first")
         try:
             self._port = serial.serial_for_url(
                 url,
@@ -48,6 +63,7 @@ class SerialPort:
                 # pyserial throws away what a server sends first; it may be the prompt.
                 self._port.reset_input_buffer = _nothing  # type: ignore[method-assign]
             self._port.open()
+            self._hold()
         except serial.SerialException as error:
             raise _open_error(url, error) from error
         except ValueError as error:
@@ -57,7 +73,7 @@ class SerialPort:
         """Return what has come, after waiting for at most :data:`READ_S` seconds.
 
         Raises:
-            FailedError: the line is gone.
+            LineLostError: the line is gone.
         """
         try:
             data = bytearray(self._port.read(1))
@@ -73,13 +89,22 @@ class SerialPort:
         """Send ``data``; the caller keeps it out of logs if it is secret.
 
         Raises:
-            FailedError: the line is gone, or takes nothing.
+            LineLostError: the line is gone, or takes nothing.
         """
         try:
             self._port.write(data)
             self._port.flush()
         except (serial.SerialException, OSError) as error:
             raise self._lost(error) from error
+
+    def fileno(self) -> int:
+        """Return a descriptor that can be read when something has come; -1 if there is none."""
+        connection = getattr(self._port, "_socket", None)
+        if isinstance(connection, socket.socket):
+            # rfc2217 reads its socket in a thread of its own.
+            return -1 if self.url.startswith("rfc2217:") else connection.fileno()
+        number: int = self._port.fileno() if hasattr(self._port, "fileno") else -1
+        return number
 
     def close(self) -> None:
         """Close the line."""
@@ -96,10 +121,21 @@ class SerialPort:
     ) -> None:
         self.close()
 
-    def _lost(self, error: Exception) -> FailedError:
-        return FailedError(
-            f"{self.url}: the serial line was lost ({error}); check the cable and the power, "
-            "then try again"
+    def _hold(self) -> None:
+        """Keep other programs out of a device, and notice when a server is gone."""
+        if "://" not in self.url:
+            # Those that know nothing of flock; nobody can keep root out.
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(self._port.fileno(), termios.TIOCEXCL)
+        connection = getattr(self._port, "_socket", None)
+        if isinstance(connection, socket.socket):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in KEEPALIVE.items():
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+    def _lost(self, error: Exception) -> LineLostError:
+        return LineLostError(
+            f"{self.url}: the serial line was lost ({error}); check the cable and the power"
         )
 
 

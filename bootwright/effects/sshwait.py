@@ -26,15 +26,18 @@ def wait_for_ssh(ssh: SshEndpoint, timeout: float) -> None:
         FailedError: it did not answer in that time.
     """
     end = time.monotonic() + timeout
-    while not _greets(ssh):
+    while not answers(ssh):
         if time.monotonic() > end:
             raise FailedError(f"{ssh.host} port {ssh.port}: no SSH server within {timeout:.0f} s")
         time.sleep(PAUSE_S)
 
 
-def _greets(ssh: SshEndpoint) -> bool:
+def answers(ssh: SshEndpoint, within: float = CONNECT_S) -> bool:
+    """Return whether the server sends its greeting within that many seconds."""
+    end = time.monotonic() + within
     try:
-        with socket.create_connection((ssh.host, ssh.port), timeout=CONNECT_S) as connection:
+        with socket.create_connection((ssh.host, ssh.port), timeout=within) as connection:
+            connection.settimeout(max(end - time.monotonic(), 0.01))
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False

@@ -16,7 +16,7 @@ from bootwright.errors import FailedError, RefusedError
 from bootwright.report import TextReporter
 from bootwright.secret import Secret
 from bootwright.units import GIB
-from bootwright.unlock import unlock
+from bootwright.unlock import UnlockOptions, unlock
 from bootwright.unlock_result import Result
 from tests.emulator.conftest import Card
 
@@ -62,7 +62,8 @@ class Machine:
         return emulator_target(user="root", identity=self.card.identity, directory=self.directory)
 
     def unlock(self, passphrase: Secret) -> Result:
-        done = unlock(self.endpoint, passphrase, timeout=BOOT_S, reporter=self.reporter)
+        options = UnlockOptions(via="serial", timeout=BOOT_S)
+        done = unlock(self.endpoint, passphrase, self.reporter, options)
         return done.result
 
     def console(self) -> bytes:

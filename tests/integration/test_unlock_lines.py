@@ -4,6 +4,8 @@ import io
 import os
 import pty
 import socket
+import stat
+import subprocess
 import threading
 import tty
 from collections.abc import Callable, Iterator
@@ -12,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.effects.serialport import SerialPort
+from bootwright.effects.serialport import LineLostError, SerialPort
 from bootwright.endpoints import Endpoint
 from bootwright.errors import FailedError, InputError, RefusedError
 from bootwright.report import TextReporter
 from bootwright.secret import Secret
-from bootwright.unlock import unlock
+from bootwright.transcript import read_transcript
+from bootwright.unlock import UnlockOptions, unlock
 from bootwright.unlock_result import Result, UnlockResult
 
 SECRET = b"correct horse"
@@ -25,6 +28,7 @@ HINT = b"(press TAB for no echo) "
 PROMPT = b"Please enter passphrase for disk docker-data on /mnt/docker-data: " + HINT
 OLD_PROMPT = b"Please enter passphrase for disk docker-data! "
 HIDDEN = b"\b \b" * len(HINT) + b"(no echo) "
+TYPED = b"\t\x15" + SECRET + b"\n"
 OPENED = b"\r\n[  OK  ] Finished Cryptography Setup for docker-data.\r\n"
 
 
@@ -48,12 +52,25 @@ class Line:
 Script = Callable[[Line], None]
 
 
+@pytest.fixture(autouse=True)
+def own_build_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the consoles' locks are."""
+    monkeypatch.setenv("BOOTWRIGHT_BUILD", str(tmp_path / "build"))
+
+
 def good_board(line: Line) -> None:
     line.send(b"Linux\r\n" + PROMPT)
     line.expect(b"\t")
     line.send(HIDDEN)
     line.expect(b"\n")
-    line.send(OPENED if line.got == b"\t" + SECRET + b"\n" else b"\r\n" + PROMPT)
+    line.send(OPENED if line.got == TYPED else b"\r\n" + PROMPT)
+
+
+def old_board(line: Line) -> None:
+    line.send(OLD_PROMPT)
+    line.expect(b"\t")
+    line.send(b"(no echo) ")
+    line.expect(SECRET + b"\n")
 
 
 @contextmanager
@@ -114,7 +131,7 @@ def terminal_board(script: Script) -> Iterator[Endpoint]:
 
 def run(endpoint: Endpoint, secret: bytes = SECRET, timeout: float = 30) -> UnlockResult:
     reporter = TextReporter(io.StringIO())
-    return unlock(endpoint, Secret(secret), timeout=timeout, reporter=reporter)
+    return unlock(endpoint, Secret(secret), reporter, UnlockOptions(timeout=timeout))
 
 
 def test_a_prompt_sent_at_once_is_not_lost() -> None:
@@ -126,6 +143,8 @@ def test_a_prompt_byte_by_byte() -> None:
     def script(line: Line) -> None:
         for byte in b"\x1b[0;1;39m" + OLD_PROMPT + b"\x1b[0m":
             line.send(bytes([byte]))
+        line.expect(b"\t")
+        line.send(b"(no echo) ")
         line.expect(SECRET + b"\n")
         for byte in OPENED:
             line.send(bytes([byte]))
@@ -138,6 +157,8 @@ def test_a_prompt_byte_by_byte() -> None:
 def test_a_torn_prompt() -> None:
     def script(line: Line) -> None:
         line.send(b"Please en[   47.067120] EXT4-fs (sda1): mounted\r\n" + OLD_PROMPT[9:])
+        line.expect(b"\t")
+        line.send(b"(no e[  OK  ] Started x.\r\ncho) ")
         line.expect(SECRET + b"\n")
         line.send(OPENED)
 
@@ -171,25 +192,94 @@ def test_silence_until_the_timeout() -> None:
         assert run(endpoint, timeout=0.5).result is Result.NO_PROMPT
 
 
-def test_a_lost_connection() -> None:
-    def script(line: Line) -> None:
-        line.send(OLD_PROMPT)
-        line.expect(b"\n")
-
-    with socket_board(script) as endpoint, pytest.raises(FailedError, match="was lost") as raised:
-        run(endpoint)
-    assert SECRET.decode() not in str(raised.value)
+def test_a_line_that_is_lost_and_stays_away() -> None:
+    with socket_board(old_board) as endpoint:
+        result = run(endpoint, timeout=2)
+    assert result.result is Result.FAILED
+    assert "did not report the volume open" in result.detail
 
 
 def test_success_counts_if_the_line_is_lost_right_after() -> None:
     def script(line: Line) -> None:
-        line.send(OLD_PROMPT)
-        line.expect(b"\n")
+        old_board(line)
         line.send(OPENED)
 
     for _ in range(5):
         with socket_board(script) as endpoint:
             assert run(endpoint).result is Result.UNLOCKED
+
+
+@contextmanager
+def replugged_board(*scripts: Script) -> Iterator[Endpoint]:
+    """A server that hangs up after each script and takes the client again."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            for script in scripts:
+                connection, _ = server.accept()
+                with connection:
+                    script(Line(connection.fileno()))
+
+        with running(serve):
+            port = server.getsockname()[1]
+            yield Endpoint("board", serial_url=f"socket://127.0.0.1:{port}")
+
+
+def test_a_line_that_is_cut_and_comes_back(tmp_path: Path) -> None:
+    def first(line: Line) -> None:
+        line.send(b"Linux\r\nPlease enter pass")
+
+    def second(line: Line) -> None:
+        line.send(PROMPT[:30])
+        line.send(PROMPT[30:])
+
+    def third(line: Line) -> None:
+        # The prompt still waits: it is not printed again, but it answers.
+        line.expect(b"\t")
+        line.send(HIDDEN)
+        line.expect(SECRET + b"\n")
+        line.send(OPENED)
+        with pytest.raises(AssertionError, match="closed"):
+            line.expect(b"anything")
+
+    transcript = tmp_path / "unlock.cast"
+    with replugged_board(first, second, third) as endpoint:
+        log = io.StringIO()
+        options = UnlockOptions(timeout=30, transcript=transcript)
+        result = unlock(endpoint, Secret(SECRET), TextReporter(log), options)
+    assert (result.result, result.attempts) == (Result.UNLOCKED, 1)
+    assert log.getvalue().count("the serial line was lost") == 2
+    assert log.getvalue().count("the line is back") == 2
+    events = list(read_transcript(transcript.read_text(), "x"))
+    assert [event.kind for event in events].count("m") == 2
+    assert stat.S_IMODE(transcript.stat().st_mode) == 0o600
+    with pytest.raises(InputError, match="exists already"), replugged_board() as endpoint:
+        unlock(endpoint, Secret(SECRET), TextReporter(log), options)
+
+
+def test_a_transcript_is_the_console_as_it_was_without_the_passphrase(tmp_path: Path) -> None:
+    noise = b"\x1b]0;title\x07\xff\xfe \xf0\x9f\x94"
+
+    def script(line: Line) -> None:
+        line.send(noise + b"\x90 " + PROMPT)
+        line.expect(b"\t")
+        line.send(HIDDEN)
+        line.expect(b"\n")
+        line.send(SECRET[:5] + b"[   47.067120] EXT4-fs (sda1): mounted\r\n" + SECRET[5:])
+        line.send(OPENED)
+
+    path = tmp_path / "unlock.cast"
+    with socket_board(script) as endpoint:
+        options = UnlockOptions(timeout=30, transcript=path)
+        unlock(endpoint, Secret(SECRET), TextReporter(io.StringIO()), options).check()
+    text = path.read_text()
+    assert text.isascii() and not set(text) & set(map(chr, range(32))) - {"\n"}
+    events = list(read_transcript(text, "x"))
+    printed = b"".join(event.data for event in events if event.kind == "o")
+    record = b"[   47.067120] EXT4-fs (sda1): mounted\r\n"
+    assert printed == noise + b"\x90 " + PROMPT + HIDDEN + b"***" + record + OPENED
+    assert [event.data for event in events if event.kind == "i"] == [b"\t", b"\x15***\n"]
+    assert [event.at for event in events] == sorted(event.at for event in events)
 
 
 def test_nobody_listens() -> None:
@@ -216,14 +306,31 @@ def test_a_device() -> None:
             assert run(endpoint).result is Result.UNLOCKED
 
 
+@contextmanager
+def open_elsewhere(name: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Have another program open a device, as a terminal program would."""
+    with Path(name).open("rb", buffering=0) as device:
+        process = subprocess.Popen(["sleep", "60"], stdin=device)
+    try:
+        while not Path(f"/proc/{process.pid}/comm").read_text().startswith("sleep"):
+            assert process.poll() is None
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_device_that_another_program_has() -> None:
     ours, theirs = pty.openpty()
+    name = os.ttyname(theirs)
     try:
-        with (
-            SerialPort(os.ttyname(theirs), 115200),
-            pytest.raises(RefusedError, match="another program"),
-        ):
-            run(Endpoint("board", serial_url=os.ttyname(theirs)))
+        with SerialPort(name, 115200), pytest.raises(RefusedError, match="another program"):
+            run(Endpoint("board", serial_url=name))
+        # One that knows nothing of locks.
+        with open_elsewhere(name) as process:
+            said = rf"process {process.pid} \(sleep\) has this serial port open"
+            with pytest.raises(RefusedError, match=said):
+                run(Endpoint("board", serial_url=name))
     finally:
         os.close(ours)
         os.close(theirs)
@@ -234,7 +341,7 @@ def test_a_device_that_vanishes() -> None:
     with SerialPort(os.ttyname(theirs), 115200) as port:
         os.close(theirs)
         os.close(ours)
-        with pytest.raises(FailedError, match="was lost"):
+        with pytest.raises(LineLostError, match="was lost"):
             port.read()
 
 
@@ -243,8 +350,10 @@ def test_a_device_that_is_not_there(tmp_path: Path) -> None:
         run(Endpoint("board", serial_url=str(tmp_path / "ttyUSB9")))
     with pytest.raises(InputError, match="not a serial line"):
         run(Endpoint("board", serial_url="nonsense://x"))
-    with pytest.raises(InputError, match="no serial port: set serial_port"):
+    with pytest.raises(InputError, match="no address and no serial port: set host, or serial_port"):
         run(Endpoint("board"))
+    with pytest.raises(InputError, match="no address: set host"):
+        unlock(Endpoint("board"), Secret(SECRET), TextReporter(), UnlockOptions(via="ssh"))
 
 
 def test_a_logged_console(tmp_path: Path) -> None:
@@ -278,7 +387,7 @@ def test_a_console_has_one_user_at_a_time(tmp_path: Path) -> None:
     path.touch()
 
     def script(line: Line) -> None:
-        with pytest.raises(RefusedError, match="another `inv unlock`"):
+        with pytest.raises(RefusedError, match=rf"process {os.getpid()} \(inv unlock\) is using"):
             run(endpoint)
         path.write_bytes(b"board login: ")
         with pytest.raises(AssertionError):
@@ -292,5 +401,7 @@ def test_a_console_has_one_user_at_a_time(tmp_path: Path) -> None:
 def test_a_board_that_does_not_ask_at_boot_is_not_called_open() -> None:
     """Its login prompt says nothing of the volume."""
     endpoint = Endpoint("bench", serial_url="socket://127.0.0.1:9", unlock="ssh")
-    with pytest.raises(InputError, match="inv ssh bench"):
+    with pytest.raises(InputError, match="no host for it"):
         run(endpoint)
+    with pytest.raises(InputError, match="does not ask for the passphrase at boot"):
+        unlock(endpoint, Secret(SECRET), TextReporter(), UnlockOptions(via="serial"))
