@@ -14,13 +14,19 @@ from bootwright.endpoints import Endpoint, SshEndpoint
 from bootwright.errors import InputError
 
 
-def endpoint_of(name: str, identity: str | None = None, port: str | None = None) -> Endpoint:
+def endpoint_of(
+    name: str,
+    identity: str | None = None,
+    port: str | None = None,
+    baud: int | None = None,
+) -> Endpoint:
     """Return how the target ``name`` is reached.
 
     Args:
         name: a target of ``bootwright.toml``, or ``emulator``.
         identity: private key file, instead of the target's.
         port: serial port or URL, instead of the target's.
+        baud: bits per second of the serial line, instead of the board's.
 
     Raises:
         InputError: no such target.
@@ -32,6 +38,9 @@ def endpoint_of(name: str, identity: str | None = None, port: str | None = None)
         reached = emulator.emulator_target(
             user=card.get("user", "root"), identity=_identity(identity, target)
         )
+        if port is not None:
+            # Another line than the emulator's own: what it logs is not what comes there.
+            reached = replace(reached, serial_url=port, console_history=None)
         return replace(reached, unlock=card.get("unlock", "serial"))
     target = load_config(paths.checkout(), name).target
     board = load_board(paths.checkout() / "board", target.board)
@@ -47,7 +56,7 @@ def endpoint_of(name: str, identity: str | None = None, port: str | None = None)
     return Endpoint(
         name=name,
         serial_url=port or target.serial_port,
-        baud=board.console.baud,
+        baud=baud or board.console.baud,
         ssh=ssh,
         unlock=target.unlock,
     )

@@ -9,10 +9,11 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from bootwright.console.boot import BootWatcher
 from bootwright.console.tries import Tries
+from bootwright.effects.confirm import Ask
 from bootwright.effects.console import open_console
 from bootwright.effects.sshwait import answers
 from bootwright.effects.transcript_file import TranscriptFile
@@ -21,12 +22,15 @@ from bootwright.errors import FailedError, InputError
 from bootwright.passphrase import check_typeable
 from bootwright.report import Reporter
 from bootwright.secret import Secret
-from bootwright.unlock_result import Result, UnlockResult, Via
+from bootwright.unlock_result import UnlockResult, Via
 from bootwright.unlock_session import UnlockSession
+from bootwright.unlock_ssh import unlock_over_ssh
 
 GREETING_S = 1.5
 """Seconds that an SSH server gets to greet before the serial line is used. One that is up
 greets in milliseconds; the emulator accepts a connection before its guest runs."""
+
+Choice = Literal["auto", "serial", "ssh"]
 
 Another = Callable[[str], Secret | None]
 """Asks for another passphrase after a wrong one; is told how many tries are left."""
@@ -38,15 +42,46 @@ class UnlockOptions:
 
     Attributes:
         via: ``auto`` takes SSH when it answers, else the serial line.
-        timeout: seconds for the whole.
+        timeout: seconds for the whole; with ``watch``, for what follows an answer.
         all_tries: use even the last try that the boot allows.
         transcript: a new file for what goes over the console.
+        watch: unlock at every boot; end only when the passphrase is wrong.
     """
 
-    via: Literal["auto", "serial", "ssh"] = "auto"
+    via: Choice = "auto"
     timeout: float = 300.0
     all_tries: bool = False
     transcript: Path | None = None
+    watch: bool = False
+
+
+def options_of(
+    *,
+    via: str,
+    timeout: float,
+    all_tries: bool,
+    transcript: str | None,
+    watch: bool,
+    json: bool,
+) -> UnlockOptions:
+    """Return the options of the command line.
+
+    Raises:
+        InputError: they are unknown, or do not go together.
+    """
+    if via not in get_args(Choice):
+        raise InputError(f"--via: {via!r} is none of: {', '.join(get_args(Choice))}")
+    if watch and json:
+        raise InputError("--watch goes on from boot to boot: it has no one JSON document")
+    if transcript and via == "ssh":
+        raise InputError("--transcript is of the serial console; with --via ssh there is none")
+    return UnlockOptions(
+        via=cast(Choice, via),
+        timeout=timeout,
+        all_tries=all_tries,
+        transcript=Path(transcript) if transcript else None,
+        watch=watch,
+    )
 
 
 def unlock(
@@ -54,7 +89,9 @@ def unlock(
     passphrase: Secret,
     reporter: Reporter,
     options: UnlockOptions = UnlockOptions(),
+    *,
     another: Another | None = None,
+    ask: Ask | None = None,
 ) -> UnlockResult:
     """Open the board's encrypted volume, or find it open.
 
@@ -63,7 +100,8 @@ def unlock(
         passphrase: typed at the prompt or piped over SSH, and nowhere else.
         reporter: where to tell what is done.
         options: how.
-        another: asks for another passphrase when the first one is wrong.
+        another: asks for another passphrase when the first one is wrong, at a console.
+        ask: asks about an SSH host key that is not known.
 
     Raises:
         InputError: the target has no way to be reached, or the passphrase cannot be typed.
@@ -71,37 +109,19 @@ def unlock(
         FailedError: the serial line cannot be opened, or SSH failed.
     """
     check_typeable(passphrase.reveal(), endpoint.name)
-    via = _chosen(endpoint, options)
+    via = chosen_via(endpoint, options)
     if via == "ssh":
-        from bootwright.unlock_ssh import unlock_over_ssh
-
         try:
-            return unlock_over_ssh(endpoint, passphrase, timeout=options.timeout, reporter=reporter)
+            return unlock_over_ssh(
+                endpoint, passphrase, timeout=options.timeout, reporter=reporter, ask=ask
+            )
         except FailedError as error:
             if options.via == "ssh" or not _asks_on_serial(endpoint):
                 raise
-            reporter.warn(f"{error}; going on with the serial line")
-    with _session(endpoint, passphrase, reporter, options, another) as session:
+            reporter.warn(str(error))
+            reporter.note("going on with the serial line")
+    with console_session(endpoint, passphrase, reporter, options, another) as session:
         return session.run()
-
-
-def watch(
-    endpoint: Endpoint, passphrase: Secret, reporter: Reporter, options: UnlockOptions
-) -> UnlockResult:
-    """Unlock the board at its console at every boot; return only when the passphrase is wrong.
-
-    ``options.timeout`` is for what follows an answer. Raises as :func:`unlock` does.
-    """
-    check_typeable(passphrase.reveal(), endpoint.name)
-    with _session(endpoint, passphrase, reporter, options, patient=True) as session:
-        for result in session.results():
-            if result.ok:
-                reporter.note(f"{endpoint.name}: {result.result.value}; waiting for the next boot")
-            elif result.result is not Result.WRONG_PASSPHRASE:
-                reporter.warn(f"{endpoint.name}: {result.result.value}: {result.detail}")
-            else:
-                return result
-    raise AssertionError("a console has no last boot")
 
 
 def check_reachable(endpoint: Endpoint, options: UnlockOptions) -> None:
@@ -131,7 +151,12 @@ def _asks_on_serial(endpoint: Endpoint) -> bool:
     return endpoint.serial_url is not None and endpoint.unlock == "serial"
 
 
-def _chosen(endpoint: Endpoint, options: UnlockOptions) -> Via:
+def chosen_via(endpoint: Endpoint, options: UnlockOptions) -> Via:
+    """Return how the board is to be reached now.
+
+    Raises:
+        InputError: it cannot be; says what is missing.
+    """
     check_reachable(endpoint, options)
     if options.via != "auto":
         return options.via
@@ -142,20 +167,22 @@ def _chosen(endpoint: Endpoint, options: UnlockOptions) -> Via:
                 ' (unlock = "ssh"), and there is no host for it in bootwright.toml'
             )
         return "ssh"
+    if options.watch:
+        # Its prompt is what blocks the boot; SSH is up only after it.
+        return "serial"
     return "ssh" if endpoint.ssh and answers(endpoint.ssh, within=GREETING_S) else "serial"
 
 
 @contextlib.contextmanager
-def _session(
+def console_session(
     endpoint: Endpoint,
     passphrase: Secret,
     reporter: Reporter,
     options: UnlockOptions,
     another: Another | None = None,
-    *,
-    patient: bool = False,
 ) -> Iterator[UnlockSession]:
-    who = "inv unlock --watch" if patient else "inv unlock"
+    """Open the board's console and its transcript for a session there; see :func:`unlock`."""
+    who = "inv unlock --watch" if options.watch else "inv unlock"
     with contextlib.ExitStack() as stack:
         console = stack.enter_context(open_console(endpoint, who, reporter))
         recorder = None
@@ -172,5 +199,5 @@ def _session(
             recorder=recorder,
             tries=Tries(endpoint.tries, options.all_tries),
             another=another,
-            patient=patient,
+            patient=options.watch,
         )

@@ -1,25 +1,14 @@
-"""One console, from power-on to the open volume: when to type what, and what came of it.
+"""One console, from power-on to the open volume: what came of it.
 
-The rules, from how systemd asks (``ask_password_tty()`` in ``ask-password-api.c``, the same
-from v208 to today):
-
-* The prompt is printed first and the terminal's echo turned off after it. A TAB is answered
-  by ``(no echo) ``, whether the prompt says so (v245+) or not: from then on nothing that is
-  typed is shown, not even its length. This answer is waited for before the passphrase is
-  typed; a text that only looks like a prompt does not give it.
-* What is typed before the prompt is thrown away, so nothing is typed early.
-* Ctrl-U clears what somebody else may have typed.
-* A wrong passphrase is never followed by the same one: the board counts the tries.
-* Only the boot's own report of the open volume is success.
-
-Debian's initial RAM disk takes a TAB for a character: there the passphrase follows when the
-console has been quiet for a moment.
+When to type what is in :mod:`bootwright.unlock_typing`. Only the boot's own report of the open
+volume is success, and a wrong passphrase is never followed by the same one: the board counts
+the tries.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from bootwright.console.advice import CHECK, why_no_prompt
+from bootwright.console.advice import why_no_prompt
 from bootwright.console.boot import BootWatcher, State
 from bootwright.console.line import ConsoleLine, NoRecorder, Recorder
 from bootwright.console.normalise import shown
@@ -28,39 +17,13 @@ from bootwright.console_feed import ConsoleFeed
 from bootwright.report import Reporter
 from bootwright.secret import Secret
 from bootwright.unlock_result import Result, UnlockResult
-
-SETTLE_S = 0.1
-"""Seconds from the prompt's last byte to the TAB. The echo goes off when the prompt has
-drained; a TAB that comes before is shown, and answered all the same."""
-
-SETTLE_NO_TAB_S = 0.5
-"""Seconds from a prompt that knows no TAB to the passphrase."""
-
-SETTLE_TORN_S = 2.0
-"""The same, if something was printed after the prompt: a shell would have shown itself."""
-
-ACKNOWLEDGE_S = 10.0
-"""Seconds that a prompt may take to answer a TAB; an emulated board is slow."""
+from bootwright.unlock_typing import Typist
 
 AFTERMATH_S = 5.0
 """Seconds from a failure to the maintenance shell that may follow it."""
 
-WAKE_SILENT_S = 5.0
-"""Seconds of silence from the start after which a TAB is tried: a prompt that was printed
-before we came cannot be seen."""
-
-WAKE_BOOTING_S = 15.0
-"""The same, after something has come."""
-
-HINT_S = 15.0
-"""Seconds of silence from the start after which the operator is told what to check."""
-
 THREE = Tries()
 """As systemd has it, and our cards' crypttab."""
-
-TAB = b"\t"
-CLEAR = b"\x15"  # Ctrl-U
-ENTER = b"\n"
 
 
 class UnlockSession:
@@ -98,7 +61,6 @@ class UnlockSession:
     ) -> None:
         self._target = target
         self._watcher = watcher
-        self._passphrase = passphrase
         self._timeout = timeout
         self._reporter = reporter
         self._tries = tries
@@ -106,22 +68,14 @@ class UnlockSession:
         self._patient = patient
         self._clock = clock
         self._feed = ConsoleFeed(console, watcher, recorder or NoRecorder(), reporter, clock)
+        self._typist = Typist(self._feed, watcher, passphrase, tries, reporter, clock)
         self._begin_boot()
 
     def _begin_boot(self) -> None:
         self._begin = self._clock()
         self._boots = self._watcher.boots
         self._to_prompt: float | None = None
-        self._attempts = 0
-        self._given_at: float | None = None
-        self._number_given = 0
-        self._unsure = ""
-        self._asked_without_us = 0
-        self._deaf = False
-        self._settled: tuple[int, str] | None = None
-        self._settled_at = self._begin
-        self._woken_at = -1
-        self._hinted = False
+        self._typist.begin_boot()
 
     def run(self) -> UnlockResult:
         """Return how it ended.
@@ -147,7 +101,8 @@ class UnlockSession:
         while True:
             ended = self._judge(states)
             if ended is None:
-                ended = self._act()
+                undone = self._typist.act()
+                ended = self._result(Result.FAILED, undone) if undone else None
             if ended is None and self._overdue():
                 ended = self._timed_out()
             if ended is not None:
@@ -165,10 +120,10 @@ class UnlockSession:
         return self._clock() - self._begin
 
     def _overdue(self) -> bool:
-        if self._given_at is None and self._patient:
-            return False
-        since = self._begin if self._given_at is None or not self._patient else self._given_at
-        return self._clock() - since > self._timeout
+        since: float | None = self._begin
+        if self._patient:
+            since = self._typist.given_at
+        return since is not None and self._clock() - since > self._timeout
 
     def _read(self) -> list[State]:
         states = self._feed.read()
@@ -176,15 +131,12 @@ class UnlockSession:
         return states
 
     def _note_prompt(self, states: Sequence[State]) -> None:
-        if self._watcher.state in (State.PROMPT, State.REFUSED):
-            # What comes after the question on its line may still belong to it.
-            now = (self._watcher.prompts_seen, self._watcher.question_line)
-            if now != self._settled:
-                self._settled, self._settled_at = now, self._clock()
+        self._typist.look()
         if State.PROMPT in states:
             if self._to_prompt is None:
                 self._to_prompt = self._elapsed()
-            self._reporter.note(f"prompt: {shown(self._watcher.question)}")
+            if self._watcher.pending:
+                self._reporter.note(f"prompt: {shown(self._watcher.question)}")
 
     # What the boot has decided -----------------------------------------------------------
 
@@ -192,7 +144,7 @@ class UnlockSession:
         """Return the result if the boot has decided; ``states`` are those just entered."""
         if self._watcher.boots != self._boots:
             self._restarted()
-        if self._given_at is not None:
+        if self._typist.given_at is not None:
             for state in states:
                 if ended := self._judge_answered(state):
                     return ended
@@ -202,7 +154,7 @@ class UnlockSession:
             return self._result(Result.ALREADY_UNLOCKED, watcher.reason)
         if watcher.login_seen:
             if not watcher.prompts_seen:
-                return self._result(Result.ALREADY_UNLOCKED, watcher.reason)
+                return self._result(Result.ALREADY_UNLOCKED, f"the board is up: {watcher.reason}")
             # Its reader and the prompt's would share what is typed, and show it.
             return self._result(
                 Result.FAILED,
@@ -212,13 +164,12 @@ class UnlockSession:
         return self._judge_failure(watcher.state)
 
     def _restarted(self) -> None:
-        if self._given_at is not None or self._to_prompt is not None:
+        if self._typist.given_at is not None or self._to_prompt is not None:
             self._reporter.warn("the board restarted; waiting for its prompt again")
-        attempts = self._attempts
-        begin = self._begin
+        attempts, begin = self._typist.attempts, self._begin
         self._begin_boot()
         if not self._patient:
-            self._attempts, self._begin = attempts, begin
+            self._typist.attempts, self._begin = attempts, begin
 
     def _judge_answered(self, state: State) -> UnlockResult | None:
         if state is State.UNLOCKED:
@@ -234,20 +185,16 @@ class UnlockSession:
         return self._judge_failure(state)
 
     def _refused(self) -> UnlockResult | None:
-        if self._unsure:
-            return self._result(Result.FAILED, f"{self._unsure}; the board asks again")
-        left = self._tries.left(self._number_given)
-        if self._another is not None and not self._tries.is_kept(self._number_given + 1):
+        if self._typist.unsure:
+            return self._result(Result.FAILED, f"{self._typist.unsure}; the board asks again")
+        left = self._tries.left(self._typist.number_given)
+        if self._another is not None and not self._tries.is_kept(self._typist.number_given + 1):
             fresh = self._another(f"the passphrase is wrong; {left}")
             if fresh is not None:
-                self._passphrase = fresh
-                self._given_at = None
+                self._typist.passphrase = fresh
+                self._typist.given_at = None
                 return None
         return self._result(Result.WRONG_PASSPHRASE, f"the board refused the passphrase; {left}")
-
-    def _number(self) -> int:
-        """Return which of this boot's tries the question that waits is, counted from 1."""
-        return self._watcher.prompts_seen + self._asked_without_us
 
     def _judge_failure(self, state: State) -> UnlockResult | None:
         if state is State.EMERGENCY:
@@ -271,122 +218,21 @@ class UnlockSession:
             for state in states:
                 if state is State.EMERGENCY:
                     return self._judge_failure(state) or self._timed_out()
-                if state is State.UNLOCKED and self._given_at is not None:
+                if state is State.UNLOCKED and self._typist.given_at is not None:
                     return self._judge_answered(state) or self._timed_out()
             states = self._read()
         return self._result(Result.FAILED, detail)
-
-    # What to type ------------------------------------------------------------------------
-
-    def _act(self) -> UnlockResult | None:
-        """Type what the moment asks for; return a result only if that must be left undone."""
-        if self._given_at is None and self._watcher.pending:
-            return self._answer() if self._settled_long_enough() else None
-        if self._given_at is None:
-            return self._wake()
-        return None
-
-    def _settled_long_enough(self) -> bool:
-        if self._watcher.knows_tab:
-            return self._clock() - self._settled_at >= SETTLE_S
-        if self._watcher.at_question:
-            return self._clock() - self._settled_at >= SETTLE_NO_TAB_S
-        return self._feed.quiet() >= SETTLE_TORN_S
-
-    def _answer(self) -> UnlockResult | None:
-        if self._tries.is_kept(self._number()):
-            return self._result(
-                Result.FAILED,
-                f"the passphrase was not given: {self._tries.left(self._number() - 1)}, and a "
-                "wrong one ends the boot in emergency mode. Use it with --all-tries, or restart "
-                "the board",
-            )
-        if not self._watcher.knows_tab:
-            self._give(before=b"")
-        elif self._watcher.hidden and not self._watcher.at_question:
-            # Somebody typed a TAB and left it; whether it still waits cannot be seen.
-            return self._ask_anew()
-        elif self._watcher.hidden or self._hide():
-            self._give(before=CLEAR)
-        return None
-
-    def _give(self, before: bytes) -> None:
-        sure = self._feed.type_secret(before, self._passphrase, ENTER)
-        if not sure:
-            self._unsure = "the line was cut while the passphrase was on its way"
-        self._watcher.answered()
-        self._attempts += 1
-        self._number_given = self._number()
-        self._given_at = self._clock()
-        self._reporter.note("passphrase given; waiting for the boot to report the volume open")
-
-    def _hide(self) -> bool:
-        """Have the question hide what is typed; return whether it still waits and does."""
-        for _ in range(2):
-            self._feed.type(TAB)
-            end = self._clock() + ACKNOWLEDGE_S
-            while self._clock() <= end:
-                states = self._read()
-                if not self._watcher.pending or State.PROMPT in states:
-                    # Answered by somebody else, or asked anew: begin again from there.
-                    return False
-                if self._watcher.hidden:
-                    return True
-        self._deaf = True
-        self._reporter.warn(
-            "what looks like a prompt does not react to keys; the passphrase was not sent"
-        )
-        self._watcher.withdraw()
-        return False
-
-    def _wake(self) -> UnlockResult | None:
-        """Find a question that was printed before we came: it answers a TAB."""
-        silent = self._watcher.state is State.SILENT
-        if self._watcher.elsewhere or not (silent or self._watcher.state is State.BOOTING):
-            return None
-        quiet = self._feed.quiet()
-        if silent and quiet >= HINT_S and not self._hinted:
-            self._hinted = True
-            self._reporter.warn(CHECK)
-        wait = WAKE_SILENT_S if silent else WAKE_BOOTING_S
-        if quiet < wait or self._woken_at == self._feed.received:
-            return None
-        sent = self._feed.type(TAB)
-        end = self._clock() + ACKNOWLEDGE_S
-        while sent and not self._watcher.hidden and self._clock() < end:
-            if self._read():
-                break
-        self._woken_at = self._feed.received
-        return self._ask_anew() if self._watcher.hidden else None
-
-    def _ask_anew(self) -> UnlockResult | None:
-        """Have a hidden question printed again by an empty answer, which is a wrong one."""
-        self._asked_without_us += 0 if self._watcher.pending else 1
-        if self._tries.is_kept(self._number() + 1):
-            return self._result(
-                Result.FAILED,
-                "a passphrase prompt waits, but for which disk cannot be seen, and an empty "
-                "answer, which brings it back, would use up the tries. Give it with "
-                "--all-tries, or restart the board",
-            )
-        self._reporter.note(
-            "a passphrase prompt waits that was printed before; an empty answer brings it back"
-        )
-        self._watcher.hidden = False
-        self._feed.type(CLEAR + ENTER)
-        self._woken_at = self._feed.received
-        return None
 
     # What is told ------------------------------------------------------------------------
 
     def _timed_out(self) -> UnlockResult:
         watcher, seconds = self._watcher, f"within {self._timeout:.0f} s"
-        if self._given_at is not None:
-            why = f"{self._unsure}; " if self._unsure else ""
+        if self._typist.given_at is not None:
+            why = f"{self._typist.unsure}; " if self._typist.unsure else ""
             detail = f"{why}the boot did not report the volume open {seconds}"
             return self._result(Result.FAILED, detail)
         detail = why_no_prompt(
-            watcher, cut=self._feed.cuts > 0, readable=self._feed.readable, deaf=self._deaf
+            watcher, cut=self._feed.cuts > 0, readable=self._feed.readable, deaf=self._typist.deaf
         )
         return self._result(Result.NO_PROMPT, f"{detail} ({seconds})")
 
@@ -399,7 +245,7 @@ class UnlockSession:
             result=result,
             detail=detail,
             prompts_seen=self._watcher.prompts_seen,
-            attempts=self._attempts,
+            attempts=self._typist.attempts,
             to_prompt=self._to_prompt,
             to_unlocked=to_unlocked,
         )

@@ -170,6 +170,11 @@ class BootWatcher:
         return self._asked is not None and not self._asked.ours
 
     @property
+    def shows_blanks(self) -> bool:
+        """Whether the line holds nothing but blanks, as that of a TAB that came back."""
+        return bool(self._partial.text) and not self._partial.text.strip()
+
+    @property
     def question_line(self) -> str:
         """The line that the question ends in, while it is the last one; for comparing."""
         return self._partial.text if self._on_question_line() else ""

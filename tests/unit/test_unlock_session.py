@@ -15,7 +15,8 @@ from bootwright.passphrase import check_typeable
 from bootwright.report import TextReporter
 from bootwright.secret import Secret
 from bootwright.unlock_result import Result, UnlockResult
-from bootwright.unlock_session import SETTLE_NO_TAB_S, SETTLE_S, UnlockSession
+from bootwright.unlock_session import UnlockSession
+from bootwright.unlock_typing import SETTLE_NO_TAB_S, SETTLE_S
 
 CASES = Path(__file__).parent.parent / "cases" / "console"
 RECORDED = (CASES / "debian12-systemd252-unlock.log").read_bytes()
