@@ -20,6 +20,9 @@ _DAY = 24 * 3600
 """Seconds; no wait of a task is longer."""
 
 _JSON = "print exactly one JSON document on standard output"
+_PORT = "serial port or URL (socket://, rfc2217://), instead of the target's"
+_BAUD = "bits per second of the serial line, instead of the board's"
+_TRANSCRIPT = "new file for what goes over the console (asciicast), the passphrase masked"
 
 
 @task(
@@ -152,35 +155,81 @@ def emulate(
     help={
         "json": _JSON,
         "target": "a target of bootwright.toml, or emulator",
-        "port": "serial port or URL, instead of the target's",
+        "via": "serial, ssh, or auto (default): SSH when it answers, else serial",
+        "port": _PORT,
+        "baud": _BAUD,
         "passphrase-file": "file with the passphrase; only you may read it",
         "timeout": "seconds for the whole (default: 300)",
+        "transcript": _TRANSCRIPT,
+        "all-tries": "use even the last try that the boot allows",
+        "watch": "stay, and unlock at every boot",
     },
 )
 @guarded
 def unlock(
     _: Context,
     target: str,
+    via: str = "auto",
     port: str = "",
+    baud: str = "",
     passphrase_file: str = "",
     timeout: str = "300",
+    transcript: str = "",
+    all_tries: bool = False,
+    watch: bool = False,
     json: bool = False,
 ) -> None:
-    """Answer the passphrase prompt on a board's serial console; done when it is open."""
+    """Open a board's encrypted volume: at its serial prompt, or over SSH."""
     from bootwright import reach
-    from bootwright.effects.passphrase_source import read_passphrase
+    from bootwright import unlock as unlocking
+    from bootwright.effects.confirm import terminal
+    from bootwright.effects.passphrase_source import another_from_keyboard, read_passphrase
     from bootwright.report import TextReporter
-    from bootwright.unlock import check_serial
-    from bootwright.unlock import unlock as answer
+    from bootwright.watch import watch as stay
 
-    seconds = whole_number("--timeout", timeout, 1, _DAY)
-    endpoint = reach.endpoint_of(target, port=port or None)
-    check_serial(endpoint)
-    passphrase = read_passphrase(reach.target_of(target), passphrase_file or None, twice=False)
-    result = answer(endpoint, passphrase, timeout=seconds, reporter=TextReporter())
+    options = unlocking.options_of(
+        via=via,
+        timeout=whole_number("--timeout", timeout, 1, _DAY),
+        all_tries=all_tries,
+        transcript=transcript or None,
+        watch=watch,
+        json=json,
+    )
+    endpoint = reach.endpoint_of(target, port=port or None, baud=_baud(baud))
+    unlocking.check_reachable(endpoint, options)
+    configured = reach.target_of(target)
+    passphrase = read_passphrase(configured, passphrase_file or None, twice=False)
+    if watch:
+        stay(endpoint, passphrase, TextReporter(), options, ask=terminal()).check()
+        return
+    another = another_from_keyboard(configured, passphrase_file or None)
+    result = unlocking.unlock(
+        endpoint, passphrase, TextReporter(), options, another=another, ask=terminal()
+    )
     if json or result.ok:
         print_result(result.as_json(), [result.detail], json)
     result.check()
+
+
+@task(
+    auto_shortflags=False,
+    positional=["target"],
+    help={
+        "target": "a target of bootwright.toml, or emulator",
+        "port": _PORT,
+        "baud": _BAUD,
+        "transcript": _TRANSCRIPT,
+    },
+)
+@guarded
+def console(_: Context, target: str, port: str = "", baud: str = "", transcript: str = "") -> None:
+    """Work at a board's serial console; Ctrl-] leaves it."""
+    from bootwright import reach
+    from bootwright.effects.terminal import work_at_console
+    from bootwright.report import TextReporter
+
+    endpoint = reach.endpoint_of(target, port=port or None, baud=_baud(baud))
+    work_at_console(endpoint, transcript or None, TextReporter())
 
 
 @task(
@@ -209,6 +258,104 @@ def ssh(_: Context, target: str, command: str = "", identity: str = "", wait: st
         raise Exit(code=code)
 
 
+@task(
+    auto_shortflags=False,
+    help={
+        "transcript": "play this recording (a transcript or a console's raw log)",
+        "speed": "play it so many times as fast (default: 1)",
+        "passphrase-file": "without a recording: file with the right passphrase; only you may"
+        " read it",
+        "link": "make a symbolic link to the device here",
+    },
+)
+@guarded
+def simulate(
+    _: Context,
+    transcript: str = "",
+    speed: str = "1",
+    passphrase_file: str = "",
+    link: str = "",
+) -> None:
+    """Play a board's boot on a pseudo-terminal, for trying things out without hardware."""
+    from pathlib import Path
+
+    from bootwright import reach
+    from bootwright.effects.passphrase_source import read_passphrase
+    from bootwright.report import TextReporter
+    from bootwright.simulate import SimulateOptions
+    from bootwright.simulate import simulate as play
+
+    passphrase = None
+    if passphrase_file:
+        passphrase = read_passphrase(reach.target_of("emulator"), passphrase_file, twice=False)
+    options = SimulateOptions(
+        Path(transcript) if transcript else None,
+        whole_number("--speed", speed, 1, 1000),
+        passphrase,
+        Path(link) if link else None,
+    )
+    play(options, lambda device: print(device, flush=True), TextReporter())
+
+
+@task(
+    auto_shortflags=False,
+    positional=["target"],
+    help={"json": _JSON, "target": "a target of bootwright.toml, or emulator"},
+)
+@guarded
+def status(_: Context, target: str, json: bool = False) -> None:
+    """Show over SSH whether a board's encrypted volume is open, and who can open it."""
+    from bootwright import reach
+    from bootwright import status as reporting
+    from bootwright.effects.confirm import terminal
+
+    document = reporting.status(reach.endpoint_of(target), ask=terminal())
+    print_result(document, reporting.lines(document), json)
+
+
+@task(
+    auto_shortflags=False,
+    positional=["target", "action"],
+    help={
+        "json": _JSON,
+        "target": "a target of bootwright.toml, or emulator",
+        "action": "change, add or remove",
+        "passphrase-file": "file with the passphrase that exists (with remove: that stays)",
+        "new-passphrase-file": "file with the new passphrase, for change and add",
+        "old-passphrase-file": "file with the passphrase to remove",
+    },
+)
+@guarded
+def passphrase(
+    _: Context,
+    target: str,
+    action: str,
+    passphrase_file: str = "",
+    new_passphrase_file: str = "",
+    old_passphrase_file: str = "",
+    json: bool = False,
+) -> None:
+    """Change, add or remove a passphrase of a board's encrypted volume, over SSH."""
+    from bootwright import keyslots, reach
+    from bootwright.effects.confirm import terminal
+    from bootwright.report import TextReporter
+
+    asked = keyslots.action_of(action)
+    endpoint, configured = reach.endpoint_of(target), reach.target_of(target)
+    files = keyslots.Files(
+        passphrase_file or None, new_passphrase_file or None, old_passphrase_file or None
+    )
+    document = keyslots.change_keyslots(
+        endpoint,
+        asked,
+        keyslots.read_passphrases(asked, configured, files),
+        keyslots.kdf_of(configured),
+        reporter=TextReporter(),
+        ask=terminal(),
+    )
+    print_result(document, keyslots.lines(document), json)
+
+
 @task(auto_shortflags=False, help={"json": _JSON})
 @guarded
 def doctor(_: Context, json: bool = False) -> None:
@@ -227,4 +374,10 @@ def doctor(_: Context, json: bool = False) -> None:
         raise Exit(code=report.exit_code)
 
 
-namespace = Collection(flash, config, emulate, unlock, ssh, doctor)
+def _baud(text: str) -> int | None:
+    return whole_number("--baud", text, 50, 4_000_000) if text else None
+
+
+namespace = Collection(
+    flash, config, emulate, unlock, status, passphrase, console, ssh, doctor, simulate
+)

@@ -184,7 +184,7 @@ def console_session(
     """Open the board's console and its transcript for a session there; see :func:`unlock`."""
     who = "inv unlock --watch" if options.watch else "inv unlock"
     with contextlib.ExitStack() as stack:
-        console = stack.enter_context(open_console(endpoint, who, reporter))
+        console = stack.enter_context(open_console(endpoint, who, reporter, patient=options.watch))
         recorder = None
         if options.transcript is not None:
             title = f"{endpoint.name}: {who}"

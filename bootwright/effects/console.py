@@ -8,9 +8,9 @@ from typing import Protocol
 from bootwright.console.line import ConsoleLine, LineCut
 from bootwright.effects.console_lock import console_lock
 from bootwright.effects.consolelog import ConsoleLog
-from bootwright.effects.serialport import LineLostError, SerialPort
+from bootwright.effects.serialport import LineLostError, NoPortError, SerialPort
 from bootwright.endpoints import Endpoint
-from bootwright.errors import BootwrightError, InputError
+from bootwright.errors import BootwrightError, FailedError, InputError
 from bootwright.report import Reporter
 
 REOPEN_S = 0.5
@@ -26,18 +26,21 @@ class SelectableConsole(ConsoleLine, Protocol):
 
 
 @contextlib.contextmanager
-def open_console(endpoint: Endpoint, who: str, reporter: Reporter) -> Iterator[SelectableConsole]:
+def open_console(
+    endpoint: Endpoint, who: str, reporter: Reporter, *, patient: bool = False
+) -> Iterator[SelectableConsole]:
     """Open the console of ``endpoint`` and hold it while the context lasts.
 
     Args:
         endpoint: the board; its serial line is used.
         who: the command that uses it, for others' messages.
         reporter: where to tell that a cut line is back.
+        patient: take a line that is not there for one that was cut.
 
     Raises:
-        InputError: the target has no serial line, or the port does not exist.
+        InputError: the target has no serial line, or (unless patient) there is no such port.
         RefusedError: another program uses the console.
-        FailedError: the serial line cannot be opened.
+        FailedError: the serial line cannot be opened (unless patient).
     """
     if endpoint.serial_url is None:
         raise InputError(
@@ -52,6 +55,7 @@ def open_console(endpoint: Endpoint, who: str, reporter: Reporter) -> Iterator[S
             yield _LoggedConsole(port, log)
         else:
             live = _LiveConsole(endpoint.serial_url, endpoint.baud, reporter)
+            live.open(patient=patient)
             stack.callback(live.close)
             yield live
 
@@ -95,7 +99,15 @@ class _LiveConsole:
         self._url = url
         self._baud = baud
         self._reporter = reporter
-        self._port: SerialPort | None = SerialPort(url, baud)
+        self._port: SerialPort | None = None
+
+    def open(self, *, patient: bool) -> None:
+        try:
+            self._port = SerialPort(self._url, self._baud)
+        except (NoPortError, FailedError) as error:
+            if not patient:
+                raise
+            self._reporter.warn(f"{error}; waiting for it")
 
     def history(self) -> bytes:
         return b""

@@ -32,6 +32,10 @@ class LineLostError(FailedError):
     """A serial line that was open is gone."""
 
 
+class NoPortError(InputError):
+    """There is no such serial port, now."""
+
+
 class SerialPort:
     """An open serial line; close it, or use it as a context.
 
@@ -40,7 +44,8 @@ class SerialPort:
         baud: bits per second; of no meaning for a socket.
 
     Raises:
-        InputError: no such device, or an unknown kind of URL.
+        NoPortError: no such device.
+        InputError: an unknown kind of URL, or a speed that the device does not know.
         RefusedError: another program has the device open.
         FailedError: the device or the server cannot be opened.
     """
@@ -145,7 +150,7 @@ def _nothing() -> None:
 
 def _open_error(url: str, error: serial.SerialException) -> InputError | RefusedError | FailedError:
     if error.errno == errno.ENOENT:
-        return InputError(
+        return NoPortError(
             f"{url}: there is no such serial port; is the adapter plugged in? "
             "/dev/serial/by-id lists those that are"
         )

@@ -1,0 +1,157 @@
+"""A board whose console is known only while the line is up: cuts, reboots, a late start."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bootwright import paths
+from bootwright.console.boot import BootWatcher
+from bootwright.effects.emulator import stop
+from bootwright.transcript import read_transcript
+from bootwright.unlock import UnlockOptions, unlock
+from bootwright.unlock_result import Result
+from tests.emulator.conftest import WORD, Card
+from tests.emulator.machine import BOOT_S, Machine
+
+pytestmark = pytest.mark.emulator
+
+
+class Cable:
+    """The serial line between a client on this machine and QEMU; it can be pulled out."""
+
+    def __init__(self, port: int) -> None:
+        self._board = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        self._plugged = threading.Event()
+        self._plugged.set()
+        self._ended = False
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def pull(self) -> None:
+        self._plugged.clear()
+
+    def plug(self) -> None:
+        self._plugged.set()
+
+    def end(self) -> None:
+        self._ended = True
+        self.pull()
+        self._server.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while not self._ended:
+            if not select.select([self._server], [], [], 0.1)[0] or not self._plugged.is_set():
+                continue
+            client, _ = self._server.accept()
+            with client, socket.create_connection(("127.0.0.1", self._board)) as board:
+                self._join(client, board)
+
+    def _join(self, client: socket.socket, board: socket.socket) -> None:
+        other = {client: board, board: client}
+        while self._plugged.is_set():
+            for ready in select.select(list(other), [], [], 0.1)[0]:
+                data = ready.recv(4096)
+                if not data:
+                    return
+                other[ready].sendall(data)
+
+
+def wait_for(machine: Machine, what: Callable[[BootWatcher], bool]) -> None:
+    """Follow the console as QEMU logs it until ``what`` is true of it."""
+    end = time.monotonic() + BOOT_S
+    watcher = BootWatcher("docker-data", "/mnt/docker-data")
+    with (machine.directory / "console.log").open("rb") as log:
+        while True:
+            watcher.feed(log.read())
+            if what(watcher):
+                return
+            assert time.monotonic() < end, watcher.last_line
+            time.sleep(0.05)
+
+
+@contextmanager
+def watching(machine: Machine, cable: Cable, folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Run `inv unlock --watch` as a service would."""
+    passphrase = folder / "passphrase"
+    passphrase.touch(mode=0o600)
+    passphrase.write_text(WORD)
+    argv = [
+        *(str(Path(sys.executable).parent / "inv"), "unlock", "emulator", "--watch"),
+        *("--port", f"socket://127.0.0.1:{cable.port}", "--passphrase-file", str(passphrase)),
+        *("--via", "serial", "--transcript", str(folder / "watch.cast")),
+    ]
+    process = subprocess.Popen(
+        argv,
+        cwd=paths.checkout(),
+        env=os.environ | {"BOOTWRIGHT_BUILD": str(machine.directory.parent)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=(folder / "watch.log").open("w"),
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+
+
+def test_a_line_that_is_cut_a_reboot_and_a_late_start(
+    card_image: Card, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(card_image, tmp_path / "emulator")
+    emulator = machine.start(snapshot=True)
+    cable = Cable(emulator.serial_port)
+    try:
+        with watching(machine, cable, tmp_path) as process:
+            # Out while the kernel starts, in again when systemd does.
+            wait_for(machine, lambda boot: boot.boots == 1)
+            cable.pull()
+            wait_for(machine, lambda boot: "Welcome to" in boot.last_line or boot.prompts_seen > 0)
+            cable.plug()
+            wait_for(machine, lambda boot: boot.login_seen)
+            mounted = "findmnt --noheadings --output SOURCE /var/lib/docker"
+            assert machine.shell(mounted, capfd).startswith("/dev/mapper/docker-data[")
+
+            machine.shell("(sleep 1; reboot) &", capfd)
+            wait_for(machine, lambda boot: boot.boots > 1 and boot.prompts_seen > 0)
+            wait_for(machine, lambda boot: boot.boots > 1 and boot.login_seen)
+            assert machine.shell(mounted, capfd).startswith("/dev/mapper/docker-data[")
+            assert process.poll() is None
+        said = (tmp_path / "watch.log").read_text()
+        assert said.count("the boot reported the volume open; waiting for the next boot") == 2
+        assert "the serial line was lost" in said
+        assert "the line is back" in said
+        cast = (tmp_path / "watch.cast").read_text()
+        assert WORD not in said + cast
+        typed = [event.data for event in read_transcript(cast, "x") if event.kind == "i"]
+        assert typed.count(b"\x15***\n") == 2
+
+        # Nobody watches now; the prompt is there before anybody comes.
+        machine.shell("(sleep 1; reboot) &", capfd)
+        wait_for(machine, lambda boot: boot.boots > 2 and boot.pending)
+        late = replace(machine.endpoint, console_history=None)
+        options = UnlockOptions(via="serial", timeout=BOOT_S)
+        result = unlock(late, machine.card.passphrase, machine.reporter, options)
+        assert (result.result, result.attempts) == (Result.UNLOCKED, 1)
+        wait_for(machine, lambda boot: boot.boots > 2 and boot.login_seen)
+        # And a login prompt that nobody saw.
+        result = unlock(late, machine.card.passphrase, machine.reporter, options)
+        assert (result.result, result.attempts) == (Result.ALREADY_UNLOCKED, 0)
+    finally:
+        cable.end()
+        stop(machine.reporter, machine.directory, power_down_s=0)
