@@ -129,6 +129,8 @@ class Typist:
         return None
 
     def _settled_long_enough(self) -> bool:
+        if self._watcher.left_hidden or self._watcher.half_hinted:
+            return self._feed.quiet() >= SETTLE_TORN_S
         if self._watcher.knows_tab:
             return self._clock() - self._settled_at >= SETTLE_S
         if self._watcher.at_question:
@@ -142,17 +144,15 @@ class Typist:
                 "wrong one ends the boot in emergency mode. Use it with --all-tries, or restart "
                 "the board"
             )
-        if not self._watcher.knows_tab:
-            self._give(before=b"")
-        elif self._watcher.hidden and not self._watcher.at_question:
+        if self._watcher.left_hidden and not self._watcher.at_question:
             # Somebody typed a TAB and left it; whether it still waits cannot be seen.
             return self._ask_anew()
-        elif self._watcher.hidden or self._hide():
-            self._give(before=CLEAR)
+        if not self._watcher.knows_tab or self._watcher.left_hidden or self._hide():
+            self._give()
         return None
 
-    def _give(self, before: bytes) -> None:
-        sure = self._feed.type_secret(before, self.passphrase, ENTER)
+    def _give(self) -> None:
+        sure = self._feed.type_secret(CLEAR, self.passphrase, ENTER)
         if not sure:
             self.unsure = "the line was cut while the passphrase was on its way"
         self._watcher.answered()
@@ -164,11 +164,12 @@ class Typist:
     def _hide(self) -> bool:
         """Have the question hide what is typed; return whether it still waits and does."""
         for _ in range(2):
+            self._watcher.tabbed()
             self._feed.type(TAB)
             end = self._clock() + ACKNOWLEDGE_S
             while self._clock() <= end:
                 states = self._feed.read()
-                if not self._watcher.pending or State.PROMPT in states:
+                if not self._watcher.waits or State.PROMPT in states:
                     # Answered by somebody else, or asked anew: begin again from there.
                     return False
                 if self._watcher.hidden:
@@ -192,6 +193,7 @@ class Typist:
         wait = WAKE_SILENT_S if silent else WAKE_BOOTING_S
         if quiet < wait or self._woken_at == self._feed.received:
             return None
+        self._watcher.tabbed()
         sent = self._feed.type(TAB)
         end = self._clock() + WAKE_ANSWER_S
         while sent and not self._watcher.hidden and self._clock() < end:
@@ -216,7 +218,7 @@ class Typist:
         self._reporter.note(
             "a passphrase prompt waits that was printed before; an empty answer brings it back"
         )
-        self._watcher.hidden = False
+        self._watcher.dismissed()
         self._feed.type(CLEAR + ENTER)
         self._woken_at = self._feed.received
         return None

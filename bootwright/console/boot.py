@@ -22,7 +22,7 @@ from bootwright.console.prompt import (
     question_patterns,
 )
 from bootwright.console.status import Finding, Names, Report, judge, status_patterns
-from bootwright.console.torn import TornTexts
+from bootwright.console.torn import Mark, TornTexts
 
 _LOGIN = re.compile(
     r"(?:^|\s)(?!Last )[\w.-]+ login: $"
@@ -93,7 +93,8 @@ class BootWatcher:
         last_line: the last finished line that was not empty.
         other_disks: other volumes whose passphrase was asked for.
         knows_tab: the question is systemd's, which answers a TAB.
-        hidden: the terminal said that it shows nothing of what is typed.
+        hidden: our TAB was answered: the terminal shows nothing of what is typed.
+        left_hidden: somebody else had typed a TAB at the question before.
     """
 
     def __init__(self, volume: str, mount: str) -> None:
@@ -101,7 +102,8 @@ class BootWatcher:
         self._screen = Screen()
         self._questions = TornTexts(question_patterns(volume))
         self._reports = TornTexts(status_patterns(self._names))
-        self._answers = TornTexts([(_HIDDEN, (_HIDDEN,))])
+        self._answers = TornTexts((text, (text,)) for text in (_HIDDEN, _HINT, _VERIFICATION))
+        self._marks: dict[int, tuple[Mark, ...]] = {}
         self.boots = 0
         self.other_disks: tuple[str, ...] = ()
         self.state = State.SILENT
@@ -129,6 +131,18 @@ class BootWatcher:
         """Note that a passphrase was just given to the question that is waiting."""
         self.state = State.ANSWERED
 
+    def tabbed(self) -> None:
+        """Note that a TAB is being typed: from now on its answer counts."""
+        self.hidden = False
+        self._awaits_tab = True
+        self._answers.forget()
+
+    def dismissed(self) -> None:
+        """Note that whatever question waits was given an empty answer."""
+        self.forget_tab()
+        self._asked = None
+        self.state = State.BOOTING
+
     def withdraw(self) -> None:
         """Note that what looked like the volume's question does not react to keys."""
         self._lose_question("no reaction")
@@ -141,7 +155,7 @@ class BootWatcher:
         """
         self._forget_line()
         self._partial = Partial("", -1, "")
-        self.hidden = False
+        self.forget_tab()
         if self.state is State.PROMPT and not self.knows_tab:
             self._lose_question("the line was cut")
         if self.state not in (State.PROMPT, State.ANSWERED, State.REFUSED):
@@ -149,15 +163,22 @@ class BootWatcher:
             self._asked = None
 
     @property
+    def waits(self) -> bool:
+        """Whether the volume's question waits, as far as it is printed."""
+        ours = self._asked is not None and bool(self._asked.ours)
+        return ours and self.state in (State.PROMPT, State.REFUSED)
+
+    @property
     def pending(self) -> bool:
-        """Whether the volume's question waits, with nothing half printed that may change it."""
-        if self.state not in (State.PROMPT, State.REFUSED) or not (
-            self._asked and self._asked.ours
-        ):
-            return False
-        # "(verification)" or the hint; both end in a blank.
+        """Whether it waits, with nothing half printed that may change it."""
         after = self._after_question()
-        return not after.startswith("(") or after.startswith(_HIDDEN)
+        half = bool(after) and any(text.startswith(after) for text in (_HINT, _VERIFICATION))
+        return self.waits and not half
+
+    @property
+    def half_hinted(self) -> bool:
+        """Whether the hint has begun, was torn, and has not ended yet."""
+        return self.waits and self._answers.under_way(_HINT, len("(p"))
 
     @property
     def at_question(self) -> bool:
@@ -166,7 +187,7 @@ class BootWatcher:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether the terminal belongs to a question that is not the volume's."""
+        """Whether the terminal belongs to a question that is not known to be the volume's."""
         return self._asked is not None and not self._asked.ours
 
     @property
@@ -187,14 +208,24 @@ class BootWatcher:
         self.question = ""
         self.last_line = ""
         self.knows_tab = True
-        self.hidden = False
+        self.forget_tab()
         self._partial = Partial("", -1, "")
         self._asked = None
         self._forget_line()
 
+    def forget_tab(self) -> None:
+        """Note that what is typed may be seen again: the question is over."""
+        self.hidden = self.left_hidden = self._awaits_tab = False
+        self._answers.forget()
+
+    @property
+    def _texts(self) -> tuple[TornTexts, ...]:
+        return (self._questions, self._reports, self._answers)
+
     def _forget_line(self) -> None:
         self._screen.cut()
-        for texts in (self._questions, self._reports, self._answers):
+        self._marks = {}
+        for texts in self._texts:
             texts.forget()
 
     def _enter(self, state: State, reason: str = "") -> None:
@@ -214,55 +245,84 @@ class BootWatcher:
         self._partial = partial
         char, before = partial.char, partial.text[:-1]
         own = not partial.kernel
+        if char == "[" and own:
+            # A record of the kernel may begin here.
+            self._marks[len(before)] = tuple(texts.mark() for texts in self._texts)
         begins = own and char == "P" and not self.login_seen and may_begin(before)
         seen = self._questions.put(char, begins)
         if BEGUN in seen:
             self._asked = _Asked(partial.number, len(partial.text))
-            self.hidden = False
-            self._answers.forget()
+            self.forget_tab()
         for asker in seen & {SYSTEMD, INITRAMFS}:
-            self.knows_tab = asker == SYSTEMD
-            self._ask(partial)
+            self._ask(partial, asker == SYSTEMD)
         begins = own and char in "FSMD" and may_begin(before)
         for name in self._reports.put(char, begins):
             self._take(Finding(Report[name], partial.text))
-        if self._answers.put(char):
-            self.hidden = True
+        # Status lines and records have brackets of their own.
+        begins = self._awaits_tab or (self.waits and self._is_next(before))
+        after = self._answers.put(char, begins)
+        if _VERIFICATION in after:
+            self._lose_question(_VERIFICATION)
+        if _HINT in after:
+            self._answers.forget()
+        if _HIDDEN in after:
+            self.hidden = self._awaits_tab
+            self.left_hidden = self.waits and not self._awaits_tab
+            self._awaits_tab = False
+            self._answers.forget()
         if char == " " and own:
             self._look_at(partial)
+
+    def _is_next(self, before: str) -> bool:
+        """Whether what follows ``before`` is the first on its line, or after the question.
+
+        A TAB that was echoed may stand between.
+        """
+        if self._asked is not None and self._on_question_line():
+            before = before[self._asked.end :]
+        return not before.strip()
 
     def _look_at(self, partial: Partial) -> None:
         """Look at what a program has printed of the line, up to a blank."""
         question = None if self.login_seen else find_question(partial.text)
         if question is not None:
             self._refine(question, partial)
-        elif self._asked and self._asked.ours:
-            after = self._after_question()
-            if after == _HINT:
-                self._asked.end = len(partial.text)
-            elif after == _VERIFICATION:
-                self._lose_question(partial.text)
+        elif self.waits and self._asked is not None:
+            self._look_after(partial, self._asked)
         if not self.login_seen and (found := _LOGIN.search(partial.text)):
             self.login_seen = True
             self._enter(State.LOGIN, found[0])
+
+    def _look_after(self, partial: Partial, asked: _Asked) -> None:
+        """Look at what comes after the volume's question."""
+        on_line = self._on_question_line()
+        if on_line and len(partial.text) < asked.end:
+            # The first key erases the hint: this blank stands where a character was.
+            asked.end = len(partial.text) - 1
+        after = self._after_question()
+        if on_line and after == _HINT:
+            asked.end = len(partial.text)
 
     def _refine(self, question: Question, partial: Partial) -> None:
         """Take a question that stands whole on its line; it may have grown since."""
         if not self._on_question_line():
             self._asked = _Asked(partial.number, len(partial.text))
         if question.volume == self._names.volume and not question.verification:
-            self._ask(partial).end = len(partial.text)
+            self._ask(partial, question.systemd).end = len(partial.text)
             return
         if not question.verification and question.volume not in self.other_disks:
             self.other_disks += (question.volume,)
-        self._questions.forget()
         self._lose_question(partial.text)
+        if self._asked is not None:
+            self._asked.end = len(partial.text)
 
-    def _ask(self, partial: Partial) -> _Asked:
+    def _ask(self, partial: Partial, knows_tab: bool) -> _Asked:
         """Take the volume's question, once; return it."""
         if self._asked is not None and self._asked.ours:
             return self._asked
         self._asked = asked = _Asked(partial.number, len(partial.text), ours=True)
+        self.knows_tab = knows_tab
+        self._answers.forget()
         self._questions.forget()
         self.prompts_seen += 1
         self.opened = False
@@ -281,8 +341,19 @@ class BootWatcher:
             self._enter(State.BOOTING, reason)
 
     def _finish(self, line: Line) -> None:
-        for texts in (self._questions, self._reports, self._answers):
-            texts.end_line()
+        asked = self._asked
+        if asked is not None and asked.ours is False and self._on_question_line():
+            # With more words after it, it may still be ours, with a foreign line in its name.
+            after = line.text[asked.end :].strip()
+            if not line.kernel and (not after or after[0] in "[("):
+                self._questions.forget_up_to(BEGUN)
+        marks = self._marks.get(line.column) if line.kernel else None
+        for number, texts in enumerate(self._texts):
+            if marks is not None:
+                texts.go_back(marks[number])
+            else:
+                texts.end_line()
+        self._marks = {}
         self.last_line = line.text.strip() or self.last_line
         finding = judge(line, self._names)
         if finding is not None:

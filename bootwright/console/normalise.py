@@ -24,10 +24,15 @@ _RECORD = re.compile(r"\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? ")
 
 @dataclass(frozen=True)
 class Line:
-    """A finished line; ``kernel`` says that it is a record of the kernel, without time stamp."""
+    """A finished line.
+
+    ``kernel`` says that it is a record of the kernel, without time stamp, which began
+    after ``column`` characters of the program's own line.
+    """
 
     text: str
     kernel: bool = False
+    column: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ class Screen:
             return Line(text)
         # What the program had printed stays: its line is not finished.
         self._start_over(text[: record.start()])
-        return Line(text[record.end() :], kernel=True)
+        return Line(text[record.end() :], kernel=True, column=record.start())
 
     def _start_over(self, text: str) -> None:
         self._text = text

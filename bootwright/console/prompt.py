@@ -18,21 +18,24 @@ NAME is ``volume``, ``LABEL (volume)``, or either with `` on /mount/point``.
 import re
 from dataclasses import dataclass
 
-from bootwright.console.torn import Any_, Pattern
+from bootwright.console.torn import Any_, Name, Pattern
 
-_START = re.compile(r"Please (?:enter [^:!'\"]{1,40}? for|unlock) disk ")
+_START = re.compile(r"Please (?P<verb>enter [^:!'\"]{1,40}? for|unlock) disk ")
+# The name that ends first is the name: what follows may hold colons of its own.
 _REST = re.compile(
-    r"(?P<name>.+?)(?P<verify_before> \(verification\))?[:!](?P<verify_after> \(verification\))? "
-    r"(?P<hint>\(press TAB for no echo\) )?(?P<hidden>\(no echo\) )?"
+    r"(?:(?P<bare>[\w.+\\-]+)|(?:(?!Please )[^!])*?\((?P<labelled>[^()]+)\))(?: on /[^\s:!]*)?"
+    r"(?P<verify_before> \(verification\))?[:!](?P<verify_after> \(verification\))? "
+    r"(?:\(press TAB for no echo\) )?(?:\(no echo\) )?"
 )
-_NAME = re.compile(r"(?:(?:.* )?\((?P<labelled>[^()]+)\)|(?P<bare>\S+))(?: on /.*)?")
 
 _QUOTING = re.compile(
-    r"['\"`=|>]\s*$"  # in a wall message, an assignment, a file
-    r"|:\s+$"  # after a log's "unit[12]: "
-    r"|(?i:command line)|bootargs"  # the kernel's
-    r"|^(?:\[[^\]]*\]|\S{1,80})[#$%] "  # a command that is being typed
+    r"['\"`=|>:]$"  # in a wall message, an assignment, a file, after a log's "unit[12]:"
+    r"|\b[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d"  # a log
+    r"|(?i:command line)|bootargs|COMMAND="  # the kernel's, sudo's
+    r"|^(?:\[[^\]]*\]|\S{1,80})[#$%](?: |$)"  # a command that is being typed
 )
+_TORN_QUESTION = re.compile(r"(?:^|\s)disk [^:!'\"]{1,80}[:!]$")
+_LOCKS = "\N{LOCK WITH INK PEN}\N{CLOSED LOCK WITH KEY}"
 
 
 @dataclass(frozen=True)
@@ -41,31 +44,30 @@ class Question:
 
     Attributes:
         start: where it begins in the line.
-        volume: the volume's name; the whole NAME if it has another form.
+        volume: the volume's name.
         verification: it asks for the passphrase a second time, to set a new one.
-        tab_hint: it offers TAB to hide the length.
+        systemd: systemd asks, which answers a TAB; Debian's initial RAM disk does not.
     """
 
     start: int
     volume: str
     verification: bool
-    tab_hint: bool
+    systemd: bool
 
 
 def find_question(text: str) -> Question | None:
     """Return the question that ``text``, the line up to the cursor, ends in, or ``None``."""
-    starts = list(_START.finditer(text))
-    if not starts or not may_begin(text[: starts[-1].start()]):
+    start = _last_start(text)
+    if start is None or not may_begin(text[: start.start()]):
         return None
-    rest = _REST.fullmatch(text, starts[-1].end())
-    if rest is None:
+    rest = _REST.match(text, start.end())
+    if rest is None or rest.end() != len(text):
         return None
-    name = _NAME.fullmatch(rest["name"])
     return Question(
-        start=starts[-1].start(),
-        volume=(name["labelled"] or name["bare"]) if name else rest["name"],
+        start=start.start(),
+        volume=rest["bare"] or rest["labelled"],
         verification=bool(rest["verify_before"] or rest["verify_after"]),
-        tab_hint=bool(rest["hint"]),
+        systemd=start["verb"] != "unlock",
     )
 
 
@@ -74,9 +76,19 @@ def may_begin(before: str) -> bool:
 
     It cannot where ``before`` introduces a quotation: a log, a command line, a message.
     """
-    # The question for another disk ends in a colon, and no line break.
-    earlier = list(_START.finditer(before))
-    return not _QUOTING.search(before[: earlier[-1].start()] if earlier else before)
+    earlier = _last_start(before)
+    if earlier is None:
+        words = before.rstrip().rstrip(_LOCKS).rstrip()
+        # The end of a question, whose beginning was torn off.
+        return not _QUOTING.search(words[:-1] if _TORN_QUESTION.search(words) else words)
+    # A question ends in a colon, and in no line break.
+    rest = _REST.match(before, earlier.end())
+    after = before[(rest or earlier).end() :]
+    return may_begin(after) and may_begin(before[: earlier.start()])
+
+
+def _last_start(text: str) -> re.Match[str] | None:
+    return next(reversed(list(_START.finditer(text))), None)
 
 
 BEGUN = "begun"
@@ -100,7 +112,8 @@ def question_patterns(volume: str) -> list[tuple[str, Pattern]]:
     ]
     for asker, start in starts:
         patterns.append((BEGUN, start))
-        for name in ((volume,), (label, f" ({volume})"), (f"({volume})",)):
+        named = Name(volume)
+        for name in ((named,), (label, " (", named, ")"), ("(", named, ")")):
             for mount in ((), (" on /", place)):
                 patterns += [(asker, (*start, *name, *mount, end)) for end in (": ", "! ")]
     return patterns

@@ -87,6 +87,8 @@ class Scribe:
             self._redactor.arm(Secret(bytes(self._typed)))
             self._recorder.typed(MASK.encode() + end)
             self._typed = None
+            if self._watcher.pending:
+                self._watcher.answered()
             held, self._held = self._held, b""
             self._pass_on(self._redactor.feed(held))
         if not end:

@@ -16,6 +16,21 @@ FOREIGN_LINES = 16
 """Lines that may cut in between two pieces; who prints that much more is not tearing."""
 
 
+SAME = 2
+"""Characters of a foreign line that may by chance be what the text goes on with."""
+
+
+NO_BEGINNING = frozenset("(-_.+@0123456789")
+"""What no foreign line begins with: a name that goes on so is a longer name."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """In a pattern: literal text that is not the beginning of a longer name."""
+
+    text: str
+
+
 @dataclass(frozen=True)
 class Any_:
     """In a pattern: one or more characters that ``allowed`` accepts."""
@@ -23,8 +38,8 @@ class Any_:
     allowed: Callable[[str], bool]
 
 
-Pattern = tuple[str | Any_, ...]
-"""Literal text and :class:`Any_` in turn."""
+Pattern = tuple[str | Name | Any_, ...]
+"""Literal text, names and :class:`Any_` one after the other."""
 
 
 @dataclass
@@ -35,6 +50,9 @@ class _Node:
     wild: "_Node | None" = None
     allowed: Callable[[str], bool] | None = None
     name: str | None = None
+    on_way_to: set[str] = field(default_factory=set)
+    ends_name: bool = False
+    depth: int = 0
 
     def after(self, char: str) -> "Iterable[_Node]":
         if char in self.literal:
@@ -46,6 +64,17 @@ class _Node:
 
     def accepts(self, char: str) -> bool:
         return self.allowed is not None and self.allowed(char)
+
+
+_Trail = tuple[_Node, ...]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where :class:`TornTexts` was."""
+
+    here: tuple[_Trail, ...]
+    cut: dict[int, tuple[_Node, int]]
 
 
 class TornTexts:
@@ -61,7 +90,8 @@ class TornTexts:
         for name, pattern in patterns:
             self._add(name, pattern)
         self._line = 0
-        self._here: list[_Node] = []
+        # Each as the last nodes that it came by, the present one first.
+        self._here: list[_Trail] = []
         # Where a foreign line may have cut in, and in which line that was.
         self._cut: dict[int, tuple[_Node, int]] = {}
 
@@ -72,37 +102,78 @@ class TornTexts:
             char: what was printed.
             may_begin: whether a text may begin with it.
         """
-        here = [after for node in self._here for after in node.after(char)]
+        here: list[_Trail] = []
+        for trail in self._here:
+            after = [(node, *trail[:SAME]) for node in trail[0].after(char)]
+            longer = (char in NO_BEGINNING and trail[0].ends_name) or (
+                char == "(" and any(node.ends_name for node in trail)
+            )
+            if not after and not longer:
+                self._hold(trail)
+            here += after
         if may_begin:
-            here += self._root.after(char)
-        for node in here:
-            self._cut[id(node)] = (node, self._line)
+            here += [(node,) for node in self._root.after(char)]
         self._here = here
-        return {node.name for node in here if node.name is not None}
+        return {trail[0].name for trail in here if trail[0].name is not None}
 
     def end_line(self) -> None:
         """The line has ended: what was cut may go on with the next character."""
+        for trail in self._here:
+            self._hold(trail)
         self._line += 1
         self._cut = {
             key: (node, line)
             for key, (node, line) in self._cut.items()
             if self._line - line <= FOREIGN_LINES
         }
-        self._here = [node for node, _ in self._cut.values()]
+        self._here = [(node,) for node, _ in self._cut.values()]
+
+    def _hold(self, trail: _Trail) -> None:
+        """Keep where a text may have been cut: here, or a little before."""
+        for node in trail:
+            self._cut[id(node)] = (node, self._line)
+
+    def mark(self) -> "Mark":
+        """Return where the texts are now, to go back to."""
+        return Mark(tuple(self._here), dict(self._cut))
+
+    def go_back(self, mark: "Mark") -> None:
+        """Take back all that has come since ``mark``: it was no part of any text."""
+        self._here = list(mark.here)
+        self._cut = dict(mark.cut)
+
+    def under_way(self, name: str, least: int) -> bool:
+        """Say whether ``least`` characters or more of the text ``name`` have come, and no end."""
+        nodes = [trail[0] for trail in self._here] + [node for node, _ in self._cut.values()]
+        return any(
+            name in node.on_way_to and node.depth >= least and node.name != name for node in nodes
+        )
 
     def forget(self) -> None:
         """Give up every text that has begun."""
         self._here = []
         self._cut = {}
 
+    def forget_up_to(self, name: str) -> None:
+        """Give up the texts that have not got beyond the one called ``name``."""
+        self._here = [trail for trail in self._here if name not in trail[0].on_way_to]
+        self._cut = {
+            key: (node, line)
+            for key, (node, line) in self._cut.items()
+            if name not in node.on_way_to
+        }
+
     def _add(self, name: str, pattern: Pattern) -> None:
         node = self._root
         for part in pattern:
             if isinstance(part, Any_):
                 if node.wild is None:
-                    node.wild = _Node(allowed=part.allowed)
+                    node.wild = _Node(allowed=part.allowed, depth=node.depth + 1)
                 node = node.wild
-            else:
-                for char in part:
-                    node = node.literal.setdefault(char, _Node())
+                node.on_way_to.add(name)
+                continue
+            for char in part.text if isinstance(part, Name) else part:
+                node = node.literal.setdefault(char, _Node(depth=node.depth + 1))
+                node.on_way_to.add(name)
+            node.ends_name = node.ends_name or isinstance(part, Name)
         node.name = name

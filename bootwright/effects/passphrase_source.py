@@ -4,6 +4,7 @@ import getpass
 import os
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from bootwright.config import Target
@@ -12,14 +13,18 @@ from bootwright.errors import InputError
 from bootwright.passphrase import check_passphrase
 from bootwright.secret import Secret
 
+TITLE = "Passphrase for docker-data"
+"""How the keyboard is asked for the passphrase of a target's volume."""
 
-def read_passphrase(target: Target, file: str | None, *, twice: bool) -> Secret:
+
+def read_passphrase(target: Target, file: str | None, *, twice: bool, title: str = TITLE) -> Secret:
     """Return the passphrase of the target's volume.
 
     Args:
         target: its ``passphrase_command`` is used when no file is given.
         file: a file that only its owner can read.
         twice: ask for it twice at the keyboard, when a new one is set.
+        title: which passphrase is meant, for the question at the keyboard.
 
     Raises:
         InputError: the file is open to others, there is no way to ask, the two do not
@@ -36,7 +41,44 @@ def read_passphrase(target: Target, file: str | None, *, twice: bool) -> Secret:
                 f"passphrase_command of {target.name} ended with {finished.returncode}"
             )
         return check_passphrase(finished.stdout, f"passphrase_command of {target.name}")
-    return _typed(twice)
+    return _typed(twice, title, "--passphrase-file, or passphrase_command in bootwright.toml")
+
+
+def read_new_passphrase(file: str | None, option: str, title: str, *, twice: bool) -> Secret:
+    """Return a passphrase that the target's own ``passphrase_command`` does not give.
+
+    Args:
+        file: a file that only its owner can read.
+        option: the option that names such a file, for an error.
+        title: which passphrase is meant, for the question at the keyboard.
+        twice: ask for it twice at the keyboard, when a new one is set.
+
+    Raises:
+        InputError: the file is open to others, there is no way to ask, the two do not
+            match, or the passphrase cannot be used.
+    """
+    return _from_file(Path(file)) if file is not None else _typed(twice, title, option)
+
+
+def another_from_keyboard(
+    target: Target, file: str | None
+) -> Callable[[str], Secret | None] | None:
+    """Return how to ask for another passphrase after a wrong one, if the first was typed.
+
+    What is returned shows a text and returns what is typed; ``None`` for nothing.
+    """
+    if file is not None or target.passphrase_command or not sys.stdin.isatty():
+        return None
+
+    def ask(text: str) -> Secret | None:
+        print(f"{text}. Enter alone gives up.", file=sys.stderr)
+        try:
+            typed = getpass.getpass(f"{TITLE}: ")
+        except EOFError:
+            return None
+        return check_passphrase(typed.encode(), "the keyboard") if typed else None
+
+    return ask
 
 
 def _from_file(path: Path) -> Secret:
@@ -44,7 +86,7 @@ def _from_file(path: Path) -> Secret:
         # Looked at and read through one descriptor, so that it cannot be exchanged between.
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & 0o077:
+            if mode & 0o077 and not _is_credential(path):
                 raise InputError(
                     f"{path}: group or others can read it (mode {mode:04o}); run: chmod 600 {path}"
                 )
@@ -53,13 +95,20 @@ def _from_file(path: Path) -> Secret:
         raise InputError(f"{path}: cannot read it: {error.strerror}") from error
 
 
-def _typed(twice: bool) -> Secret:
+def _is_credential(path: Path) -> bool:
+    """Tell whether systemd passed the file to this service alone (``LoadCredential=``).
+
+    Its folder is closed to others; the file's group bits are those of an access list.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return folder is not None and path.absolute().parent == Path(folder)
+
+
+def _typed(twice: bool, title: str, instead: str) -> Secret:
     if not sys.stdin.isatty():
-        raise InputError(
-            "no passphrase: give --passphrase-file, or passphrase_command in bootwright.toml"
-        )
+        raise InputError(f"no passphrase: give {instead}")
     try:
-        first = getpass.getpass("Passphrase for docker-data: ")
+        first = getpass.getpass(f"{title}: ")
         secret = check_passphrase(first.encode(), "the keyboard")
         again = getpass.getpass("The same again: ") if twice else first
     except EOFError:

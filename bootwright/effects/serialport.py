@@ -5,6 +5,7 @@ import errno
 import fcntl
 import socket
 import termios
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +20,10 @@ READ_S = 0.1
 
 WRITE_S = 5.0
 """Seconds that a write may take; a USB adapter whose flow control is stuck never ends."""
+
+GATHER_S = 0.02
+"""Seconds after the first byte in which more is let come: a board that prints would wake us
+for every one to ten bytes otherwise, and waiting would cost more than 1 % of a core."""
 
 CHUNK = 4096
 """Bytes read at a time."""
@@ -86,6 +91,8 @@ class SerialPort:
             raise self._lost(error) from error
         # What came before the line was lost counts; the next read says that it was.
         with contextlib.suppress(serial.SerialException, OSError):
+            if data:
+                time.sleep(GATHER_S)
             while data and len(data) < CHUNK and (waiting := self._port.in_waiting):
                 data += self._port.read(waiting)
         return bytes(data)
@@ -113,6 +120,10 @@ class SerialPort:
 
     def close(self) -> None:
         """Close the line."""
+        if "://" not in self.url and self._port.is_open:
+            # A pseudo-terminal keeps it otherwise.
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(self._port.fileno(), termios.TIOCNXCL)
         self._port.close()
 
     def __enter__(self) -> Self:

@@ -51,6 +51,7 @@ def test_a_recorded_boot_with_a_wrong_passphrase_first() -> None:
     boot.feed(first)
     assert boot.state is State.PROMPT
     assert boot.knows_tab
+    boot.tabbed()
     assert not boot.hidden
     boot.feed(b"(no echo) ")
     assert boot.hidden
@@ -127,6 +128,7 @@ def test_a_question_goes_on_waiting_under_other_output() -> None:
     boot.feed(b"\x1bM\r\x1b[K[*** ] (1 of 2) Job x/start running (4s / no limit)\r\r\n")
     assert boot.pending
     # What TAB prints comes on a new line then.
+    boot.tabbed()
     boot.feed(b"\b \b\b \b(no echo) ")
     assert boot.hidden
 

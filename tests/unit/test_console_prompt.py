@@ -33,7 +33,7 @@ def test_a_question_of_every_version(form: str, name: str) -> None:
     question = find_question(form.format(name))
     assert question is not None
     assert (question.volume, question.verification) == ("docker-data", False)
-    assert question.tab_hint == form.endswith(HINT)
+    assert question.systemd == ("unlock" not in form)
 
 
 @pytest.mark.parametrize("name", NAMES)

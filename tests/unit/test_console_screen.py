@@ -42,11 +42,11 @@ def test_a_kernel_message_is_lifted_out_of_the_line_it_cut() -> None:
     screen = Screen()
     items = list(screen.feed(data))
     assert [item for item in items if isinstance(item, Line)] == [
-        Line("EXT4-fs (sda1): mounted", kernel=True)
+        Line("EXT4-fs (sda1): mounted", kernel=True, column=9)
     ]
     assert items[-1] == Partial("Please enter pass[   48.1", 0, "1")
     items = list(screen.feed(b"00000][    T1] usb 1-1: new\r\nphrase\r\nnext"))
-    assert Line("usb 1-1: new", kernel=True) in items
+    assert Line("usb 1-1: new", kernel=True, column=17) in items
     assert Line("Please enter passphrase") in items
     assert items[-1] == Partial("next", 1, "t")
 

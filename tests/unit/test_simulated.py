@@ -251,7 +251,7 @@ def test_its_questions_are_those_of_the_table(version: int, disk: str) -> None:
     question = find_question(text)
     assert question is not None
     assert (question.volume, question.verification) == (VOLUME, False)
-    assert question.tab_hint == (version >= 245)
+    assert question.systemd == (version != INITRAMFS)
 
 
 def test_a_question_for_a_new_passphrase() -> None:

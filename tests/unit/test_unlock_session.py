@@ -156,7 +156,7 @@ def test_the_initial_ram_disk_gets_no_tab() -> None:
 
     board = Board(script)
     assert board.unlock().result is Result.UNLOCKED
-    assert board.typed == SECRET + b"\n"
+    assert board.typed == b"\x15" + SECRET + b"\n"
     assert board.typed_at[0] >= 0.1 + SETTLE_NO_TAB_S
 
 

@@ -1,0 +1,368 @@
+"""Time the answer to a passphrase prompt against ``expect``, and count what goes wrong.
+
+    .venv/bin/python benchmarks/unlock_console.py [--prompts N] [--seconds N] [--torn N]
+
+No root, no board: a simulated one at 115200 baud is at the other end of a pseudo-terminal.
+Each board has a process of its own to answer it, which opens the terminal as a serial port:
+
+- ours: :func:`bootwright.unlock.unlock`;
+- expect: a Tcl script as people write it, which waits for "passphrase" and sends it;
+- expect, careful: waits for the whole question for this disk, then as long as we do.
+
+An expect script could also send a TAB and wait for "(no echo) " as ours does; it would then
+equal ours in what it shows. Processor time is the kernel's (``schedstat``), to the nanosecond.
+"""
+
+import argparse
+import io
+import math
+import multiprocessing
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from bootwright.console.dialect import Dialect
+from bootwright.console.simulated import LINE_SPEED, Ask, Pieces, Say, SimulatedBoard, torn
+from bootwright.effects.process import environment
+from bootwright.effects.ptyline import PtyLine
+from bootwright.endpoints import Endpoint
+from bootwright.report import TextReporter
+from bootwright.secret import Secret
+from bootwright.unlock import UnlockOptions, unlock
+from bootwright.unlock_typing import SETTLE_S
+
+PASSPHRASE = b"only for a benchmark"
+DISK = "docker-data on /mnt/docker-data"
+WORDS = f"Please enter passphrase for disk {DISK}:".encode()
+RECORD = b"[   19.089431] platform regulatory.0: firmware: failed to load regulatory.db (-2)\r\n"
+QUESTION = Dialect().question(DISK)
+
+GRACE_S = 0.3
+"""From the client's coming to the board's first byte: opening a port drops what has come."""
+
+LIMIT_S = 4.0
+"""From then on, what a client gets to answer."""
+
+WARM_S = 1.5
+"""From the client's coming to the processor time that counts."""
+
+ECHO_DELAYS_S = (0.005, 0.05, 0.2, 0.5)
+
+LINES_PER_SECOND = 14
+"""About 1.1 KB a second: Debian 12 without `quiet` prints 29.7 KB in the 27 s to its prompt."""
+
+PIECE_S = 0.001
+"""Between pieces that a line hands on; the shortest wait of a poll."""
+
+FTDI_S = 0.016
+"""The same of the commonest USB adapter, as its driver sets it (``latency_timer``)."""
+
+FULL_S = 10.0
+AT_ONCE = 12
+
+EXPECT = r"""
+set port [open [lindex $argv 0] r+]
+fconfigure $port -mode 115200,n,8,1 -translation binary
+spawn -open $port
+set timeout -1
+%s
+send "$env(PASSPHRASE)\r"
+expect "Mounted"
+"""
+PLAIN = 'expect "passphrase"'
+CAREFUL = rf"""expect -re {{passphrase for disk {DISK}: \(press TAB for no echo\) }}
+after {SETTLE_S * 1000:.0f}"""
+
+
+def ours(device: Path) -> None:
+    endpoint = Endpoint(f"benchmark-{os.getpid()}", str(device))
+    options = UnlockOptions(via="serial")
+    unlock(endpoint, Secret(PASSPHRASE), TextReporter(io.StringIO()), options)
+
+
+@contextmanager
+def our_client(device: Path) -> Iterator[int]:
+    process = multiprocessing.get_context("fork").Process(target=ours, args=(device,))
+    process.start()
+    try:
+        yield process.pid or 0
+    finally:
+        process.kill()
+        process.join()
+
+
+@contextmanager
+def expect_client(script: str, device: Path) -> Iterator[int]:
+    argv = ["expect", "-c", f"set argv [list {device}]\n{EXPECT % script}"]
+    env = {**environment(), "PASSPHRASE": PASSPHRASE.decode()}
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, env=env) as process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
+@contextmanager
+def client(name: str, device: Path) -> Iterator[int]:
+    """Run a client until the context ends; gives its process."""
+    if name == "ours":
+        with our_client(device) as pid:
+            yield pid
+    else:
+        with expect_client(PLAIN if name == "expect" else CAREFUL, device) as pid:
+            yield pid
+
+
+CLIENTS = ("ours", "expect", "expect, careful")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a board; times are from the last byte of the whole prompt.
+
+    Attributes:
+        key: when the first byte was typed.
+        secret: when the first byte of the passphrase was.
+        delivered: a question got the passphrase.
+        shown: bytes of the passphrase that the terminal showed in clear.
+        length: whether asterisks showed how long it is.
+    """
+
+    key: float
+    secret: float
+    delivered: bool
+    shown: int
+    length: bool
+
+
+def pump(
+    board: SimulatedBoard,
+    line: PtyLine,
+    begin: float,
+    typed: list[float],
+    piece: float = PIECE_S,
+) -> bytes:
+    """Carry what is due both ways, then wait a moment; return what was printed."""
+    now = max(time.monotonic() - begin, 0)
+    if data := line.read():
+        typed += [time.monotonic()] * len(data)
+        board.type(data, now)
+    if out := board.due(now):
+        line.write(out)
+        return out
+    line.wait(min(max(board.next_at() - now, piece), 0.05))
+    return b""
+
+
+def await_client(line: PtyLine) -> float:
+    """Wait until the client has opened the device; return when the board may begin."""
+    while not line.has_client():
+        time.sleep(0.005)
+    begin = time.monotonic() + GRACE_S
+    time.sleep(GRACE_S)
+    return begin
+
+
+def run(name: str, prompt: Pieces, echo_delay: float, pause: float) -> Run:
+    """Have a client answer a board's prompt."""
+    ask = Ask(DISK, Dialect(), prompt, PASSPHRASE, echo_delay=echo_delay)
+    board = SimulatedBoard((Say(((0.0, RECORD), (pause, RECORD))), ask))
+    printed, prompt_at, typed = b"", math.nan, list[float]()
+    length = sum(len(data) for _, data in prompt) + 2 * len(RECORD)
+    with PtyLine() as line, client(name, line.device):
+        begin = await_client(line)
+        while time.monotonic() < begin + LIMIT_S and not board.answers:
+            printed += pump(board, line, begin, typed)
+            # What is typed before the end is echoed in the midst of it.
+            if math.isnan(prompt_at) and len(printed) >= length and prompt[-1][1] in printed:
+                prompt_at = time.monotonic()
+    keys = b"".join(data for _, data in board.typed)
+    at = keys.find(PASSPHRASE)
+    answer = board.answers[0] if board.answers else None
+    return Run(
+        key=typed[0] - prompt_at if typed else math.nan,
+        secret=typed[at] - prompt_at if at >= 0 else math.nan,
+        delivered=answer is not None and answer.given == PASSPHRASE,
+        shown=len(answer.echoed.strip(b"\t\x15")) if answer else 0,
+        length=answer is not None and not answer.hidden,
+    )
+
+
+def whole() -> Pieces:
+    return tuple((0.0, part) for part in QUESTION)
+
+
+def latencies(name: str, prompts: int) -> list[Run]:
+    """Have boards answered one after the other, at all moments of a read's wait."""
+    rng = Random(0)
+    return [run(name, whole(), 0.005, rng.uniform(0, 0.2)) for _ in range(prompts)]
+
+
+def torn_run(name: str, at: int) -> Run:
+    text = b"".join(QUESTION)
+    return run(name, torn(text, ((text.index(WORDS) + at, 0.0, RECORD),)), 0.005, 0.1)
+
+
+def echo_run(name: str, echo_delay: float) -> Run:
+    return run(name, whole(), echo_delay, 0.1)
+
+
+def boot_text(lines: int, per_second: float) -> Pieces:
+    """Return the messages of a boot; one line in three is systemd's, the others the kernel's."""
+    status = Dialect().status("OK", "Started", "systemd-udevd.service", "Rule-based Manager.")
+    each = [RECORD, RECORD, status]
+    pause = 1 / per_second if per_second else 0.0
+    # Pieces wait until the line is free.
+    return tuple(
+        (max(pause - len(line) / LINE_SPEED, 0.0), line)
+        for line in (each[number % 3] for number in range(lines))
+    )
+
+
+def used(pid: int) -> float:
+    """Return the processor time of a process, in seconds."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+
+def load(name: str, text: Pieces, seconds: float, piece: float) -> tuple[float, float]:
+    """Have a client wait while a board prints; return its share of a core and bytes a second."""
+    board = SimulatedBoard((Say(text),))
+    with PtyLine() as line, client(name, line.device) as pid:
+        begin = await_client(line)
+        count, before, since = 0, math.nan, math.nan
+        while (now := time.monotonic()) < begin + WARM_S + seconds:
+            if math.isnan(since) and now >= begin + WARM_S:
+                count, before, since = 0, used(pid), now
+            count += len(pump(board, line, begin, [], piece))
+        took = time.monotonic() - since
+        return (used(pid) - before) / took, count / took
+
+
+def summary(values: Sequence[float]) -> str:
+    ordered = sorted(values)
+    p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]
+    times = (statistics.median(ordered), p95, ordered[-1])
+    return "  ".join(f"{1000 * value:7.1f}" for value in times)
+
+
+def report_latencies(pool: ProcessPoolExecutor, prompts: int) -> None:
+    pending = {name: pool.submit(latencies, name, prompts) for name in CLIENTS}
+    runs = {name: future.result() for name, future in pending.items()}
+    print(f"from the prompt's last byte, {prompts} prompts each: median, 95 %, longest, in ms")
+    medians: dict[str, dict[str, float]] = {}
+    kinds: dict[str, Callable[[Run], float]] = {
+        "first key": lambda each: each.key,
+        "passphrase": lambda each: each.secret,
+    }
+    for kind, value in kinds.items():
+        for name, each in runs.items():
+            values = [value(one) for one in each if one.delivered]
+            medians.setdefault(kind, {})[name] = statistics.median(values)
+            print(f"  {kind:11} {name:16} {summary(values)}  ({len(values)} delivered)")
+    for kind, median in medians.items():
+        mine, plain, careful = (median[name] for name in CLIENTS)
+        print(f"  {kind}, ours: {mine / careful:.2f} × expect, careful;", end=" ")
+        print(f"{1000 * (mine - plain):.0f} ms after expect", flush=True)
+    print(f"  of ours, {1000 * SETTLE_S:.0f} ms wait for the echo to go off")
+
+
+def report_loads(pool: ProcessPoolExecutor, seconds: float) -> None:
+    print(f"processor time while waiting, % of one core, {seconds:.0f} s")
+    boot = boot_text(int((seconds + WARM_S + 1) * LINES_PER_SECOND), LINES_PER_SECOND)
+    full = boot_text(int((FULL_S + WARM_S + 1) * LINE_SPEED / 70), 0)
+    name = f"boot, {LINES_PER_SECOND} lines/s"
+    report_scenes(
+        pool,
+        {
+            "silent": ((), seconds, PIECE_S),
+            f"{name}, every {1000 * PIECE_S:.0f} ms": (boot, seconds, PIECE_S),
+        },
+    )
+    report_scenes(
+        pool,
+        {
+            f"{name}, every {1000 * FTDI_S:.0f} ms": (boot, seconds, FTDI_S),
+            f"full line, every {1000 * FTDI_S:.0f} ms, {FULL_S:.0f} s": (full, FULL_S, FTDI_S),
+        },
+    )
+
+
+def report_scenes(
+    pool: ProcessPoolExecutor, scenes: dict[str, tuple[Pieces, float, float]]
+) -> None:
+    pending = {
+        scene: [pool.submit(load, name, *what) for name in ("ours", "expect")]
+        for scene, what in scenes.items()
+    }
+    for scene, futures in pending.items():
+        (mine, rate), (peer, _) = (future.result() for future in futures)
+        ratio = f"{mine / peer:.1f} ×" if peer > 1e-5 else "-"
+        print(f"  {scene:30} {rate:6.0f} B/s  ours {100 * mine:6.3f}", end="")
+        print(f"  expect {100 * peer:6.3f}  {ratio}", flush=True)
+
+
+def report_torn(pool: ProcessPoolExecutor, count: int) -> None:
+    places = [1 + number * (len(WORDS) - 1) // count for number in range(count)]
+    pending = {name: [pool.submit(torn_run, name, at) for at in places] for name in CLIENTS}
+    print(f"a record of the kernel in the question's words, at {count} places: delivered")
+    for name, futures in pending.items():
+        runs = [future.result() for future in futures]
+        clear = sum(each.shown > 0 for each in runs)
+        print(f"  {name:16} {sum(each.delivered for each in runs):3} of {count}", end="")
+        print(f", shown in clear {clear}")
+
+
+def report_echo(pool: ProcessPoolExecutor, count: int) -> None:
+    pending = {
+        (name, delay): [pool.submit(echo_run, name, delay) for _ in range(count)]
+        for delay in ECHO_DELAYS_S
+        for name in CLIENTS
+    }
+    print(f"the echo goes off late, {count} boards each: delivered; passphrase shown in", end="")
+    print(f" clear (of its {len(PASSPHRASE)} bytes, at most); only its length shown")
+    for (name, delay), futures in pending.items():
+        runs = [future.result() for future in futures]
+        delivered = sum(each.delivered for each in runs)
+        clear = sum(each.shown > 0 for each in runs)
+        most = max(each.shown for each in runs)
+        length = sum(each.length and not each.shown for each in runs)
+        print(
+            f"  {1000 * delay:4.0f} ms  {name:16} {delivered:3}  {clear:3} ({most:2})  {length:3}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--prompts", type=int, default=50, help="to time, per client")
+    parser.add_argument("--seconds", type=float, default=20.0, help="to wait, per line")
+    parser.add_argument("--torn", type=int, default=32, help="places where a record cuts in")
+    parser.add_argument("--boards", type=int, default=10, help="per delay of the echo")
+    arguments = parser.parse_args()
+
+    start = time.monotonic()
+    print(f"load average {os.getloadavg()[0]:.2f} at the start", flush=True)
+    fork = multiprocessing.get_context("fork")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["BOOTWRIGHT_BUILD"] = folder
+        with ProcessPoolExecutor(AT_ONCE, fork) as pool:
+            report_latencies(pool, arguments.prompts)
+            report_loads(pool, arguments.seconds)
+            report_torn(pool, arguments.torn)
+            report_echo(pool, arguments.boards)
+    print(f"load average {os.getloadavg()[0]:.2f} at the end,", end=" ")
+    print(f"{time.monotonic() - start:.0f} s in all")
+
+
+if __name__ == "__main__":
+    main()
