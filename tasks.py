@@ -22,6 +22,7 @@ _DAY = 24 * 3600
 _JSON = "print exactly one JSON document on standard output"
 _PORT = "serial port or URL (socket://, rfc2217://), instead of the target's"
 _BAUD = "bits per second of the serial line, instead of the board's"
+_IDENTITY = "private key file, instead of the target's"
 _TRANSCRIPT = "new file for what goes over the console (asciicast), the passphrase masked"
 
 
@@ -158,6 +159,7 @@ def emulate(
         "via": "serial, ssh, or auto (default): SSH when it answers, else serial",
         "port": _PORT,
         "baud": _BAUD,
+        "identity": _IDENTITY,
         "passphrase-file": "file with the passphrase; only you may read it",
         "timeout": "seconds for the whole (default: 300)",
         "transcript": _TRANSCRIPT,
@@ -172,6 +174,7 @@ def unlock(
     via: str = "auto",
     port: str = "",
     baud: str = "",
+    identity: str = "",
     passphrase_file: str = "",
     timeout: str = "300",
     transcript: str = "",
@@ -195,7 +198,7 @@ def unlock(
         watch=watch,
         json=json,
     )
-    endpoint = reach.endpoint_of(target, port=port or None, baud=_baud(baud))
+    endpoint = reach.endpoint_of(target, identity or None, port or None, _baud(baud))
     unlocking.check_reachable(endpoint, options)
     configured = reach.target_of(target)
     passphrase = read_passphrase(configured, passphrase_file or None, twice=False)
@@ -228,7 +231,7 @@ def console(_: Context, target: str, port: str = "", baud: str = "", transcript:
     from bootwright.effects.terminal import work_at_console
     from bootwright.report import TextReporter
 
-    endpoint = reach.endpoint_of(target, port=port or None, baud=_baud(baud))
+    endpoint = reach.endpoint_of(target, None, port or None, _baud(baud))
     work_at_console(endpoint, transcript or None, TextReporter())
 
 
@@ -238,7 +241,7 @@ def console(_: Context, target: str, port: str = "", baud: str = "", transcript:
     help={
         "target": "a target of bootwright.toml, or emulator",
         "command": "run this instead of a shell; its exit code is passed through",
-        "identity": "private key file, instead of the target's",
+        "identity": _IDENTITY,
         "wait": "seconds to wait for its SSH server to answer, such as after a boot",
     },
 )
@@ -300,16 +303,21 @@ def simulate(
 @task(
     auto_shortflags=False,
     positional=["target"],
-    help={"json": _JSON, "target": "a target of bootwright.toml, or emulator"},
+    help={
+        "json": _JSON,
+        "target": "a target of bootwright.toml, or emulator",
+        "identity": _IDENTITY,
+    },
 )
 @guarded
-def status(_: Context, target: str, json: bool = False) -> None:
+def status(_: Context, target: str, identity: str = "", json: bool = False) -> None:
     """Show over SSH whether a board's encrypted volume is open, and who can open it."""
     from bootwright import reach
     from bootwright import status as reporting
     from bootwright.effects.confirm import terminal
 
-    document = reporting.status(reach.endpoint_of(target), ask=terminal())
+    endpoint = reach.endpoint_of(target, identity or None)
+    document = reporting.status(endpoint, ask=terminal())
     print_result(document, reporting.lines(document), json)
 
 
@@ -320,6 +328,7 @@ def status(_: Context, target: str, json: bool = False) -> None:
         "json": _JSON,
         "target": "a target of bootwright.toml, or emulator",
         "action": "change, add or remove",
+        "identity": _IDENTITY,
         "passphrase-file": "file with the passphrase that exists (with remove: that stays)",
         "new-passphrase-file": "file with the new passphrase, for change and add",
         "old-passphrase-file": "file with the passphrase to remove",
@@ -330,6 +339,7 @@ def passphrase(
     _: Context,
     target: str,
     action: str,
+    identity: str = "",
     passphrase_file: str = "",
     new_passphrase_file: str = "",
     old_passphrase_file: str = "",
@@ -341,7 +351,7 @@ def passphrase(
     from bootwright.report import TextReporter
 
     asked = keyslots.action_of(action)
-    endpoint, configured = reach.endpoint_of(target), reach.target_of(target)
+    endpoint, configured = reach.endpoint_of(target, identity or None), reach.target_of(target)
     files = keyslots.Files(
         passphrase_file or None, new_passphrase_file or None, old_passphrase_file or None
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bootwright.effects.confirm import Ask
-from bootwright.effects.remote import Remote
+from bootwright.effects.remote import Remote, UnreachableError
 from bootwright.endpoints import Endpoint
 from bootwright.errors import FailedError
 from bootwright.facts.luksheader import Keyslot
@@ -36,8 +36,14 @@ def status(
         FailedError: no SSH server answers, it refuses us, or the board's answer is no answer.
     """
     place = place_of(endpoint)
-    with Remote(endpoint, ask=ask, directory=directory) as board:
-        facts = look(board, place)
+    try:
+        with Remote(endpoint, ask=ask, directory=directory) as board:
+            facts = look(board, place)
+    except UnreachableError as error:
+        raise UnreachableError(
+            f"{error} A board that waits for its passphrase has no SSH server yet:"
+            f" inv unlock {endpoint.name}"
+        ) from None
     return document(endpoint.name, facts, place)
 
 
