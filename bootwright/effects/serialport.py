@@ -65,7 +65,8 @@ class SerialPort:
                 do_not_open=True,
                 baudrate=baud,
                 timeout=READ_S,
-                write_timeout=WRITE_S,
+                # pyserial knows no such thing for RFC 2217.
+                write_timeout=None if url.startswith("rfc2217:") else WRITE_S,
                 # A lock (flock) is for devices; a server's clients are its own matter.
                 exclusive=None if "://" in url else True,
             )

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -300,3 +301,41 @@ def test_the_tasks(board: Board) -> None:
     assert (result["via"], result["result"]) == ("ssh", "unlocked")
     assert "docker-data: open" in board.inv("status", "emulator")
     assert json.loads(board.inv("status", "emulator", "--json"))["mount"]["mounted"]
+
+
+def test_every_boot_is_unlocked_over_ssh(board: Board) -> None:
+    """The card of these tests is a snapshot: what it was told before a reboot stays."""
+    argv = [
+        str(INV),
+        "unlock",
+        "emulator",
+        "--watch",
+        f"--passphrase-file={board.bench.passphrase}",
+    ]
+    log = board.bench.checkout / "watch.log"
+    with log.open("w") as stderr:
+        watching = subprocess.Popen(
+            argv,
+            cwd=board.bench.checkout,
+            env=board.bench.env,
+            stdin=subprocess.DEVNULL,
+            stderr=stderr,
+        )
+    try:
+        _wait_for(log, "unlocked: the volume is open", 1)
+        board.sh("(sleep 1; reboot) >/dev/null 2>&1 &")
+        _wait_for(log, "unlocked: the volume is open", 2)
+        assert watching.poll() is None
+    finally:
+        watching.terminate()
+        watching.wait()
+    assert "the connection has ended" in log.read_text()
+    assert WORD not in log.read_text()
+    assert board.status()["mount"]["mounted"]
+
+
+def _wait_for(log: Path, text: str, times: int) -> None:
+    end = time.monotonic() + GUEST_S
+    while log.read_text().count(text) < times:
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.2)

@@ -11,8 +11,11 @@ import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import serial
+import serial.rfc2217
 
 from bootwright.effects.serialport import LineLostError, SerialPort
 from bootwright.endpoints import Endpoint
@@ -280,6 +283,53 @@ def test_a_transcript_is_the_console_as_it_was_without_the_passphrase(tmp_path: 
     assert printed == noise + b"\x90 " + PROMPT + HIDDEN + b"***" + record + OPENED
     assert [event.data for event in events if event.kind == "i"] == [b"\t", b"\x15***\n"]
     assert [event.at for event in events] == sorted(event.at for event in events)
+
+
+class Rfc2217Line(Line):
+    """The board's end behind a server that speaks RFC 2217, as ser2net does."""
+
+    def __init__(self, connection: socket.socket, settings: Any) -> None:
+        super().__init__(connection.fileno())
+        self._connection = connection
+        self._manager = serial.rfc2217.PortManager(settings, cast(Any, self))
+        self._waiting = b""
+
+    def write(self, data: bytes) -> None:
+        """The manager's own answers go out by this."""
+        self._connection.sendall(data)
+
+    def send(self, data: bytes) -> None:
+        self.write(b"".join(self._manager.escape(data)))
+
+    def expect(self, end: bytes) -> None:
+        while not self.got.endswith(end):
+            data = self._connection.recv(64)
+            assert data, "the host closed the line"
+            self.got += b"".join(self._manager.filter(data))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pyserial's own
+def test_a_terminal_server_of_rfc_2217() -> None:
+    settings = serial.serial_for_url("loop://")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                line = Rfc2217Line(connection, settings)
+                line.expect(b"")
+                # Nothing but negotiation until the host has set the speed.
+                while settings.baudrate != 57600:
+                    line.got += b"".join(line._manager.filter(connection.recv(64)))
+                good_board(line)
+                # pyserial drops what it has not read when the server hangs up.
+                while connection.recv(64):
+                    pass
+
+        with running(serve):
+            url = f"rfc2217://127.0.0.1:{server.getsockname()[1]}"
+            result = run(Endpoint("board", serial_url=url, baud=57600))
+    assert result.result is Result.UNLOCKED
 
 
 def test_nobody_listens() -> None:
