@@ -10,8 +10,11 @@ from bootwright.report import Reporter
 from bootwright.secret import Secret
 from bootwright.transcript import MASK
 
-ECHO_S = 0.3
-"""Seconds without a byte after which no echo is on its way any more."""
+IDLE_S = 0.3
+"""Seconds without a byte after which an unfinished line is written down."""
+
+ECHO_S = 5.0
+"""The same, while an echo of what was typed may still be on its way."""
 
 PROGRESS_S = 10.0
 """Seconds between lines that tell how far the boot is."""
@@ -20,8 +23,9 @@ PROGRESS_S = 10.0
 class ConsoleFeed:
     """The one way between a session and its console.
 
-    Everything that the board prints goes through the redactor first, so that neither the
-    transcript nor the watcher, whose words get into messages, ever hold a secret.
+    What the board prints reaches the recorder through the redactor. The watcher sees it as
+    it is, for a masked word would hide the boot's reports; no message quotes a line of the
+    board once a secret was typed.
 
     Args:
         console: the board's console.
@@ -50,6 +54,7 @@ class ConsoleFeed:
         self._reporter = reporter
         self._clock = clock
         self._redactor = Redactor()
+        self._secret_typed = False
         self._shown_at = self._begin = self.last_byte = clock()
         self.cuts = 0
         self.received = 0
@@ -70,8 +75,8 @@ class ConsoleFeed:
         if data:
             self.last_byte = now
             return self._take(data)
-        if self._redactor.holds and now - self.last_byte >= ECHO_S:
-            return self._pass_on(self._redactor.flush())
+        if now - self.last_byte >= (ECHO_S if self._redactor.watchful else IDLE_S):
+            self._record(self._redactor.flush())
         return []
 
     @property
@@ -90,7 +95,9 @@ class ConsoleFeed:
 
     def type_secret(self, before: bytes, secret: Secret, after: bytes) -> bool:
         """Type a secret at once with keys around it; return whether it went out for certain."""
+        self._record(self._redactor.flush())
         self._redactor.arm(secret)
+        self._secret_typed = True
         self._recorder.typed(before + MASK.encode() + after)
         return self._write(before + secret.reveal() + after)
 
@@ -105,26 +112,31 @@ class ConsoleFeed:
     def _take(self, data: bytes) -> list[State]:
         self.received += len(data)
         self._unreadable += sum(byte >= 0x80 for byte in data)
-        return self._pass_on(self._redactor.feed(data))
-
-    def _pass_on(self, data: bytes) -> list[State]:
-        if not data:
-            return []
-        self._recorder.printed(data)
+        self._record(self._redactor.feed(data))
         return self._watcher.feed(data)
 
+    def _record(self, data: bytes) -> None:
+        if data:
+            self._recorder.printed(data)
+
+    def end(self) -> None:
+        """Write down what was held back."""
+        self._record(self._redactor.flush())
+
     def _cut(self, why: str) -> list[State]:
-        states = self._pass_on(self._redactor.flush())
+        self.end()
         self.cuts += 1
         self._watcher.cut()
         self._recorder.remark(why)
         self._reporter.warn(why)
         # The wait for a sign of life begins anew.
         self.last_byte = self._clock()
-        return states
+        return []
 
     def _show_progress(self, now: float) -> None:
         if now - self._shown_at >= PROGRESS_S:
             self._shown_at = now
             line = self._watcher.last_line or "nothing on the console yet"
+            if self._secret_typed:
+                line = f"the boot is {self._watcher.state.value}"
             self._reporter.note(f"{now - self._begin:.0f} s: {shown(line)}")

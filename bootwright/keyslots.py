@@ -135,8 +135,9 @@ def change_keyslots(
     place = place_of(endpoint)
     both = passphrases.existing.reveal() + b"\n" + passphrases.other.reveal() + b"\n"
     with contextlib.closing(Remote(endpoint, ask=ask, directory=directory)) as board:
+        # Not in a step, which on a terminal would be drawn over a question for the host key.
+        board.connect()
         with reporter.step(f"Look at the volume of {endpoint.name}"):
-            board.connect()
             facts = look(board, place)
             check_volume(facts, place)
         assert facts.device is not None

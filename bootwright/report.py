@@ -102,7 +102,7 @@ class TextReporter:
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stderr
-        self._console = Console(file=self._out, highlight=False, soft_wrap=True)
+        self._console = Console(file=self._out, highlight=False, soft_wrap=True, emoji=False)
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -148,8 +148,8 @@ class TextReporter:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self._console.print(f"  {escape(text)}")
+        self._console.print(f"  {text}", markup=False)
 
     def warn(self, text: str) -> None:
         """Print a line that stands out."""
-        self._console.print(f"[yellow]warning:[/yellow] {escape(text)}")
+        self._console.print(Text.assemble(("warning:", "yellow"), f" {text}"))

@@ -82,6 +82,8 @@ def _json(line: str, where: str) -> object:
         return json.loads(line)
     except ValueError as error:
         raise InputError(f"{where}: not JSON: {error}") from None
+    except RecursionError:
+        raise InputError(f"{where}: not JSON that can be read: nested too deeply") from None
 
 
 def _event(fields: object, where: str) -> Event:
@@ -91,4 +93,6 @@ def _event(fields: object, where: str) -> Event:
                 return Event(float(at), cast(Kind, kind), data.encode("utf-8", "surrogateescape"))
             except UnicodeEncodeError:
                 raise InputError(f"{where}: data: a character that no console can print") from None
+            except OverflowError:
+                raise InputError(f"{where}: no time can be as long as this") from None
     raise InputError(f'{where}: not like [1.5, "o", "text"]')

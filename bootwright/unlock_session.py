@@ -76,6 +76,8 @@ class UnlockSession:
         self._boots = self._watcher.boots
         self._to_prompt: float | None = None
         self._typist.begin_boot()
+        if not self._patient:
+            self._typist.until = self._begin + self._timeout
 
     def run(self) -> UnlockResult:
         """Return how it ended.
@@ -92,7 +94,9 @@ class UnlockSession:
         self._note_prompt(self._feed.history())
         self._boots = self._watcher.boots
         while True:
-            yield self._one_boot()
+            result = self._one_boot()
+            self._feed.end()
+            yield result
             self._await_next_boot()
             self._begin_boot()
 
@@ -154,7 +158,9 @@ class UnlockSession:
             return self._result(Result.ALREADY_UNLOCKED, watcher.reason)
         if watcher.login_seen:
             if not watcher.prompts_seen:
-                return self._result(Result.ALREADY_UNLOCKED, f"the board is up: {watcher.reason}")
+                return self._result(
+                    Result.ALREADY_UNLOCKED, f"the board is up: {shown(watcher.reason)}"
+                )
             # Its reader and the prompt's would share what is typed, and show it.
             return self._result(
                 Result.FAILED,
@@ -170,6 +176,7 @@ class UnlockSession:
         self._begin_boot()
         if not self._patient:
             self._typist.attempts, self._begin = attempts, begin
+            self._typist.until = begin + self._timeout
 
     def _judge_answered(self, state: State) -> UnlockResult | None:
         if state is State.UNLOCKED:
@@ -192,7 +199,7 @@ class UnlockSession:
             fresh = self._another(f"the passphrase is wrong; {left}")
             if fresh is not None:
                 self._typist.passphrase = fresh
-                self._typist.given_at = None
+                self._typist.rest()
                 return None
         return self._result(Result.WRONG_PASSPHRASE, f"the board refused the passphrase; {left}")
 

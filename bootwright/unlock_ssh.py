@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from bootwright.console.normalise import shown
 from bootwright.effects.confirm import Ask
 from bootwright.effects.remote import Remote
 from bootwright.endpoints import Endpoint
@@ -33,6 +34,7 @@ from bootwright.plans.unlock_ssh import (
     outcome,
     place_of,
     unfinished,
+    without_passphrase,
 )
 from bootwright.report import Reporter
 from bootwright.secret import Secret
@@ -71,8 +73,14 @@ def unlock_over_ssh(
     check_typeable(passphrase.reveal(), endpoint.name)
     begin = time.monotonic()
     with contextlib.closing(Remote(endpoint, ask=ask, directory=directory, wait=timeout)) as board:
-        with reporter.step(f"Reach {endpoint.name} over SSH"):
+        title = f"Reach {endpoint.name} over SSH"
+        if board.may_ask:
+            # What a step shows on a terminal would be drawn over the question.
+            reporter.note(f"{title} …")
             board.connect()
+        else:
+            with reporter.step(title):
+                board.connect()
         session = _Session(endpoint, board, passphrase, begin, timeout, reporter)
         with reporter.step("Open the volume and start what lies on it"):
             return session.run()
@@ -153,9 +161,9 @@ class _Session:
         )
         sections = parse_sections(done.text)
         ended = outcome(sections)
-        # It quotes what the board wrote.
-        shown = self._passphrase.reveal().decode("utf-8", "replace")
-        ended = replace(ended, trouble=ended.trouble.replace(shown, "***"))
+        # Shown as the board's text is, or it would not be found there.
+        given = shown(self._passphrase.reveal().decode("utf-8", "replace"))
+        ended = replace(ended, trouble=without_passphrase(ended.trouble, given))
         if ended.gone:
             return ended, self._look()
         reported = any(section.name == "host" for section in sections)

@@ -20,6 +20,7 @@ empty answer brings it back, so that the passphrase goes to no other disk's ques
 one of the tries.
 """
 
+import math
 from collections.abc import Callable
 
 from bootwright.console.advice import CHECK
@@ -80,6 +81,7 @@ class Typist:
         number_given: which of the boot's tries that was, counted from 1.
         unsure: why it is not certain that it arrived; empty if it is.
         deaf: what looked like the question did not react to keys.
+        until: when there is no more time to wait for an answer to a TAB.
     """
 
     def __init__(
@@ -106,11 +108,19 @@ class Typist:
         self.number_given = 0
         self.unsure = ""
         self.deaf = False
+        self.until = math.inf
         self._asked_without_us = 0
         self._settled: tuple[int, str] | None = None
         self._settled_at = self._clock()
         self._woken_at = -1
         self._hinted = False
+
+    def rest(self) -> None:
+        """Take the console for new: a person has taken time over something else."""
+        while self._feed.read():
+            pass
+        self.given_at = None
+        self._settled = None
 
     def look(self) -> None:
         """Note how far the question is printed; to be called after every read."""
@@ -148,8 +158,27 @@ class Typist:
             # Somebody typed a TAB and left it; whether it still waits cannot be seen.
             return self._ask_anew()
         if not self._watcher.knows_tab or self._watcher.left_hidden or self._hide():
-            self._give()
+            self._give_if_alone()
         return None
+
+    def _give_if_alone(self) -> None:
+        """Give the passphrase unless somebody else has begun to print: who prints may read."""
+        end = self._clock() + SETTLE_TORN_S
+        while not self._watcher.nobody_else:
+            states = self._feed.read()
+            if not self._watcher.waits or State.PROMPT in states:
+                return
+            if self._clock() > end:
+                break
+        else:
+            self._give()
+            return
+        self._deafen("something else was printed at the prompt; the passphrase was not sent")
+
+    def _deafen(self, why: str) -> None:
+        self.deaf = True
+        self._reporter.warn(why)
+        self._watcher.withdraw()
 
     def _give(self) -> None:
         sure = self._feed.type_secret(CLEAR, self.passphrase, ENTER)
@@ -163,10 +192,12 @@ class Typist:
 
     def _hide(self) -> bool:
         """Have the question hide what is typed; return whether it still waits and does."""
-        for _ in range(2):
+        for number in range(2):
+            if number and self._clock() > self.until:
+                return False
             self._watcher.tabbed()
             self._feed.type(TAB)
-            end = self._clock() + ACKNOWLEDGE_S
+            end = min(self._clock() + ACKNOWLEDGE_S, self.until)
             while self._clock() <= end:
                 states = self._feed.read()
                 if not self._watcher.waits or State.PROMPT in states:
@@ -174,15 +205,13 @@ class Typist:
                     return False
                 if self._watcher.hidden:
                     return True
-        self.deaf = True
-        self._reporter.warn(
-            "what looks like a prompt does not react to keys; the passphrase was not sent"
-        )
-        self._watcher.withdraw()
+        self._deafen("what looks like a prompt does not react to keys; the passphrase was not sent")
         return False
 
     def _wake(self) -> str | None:
         """Find a question that was printed before we came: it answers a TAB."""
+        if self._watcher.hidden:
+            return self._ask_anew()
         silent = self._watcher.state is State.SILENT
         if self._watcher.elsewhere or not (silent or self._watcher.state is State.BOOTING):
             return None

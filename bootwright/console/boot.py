@@ -7,8 +7,6 @@ when somebody answered.
 Bytes may come in any chunks: the same bytes give the same states in the same order.
 """
 
-import re
-from dataclasses import dataclass
 from enum import Enum
 
 from bootwright.console.normalise import Line, Partial, Screen
@@ -16,7 +14,9 @@ from bootwright.console.prompt import (
     BEGUN,
     INITRAMFS,
     SYSTEMD,
+    Asked,
     Question,
+    find_login,
     find_question,
     may_begin,
     question_patterns,
@@ -24,11 +24,9 @@ from bootwright.console.prompt import (
 from bootwright.console.status import Finding, Names, Report, judge, status_patterns
 from bootwright.console.torn import Mark, TornTexts
 
-_LOGIN = re.compile(
-    r"(?:^|\s)(?!Last )[\w.-]+ login: $"
-    # A shell: somebody is logged in already.
-    r"|(?:^|\s)(?:\[?[\w.-]+@[\w.-]+[: ][^\s]*\]?|(?:ba)?sh-\d+\.\d+)[#$] $"
-)
+LONGEST = 1000
+"""Characters of a line after which it is no prompt and no report any more."""
+
 _HINT = "(press TAB for no echo) "
 _VERIFICATION = "(verification) "
 _HIDDEN = "(no echo) "
@@ -57,21 +55,6 @@ class State(Enum):
     """A login prompt has come."""
 
 
-@dataclass
-class _Asked:
-    """The question that the terminal belongs to: the last one that has begun.
-
-    Attributes:
-        number: the line that it ends in.
-        end: where it ends there.
-        ours: it asks for our volume's passphrase; ``None`` until that is known.
-    """
-
-    number: int
-    end: int
-    ours: bool | None = None
-
-
 class BootWatcher:
     """Follows the console of a board that is booting.
 
@@ -79,7 +62,7 @@ class BootWatcher:
         volume: the encrypted volume's name in crypttab.
         mount: where it is mounted.
 
-    Everything but :attr:`other_disks` concerns the latest boot: a restart begins anew.
+    Everything concerns the latest boot: a restart begins anew.
 
     Attributes:
         state: where the boot is.
@@ -105,10 +88,10 @@ class BootWatcher:
         self._answers = TornTexts((text, (text,)) for text in (_HIDDEN, _HINT, _VERIFICATION))
         self._marks: dict[int, tuple[Mark, ...]] = {}
         self.boots = 0
-        self.other_disks: tuple[str, ...] = ()
+        self.knows_tab = True
         self.state = State.SILENT
         self._entered: list[State] = []
-        self._asked: _Asked | None = None
+        self._asked: Asked | None = None
         self._begin()
 
     def feed(self, data: bytes) -> list[State]:
@@ -130,6 +113,10 @@ class BootWatcher:
     def answered(self) -> None:
         """Note that a passphrase was just given to the question that is waiting."""
         self.state = State.ANSWERED
+        self.forget_tab()
+        # The next one is printed anew.
+        if self._asked is not None:
+            self._asked.answered = True
 
     def tabbed(self) -> None:
         """Note that a TAB is being typed: from now on its answer counts."""
@@ -156,16 +143,20 @@ class BootWatcher:
         self._forget_line()
         self._partial = Partial("", -1, "")
         self.forget_tab()
+        # The board may have started again meanwhile.
+        self.opened = self.login_seen = False
         if self.state is State.PROMPT and not self.knows_tab:
             self._lose_question("the line was cut")
         if self.state not in (State.PROMPT, State.ANSWERED, State.REFUSED):
             self.state = State.SILENT
+            self.prompts_seen = 0
             self._asked = None
 
     @property
     def waits(self) -> bool:
         """Whether the volume's question waits, as far as it is printed."""
-        ours = self._asked is not None and bool(self._asked.ours)
+        asked = self._asked
+        ours = asked is not None and bool(asked.ours) and not asked.answered
         return ours and self.state in (State.PROMPT, State.REFUSED)
 
     @property
@@ -174,6 +165,15 @@ class BootWatcher:
         after = self._after_question()
         half = bool(after) and any(text.startswith(after) for text in (_HINT, _VERIFICATION))
         return self.waits and not half
+
+    @property
+    def nobody_else(self) -> bool:
+        """Whether the cursor stands at the question, its answer to TAB, or a line's beginning.
+
+        Elsewhere a shell, a boot loader or another program may read what is typed.
+        """
+        line = self._screen.unfinished
+        return not line or self.at_question or line.endswith(_HIDDEN) or _HIDDEN.endswith(line)
 
     @property
     def half_hinted(self) -> bool:
@@ -202,6 +202,7 @@ class BootWatcher:
 
     def _begin(self) -> None:
         self.prompts_seen = 0
+        self.other_disks: tuple[str, ...] = ()
         self.opened = False
         self.login_seen = False
         self.reason = ""
@@ -248,16 +249,18 @@ class BootWatcher:
         if char == "[" and own:
             # A record of the kernel may begin here.
             self._marks[len(before)] = tuple(texts.mark() for texts in self._texts)
-        begins = own and char == "P" and not self.login_seen and may_begin(before)
+        short = len(before) <= LONGEST
+        begins = own and short and char == "P" and not self.login_seen and may_begin(before)
         seen = self._questions.put(char, begins)
         if BEGUN in seen:
-            self._asked = _Asked(partial.number, len(partial.text))
+            self._asked = Asked(partial.number, len(partial.text))
             self.forget_tab()
         for asker in seen & {SYSTEMD, INITRAMFS}:
             self._ask(partial, asker == SYSTEMD)
-        begins = own and char in "FSMD" and may_begin(before)
+        begins = own and short and char in "FSMD" and may_begin(before)
         for name in self._reports.put(char, begins):
-            self._take(Finding(Report[name], partial.text))
+            report, _, words = name.partition(" ")
+            self._take(Finding(Report[report], words))
         # Status lines and records have brackets of their own.
         begins = self._awaits_tab or (self.waits and self._is_next(before))
         after = self._answers.put(char, begins)
@@ -270,7 +273,7 @@ class BootWatcher:
             self.left_hidden = self.waits and not self._awaits_tab
             self._awaits_tab = False
             self._answers.forget()
-        if char == " " and own:
+        if char == " " and own and not before.endswith("  "):
             self._look_at(partial)
 
     def _is_next(self, before: str) -> bool:
@@ -284,16 +287,18 @@ class BootWatcher:
 
     def _look_at(self, partial: Partial) -> None:
         """Look at what a program has printed of the line, up to a blank."""
-        question = None if self.login_seen else find_question(partial.text)
+        question = None
+        if not self.login_seen and len(partial.text) <= LONGEST:
+            question = find_question(partial.text)
         if question is not None:
             self._refine(question, partial)
         elif self.waits and self._asked is not None:
             self._look_after(partial, self._asked)
-        if not self.login_seen and (found := _LOGIN.search(partial.text)):
+        if not self.login_seen and (login := find_login(partial.text)):
             self.login_seen = True
-            self._enter(State.LOGIN, found[0])
+            self._enter(State.LOGIN, login)
 
-    def _look_after(self, partial: Partial, asked: _Asked) -> None:
+    def _look_after(self, partial: Partial, asked: Asked) -> None:
         """Look at what comes after the volume's question."""
         on_line = self._on_question_line()
         if on_line and len(partial.text) < asked.end:
@@ -306,27 +311,30 @@ class BootWatcher:
     def _refine(self, question: Question, partial: Partial) -> None:
         """Take a question that stands whole on its line; it may have grown since."""
         if not self._on_question_line():
-            self._asked = _Asked(partial.number, len(partial.text))
+            self._asked = Asked(partial.number, len(partial.text))
         if question.volume == self._names.volume and not question.verification:
             self._ask(partial, question.systemd).end = len(partial.text)
             return
         if not question.verification and question.volume not in self.other_disks:
             self.other_disks += (question.volume,)
-        self._lose_question(partial.text)
+        self._lose_question("another disk's question")
         if self._asked is not None:
             self._asked.end = len(partial.text)
 
-    def _ask(self, partial: Partial, knows_tab: bool) -> _Asked:
+    def _ask(self, partial: Partial, knows_tab: bool) -> Asked:
         """Take the volume's question, once; return it."""
         if self._asked is not None and self._asked.ours:
             return self._asked
-        self._asked = asked = _Asked(partial.number, len(partial.text), ours=True)
+        self._asked = asked = Asked(partial.number, len(partial.text), ours=True)
         self.knows_tab = knows_tab
         self._answers.forget()
         self._questions.forget()
         self.prompts_seen += 1
         self.opened = False
-        self.question = partial.text[max(partial.text.rfind("Please "), 0) :].strip()
+        whole = find_question(partial.text)
+        # What tore it may be anything, also an echo.
+        name = f"the passphrase of {self._names.volume} (torn)"
+        self.question = partial.text[whole.start :].strip() if whole else name
         again = self.state in (State.ANSWERED, State.REFUSED)
         self._enter(State.REFUSED if again else State.PROMPT, self.question)
         return asked

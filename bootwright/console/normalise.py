@@ -68,6 +68,11 @@ class Screen:
             if self._strip.keeps(char):
                 yield from self._put(char)
 
+    @property
+    def unfinished(self) -> str:
+        """What a program has printed of a line that has not ended."""
+        return self._text[: self._record.start()] if self._record else self._text
+
     def cut(self) -> None:
         """Forget the line being printed: what came in between is not known."""
         self._decoder.reset()

@@ -35,6 +35,11 @@ _QUOTING = re.compile(
     r"|^(?:\[[^\]]*\]|\S{1,80})[#$%](?: |$)"  # a command that is being typed
 )
 _TORN_QUESTION = re.compile(r"(?:^|\s)disk [^:!'\"]{1,80}[:!]$")
+_LOGIN = re.compile(
+    r"(?:^|\s)(?!Last )[\w.-]+ login: $"
+    # A shell: somebody is logged in already.
+    r"|(?:^|\s)(?:\[?[\w.-]+@[\w.-]+[: ][^\s]*\]?|(?:ba)?sh-\d+\.\d+)[#$] $"
+)
 _LOCKS = "\N{LOCK WITH INK PEN}\N{CLOSED LOCK WITH KEY}"
 
 
@@ -53,6 +58,23 @@ class Question:
     volume: str
     verification: bool
     systemd: bool
+
+
+@dataclass
+class Asked:
+    """The question that the terminal belongs to: the last one that has begun.
+
+    Attributes:
+        number: the line that it ends in.
+        end: where it ends there.
+        ours: it asks for our volume's passphrase; ``None`` until that is known.
+        answered: what is printed next is the verdict, or another question.
+    """
+
+    number: int
+    end: int
+    ours: bool | None = None
+    answered: bool = False
 
 
 def find_question(text: str) -> Question | None:
@@ -89,6 +111,12 @@ def may_begin(before: str) -> bool:
 
 def _last_start(text: str) -> re.Match[str] | None:
     return next(reversed(list(_START.finditer(text))), None)
+
+
+def find_login(text: str) -> str | None:
+    """Return the login or shell prompt that ``text``, the line up to the cursor, ends in."""
+    found = _LOGIN.search(text[-100:])
+    return found[0] if found else None
 
 
 BEGUN = "begun"

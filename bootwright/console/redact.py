@@ -1,36 +1,41 @@
 """Masking a secret that was typed, in what comes back from the console. Pure.
 
-A terminal that still echoes sends back what was typed: at once, in one piece or with
-kernel messages and status lines cut into it, and perhaps not to its end. What is
-released here holds no echo of a secret, nor :data:`SHOWN` characters of one in a row.
+A terminal that still echoes sends back what was typed: at once or byte by byte, in one piece
+or with kernel messages and status lines cut into it, and perhaps not to its end. The echo
+begins on the line where it was typed; each further piece begins a later line. What a board
+makes of a secret otherwise (backwards, in capitals) cannot be known.
 """
 
-from itertools import pairwise
+import re
 
 from bootwright.secret import Secret
 from bootwright.transcript import MASK
 
-SHOWN = 3
-"""The beginning of a secret of this length is masked, although the rest did not come; a
-shorter one is as likely another word's."""
+PIECE = 3
+"""Characters of a secret in a row that are masked where an echo may be; fewer are as likely
+another word's."""
 
-CUTS = 4
-"""Foreign lines that may cut in between two pieces of an echo."""
+LINES = 6
+"""Lines, from the one that was typed at on, in which pieces of an echo are looked for."""
 
-REACH = 1000
-"""Bytes of foreign lines to look through for the next piece."""
+LONGEST = 8192
+"""Bytes of one line that are held back."""
+
+_LINE = re.compile(rb"[^\n]*\n|[^\n]+")
+_INVISIBLE = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|[\x00-\x1f\x7f]| \r", re.DOTALL)
 
 
 class Redactor:
-    """Passes a console's bytes on, with every echo of the armed secrets masked.
+    """Passes a console's bytes on by whole lines, with every echo of the secrets masked.
 
-    Bytes that may become an echo are held back until that is decided, or until
-    :meth:`flush`; the caller flushes when nothing has come for a while.
+    Before a secret is armed nothing is held back.
     """
 
     def __init__(self) -> None:
         self._secrets: list[bytes] = []
         self._held = b""
+        self._lines_left = 0
+        self._typed_at = False
 
     def arm(self, secret: Secret) -> None:
         """Mask ``secret`` from now on. Call it before typing it."""
@@ -39,89 +44,70 @@ class Redactor:
             self._secrets.append(value)
             # What contains another is looked for first.
             self._secrets.sort(key=len, reverse=True)
+        self._lines_left = LINES
+        self._typed_at = True
 
     @property
-    def holds(self) -> bool:
-        """Whether bytes are held back."""
-        return bool(self._held)
+    def watchful(self) -> bool:
+        """Whether an echo may still be on its way; :meth:`flush` would cut it in two."""
+        return self._lines_left > 0
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next bytes; return those that are decided."""
+        """Take the next bytes; return the lines that are whole."""
         if not self._secrets:
             return data
         self._held += data
-        return self._release(final=False)
+        end = self._held.rfind(b"\n") + 1
+        if not end and len(self._held) > LONGEST:
+            end = len(self._held)
+        whole, self._held = self._held[:end], self._held[end:]
+        return b"".join(map(self._line, _LINE.findall(whole)))
 
     def flush(self) -> bytes:
         """Return what was held back: nothing more is coming that could belong to it."""
-        return self._release(final=True)
+        held, self._held = self._held, b""
+        return self._line(held) if held else b""
 
-    def _release(self, *, final: bool) -> bytes:
-        done = bytearray()
-        at = 0
-        while at < len(self._held):
-            echo = self._echo_at(at, final)
-            if echo is None:
-                break
-            if echo.pieces:
-                done += _masked(self._held, echo)
-                at = echo.pieces[-1][1]
-            else:
-                done.append(self._held[at])
-                at += 1
-        self._held = self._held[at:]
-        return bytes(done)
-
-    def _echo_at(self, at: int, final: bool) -> "_Echo | None":
-        """Return the echo that begins at ``at``, an empty one, or ``None`` if undecided."""
+    def _line(self, line: bytes) -> bytes:
+        places = _visible(line)
+        text = bytes(line[place] for place in places)
+        typed_at, self._typed_at = self._typed_at, False
+        watched = self._lines_left > 0
+        self._lines_left = max(self._lines_left - 1, 0)
         for secret in self._secrets:
-            if self._held[at] != secret[0]:
-                continue
-            echo = _follow(self._held, at, secret)
-            if echo.undecided and not final:
-                return None
-            if echo.length == len(secret) or echo.length >= SHOWN:
-                return echo
-        return _Echo([], 0, undecided=False)
+            piece = min(PIECE, len(secret))
+            if typed_at and any(
+                secret[at : at + piece] in text for at in range(len(secret) - piece + 1)
+            ):
+                return MASK.encode() + _line_end(line)
+            while (at := text.find(secret)) >= 0:
+                line = _masked(line, places, at, at + len(secret))
+                places = _visible(line)
+                text = bytes(line[place] for place in places)
+            if watched and (length := _piece_at_start(text, secret)) >= piece:
+                line = _masked(line, places, 0, length)
+                places = _visible(line)
+                text = bytes(line[place] for place in places)
+        return line
 
 
-class _Echo:
-    """Pieces of a secret: from and up to where, and how much of it they make together."""
-
-    def __init__(self, pieces: list[tuple[int, int]], length: int, *, undecided: bool) -> None:
-        self.pieces = pieces
-        self.length = length
-        self.undecided = undecided
+def _visible(line: bytes) -> list[int]:
+    """Return where the characters are that a terminal shows."""
+    hidden = {at for found in _INVISIBLE.finditer(line) for at in range(*found.span())}
+    return [at for at in range(len(line)) if at not in hidden]
 
 
-def _follow(data: bytes, at: int, secret: bytes) -> _Echo:
-    """Return how far ``secret`` is found in ``data`` from ``at`` on, with foreign lines in it."""
-    pieces: list[tuple[int, int]] = []
-    length, cuts = 0, 0
-    begin = at
-    while True:
-        end = begin
-        while end < len(data) and length < len(secret) and data[end] == secret[length]:
-            end += 1
-            length += 1
-        if end > begin:
-            pieces.append((begin, end))
-            cuts = 0
-        if length == len(secret):
-            return _Echo(pieces, length, undecided=False)
-        line_break = data.find(b"\n", end)
-        if line_break < 0 or line_break + 1 == len(data):
-            near = len(data) - end <= REACH and cuts < CUTS
-            return _Echo(pieces, length, undecided=near)
-        cuts += 1
-        begin = line_break + 1
-        if cuts > CUTS or begin - pieces[-1][1] > REACH:
-            return _Echo(pieces, length, undecided=False)
+def _masked(line: bytes, places: list[int], begin: int, end: int) -> bytes:
+    return line[: places[begin]] + MASK.encode() + line[places[end - 1] + 1 :]
 
 
-def _masked(data: bytes, echo: _Echo) -> bytes:
-    """Return the bytes of an echo with :data:`MASK` for its pieces; foreign lines stay."""
-    done = MASK.encode()
-    for (_, end), (begin, _) in pairwise(echo.pieces):
-        done += data[end:begin]
-    return done
+def _piece_at_start(text: bytes, secret: bytes) -> int:
+    """Return how much of ``secret``, from anywhere in it, ``text`` begins with."""
+    length = 0
+    while length < min(len(text), len(secret)) and text[: length + 1] in secret:
+        length += 1
+    return length
+
+
+def _line_end(line: bytes) -> bytes:
+    return line[len(line.rstrip(b"\r\n")) :]

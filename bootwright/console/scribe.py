@@ -10,8 +10,10 @@ from bootwright.secret import Secret
 from bootwright.transcript import MASK
 
 _ASKS = re.compile(
-    r"(?i)(?:password|passphrase|passcode|recovery key|\bpin)\b[^\n]{0,100}[:!] ?\S{0,2}$"
+    r"(?i)(?:passw|passphrase|passcode|kennwort|wachtwoord|mot de passe|contrase|recovery key"
+    r"|verification code|one-time|\botp|\bpin\b)[^\n]{0,100}[:!] ?$"
     r"|press Control-D to continue\): $"  # sulogin
+    r"|\(press TAB for no echo\) $"
 )
 _ENDS = b"\r\n\x03\x04"  # Enter, Ctrl-C, Ctrl-D
 _ERASES = b"\b\x7f"
@@ -34,7 +36,7 @@ class Scribe:
         self._recorder = recorder
         self._watcher = BootWatcher(volume, mount)
         self._screen = Screen()
-        self._line = ""
+        self._asks = False
         self._redactor = Redactor()
         self._typed: bytearray | None = None
         self._held = b""
@@ -43,7 +45,9 @@ class Scribe:
         """The board printed ``data``."""
         self._watcher.feed(data)
         for item in self._screen.feed(data):
-            self._line = item.text if isinstance(item, Partial) else ""
+            # Whatever cuts in, what asks waits until Enter.
+            if isinstance(item, Partial) and item.char in ":! )" and _ASKS.search(item.text):
+                self._asks = True
         if self._typed is None:
             self._pass_on(self._redactor.feed(data))
         else:
@@ -60,7 +64,7 @@ class Scribe:
 
     def idle(self) -> None:
         """Nothing has been printed for a moment: what was held back is no echo."""
-        if self._typed is None:
+        if self._typed is None and not self._redactor.watchful:
             self._pass_on(self._redactor.flush())
 
     def end(self) -> None:
@@ -68,7 +72,7 @@ class Scribe:
         self._finish(b"")
 
     def _asked(self) -> bool:
-        return self._watcher.pending or bool(_ASKS.search(self._line))
+        return self._watcher.pending or self._asks
 
     def _type_secretly(self, byte: bytes) -> None:
         if self._typed is None:
@@ -87,6 +91,7 @@ class Scribe:
             self._redactor.arm(Secret(bytes(self._typed)))
             self._recorder.typed(MASK.encode() + end)
             self._typed = None
+            self._asks = False
             if self._watcher.pending:
                 self._watcher.answered()
             held, self._held = self._held, b""

@@ -129,7 +129,7 @@ def judge(line: Line, names: Names) -> Finding | None:
 def status_patterns(names: Names) -> list[tuple[str, Pattern]]:
     """Return the status lines about the volume, to find where other output tears them.
 
-    Each is named as its :class:`Report` is. Lines that systemd cut in the middle
+    Each is named by its :class:`Report` and its words. Lines that systemd cut in the middle
     are not among them.
     """
     texts: list[tuple[Report, str]] = []
@@ -139,7 +139,7 @@ def status_patterns(names: Names) -> list[tuple[str, Pattern]]:
     for unit in names.mounted():
         texts.append((Report.OPENED, f"Mounted {unit}"))
         texts += [(Report.FAILED, f"{verb} {unit}") for verb in ("Failed to mount", _DEPENDENCY)]
-    return [(report.name, (text,)) for report, text in texts]
+    return [(f"{report.name} {text}", (text,)) for report, text in texts]
 
 
 def _judge_status(verb: str, what: str, names: Names) -> Report | None:

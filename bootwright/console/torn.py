@@ -20,6 +20,9 @@ SAME = 2
 """Characters of a foreign line that may by chance be what the text goes on with."""
 
 
+MOST = 200
+"""Places that are followed at once; an honest console needs a tenth."""
+
 NO_BEGINNING = frozenset("(-_.+@0123456789")
 """What no foreign line begins with: a name that goes on so is a longer name."""
 
@@ -113,8 +116,10 @@ class TornTexts:
             here += after
         if may_begin:
             here += [(node,) for node in self._root.after(char)]
-        self._here = here
-        return {trail[0].name for trail in here if trail[0].name is not None}
+        # Two ways to the same place are one; a line that begins the texts over and over
+        # is not followed for ever.
+        self._here = list({id(trail[0]): trail for trail in here}.values())[:MOST]
+        return {trail[0].name for trail in self._here if trail[0].name is not None}
 
     def end_line(self) -> None:
         """The line has ended: what was cut may go on with the next character."""

@@ -40,6 +40,11 @@ class HostKeys:
         """The types of the known keys: a server with several must show one of these."""
         return tuple(dict.fromkeys(key.split()[0] for key in self._known))
 
+    @property
+    def may_ask(self) -> bool:
+        """Whether the operator would be asked about the server's key."""
+        return self._ask is not None and not self._known
+
     def check(self, key: str) -> None:
         """Pass when ``key``, ``type base64``, is the target's.
 

@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import resource
 import stat
 import sys
 from collections.abc import Callable
@@ -31,6 +32,7 @@ def read_passphrase(target: Target, file: str | None, *, twice: bool, title: str
             match, the command failed, or the passphrase cannot be used.
         FailedError: the command does not exist.
     """
+    forbid_core_dumps()
     if file is not None:
         return _from_file(Path(file))
     if target.passphrase_command:
@@ -42,6 +44,11 @@ def read_passphrase(target: Target, file: str | None, *, twice: bool, title: str
             )
         return check_passphrase(finished.stdout, f"passphrase_command of {target.name}")
     return _typed(twice, title, "--passphrase-file, or passphrase_command in bootwright.toml")
+
+
+def forbid_core_dumps() -> None:
+    """Keep this process's memory off the disk: it is about to hold a passphrase."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def read_new_passphrase(file: str | None, option: str, title: str, *, twice: bool) -> Secret:
@@ -73,10 +80,12 @@ def another_from_keyboard(
     def ask(text: str) -> Secret | None:
         print(f"{text}. Enter alone gives up.", file=sys.stderr)
         try:
-            typed = getpass.getpass(f"{TITLE}: ")
+            return _once(TITLE)
         except EOFError:
             return None
-        return check_passphrase(typed.encode(), "the keyboard") if typed else None
+        except InputError as error:
+            # No reason to lose the question that waits.
+            return ask(str(error))
 
     return ask
 
@@ -108,14 +117,25 @@ def _typed(twice: bool, title: str, instead: str) -> Secret:
     if not sys.stdin.isatty():
         raise InputError(f"no passphrase: give {instead}")
     try:
-        first = getpass.getpass(f"{title}: ")
-        secret = check_passphrase(first.encode(), "the keyboard")
-        again = getpass.getpass("The same again: ") if twice else first
+        secret = _once(title)
+        again = _once("The same again") if twice else secret
     except EOFError:
-        raise InputError("the keyboard: no passphrase was typed; nothing was changed") from None
+        secret = None
+    if secret is None:
+        raise InputError("the keyboard: no passphrase was typed; nothing was changed")
+    if again != secret:
+        raise InputError("the two passphrases differ; nothing was changed")
+    return secret
+
+
+def _once(title: str) -> Secret | None:
+    """Return what is typed, unseen; ``None`` for nothing."""
+    try:
+        typed = getpass.getpass(f"{title}: ")
     except UnicodeDecodeError:
         # Not shown: the error would quote what was typed.
         raise InputError("the keyboard: what was typed is not UTF-8 text") from None
-    if again != first:
-        raise InputError("the two passphrases differ; nothing was changed")
-    return secret
+    try:
+        return check_passphrase(typed.encode(), "the keyboard") if typed else None
+    except UnicodeEncodeError:
+        raise InputError("the keyboard: what was typed is not UTF-8 text") from None

@@ -27,6 +27,7 @@ from paramiko.ssh_exception import (
     SSHException,
 )
 
+from bootwright.console.normalise import shown
 from bootwright.effects.confirm import Ask
 from bootwright.effects.hostkeys import HostKeys
 from bootwright.effects.sshkeys import USUAL, OfferedKeys, refusal
@@ -40,6 +41,9 @@ CONNECT_S = 20.0
 
 AUTHENTICATE_S = 30.0
 """Seconds for a server to judge one key."""
+
+LEAST_S = 5.0
+"""Seconds for either of them, however little is left of the wait."""
 
 KEEPALIVE_S = 15
 """Seconds between signs of life on a connection that is only held."""
@@ -81,8 +85,9 @@ class RemoteFinished:
 
     @property
     def said(self) -> str:
-        """Standard error likewise, without the blanks around it."""
-        return self.stderr.decode("utf-8", "replace").strip()
+        """Standard error likewise, without the blanks around it; harmless to a terminal."""
+        lines = self.stderr.decode("utf-8", "replace").strip().splitlines()
+        return "\n".join(map(shown, lines))
 
 
 class Remote:
@@ -94,7 +99,8 @@ class Remote:
         endpoint: the target.
         ask: how to ask about a host key that is not known; ``None`` without a terminal.
         directory: where known-hosts files are kept; ``build/ssh`` if ``None``.
-        wait: seconds to wait for a server that does not answer yet.
+        wait: seconds to wait for a server that does not answer yet; logging in has to fit
+            into what is left of them, but for :data:`LEAST_S`.
 
     Raises:
         InputError: the target has no SSH server, or its key file cannot be used.
@@ -125,6 +131,11 @@ class Remote:
         made = self._connection
         return f"{self._name} ({made.user}@{made.host} port {made.port})"
 
+    @property
+    def may_ask(self) -> bool:
+        """Whether connecting may ask the operator about the host key."""
+        return self._host_keys.may_ask
+
     def connect(self) -> None:
         """Connect; a server that does not answer is waited for as long as was asked.
 
@@ -137,7 +148,7 @@ class Remote:
         end = time.monotonic() + self._wait
         while True:
             try:
-                return self._connect()
+                return self._connect(end - time.monotonic())
             except UnreachableError:
                 self.close()
                 if time.monotonic() > end:
@@ -250,22 +261,23 @@ class Remote:
                 port=self._ssh.port,
                 user=self._ssh.user,
                 forward_agent=False,
-                connect_timeout=int(CONNECT_S),
             )
         except ConfigParseError as error:
             raise InputError(f"your ~/.ssh/config cannot be understood: {error}") from None
         connection.client.set_missing_host_key_policy(_Policy(self._host_keys))
         return connection
 
-    def _connect(self) -> None:
+    def _connect(self, left: float) -> None:
         made = self._connection
+        most = max(LEAST_S, left) if self._wait else AUTHENTICATE_S
+        made.connect_timeout = int(min(CONNECT_S, most))
         configured = [Path(path).expanduser() for path in made.ssh_config.get("identityfile", [])]
         usual = [Path.home() / ".ssh" / name for name in USUAL]
         keys = OfferedKeys(made.user, self._ssh.identity, configured or usual, not configured)
         made.connect_kwargs = {
             "auth_strategy": keys,
-            "banner_timeout": CONNECT_S,
-            "auth_timeout": AUTHENTICATE_S,
+            "banner_timeout": min(CONNECT_S, most),
+            "auth_timeout": min(AUTHENTICATE_S, most),
             "channel_timeout": CONNECT_S,
             "transport_factory": self._transport,
         }
@@ -280,9 +292,11 @@ class Remote:
         except TimeoutError:
             raise self._unreachable("no answer") from None
         except IncompatiblePeer as error:
-            raise FailedError(f"{self.where}: no way of speaking in common: {error}") from None
+            raise FailedError(
+                f"{self.where}: no way of speaking in common: {_said(error)}"
+            ) from None
         except ProxyCommandFailure as error:
-            raise self._unreachable(f"the proxy of ~/.ssh/config failed: {error}") from None
+            raise self._unreachable(f"the proxy of ~/.ssh/config failed: {_said(error)}") from None
         except (SSHException, EOFError) as error:
             raise self._unreachable(f"no SSH server greets there ({_said(error)})") from None
         except OSError as error:
@@ -377,4 +391,5 @@ def _reasons(error: NoValidConnectionsError) -> str:
 
 
 def _said(error: BaseException) -> str:
-    return str(error).strip() or type(error).__name__
+    # It may quote what the server sent.
+    return shown(" ".join(str(error).split())) or type(error).__name__

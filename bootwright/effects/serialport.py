@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import serial
 
@@ -57,6 +58,7 @@ class SerialPort:
 
     def __init__(self, url: str, baud: int) -> None:
         self.url = url
+        _check_url(url)
         if "://" not in url and (holder := holder_of(Path(url))):
             raise RefusedError(f"{url}: {holder} has this serial port open; end it first")
         try:
@@ -154,6 +156,19 @@ class SerialPort:
         return LineLostError(
             f"{self.url}: the serial line was lost ({error}); check the cable and the power"
         )
+
+
+def _check_url(url: str) -> None:
+    """Raise InputError for a server without a host or a port that can be one."""
+    if not url.startswith(("socket://", "rfc2217://")):
+        return
+    try:
+        parts = urlsplit(url)
+        complete = bool(parts.hostname and parts.port)
+    except ValueError:
+        complete = False
+    if not complete:
+        raise InputError(f"{url}: write it like {url.partition(':')[0]}://host:port")
 
 
 def _nothing() -> None:

@@ -7,8 +7,19 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from bootwright.console.normalise import shown
+
 SLOTS = 32
 """Key slots that a LUKS2 header has at most."""
+
+OTHER_FORM = (
+    *(ValueError, OverflowError, IndexError, KeyError),
+    *(TypeError, AttributeError, RecursionError),
+)
+"""What reading an answer raises that has another form than it should."""
+
+_LARGEST = 2**32 - 1
+"""What cryptsetup keeps a number of the header in."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +47,16 @@ def parse_header(uuid: str, text: str) -> Header:
     """Return the header in ``text``, the JSON.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError, RecursionError: it has another form.
+        One of :data:`OTHER_FORM`: it has another form.
     """
     metadata = json.loads(text)
     segment = metadata["segments"]["0"]
-    slots = (_keyslot(int(number), slot) for number, slot in metadata["keyslots"].items())
+    slots = (_keyslot(_whole(number), slot) for number, slot in metadata["keyslots"].items())
     return Header(
-        uuid=uuid,
-        cipher=str(segment["encryption"]),
-        sector_size=int(segment["sector_size"]),
+        # JSON can write any character, whatever the text itself was cleared of.
+        uuid=shown(uuid),
+        cipher=shown(str(segment["encryption"])),
+        sector_size=_whole(segment["sector_size"]),
         keyslots=tuple(sorted(slots, key=lambda slot: slot.number)),
     )
 
@@ -52,5 +64,13 @@ def parse_header(uuid: str, text: str) -> Header:
 def _keyslot(number: int, slot: Any) -> Keyslot:
     kdf = slot["kdf"]
     if kdf["type"] == "pbkdf2":
-        return Keyslot(number, "pbkdf2", None, int(kdf["iterations"]), None)
-    return Keyslot(number, str(kdf["type"]), int(kdf["memory"]), int(kdf["time"]), int(kdf["cpus"]))
+        return Keyslot(number, "pbkdf2", None, _whole(kdf["iterations"]), None)
+    costs = (_whole(kdf[name]) for name in ("memory", "time", "cpus"))
+    return Keyslot(number, shown(str(kdf["type"])), *costs)
+
+
+def _whole(value: Any) -> int:
+    number = int(value)
+    if not 0 <= number <= _LARGEST:
+        raise ValueError("a number in the LUKS2 header is far too large, or negative")
+    return number

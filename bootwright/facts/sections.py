@@ -5,9 +5,9 @@ content is never taken for a section of its own; ``== end`` comes last of all. W
 shell prints beforehand is in no section and is passed over.
 """
 
-import re
 from dataclasses import dataclass
 
+from bootwright.console.normalise import shown
 from bootwright.errors import FailedError
 
 PRELUDE = r"""
@@ -21,8 +21,6 @@ quoted() { sed 's/^/|/'; }
 ``section NAME`` begins one, and ``… | quoted`` fills it. Messages are in English, and tools
 for the system administrator are found.
 """
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 END = "section end\n"
 """The shell command that a script ends with; without its section it was cut short."""
@@ -48,7 +46,8 @@ class Section:
 def parse_sections(text: str) -> tuple[Section, ...]:
     """Return the sections in ``text``, in order, without the last one that is the end.
 
-    Control characters, by which a board could play with the operator's terminal, become U+FFFD.
+    Control characters and those that turn the direction of writing, by which a board could
+    play with the operator's terminal, become U+FFFD; a tab becomes a blank.
 
     Raises:
         FailedError: the end is missing.
@@ -59,8 +58,8 @@ def parse_sections(text: str) -> tuple[Section, ...]:
         if line.startswith("== "):
             found.append((line[3:], []))
         elif found and line.startswith("|"):
-            found[-1][1].append(_CONTROL.sub("\ufffd", line[1:]))
+            found[-1][1].append(shown(line[1:].replace("\t", " ")))
     if not found or found[-1][0] != "end":
-        said = _CONTROL.sub(" ", text.strip()[-200:])
+        said = text.strip()[-200:]
         raise FailedError(f"the board's answer was cut short; it ends in: {said!r}")
     return tuple(Section(name, tuple(lines)) for name, lines in found[:-1])

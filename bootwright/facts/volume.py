@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from bootwright.console.normalise import shown
 from bootwright.console.status import unit_name
 from bootwright.errors import FailedError
-from bootwright.facts.luksheader import Header, parse_header
+from bootwright.facts.luksheader import OTHER_FORM, Header, parse_header
 from bootwright.facts.sections import END, PRELUDE, Section, parse_sections
 from bootwright.units import SECTOR
 
@@ -21,6 +22,12 @@ _Number = TypeVar("_Number", int, float)
 
 _YEAR_9999 = 253_402_300_799
 """Seconds from 1970 to the last moment that a date can be written for."""
+
+_LARGEST = 2**64 - 1
+"""What the kernel and systemd keep numbers in."""
+
+_MESSAGE = 300
+"""Characters of a question that are looked at: far more than systemd's has."""
 
 CRYPTTAB = "/etc/crypttab"
 ASK = "/run/systemd/ask-password"
@@ -252,7 +259,7 @@ class VolumeFacts:
             if 0 < question.not_after < self.uptime:
                 continue
             asks_for = question.id.removeprefix("cryptsetup:")
-            if asks_for in devices or named.search(question.message):
+            if asks_for in devices or named.search(question.message[:_MESSAGE]):
                 return question
         return None
 
@@ -317,13 +324,13 @@ def volume_facts(sections: Sequence[Section]) -> VolumeFacts:
                 _question(section) for section in sections if section.name == "question"
             ),
         )
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except OTHER_FORM as error:
         raise FailedError(f"the board's answer cannot be understood: {error}") from None
 
 
 def _within(number: _Number, limit: int) -> _Number:
     if not 0 <= number <= limit:
-        raise ValueError(f"{number} is no time")
+        raise ValueError(f"{str(number)[:40]} is not between 0 and {limit}")
     return number
 
 
@@ -343,13 +350,15 @@ def _mapping(section: Section) -> OpenVolume:
         r"([0-9a-f]{4})([0-9a-f]{12})-",
         uuid,
     )
-    return OpenVolume(number, "-".join(found.groups()) if found else "", int(size) * SECTOR)
+    return OpenVolume(
+        number, "-".join(found.groups()) if found else "", _within(int(size), _LARGEST) * SECTOR
+    )
 
 
 def _mount(line: str) -> tuple[str, Mount]:
     fields = line.split(" ")
     source = fields[fields.index("-", 6) + 2]
-    return _unescaped(fields[4]), Mount(fields[2], _unescaped(source))
+    return _unescaped(fields[4]), Mount(fields[2], shown(_unescaped(source)))
 
 
 def _unescaped(text: str) -> str:
@@ -360,7 +369,8 @@ def _use(section: Section) -> Use | None:
     if len(section.lines) != 2:
         return None
     numbers = section.line(1).split()[-5:-2]
-    size, used, available = (int(number) * 1024 for number in numbers)
+    # Less than nothing is free where the reserve of the administrator is in use.
+    size, used, available = (_within(max(0, int(n)), _LARGEST) * 1024 for n in numbers)
     return Use(size, used, available)
 
 
@@ -378,9 +388,9 @@ def _units(section: Section) -> dict[str, Unit]:
 def _question(section: Section) -> Waiting:
     values = dict(line.partition("=")[::2] for line in section.lines)
     return Waiting(
-        pid=int(values["PID"]),
+        pid=_within(int(values["PID"]), _LARGEST),
         socket=values["Socket"],
         id=values.get("Id", ""),
         message=values.get("Message", ""),
-        not_after=int(values.get("NotAfter", "0")) / 1_000_000,
+        not_after=_within(int(values.get("NotAfter", "0")), _LARGEST) / 1_000_000,
     )

@@ -13,7 +13,7 @@ from typing import Literal
 
 from bootwright.board import Kdf
 from bootwright.errors import BootwrightError, FailedError, InputError, RefusedError
-from bootwright.facts.luksheader import SLOTS, Header, parse_header
+from bootwright.facts.luksheader import OTHER_FORM, SLOTS, Header, parse_header
 from bootwright.facts.sections import END, PRELUDE, Section
 
 Action = Literal["change", "add", "remove"]
@@ -24,6 +24,10 @@ STEP_S = 120
 longer waits for the header, which another program holds."""
 
 _FUNCTIONS = r"""
+# A variable that came from the environment, or that is made under allexport, would be in the
+# environment of every program called; what is traced would be written to standard error.
+set +a +x
+unset existing other new keep gone said
 umask 077
 fail() {
     section error
@@ -161,7 +165,7 @@ def changed(action: Action, sections: Sequence[Section]) -> Changed:
                 numbers[section.name].append(int(section.line(0)))
             if section.name == "header":
                 header = parse_header(section.line(0), "\n".join(section.lines[1:]))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except OTHER_FORM as error:
         raise FailedError(f"the board's answer cannot be understood: {error}") from None
     if header is None:
         raise FailedError("the board's answer lacks the header after the change")

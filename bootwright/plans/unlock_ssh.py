@@ -4,6 +4,7 @@ One script opens, starts what lies on the volume and reports the state again, so
 connection that is slow to set up or that breaks matters little. Every step may be repeated.
 """
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from bootwright.errors import FailedError
 from bootwright.facts.sections import END, Section
 from bootwright.facts.volume import Place, VolumeFacts, Waiting, volume_functions
 from bootwright.plans.personalise import BINDS
+from bootwright.transcript import MASK
 
 SERVICES = ("containerd.service", "docker.service")
 """What keeps its data on the volume, in the order in which it starts."""
@@ -22,6 +24,9 @@ WRONG_PASSPHRASE = 2
 """cryptsetup's exit status; cryptsetup(8), RETURN CODES."""
 
 BUSY = 5
+
+_MASKABLE = 4
+"""Characters from which on a passphrase may be masked in a text that stays readable."""
 
 _ACTIVATION = {
     "discard": "--allow-discards",
@@ -191,15 +196,15 @@ def answer_script(facts: VolumeFacts, place: Place, question: Waiting) -> str:
     The protocol is systemd's "Password Agents"; its own helper speaks it. A question that is
     asked again by the same process was answered wrongly.
     """
-    script = _ANSWER
-    for name, text in {
+    values = {
         "pid": f"PID={question.pid}",
         "process": f"/proc/{question.pid}",
         "socket": f"Socket={question.socket}",
         "address": question.socket,
-    }.items():
-        script = script.replace(f"@{name}@", shlex.quote(text))
-    return _script(facts, place, script)
+    }
+    # In one pass: a board's text that looks like one of these is not replaced again.
+    names = re.compile(f"@({'|'.join(values)})@")
+    return _script(facts, place, names.sub(lambda name: shlex.quote(values[name[1]]), _ANSWER))
 
 
 def finish_script(facts: VolumeFacts, place: Place) -> str:
@@ -254,6 +259,18 @@ def outcome(sections: Sequence[Section]) -> Outcome:
         if answer.line(1) == "asks-again":
             return Outcome(wrong=True)
     return Outcome(opened=True, trouble=_failed_start(sections))
+
+
+def without_passphrase(trouble: str, passphrase: str) -> str:
+    """Return an outcome's trouble, which quotes what the board wrote, without the passphrase.
+
+    A short passphrase is in many a word: the quotation is left out then.
+    """
+    if len(passphrase) >= _MASKABLE:
+        return trouble.replace(passphrase, MASK)
+    if passphrase in trouble:
+        return f"{trouble.partition(':')[0]} (its words may hold the passphrase: not shown)"
+    return trouble
 
 
 def _failed_start(sections: Sequence[Section]) -> str:

@@ -1,5 +1,6 @@
 """Scripts over SSH, against a real server on this machine."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -12,12 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.effects.remote import MAX_OUTPUT, Remote, UnreachableError
+from bootwright.board import Kdf
+from bootwright.effects.remote import MAX_OUTPUT, Remote, RemoteFinished, UnreachableError
 from bootwright.effects.ssh import ssh, write_known_hosts
 from bootwright.endpoints import Endpoint, SshEndpoint
 from bootwright.errors import FailedError, InputError, RefusedError
+from bootwright.keyslots import Passphrases, change_keyslots
 from bootwright.known_hosts import fingerprint
+from bootwright.report import TextReporter
 from bootwright.secret import Secret
+from bootwright.unlock_ssh import unlock_over_ssh
 from tests.integration.sshserver import USER, SshServer, keygen, need_sshd
 
 
@@ -232,6 +237,80 @@ def test_no_server_no_greeting_no_name(known: Path, capfd: pytest.CaptureFixture
     with pytest.raises(InputError, match="has no address"):
         hostname(Endpoint("board"), known)
     assert capfd.readouterr() == ("", "")
+
+
+def said_by(known: Path, greeting: bytes, **options: object) -> str:
+    """Return the error for a server that sends ``greeting`` and waits."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        endpoint = Endpoint("board", ssh=SshEndpoint("127.0.0.1", listening.getsockname()[1], "u"))
+        done = threading.Event()
+
+        def greet() -> None:
+            with contextlib.suppress(OSError), listening.accept()[0] as client:
+                client.sendall(greeting)
+                done.wait(30)
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        try:
+            with pytest.raises(FailedError) as caught:
+                hostname(endpoint, known, **options)
+        finally:
+            done.set()
+            thread.join()
+    return str(caught.value)
+
+
+def test_what_a_server_says_is_harmless(known: Path) -> None:
+    text = said_by(known, b"SSH-9\x1b]0;title\x07\xe2\x80\xae-x\r\n")
+    assert "version (9�]0;title��" in text
+    assert text.isprintable()
+    assert RemoteFinished(0, b"", "a\x1b[2J\u202e\nb\n".encode()).said == "a�[2J�\nb"
+
+
+def test_a_server_that_never_greets_takes_no_longer_than_the_wait(
+    known: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bootwright.effects.remote.LEAST_S", 1.0)
+    begin = time.monotonic()
+    said_by(known, b"", wait=0.5)
+    assert time.monotonic() - begin < 10
+
+
+def test_whether_a_question_may_come_is_known_before(server: SshServer, known: Path) -> None:
+    unknown = server.endpoint(known=False)
+    assert Remote(unknown, directory=known, ask=no).may_ask
+    assert not Remote(unknown, directory=known).may_ask
+    assert not Remote(server.endpoint(), directory=known, ask=no).may_ask
+
+
+class Steps(TextReporter):
+    """Knows whether a step is under way, which on a terminal is drawn again and again."""
+
+    under_way = False
+
+    @contextlib.contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        self.under_way = True
+        yield
+        self.under_way = False
+
+
+def test_a_question_does_not_come_within_a_step(server: SshServer, known: Path) -> None:
+    reporter, within = Steps(), list[bool]()
+
+    def ask(_: str) -> str:
+        within.append(reporter.under_way)
+        return "no\n"
+
+    endpoint, word = server.endpoint(known=False), Secret(b"word")
+    options = {"reporter": reporter, "ask": ask, "directory": known}
+    with pytest.raises(RefusedError, match="was not accepted"):
+        unlock_over_ssh(endpoint, word, timeout=20, **options)  # type: ignore[arg-type]
+    both, kdf = Passphrases(word, Secret(b"other")), Kdf(memory_kib=64, iterations=5, threads=1)
+    with pytest.raises(RefusedError, match="was not accepted"):
+        change_keyslots(endpoint, "add", both, kdf, **options)  # type: ignore[arg-type]
+    assert within == [False, False]
 
 
 def test_a_server_that_comes_up_later_is_waited_for(

@@ -1,5 +1,6 @@
 """When the passphrase is typed, and what came of it: a scripted console, a false clock."""
 
+import functools
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -550,6 +551,123 @@ def test_an_uncertain_send_that_arrived() -> None:
         yield OPENED
 
     assert Cutting(script, cut_writes=SECRET).unlock().result is Result.UNLOCKED
+
+
+SHELLS = [b"(initramfs) ", b"/ # ", b"=> ", b"ODROID-XU3 # ", b"$ ", b"root:~# ", b"Password: "]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("prompt", [PROMPT, b"Please unlock disk docker-data: "])
+def test_who_prints_after_the_prompt_gets_nothing(prompt: bytes, shell: bytes) -> None:
+    def script(board: Board) -> Script:
+        yield prompt
+        if prompt == PROMPT:
+            yield from board.wait_for(b"\t")
+            yield HIDDEN + b"\r\n" + shell
+        else:
+            yield b"\r\n" + shell
+
+    board = Board(script)
+    result = board.unlock(timeout=20)
+    assert (result.result, result.attempts) == (Result.NO_PROMPT, 0)
+    assert SECRET not in board.typed
+
+
+@pytest.mark.parametrize(
+    "word", [b"docker4ever", b"data-is-mine", b"forest green", b"Crypto2024", b"Please let me"]
+)
+def test_a_passphrase_of_words_that_boots_print(word: bytes) -> None:
+    def right(board: Board) -> Script:
+        yield from board.answers(PROMPT, HIDDEN)
+        yield OPENED
+
+    def wrong(board: Board) -> Script:
+        yield from board.answers(PROMPT, HIDDEN)
+        yield b"\r\n" + PROMPT
+
+    for script, expected in ((right, Result.UNLOCKED), (wrong, Result.WRONG_PASSPHRASE)):
+        board = Board(script)
+        clock = functools.partial(getattr, board, "now")
+        session = UnlockSession(
+            target="board",
+            watcher=BootWatcher("docker-data", "/mnt/docker-data"),
+            console=board,
+            passphrase=Secret(word),
+            timeout=60,
+            reporter=TextReporter(io.StringIO()),
+            clock=clock,
+        )
+        assert session.run().result is expected
+
+
+def test_the_second_passphrase_waits_for_the_second_question() -> None:
+    """The boot says that the first was wrong before it asks again; and a person takes time."""
+
+    def script(board: Board) -> Script:
+        yield from board.answers(PROMPT, HIDDEN)
+        yield b"\r\nFailed to activate with specified passphrase. (Passphrase incorrect?)\r\n"
+        board.typed += b"|"
+        yield from [b""] * 5
+        yield from board.answers(PROMPT, HIDDEN)
+        yield OPENED
+
+    board = Board(script)
+    assert board.unlock(another=lambda _: Secret(b"another")).result is Result.UNLOCKED
+    assert board.typed == TYPED + b"|\t\x15another\n"
+
+
+def test_a_second_passphrase_for_a_board_that_went_on_meanwhile() -> None:
+    def script(board: Board) -> Script:
+        yield b"Please unlock disk docker-data: "
+        yield from board.wait_for(b"\n")
+        yield b"\r\ncryptsetup: cryptsetup failed, bad password or options?\r\n"
+        yield U_BOOT
+        yield LOGIN
+
+    board = Board(script)
+    assert board.unlock(another=lambda _: Secret(b"another")).attempts == 1
+    assert b"another" not in board.typed
+
+
+def test_a_late_answer_to_a_tab_in_the_silence() -> None:
+    """The line was slow: the TAB reached the board when nobody waited for it any more."""
+
+    def script(board: Board) -> Script:
+        yield from board.wait_for(b"\t")
+        yield from [b""] * 100
+        yield HIDDEN
+        yield from board.wait_for(b"\x15\n")
+        board.typed = b""
+        yield from board.answers(PROMPT, HIDDEN)
+        yield OPENED
+
+    board = Board(script)
+    assert board.unlock().result is Result.UNLOCKED
+    assert board.typed == TYPED
+
+
+def test_after_a_cut_an_earlier_boot_counts_no_more() -> None:
+    def script(board: Board) -> Script:
+        yield from board.answers(PROMPT, HIDDEN)
+        yield OPENED + LOGIN
+        yield Cutting.CUT
+        # Switched off and on: its prompt was printed while the line was away.
+        yield from board.wait_for(b"\n\t")
+        yield HIDDEN
+        yield from board.wait_for(b"\x15\n")
+        yield from board.answers(PROMPT, HIDDEN)
+        yield OPENED
+
+    results = Cutting(script).session(patient=True).results()
+    assert [next(results).result for _ in range(2)] == [Result.UNLOCKED, Result.UNLOCKED]
+
+
+def test_floods_are_read_faster_than_a_line_brings_them() -> None:
+    """Work for a byte must not grow with the line; counted, not timed."""
+    for unit in (b" ", b"Please enter ", b"Please enter passphrase for disk ("):
+        watcher = BootWatcher("docker-data", "/mnt/docker-data")
+        watcher.feed(unit * (200_000 // len(unit)))
+        assert watcher.prompts_seen == 0
 
 
 class Tape:

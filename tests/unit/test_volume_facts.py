@@ -1,5 +1,7 @@
 """What a board reports of its volume: answers captured from a booted Debian card."""
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from bootwright.plans.unlock_ssh import (
     outcome,
     place_of,
     unfinished,
+    without_passphrase,
 )
 from bootwright.status import document, lines
 
@@ -81,6 +84,7 @@ def test_a_question_that_waits() -> None:
 
 
 ID = f"Id=cryptsetup:/dev/disk/by-uuid/{UUID}"
+HUGE = "9" * 400
 MESSAGE = "Message=Please enter passphrase for disk docker-data on /mnt/docker-data:"
 
 
@@ -175,6 +179,8 @@ def test_a_name_that_the_shell_could_take_for_more() -> None:
         ("no shell for you\n== end\n", "cannot be understood"),
         ("== host\n|b\n|k\n|99999999999999999\n|1 1\n\n== end\n", "cannot be understood"),
         ("== host\n|b\n|k\n|1\n|nan 1\n\n== end\n", "cannot be understood"),
+        ("== host\n|b\n|k\n|1\n|1e999 1\n\n== end\n", "cannot be understood"),
+        (f"== host\n|b\n|k\n|{HUGE}\n|1 1\n\n== end\n", "cannot be understood"),
     ],
 )
 def test_an_answer_that_is_none(answer: str, message: str) -> None:
@@ -189,11 +195,64 @@ def test_an_answer_that_is_none(answer: str, message: str) -> None:
         ('"sector_size":4096', '"sector_size":null'),
         ('"memory":65536', '"memory":{}'),
         ('|  "segments":{', "|" + "[" * 100_000),
+        ('"memory":65536', '"memory":1e999'),
+        ('"memory":65536', f'"memory":{HUGE}'),
+        ('"time":4', f'"time":{HUGE}'),
+        ('"time":4', '"time":-1'),
+        ('"sector_size":4096', f'"sector_size":{HUGE}'),
     ],
 )
 def test_a_hostile_header(old: str, new: str) -> None:
     with pytest.raises(FailedError, match="cannot be understood"):
         facts("locked", (old, new))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("asks", "NotAfter=0", f"NotAfter={HUGE}"),
+        ("open", "|/dev/mapper/docker", f"|x {HUGE} 1 1 1% /\n== x\n|"),
+    ],
+)
+def test_numbers_that_are_far_too_large(name: str, old: str, new: str) -> None:
+    with pytest.raises(FailedError, match=r"cannot be understood: 9{40} is not between 0 and"):
+        facts(name, (old, new))
+
+
+def test_text_that_json_makes_is_harmless() -> None:
+    escape = "\\u001b]0;x\\u202e"
+    found = facts(
+        "locked", ('"xchacha12', f'"{escape}xchacha12'), ('"argon2id', f'"{escape}argon2id')
+    )
+    text = "\n".join(lines(document("box", found, PLACE)))
+    assert "�]0;x�xchacha12,aes-adiantum-plain64" in text
+    assert "�]0;x�argon2id, 64.0 MiB" in text
+    assert "\x1b" not in text
+
+
+def test_a_long_message_is_looked_at_in_no_time() -> None:
+    found = facts("asks", (ID, "X="), (MESSAGE, "Message=" + "disk " * 100_000))
+    begin = time.monotonic()
+    assert found.question_for("docker-data") is None
+    assert time.monotonic() - begin < 1
+
+
+def test_a_socket_that_looks_like_another_value_stays_in_its_quotes() -> None:
+    found = facts("asks")
+    question = found.question_for("docker-data")
+    assert question is not None
+    script = answer_script(found, PLACE, replace(question, socket="a @address@; reboot #"))
+    assert "'Socket=a @address@; reboot #'" in script
+    assert "\"$reply\" 1 'a @address@; reboot #'" in script
+
+
+def test_a_passphrase_in_a_boards_words() -> None:
+    trouble = "x.mount did not start; its journal ends in:\n  no e1 here, nor secret1"
+    assert without_passphrase(trouble, "secret1").endswith("no e1 here, nor ***")
+    short = without_passphrase(trouble, "e1")
+    assert short.startswith("x.mount did not start; its journal ends in (")
+    assert "e1" not in short
+    assert without_passphrase(trouble, "zz") == trouble
 
 
 def test_every_damage_is_an_error_or_facts_never_a_traceback() -> None:
@@ -211,8 +270,11 @@ def test_every_damage_is_an_error_or_facts_never_a_traceback() -> None:
 
 
 def test_a_board_cannot_play_with_the_terminal() -> None:
-    (section,) = parse_sections("== a\n|x\x1b[2Jy\x9b\n== end\n")
-    assert section.lines == ("x�[2Jy�",)
+    (section,) = parse_sections("== a\n|x\x1b[2Jy\x9b\n|a\u202eb\u2028c\td\n== end\n")
+    assert section.lines == ("x�[2Jy�", "a�b�c d")
+    with pytest.raises(FailedError) as caught:
+        parse_sections("== a\n|x\x1b[2J\u202e\n")
+    assert str(caught.value).isprintable()
 
 
 def test_what_a_file_holds_is_no_section() -> None:
