@@ -188,7 +188,9 @@ def console_session(
         recorder = None
         if options.transcript is not None:
             title = f"{endpoint.name}: {who}"
-            recorder = stack.enter_context(TranscriptFile(options.transcript, title))
+            recorder = stack.enter_context(
+                TranscriptFile(options.transcript, title, warn=reporter.warn)
+            )
         yield UnlockSession(
             target=endpoint.name,
             watcher=BootWatcher(endpoint.volume, endpoint.mount),
