@@ -111,6 +111,8 @@ def unlock(
     check_typeable(passphrase.reveal(), endpoint.name)
     via = chosen_via(endpoint, options)
     if via == "ssh":
+        if options.transcript is not None:
+            reporter.warn("over SSH there is no console: no transcript is written")
         try:
             return unlock_over_ssh(
                 endpoint, passphrase, timeout=options.timeout, reporter=reporter, ask=ask
