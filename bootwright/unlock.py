@@ -15,6 +15,7 @@ from bootwright.console.boot import BootWatcher
 from bootwright.console.tries import Tries
 from bootwright.effects.confirm import Ask
 from bootwright.effects.console import open_console
+from bootwright.effects.console_memory import recall, remember
 from bootwright.effects.sshwait import answers
 from bootwright.effects.transcript_file import TranscriptFile
 from bootwright.endpoints import Endpoint
@@ -193,7 +194,7 @@ def console_session(
             recorder = stack.enter_context(
                 TranscriptFile(options.transcript, title, warn=reporter.warn)
             )
-        yield UnlockSession(
+        session = UnlockSession(
             target=endpoint.name,
             watcher=BootWatcher(endpoint.volume, endpoint.mount),
             console=console,
@@ -204,4 +205,9 @@ def console_session(
             tries=Tries(endpoint.tries, options.all_tries),
             another=another,
             patient=options.watch,
+            left=recall(endpoint.name) if endpoint.console_history is None else None,
         )
+        try:
+            yield session
+        finally:
+            remember(endpoint.name, session.waiting)

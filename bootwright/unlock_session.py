@@ -12,7 +12,7 @@ from bootwright.console.advice import why_no_prompt
 from bootwright.console.boot import BootWatcher, State
 from bootwright.console.line import ConsoleLine, NoRecorder, Recorder
 from bootwright.console.normalise import shown
-from bootwright.console.tries import Tries
+from bootwright.console.tries import Left, Tries
 from bootwright.console_feed import ConsoleFeed
 from bootwright.report import Reporter
 from bootwright.secret import Secret
@@ -41,6 +41,7 @@ class UnlockSession:
         another: asks for another passphrase after a wrong one; is told how many tries
             are left, in words.
         patient: wait for a prompt without end; the timeout begins with the answer.
+        left: the question that an earlier run left waiting at this console.
         clock: seconds from some start.
     """
 
@@ -57,6 +58,7 @@ class UnlockSession:
         tries: Tries = THREE,
         another: Callable[[str], Secret | None] | None = None,
         patient: bool = False,
+        left: Left | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._target = target
@@ -70,6 +72,7 @@ class UnlockSession:
         self._feed = ConsoleFeed(console, watcher, recorder or NoRecorder(), reporter, clock)
         self._typist = Typist(self._feed, watcher, passphrase, tries, reporter, clock)
         self._begin_boot()
+        self._typist.left = left
 
     def _begin_boot(self) -> None:
         self._begin = self._clock()
@@ -78,6 +81,11 @@ class UnlockSession:
         self._typist.begin_boot()
         if not self._patient:
             self._typist.until = self._begin + self._timeout
+
+    @property
+    def waiting(self) -> int:
+        """Which of the boot's questions is left waiting, counted from 1; 0: none is known."""
+        return self._typist.waiting
 
     def run(self) -> UnlockResult:
         """Return how it ended.

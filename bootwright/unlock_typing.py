@@ -25,7 +25,7 @@ from collections.abc import Callable
 
 from bootwright.console.advice import CHECK
 from bootwright.console.boot import BootWatcher, State
-from bootwright.console.tries import Tries
+from bootwright.console.tries import Left, Tries
 from bootwright.console_feed import ConsoleFeed
 from bootwright.report import Reporter
 from bootwright.secret import Secret
@@ -81,6 +81,7 @@ class Typist:
         number_given: which of the boot's tries that was, counted from 1.
         unsure: why it is not certain that it arrived; empty if it is.
         deaf: what looked like the question did not react to keys.
+        left: what an earlier run left waiting, while nothing is known of this boot.
         until: when there is no more time to wait for an answer to a TAB.
     """
 
@@ -109,11 +110,20 @@ class Typist:
         self.unsure = ""
         self.deaf = False
         self.until = math.inf
+        self.left: Left | None = None
         self._asked_without_us = 0
         self._settled: tuple[int, str] | None = None
         self._settled_at = self._clock()
         self._woken_at = -1
         self._hinted = False
+
+    @property
+    def waiting(self) -> int:
+        """Which of the boot's questions is left waiting; 0 if none that is known."""
+        if self._watcher.waits:
+            return self._number()
+        refused = self._watcher.state is State.REFUSED
+        return self.number_given + 1 if refused and self.given_at is not None else 0
 
     def rest(self) -> None:
         """Take the console for new: a person has taken time over something else."""
@@ -149,17 +159,19 @@ class Typist:
 
     def _answer(self) -> str | None:
         if self._tries.is_kept(self._number()):
-            return (
-                f"the passphrase was not given: {self._tries.left(self._number() - 1)}, and a "
-                "wrong one ends the boot in emergency mode. Use it with --all-tries, or restart "
-                "the board"
-            )
+            return self._kept()
         if self._watcher.left_hidden and not self._watcher.at_question:
             # Somebody typed a TAB and left it; whether it still waits cannot be seen.
             return self._ask_anew()
         if not self._watcher.knows_tab or self._watcher.left_hidden or self._hide():
             self._give_if_alone()
         return None
+
+    def _kept(self) -> str:
+        return (
+            f"the passphrase was not given: {self._tries.left(self._number() - 1)}, and a wrong "
+            "one ends the boot in emergency mode. Use it with --all-tries, or restart the board"
+        )
 
     def _give_if_alone(self) -> None:
         """Give the passphrase unless somebody else has begun to print: who prints may read."""
@@ -211,7 +223,7 @@ class Typist:
     def _wake(self) -> str | None:
         """Find a question that was printed before we came: it answers a TAB."""
         if self._watcher.hidden:
-            return self._ask_anew()
+            return self._found()
         silent = self._watcher.state is State.SILENT
         if self._watcher.elsewhere or not (silent or self._watcher.state is State.BOOTING):
             return None
@@ -233,7 +245,23 @@ class Typist:
             # Something echoes the TAB: a login prompt comes again for an empty name.
             self._feed.type(CLEAR + ENTER)
         self._woken_at = self._feed.received
-        return self._ask_anew() if self._watcher.hidden else None
+        return self._found() if self._watcher.hidden else None
+
+    def _found(self) -> str | None:
+        """Answer a question that nobody saw in this run, and that hides what is typed."""
+        left, self.left = self.left, None
+        if left is None:
+            return self._ask_anew()
+        if not left.fresh:
+            # Whose it is by now is not certain; the tries that were used still count.
+            self._asked_without_us = left.asked - 1
+            return self._ask_anew()
+        # As after a cut: it was ours that asked last.
+        self._asked_without_us = left.asked
+        if self._tries.is_kept(self._number()):
+            return self._kept()
+        self._give()
+        return None
 
     def _ask_anew(self) -> str | None:
         """Have a hidden question printed again by an empty answer, which is a wrong one."""

@@ -26,3 +26,16 @@ class Tries:
         left = max(self.allowed - wrong, 0)
         tries = {0: "no try is left", 1: "1 try is left, the last"}.get(left)
         return (tries or f"{left} tries are left") + f" of {self.allowed}"
+
+
+@dataclass(frozen=True)
+class Left:
+    """A question that an earlier run saw, and left waiting.
+
+    Attributes:
+        asked: which of the boot's questions it is, counted from 1.
+        fresh: that was but minutes ago.
+    """
+
+    asked: int
+    fresh: bool

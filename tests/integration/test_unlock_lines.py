@@ -17,6 +17,7 @@ import pytest
 import serial
 import serial.rfc2217
 
+from bootwright.effects.console_memory import recall
 from bootwright.effects.serialport import LineLostError, SerialPort
 from bootwright.endpoints import Endpoint
 from bootwright.errors import FailedError, InputError, RefusedError
@@ -173,6 +174,26 @@ def test_a_wrong_passphrase() -> None:
     with socket_board(good_board) as endpoint:
         result = run(endpoint, b"wrong")
     assert (result.result, result.attempts) == (Result.WRONG_PASSPHRASE, 1)
+
+
+def test_wrong_then_right_in_two_runs_on_a_line_without_a_past() -> None:
+    def first(line: Line) -> None:
+        line.send(PROMPT)
+        line.expect(b"\t")
+        line.send(HIDDEN)
+        line.expect(b"\n")
+        line.send(b"\r\n" + PROMPT)
+
+    def second(line: Line) -> None:
+        line.expect(b"\t")
+        line.send(HIDDEN)
+        line.expect(b"\n")
+        line.send(OPENED if line.got == TYPED else b"\r\nAnother question")
+
+    with replugged_board(first, second) as endpoint:
+        assert run(endpoint, b"wrong").result is Result.WRONG_PASSPHRASE
+        assert run(endpoint).result is Result.UNLOCKED
+    assert recall("board") is None
 
 
 def test_another_disks_prompt() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bootwright.console.boot import BootWatcher
 from bootwright.console.line import LineCut
-from bootwright.console.tries import Tries
+from bootwright.console.tries import Left, Tries
 from bootwright.errors import FailedError, InputError
 from bootwright.passphrase import check_typeable
 from bootwright.report import TextReporter
@@ -345,6 +345,46 @@ def test_a_prompt_that_was_printed_before() -> None:
     board = Board(script)
     result = board.unlock(tries=Tries(2))
     assert (result.result, board.typed) == (Result.FAILED, b"\t")
+
+
+def test_a_question_that_an_earlier_run_left_waiting() -> None:
+    def script(board: Board) -> Script:
+        yield from board.wait_for(b"\t")
+        yield HIDDEN
+        yield from board.wait_for(b"\n")
+        yield OPENED if board.typed == TYPED else b"\r\n" + PROMPT
+
+    # It was ours that asked last: no try is spent on finding out.
+    board = Board(script)
+    assert board.unlock(left=Left(2, fresh=True)).result is Result.UNLOCKED
+    assert board.typed == TYPED
+    # The last try is kept, over runs as well.
+    for left in (Left(3, fresh=True), Left(2, fresh=False)):
+        board = Board(script)
+        result = board.unlock(left=left)
+        assert (result.result, board.typed) == (Result.FAILED, b"\t")
+        assert "--all-tries" in result.detail
+
+    def refused(board: Board) -> Script:
+        yield from board.answers(PROMPT, HIDDEN)
+        yield b"\r\n" + PROMPT
+
+    session = Board(refused).session()
+    assert session.run().result is Result.WRONG_PASSPHRASE
+    assert session.waiting == 2
+    session = Board(script).session(left=Left(2, fresh=True))
+    assert session.run().ok
+    assert session.waiting == 0
+
+
+def test_what_was_left_is_forgotten_with_a_restart() -> None:
+    def script(board: Board) -> Script:
+        yield U_BOOT
+        yield from board.answers(PROMPT, HIDDEN)
+        yield b"\r\n" + PROMPT
+
+    result = Board(script).unlock(left=Left(3, fresh=True))
+    assert "2 tries are left of 3" in result.detail
 
 
 def test_another_disks_prompt_is_not_brought_back() -> None:
