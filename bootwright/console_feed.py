@@ -69,14 +69,15 @@ class ConsoleFeed:
         try:
             data = self._console.read()
         except LineCut as cut:
-            return self._cut(str(cut))
+            self._cut(str(cut))
+            return []
         now = self._clock()
         self._show_progress(now)
         if data:
             self.last_byte = now
             return self._take(data)
         if now - self.last_byte >= (ECHO_S if self._redactor.watchful else IDLE_S):
-            self._record(self._redactor.flush())
+            self.end()
         return []
 
     @property
@@ -95,7 +96,7 @@ class ConsoleFeed:
 
     def type_secret(self, before: bytes, secret: Secret, after: bytes) -> bool:
         """Type a secret at once with keys around it; return whether it went out for certain."""
-        self._record(self._redactor.flush())
+        self.end()
         self._redactor.arm(secret)
         self._secret_typed = True
         self._recorder.typed(before + MASK.encode() + after)
@@ -123,7 +124,7 @@ class ConsoleFeed:
         """Write down what was held back."""
         self._record(self._redactor.flush())
 
-    def _cut(self, why: str) -> list[State]:
+    def _cut(self, why: str) -> None:
         self.end()
         self.cuts += 1
         self._watcher.cut()
@@ -131,7 +132,6 @@ class ConsoleFeed:
         self._reporter.warn(why)
         # The wait for a sign of life begins anew.
         self.last_byte = self._clock()
-        return []
 
     def _show_progress(self, now: float) -> None:
         if now - self._shown_at >= PROGRESS_S:

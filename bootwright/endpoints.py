@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bootwright.plans.luks import TRIES
+
 UnlockMode = Literal["serial", "ssh"]
 """How the encrypted volume is opened: at a prompt of the boot, or later over SSH."""
 
@@ -56,6 +58,6 @@ class Endpoint:
     console_history: Path | None = None
     ssh: SshEndpoint | None = None
     unlock: UnlockMode = "serial"
-    tries: int = 3
+    tries: int = TRIES
     volume: str = "docker-data"
     mount: str = "/mnt/docker-data"

@@ -12,7 +12,7 @@ from bootwright.console.advice import why_no_prompt
 from bootwright.console.boot import BootWatcher, State
 from bootwright.console.line import ConsoleLine, NoRecorder, Recorder
 from bootwright.console.normalise import shown
-from bootwright.console.tries import Left, Tries
+from bootwright.console.tries import AS_ON_OUR_CARDS, Left, Tries
 from bootwright.console_feed import ConsoleFeed
 from bootwright.report import Reporter
 from bootwright.secret import Secret
@@ -21,9 +21,6 @@ from bootwright.unlock_typing import Typist
 
 AFTERMATH_S = 5.0
 """Seconds from a failure to the maintenance shell that may follow it."""
-
-THREE = Tries()
-"""As systemd has it, and our cards' crypttab."""
 
 
 class UnlockSession:
@@ -55,7 +52,7 @@ class UnlockSession:
         timeout: float,
         reporter: Reporter,
         recorder: Recorder | None = None,
-        tries: Tries = THREE,
+        tries: Tries = AS_ON_OUR_CARDS,
         another: Callable[[str], Secret | None] | None = None,
         patient: bool = False,
         left: Left | None = None,
@@ -71,16 +68,16 @@ class UnlockSession:
         self._clock = clock
         self._feed = ConsoleFeed(console, watcher, recorder or NoRecorder(), reporter, clock)
         self._typist = Typist(self._feed, watcher, passphrase, tries, reporter, clock)
-        self._begin_boot()
+        self._begin_boot(clock())
         self._typist.left = left
 
-    def _begin_boot(self) -> None:
-        self._begin = self._clock()
+    def _begin_boot(self, begin: float) -> None:
+        self._begin = begin
         self._boots = self._watcher.boots
         self._to_prompt: float | None = None
         self._typist.begin_boot()
         if not self._patient:
-            self._typist.until = self._begin + self._timeout
+            self._typist.until = begin + self._timeout
 
     @property
     def waiting(self) -> int:
@@ -106,7 +103,7 @@ class UnlockSession:
             self._feed.end()
             yield result
             self._await_next_boot()
-            self._begin_boot()
+            self._begin_boot(self._clock())
 
     def _one_boot(self) -> UnlockResult:
         states: Sequence[State] = ()
@@ -180,11 +177,13 @@ class UnlockSession:
     def _restarted(self) -> None:
         if self._typist.given_at is not None or self._to_prompt is not None:
             self._reporter.warn("the board restarted; waiting for its prompt again")
-        attempts, begin = self._typist.attempts, self._begin
-        self._begin_boot()
-        if not self._patient:
-            self._typist.attempts, self._begin = attempts, begin
-            self._typist.until = begin + self._timeout
+        if self._patient:
+            self._begin_boot(self._clock())
+            return
+        # One run goes on: its time and its attempts are counted over the restart.
+        attempts = self._typist.attempts
+        self._begin_boot(self._begin)
+        self._typist.attempts = attempts
 
     def _judge_answered(self, state: State) -> UnlockResult | None:
         if state is State.UNLOCKED:

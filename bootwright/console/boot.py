@@ -113,7 +113,7 @@ class BootWatcher:
     def answered(self) -> None:
         """Note that a passphrase was just given to the question that is waiting."""
         self.state = State.ANSWERED
-        self.forget_tab()
+        self._forget_tab()
         # The next one is printed anew.
         if self._asked is not None:
             self._asked.answered = True
@@ -126,13 +126,13 @@ class BootWatcher:
 
     def dismissed(self) -> None:
         """Note that whatever question waits was given an empty answer."""
-        self.forget_tab()
+        self._forget_tab()
         self._asked = None
         self.state = State.BOOTING
 
     def withdraw(self) -> None:
         """Note that what looked like the volume's question does not react to keys."""
-        self._lose_question("no reaction")
+        self._lose_question()
 
     def cut(self) -> None:
         """Note that the line was cut: what the board printed meanwhile is not known.
@@ -142,11 +142,11 @@ class BootWatcher:
         """
         self._forget_line()
         self._partial = Partial("", -1, "")
-        self.forget_tab()
+        self._forget_tab()
         # The board may have started again meanwhile.
         self.opened = self.login_seen = False
         if self.state is State.PROMPT and not self.knows_tab:
-            self._lose_question("the line was cut")
+            self._lose_question()
         if self.state not in (State.PROMPT, State.ANSWERED, State.REFUSED):
             self.state = State.SILENT
             self.prompts_seen = 0
@@ -209,13 +209,12 @@ class BootWatcher:
         self.question = ""
         self.last_line = ""
         self.knows_tab = True
-        self.forget_tab()
+        self._forget_tab()
         self._partial = Partial("", -1, "")
         self._asked = None
         self._forget_line()
 
-    def forget_tab(self) -> None:
-        """Note that what is typed may be seen again: the question is over."""
+    def _forget_tab(self) -> None:
         self.hidden = self.left_hidden = self._awaits_tab = False
         self._answers.forget()
 
@@ -254,7 +253,7 @@ class BootWatcher:
         seen = self._questions.put(char, begins)
         if BEGUN in seen:
             self._asked = Asked(partial.number, len(partial.text))
-            self.forget_tab()
+            self._forget_tab()
         for asker in seen & {SYSTEMD, INITRAMFS}:
             self._ask(partial, asker == SYSTEMD)
         begins = own and short and char in "FSMD" and may_begin(before)
@@ -265,7 +264,7 @@ class BootWatcher:
         begins = self._awaits_tab or (self.waits and self._is_next(before))
         after = self._answers.put(char, begins)
         if _VERIFICATION in after:
-            self._lose_question(_VERIFICATION)
+            self._lose_question()
         if _HINT in after:
             self._answers.forget()
         if _HIDDEN in after:
@@ -292,20 +291,18 @@ class BootWatcher:
             question = find_question(partial.text)
         if question is not None:
             self._refine(question, partial)
-        elif self.waits and self._asked is not None:
+        elif self.waits and self._asked is not None and self._on_question_line():
             self._look_after(partial, self._asked)
         if not self.login_seen and (login := find_login(partial.text)):
             self.login_seen = True
             self._enter(State.LOGIN, login)
 
     def _look_after(self, partial: Partial, asked: Asked) -> None:
-        """Look at what comes after the volume's question."""
-        on_line = self._on_question_line()
-        if on_line and len(partial.text) < asked.end:
+        """Look at what comes after the volume's question, on its line."""
+        if len(partial.text) < asked.end:
             # The first key erases the hint: this blank stands where a character was.
             asked.end = len(partial.text) - 1
-        after = self._after_question()
-        if on_line and after == _HINT:
+        elif self._after_question() == _HINT:
             asked.end = len(partial.text)
 
     def _refine(self, question: Question, partial: Partial) -> None:
@@ -317,7 +314,7 @@ class BootWatcher:
             return
         if not question.verification and question.volume not in self.other_disks:
             self.other_disks += (question.volume,)
-        self._lose_question("another disk's question")
+        self._lose_question()
         if self._asked is not None:
             self._asked.end = len(partial.text)
 
@@ -339,14 +336,14 @@ class BootWatcher:
         self._enter(State.REFUSED if again else State.PROMPT, self.question)
         return asked
 
-    def _lose_question(self, reason: str) -> None:
+    def _lose_question(self) -> None:
         """The terminal does not belong to the volume's question, or no longer."""
         if self._asked is not None:
             if self._asked.ours:
                 self.prompts_seen -= 1
             self._asked.ours = False
         if self.state is State.PROMPT:
-            self._enter(State.BOOTING, reason)
+            self._enter(State.BOOTING)
 
     def _finish(self, line: Line) -> None:
         asked = self._asked

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from bootwright.plans.luks import TRIES
+
 
 @dataclass(frozen=True)
 class Tries:
@@ -12,7 +14,7 @@ class Tries:
         all: also use the last one, after which the boot ends in emergency mode.
     """
 
-    allowed: int = 3
+    allowed: int = TRIES
     all: bool = False
 
     def is_kept(self, number: int) -> bool:
@@ -26,6 +28,9 @@ class Tries:
         left = max(self.allowed - wrong, 0)
         tries = {0: "no try is left", 1: "1 try is left, the last"}.get(left)
         return (tries or f"{left} tries are left") + f" of {self.allowed}"
+
+
+AS_ON_OUR_CARDS = Tries()
 
 
 @dataclass(frozen=True)

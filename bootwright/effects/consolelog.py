@@ -1,8 +1,6 @@
 """Reading a console's log file while it is being written."""
 
-import fcntl
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from bootwright.errors import FailedError
@@ -24,24 +22,8 @@ class ConsoleLog:
         """Return the next bytes, up to :data:`CHUNK`; empty when there are none yet."""
         return self._file.read(CHUNK) or b""
 
-    def lock(self) -> bool:
-        """Lock the log for this process; return whether nobody else has.
-
-        The lock ends with :class:`ConsoleLog`'s context, or with the process.
-        """
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._file.close()

@@ -7,7 +7,6 @@ import select
 import time
 import tty
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from bootwright.errors import InputError
@@ -109,12 +108,7 @@ class PtyLine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         os.close(self._ours)
         if self._link is not None and self._link.is_symlink():
             self._link.unlink()

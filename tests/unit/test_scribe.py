@@ -3,23 +3,10 @@
 import pytest
 
 from bootwright.console.scribe import Scribe
+from tests.unit.tape import Tape
 
 PROMPT = b"Please enter passphrase for disk docker-data: (press TAB for no echo) "
 STATUS = b"\r\n[  OK  ] Started something.\r\n"
-
-
-class Tape:
-    def __init__(self) -> None:
-        self.all = b""
-
-    def printed(self, data: bytes) -> None:
-        self.all += data
-
-    def typed(self, data: bytes) -> None:
-        self.all += b"<" + data + b">"
-
-    def remark(self, text: str) -> None:
-        self.all += b"#" + text.encode()
 
 
 def work() -> tuple[Tape, Scribe]:

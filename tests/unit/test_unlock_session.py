@@ -18,6 +18,7 @@ from bootwright.secret import Secret
 from bootwright.unlock_result import Result, UnlockResult
 from bootwright.unlock_session import UnlockSession
 from bootwright.unlock_typing import SETTLE_NO_TAB_S, SETTLE_S
+from tests.unit.tape import Tape
 
 CASES = Path(__file__).parent.parent / "cases" / "console"
 RECORDED = (CASES / "debian12-systemd252-unlock.log").read_bytes()
@@ -708,22 +709,6 @@ def test_floods_are_read_faster_than_a_line_brings_them() -> None:
         watcher = BootWatcher("docker-data", "/mnt/docker-data")
         watcher.feed(unit * (200_000 // len(unit)))
         assert watcher.prompts_seen == 0
-
-
-class Tape:
-    """Writes down what it is told."""
-
-    def __init__(self) -> None:
-        self.all = b""
-
-    def printed(self, data: bytes) -> None:
-        self.all += data
-
-    def typed(self, data: bytes) -> None:
-        self.all += b"<" + data + b">"
-
-    def remark(self, text: str) -> None:
-        self.all += b"#" + text.encode()
 
 
 @pytest.mark.parametrize(
