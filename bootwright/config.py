@@ -70,6 +70,13 @@ def _authorized_keys(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _api(value: str) -> str:
+    match = re.fullmatch(r"tcp://([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):(\d{1,5})", value)
+    if not match or not 0 < int(match[2]) < 65536:
+        raise ValueError(f"{value!r} is not like tcp://192.0.2.10:2376")
+    return value
+
+
 def _size(value: str) -> str:
     try:
         parse_size(value)
@@ -80,6 +87,20 @@ def _size(value: str) -> str:
 
 def _size_or_rest(value: str) -> str:
     return value if value == "rest" else _size(value)
+
+
+class Docker(Table):
+    """What a target wants of its Docker host, beyond the profile.
+
+    ``daemon`` holds keys of daemon.json, laid over the profile's. ``api`` is where the remote
+    API listens, with mutual TLS. ``seccomp_profile`` is a file of this machine, from the
+    checkout. Who ``trusted_user`` names is root on the board by another name.
+    """
+
+    trusted_user: Annotated[str, AfterValidator(_user)] | None = None
+    daemon: dict[str, Any] = Field(default_factory=dict)
+    api: Annotated[str, AfterValidator(_api)] | None = None
+    seccomp_profile: str | None = None
 
 
 class Target(Table):
@@ -108,6 +129,8 @@ class Target(Table):
     rootfs_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     signing_key_file: str | None = None
     mirror: str | None = None
+    groups: tuple[Annotated[str, AfterValidator(_name)], ...] = ()
+    docker: Docker = Docker()
 
 
 BUILT_IN: dict[str, dict[str, Any]] = {
@@ -160,6 +183,22 @@ def load_config(root: Path, name: str, overrides: Mapping[str, Any] | None = Non
     for key in Target.model_fields:
         origins.setdefault(key, "default")
     return Config(target, origins)
+
+
+def group_members(root: Path, group: str) -> list[str]:
+    """Return the targets whose ``groups`` name ``group``, in the order of the file.
+
+    Raises:
+        InputError: none does, or the file cannot be read.
+    """
+    path = root / CONFIG_NAME
+    targets = _targets_of(path) if path.is_file() else {}
+    members = [name for name, values in targets.items() if group in values.get("groups", ())]
+    if not members:
+        raise InputError(
+            f'no target of {CONFIG_NAME} is in the group {group!r}; write groups = ["{group}"]'
+        )
+    return members
 
 
 def as_document(config: Config) -> dict[str, Any]:

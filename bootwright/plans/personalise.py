@@ -250,8 +250,8 @@ def _ssh(rootfs: RootfsFacts, identity: CardIdentity, laid: _Laid) -> list[Chang
         changes.append(text_file(f"{path}.pub", f"{key.public}\n"))
     changes.append(laid(SSHD_DROP_IN, "sshd.conf.j2"))
     # First of all, since sshd takes the first value that it meets.
-    text = rootfs.sshd_config.removeprefix(_INCLUDE)
-    changes.append(text_file("/etc/ssh/sshd_config", _INCLUDE + text))
+    text = rootfs.sshd_config.removeprefix(SSHD_INCLUDE)
+    changes.append(text_file("/etc/ssh/sshd_config", SSHD_INCLUDE + text))
     return changes
 
 
@@ -270,7 +270,7 @@ def _boot_script(
 
 SSHD_DROP_IN = "/etc/ssh/sshd_config.d/10-bootwright.conf"
 
-_INCLUDE = f"Include {SSHD_DROP_IN}\n"
+SSHD_INCLUDE = f"Include {SSHD_DROP_IN}\n"
 
 BOOT_TXT = "/boot/boot.txt"
 """Where it is laid, the executor compiles it to :data:`BOOT_SCR` beside it."""

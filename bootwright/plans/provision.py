@@ -1,0 +1,214 @@
+"""The plan of ``inv provision`` for one board: configuration and facts in, frozen steps out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bootwright.errors import FailedError, RefusedError
+from bootwright.facts.dockerhost import HostFacts
+from bootwright.facts.dockerhost_script import DATA_ROOT, Questions
+from bootwright.plans import dockersteps, hoststeps
+from bootwright.plans.daemonchecks import Daemon, cannot_start
+from bootwright.plans.daemonjson import DAEMON_JSON, KEY_FILE, DaemonJson, plan_daemon_json
+from bootwright.plans.kernelchecks import judge_kernel
+from bootwright.plans.packages import PackagesPlan, needs_reboot, new_kernel, plan_packages
+from bootwright.plans.steps import Step, laid_files
+from bootwright.plans.wishes import Wishes
+from bootwright.profile import Profile, Waiver
+
+_PARENTS = ("/var", "/var/lib", DATA_ROOT)
+
+
+@dataclass(frozen=True)
+class ProvisionPlan:
+    """What is to be done to a board.
+
+    Attributes:
+        packages: first of all; ``None`` if nothing is missing. What follows is planned again
+            after it.
+        reboot: why the board has to be restarted, after the packages; empty if it need not be.
+        steps: every step, also those without anything to do.
+        daemon: what daemon.json is to say.
+        vanishing: containers and images will seem to be gone, since user namespaces are
+            switched on or off.
+        warnings: what an operator should act on.
+        notes: what an operator may want to know.
+        waived: checks that are left unmet on purpose.
+    """
+
+    packages: PackagesPlan | None
+    reboot: str
+    steps: tuple[Step, ...]
+    daemon: DaemonJson
+    vanishing: bool
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    waived: tuple[Waiver, ...]
+
+    @property
+    def to_do(self) -> tuple[Step, ...]:
+        """The steps that change something."""
+        return tuple(step for step in self.steps if step.changed)
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the board is as it should be."""
+        return not (self.packages or self.reboot or self.to_do)
+
+
+def questions_for(profile: Profile, user: str | None) -> Questions:
+    """Return what a board has to be asked."""
+    names = (name for p in profile.host.package for name in (p.debian, p.arch) if name)
+    options = (name for option in profile.kernel.option for name in option.options)
+    watched = (path for watch in profile.audit.watch for path in watch.paths)
+    patterns = (path for file in profile.files.file for path in file.paths)
+    return Questions(
+        packages=tuple(dict.fromkeys(names)),
+        kernel=tuple(dict.fromkeys(options)),
+        paths=tuple(dict.fromkeys((*_PARENTS, *watched, *patterns))),
+        files=tuple(
+            dict.fromkeys((*hoststeps.FILES, *hoststeps.mount_files(), *dockersteps.FILES))
+        ),
+        secret_files=(KEY_FILE,),
+        user=user or "root",
+    )
+
+
+def plan_provision(wishes: Wishes, facts: HostFacts) -> ProvisionPlan:
+    """Return what has to be done, all of it checked as far as it can be from here.
+
+    Raises:
+        RefusedError: what is wanted would not work, or would endanger data.
+        FailedError: the board cannot be worked with as it is.
+    """
+    check_host(facts)
+    packages = plan_packages(wishes, facts)
+    version = engine_version(facts)
+    ours = tuple(facts.files.text(dockersteps.OUR_KEYS).split())
+    daemon = plan_daemon_json(
+        wishes.profile, wishes.target.docker, facts.files.text(DAEMON_JSON), ours, version
+    )
+    tls = dockersteps.tls_step(wishes, facts)
+    steps = [
+        hoststeps.host_step(wishes, facts),
+        hoststeps.ssh_step(wishes, facts),
+        hoststeps.mount_step(wishes, facts),
+        hoststeps.users_step(wishes, facts),
+        dockersteps.userns_step(daemon, facts),
+        tls,
+        dockersteps.daemon_step(wishes, facts, daemon, new_certificate=tls.changed),
+    ]
+    laid = {file.path for file in laid_files(steps)}
+    steps += [
+        dockersteps.audit_step(wishes, facts, laid),
+        dockersteps.modes_step(wishes.profile, facts),
+    ]
+    kernel = judge_kernel(wishes.profile, facts, daemon)
+    # With what DOCKER_OPTS adds, once it has run.
+    flags = " ".join(facts.engine_flags) or facts.unit("docker.service").command
+    judged = Daemon(
+        values=daemon.values,
+        version=version,
+        flags=(dockersteps.service_command(daemon, flags) or flags).split(),
+        seccomp=wishes.seccomp,
+        files=frozenset(laid),
+    )
+    stops = [*kernel.stops, *cannot_start(wishes.profile, judged, facts)]
+    if stops:
+        lines = "".join(f"\n  {line}" for line in stops)
+        raise RefusedError(f"this cannot work, so nothing was changed:{lines}")
+    return ProvisionPlan(
+        packages=packages,
+        reboot=_reboot(wishes, facts),
+        steps=tuple(steps),
+        daemon=daemon,
+        vanishing=_vanishing(daemon, facts),
+        warnings=tuple(_warnings(wishes, facts, kernel.costs, kernel.unknown)),
+        notes=daemon.notes,
+        waived=wishes.profile.daemon.waiver,
+    )
+
+
+def check_host(facts: HostFacts) -> None:
+    """Raise unless the board can be worked with.
+
+    Raises:
+        FailedError: it has another system than those that are known, or cannot be written to.
+        RefusedError: Docker's data would not be encrypted.
+    """
+    if facts.family is None:
+        raise FailedError(
+            f"{facts.os_name or 'the board'} is neither Debian with apt nor Arch Linux with pacman"
+        )
+    lacking = [name for name in ("systemctl", "systemd-run") if name not in facts.tools]
+    if lacking:
+        raise FailedError(f"the board lacks {' and '.join(lacking)}: only systemd is supported")
+    root = facts.mounts.get("/")
+    if root is not None and "ro" in root.options:
+        raise FailedError(
+            "the board's root file system is read-only: see what is wrong with it (dmesg), then"
+            " mount -o remount,rw /"
+        )
+    data = facts.mounts.get(DATA_ROOT)
+    if data is None or not data.encrypted:
+        what = "is not mounted" if data is None else "is mounted from an unencrypted device"
+        raise RefusedError(
+            f"{DATA_ROOT} {what}: Docker is only set up on the encrypted volume; open it with"
+            " inv unlock"
+        )
+
+
+def engine_version(facts: HostFacts) -> str:
+    """Return the version of Docker that is installed; empty if none is."""
+    if facts.engine is not None:
+        return facts.engine.version
+    package = facts.packages.get("docker.io") or facts.packages.get("docker") or ""
+    return package.partition(":")[2] or package
+
+
+def _reboot(wishes: Wishes, facts: HostFacts) -> str:
+    why = needs_reboot(facts)
+    tried = facts.rebooted_for == new_kernel(facts)
+    return "" if tried or not wishes.reboot else why
+
+
+def _vanishing(daemon: DaemonJson, facts: HostFacts) -> bool:
+    remapped = bool(daemon.values.get("userns-remap"))
+    if facts.engine is not None:
+        there = facts.engine.containers or facts.engine.images
+        return bool(there) and facts.engine.userns != remapped
+    # Below data-root, or below its folder UID.GID with user namespaces.
+    return any(
+        path.startswith(f"{DATA_ROOT}/containers/") == remapped for path in facts.stored_containers
+    )
+
+
+def _warnings(wishes: Wishes, facts: HostFacts, costs: tuple[str, ...], unknown: bool) -> list[str]:
+    warnings = list(costs)
+    if unknown:
+        warnings.append(
+            "the board does not tell its kernel's configuration (no /proc/config.gz, no"
+            f" /boot/config-{facts.kernel}): what it lacks shows when a container is started"
+        )
+    if (why := needs_reboot(facts)) and not _reboot(wishes, facts):
+        again = " although it was restarted for it" if wishes.reboot else ": restart it"
+        warnings.append(f"{why}{again}")
+    if facts.failed_units:
+        warnings.append(f"units that failed on the board: {', '.join(facts.failed_units)}")
+    date, _, missing = facts.upgraded.partition(" ")
+    if missing.strip():
+        warnings.append(
+            f"the packages of {date} are without {missing.strip()}, which could not be fetched"
+            " then; --upgrade tries again"
+        )
+    return warnings
+
+
+def versions_of(facts: HostFacts) -> dict[str, Any]:
+    """Return the versions of Docker's two halves; ``None`` where there is none.
+
+    An old client tells nothing without being started, which takes a second on the board: it is
+    of the same package as the server, or of ``docker-cli``.
+    """
+    package = facts.packages.get("docker-cli") or engine_version(facts)
+    client = (facts.engine.client_version if facts.engine else "") or package
+    return {"client": client or None, "server": facts.engine.version if facts.engine else None}

@@ -1,0 +1,465 @@
+"""Changing a board all or nothing: the scripts that carry steps out, and take them back.
+
+On the board: what will be changed is copied; a unit and a timer are armed that put it back;
+then the steps are carried out, the daemon restarted, a container run. The change stays only if
+it is confirmed over a new connection before the timer ends. Whatever happens in between, a
+crash, a lost network, a power cut, the board puts back what was there.
+"""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from bootwright.changes import Change, LaidFile, LaidFolder, LaidLink, Removal
+from bootwright.facts.dockerhost_script import TRANSACTION
+from bootwright.facts.sections import END, PRELUDE, Section
+from bootwright.plans.boardjob import FOLDER
+from bootwright.plans.daemonjson import DAEMON_JSON
+from bootwright.plans.dockersteps import quoted_fix, quoted_unfix
+from bootwright.plans.steps import Step, laid_files
+
+JOB = "apply"
+
+INTERIM = "interim.json"
+"""The daemon.json that was there, with live-restore switched on."""
+
+CONFIRM_S = 600
+"""Seconds from the beginning until the board puts everything back unless it is confirmed."""
+
+_DAEMON_S = 180
+"""Seconds for the daemon to start or end; an emulated board takes about 15."""
+
+# Shell functions of both scripts. The daemon's own state is in $state.
+_FUNCTIONS = r"""
+umask 077
+here=@transaction@
+state=$here/state
+log_daemon() { journalctl --no-pager -b -o cat -n 12 -u docker.service 2>&1; }
+systemctl_docker() {
+    timeout @daemon_s@ systemctl "$@" docker.service || { log_daemon; return 1; }
+}
+answers() { timeout 60 docker info --format '{{.LiveRestoreEnabled}}' 2>&1; }
+running() {
+    # Word splitting is meant: ids.
+    ids=$(docker ps -q --no-trunc) && [ -n "$ids" ] &&
+        docker inspect --format '{{.Id}} {{.State.Pid}} {{.Name}}' $ids
+}
+put() {
+    # Beside its place, so that the rename is one step.
+    rm -f "$2.bootwright" && cp -pP "$1" "$2.bootwright" && mv -f "$2.bootwright" "$2"
+}
+hold_containers() {
+    # A daemon that ends takes its containers along, unless it was told not to before.
+    [ -s "$state/running" ] && [ -e "$state/hold" ] || return 0
+    [ "$(answers)" = true ] && return 0
+    put "$here/@interim@" @daemon_json@ && systemctl_docker reload || return 1
+    looks=0
+    until [ "$(answers)" = true ]; do
+        looks=$((looks + 1))
+        [ "$looks" -lt 40 ] || { echo "live-restore could not be switched on"; return 1; }
+        sleep 0.25 2>/dev/null || sleep 1
+    done
+}
+smoke() {
+    # A container of the board's own shell and its libraries: nothing has to be fetched.
+    image=bootwright-smoke:$$
+    libraries=$(ldd /bin/sh 2>/dev/null | sed -n 's,^[^/]*\(/[^ ]*\) (0x.*,\1,p')
+    tar -C / -chf - bin/sh $(for file in $libraries; do echo "${file#/}"; done) |
+        docker import - "$image" 2>&1 || return 1
+    timeout 120 docker run --rm --pull never "$image" /bin/sh -c '
+        while read -r key value rest; do
+            case $key in NoNewPrivs: | Seccomp:) echo "$key $value" ;; esac
+        done </proc/self/status
+        read -r inside outside count </proc/self/uid_map
+        echo "uid_map: $inside $outside"' 2>&1
+    code=$?
+    docker rmi -f "$image" >/dev/null 2>&1
+    return "$code"
+}
+survived() {
+    [ -s "$state/running" ] || return 0
+    running >"$state/now"
+    lost=$(while read -r id pid name; do
+        grep -qxF -e "$id $pid $name" "$state/now" || echo "${name#/}"
+    done <"$state/running")
+    [ ! -e "$state/hold" ] || [ -z "$lost" ] || { echo "no longer running:" $lost; return 1; }
+}
+start_containers() {
+    while read -r id _; do
+        docker start "$id" >/dev/null 2>&1
+    done <"$state/running"
+}
+"""
+
+_APPLY = r"""
+begin() {
+    "$@" && return
+    section failed
+    printf '%s\n' begin "$*" | quoted
+    exit 1
+}
+fail() {
+    section failed
+    printf '%s\n' "$1" "$said" | quoted
+    sh "$here/restore" now
+    exit 1
+}
+backup() {
+    # A number, a path.
+    if [ -d "$2" ] && [ ! -L "$2" ]; then
+        return
+    elif [ -e "$2" ] || [ -L "$2" ]; then
+        cp -pP "$2" "$here/old/$1"
+    else
+        : >"$here/old/$1.none"
+    fi
+}
+touch_docker() { : >"$state/touched"; }
+restart_docker() {
+    touch_docker
+    # The new file is in place; the daemon that runs must not read it, but be told to let go.
+    rm -f "$here/wanted.json"
+    cp -p @daemon_json@ "$here/wanted.json" 2>/dev/null
+    hold_containers || return 1
+    if [ -e "$here/wanted.json" ]; then
+        put "$here/wanted.json" @daemon_json@
+    else
+        rm -f @daemon_json@
+    fi
+    systemctl_docker restart || return 1
+    [ -e "$state/hold" ] || start_containers
+    survived
+}
+reload_docker() { touch_docker; systemctl_docker reload && survived; }
+start_docker() {
+    touch_docker
+    systemctl reset-failed docker.service docker.socket 2>/dev/null
+    systemctl_docker start
+}
+exec 9>@transaction@.lock
+begin flock -w 30 9
+begin test ! -e "$here/armed"
+rm -rf "$here"
+begin mkdir -p "$here/old" "$state"
+begin cp -p restore @interim@ "$here/"
+systemctl is-active --quiet docker.service && : >"$state/active"
+[ ! -e "$state/active" ] || running >"$state/running"
+@hold@
+@backup@
+cat >/etc/systemd/system/bootwright-restore.service <<'UNIT'
+[Unit]
+Description=Put back what an unfinished inv provision changed
+DefaultDependencies=no
+After=local-fs.target
+Before=docker.service docker.socket containerd.service auditd.service ssh.service sshd.service
+ConditionPathExists=@transaction@/armed
+[Service]
+Type=oneshot
+ExecStart=/bin/sh @transaction@/restore boot
+[Install]
+WantedBy=multi-user.target
+UNIT
+begin systemctl daemon-reload
+begin systemctl enable --quiet bootwright-restore.service
+sync
+: >"$here/armed"
+said=$(systemd-run --quiet --collect --unit=bootwright-deadline --on-active=@confirm_s@ \
+    --timer-property=AccuracySec=1s /bin/sh "$here/restore" deadline 2>&1) || fail begin
+@stop@
+"""
+
+_RESTORE = r"""
+why=$1
+section restore
+printf '%s\n' "$why" | quoted
+[ -e "$here/armed" ] || { echo "|there is nothing to put back"; exit 0; }
+if [ "$why" = deadline ]; then
+    # The one that carries the steps out hangs, or waits for a confirmation that never comes.
+    systemctl stop bootwright-@job@.service 2>/dev/null
+fi
+exec 8>@transaction@.lock2
+flock 8
+[ -e "$here/armed" ] || exit 0
+bad=
+step() {
+    said=$("$@" 2>&1) || { bad=1; section trouble; printf '%s\n' "$said" | quoted; }
+}
+back() {
+    # A number, a path.
+    if [ -e "$here/old/$1.none" ]; then
+        if [ -d "$2" ]; then rmdir "$2" 2>/dev/null; else rm -f "$2"; fi
+        return 0
+    elif [ -e "$here/old/$1" ] || [ -L "$here/old/$1" ]; then
+        put "$here/old/$1" "$2"
+    fi
+}
+daemon_back() {
+    [ "$why" != boot ] && [ -e "$state/touched" ] || return 0
+    if [ -e "$state/active" ]; then
+        if [ -s "$state/running" ] && [ -e "$state/hold" ]; then
+            put "$here/@interim@" @daemon_json@
+        fi
+        systemctl reset-failed docker.service docker.socket 2>/dev/null
+        systemctl_docker restart || return 1
+        # Those that were stopped on purpose, and those that did not survive.
+        [ ! -s "$state/running" ] || start_containers
+        @daemon_file_back@
+        systemctl_docker reload || return 1
+        answers >/dev/null || { answers; return 1; }
+    else
+        systemctl stop docker.service docker.socket
+    fi
+}
+prove() {
+    [ "$why" != boot ] && [ -e "$state/touched" ] && [ -e "$state/active" ] || return 0
+    smoke >/dev/null || { echo "no container runs"; return 1; }
+    [ ! -s "$state/running" ] || running >"$state/now"
+    lost=$(while read -r id _ name; do
+        grep -q "^$id " "$state/now" || echo "${name#/}"
+    done <"$state/running" 2>/dev/null)
+    [ -z "$lost" ] || { echo "no longer running:" $lost; return 1; }
+}
+"""
+
+_RESTORED = r"""
+step daemon_back
+step prove
+systemctl disable --quiet bootwright-restore.service
+rm -f /etc/systemd/system/bootwright-restore.service
+section restored
+printf '%s\n' "${bad:-well}" | quoted
+rm -f "$here/armed"
+sync
+[ "$why" = deadline ] || systemctl stop bootwright-deadline.timer 2>/dev/null
+systemctl daemon-reload
+"""
+
+_CONFIRM = r"""
+exec 8>@transaction@.lock2
+flock 8
+if [ -e @transaction@/armed ]; then
+    rm -f @transaction@/armed
+    sync
+    systemctl stop bootwright-deadline.timer 2>/dev/null
+    systemctl disable --quiet bootwright-restore.service
+    rm -f /etc/systemd/system/bootwright-restore.service
+    systemctl daemon-reload
+    rm -rf @transaction@ @folder@/@job@
+    section confirmed
+else
+    section too-late
+fi
+"""
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """Steps to carry out on a board as one.
+
+    Attributes:
+        steps: those that change something.
+        interim: the daemon.json that is there now, with live-restore switched on.
+        keep_containers: those that run go on running; else they are stopped first.
+        confirm_s: seconds until the board puts everything back by itself.
+        proof: lines that a container has to print; see ``smoke`` in the script.
+    """
+
+    steps: tuple[Step, ...]
+    interim: str
+    keep_containers: bool
+    proof: tuple[str, ...]
+    confirm_s: int = CONFIRM_S
+
+
+def job_files(change: Transaction) -> dict[str, LaidFile]:
+    """Return what the job needs beside its script; see :mod:`bootwright.plans.boardjob`."""
+    files = {
+        str(number): LaidFile(file.path, file.content, file.mode, file.uid, file.gid)
+        for number, file in enumerate(laid_files(change.steps))
+    }
+    files[INTERIM] = LaidFile(INTERIM, change.interim.encode(), 0o644)
+    files["restore"] = LaidFile("restore", restore_script(change).encode(), 0o700)
+    return files
+
+
+def apply_script(change: Transaction) -> str:
+    """Return the job: back up, arm, carry out, prove."""
+    changes = _changes(change.steps)
+    numbers = {file.path: str(n) for n, file in enumerate(laid_files(change.steps))}
+    backups = [f"begin backup {n} {shlex.quote(path)}" for path, n in _places(changes).items()]
+    script = _values(
+        _FUNCTIONS + _APPLY,
+        change,
+        hold=': >"$state/hold"' if change.keep_containers else ":",
+        stop=":" if change.keep_containers else _STOP_CONTAINERS.strip(),
+        backup="\n".join(backups),
+    )
+    for step in change.steps:
+        script += f"section step\necho '|{step.name}'\n"
+        commands = [
+            *(_lay(item, numbers) for item in step.changes),
+            *map(quoted_fix, step.fixes),
+            *step.commands,
+        ]
+        script += "".join(
+            f"said=$({{ {command}; }} 2>&1) || fail {step.name}\n" for command in commands
+        )
+    script += "section step\necho '|smoke'\n"
+    script += 'said=$(smoke) || fail smoke\nsection smoke\nprintf "%s\\n" "$said" | quoted\n'
+    for line in change.proof:
+        script += (
+            f"printf '%s\\n' \"$said\" | grep -q -e {shlex.quote(line)} ||"
+            f' {{ said="a container says otherwise than {line}: $said"; fail smoke; }}\n'
+        )
+    return PRELUDE + script + _VERSIONS + "section applied\n"
+
+
+def _changes(steps: Sequence[Step]) -> list[Change]:
+    return [item for step in steps for item in step.changes]
+
+
+def _places(changes: Sequence[Change]) -> dict[str, int]:
+    """Return a number for everything that is copied beforehand: folders made on the way too."""
+    parents = [str(parent) for item in changes for parent in PurePosixPath(item.path).parents]
+    below = sorted({path for path in parents if path.count("/") > 1}, key=len)
+    # A folder that is there already is left alone: only those that are not get a mark.
+    return {path: n for n, path in enumerate(dict.fromkeys([*below, *_paths(changes)]))}
+
+
+def _paths(changes: Sequence[Change]) -> list[str]:
+    return [item.path for item in changes]
+
+
+_STOP_CONTAINERS = r"""
+[ ! -s "$state/running" ] || docker stop $(docker ps -q) >/dev/null
+"""
+
+_VERSIONS = r"""
+section versions
+docker version --format '{{.Client.Version}}
+{{.Server.Version}}' 2>/dev/null | quoted
+"""
+
+
+def restore_script(change: Transaction) -> str:
+    """Return the script that puts everything back: ``now``, at the ``deadline``, at ``boot``."""
+    places = _places(_changes(change.steps))
+    backs = {path: f"back {number} {shlex.quote(path)}" for path, number in places.items()}
+    # What lies in a folder before the folder.
+    script = "".join(f"step {backs[path]}\n" for path in reversed(places))
+    for step in reversed(change.steps):
+        for fix in step.fixes:
+            script += f"step sh -c {shlex.quote(quoted_unfix(fix))}\n"
+        for command in step.undo:
+            # At boot nothing runs yet.
+            script += f'[ "$why" = boot ] || step sh -c {shlex.quote(command)}\n'
+    head = _values(_FUNCTIONS + _RESTORE, change, daemon_file_back=backs.get(DAEMON_JSON, ":"))
+    return PRELUDE + head + script + _RESTORED
+
+
+def confirm_script() -> str:
+    """Return the script by which a change stays, unless the board put it back already."""
+    values = {"transaction": TRANSACTION, "folder": FOLDER, "job": JOB}
+    return PRELUDE + _replaced(_CONFIRM, values) + END
+
+
+def put_back_script() -> str:
+    """Return the script that puts an unfinished change back at once."""
+    return (
+        f"{PRELUDE}systemctl stop bootwright-{JOB}.service 2>/dev/null\n"
+        f"sh {TRANSACTION}/restore now\n{END}"
+    )
+
+
+def interim_of(existing: dict[str, object]) -> dict[str, object]:
+    """Return a daemon.json with live-restore switched on."""
+    return {**existing, "live-restore": True}
+
+
+def _values(script: str, change: Transaction, **more: str) -> str:
+    values = {
+        "transaction": TRANSACTION,
+        "interim": INTERIM,
+        "daemon_json": DAEMON_JSON,
+        "daemon_s": str(_DAEMON_S),
+        "confirm_s": str(change.confirm_s),
+        "job": JOB,
+        **more,
+    }
+    return _replaced(script, values)
+
+
+def _replaced(script: str, values: dict[str, str]) -> str:
+    for name, value in values.items():
+        script = script.replace(f"@{name}@", value)
+    return script
+
+
+def _lay(item: Change, numbers: dict[str, str]) -> str:
+    path = shlex.quote(item.path)
+    parent = shlex.quote(item.path.rpartition("/")[0] or "/")
+    if isinstance(item, LaidFile):
+        # Folders that are made on the way are for everybody to enter.
+        return f"(umask 022; mkdir -p {parent}) && put {numbers[item.path]} {path}"
+    if isinstance(item, LaidLink):
+        return f"ln -sfn {shlex.quote(item.target)} {path}"
+    if isinstance(item, LaidFolder):
+        return (
+            f"mkdir -p {path} && chmod {item.mode:o} {path} && chown {item.uid}:{item.gid} {path}"
+        )
+    assert isinstance(item, Removal)
+    return f"rm -f {path}"
+
+
+@dataclass(frozen=True)
+class Applied:
+    """How carrying out ended.
+
+    Attributes:
+        failed: the step that failed; empty if none did.
+        said: what the board said then.
+        restored: everything was put back; ``None`` if there was no need to.
+        trouble: what could not be put back.
+        steps: those that were begun.
+        client: version of the docker command.
+        server: version of the engine.
+    """
+
+    failed: str
+    said: str
+    restored: bool | None
+    trouble: str
+    steps: tuple[str, ...]
+    client: str
+    server: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was carried out and proven, and waits to be confirmed."""
+        return not self.failed and self.restored is None
+
+
+def applied(sections: Iterable[Section]) -> Applied:
+    """Return how the job ended that wrote ``sections``."""
+    failed, said, trouble, steps = "", "", [], []
+    restored: bool | None = None
+    client = server = ""
+    complete = False
+    for section in sections:
+        if section.name == "step":
+            steps.append(section.line(0))
+        elif section.name == "failed":
+            failed, said = section.line(0), "\n".join(section.lines[1:]).strip()
+        elif section.name == "trouble":
+            trouble.append(section.text.strip())
+        elif section.name == "restored":
+            restored = section.line(0) == "well"
+        elif section.name == "versions":
+            client, server = section.line(0), section.line(1)
+        elif section.name == "applied":
+            complete = True
+    if not complete and not failed:
+        failed = "begin"
+        said = said or "the board's answer was cut short"
+    return Applied(failed, said, restored, "\n".join(trouble), tuple(steps), client, server)
