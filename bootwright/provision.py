@@ -1,0 +1,393 @@
+"""``inv provision``: a board becomes a hardened Docker host, or stays exactly what it was.
+
+Facts → plan → carry out → facts again: a change is confirmed only when the plan made from the
+new facts has nothing left to do.
+"""
+
+import json
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bootwright.changes import LaidFile
+from bootwright.effects.confirm import Ask
+from bootwright.effects.remote import Remote
+from bootwright.endpoints import Endpoint
+from bootwright.errors import FailedError, InputError, RefusedError
+from bootwright.facts.dockerhost import HostFacts, parse_host
+from bootwright.facts.dockerhost_script import REBOOTED_FOR, STATE, host_script
+from bootwright.facts.sections import END, PRELUDE, parse_sections
+from bootwright.jobs import Link, run_job
+from bootwright.plans.boardjob import JobState
+from bootwright.plans.daemonjson import DAEMON_JSON
+from bootwright.plans.dockersteps import RESTART, START
+from bootwright.plans.packages import missing_lists, new_kernel, packages_script
+from bootwright.plans.provision import ProvisionPlan, plan_provision, questions_for, versions_of
+from bootwright.plans.transaction import (
+    CONFIRM_S,
+    JOB,
+    Applied,
+    Transaction,
+    applied,
+    apply_script,
+    confirm_script,
+    interim_of,
+    job_files,
+    put_back_script,
+)
+from bootwright.plans.wishes import Wishes
+from bootwright.provision_result import ProvisionResult, StepResult, step_results
+from bootwright.report import Reporter
+from bootwright.secret import Secret
+from bootwright.unlock import UnlockOptions, unlock
+from bootwright.unlock_result import Via
+
+LOOK_S = 120.0
+"""Seconds for a board to report; an emulated one takes 2."""
+
+PACKAGES_S = 3600.0
+"""Seconds for a full upgrade and Docker, on a slow card and a slow line."""
+
+REBOOT_S = 600.0
+"""Seconds for a board to go down, come up and be reachable again."""
+
+
+@dataclass(frozen=True)
+class ProvisionOptions:
+    """How to provision.
+
+    Attributes:
+        dry_run: only plan.
+        confirm_s: seconds after which a board takes an unconfirmed change back by itself.
+        directory: where known-hosts files are kept; ``build/ssh`` if ``None``.
+        wait: seconds to wait for a board that does not answer yet.
+    """
+
+    dry_run: bool = False
+    confirm_s: int = CONFIRM_S
+    directory: Path | None = None
+    wait: float = 0.0
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the operator can be asked for, and how.
+
+    Attributes:
+        ask: about a host key that is not known; ``None`` without a terminal.
+        passphrase: gives that of the volume, when the board has to be restarted.
+        sudo_password: of who logs in, where sudo asks for it.
+    """
+
+    ask: Ask | None
+    passphrase: Callable[[], Secret]
+    sudo_password: Secret | None = None
+
+
+def provision(
+    endpoint: Endpoint,
+    wishes: Wishes,
+    options: ProvisionOptions,
+    means: Means,
+    reporter: Reporter,
+) -> ProvisionResult:
+    """Make the board what is wished; return how that went.
+
+    A change of configuration that fails is put back, and the result says so and why.
+
+    Raises:
+        InputError: the target has no address, or what it wishes for cannot be.
+        RefusedError: it would not work or endanger data; or the board's host key is another.
+        FailedError: the board cannot be reached, or something on it failed; what holds then
+            is said, and the same call goes on from there.
+    """
+    run = _Run(endpoint, wishes, options, means, reporter)
+    try:
+        return run.run()
+    finally:
+        run.close()
+
+
+class _Run:
+    """One run on one board."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        wishes: Wishes,
+        options: ProvisionOptions,
+        means: Means,
+        reporter: Reporter,
+    ) -> None:
+        self._endpoint = endpoint
+        self._wishes = wishes
+        self._options = options
+        self._means = means
+        self._reporter = reporter
+        self._begin = time.monotonic()
+        self._link = Link(self._connection, options.wait)
+        self._questions = questions_for(wishes.profile, wishes.target.docker.trusted_user)
+        self._done: list[StepResult] = []
+        self._restarted: list[str] = []
+
+    def close(self) -> None:
+        self._link.close()
+
+    @property
+    def _board(self) -> Remote:
+        return self._link.board
+
+    def run(self) -> ProvisionResult:
+        facts, plan = self._look_first()
+        if self._options.dry_run:
+            return self._result(plan, facts, step_results(plan, facts.files), planned=True)
+        if plan.packages is not None:
+            facts, plan = self._install(plan)
+        if plan.reboot:
+            facts, plan = self._reboot(plan, facts)
+        steps = step_results(plan, facts.files)
+        if not plan.to_do:
+            return self._result(plan, facts, steps)
+        self._tell(steps)
+        return self._carry_out(plan, facts, steps)
+
+    def _connection(self, wait: float) -> Remote:
+        return Remote(
+            self._endpoint,
+            ask=self._means.ask,
+            directory=self._options.directory,
+            wait=wait,
+            sudo_password=self._means.sudo_password,
+        )
+
+    def _look_first(self) -> tuple[HostFacts, ProvisionPlan]:
+        title = f"Look at {self._endpoint.name}"
+        if self._board.may_ask:
+            # What a step shows on a terminal would be drawn over the question.
+            self._reporter.note(f"{title} …")
+            self._board.connect()
+            facts = self._look()
+        else:
+            with self._reporter.step(title):
+                self._board.connect()
+                facts = self._look()
+        if facts.transaction and not self._options.dry_run:
+            self._reporter.warn("a change was begun here and never confirmed: putting it back")
+            with self._reporter.step("Put back what an interrupted run had changed"):
+                self._board.run(
+                    put_back_script(), title="putting back", sudo=True, timeout=PACKAGES_S
+                )
+                facts = self._look()
+        return facts, self._plan(facts)
+
+    def _look(self) -> HostFacts:
+        done = self._board.run(
+            host_script(self._questions), title="looking at the board", sudo=True, timeout=LOOK_S
+        )
+        return parse_host(done.text)
+
+    def _plan(self, facts: HostFacts) -> ProvisionPlan:
+        plan = plan_provision(self._wishes, facts)
+        if plan.vanishing and not self._wishes.migrate_userns:
+            names = self._vanishing()
+            what = "switched on" if plan.daemon.values.get("userns-remap") else "switched off"
+            raise RefusedError(
+                f"{self._endpoint.name}: with user namespaces {what}, Docker keeps its data in"
+                f" another folder, and this will seem to be gone: {names}. Save what you need"
+                " (docker save, volumes), then give --migrate-userns; containers that run are"
+                " stopped. Nothing was changed"
+            )
+        return plan
+
+    def _vanishing(self) -> str:
+        script = (
+            "docker ps -a --format 'container {{.Names}}' 2>/dev/null\n"
+            "docker images --format 'image {{.Repository}}:{{.Tag}}' 2>/dev/null\n"
+            "docker volume ls --format 'volume {{.Name}}' 2>/dev/null\n"
+        )
+        done = self._board.run(
+            f"{PRELUDE}section names\n{{ {script} }} | quoted\n{END}",
+            title="looking at containers and images",
+            sudo=True,
+            timeout=LOOK_S,
+        )
+        names = parse_sections(done.text)[0].lines
+        shown = ", ".join(names[:20])
+        return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown or "its data"
+
+    def _tell(self, steps: tuple[StepResult, ...]) -> None:
+        for step in steps:
+            for line in step.says if step.changed else ():
+                self._reporter.note(f"{step.name}: {line}")
+
+    def _install(self, plan: ProvisionPlan) -> tuple[HostFacts, ProvisionPlan]:
+        assert plan.packages is not None
+        says = plan.packages.describe()
+        with self._reporter.step(f"{says[0].upper()}{says[1:]}"):
+            state = self._job("packages", packages_script(plan.packages), {})
+            for section in state.sections:
+                if section.name == "failed":
+                    said = "\n  ".join(line for line in section.lines[1:] if line.strip())
+                    raise FailedError(
+                        f"{self._board.where}: packages: to {section.line(0)} failed; run it again"
+                        f" when that is mended. The board says:\n  {said}"
+                    )
+            if state.status != 0:
+                raise FailedError(
+                    f"{self._board.where}: packages: ended with {state.status}; run it again"
+                )
+        self._done.append(StepResult("packages", True, says=(says,)))
+        if missing := missing_lists(state.sections):
+            self._reporter.warn(
+                f"{self._endpoint.name}: could not be fetched: {', '.join(missing)}"
+            )
+        with self._reporter.step(f"Look at {self._endpoint.name} again"):
+            facts = self._look()
+        return facts, self._plan(facts)
+
+    def _job(self, name: str, script: str, files: dict[str, LaidFile]) -> JobState:
+        return run_job(
+            self._link,
+            name,
+            script,
+            files,
+            timeout=PACKAGES_S,
+            patience=self._options.confirm_s,
+            reporter=self._reporter,
+        )
+
+    def _reboot(self, plan: ProvisionPlan, facts: HostFacts) -> tuple[HostFacts, ProvisionPlan]:
+        try:
+            passphrase = self._means.passphrase()
+        except InputError as error:
+            raise FailedError(
+                f"{self._board.where}: {plan.reboot}: it has to be restarted, and its volume"
+                f" unlocked after that, but: {error}. Run it again with that, or with --no-reboot"
+            ) from None
+        with self._reporter.step(f"Restart {self._endpoint.name}: {plan.reboot}"):
+            script = (
+                f"mkdir -p {STATE} && printf '%s\\n' {shlex.quote(new_kernel(facts))}"
+                f" >{REBOOTED_FOR} && sync && systemctl --no-block reboot"
+            )
+            self._board.run(PRELUDE + script, title="restarting", sudo=True, timeout=LOOK_S)
+            self._board.wait_until_lost()
+            self._board.close()
+        via: Via = "serial" if self._endpoint.unlock == "serial" else "ssh"
+        unlock(
+            self._endpoint,
+            passphrase,
+            self._reporter,
+            UnlockOptions(via=via, timeout=REBOOT_S),
+            ask=self._means.ask,
+        ).check()
+        with self._reporter.step(f"Look at {self._endpoint.name} again"):
+            self._link.again(REBOOT_S)
+            again = self._look()
+        if again.boot_id == facts.boot_id:
+            raise FailedError(f"{self._board.where}: it did not restart; look at its console")
+        self._restarted.append("board")
+        self._done.append(StepResult("reboot", True, says=(plan.reboot,)))
+        return again, self._plan(again)
+
+    def _carry_out(
+        self, plan: ProvisionPlan, facts: HostFacts, steps: tuple[StepResult, ...]
+    ) -> ProvisionResult:
+        change = _transaction(plan, facts, self._options.confirm_s)
+        where = self._board.where
+        with self._reporter.step("Change it all, run a container, be ready to put it back"):
+            state = self._job(JOB, apply_script(change), job_files(change))
+            ended = applied(state.sections)
+        if not ended.ok:
+            return self._failed(plan, facts, steps, _why(where, ended), ended.restored is not None)
+        with self._reporter.step("Prove it over a new connection, and confirm"):
+            self._link.again(float(self._options.confirm_s))
+            after = self._look()
+            left = self._left(after)
+            script = put_back_script() if left else confirm_script()
+            done = self._board.run(script, title="confirming", sudo=True, timeout=LOOK_S * 3)
+        if left:
+            why = FailedError(f"{where}: this did not take: {left}. Everything was put back")
+            return self._failed(plan, facts, steps, why, True)
+        if any(section.name == "too-late" for section in parse_sections(done.text)):
+            why = FailedError(
+                f"{where}: the confirmation came too late; the board has put everything back"
+            )
+            return self._failed(plan, facts, steps, why, True)
+        if any(command in (RESTART, START) for step in plan.to_do for command in step.commands):
+            self._restarted.append("docker.service")
+        versions = {"client": ended.client or None, "server": ended.server or None}
+        return self._result(plan, after, steps, versions=versions)
+
+    def _left(self, facts: HostFacts) -> str:
+        """Return what a plan made now would still do; empty if nothing."""
+        plan = plan_provision(self._wishes, facts)
+        return "; ".join(
+            f"{step.name} ({', '.join(step.says or step.paths)})" for step in plan.to_do
+        )
+
+    def _failed(
+        self,
+        plan: ProvisionPlan,
+        facts: HostFacts,
+        steps: tuple[StepResult, ...],
+        why: FailedError,
+        rolled_back: bool,
+    ) -> ProvisionResult:
+        return replace(
+            self._result(plan, facts, steps), rolled_back=rolled_back, error=why, versions={}
+        )
+
+    def _result(
+        self,
+        plan: ProvisionPlan,
+        facts: HostFacts,
+        steps: tuple[StepResult, ...],
+        *,
+        planned: bool = False,
+        versions: dict[str, str | None] | None = None,
+    ) -> ProvisionResult:
+        done = {step.name: step for step in self._done}
+        return ProvisionResult(
+            target=self._endpoint.name,
+            planned=planned,
+            steps=tuple(done.get(step.name, step) for step in steps),
+            restarted=tuple(self._restarted),
+            versions=versions or versions_of(facts),
+            seconds=time.monotonic() - self._begin,
+            warnings=(*plan.warnings, *plan.notes),
+            waived=plan.waived,
+        )
+
+
+def _transaction(plan: ProvisionPlan, facts: HostFacts, confirm_s: int) -> Transaction:
+    existing = json.loads(facts.files.text(DAEMON_JSON) or "{}")
+    in_swarm = facts.engine is not None and facts.engine.swarm not in ("", "inactive")
+    values = plan.daemon.values
+    keep = values.get("live-restore") is True and not in_swarm and not plan.vanishing
+    proof = []
+    if values.get("userns-remap"):
+        proof.append("^uid_map: 0 [1-9]")
+    if values.get("no-new-privileges") is True:
+        proof.append("^NoNewPrivs: 1")
+    if values.get("seccomp-profile") != "unconfined":
+        proof.append("^Seccomp: 2")
+    return Transaction(
+        steps=plan.to_do,
+        interim=json.dumps(interim_of(existing), indent=2) + "\n",
+        keep_containers=keep,
+        proof=tuple(proof),
+        confirm_s=confirm_s,
+    )
+
+
+def _why(where: str, ended: Applied) -> FailedError:
+    if ended.restored is None:
+        then = "Nothing was changed"
+    elif ended.restored:
+        then = "Everything was put back, and works as before"
+    else:
+        then = f"Putting it back met trouble; look at the board: {ended.trouble}"
+    said = "\n  ".join(line for line in ended.said.splitlines() if line.strip())
+    return FailedError(f"{where}: step {ended.failed} failed. {then}. The board says:\n  {said}")
