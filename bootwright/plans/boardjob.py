@@ -18,6 +18,10 @@ FOLDER = "/run/bootwright"
 SLICE_S = 5
 """Seconds that one look at a job waits for its end; then it tells how far it has come."""
 
+JOB_PRELUDE = f"""{PRELUDE}progress() {{ printf '%s\\n' "$*" >progress; }}
+"""
+"""What a job begins with; ``progress TEXT`` says what it does now."""
+
 _START = r"""
 umask 077
 folder=@folder@/@name@
@@ -59,7 +63,7 @@ if [ -e "$folder/status" ]; then
     end status "$status"
     cat "$folder/log"
 elif [ -r "$folder/pid" ] && read -r pid <"$folder/pid" && kill -0 "$pid" 2>/dev/null; then
-    end running "$(tail -n 1 "$folder/log" 2>/dev/null)"
+    end running "$(cat "$folder/progress" 2>/dev/null)"
 elif [ -d "$folder" ] && [ ! -r "$folder/pid" ]; then
     end running ""
 else
@@ -72,7 +76,7 @@ fi
 class JobState:
     """How far a job is: its exit status and what it reported, or that it runs, or is gone.
 
-    ``says`` is its last line while it runs.
+    ``says`` is what it does while it runs.
     """
 
     status: int | None

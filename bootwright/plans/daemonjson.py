@@ -189,7 +189,11 @@ def engine_key(profile: Profile, name: str) -> EngineKey | None:
     return next((key for key in profile.engine.key if key.name == name), None)
 
 
-def needs_restart(profile: Profile, changed: tuple[str, ...]) -> bool:
-    """Tell whether a change of these keys takes a restart; else SIGHUP is enough."""
-    known = [engine_key(profile, name) for name in changed]
-    return not all(key is not None and key.reload for key in known)
+def needs_restart(profile: Profile, daemon: DaemonJson) -> bool:
+    """Tell whether what changed takes a restart; else SIGHUP is enough.
+
+    A key that was taken out keeps its old value until the daemon starts again.
+    """
+    known = [engine_key(profile, name) for name in daemon.changed if name in daemon.values]
+    gone = len(known) < len(daemon.changed)
+    return gone or not all(key is not None and key.reload for key in known)

@@ -198,7 +198,7 @@ def _action(
     if paths & {SERVICE_DROP_IN, SECCOMP_PROFILE, CERT_FILE}:
         return RESTART, "restart the daemon; containers go on running"
     if DAEMON_JSON in paths:
-        if needs_restart(profile, daemon.changed):
+        if needs_restart(profile, daemon):
             return RESTART, "restart the daemon; containers go on running"
         return RELOAD, "have the daemon read its configuration again"
     if facts.unread:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from bootwright.facts.dockerhost import Family, HostFacts
 from bootwright.facts.dockerhost_script import STATE, UPGRADED
-from bootwright.facts.sections import END, PRELUDE, Section
+from bootwright.facts.sections import Section
+from bootwright.plans.boardjob import JOB_PRELUDE
 from bootwright.plans.wishes import Wishes
 
 LEAST_FREE_MIB = 500
@@ -19,13 +20,12 @@ _COMMON = r"""
 stop() {
     section failed
     printf '%s\n' "$1" "$said" | quoted
-    section end
     exit 1
 }
 try() {
     what=$1
     shift
-    echo "$what"
+    progress "$what"
     said=$("$@" 2>&1 </dev/null) && return
     said=$(printf '%s\n' "$said" | tail -n 15)
     stop "$what"
@@ -45,7 +45,7 @@ apt() {
 # What an interrupted run left half done.
 try "finish what was left half done" dpkg --force-confdef --force-confold --configure -a
 for round in 1 2 3; do
-    echo "fetch the lists of packages"
+    progress "fetch the lists of packages"
     said=$(apt update --error-on=any 2>&1 </dev/null) && break
     # One list that cannot be had, such as of a mirror that is being updated, is no reason
     # to do without the others; what is missing is told.
@@ -83,7 +83,7 @@ if [ -e "$lock" ]; then
     for file in /proc/[0-9]*/comm; do
         read -r name <"$file" 2>/dev/null && [ "$name" = pacman ] && stop "look for other work"
     done
-    echo "take away the lock of a pacman that was interrupted"
+    progress "take away the lock of a pacman that was interrupted"
     rm -f "$lock"
 fi
 if [ ! -s /etc/pacman.d/gnupg/pubring.gpg ] && [ ! -s /etc/pacman.d/gnupg/pubring.kbx ]; then
@@ -176,7 +176,7 @@ def packages_script(plan: PackagesPlan) -> str:
         "@state@": STATE,
         "@upgraded@": UPGRADED,
     }
-    script = PRELUDE + _COMMON + body + _DONE + END
+    script = JOB_PRELUDE + _COMMON + body + _DONE
     for name, value in values.items():
         script = script.replace(name, value)
     return script

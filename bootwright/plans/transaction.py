@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from bootwright.changes import Change, LaidFile, LaidFolder, LaidLink, Removal
 from bootwright.facts.dockerhost_script import TRANSACTION
 from bootwright.facts.sections import END, PRELUDE, Section
-from bootwright.plans.boardjob import FOLDER
+from bootwright.plans.boardjob import FOLDER, JOB_PRELUDE
 from bootwright.plans.daemonjson import DAEMON_JSON
 from bootwright.plans.dockersteps import quoted_fix, quoted_unfix
 from bootwright.plans.steps import Step, laid_files
@@ -78,12 +78,12 @@ smoke() {
     return "$code"
 }
 survived() {
-    [ -s "$state/running" ] || return 0
+    [ -s "$state/running" ] && [ -e "$state/hold" ] || return 0
     running >"$state/now"
     lost=$(while read -r id pid name; do
         grep -qxF -e "$id $pid $name" "$state/now" || echo "${name#/}"
     done <"$state/running")
-    [ ! -e "$state/hold" ] || [ -z "$lost" ] || { echo "no longer running:" $lost; return 1; }
+    [ -z "$lost" ] || { echo "did not go on running:" $lost; return 1; }
 }
 start_containers() {
     while read -r id _; do
@@ -114,6 +114,11 @@ backup() {
     else
         : >"$here/old/$1.none"
     fi
+}
+begun() {
+    section step
+    echo "|$1"
+    progress "$1"
 }
 touch_docker() { : >"$state/touched"; }
 restart_docker() {
@@ -214,11 +219,7 @@ daemon_back() {
 prove() {
     [ "$why" != boot ] && [ -e "$state/touched" ] && [ -e "$state/active" ] || return 0
     smoke >/dev/null || { echo "no container runs"; return 1; }
-    [ ! -s "$state/running" ] || running >"$state/now"
-    lost=$(while read -r id _ name; do
-        grep -q "^$id " "$state/now" || echo "${name#/}"
-    done <"$state/running" 2>/dev/null)
-    [ -z "$lost" ] || { echo "no longer running:" $lost; return 1; }
+    survived
 }
 """
 
@@ -229,10 +230,11 @@ systemctl disable --quiet bootwright-restore.service
 rm -f /etc/systemd/system/bootwright-restore.service
 section restored
 printf '%s\n' "${bad:-well}" | quoted
-rm -f "$here/armed"
+rm -f "$here/armed" @folder@/@job@/[0-9]*
 sync
 [ "$why" = deadline ] || systemctl stop bootwright-deadline.timer 2>/dev/null
 systemctl daemon-reload
+rm -rf "$here"
 """
 
 _CONFIRM = r"""
@@ -296,7 +298,7 @@ def apply_script(change: Transaction) -> str:
         backup="\n".join(backups),
     )
     for step in change.steps:
-        script += f"section step\necho '|{step.name}'\n"
+        script += f"begun {step.name}\n"
         commands = [
             *(_lay(item, numbers) for item in step.changes),
             *map(quoted_fix, step.fixes),
@@ -305,14 +307,14 @@ def apply_script(change: Transaction) -> str:
         script += "".join(
             f"said=$({{ {command}; }} 2>&1) || fail {step.name}\n" for command in commands
         )
-    script += "section step\necho '|smoke'\n"
+    script += "begun smoke\n"
     script += 'said=$(smoke) || fail smoke\nsection smoke\nprintf "%s\\n" "$said" | quoted\n'
     for line in change.proof:
         script += (
             f"printf '%s\\n' \"$said\" | grep -q -e {shlex.quote(line)} ||"
             f' {{ said="a container says otherwise than {line}: $said"; fail smoke; }}\n'
         )
-    return PRELUDE + script + _VERSIONS + "section applied\n"
+    return JOB_PRELUDE + script + _VERSIONS + "section applied\n"
 
 
 def _changes(steps: Sequence[Step]) -> list[Change]:
@@ -354,8 +356,8 @@ def restore_script(change: Transaction) -> str:
         for command in step.undo:
             # At boot nothing runs yet.
             script += f'[ "$why" = boot ] || step sh -c {shlex.quote(command)}\n'
-    head = _values(_FUNCTIONS + _RESTORE, change, daemon_file_back=backs.get(DAEMON_JSON, ":"))
-    return PRELUDE + head + script + _RESTORED
+    script = _FUNCTIONS + _RESTORE + script + _RESTORED
+    return PRELUDE + _values(script, change, daemon_file_back=backs.get(DAEMON_JSON, ":"))
 
 
 def confirm_script() -> str:
@@ -384,6 +386,7 @@ def _values(script: str, change: Transaction, **more: str) -> str:
         "daemon_json": DAEMON_JSON,
         "daemon_s": str(_DAEMON_S),
         "confirm_s": str(change.confirm_s),
+        "folder": FOLDER,
         "job": JOB,
         **more,
     }
