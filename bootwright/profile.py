@@ -48,8 +48,9 @@ class Setting(_Wish):
 
 
 class Waiver(Table):
-    """A check that the profile leaves unmet on purpose."""
+    """A check that the profile leaves unmet on purpose, unless a target sets ``key`` itself."""
 
+    key: str
     checks: CheckIds
     report: CheckIds = ()
     reason: Annotated[str, Field(min_length=20)]

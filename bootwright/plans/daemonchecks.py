@@ -234,6 +234,8 @@ def _logging(profile: Profile, daemon: Daemon) -> Iterator[str]:
         yield "log-opts: write a table of names and texts"
         return
     for option, value in options.items():
+        if name == "none":  # It takes anything.
+            continue
         if option not in (*driver.options, *profile.engine.common_log_options):
             yield f"log-opts.{option}: the log driver {name} does not know it; no container starts"
         if not isinstance(value, str):

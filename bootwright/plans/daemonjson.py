@@ -76,7 +76,7 @@ def plan_daemon_json(
         else:
             values[key] = value
     for key, value in wanted.items():
-        if key in there and there[key] != value and key not in ours_before:
+        if key in there and not _same(there[key], value) and key not in ours_before:
             notes.append(
                 f"your {key} = {json.dumps(there[key])} contradicts the profile: it becomes"
                 f" {json.dumps(value)}"
@@ -85,9 +85,11 @@ def plan_daemon_json(
     merged = {key: wanted.get(key, values.get(key)) for key in there if key in {*values, *wanted}}
     merged |= {key: value for key, value in wanted.items() if key not in merged}
     changed = tuple(
-        key for key in {**there, **merged} if there.get(key, _MISSING) != merged.get(key, _MISSING)
+        key
+        for key in {**there, **merged}
+        if (key in there) != (key in merged) or not _same(there.get(key), merged.get(key))
     )
-    text = existing if merged == there and existing else json.dumps(merged, indent=2) + "\n"
+    text = existing if existing and not changed else json.dumps(merged, indent=2) + "\n"
     return DaemonJson(
         values=merged,
         text=text,
@@ -98,7 +100,9 @@ def plan_daemon_json(
     )
 
 
-_MISSING = object()
+def _same(one: object, other: object) -> bool:
+    """Tell whether two values are the same in JSON, where 0 is not false."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _read(text: str) -> dict[str, Any]:
@@ -125,6 +129,9 @@ def _wanted(profile: Profile, docker: Docker, version: str, notes: list[str]) ->
     for setting in profile.daemon.setting:
         value = plain(setting.value)
         if value is None or setting.key in own:
+            continue
+        if setting.key == "log-opts" and "log-driver" in own:
+            # They are those of the profile's driver.
             continue
         if setting.since and version and version_key(version) < version_key(setting.since):
             notes.append(f"{setting.key} = {json.dumps(value)} needs engine {setting.since}: left")
@@ -162,8 +169,8 @@ def plain(value: object) -> Any:
 def agrees(setting: Setting, value: object) -> bool:
     """Tell whether a key's value is one that the profile can live with."""
     if setting.value is not None:
-        return bool(plain(setting.value) == value)
-    return not setting.only or value in plain(setting.only)
+        return _same(plain(setting.value), value)
+    return not setting.only or any(_same(plain(item), value) for item in setting.only)
 
 
 def _contradicted(profile: Profile, key: str, value: object) -> Setting | None:

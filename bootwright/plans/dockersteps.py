@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
+from pathlib import PurePosixPath
 
 from bootwright.changes import Change, LaidFile, text_file
 from bootwright.errors import RefusedError
@@ -216,7 +217,9 @@ def audit_step(wishes: Wishes, facts: HostFacts, laid: Iterable[str]) -> Step:
     """
     if "auditctl" not in facts.tools:
         return Step("audit")
-    will_be = {*laid, *RUNTIME, DAEMON_JSON}
+    laid = {*laid, DAEMON_JSON}
+    folders = {str(parent) for path in laid for parent in PurePosixPath(path).parents}
+    will_be = {*laid, *folders, *RUNTIME}
     watches = [
         (watch, path)
         for watch in wishes.profile.audit.watch
@@ -272,6 +275,8 @@ def modes_step(profile: Profile, facts: HostFacts) -> Step:
             mode
             for mode in facts.modes.values()
             if any(fnmatchcase(mode.path, pattern) for pattern in wish.paths)
+            # chmod follows a link: a masked unit is one to /dev/null.
+            and mode.kind != "symbolic link"
         ]
         if found:
             checks += wish.checks

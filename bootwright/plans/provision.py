@@ -124,7 +124,11 @@ def plan_provision(wishes: Wishes, facts: HostFacts) -> ProvisionPlan:
         vanishing=_vanishing(daemon, facts),
         warnings=tuple(_warnings(wishes, facts, kernel.costs, kernel.unknown)),
         notes=daemon.notes,
-        waived=wishes.profile.daemon.waiver,
+        waived=tuple(
+            waiver
+            for waiver in wishes.profile.daemon.waiver
+            if waiver.key not in wishes.target.docker.daemon
+        ),
     )
 
 

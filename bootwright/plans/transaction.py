@@ -18,6 +18,15 @@ from bootwright.plans.boardjob import FOLDER, JOB_PRELUDE
 from bootwright.plans.daemonjson import DAEMON_JSON
 from bootwright.plans.dockersteps import quoted_fix, quoted_unfix
 from bootwright.plans.steps import Step, laid_files
+from bootwright.plans.transaction_shell import (
+    APPLY,
+    CONFIRM,
+    FUNCTIONS,
+    RESTORE,
+    RESTORED,
+    STOP_CONTAINERS,
+    VERSIONS,
+)
 
 JOB = "apply"
 
@@ -29,230 +38,6 @@ CONFIRM_S = 600
 
 _DAEMON_S = 180
 """Seconds for the daemon to start or end; an emulated board takes about 15."""
-
-# Shell functions of both scripts. The daemon's own state is in $state.
-_FUNCTIONS = r"""
-umask 077
-here=@transaction@
-state=$here/state
-log_daemon() { journalctl --no-pager -b -o cat -n 12 -u docker.service 2>&1; }
-systemctl_docker() {
-    timeout @daemon_s@ systemctl "$@" docker.service || { log_daemon; return 1; }
-}
-answers() { timeout 60 docker info --format '{{.LiveRestoreEnabled}}' 2>&1; }
-running() {
-    # Word splitting is meant: ids.
-    ids=$(docker ps -q --no-trunc) && [ -n "$ids" ] &&
-        docker inspect --format '{{.Id}} {{.State.Pid}} {{.Name}}' $ids
-}
-put() {
-    # Beside its place, so that the rename is one step.
-    rm -f "$2.bootwright" && cp -pP "$1" "$2.bootwright" && mv -f "$2.bootwright" "$2"
-}
-hold_containers() {
-    # A daemon that ends takes its containers along, unless it was told not to before.
-    [ -s "$state/running" ] && [ -e "$state/hold" ] || return 0
-    [ "$(answers)" = true ] && return 0
-    put "$here/@interim@" @daemon_json@ && systemctl_docker reload || return 1
-    looks=0
-    until [ "$(answers)" = true ]; do
-        looks=$((looks + 1))
-        [ "$looks" -lt 40 ] || { echo "live-restore could not be switched on"; return 1; }
-        sleep 0.25 2>/dev/null || sleep 1
-    done
-}
-smoke() {
-    # A container of the board's own shell and its libraries: nothing has to be fetched.
-    image=bootwright-smoke:$$
-    libraries=$(ldd /bin/sh 2>/dev/null | sed -n 's,^[^/]*\(/[^ ]*\) (0x.*,\1,p')
-    tar -C / -chf - bin/sh $(for file in $libraries; do echo "${file#/}"; done) |
-        docker import - "$image" 2>&1 || return 1
-    timeout 120 docker run --rm --pull never "$image" /bin/sh -c '
-        while read -r key value rest; do
-            case $key in NoNewPrivs: | Seccomp:) echo "$key $value" ;; esac
-        done </proc/self/status
-        read -r inside outside count </proc/self/uid_map
-        echo "uid_map: $inside $outside"' 2>&1
-    code=$?
-    docker rmi -f "$image" >/dev/null 2>&1
-    return "$code"
-}
-survived() {
-    [ -s "$state/running" ] && [ -e "$state/hold" ] || return 0
-    running >"$state/now"
-    lost=$(while read -r id pid name; do
-        grep -qxF -e "$id $pid $name" "$state/now" || echo "${name#/}"
-    done <"$state/running")
-    [ -z "$lost" ] || { echo "did not go on running:" $lost; return 1; }
-}
-start_containers() {
-    while read -r id _; do
-        docker start "$id" >/dev/null 2>&1
-    done <"$state/running"
-}
-"""
-
-_APPLY = r"""
-begin() {
-    "$@" && return
-    section failed
-    printf '%s\n' begin "$*" | quoted
-    exit 1
-}
-fail() {
-    section failed
-    printf '%s\n' "$1" "$said" | quoted
-    sh "$here/restore" now
-    exit 1
-}
-backup() {
-    # A number, a path.
-    if [ -d "$2" ] && [ ! -L "$2" ]; then
-        return
-    elif [ -e "$2" ] || [ -L "$2" ]; then
-        cp -pP "$2" "$here/old/$1"
-    else
-        : >"$here/old/$1.none"
-    fi
-}
-begun() {
-    section step
-    echo "|$1"
-    progress "$1"
-}
-touch_docker() { : >"$state/touched"; }
-restart_docker() {
-    touch_docker
-    # The new file is in place; the daemon that runs must not read it, but be told to let go.
-    rm -f "$here/wanted.json"
-    cp -p @daemon_json@ "$here/wanted.json" 2>/dev/null
-    hold_containers || return 1
-    if [ -e "$here/wanted.json" ]; then
-        put "$here/wanted.json" @daemon_json@
-    else
-        rm -f @daemon_json@
-    fi
-    systemctl_docker restart || return 1
-    [ -e "$state/hold" ] || start_containers
-    survived
-}
-reload_docker() { touch_docker; systemctl_docker reload && survived; }
-start_docker() {
-    touch_docker
-    systemctl reset-failed docker.service docker.socket 2>/dev/null
-    systemctl_docker start
-}
-exec 9>@transaction@.lock
-begin flock -w 30 9
-begin test ! -e "$here/armed"
-rm -rf "$here"
-begin mkdir -p "$here/old" "$state"
-begin cp -p restore @interim@ "$here/"
-systemctl is-active --quiet docker.service && : >"$state/active"
-[ ! -e "$state/active" ] || running >"$state/running"
-@hold@
-@backup@
-cat >/etc/systemd/system/bootwright-restore.service <<'UNIT'
-[Unit]
-Description=Put back what an unfinished inv provision changed
-DefaultDependencies=no
-After=local-fs.target
-Before=docker.service docker.socket containerd.service auditd.service ssh.service sshd.service
-ConditionPathExists=@transaction@/armed
-[Service]
-Type=oneshot
-ExecStart=/bin/sh @transaction@/restore boot
-[Install]
-WantedBy=multi-user.target
-UNIT
-begin systemctl daemon-reload
-begin systemctl enable --quiet bootwright-restore.service
-sync
-: >"$here/armed"
-said=$(systemd-run --quiet --collect --unit=bootwright-deadline --on-active=@confirm_s@ \
-    --timer-property=AccuracySec=1s /bin/sh "$here/restore" deadline 2>&1) || fail begin
-@stop@
-"""
-
-_RESTORE = r"""
-why=$1
-section restore
-printf '%s\n' "$why" | quoted
-[ -e "$here/armed" ] || { echo "|there is nothing to put back"; exit 0; }
-if [ "$why" = deadline ]; then
-    # The one that carries the steps out hangs, or waits for a confirmation that never comes.
-    systemctl stop bootwright-@job@.service 2>/dev/null
-fi
-exec 8>@transaction@.lock2
-flock 8
-[ -e "$here/armed" ] || exit 0
-bad=
-step() {
-    said=$("$@" 2>&1) || { bad=1; section trouble; printf '%s\n' "$said" | quoted; }
-}
-back() {
-    # A number, a path.
-    if [ -e "$here/old/$1.none" ]; then
-        if [ -d "$2" ]; then rmdir "$2" 2>/dev/null; else rm -f "$2"; fi
-        return 0
-    elif [ -e "$here/old/$1" ] || [ -L "$here/old/$1" ]; then
-        put "$here/old/$1" "$2"
-    fi
-}
-daemon_back() {
-    [ "$why" != boot ] && [ -e "$state/touched" ] || return 0
-    if [ -e "$state/active" ]; then
-        if [ -s "$state/running" ] && [ -e "$state/hold" ]; then
-            put "$here/@interim@" @daemon_json@
-        fi
-        systemctl reset-failed docker.service docker.socket 2>/dev/null
-        systemctl_docker restart || return 1
-        # Those that were stopped on purpose, and those that did not survive.
-        [ ! -s "$state/running" ] || start_containers
-        @daemon_file_back@
-        systemctl_docker reload || return 1
-        answers >/dev/null || { answers; return 1; }
-    else
-        systemctl stop docker.service docker.socket
-    fi
-}
-prove() {
-    [ "$why" != boot ] && [ -e "$state/touched" ] && [ -e "$state/active" ] || return 0
-    smoke >/dev/null || { echo "no container runs"; return 1; }
-    survived
-}
-"""
-
-_RESTORED = r"""
-step daemon_back
-step prove
-systemctl disable --quiet bootwright-restore.service
-rm -f /etc/systemd/system/bootwright-restore.service
-section restored
-printf '%s\n' "${bad:-well}" | quoted
-rm -f "$here/armed" @folder@/@job@/[0-9]*
-sync
-[ "$why" = deadline ] || systemctl stop bootwright-deadline.timer 2>/dev/null
-systemctl daemon-reload
-rm -rf "$here"
-"""
-
-_CONFIRM = r"""
-exec 8>@transaction@.lock2
-flock 8
-if [ -e @transaction@/armed ]; then
-    rm -f @transaction@/armed
-    sync
-    systemctl stop bootwright-deadline.timer 2>/dev/null
-    systemctl disable --quiet bootwright-restore.service
-    rm -f /etc/systemd/system/bootwright-restore.service
-    systemctl daemon-reload
-    rm -rf @transaction@ @folder@/@job@
-    section confirmed
-else
-    section too-late
-fi
-"""
 
 
 @dataclass(frozen=True)
@@ -291,10 +76,10 @@ def apply_script(change: Transaction) -> str:
     numbers = {file.path: str(n) for n, file in enumerate(laid_files(change.steps))}
     backups = [f"begin backup {n} {shlex.quote(path)}" for path, n in _places(changes).items()]
     script = _values(
-        _FUNCTIONS + _APPLY,
+        FUNCTIONS + APPLY,
         change,
         hold=': >"$state/hold"' if change.keep_containers else ":",
-        stop=":" if change.keep_containers else _STOP_CONTAINERS.strip(),
+        stop=":" if change.keep_containers else STOP_CONTAINERS.strip(),
         backup="\n".join(backups),
     )
     for step in change.steps:
@@ -314,7 +99,7 @@ def apply_script(change: Transaction) -> str:
             f"printf '%s\\n' \"$said\" | grep -q -e {shlex.quote(line)} ||"
             f' {{ said="a container says otherwise than {line}: $said"; fail smoke; }}\n'
         )
-    return JOB_PRELUDE + script + _VERSIONS + "section applied\n"
+    return JOB_PRELUDE + script + VERSIONS + "section applied\n"
 
 
 def _changes(steps: Sequence[Step]) -> list[Change]:
@@ -333,17 +118,6 @@ def _paths(changes: Sequence[Change]) -> list[str]:
     return [item.path for item in changes]
 
 
-_STOP_CONTAINERS = r"""
-[ ! -s "$state/running" ] || docker stop $(docker ps -q) >/dev/null
-"""
-
-_VERSIONS = r"""
-section versions
-docker version --format '{{.Client.Version}}
-{{.Server.Version}}' 2>/dev/null | quoted
-"""
-
-
 def restore_script(change: Transaction) -> str:
     """Return the script that puts everything back: ``now``, at the ``deadline``, at ``boot``."""
     places = _places(_changes(change.steps))
@@ -356,14 +130,14 @@ def restore_script(change: Transaction) -> str:
         for command in step.undo:
             # At boot nothing runs yet.
             script += f'[ "$why" = boot ] || step sh -c {shlex.quote(command)}\n'
-    script = _FUNCTIONS + _RESTORE + script + _RESTORED
+    script = FUNCTIONS + RESTORE + script + RESTORED
     return PRELUDE + _values(script, change, daemon_file_back=backs.get(DAEMON_JSON, ":"))
 
 
 def confirm_script() -> str:
     """Return the script by which a change stays, unless the board put it back already."""
     values = {"transaction": TRANSACTION, "folder": FOLDER, "job": JOB}
-    return PRELUDE + _replaced(_CONFIRM, values) + END
+    return PRELUDE + _replaced(CONFIRM, values) + END
 
 
 def put_back_script() -> str:
