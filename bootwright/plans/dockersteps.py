@@ -25,7 +25,7 @@ from bootwright.plans.personalise import UNITS
 from bootwright.plans.steps import ModeFix, Step, differing
 from bootwright.plans.subids import REMAP_USER, with_range
 from bootwright.plans.wishes import Wishes
-from bootwright.profile import FileMode, Profile, Watch
+from bootwright.profile import FileMode, Profile, Watch, version_key
 
 SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
 
@@ -33,6 +33,9 @@ OUR_KEYS = f"{STATE}/daemon-keys"
 """Which keys of daemon.json are ours, a line each: what is not is the operator's."""
 
 SERVICE_DROP_IN = f"{UNITS}/docker.service.d/60-bootwright.conf"
+
+VALIDATES = (23, 0)
+"""The first engine whose ``dockerd`` checks a configuration without starting."""
 
 AUDIT_RULES = "/etc/audit/rules.d/50-bootwright-docker.rules"
 
@@ -88,6 +91,14 @@ def tls_step(wishes: Wishes, facts: HostFacts) -> Step:
         changes.append(LaidFile(KEY_FILE, wishes.tls.key, 0o400))
     says = ("the remote API gets a new certificate",) if changes else ()
     return Step("tls", checks, tuple(changes), says=says)
+
+
+def engine_version(facts: HostFacts) -> str:
+    """Return the version of Docker that is installed; empty if none is."""
+    if facts.engine is not None:
+        return facts.engine.version
+    package = facts.packages.get("docker.io") or facts.packages.get("docker") or ""
+    return package.partition(":")[2] or package
 
 
 @dataclass(frozen=True)
@@ -181,6 +192,8 @@ def daemon_step(
     if new_certificate:
         paths.add(CERT_FILE)
     action, why = _action(wishes.profile, facts, daemon, paths)
+    if DAEMON_JSON in paths and version_key(engine_version(facts)) >= VALIDATES:
+        commands.append(f"dockerd --validate --config-file={DAEMON_JSON}")
     if action:
         commands.append(action)
         says.append(why)

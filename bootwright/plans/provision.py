@@ -9,6 +9,7 @@ from bootwright.facts.dockerhost_script import DATA_ROOT, Questions
 from bootwright.plans import dockersteps, hoststeps
 from bootwright.plans.daemonchecks import Daemon, cannot_start
 from bootwright.plans.daemonjson import DAEMON_JSON, KEY_FILE, DaemonJson, plan_daemon_json
+from bootwright.plans.dockersteps import engine_version
 from bootwright.plans.kernelchecks import judge_kernel
 from bootwright.plans.packages import PackagesPlan, needs_reboot, new_kernel, plan_packages
 from bootwright.plans.steps import Step, laid_files
@@ -159,14 +160,6 @@ def check_host(facts: HostFacts) -> None:
             f"{DATA_ROOT} {what}: Docker is only set up on the encrypted volume; open it with"
             " inv unlock"
         )
-
-
-def engine_version(facts: HostFacts) -> str:
-    """Return the version of Docker that is installed; empty if none is."""
-    if facts.engine is not None:
-        return facts.engine.version
-    package = facts.packages.get("docker.io") or facts.packages.get("docker") or ""
-    return package.partition(":")[2] or package
 
 
 def _reboot(wishes: Wishes, facts: HostFacts) -> str:

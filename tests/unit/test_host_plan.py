@@ -114,7 +114,7 @@ def test_an_edited_file_is_mended_and_its_diff_shows_how() -> None:
     daemon = step(plan, "daemon")
     assert '-  "icc": true,' in diff_of(changed.files, daemon)
     assert '+  "icc": false,' in diff_of(changed.files, daemon)
-    assert daemon.commands == ("restart_docker",)
+    assert daemon.commands[-1] == "restart_docker"
 
 
 def test_on_a_board_without_docker_everything_is_planned_and_checked_beforehand() -> None:
@@ -384,3 +384,11 @@ def test_the_report_of_waivers_ends_where_a_target_decides() -> None:
 
 def test_every_setting_of_the_profile_says_why() -> None:
     assert all(len(item.why) > 40 for item in PROFILE.daemon.setting)
+
+
+def test_an_engine_that_can_checks_the_file_before_the_restart() -> None:
+    old = step(plan_provision(wishes(), stock()), "daemon").commands
+    new = step(plan_provision(wishes(), stock(engine=engine(version="28.3.3"))), "daemon").commands
+    validate = "dockerd --validate --config-file=/etc/docker/daemon.json"
+    assert validate not in old
+    assert new.index(validate) < new.index("restart_docker")
