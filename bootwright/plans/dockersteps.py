@@ -228,8 +228,6 @@ def audit_step(wishes: Wishes, facts: HostFacts, laid: Iterable[str]) -> Step:
     Raises:
         RefusedError: the rules are locked until the next start.
     """
-    if "auditctl" not in facts.tools:
-        return Step("audit")
     laid = {*laid, DAEMON_JSON}
     folders = {str(parent) for path in laid for parent in PurePosixPath(path).parents}
     will_be = {*laid, *folders, *RUNTIME}

@@ -44,22 +44,30 @@ apt() {
 }
 # What an interrupted run left half done.
 try "finish what was left half done" dpkg --force-confdef --force-confold --configure -a
-for round in 1 2 3; do
-    progress "fetch the lists of packages"
-    said=$(apt update --error-on=any 2>&1 </dev/null) && break
-    # One list that cannot be had, such as of a mirror that is being updated, is no reason
-    # to do without the others; what is missing is told.
-    missing=$(printf '%s\n' "$said" |
-        sed -n 's,^E: Failed to fetch [^ ]*/dists/\([^ ]*\)/[^/ ]*/binary-.*,\1,p' | sort -u)
-    [ -n "$missing" ] || missing=unknown
-    [ "$round" -eq 3 ] || sleep "$round"
-    [ "$round" -lt 3 ] || break
+progress "fetch the lists of packages"
+rounds=0 waits=0
+until said=$(apt update --error-on=any 2>&1 </dev/null); do
+    case $said in
+    *"ould not get lock"*)
+        # The system's own timer is at it; this lock has no timeout.
+        waits=$((waits + 1))
+        [ "$waits" -lt 60 ] && sleep 5 && continue
+        ;;
+    esac
+    rounds=$((rounds + 1))
+    if [ "$rounds" -eq 3 ]; then
+        # One list that cannot be had, such as of a mirror that is being updated, is no reason
+        # to do without the others; what is missing is told. None at all is one.
+        missing=$(printf '%s\n' "$said" |
+            sed -n 's,^E: Failed to fetch [^ ]*/dists/\([^ /]*\)/.*,\1,p' | sort -u)
+        if [ -z "$missing" ] || ! printf '%s\n' "$said" | grep -q '^\(Hit\|Get\):'; then
+            said=$(printf '%s\n' "$said" | tail -n 15)
+            stop "fetch the lists of packages"
+        fi
+        break
+    fi
+    sleep "$rounds"
 done
-[ "$missing" != unknown ] || {
-    said=$(printf '%s\n' "$said" | tail -n 15)
-    stop "fetch the lists of packages"
-}
-said=$(apt update --error-on=any 2>&1 </dev/null) && missing=
 """
 
 _APT_UPGRADE = r"""

@@ -1,0 +1,83 @@
+"""Several targets on one command line, through Invoke's own parser."""
+
+from typing import Any
+
+import pytest
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.program import Program
+from invoke.tasks import task
+
+from bootwright.manytargets import take_many_targets
+
+
+class _Program(Program):
+    """One that the test may change."""
+
+
+take_many_targets(frozenset({"provision"}), _Program)
+
+seen: list[tuple[str, Any]] = []
+
+
+@task(auto_shortflags=False, iterable=["target"])
+def provision(
+    _: Context, target: Any = None, group: str = "", dry_run: bool = False, reboot: bool = True
+) -> None:
+    """Make boards Docker hosts."""
+    seen.append(("provision", (list(target), group, dry_run, reboot)))
+
+
+@task(auto_shortflags=False, positional=["target"])
+def status(_: Context, target: str) -> None:
+    """Show a board's state."""
+    seen.append(("status", target))
+
+
+def run(line: str) -> list[tuple[str, Any]]:
+    seen.clear()
+    program = _Program(namespace=Collection(provision, status), version="1")
+    program.run(["inv", *line.split()], exit=False)
+    return list(seen)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("provision a", [("provision", (["a"], "", False, True))]),
+        ("provision a b c", [("provision", (["a", "b", "c"], "", False, True))]),
+        ("provision a --dry-run b", [("provision", (["a", "b"], "", True, True))]),
+        ("provision --group lab a", [("provision", (["a"], "lab", False, True))]),
+        ("provision --group=lab", [("provision", ([], "lab", False, True))]),
+        # A value that is a task's name, and one that looks like a target.
+        ("provision --group status a", [("provision", (["a"], "status", False, True))]),
+        ("provision a --no-reboot b", [("provision", (["a", "b"], "", False, False))]),
+        ("provision --target a b", [("provision", (["a", "b"], "", False, True))]),
+        (
+            "provision a status b",
+            [("provision", (["a"], "", False, True)), ("status", "b")],
+        ),
+        (
+            "status a provision b",
+            [("status", "a"), ("provision", (["b"], "", False, True))],
+        ),
+        ("provision", [("provision", ([], "", False, True))]),
+    ],
+)
+def test_bare_words_are_targets(line: str, expected: list[tuple[str, Any]]) -> None:
+    assert run(line) == expected
+
+
+def test_other_tasks_still_take_one(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("status a b") == []
+    assert "No idea what 'b' is" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["provision --help", "--help provision"])
+def test_help_is_help(line: str, capfd: pytest.CaptureFixture[str]) -> None:
+    try:
+        assert run(line) == []
+    except Exit as exit:
+        assert exit.code == 0
+    assert "Make boards Docker hosts." in capfd.readouterr().out
