@@ -12,8 +12,10 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from bootwright.manytargets import take_many_targets
 from bootwright.task import end_wrong_options_with_2, guarded, print_result, whole_number
 
+take_many_targets({"provision"})
 end_wrong_options_with_2()
 
 _DAY = 24 * 3600
@@ -366,6 +368,87 @@ def passphrase(
     print_result(document, keyslots.lines(document), json)
 
 
+@task(
+    auto_shortflags=False,
+    iterable=["target"],
+    help={
+        "json": _JSON,
+        "target": "a target of bootwright.toml, or emulator; --target may be left out",
+        "group": "all targets whose groups name this",
+        "parallel": "boards at a time (default: 8)",
+        "dry-run": "show the plan and change nothing",
+        "diff": "show a unified diff of every file",
+        "upgrade": "bring all packages up to date, although they were once",
+        "reboot": "restart a board where a new kernel needs it (default)",
+        "migrate-userns": "switch user namespaces although containers or images exist",
+        "passphrase-file": "file with the volume's passphrase, for a restart; only you may read it",
+        "sudo-password-file": "file with the password that sudo asks for; only you may read it",
+        "rollback-after": "seconds after which a board takes an unconfirmed change back"
+        " (default: 600)",
+        "wait": "seconds to wait for a board that does not answer yet",
+        "identity": _IDENTITY,
+    },
+)
+@guarded
+def provision(
+    _: Context,
+    target: Any = None,
+    group: str = "",
+    parallel: str = "8",
+    dry_run: bool = False,
+    diff: bool = False,
+    upgrade: bool = False,
+    reboot: bool = True,
+    migrate_userns: bool = False,
+    passphrase_file: str = "",
+    sudo_password_file: str = "",
+    rollback_after: str = "600",
+    wait: str = "0",
+    identity: str = "",
+    json: bool = False,
+) -> None:
+    """Make boards hardened Docker hosts, or leave them what they were: provision TARGET …"""
+    from bootwright.provision import ProvisionOptions
+    from bootwright.provision_result import document, lines
+    from bootwright.provision_targets import Request, provision_targets
+
+    request = Request(
+        names=tuple(target or ()),
+        group=group or None,
+        options=ProvisionOptions(
+            dry_run=dry_run,
+            confirm_s=whole_number("--rollback-after", rollback_after, 60, _DAY),
+            wait=whole_number("--wait", wait, 0, _DAY),
+        ),
+        identity=identity or None,
+        passphrase_file=passphrase_file or None,
+        sudo_password_file=sudo_password_file or None,
+        upgrade=upgrade,
+        reboot=reboot,
+        migrate_userns=migrate_userns,
+        parallel=whole_number("--parallel", parallel, 1, 1000),
+    )
+    results, code = provision_targets(request)
+    if json or any(result.ok for result in results):
+        print_result(document(results), lines(results, diff), json)
+    if len(results) == 1 and results[0].error is not None:
+        raise results[0].error
+    if code:
+        raise Exit(code=code)
+
+
+@task(auto_shortflags=False, help={"json": _JSON})
+@guarded
+def profile(_: Context, json: bool = False) -> None:
+    """Show what provisioning wants of a board, and why (Markdown, as in docs/profile.md)."""
+    from bootwright import paths
+    from bootwright.profile import load_profile
+    from bootwright.profile_doc import profile_document, profile_markdown
+
+    wanted = load_profile(paths.checkout() / "profiles")
+    print_result(profile_document(wanted), profile_markdown(wanted).splitlines(), json)
+
+
 @task(auto_shortflags=False, help={"json": _JSON})
 @guarded
 def doctor(_: Context, json: bool = False) -> None:
@@ -389,5 +472,16 @@ def _baud(text: str) -> int | None:
 
 
 namespace = Collection(
-    flash, config, emulate, unlock, status, passphrase, console, ssh, doctor, simulate
+    flash,
+    config,
+    emulate,
+    unlock,
+    status,
+    passphrase,
+    provision,
+    profile,
+    console,
+    ssh,
+    doctor,
+    simulate,
 )

@@ -18,8 +18,10 @@ def take_many_targets(tasks: Set[str], program: type[Program] = Program) -> None
     parse = program.parse_tasks
 
     def parse_tasks(self: Program) -> None:
-        contexts = self._make_parser().contexts
-        self.core.unparsed = spread(self.core.unparsed, contexts, tasks)
+        # Only one parser is ever made: with the first, Invoke takes the help texts off the tasks.
+        parser = self._make_parser()
+        self._make_parser = lambda: parser  # type: ignore[method-assign]
+        self.core.unparsed = spread(self.core.unparsed, parser.contexts, tasks)
         parse(self)
 
     program.parse_tasks = parse_tasks  # type: ignore[method-assign]

@@ -339,6 +339,10 @@ class _Run:
             self._result(plan, facts, steps), rolled_back=rolled_back, error=why, versions={}
         )
 
+    def _warn(self, plan: ProvisionPlan) -> None:
+        for text in (*plan.warnings, *plan.notes):
+            self._reporter.warn(text)
+
     def _result(
         self,
         plan: ProvisionPlan,
@@ -348,6 +352,7 @@ class _Run:
         planned: bool = False,
         versions: dict[str, str | None] | None = None,
     ) -> ProvisionResult:
+        self._warn(plan)
         done = {step.name: step for step in self._done}
         return ProvisionResult(
             target=self._endpoint.name,

@@ -53,6 +53,11 @@ class ProvisionResult:
     error: BootwrightError | None = None
 
     @property
+    def ok(self) -> bool:
+        """Whether it did not fail."""
+        return self.error is None
+
+    @property
     def changed(self) -> tuple[StepResult, ...]:
         """The steps that changed something, or would."""
         return tuple(step for step in self.steps if step.changed)
@@ -100,6 +105,21 @@ class ProvisionResult:
         client, server = self.versions.get("client"), self.versions.get("server")
         docker = f"; Docker {server} (client {client})" if server else ""
         return f"{did}{restarted}{docker} ({self.seconds:.1f} s)"
+
+
+def lines(results: Sequence[ProvisionResult], diff: bool) -> list[str]:
+    """Return what was planned or done as lines for a person; errors are told elsewhere."""
+    told: list[str] = []
+    for result in (result for result in results if result.ok):
+        if result.planned or diff:
+            told += plan_lines(result, diff)
+        if not result.planned:
+            told.append(f"{result.target}: {result.summary()}")
+        told += [
+            f"  left unmet: {', '.join(waiver.checks)}: {' '.join(waiver.reason.split())}"
+            for waiver in (result.waived if result.planned or result.changed else ())
+        ]
+    return told
 
 
 def document(results: Sequence[ProvisionResult]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from bootwright.effects.confirm import Ask
 from bootwright.effects.hostkeys import HostKeys
 from bootwright.effects.sshkeys import USUAL, OfferedKeys, refusal
 from bootwright.effects.sshwait import PAUSE_S
+from bootwright.effects.sudo import as_root, check_sudo, input_of
 from bootwright.endpoints import Endpoint
 from bootwright.errors import FailedError, InputError
 from bootwright.secret import Secret
@@ -51,15 +52,6 @@ MAX_OUTPUT = 1024 * 1024
 """Bytes of each of a script's two outputs; no script of ours writes nearly as much."""
 
 _CHUNK = 32 * 1024
-
-_NO_SUDO, _SUDO_ASKS = b"bootwright: no sudo", b"bootwright: sudo asks"
-
-_AS_ROOT = f"""\
-if [ "$(id -u)" -eq 0 ]; then exec sh -c "$1"; fi
-command -v sudo >/dev/null 2>&1 || {{ echo {_NO_SUDO.decode()!r} >&2; exit 125; }}
-sudo -n sh -c : </dev/null >/dev/null 2>&1 || {{ echo {_SUDO_ASKS.decode()!r} >&2; exit 125; }}
-exec sudo -n sh -c "$1"
-"""
 
 # Otherwise Python itself would print paramiko's complaints, and their tracebacks.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -100,6 +92,7 @@ class Remote:
         directory: where known-hosts files are kept; ``build/ssh`` if ``None``.
         wait: seconds to wait for a server that does not answer yet; logging in has to fit
             into what is left of them, but for :data:`LEAST_S`.
+        sudo_password: of who logs in, where sudo asks for it.
 
     Raises:
         InputError: the target has no SSH server, or its key file cannot be used.
@@ -112,6 +105,7 @@ class Remote:
         ask: Ask | None = None,
         directory: Path | None = None,
         wait: float = 0.0,
+        sudo_password: Secret | None = None,
     ) -> None:
         if endpoint.ssh is None:
             raise InputError(
@@ -122,6 +116,7 @@ class Remote:
         self._name = endpoint.name
         self._host_keys = HostKeys(endpoint, ask, directory)
         self._wait = wait
+        self._sudo_password = sudo_password
         self._connection = self._new_connection()
 
     @property
@@ -190,15 +185,19 @@ class Remote:
             script: for a POSIX shell; nothing secret.
             title: what it is about, for an error.
             stdin: what the script reads; empty when ``None``.
-            sudo: run as root, by ``sudo -n`` if somebody else logged in.
+            sudo: run as root, by sudo if somebody else logged in.
             timeout: seconds after which the connection is cut. The script may go on.
 
         Raises:
+            SudoPasswordError: sudo asks for a password, and none was given.
             FailedError: the connection was lost, the time is over, there was more than
-                :data:`MAX_OUTPUT`, or ``sudo`` is missing or wants a password.
+                :data:`MAX_OUTPUT`, or sudo is missing or refuses.
         """
         data = stdin.reveal() if isinstance(stdin, Secret) else stdin or b""
-        shell = ["sh", "-c", _AS_ROOT, "sh", script] if sudo else ["sh", "-c", script]
+        shell = shlex.join(["sh", "-c", script])
+        if sudo:
+            shell = as_root(script, self._sudo_password)
+            data = input_of(data, self._sudo_password)
         transport: Transport = self._connection.transport
         finished, why = None, "it was closed"
         end = time.monotonic() + timeout
@@ -207,7 +206,7 @@ class Remote:
         guard.start()
         try:
             with transport.open_session(timeout=CONNECT_S) as channel:
-                channel.exec_command(shlex.join(shell))
+                channel.exec_command(shell)
                 finished = _converse(channel, data)
         except _TooMuchError:
             self.close()
@@ -220,7 +219,8 @@ class Remote:
             guard.cancel()
         if finished is None:
             raise self._unfinished(title, transport, why, timeout, time.monotonic() >= end)
-        self._check_sudo(finished)
+        if sudo:
+            check_sudo(finished.stderr, self.where, self._connection.user)
         return finished
 
     def _unfinished(
@@ -234,18 +234,6 @@ class Remote:
             how = f"the connection was lost ({why})"
         return FailedError(
             f"{self.where}: {title}: {how}. What was under way on the board may go on; run it again"
-        )
-
-    def _check_sudo(self, finished: RemoteFinished) -> None:
-        if finished.stderr.startswith(_NO_SUDO):
-            what = "there is no sudo"
-        elif finished.stderr.startswith(_SUDO_ASKS):
-            what = "sudo asks for a password"
-        else:
-            return
-        raise FailedError(
-            f"{self.where}: {what}, and {self._connection.user} is not root; allow it in"
-            ' /etc/sudoers (NOPASSWD), or log in as root (user = "root" in bootwright.toml)'
         )
 
     def _new_connection(self) -> fabric.Connection:

@@ -121,6 +121,7 @@ start_docker() {
     systemctl reset-failed docker.service docker.socket 2>/dev/null
     systemctl_docker start
 }
+begin mkdir -p "${here%/*}"
 exec 9>@transaction@.lock
 begin flock -w 30 9
 begin test ! -e "$here/armed"

@@ -1,5 +1,7 @@
 """Several targets on one command line, through Invoke's own parser."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from invoke.program import Program
 from invoke.tasks import task
 
 from bootwright.manytargets import take_many_targets
+from bootwright.paths import checkout
 
 
 class _Program(Program):
@@ -21,7 +24,7 @@ take_many_targets(frozenset({"provision"}), _Program)
 seen: list[tuple[str, Any]] = []
 
 
-@task(auto_shortflags=False, iterable=["target"])
+@task(auto_shortflags=False, iterable=["target"], help={"group": "all of a group"})
 def provision(
     _: Context, target: Any = None, group: str = "", dry_run: bool = False, reboot: bool = True
 ) -> None:
@@ -80,4 +83,12 @@ def test_help_is_help(line: str, capfd: pytest.CaptureFixture[str]) -> None:
         assert run(line) == []
     except Exit as exit:
         assert exit.code == 0
-    assert "Make boards Docker hosts." in capfd.readouterr().out
+    shown = capfd.readouterr().out
+    assert "Make boards Docker hosts." in shown
+
+
+def test_help_texts_are_not_lost() -> None:
+    # In a process of its own: Invoke takes the texts off a task the first time that it is parsed.
+    argv = [sys.executable, "-m", "invoke", "--help", "provision"]
+    done = subprocess.run(argv, cwd=checkout(), capture_output=True, text=True)
+    assert "show the plan and change nothing" in done.stdout

@@ -1,0 +1,182 @@
+"""``inv provision`` for one or several targets: from names to wishes, and back to results."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bootwright import paths, reach
+from bootwright.config import Target, group_members
+from bootwright.effects.confirm import terminal
+from bootwright.effects.passphrase_source import read_new_passphrase, read_passphrase
+from bootwright.effects.sudo import SudoPasswordError
+from bootwright.endpoints import Endpoint
+from bootwright.errors import BootwrightError, InputError
+from bootwright.fleet import Fleet, worst
+from bootwright.plans.wishes import Wishes
+from bootwright.profile import Profile, load_profile
+from bootwright.provision import Means, ProvisionOptions, provision
+from bootwright.provision_result import ProvisionResult
+from bootwright.render import Renderer
+from bootwright.report import Reporter, TextReporter
+from bootwright.secret import Secret
+
+PARALLEL = 8
+"""Boards at a time; what this machine does for one is little."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for.
+
+    Attributes:
+        names: targets.
+        group: or all targets of this group.
+        options: how.
+        identity: private key file, instead of the targets'.
+        passphrase_file: with the passphrase of the volumes, for a restart.
+        sudo_password_file: with the password that sudo asks for.
+        upgrade: bring all packages up to date again.
+        reboot: restart boards where a new kernel needs it.
+        migrate_userns: containers and images may seem to vanish.
+        parallel: boards at a time.
+    """
+
+    names: Sequence[str]
+    group: str | None
+    options: ProvisionOptions
+    identity: str | None = None
+    passphrase_file: str | None = None
+    sudo_password_file: str | None = None
+    upgrade: bool = False
+    reboot: bool = True
+    migrate_userns: bool = False
+    parallel: int = PARALLEL
+
+
+@dataclass(frozen=True)
+class Job:
+    """A board and what is wished for it, with input that has been looked at."""
+
+    endpoint: Endpoint
+    target: Target
+    wishes: Wishes
+
+
+def provision_targets(request: Request) -> tuple[list[ProvisionResult], int]:
+    """Provision every target; return the results and the exit code of the whole.
+
+    Raises:
+        InputError: no such target or group, or a target's values or files cannot be used;
+            nothing was begun then.
+    """
+    jobs = {job.endpoint.name: job for job in _jobs(request)}
+    sudo_password = None
+    if request.sudo_password_file is not None:
+        sudo_password = _sudo_password(request.sudo_password_file, "sudo")
+    if len(jobs) == 1:
+        (job,) = jobs.values()
+        results = [_one(job, request, sudo_password)]
+    else:
+        alone = Means(None, lambda: _no_passphrase(request), sudo_password)
+
+        def work(name: str, reporter: Reporter) -> ProvisionResult:
+            job = jobs[name]
+            means = alone
+            if request.passphrase_file is not None or job.target.passphrase_command:
+                means = replace(alone, passphrase=_passphrase(job, request))
+            return _guarded(job, request.options, means, reporter)
+
+        fleet = Fleet(
+            list(jobs), work, lambda result: (result.summary(), result.ok), request.parallel
+        )
+        done = fleet.run()
+        results = [
+            result if isinstance(result, ProvisionResult) else ProvisionResult(name, error=result)
+            for name, result in done.items()
+        ]
+    return results, worst({result.target: result.error for result in results})
+
+
+def _jobs(request: Request) -> list[Job]:
+    names = list(request.names)
+    if request.group is not None:
+        names += group_members(paths.checkout(), request.group)
+    if not names:
+        raise InputError("name a target, or a group of them with --group")
+    profile = load_profile(paths.checkout() / "profiles")
+    return [_job(name, request, profile) for name in dict.fromkeys(names)]
+
+
+def _job(name: str, request: Request, profile: Profile) -> Job:
+    endpoint = reach.endpoint_of(name, request.identity)
+    target = reach.target_of(name)
+    if endpoint.ssh is None:
+        raise InputError(
+            f"target {name!r} has no address: set host (and port, user) in bootwright.toml"
+        )
+    wishes = Wishes(
+        target=target,
+        login=endpoint.ssh.user or target.user,
+        profile=profile,
+        renderer=Renderer(paths.checkout() / "templates"),
+        seccomp=_seccomp(target),
+        migrate_userns=request.migrate_userns,
+        upgrade=request.upgrade,
+        reboot=request.reboot,
+    )
+    return Job(endpoint, target, wishes)
+
+
+def _seccomp(target: Target) -> str | None:
+    if target.docker.seccomp_profile is None:
+        return None
+    path = paths.checkout() / Path(target.docker.seccomp_profile).expanduser()
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"targets.{target.name}.docker.seccomp_profile: {paths.shown(path)}: {error}"
+        ) from None
+
+
+def _one(job: Job, request: Request, sudo_password: Secret | None) -> ProvisionResult:
+    """Provision the only board; the operator may be asked."""
+    reporter = TextReporter()
+    means = Means(terminal(), _passphrase(job, request), sudo_password)
+    result = _guarded(job, request.options, means, reporter)
+    if isinstance(result.error, SudoPasswordError) and sudo_password is None and terminal():
+        user = job.wishes.login
+        password = _sudo_password(None, f"{user} on {job.endpoint.name}")
+        means = replace(means, sudo_password=password)
+        result = _guarded(job, request.options, means, reporter)
+    return result
+
+
+def _guarded(
+    job: Job, options: ProvisionOptions, means: Means, reporter: Reporter
+) -> ProvisionResult:
+    """Provision a board; an error is a result as well."""
+    begin = time.monotonic()
+    try:
+        return provision(job.endpoint, job.wishes, options, means, reporter)
+    except BootwrightError as error:
+        name = job.endpoint.name
+        return ProvisionResult(name, seconds=time.monotonic() - begin, error=error)
+
+
+def _passphrase(job: Job, request: Request) -> Callable[[], Secret]:
+    return lambda: read_passphrase(job.target, request.passphrase_file, twice=False)
+
+
+def _no_passphrase(request: Request) -> Secret:
+    assert request.passphrase_file is None
+    raise InputError(
+        "no passphrase: give --passphrase-file, or passphrase_command in bootwright.toml; with"
+        " several boards nobody is asked"
+    )
+
+
+def _sudo_password(file: str | None, who: str) -> Secret:
+    title = f"Password of {who} for sudo"
+    return read_new_passphrase(file, "--sudo-password-file", title, twice=False)
