@@ -5,11 +5,11 @@ new facts has nothing left to do.
 """
 
 import json
-import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from bootwright.changes import LaidFile
 from bootwright.effects.confirm import Ask
@@ -17,7 +17,7 @@ from bootwright.effects.remote import Remote
 from bootwright.endpoints import Endpoint
 from bootwright.errors import FailedError, InputError, RefusedError
 from bootwright.facts.dockerhost import HostFacts, parse_host
-from bootwright.facts.dockerhost_script import REBOOTED_FOR, STATE, host_script
+from bootwright.facts.dockerhost_script import host_script
 from bootwright.facts.sections import END, PRELUDE, parse_sections
 from bootwright.jobs import Link, run_job
 from bootwright.plans.boardjob import JobState
@@ -40,9 +40,8 @@ from bootwright.plans.transaction import (
 from bootwright.plans.wishes import Wishes
 from bootwright.provision_result import ProvisionResult, StepResult, step_results
 from bootwright.report import Reporter
+from bootwright.restart import restart_board
 from bootwright.secret import Secret
-from bootwright.unlock import UnlockOptions, unlock
-from bootwright.unlock_result import Via
 
 LOOK_S = 120.0
 """Seconds for a board to report; an emulated one takes 2."""
@@ -50,8 +49,9 @@ LOOK_S = 120.0
 PACKAGES_S = 3600.0
 """Seconds for a full upgrade and Docker, on a slow card and a slow line."""
 
-REBOOT_S = 600.0
-"""Seconds for a board to go down, come up and be reachable again."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -186,10 +186,17 @@ class _Run:
         done = self._board.run(
             host_script(self._questions), title="looking at the board", sudo=True, timeout=LOOK_S
         )
-        return parse_host(done.text)
+        return self._named(parse_host, done.text)
+
+    def _named(self, decide: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return what ``decide`` does; an error of it names the board."""
+        try:
+            return decide(*args, **kwargs)
+        except (FailedError, RefusedError) as error:
+            raise type(error)(f"{self._board.where}: {error}") from None
 
     def _plan(self, facts: HostFacts) -> ProvisionPlan:
-        plan = plan_provision(self._wishes, facts)
+        plan = self._named(plan_provision, self._wishes, facts)
         if plan.vanishing and not self._wishes.migrate_userns:
             names = self._vanishing()
             what = "switched on" if plan.daemon.values.get("userns-remap") else "switched off"
@@ -266,25 +273,16 @@ class _Run:
                 f"{self._board.where}: {plan.reboot}: it has to be restarted, and its volume"
                 f" unlocked after that, but: {error}. Run it again with that, or with --no-reboot"
             ) from None
-        with self._reporter.step(f"Restart {self._endpoint.name}: {plan.reboot}"):
-            script = (
-                f"mkdir -p {STATE} && printf '%s\\n' {shlex.quote(new_kernel(facts))}"
-                f" >{REBOOTED_FOR} && sync && systemctl --no-block reboot"
-            )
-            self._board.run(PRELUDE + script, title="restarting", sudo=True, timeout=LOOK_S)
-            self._board.wait_until_lost()
-            self._board.close()
-        via: Via = "serial" if self._endpoint.unlock == "serial" else "ssh"
-        unlock(
+        self._reporter.note(plan.reboot)
+        restart_board(
+            self._link,
             self._endpoint,
             passphrase,
+            new_kernel(facts),
             self._reporter,
-            UnlockOptions(via=via, timeout=REBOOT_S),
-            ask=self._means.ask,
-        ).check()
-        with self._reporter.step(f"Look at {self._endpoint.name} again"):
-            self._link.again(REBOOT_S)
-            again = self._look()
+            self._means.ask,
+        )
+        again = self._look()
         if again.boot_id == facts.boot_id:
             raise FailedError(f"{self._board.where}: it did not restart; look at its console")
         self._restarted.append("board")

@@ -164,11 +164,19 @@ class Remote:
         """Hang up; nothing happens when not connected."""
         self._connection.client.close()
 
-    def wait_until_lost(self) -> None:
-        """Return when the connection has ended: the board went down, or the network did."""
+    def wait_until_lost(self, timeout: float | None = None) -> bool:
+        """Return when the connection has ended: the board went down, or the network did.
+
+        Args:
+            timeout: seconds to wait at most; without end if ``None``.
+
+        Returns:
+            Whether it has ended.
+        """
         transport: Transport = self._connection.transport
         transport.set_keepalive(KEEPALIVE_S)
-        transport.join()
+        transport.join(timeout)
+        return not transport.is_active()
 
     def run(
         self,

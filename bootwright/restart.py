@@ -1,0 +1,57 @@
+"""Restarting a board, and unlocking it again by the target's own way."""
+
+import shlex
+
+from bootwright.effects.confirm import Ask
+from bootwright.endpoints import Endpoint
+from bootwright.errors import FailedError
+from bootwright.facts.dockerhost_script import REBOOTED_FOR, STATE
+from bootwright.facts.sections import PRELUDE
+from bootwright.jobs import Link
+from bootwright.report import Reporter
+from bootwright.secret import Secret
+from bootwright.unlock import UnlockOptions, unlock
+from bootwright.unlock_result import Via
+
+REBOOT_S = 600.0
+"""Seconds for a board to go down, come up and be reachable again."""
+
+
+def restart_board(
+    link: Link,
+    endpoint: Endpoint,
+    passphrase: Secret,
+    kernel: str,
+    reporter: Reporter,
+    ask: Ask | None,
+) -> None:
+    """Restart the board, unlock it, and connect again.
+
+    Args:
+        link: the board; connected, and connected again afterwards.
+        endpoint: how it is reached, and how its volume is opened.
+        passphrase: of its volume.
+        kernel: what it is restarted for; kept on the board.
+        reporter: where to tell what is done.
+        ask: about a host key that is not known.
+
+    Raises:
+        FailedError: it did not come back, or its volume could not be opened.
+        RefusedError: its host key is another one.
+    """
+    script = (
+        f"mkdir -p {STATE} && printf '%s\\n' {shlex.quote(kernel)} >{REBOOTED_FOR} && sync &&"
+        # A moment later, so that this connection learns that it was begun.
+        " systemd-run --quiet --on-active=1 systemctl reboot"
+    )
+    with reporter.step(f"Restart {endpoint.name}"):
+        done = link.board.run(PRELUDE + script, title="restarting", sudo=True, timeout=REBOOT_S)
+        if done.returncode != 0 or not link.board.wait_until_lost(REBOOT_S):
+            said = f": {done.said}" if done.said else ""
+            raise FailedError(f"{link.board.where}: it does not go down{said}; look at its console")
+        link.close()
+    via: Via = "serial" if endpoint.unlock == "serial" else "ssh"
+    options = UnlockOptions(via=via, timeout=REBOOT_S)
+    unlock(endpoint, passphrase, reporter, options, ask=ask).check()
+    with reporter.step(f"Reach {endpoint.name} again"):
+        link.again(REBOOT_S)
