@@ -117,7 +117,8 @@ class Fleet(Generic[T]):
                 with self._lock:
                     self._waiting.clear()
                     under_way = ", ".join(self._running) or "none"
-                self._console.print(f"stopped; boards under way: {under_way}", markup=False)
+                # Not by rich: the interruption may have met it at work on a line.
+                print(f"stopped; boards under way: {under_way}", file=self._console.file)
                 raise
         return {name: results[name] for name in self._names}
 
