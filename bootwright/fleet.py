@@ -104,10 +104,10 @@ class Fleet(Generic[T]):
             KeyboardInterrupt: Ctrl-C; boards under way were named, and none was begun any more.
         """
         results: dict[str, T | BootwrightError] = {}
-        for _ in range(self._parallel):
-            threading.Thread(target=self._worker, daemon=True).start()
         with self._screen() as redraw:
             try:
+                for _ in range(self._parallel):
+                    threading.Thread(target=self._worker, daemon=True).start()
                 while len(results) < len(self._names):
                     ended = self._next(redraw)
                     if ended is not None:
