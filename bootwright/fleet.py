@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Generic, TextIO, TypeVar
 
 from rich.console import Console
@@ -29,6 +30,16 @@ class OurBugError(BootwrightError):
     """A board met an error that nobody foresaw; its traceback was printed."""
 
     exit_code = 70
+
+
+@dataclass(frozen=True)
+class _Ended(Generic[T]):
+    """A board that is done: its result or what was raised, the seconds, what it had to tell."""
+
+    name: str
+    result: T | BaseException
+    took: float
+    kept: tuple[str, ...]
 
 
 class _Silent:
@@ -94,7 +105,7 @@ class Fleet(Generic[T]):
         self._waiting = list(names)
         self._running: dict[str, float] = {}
         self._lock = threading.Lock()
-        self._done: queue.Queue[tuple[str, T | BaseException, list[str]]] = queue.Queue()
+        self._done: queue.Queue[_Ended[T]] = queue.Queue()
         self._shown: dict[str, str] = {}
 
     def run(self) -> dict[str, T | BootwrightError]:
@@ -111,8 +122,7 @@ class Fleet(Generic[T]):
                 while len(results) < len(self._names):
                     ended = self._next(redraw)
                     if ended is not None:
-                        name, result, kept = ended
-                        results[name] = self._tell(name, result, kept)
+                        results[ended.name] = self._tell(ended)
             except KeyboardInterrupt:
                 with self._lock:
                     self._waiting.clear()
@@ -135,12 +145,14 @@ class Fleet(Generic[T]):
                 result = self._work(name, reporter)
             except BaseException as error:
                 result = error
-            self._done.put((name, result, reporter.kept))
+            with self._lock:
+                took = time.monotonic() - self._running.pop(name)
+            self._done.put(_Ended(name, result, took, tuple(reporter.kept)))
 
     def _show(self, name: str, text: str) -> None:
         self._shown[name] = text
 
-    def _next(self, redraw: Callable[[], None]) -> tuple[str, T | BaseException, list[str]] | None:
+    def _next(self, redraw: Callable[[], None]) -> "_Ended[T] | None":
         on_terminal = self._console.is_terminal
         try:
             return self._done.get(timeout=0.2 if on_terminal else ALIVE_S)
@@ -153,28 +165,24 @@ class Fleet(Generic[T]):
                 self._console.print(f"at work: {names}", markup=False)
             return None
 
-    def _tell(
-        self, name: str, result: T | BaseException, kept: Sequence[str]
-    ) -> T | BootwrightError:
-        with self._lock:
-            took = time.monotonic() - self._running.pop(name)
+    def _tell(self, ended: "_Ended[T]") -> T | BootwrightError:
+        result = ended.result
         if isinstance(result, BootwrightError):
-            self._line(name, False, str(result), took, kept)
+            self._line(ended, str(result), False)
             return result
         if isinstance(result, BaseException):
-            lines = "".join(traceback.format_exception(result))
-            self._console.print(lines, markup=False)
-            bug = OurBugError(f"{name}: this is a bug of bootwright; please report the lines above")
-            self._line(name, False, str(bug), took, kept)
+            self._console.print("".join(traceback.format_exception(result)), markup=False)
+            bug = OurBugError("this is a bug of bootwright; please report the lines above")
+            self._line(ended, str(bug), False)
             return bug
-        text, good = self._summary(result)
-        self._line(name, good, text, took, kept)
+        self._line(ended, *self._summary(result))
         return result
 
-    def _line(self, name: str, good: bool, text: str, took: float, kept: Sequence[str]) -> None:
+    def _line(self, ended: "_Ended[T]", text: str, good: bool) -> None:
         mark = "[green]✓[/green]" if good else "[red]✗[/red]"
-        lines = [f"{mark} {escape(name)} [dim]({took:.1f} s)[/dim]: {escape(text)}"]
-        lines += [f"    {escape(line)}" for line in kept]
+        took = f"[dim]({ended.took:.1f} s)[/dim]"
+        lines = [f"{mark} {escape(ended.name)} {took}: {escape(text)}"]
+        lines += [f"    {escape(line)}" for line in ended.kept]
         self._console.print("\n".join(lines))
 
     @contextmanager
