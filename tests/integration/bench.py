@@ -71,7 +71,7 @@ class Bench:
     def own_checkout(self, targets: str) -> None:
         """Work in a checkout of its own, whose ``bootwright.toml`` is ``targets``."""
         self.checkout = self.root / "checkout"
-        for name in ("board", "bootwright", "rootfs", "scripts", "templates"):
+        for name in ("board", "bootwright", "profiles", "rootfs", "scripts", "templates"):
             shutil.copytree(paths.checkout() / name, self.checkout / name)
         shutil.copy(paths.checkout() / "tasks.py", self.checkout)
         (self.checkout / "bootwright.toml").write_text(targets)
