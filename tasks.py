@@ -15,7 +15,7 @@ from invoke.tasks import task
 from bootwright.manytargets import take_many_targets
 from bootwright.task import end_wrong_options_with_2, guarded, print_result, whole_number
 
-take_many_targets({"provision"})
+take_many_targets({"provision", "pki"})
 end_wrong_options_with_2()
 
 _DAY = 24 * 3600
@@ -437,6 +437,37 @@ def provision(
         raise Exit(code=code)
 
 
+@task(
+    auto_shortflags=False,
+    positional=["action"],
+    iterable=["target"],
+    help={
+        "json": _JSON,
+        "action": "show, issue (a target's), client (an operator's or CI's) or reissue",
+        "target": "issue: the target; client: the client's name; --target may be left out",
+        "without": "reissue: the client or target that gets nothing (default: all get new ones)",
+        "renew": "issue, client: make new ones even where nothing is due",
+    },
+)
+@guarded
+def pki(
+    _: Context,
+    action: str,
+    target: Any = None,
+    without: str = "",
+    renew: bool = False,
+    json: bool = False,
+) -> None:
+    """Make and show the certificates for Docker's remote API and for log shipping."""
+    from datetime import UTC, datetime
+
+    from bootwright import pki_task
+
+    options = pki_task.options_of(action, tuple(target or ()), without or None, renew)
+    document = pki_task.pki(options, datetime.now(UTC))
+    print_result(document, pki_task.lines(document), json)
+
+
 @task(auto_shortflags=False, help={"json": _JSON})
 @guarded
 def profile(_: Context, json: bool = False) -> None:
@@ -480,6 +511,7 @@ namespace = Collection(
     passphrase,
     provision,
     profile,
+    pki,
     console,
     ssh,
     doctor,

@@ -48,9 +48,12 @@ INV = str(Path(sys.executable).parent / "inv")
 
 
 def timed(argv: Sequence[str], env: dict[str, str] | None = None) -> float:
+    # Both are Python: each keeps its bytecode, as on an operator's machine.
+    whole = {**os.environ, **(env or {})}
+    whole.pop("PYTHONDONTWRITEBYTECODE", None)
     begin = time.monotonic()
     done = subprocess.run(
-        list(argv), env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        list(argv), env=whole, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     if done.returncode != 0:
         sys.exit(f"{shlex.join(argv)}\nended with {done.returncode}:\n{done.stdout}{done.stderr}")

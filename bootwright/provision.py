@@ -4,7 +4,6 @@ Facts → plan → carry out → facts again: a change is confirmed only when th
 new facts has nothing left to do.
 """
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,19 +20,26 @@ from bootwright.facts.dockerhost_script import host_script
 from bootwright.facts.sections import END, PRELUDE, parse_sections
 from bootwright.jobs import Link, run_job
 from bootwright.plans.boardjob import JobState
-from bootwright.plans.daemonjson import DAEMON_JSON
 from bootwright.plans.dockersteps import RESTART, START
 from bootwright.plans.packages import missing_lists, new_kernel, packages_script
-from bootwright.plans.provision import ProvisionPlan, plan_provision, questions_for, versions_of
+from bootwright.plans.provision import (
+    ProvisionPlan,
+    interim_text,
+    plan_provision,
+    questions_for,
+    transaction_of,
+    versions_of,
+    would_end_containers,
+)
 from bootwright.plans.transaction import (
     CONFIRM_S,
+    INTERIM,
     JOB,
     Applied,
-    Transaction,
     applied,
     apply_script,
     confirm_script,
-    interim_of,
+    hold_script,
     job_files,
     put_back_script,
 )
@@ -144,7 +150,7 @@ class _Run:
         if self._options.dry_run:
             return self._result(plan, facts, step_results(plan, facts.files), planned=True)
         if plan.packages is not None:
-            facts, plan = self._install(plan)
+            facts, plan = self._install(plan, facts)
         if plan.reboot:
             facts, plan = self._reboot(plan, facts)
         steps = step_results(plan, facts.files)
@@ -229,11 +235,15 @@ class _Run:
             for line in step.says if step.changed else ():
                 self._reporter.note(f"{step.name}: {line}")
 
-    def _install(self, plan: ProvisionPlan) -> tuple[HostFacts, ProvisionPlan]:
+    def _install(self, plan: ProvisionPlan, facts: HostFacts) -> tuple[HostFacts, ProvisionPlan]:
         assert plan.packages is not None
         says = plan.packages.describe()
         with self._reporter.step(f"{says[0].upper()}{says[1:]}"):
-            state = self._job("packages", packages_script(plan.packages), {})
+            script, files = packages_script(plan.packages), {}
+            if would_end_containers(plan, facts):
+                script = hold_script() + script
+                files = {INTERIM: LaidFile(INTERIM, interim_text(facts).encode())}
+            state = self._job("packages", script, files)
             for section in state.sections:
                 if section.name == "failed":
                     said = "\n  ".join(line for line in section.lines[1:] if line.strip())
@@ -292,7 +302,7 @@ class _Run:
     def _carry_out(
         self, plan: ProvisionPlan, facts: HostFacts, steps: tuple[StepResult, ...]
     ) -> ProvisionResult:
-        change = _transaction(plan, facts, self._options.confirm_s)
+        change = transaction_of(plan, facts, self._options.confirm_s)
         where = self._board.where
         with self._reporter.step("Change it all, run a container, be ready to put it back"):
             state = self._job(JOB, apply_script(change), job_files(change))
@@ -362,27 +372,6 @@ class _Run:
             warnings=(*plan.warnings, *plan.notes),
             waived=plan.waived,
         )
-
-
-def _transaction(plan: ProvisionPlan, facts: HostFacts, confirm_s: int) -> Transaction:
-    existing = json.loads(facts.files.text(DAEMON_JSON) or "{}")
-    in_swarm = facts.engine is not None and facts.engine.swarm not in ("", "inactive")
-    values = plan.daemon.values
-    keep = values.get("live-restore") is True and not in_swarm and not plan.vanishing
-    proof = []
-    if values.get("userns-remap"):
-        proof.append("^uid_map: 0 [1-9]")
-    if values.get("no-new-privileges") is True:
-        proof.append("^NoNewPrivs: 1")
-    if values.get("seccomp-profile") != "unconfined":
-        proof.append("^Seccomp: 2")
-    return Transaction(
-        steps=plan.to_do,
-        interim=json.dumps(interim_of(existing), indent=2) + "\n",
-        keep_containers=keep,
-        proof=tuple(proof),
-        confirm_s=confirm_s,
-    )
 
 
 def _why(where: str, ended: Applied) -> FailedError:

@@ -3,17 +3,21 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bootwright import paths, reach
 from bootwright.config import Target, group_members
 from bootwright.effects.confirm import terminal
 from bootwright.effects.passphrase_source import read_new_passphrase, read_passphrase
+from bootwright.effects.pki_store import PkiStore, pki_dir
 from bootwright.effects.sudo import SudoPasswordError
 from bootwright.endpoints import Endpoint
 from bootwright.errors import BootwrightError, InputError
 from bootwright.fleet import Fleet, worst
-from bootwright.plans.wishes import Wishes
+from bootwright.pki import server_names
+from bootwright.pki_task import preview_server_credentials, server_credentials
+from bootwright.plans.wishes import TlsFiles, Wishes
 from bootwright.profile import Profile, load_profile
 from bootwright.provision import Means, ProvisionOptions, provision
 from bootwright.provision_result import ProvisionResult
@@ -121,6 +125,7 @@ def _job(name: str, request: Request, profile: Profile) -> Job:
         profile=profile,
         renderer=Renderer(paths.checkout() / "templates"),
         seccomp=_seccomp(target),
+        tls=_tls(target, request.options.dry_run),
         migrate_userns=request.migrate_userns,
         upgrade=request.upgrade,
         reboot=request.reboot,
@@ -138,6 +143,15 @@ def _seccomp(target: Target) -> str | None:
         raise InputError(
             f"targets.{target.name}.docker.seccomp_profile: {paths.shown(path)}: {error}"
         ) from None
+
+
+def _tls(target: Target, dry_run: bool) -> TlsFiles | None:
+    """Return what the remote API needs; made or renewed where due, but for a dry run."""
+    if target.docker.api is None:
+        return None
+    credentials = preview_server_credentials if dry_run else server_credentials
+    made = credentials(PkiStore(pki_dir()), target.name, server_names(target), datetime.now(UTC))
+    return TlsFiles(made.ca_pem, made.cert_pem, made.key_pem)
 
 
 def _one(job: Job, request: Request, sudo_password: Secret | None) -> ProvisionResult:

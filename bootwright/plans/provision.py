@@ -1,5 +1,6 @@
 """The plan of ``inv provision`` for one board: configuration and facts in, frozen steps out."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from bootwright.plans.dockersteps import engine_version
 from bootwright.plans.kernelchecks import judge_kernel
 from bootwright.plans.packages import PackagesPlan, needs_reboot, new_kernel, plan_packages
 from bootwright.plans.steps import Step, laid_files
+from bootwright.plans.transaction import Transaction
 from bootwright.plans.wishes import Wishes
 from bootwright.profile import Profile, Waiver
 
@@ -209,3 +211,37 @@ def versions_of(facts: HostFacts) -> dict[str, Any]:
     package = facts.packages.get("docker-cli") or engine_version(facts)
     client = (facts.engine.client_version if facts.engine else "") or package
     return {"client": client or None, "server": facts.engine.version if facts.engine else None}
+
+
+def would_end_containers(plan: ProvisionPlan, facts: HostFacts) -> bool:
+    """Tell whether an upgrade of Docker, which restarts the daemon, would end containers."""
+    engine = facts.engine
+    wanted = plan.daemon.values.get("live-restore") is True
+    return engine is not None and engine.running > 0 and not engine.live_restore and wanted
+
+
+def interim_text(facts: HostFacts) -> str:
+    """Return the board's daemon.json with live-restore switched on."""
+    existing = json.loads(facts.files.text(DAEMON_JSON) or "{}")
+    return json.dumps({**existing, "live-restore": True}, indent=2) + "\n"
+
+
+def transaction_of(plan: ProvisionPlan, facts: HostFacts, confirm_s: int) -> Transaction:
+    """Return the plan's steps as one change, with what a container has to prove."""
+    in_swarm = facts.engine is not None and facts.engine.swarm not in ("", "inactive")
+    values = plan.daemon.values
+    keep = values.get("live-restore") is True and not in_swarm and not plan.vanishing
+    proof = []
+    if values.get("userns-remap"):
+        proof.append("^uid_map: 0 [1-9]")
+    if values.get("no-new-privileges") is True:
+        proof.append("^NoNewPrivs: 1")
+    if values.get("seccomp-profile") != "unconfined":
+        proof.append("^Seccomp: 2")
+    return Transaction(
+        steps=plan.to_do,
+        interim=interim_text(facts),
+        keep_containers=keep,
+        proof=tuple(proof),
+        confirm_s=confirm_s,
+    )

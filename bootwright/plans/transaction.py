@@ -6,6 +6,7 @@ it is confirmed over a new connection before the timer ends. Whatever happens in
 crash, a lost network, a power cut, the board puts back what was there.
 """
 
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from bootwright.plans.transaction_shell import (
     APPLY,
     CONFIRM,
     FUNCTIONS,
+    HOLD,
     RESTORE,
     RESTORED,
     STOP_CONTAINERS,
@@ -35,6 +37,13 @@ INTERIM = "interim.json"
 
 CONFIRM_S = 600
 """Seconds from the beginning until the board puts everything back unless it is confirmed."""
+
+ACCOUNTS = tuple(
+    f"/etc/{name}" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")
+)
+"""What the tools for accounts change, each of them several; they are put back as a whole."""
+
+_ENABLE = re.compile(r"systemctl enable (?:--now )?([\w@.-]+)")
 
 _DAEMON_S = 180
 """Seconds for the daemon to start or end; an emulated board takes about 15."""
@@ -72,9 +81,12 @@ def job_files(change: Transaction) -> dict[str, LaidFile]:
 
 def apply_script(change: Transaction) -> str:
     """Return the job: back up, arm, carry out, prove."""
-    changes = _changes(change.steps)
     numbers = {file.path: str(n) for n, file in enumerate(laid_files(change.steps))}
-    backups = [f"begin backup {n} {shlex.quote(path)}" for path, n in _places(changes).items()]
+    backups = [f"begin backup {n} {shlex.quote(path)}" for path, n in _places(change).items()]
+    backups += [
+        f'systemctl is-enabled --quiet {unit} 2>/dev/null || : >"$state/disabled-{unit}"'
+        for unit in _enabled(change.steps)
+    ]
     script = _values(
         FUNCTIONS + APPLY,
         change,
@@ -102,25 +114,32 @@ def apply_script(change: Transaction) -> str:
     return JOB_PRELUDE + script + VERSIONS + "section applied\n"
 
 
-def _changes(steps: Sequence[Step]) -> list[Change]:
-    return [item for step in steps for item in step.changes]
-
-
-def _places(changes: Sequence[Change]) -> dict[str, int]:
+def _places(change: Transaction) -> dict[str, int]:
     """Return a number for everything that is copied beforehand: folders made on the way too."""
-    parents = [str(parent) for item in changes for parent in PurePosixPath(item.path).parents]
+    paths = [item.path for step in change.steps for item in step.changes]
+    # A restart lays others in its place, whether or not it is to change.
+    paths.append(DAEMON_JSON)
+    if any(_is_about_accounts(command) for step in change.steps for command in step.commands):
+        paths += ACCOUNTS
+    parents = [str(parent) for path in paths for parent in PurePosixPath(path).parents]
     below = sorted({path for path in parents if path.count("/") > 1}, key=len)
     # A folder that is there already is left alone: only those that are not get a mark.
-    return {path: n for n, path in enumerate(dict.fromkeys([*below, *_paths(changes)]))}
+    return {path: n for n, path in enumerate(dict.fromkeys([*below, *paths]))}
 
 
-def _paths(changes: Sequence[Change]) -> list[str]:
-    return [item.path for item in changes]
+def _is_about_accounts(command: str) -> bool:
+    return command.split()[0] in ("useradd", "userdel", "gpasswd")
+
+
+def _enabled(steps: Sequence[Step]) -> list[str]:
+    """Return the units that the steps enable."""
+    found = [_ENABLE.fullmatch(command) for step in steps for command in step.commands]
+    return [match[1] for match in found if match]
 
 
 def restore_script(change: Transaction) -> str:
     """Return the script that puts everything back: ``now``, at the ``deadline``, at ``boot``."""
-    places = _places(_changes(change.steps))
+    places = _places(change)
     backs = {path: f"back {number} {shlex.quote(path)}" for path, number in places.items()}
     # What lies in a folder before the folder.
     script = "".join(f"step {backs[path]}\n" for path in reversed(places))
@@ -128,10 +147,32 @@ def restore_script(change: Transaction) -> str:
         for fix in step.fixes:
             script += f"step sh -c {shlex.quote(quoted_unfix(fix))}\n"
         for command in step.undo:
-            # At boot nothing runs yet.
+            if _is_about_accounts(command):
+                continue  # The copies of their files are in place.
+            # At boot nothing runs yet, and to wait for what runs would be to wait for ourselves.
             script += f'[ "$why" = boot ] || step sh -c {shlex.quote(command)}\n'
+    for unit in _enabled(change.steps):
+        script += f'[ ! -e "$state/disabled-{unit}" ] || step systemctl disable --quiet {unit}\n'
     script = FUNCTIONS + RESTORE + script + RESTORED
-    return PRELUDE + _values(script, change, daemon_file_back=backs.get(DAEMON_JSON, ":"))
+    folder = str(PurePosixPath(DAEMON_JSON).parent)
+    return PRELUDE + _values(
+        script, change, daemon_file_back=f"{backs[DAEMON_JSON]}; {backs[folder]}"
+    )
+
+
+def hold_script() -> str:
+    """Return what a job begins with that restarts the daemon by the way, as an upgrade does.
+
+    Containers outlive it then. The job needs the file :data:`INTERIM`.
+    """
+    values = {
+        "transaction": ".",
+        "interim": INTERIM,
+        "daemon_json": DAEMON_JSON,
+        "daemon_s": str(_DAEMON_S),
+    }
+    # What comes after it is not to write files that only root can read.
+    return JOB_PRELUDE + _replaced(FUNCTIONS + HOLD, values) + "umask 022\n"
 
 
 def confirm_script() -> str:
@@ -146,11 +187,6 @@ def put_back_script() -> str:
         f"{PRELUDE}systemctl stop bootwright-{JOB}.service 2>/dev/null\n"
         f"sh {TRANSACTION}/restore now\n{END}"
     )
-
-
-def interim_of(existing: dict[str, object]) -> dict[str, object]:
-    """Return a daemon.json with live-restore switched on."""
-    return {**existing, "live-restore": True}
 
 
 def _values(script: str, change: Transaction, **more: str) -> str:

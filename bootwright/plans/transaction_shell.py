@@ -2,8 +2,9 @@
 
 ``@name@`` is replaced there. The state that lasts is in ``$here``: ``old/N`` what was at a path, or
 ``old/N.none`` if nothing was; ``state/active`` if the daemon ran, ``state/running`` its containers
-(id, process, name), ``state/hold`` if they are to go on running, ``state/touched`` once the daemon
-was; ``armed`` as long as the change may be put back.
+(id, process, name), ``state/hold`` if they are to go on running, ``state/stopped`` if they were
+stopped, ``state/touched`` once the daemon was; ``state/disabled-UNIT`` if a unit that will be
+enabled was not; ``armed`` as long as the change may be put back.
 
 Sources: dockerd(8) and moby's ``daemon/daemon.go`` for what a daemon does to containers that it
 finds; systemd-run(1), systemctl(1).
@@ -20,13 +21,14 @@ systemctl_docker() {
 }
 answers() { timeout 60 docker info --format '{{.LiveRestoreEnabled}}' 2>&1; }
 running() {
-    # Word splitting is meant: ids.
-    ids=$(docker ps -q --no-trunc) && [ -n "$ids" ] &&
-        docker inspect --format '{{.Id}} {{.State.Pid}} {{.Name}}' $ids
+    ids=$(docker ps -q --no-trunc) || return
+    # Word splitting is meant: ids. One that has ended meanwhile does not run.
+    [ -z "$ids" ] || docker inspect --format '{{.Id}} {{.State.Pid}} {{.Name}}' $ids ||
+        [ "$(docker ps -q --no-trunc)" != "$ids" ]
 }
 put() {
     # Beside its place, so that the rename is one step.
-    rm -f "$2.bootwright" && cp -pP "$1" "$2.bootwright" && mv -f "$2.bootwright" "$2"
+    rm -f "$2.bootwright" && cp -pP "$1" "$2.bootwright" && mv -fT "$2.bootwright" "$2"
 }
 hold_containers() {
     # A daemon that ends takes its containers along, unless it was told not to before.
@@ -58,30 +60,40 @@ smoke() {
 }
 survived() {
     [ -s "$state/running" ] && [ -e "$state/hold" ] || return 0
-    running >"$state/now"
+    running >"$state/now" || return
     lost=$(while read -r id pid name; do
         grep -qxF -e "$id $pid $name" "$state/now" || echo "${name#/}"
     done <"$state/running")
     [ -z "$lost" ] || { echo "did not go on running:" $lost; return 1; }
 }
 start_containers() {
-    while read -r id _; do
-        docker start "$id" >/dev/null 2>&1
+    lost=
+    while read -r id _ name; do
+        docker start "$id" >/dev/null 2>&1 || lost="$lost ${name#/}"
     done <"$state/running"
+    [ -z "$lost" ] || { echo "did not start again:$lost"; return 1; }
+}
+disarm() {
+    systemctl disable --quiet bootwright-restore.service 2>/dev/null
+    rm -f /etc/systemd/system/bootwright-restore.service
 }
 """
 
 APPLY = r"""
+ours=
 begin() {
-    "$@" && return
+    said=$("$@" 2>&1) && return
     section failed
-    printf '%s\n' begin "$*" | quoted
+    printf '%s\n' begin "$*: $said" | quoted
+    # What another run has armed stays.
+    [ -z "$ours" ] || { disarm; systemctl daemon-reload; rm -rf "$here"; }
+    rm -f @folder@/@job@/[0-9]*
     exit 1
 }
 fail() {
     section failed
     printf '%s\n' "$1" "$said" | quoted
-    sh "$here/restore" now
+    sh "$here/restore" now || { section restored; echo "|broken off"; }
     exit 1
 }
 backup() {
@@ -104,7 +116,7 @@ restart_docker() {
     touch_docker
     # The new file is in place; the daemon that runs must not read it, but be told to let go.
     rm -f "$here/wanted.json"
-    cp -p @daemon_json@ "$here/wanted.json" 2>/dev/null
+    [ ! -e @daemon_json@ ] || cp -p @daemon_json@ "$here/wanted.json" || return 1
     hold_containers || return 1
     if [ -e "$here/wanted.json" ]; then
         put "$here/wanted.json" @daemon_json@
@@ -112,7 +124,8 @@ restart_docker() {
         rm -f @daemon_json@
     fi
     systemctl_docker restart || return 1
-    [ -e "$state/hold" ] || start_containers
+    # Those that have vanished with their user namespaces cannot.
+    [ -e "$state/hold" ] || start_containers >/dev/null
     survived
 }
 reload_docker() { touch_docker; systemctl_docker reload && survived; }
@@ -121,18 +134,9 @@ start_docker() {
     systemctl reset-failed docker.service docker.socket 2>/dev/null
     systemctl_docker start
 }
-begin mkdir -p "${here%/*}"
-exec 9>@transaction@.lock
-begin flock -w 30 9
-begin test ! -e "$here/armed"
-rm -rf "$here"
-begin mkdir -p "$here/old" "$state"
-begin cp -p restore @interim@ "$here/"
-systemctl is-active --quiet docker.service && : >"$state/active"
-[ ! -e "$state/active" ] || running >"$state/running"
-@hold@
-@backup@
-cat >/etc/systemd/system/bootwright-restore.service <<'UNIT'
+list_containers() { running >"$state/running"; }
+lay_unit() {
+    cat >/etc/systemd/system/bootwright-restore.service <<'UNIT'
 [Unit]
 Description=Put back what an unfinished inv provision changed
 DefaultDependencies=no
@@ -145,10 +149,26 @@ ExecStart=/bin/sh @transaction@/restore boot
 [Install]
 WantedBy=multi-user.target
 UNIT
+}
+(umask 022; mkdir -p "${here%/*}")
+exec 9>@transaction@.lock
+begin flock -w 30 9
+begin test ! -e "$here/armed"
+ours=yes
+rm -rf "$here"
+begin mkdir -p "$here/old" "$state"
+begin cp -p restore @interim@ "$here/"
+systemctl is-active --quiet docker.service && : >"$state/active"
+[ ! -e "$state/active" ] || begin list_containers
+@hold@
+@backup@
+begin lay_unit
 begin systemctl daemon-reload
 begin systemctl enable --quiet bootwright-restore.service
+# The copies have to be on the disk before they count, and count before anything changes.
 sync
 : >"$here/armed"
+sync
 said=$(systemd-run --quiet --collect --unit=bootwright-deadline --on-active=@confirm_s@ \
     --timer-property=AccuracySec=1s /bin/sh "$here/restore" deadline 2>&1) || fail begin
 @stop@
@@ -171,30 +191,42 @@ step() {
     said=$("$@" 2>&1) || { bad=1; section trouble; printf '%s\n' "$said" | quoted; }
 }
 back() {
-    # A number, a path.
+    # A number, a path. What was beside it was never moved into its place.
+    [ ! -e "$2.bootwright" ] && [ ! -L "$2.bootwright" ] || rm -f "$2.bootwright"
     if [ -e "$here/old/$1.none" ]; then
-        if [ -d "$2" ]; then rmdir "$2" 2>/dev/null; else rm -f "$2"; fi
+        if [ -d "$2" ] && [ ! -L "$2" ]; then rmdir "$2" 2>/dev/null; else rm -f "$2"; fi
         return 0
     elif [ -e "$here/old/$1" ] || [ -L "$here/old/$1" ]; then
         put "$here/old/$1" "$2"
     fi
 }
 daemon_back() {
-    [ "$why" != boot ] && [ -e "$state/touched" ] || return 0
-    if [ -e "$state/active" ]; then
-        if [ -s "$state/running" ] && [ -e "$state/hold" ]; then
-            put "$here/@interim@" @daemon_json@
-        fi
-        systemctl reset-failed docker.service docker.socket 2>/dev/null
-        systemctl_docker restart || return 1
-        # Those that were stopped on purpose, and those that did not survive.
-        [ ! -s "$state/running" ] || start_containers
-        @daemon_file_back@
-        systemctl_docker reload || return 1
-        answers >/dev/null || { answers; return 1; }
-    else
+    [ "$why" != boot ] || return 0
+    if [ ! -e "$state/touched" ]; then
+        [ ! -e "$state/stopped" ] || start_containers
+        return
+    elif [ ! -e "$state/active" ]; then
         systemctl stop docker.service docker.socket
+        return
     fi
+    how=restart well=0
+    if [ -s "$state/running" ] && [ -e "$state/hold" ]; then
+        if [ "$(answers)" = false ]; then
+            # It was not restarted yet, and would take its containers along.
+            how=reload
+        else
+            (umask 022; mkdir -p "$(dirname @daemon_json@)") &&
+                put "$here/@interim@" @daemon_json@ || return 1
+        fi
+    fi
+    systemctl reset-failed docker.service docker.socket 2>/dev/null
+    systemctl_docker "$how" || well=1
+    # Those that were stopped on purpose, and those that did not survive.
+    [ ! -s "$state/running" ] || start_containers || well=1
+    @daemon_file_back@
+    systemctl_docker reload || return 1
+    answers >/dev/null || { answers; return 1; }
+    return "$well"
 }
 prove() {
     [ "$why" != boot ] && [ -e "$state/touched" ] && [ -e "$state/active" ] || return 0
@@ -206,10 +238,10 @@ prove() {
 RESTORED = r"""
 step daemon_back
 step prove
-systemctl disable --quiet bootwright-restore.service
-rm -f /etc/systemd/system/bootwright-restore.service
+disarm
 section restored
 printf '%s\n' "${bad:-well}" | quoted
+sync
 rm -f "$here/armed" @folder@/@job@/[0-9]*
 sync
 [ "$why" = deadline ] || systemctl stop bootwright-deadline.timer 2>/dev/null
@@ -235,11 +267,23 @@ fi
 """
 
 STOP_CONTAINERS = r"""
-[ ! -s "$state/running" ] || docker stop $(docker ps -q) >/dev/null
+[ ! -s "$state/running" ] || { : >"$state/stopped"; docker stop $(docker ps -q) >/dev/null; }
 """
 
 VERSIONS = r"""
 section versions
 docker version --format '{{.Client.Version}}
 {{.Server.Version}}' 2>/dev/null | quoted
+"""
+
+HOLD = r"""
+progress "have containers outlive the daemon"
+mkdir "$state"
+running >"$state/running"
+: >"$state/hold"
+said=$(hold_containers 2>&1) || {
+    section failed
+    printf '%s\n' "have containers outlive the daemon" "$said" | quoted
+    exit 1
+}
 """

@@ -22,6 +22,7 @@ SOURCES += ["tasks.py"] if (ROOT / "tasks.py").exists() else []
 PURE = (
     *("facts", "plans", "audit", "console"),
     *("render.py", "model.py", "actions.py", "extents.py", "rootfs_tar.py"),
+    *("pki.py", "pki_holdings.py", "profile.py", "profile_doc.py"),
 )
 """What decides and never acts, below ``bootwright/``."""
 
