@@ -16,8 +16,9 @@ from typing import Generic, TextIO, TypeVar
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
-from bootwright.errors import BootwrightError
+from bootwright.errors import BootwrightError, FailedError
 from bootwright.report import Meter, Reporter
 
 ALIVE_S = 10.0
@@ -115,21 +116,22 @@ class Fleet(Generic[T]):
             KeyboardInterrupt: Ctrl-C; boards under way were named, and none was begun any more.
         """
         results: dict[str, T | BootwrightError] = {}
-        with self._screen() as redraw:
-            try:
+        try:
+            with self._screen() as redraw:
                 for _ in range(self._parallel):
                     threading.Thread(target=self._worker, daemon=True).start()
                 while len(results) < len(self._names):
                     ended = self._next(redraw)
                     if ended is not None:
                         results[ended.name] = self._tell(ended)
-            except KeyboardInterrupt:
-                with self._lock:
-                    self._waiting.clear()
-                    under_way = ", ".join(self._running) or "none"
-                # Not by rich: the interruption may have met it at work on a line.
-                print(f"stopped; boards under way: {under_way}", file=self._console.file)
-                raise
+        except KeyboardInterrupt:
+            with self._lock:
+                self._waiting.clear()
+                under_way = ", ".join(self._running) or "none"
+            # Once the screen is left, which takes its lines away and this one with them. Not by
+            # rich: the interruption may have met it at work on a line.
+            print(f"stopped; boards under way: {under_way}", file=self._console.file)
+            raise
         return {name: results[name] for name in self._names}
 
     def _worker(self) -> None:
@@ -167,6 +169,9 @@ class Fleet(Generic[T]):
 
     def _tell(self, ended: "_Ended[T]") -> T | BootwrightError:
         result = ended.result
+        if isinstance(result, OSError):
+            # A full disk, a folder without permission: this machine's fault, as in guarded().
+            result = FailedError(str(result))
         if isinstance(result, BootwrightError):
             self._line(ended, str(result), False)
             return result
@@ -181,8 +186,9 @@ class Fleet(Generic[T]):
     def _line(self, ended: "_Ended[T]", text: str, good: bool) -> None:
         mark = "[green]✓[/green]" if good else "[red]✗[/red]"
         took = f"[dim]({ended.took:.1f} s)[/dim]"
-        lines = [f"{mark} {escape(ended.name)} {took}: {escape(text)}"]
-        lines += [f"    {escape(line)}" for line in ended.kept]
+        first, *rest = text.splitlines() or [""]
+        lines = [f"{mark} {escape(ended.name)} {took}: {escape(first)}"]
+        lines += [f"    {escape(line)}" for line in [*rest, *"\n".join(ended.kept).splitlines()]]
         self._console.print("\n".join(lines))
 
     @contextmanager
@@ -204,7 +210,10 @@ class Fleet(Generic[T]):
                 for name in [name for name in rows if name not in running]:
                     progress.remove_task(rows.pop(name))
                 for name in running:
-                    text = f"{name}: {self._shown.get(name, '')}"
+                    line = Text(f"{name}: {self._shown.get(name, '')}")
+                    # One line for a board, with room for the rest of it and what Ctrl-C echoes.
+                    line.truncate(max(8, self._console.width - 16), overflow="ellipsis")
+                    text = line.plain
                     if name not in rows:
                         rows[name] = progress.add_task(text, total=None)
                     else:

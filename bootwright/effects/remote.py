@@ -228,7 +228,7 @@ class Remote:
         if finished is None:
             raise self._unfinished(title, transport, why, timeout, time.monotonic() >= end)
         if sudo:
-            check_sudo(finished.stderr, self.where, self._connection.user)
+            check_sudo(finished.stderr, self.where, self._connection.user, self._sudo_password)
         return finished
 
     def _unfinished(

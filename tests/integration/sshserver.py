@@ -18,6 +18,15 @@ from bootwright.endpoints import Endpoint, SshEndpoint
 
 USER = "operator"
 
+PASSWORD = ' it\'s "$HOME" `id` \\n %s \\ é '
+"""The password of :data:`USER`, which sudo alone asks for: what a shell could stumble over."""
+
+_HASH = (
+    "$6$bootwright$4zksOfS7Rej9t6.4gVy0XF5VMhzJG9OZWqtJiQ0dN1MfQE"
+    "AgNUDzuuzfOA43ttc3YQ7EDEnd4c3jM9UXWuoBT."
+)
+"""What ``openssl passwd -6 -salt bootwright -stdin`` makes of it."""
+
 
 class SshServer:
     """A board's SSH server; ``root`` and :data:`USER` may log in by :attr:`identity`."""
@@ -43,15 +52,23 @@ class SshServer:
         old = (self.etc / "passwd").read_text().splitlines()
         kept = [line for line in old if line.split(":")[0] not in (USER, "sshd")]
         (self.etc / "passwd").write_text("\n".join([*kept, *accounts, ""]))
-        (self.etc / "shadow").write_text(f"root:*:1::::::\n{USER}:*:1::::::\n")
+        (self.etc / "shadow").write_text(f"root:*:1::::::\n{USER}:{_HASH}:1::::::\n")
         (self.etc / "nologin").unlink(missing_ok=True)
         self.tools.mkdir()
         shutil.copy(f"{self.identity}.pub", self.etc / "keys")
         self.crypttab("")
+        self.sudoers("")
 
     def crypttab(self, text: str) -> None:
         """Write the board's crypttab."""
         (self.etc / "crypttab").write_text(text)
+
+    def sudoers(self, rules: str) -> None:
+        """Write who may use sudo, by sudoers(5)."""
+        path = self.etc / "sudoers"
+        # A terminal of its own for what sudo runs: Debian's default, and sudo's own by now.
+        path.write_text(f"Defaults use_pty\nroot ALL=(ALL:ALL) ALL\n{rules}\n")
+        path.chmod(0o440)
 
     def tool(self, name: str, script: str) -> None:
         """Put a program before all others in the sessions' PATH."""
@@ -68,8 +85,11 @@ class SshServer:
             f"PermitRootLogin prohibit-password\nPidFile none\nUseDNS no\n"
             f"SetEnv PATH=/etc/tools:/usr/sbin:/usr/bin:/sbin:/bin\n"
         )
+        # What sudo remembers of its users is the test's, too.
         inside = (
             f'mount --bind "{self.etc}" /etc && mkdir -p /run/sshd && '
+            "for kept in /run/sudo /var/lib/sudo; do"
+            ' if [ -d "$kept" ]; then mount -t tmpfs -o mode=711 sudo "$kept"; fi; done && '
             f'exec /usr/sbin/sshd -D -e -f "{config}"'
         )
         with self.log.open("ab") as log:

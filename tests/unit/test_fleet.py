@@ -1,5 +1,6 @@
 """Several boards at once: each has its line, and one failure does not stop the rest."""
 
+import errno
 import io
 import os
 import signal
@@ -79,8 +80,16 @@ def test_no_more_than_asked_for_at_a_time() -> None:
     assert most == 3
 
 
-def test_ctrl_c_begins_no_other_board_and_names_those_under_way() -> None:
-    out = io.StringIO()
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("out", [io.StringIO(), Terminal()], ids=["pipe", "terminal"])
+def test_ctrl_c_begins_no_other_board_and_names_those_under_way(
+    out: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     release = threading.Event()
     begun: list[str] = []
 
@@ -95,7 +104,54 @@ def test_ctrl_c_begins_no_other_board_and_names_those_under_way() -> None:
         Fleet(["a", "b", "c"], work, summary, 1, out).run()
     release.set()
     assert begun == ["a", "b"]
-    assert "boards under way: b" in out.getvalue()
+    # After the last line that is erased, or nobody would see it.
+    assert "boards under way: b" in out.getvalue().split("\x1b[2K")[-1]
+
+
+def test_a_narrow_terminal_has_a_line_for_a_board_and_its_time_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    out = Terminal()
+    drawn = threading.Event()
+    write = out.write
+
+    def written(text: str) -> int:
+        if "a title" in text:
+            drawn.set()
+        return write(text)
+
+    monkeypatch.setattr(out, "write", written)
+
+    def work(name: str, reporter: Reporter) -> str:
+        with reporter.step("a title that is far too long for the line " * 2):
+            assert drawn.wait(10)
+        return "fine"
+
+    Fleet(["a"], work, summary, 1, out).run()
+    rows = [line for line in out.getvalue().split("\n") if "a title" in line]
+    assert rows
+    assert all("…" in row and "0:00:0" in row for row in rows)
+
+
+def test_a_failure_of_this_machine_is_no_bug_and_all_its_lines_are_under_the_name() -> None:
+    out = io.StringIO()
+
+    def work(name: str, _: Reporter) -> str:
+        if name == "full":
+            raise OSError(errno.ENOSPC, "No space left on device", "/x")
+        raise RefusedError("not its host key\n  shown: x\n  expected: y")
+
+    done = Fleet(["full", "other"], work, summary, 1, out).run()
+    assert isinstance(done["full"], FailedError)
+    assert worst(done) == 4
+    assert "Traceback" not in out.getvalue()
+    lines = out.getvalue().splitlines()
+    assert lines[0].endswith("No space left on device: '/x'")
+    assert lines[1].endswith("not its host key")
+    assert [line.split() for line in lines[2:]] == [["shown:", "x"], ["expected:", "y"]]
+    assert all(line.startswith("    ") for line in lines[2:])
 
 
 @pytest.mark.parametrize(

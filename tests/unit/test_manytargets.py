@@ -38,9 +38,15 @@ def status(_: Context, target: str) -> None:
     seen.append(("status", target))
 
 
+@task(auto_shortflags=False, positional=["target", "action"])
+def passphrase(_: Context, target: str, action: str, file: str = "") -> None:
+    """Change a passphrase."""
+    seen.append(("passphrase", (target, action, file)))
+
+
 def run(line: str) -> list[tuple[str, Any]]:
     seen.clear()
-    program = _Program(namespace=Collection(provision, status), version="1")
+    program = _Program(namespace=Collection(provision, status, passphrase), version="1")
     program.run(["inv", *line.split()], exit=False)
     return list(seen)
 
@@ -65,6 +71,26 @@ def run(line: str) -> list[tuple[str, Any]]:
             "status a provision b",
             [("status", "a"), ("provision", (["b"], "", False, True))],
         ),
+        # A target of a task that takes one may be called as a task is.
+        ("status provision", [("status", "provision")]),
+        (
+            "status provision provision a b",
+            [("status", "provision"), ("provision", (["a", "b"], "", False, True))],
+        ),
+        (
+            "passphrase provision --file f add provision a",
+            [("passphrase", ("provision", "add", "f")), ("provision", (["a"], "", False, True))],
+        ),
+        (
+            "passphrase --target=x add provision a",
+            [("passphrase", ("x", "add", "")), ("provision", (["a"], "", False, True))],
+        ),
+        # Invoke's own options, with a value and without.
+        ("provision a -T 5 b", [("provision", (["a", "b"], "", False, True))]),
+        ("provision a --command-timeout 5 b", [("provision", (["a", "b"], "", False, True))]),
+        ("provision a --echo b", [("provision", (["a", "b"], "", False, True))]),
+        ("-T 5 provision a", [("provision", (["a"], "", False, True))]),
+        ("provision a -- b", [("provision", (["a"], "", False, True))]),
         ("provision", [("provision", ([], "", False, True))]),
     ],
 )
