@@ -81,7 +81,7 @@ def run_job(
     end = time.monotonic() + timeout
     told = ""
     while time.monotonic() < end:
-        state = _look(link, name, patience, reporter)
+        state = _look(link, name, told, patience, reporter)
         if state.gone:
             raise FailedError(
                 f"{link.board.where}: {name}: it was broken off (was the board restarted?); run it"
@@ -98,10 +98,12 @@ def run_job(
     )
 
 
-def _look(link: Link, name: str, patience: float, reporter: Reporter) -> JobState:
+def _look(link: Link, name: str, told: str, patience: float, reporter: Reporter) -> JobState:
     while True:
         try:
-            done = link.board.run(follow_script(name), title=name, sudo=True, timeout=SLICE_S + 30)
+            done = link.board.run(
+                follow_script(name, told), title=name, sudo=True, timeout=SLICE_S + 30
+            )
         except FailedError as error:
             reporter.note(f"{error}; looking for the board again")
             _reconnect(link, name, patience)

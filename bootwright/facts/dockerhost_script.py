@@ -30,6 +30,10 @@ for ever."""
 DATA_ROOT = "/var/lib/docker"
 
 PID_FILE = "/run/docker.pid"
+"""Written when the daemon starts."""
+
+RELOADED = "/run/bootwright-reloaded"
+"""Written when we had the daemon read daemon.json again."""
 
 UNITS = (
     *("docker.service", "docker.socket", "containerd.service", "auditd.service"),
@@ -126,8 +130,10 @@ first() { [ -r "$2" ] && IFS= read -r value <"$2" && fact "$1" "$value"; }
             [ -d "$folder" ] && fact stored-container "$folder"
         done
     fi
-    # What the daemon was started with is older than the file: it has not read it.
-    [ -n "$pid" ] && [ /etc/docker/daemon.json -nt @pidfile@ ] && fact unread daemon.json
+    # What the daemon was started with, or told to read again, is older than the file.
+    [ -n "$pid" ] && [ /etc/docker/daemon.json -nt @pidfile@ ] &&
+        { [ ! -e @reloaded@ ] || [ /etc/docker/daemon.json -nt @reloaded@ ]; } &&
+        fact unread daemon.json
     [ -n "$pid" ] && fact engine-runs yes
     [ "$(id -u)" -eq 0 ] || fact not-root yes
 } >host 2>/dev/null
@@ -174,6 +180,7 @@ def host_functions(questions: Questions) -> str:
         digests = f"sha256sum -- {shlex.join(questions.secret_files)} >digests 2>/dev/null"
     values = {
         "pidfile": PID_FILE,
+        "reloaded": RELOADED,
         "properties": shlex.join(f"--property={name}" for name in _PROPERTIES),
         "units": shlex.join(UNITS),
         "options": shlex.quote(options),

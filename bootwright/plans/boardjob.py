@@ -54,8 +54,10 @@ _FOLLOW = r"""
 folder=@folder@/@name@
 end() { section "$1"; printf '%s\n' "$2" | quoted; }
 looks=0
-while [ ! -e "$folder/status" ] && [ "$looks" -lt @looks@ ]; do
+says=@told@
+while [ ! -e "$folder/status" ] && [ "$looks" -lt @looks@ ] && [ "$says" = @told@ ]; do
     looks=$((looks + 1))
+    [ -r "$folder/progress" ] && IFS= read -r says <"$folder/progress"
     sleep 0.25 2>/dev/null || sleep 1
 done
 if [ -e "$folder/status" ]; then
@@ -63,7 +65,7 @@ if [ -e "$folder/status" ]; then
     end status "$status"
     cat "$folder/log"
 elif [ -r "$folder/pid" ] && read -r pid <"$folder/pid" && kill -0 "$pid" 2>/dev/null; then
-    end running "$(cat "$folder/progress" 2>/dev/null)"
+    end running "$says"
 elif [ -d "$folder" ] && [ ! -r "$folder/pid" ]; then
     end running ""
 else
@@ -106,10 +108,13 @@ def archive(script: str, files: Mapping[str, LaidFile]) -> bytes:
     return data.getvalue()
 
 
-def follow_script(name: str) -> str:
-    """Return the script that waits a moment for a job's end, and tells how far it is."""
+def follow_script(name: str, told: str) -> str:
+    """Return the script that waits a moment for a job's end, and tells how far it is.
+
+    It waits no longer than until the job says something else than ``told``.
+    """
     script = _filled(_FOLLOW, name).replace("@looks@", str(SLICE_S * 4))
-    return PRELUDE + script + END
+    return PRELUDE + script.replace("@told@", shlex.quote(told)) + END
 
 
 def _filled(script: str, name: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from bootwright.changes import Change, LaidFile, LaidFolder, LaidLink, Removal
-from bootwright.facts.dockerhost_script import TRANSACTION
+from bootwright.facts.dockerhost_script import RELOADED, TRANSACTION
 from bootwright.facts.sections import END, PRELUDE, Section
 from bootwright.plans.boardjob import FOLDER, JOB_PRELUDE
 from bootwright.plans.daemonjson import DAEMON_JSON
@@ -196,6 +196,7 @@ def _values(script: str, change: Transaction, **more: str) -> str:
         "daemon_json": DAEMON_JSON,
         "daemon_s": str(_DAEMON_S),
         "confirm_s": str(change.confirm_s),
+        "reloaded": RELOADED,
         "folder": FOLDER,
         "job": JOB,
         **more,

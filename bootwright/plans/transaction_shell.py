@@ -119,20 +119,31 @@ restart_docker() {
     [ ! -e @daemon_json@ ] || cp -p @daemon_json@ "$here/wanted.json" || return 1
     hold_containers || return 1
     if [ -e "$here/wanted.json" ]; then
-        put "$here/wanted.json" @daemon_json@
+        put "$here/wanted.json" @daemon_json@ || return 1
     else
-        rm -f @daemon_json@
+        rm -f @daemon_json@ || return 1
     fi
     systemctl_docker restart || return 1
     # Those that have vanished with their user namespaces cannot.
     [ -e "$state/hold" ] || start_containers >/dev/null
     survived
 }
-reload_docker() { touch_docker; systemctl_docker reload && survived; }
+reload_docker() {
+    touch_docker
+    systemctl_docker reload && : >@reloaded@ && survived
+}
 start_docker() {
     touch_docker
     systemctl reset-failed docker.service docker.socket 2>/dev/null
     systemctl_docker start
+}
+look_at_daemon() {
+    systemctl is-active --quiet docker.service
+    case $? in
+    0) : >"$state/active" ;;
+    3 | 4) ;; # Not active, no such unit; others say that systemd did not tell.
+    *) return 1 ;;
+    esac
 }
 list_containers() { running >"$state/running"; }
 lay_unit() {
@@ -158,7 +169,7 @@ ours=yes
 rm -rf "$here"
 begin mkdir -p "$here/old" "$state"
 begin cp -p restore @interim@ "$here/"
-systemctl is-active --quiet docker.service && : >"$state/active"
+begin look_at_daemon
 [ ! -e "$state/active" ] || begin list_containers
 @hold@
 @backup@
