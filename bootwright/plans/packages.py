@@ -139,7 +139,8 @@ class PackagesPlan:
     def describe(self) -> str:
         """Say it in a line."""
         what = ["bring all packages up to date"] if self.upgrade else []
-        if names := (*self.install, *self.optional):
+        optional = (f"{name} (where it exists)" for name in self.optional)
+        if names := (*self.install, *optional):
             what.append(f"install {', '.join(names)}")
         return f"{' and '.join(what)} ({self.why})"
 

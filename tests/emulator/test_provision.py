@@ -1,0 +1,440 @@
+"""A card booted in the emulator becomes a hardened Docker host, with the real Docker.
+
+The tests of this module build on each other: installing Docker takes minutes.
+"""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootwright.config import Docker, Target
+from bootwright.effects.emulator import stop
+from bootwright.effects.pki_store import PkiStore
+from bootwright.effects.qmp import qmp_command
+from bootwright.effects.remote import Remote
+from bootwright.endpoints import Endpoint
+from bootwright.errors import FailedError, RefusedError
+from bootwright.paths import checkout
+from bootwright.pki import Names, server_names
+from bootwright.pki_holdings import Holder, issue
+from bootwright.pki_task import server_credentials
+from bootwright.plans.wishes import TlsFiles, Wishes
+from bootwright.profile import load_profile
+from bootwright.provision import Means, ProvisionOptions, provision
+from bootwright.provision_result import ProvisionResult
+from bootwright.render import Renderer
+from bootwright.report import TextReporter
+from bootwright.secret import Secret
+from bootwright.status import status
+from bootwright.unlock_result import Result
+from tests.emulator.conftest import Card
+from tests.emulator.machine import Machine
+
+pytestmark = [pytest.mark.emulator, pytest.mark.timeout(1800)]
+
+GUEST_S = 400.0
+"""Seconds for anything in the guest but installing."""
+
+# A container of the board's own shell, made as the report's are, but without a registry.
+OLD_CONTAINER = """
+set -e
+apt-get -qq install -y --no-install-recommends busybox-static >/dev/null 2>&1
+mkdir -p /tmp/root/bin && cp /bin/busybox /tmp/root/bin/ && ln -sf busybox /tmp/root/bin/sh
+tar -C /tmp/root -c . | docker import - busybox:local >/dev/null
+docker run -d --name old --restart unless-stopped busybox:local /bin/busybox sleep 1000000
+"""
+
+
+@dataclass
+class Board:
+    """The booted card."""
+
+    machine: Machine
+    known: Path
+    passphrase: Secret
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.machine.endpoint
+
+    def sh(self, script: str, stdin: bytes | None = None) -> str:
+        """Run a script in the guest, which must end well."""
+        with Remote(self.endpoint, directory=self.known, wait=GUEST_S) as remote:
+            done = remote.run(script, title="a script", stdin=stdin, timeout=GUEST_S)
+        assert done.returncode == 0, f"{script}\n{done.text}\n{done.said}"
+        return done.text
+
+    def pid_of_old(self) -> str:
+        return self.sh("docker inspect --format '{{.State.Running}} {{.State.Pid}}' old").strip()
+
+    def daemon_json(self) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(self.sh("cat /etc/docker/daemon.json"))
+        return values
+
+    def provision(
+        self,
+        docker: dict[str, Any] | None = None,
+        *,
+        endpoint: Endpoint | None = None,
+        options: ProvisionOptions | None = None,
+        reporter: TextReporter | None = None,
+        **different: Any,
+    ) -> ProvisionResult:
+        target = Target(
+            name="odroid",
+            board="odroid-xu3",
+            rootfs="debian",
+            hostname="odroid",
+            docker=Docker(**(docker or {})),
+        )
+        wishes = Wishes(
+            target=target,
+            login="root",
+            profile=load_profile(checkout() / "profiles"),
+            renderer=Renderer(checkout() / "templates"),
+            **different,
+        )
+        usual = ProvisionOptions(directory=self.known, wait=GUEST_S)
+        return provision(
+            endpoint or self.endpoint,
+            wishes,
+            options or usual,
+            Means(None, lambda: self.passphrase),
+            reporter or TextReporter(),
+        )
+
+
+@pytest.fixture(scope="module")
+def board(card_image: Card, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+    folder = tmp_path_factory.mktemp("provision")
+    machine = Machine(card_image, folder / "emulator")
+    try:
+        machine.start(snapshot=True)
+        assert machine.unlock(card_image.passphrase) is Result.UNLOCKED
+        yield Board(machine, folder / "known", card_image.passphrase)
+    finally:
+        stop(TextReporter(), machine.directory, power_down_s=0)
+
+
+def names(result: ProvisionResult) -> set[str]:
+    return {step.name for step in result.changed}
+
+
+def test_a_fresh_board_becomes_a_hardened_docker_host(board: Board) -> None:
+    look = ProvisionOptions(dry_run=True, directory=board.known, wait=GUEST_S)
+    plan = board.provision(options=look)
+    assert plan.planned
+    assert {"packages", "daemon", "audit"} <= names(plan)
+    assert board.sh("command -v docker || echo none").strip() == "none"
+
+    done = board.provision()
+    assert done.error is None, done.error
+    assert {"packages", "userns", "daemon", "audit"} <= names(done)
+    assert "docker.service" in done.restarted
+    assert done.versions["server"]
+    assert done.versions["client"]
+    assert not done.rolled_back
+    assert {check for waiver in done.waived for check in waiver.checks} == {"2.12", "2.13"}
+
+
+def test_a_second_run_changes_and_restarts_nothing(board: Board) -> None:
+    started = "systemctl show -p ExecMainStartTimestampMonotonic --value docker"
+    before = board.sh(f"{started}; find /etc /var/lib/bootwright -newer /run/docker.pid -type f")
+    done = board.provision()
+    assert done.error is None
+    assert (done.changed, done.restarted) == ((), ())
+    after = board.sh(f"{started}; find /etc /var/lib/bootwright -newer /run/docker.pid -type f")
+    assert before == after
+
+
+def test_every_setting_is_read_back_from_the_running_daemon(board: Board) -> None:
+    info = json.loads(board.sh("docker info --format '{{json .}}'"))
+    assert info["LiveRestoreEnabled"] is True
+    assert info["LoggingDriver"] == "local"
+    assert info["Driver"] == "overlay2"
+    assert "name=userns" in info["SecurityOptions"]
+    assert any(item.startswith("name=seccomp") for item in info["SecurityOptions"])
+    assert info["DockerRootDir"].startswith("/var/lib/docker/")
+    assert info["ExperimentalBuild"] is False
+    assert info["RegistryConfig"]["InsecureRegistryCIDRs"] == ["127.0.0.0/8"]
+    bridge = json.loads(board.sh("docker network inspect bridge"))[0]
+    assert bridge["Options"]["com.docker.network.bridge.enable_icc"] == "false"
+    board.sh(OLD_CONTAINER)
+    host = json.loads(board.sh("docker inspect old"))[0]["HostConfig"]
+    assert host["LogConfig"]["Type"] == "local"
+    assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
+    inside = board.sh(
+        "docker exec old /bin/busybox sh -c"
+        " 'grep -e NoNewPrivs -e Seccomp: /proc/1/status; cat /proc/1/uid_map;"
+        ' grep "open files" /proc/1/limits\''
+    ).split()
+    assert inside[:4] == ["NoNewPrivs:", "1", "Seccomp:", "2"]
+    assert inside[4:7] == ["0", "165536", "65536"]
+    # Of the container itself: what runc executes in it later, Go's runtime has raised (runc 4195).
+    assert inside[10:12] == ["1024", "65536"]
+    # No process forwards a published port.
+    publish = "docker run -d --name web -p 127.0.0.1:8080:80 busybox:local"
+    board.sh(f"{publish} /bin/busybox sleep 300")
+    assert "docker-proxy" not in board.sh("cat /proc/[0-9]*/comm")
+    board.sh("docker rm -f web")
+    # In the file, and nowhere on the command line, which would stop the daemon.
+    assert board.daemon_json()["log-level"] == "info"
+    assert "log-level" not in board.sh("tr '\\0' ' ' </proc/$(cat /run/docker.pid)/cmdline")
+    mounted = board.sh("findmnt --noheadings --output SOURCE /var/lib/docker")
+    assert mounted.startswith("/dev/mapper/docker-data")
+
+
+def test_the_kernel_watches_every_path_that_is_there(board: Board) -> None:
+    rules = board.sh("auditctl -l")
+    for path in (
+        *("/usr/sbin/dockerd", "/run/containerd", "/var/lib/docker", "/etc/docker"),
+        *("/etc/docker/daemon.json", "/run/containerd/containerd.sock", "/usr/sbin/runc"),
+    ):
+        assert f"-w {path} -p " in rules, rules
+    board.sh("touch /etc/default/docker")
+    _wait_until(
+        lambda: "/etc/default/docker" in board.sh("ausearch --input-logs -k docker || true")
+    )
+
+
+def test_a_broken_profile_is_put_back_with_the_old_container_running(board: Board) -> None:
+    before, pid = board.daemon_json(), board.pid_of_old()
+    done = board.provision({"daemon": {"dns": ("not-an-address",)}})
+    assert done.error is not None
+    assert done.rolled_back
+    assert "step daemon failed. Everything was put back" in str(done.error)
+    assert "not-an-address is not an ip address" in str(done.error)
+    assert board.daemon_json() == before
+    assert board.pid_of_old() == pid
+    board.sh("docker exec old /bin/busybox true; systemctl is-active docker")
+    assert board.provision().changed == ()
+
+
+def test_a_setting_with_which_no_container_starts_is_put_back(board: Board) -> None:
+    before, pid = board.daemon_json(), board.pid_of_old()
+    # The daemon starts with it; every container waits for a server that is not there.
+    options = {"syslog-address": "tcp://127.0.0.1:9"}
+    done = board.provision({"daemon": {"log-driver": "syslog", "log-opts": options}})
+    assert done.error is not None
+    assert done.rolled_back
+    assert "step smoke failed" in str(done.error)
+    assert board.daemon_json() == before
+    assert board.pid_of_old() == pid
+
+
+def test_what_cannot_start_is_refused_before_anything_changes(board: Board) -> None:
+    with pytest.raises(RefusedError, match="v1 registry"):
+        board.provision({"daemon": {"disable-legacy-registry": True}})
+    with pytest.raises(RefusedError, match="image busybox:local") as error:
+        board.provision({"daemon": {"userns-remap": ""}})
+    assert "container old" in str(error.value)
+    assert "--migrate-userns" in str(error.value)
+    assert board.provision().changed == ()
+
+
+def test_the_remote_api_listens_with_mutual_tls_only(board: Board, tmp_path: Path) -> None:
+    pid = board.pid_of_old()
+    api = "tcp://127.0.0.1:2376"
+    target = Target(name="odroid", board="b", rootfs="r", hostname="odroid", docker=Docker(api=api))
+    store, now = PkiStore(tmp_path / "pki"), datetime.now(UTC)
+    made = server_credentials(store, "odroid", server_names(target), now)
+    tls = TlsFiles(made.ca_pem, made.cert_pem, made.key_pem)
+    client = issue(store.load(), Holder("client", "alice"), Names(), now).holdings
+    pair = client.pairs[Holder("client", "alice")]
+    assert pair.key is not None
+
+    done = board.provision({"api": api}, tls=tls)
+    assert done.error is None, done.error
+    assert names(done) == {"tls", "daemon"}
+    assert made.key_pem.reveal().decode() not in str(done.as_json())
+    assert board.pid_of_old() == pid
+    modes = board.sh("cd /etc/docker/tls && stat -c '%a %U:%G %n' *")
+    assert modes.splitlines() == [
+        "444 root:root ca.pem",
+        "444 root:root server-cert.pem",
+        "400 root:root server-key.pem",
+    ]
+    docker = f"docker -H {api} --tlsverify --tlscacert=/etc/docker/tls/ca.pem"
+    assert "refused" in board.sh(f"{docker} version >/dev/null 2>&1 || echo refused")
+    assert "refused" in board.sh(f"docker -H {api} version >/dev/null 2>&1 || echo refused")
+    board.sh("umask 077; cat >/run/cert.pem", pair.certificate_pem())
+    board.sh("umask 077; cat >/run/key.pem", pair.key.reveal())
+    with_client = f"{docker} --tlscert=/run/cert.pem --tlskey=/run/key.pem"
+    assert "old" in board.sh(f"{with_client} ps --format '{{{{.Names}}}}'")
+    board.sh("docker ps")  # By the socket, as before.
+    assert board.provision({"api": api}, tls=tls).changed == ()
+
+    back = board.provision()
+    assert back.error is None, back.error
+    assert "hosts" not in board.daemon_json()
+    assert "refused" in board.sh(f"{with_client} ps >/dev/null 2>&1 || echo refused")
+    assert board.pid_of_old() == pid
+
+
+class Cable:
+    """A TCP connection to the board that can be cut."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        self._ends: list[socket.socket] = []
+        self.cut = False
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.cut:
+                near.close()
+                continue
+            far = socket.create_connection(("127.0.0.1", self._to))
+            with self._lock:
+                self._ends += [near, far]
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _pump(one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+        for end in (one, other):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def sever(self, for_good: bool = False) -> None:
+        self.cut = for_good
+        with self._lock:
+            for end in self._ends:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            self._ends.clear()
+
+    def close(self) -> None:
+        self.sever(for_good=True)
+        self._listener.close()
+
+
+class Listener(TextReporter):
+    """Does something when a note has a text."""
+
+    def __init__(self, text: str, do: Callable[[], None]) -> None:
+        super().__init__()
+        self._text, self._do = text, do
+
+    def note(self, text: str) -> None:
+        super().note(text)
+        if text == self._text:
+            self._text = ""
+            self._do()
+
+
+@contextlib.contextmanager
+def cable(board: Board) -> Iterator[tuple[Cable, Endpoint]]:
+    endpoint = board.endpoint
+    assert endpoint.ssh is not None
+    made = Cable(endpoint.ssh.port)
+    try:
+        yield made, replace(endpoint, ssh=replace(endpoint.ssh, port=made.port))
+    finally:
+        made.close()
+
+
+def test_a_connection_that_is_cut_in_the_middle_is_found_again(board: Board) -> None:
+    with cable(board) as (line, endpoint):
+        done = board.provision(
+            {"daemon": {"max-concurrent-uploads": 2}},
+            endpoint=endpoint,
+            reporter=Listener("daemon", line.sever),
+        )
+    assert done.error is None, done.error
+    assert names(done) == {"daemon"}
+    assert board.daemon_json()["max-concurrent-uploads"] == 2
+
+
+def test_a_connection_that_stays_away_leaves_the_board_as_it_was(board: Board) -> None:
+    before, pid = board.daemon_json(), board.pid_of_old()
+    with cable(board) as (line, endpoint):
+        options = ProvisionOptions(directory=board.known, confirm_s=60)
+        with pytest.raises(FailedError, match="puts an unconfirmed change back"):
+            board.provision(
+                {"daemon": {"icc": True}},
+                endpoint=endpoint,
+                options=options,
+                reporter=Listener("daemon", lambda: line.sever(for_good=True)),
+            )
+    _wait_until(lambda: "armed" not in board.sh("ls /var/lib/bootwright/transaction || true"))
+    _wait_until(lambda: board.sh("ls /var/lib/bootwright").split() == _LEFT)
+    assert board.daemon_json() == before
+    assert board.pid_of_old() == pid
+    bridge = json.loads(board.sh("docker network inspect bridge"))[0]
+    assert bridge["Options"]["com.docker.network.bridge.enable_icc"] == "false"
+    # Its own wish of the run before is no longer wanted: that is all that is to do.
+    assert names(board.provision()) == {"daemon"}
+    assert "max-concurrent-uploads" not in board.daemon_json()
+
+
+_LEFT = ["daemon-keys", "transaction.lock", "transaction.lock2", "upgraded"]
+"""What is kept about a board while no change is under way."""
+
+
+def _wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + GUEST_S
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(1)
+
+
+def test_a_power_cut_in_the_middle_leaves_the_board_as_it_was(board: Board) -> None:
+    before = board.daemon_json()
+    socket_path = board.machine.directory / "qmp.sock"
+
+    def pull_the_plug() -> None:
+        qmp_command(socket_path, "system_reset")
+
+    options = ProvisionOptions(directory=board.known, confirm_s=30)
+    with pytest.raises(FailedError):
+        board.provision(
+            {"daemon": {"icc": True}},
+            options=options,
+            reporter=Listener("daemon", pull_the_plug),
+        )
+    assert board.machine.unlock(board.passphrase) is Result.UNLOCKED
+    _wait_until(lambda: "old" in board.sh("docker ps --format '{{.Names}}' || true"))
+    assert board.daemon_json() == before
+    state = status(board.endpoint, directory=board.known)
+    assert state["services"] == {"containerd": "active", "docker": "active"}
+    again = board.provision()
+    assert (again.error, again.changed, again.warnings[1:]) == (None, (), ())
+
+
+def test_after_a_reboot_and_unlocking_docker_is_back(board: Board) -> None:
+    board.sh("systemctl --no-block reboot")
+    assert board.machine.unlock(board.passphrase) is Result.UNLOCKED
+    _wait_until(lambda: "old" in board.sh("docker ps --format '{{.Names}}' || true"))
+    board.sh("docker exec old /bin/busybox true")
+    assert board.provision().changed == ()
+
+
+def test_user_namespaces_are_switched_off_when_it_is_said_so(board: Board) -> None:
+    done = board.provision({"daemon": {"userns-remap": ""}}, migrate_userns=True)
+    assert done.error is None, done.error
+    assert board.sh("docker ps -aq; docker images -q").strip() == ""
+    # Nothing is lost: it is all there again.
+    back = board.provision(migrate_userns=True)
+    assert back.error is None, back.error
+    assert "busybox" in board.sh("docker images")
