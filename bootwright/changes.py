@@ -50,5 +50,5 @@ Change = LaidFile | LaidLink | LaidFolder | Removal
 
 
 def text_file(path: str, text: str, mode: int = 0o644) -> LaidFile:
-    """Return a root-owned text file."""
-    return LaidFile(path, text.encode(), mode)
+    """Return a root-owned text file; lone surrogates are the bytes that they stand for."""
+    return LaidFile(path, text.encode("utf-8", "surrogateescape"), mode)

@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from bootwright.console.normalise import harmless
 from bootwright.errors import BootwrightError, FailedError
 from bootwright.report import Meter, Reporter
 
@@ -152,7 +153,7 @@ class Fleet(Generic[T]):
             self._done.put(_Ended(name, result, took, tuple(reporter.kept)))
 
     def _show(self, name: str, text: str) -> None:
-        self._shown[name] = text
+        self._shown[name] = harmless(text)
 
     def _next(self, redraw: Callable[[], None]) -> "_Ended[T] | None":
         on_terminal = self._console.is_terminal
@@ -186,9 +187,10 @@ class Fleet(Generic[T]):
     def _line(self, ended: "_Ended[T]", text: str, good: bool) -> None:
         mark = "[green]✓[/green]" if good else "[red]✗[/red]"
         took = f"[dim]({ended.took:.1f} s)[/dim]"
-        first, *rest = text.splitlines() or [""]
+        first, *rest = harmless(text).splitlines() or [""]
         lines = [f"{mark} {escape(ended.name)} {took}: {escape(first)}"]
-        lines += [f"    {escape(line)}" for line in [*rest, *"\n".join(ended.kept).splitlines()]]
+        rest += harmless("\n".join(ended.kept)).splitlines()
+        lines += [f"    {escape(line)}" for line in rest]
         self._console.print("\n".join(lines))
 
     @contextmanager

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from bootwright.changes import LaidFile
 from bootwright.effects.remote import Remote, UnreachableError
+from bootwright.effects.sudo import SudoPasswordError
 from bootwright.errors import FailedError
 from bootwright.facts.luksheader import OTHER_FORM
 from bootwright.facts.sections import parse_sections
@@ -18,6 +19,9 @@ from bootwright.plans.boardjob import (
 )
 from bootwright.report import Reporter
 from bootwright.secret import Secret
+
+MOST_FAILURES = 10
+"""How many times in a row a look at a job may fail."""
 
 START_S = 60.0
 """Seconds to hand a job over."""
@@ -99,19 +103,26 @@ def run_job(
 
 
 def _look(link: Link, name: str, told: str, patience: float, reporter: Reporter) -> JobState:
-    while True:
+    for failures in range(MOST_FAILURES + 1):
         try:
             done = link.board.run(
                 follow_script(name, told), title=name, sudo=True, timeout=SLICE_S + 30
             )
+        except SudoPasswordError:
+            raise
         except FailedError as error:
+            if failures == MOST_FAILURES:
+                raise
             reporter.note(f"{error}; looking for the board again")
+            # A board that hangs up at once is not to be worn out.
+            time.sleep(failures)
             _reconnect(link, name, patience)
             continue
         try:
             return job_state(parse_sections(done.text))
         except OTHER_FORM as error:
             raise FailedError(f"{link.board.where}: {name}: {error}") from None
+    raise AssertionError("the last failure is raised")
 
 
 def _reconnect(link: Link, name: str, patience: float) -> None:

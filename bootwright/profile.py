@@ -163,12 +163,14 @@ class KernelProfile(Table):
 class Package(Table):
     """A package by its name in each distribution; ``None`` where it needs none.
 
-    ``optional``: installed only where the distribution has it.
+    ``optional``: installed only where the distribution has it. ``instead``: others that do
+    the same; where one of them is there, nothing is missing.
     """
 
     debian: str | None = None
     arch: str | None = None
     optional: bool = False
+    instead: tuple[str, ...] = ()
     why: Annotated[str, Field(min_length=10)]
 
     def name(self, family: str) -> str | None:

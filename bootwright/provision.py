@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
+from uuid import uuid4
 
+from bootwright.carry_out import carry_out, put_back_what_is_left
 from bootwright.changes import LaidFile
 from bootwright.effects.confirm import Ask
 from bootwright.effects.remote import Remote
@@ -35,13 +37,9 @@ from bootwright.plans.transaction import (
     CONFIRM_S,
     INTERIM,
     JOB,
-    Applied,
-    applied,
     apply_script,
-    confirm_script,
     hold_script,
     job_files,
-    put_back_script,
 )
 from bootwright.plans.wishes import Wishes
 from bootwright.provision_result import ProvisionResult, StepResult, step_results
@@ -180,12 +178,8 @@ class _Run:
                 self._board.connect()
                 facts = self._look()
         if facts.transaction and not self._options.dry_run:
-            self._reporter.warn("a change was begun here and never confirmed: putting it back")
-            with self._reporter.step("Put back what an interrupted run had changed"):
-                self._board.run(
-                    put_back_script(), title="putting back", sudo=True, timeout=PACKAGES_S
-                )
-                facts = self._look()
+            put_back_what_is_left(self._link, self._reporter)
+            facts = self._look()
         return facts, self._plan(facts)
 
     def _look(self) -> HostFacts:
@@ -240,6 +234,8 @@ class _Run:
         says = plan.packages.describe()
         with self._reporter.step(f"{says[0].upper()}{says[1:]}"):
             script, files = packages_script(plan.packages), {}
+            if facts.engine is not None and facts.engine.running and not _outlives(plan, facts):
+                self._reporter.warn("containers end if a new Docker is installed: no live-restore")
             if would_end_containers(plan, facts):
                 script = hold_script() + script
                 files = {INTERIM: LaidFile(INTERIM, interim_text(facts).encode())}
@@ -284,6 +280,8 @@ class _Run:
                 f" unlocked after that, but: {error}. Run it again with that, or with --no-reboot"
             ) from None
         self._reporter.note(plan.reboot)
+        if facts.engine is not None and facts.engine.running:
+            self._reporter.warn("the restart ends containers; what no policy starts stays ended")
         restart_board(
             self._link,
             self._endpoint,
@@ -302,50 +300,32 @@ class _Run:
     def _carry_out(
         self, plan: ProvisionPlan, facts: HostFacts, steps: tuple[StepResult, ...]
     ) -> ProvisionResult:
-        change = transaction_of(plan, facts, self._options.confirm_s)
-        where = self._board.where
-        with self._reporter.step("Change it all, run a container, be ready to put it back"):
-            state = self._job(JOB, apply_script(change), job_files(change))
-            ended = applied(state.sections)
-        if not ended.ok:
-            return self._failed(plan, facts, steps, _why(where, ended), ended.restored is not None)
-        with self._reporter.step("Prove it over a new connection, and confirm"):
-            self._link.again(float(self._options.confirm_s))
-            after = self._look()
-            left = self._left(after)
-            script = put_back_script() if left else confirm_script()
-            done = self._board.run(script, title="confirming", sudo=True, timeout=LOOK_S * 3)
-        if left:
-            why = FailedError(f"{where}: this did not take: {left}. Everything was put back")
-            return self._failed(plan, facts, steps, why, True)
-        if any(section.name == "too-late" for section in parse_sections(done.text)):
-            why = FailedError(
-                f"{where}: the confirmation came too late; the board has put everything back"
+        change = transaction_of(plan, facts, self._options.confirm_s, uuid4().hex)
+        done = carry_out(
+            self._link,
+            change,
+            lambda: self._job(JOB, apply_script(change), job_files(change)),
+            self._look_after,
+            self._reporter,
+        )
+        if done.facts is None:
+            return replace(
+                self._result(plan, facts, steps),
+                rolled_back=done.rolled_back,
+                error=done.error,
+                versions={},
             )
-            return self._failed(plan, facts, steps, why, True)
         if any(command in (RESTART, START) for step in plan.to_do for command in step.commands):
             self._restarted.append("docker.service")
-        versions = {"client": ended.client or None, "server": ended.server or None}
-        return self._result(plan, after, steps, versions=versions)
+        versions = {"client": done.client or None, "server": done.server or None}
+        return self._result(plan, done.facts, steps, versions=versions)
 
-    def _left(self, facts: HostFacts) -> str:
-        """Return what a plan made now would still do; empty if nothing."""
-        plan = plan_provision(self._wishes, facts)
-        return "; ".join(
-            f"{step.name} ({', '.join(step.says or step.paths)})" for step in plan.to_do
-        )
-
-    def _failed(
-        self,
-        plan: ProvisionPlan,
-        facts: HostFacts,
-        steps: tuple[StepResult, ...],
-        why: FailedError,
-        rolled_back: bool,
-    ) -> ProvisionResult:
-        return replace(
-            self._result(plan, facts, steps), rolled_back=rolled_back, error=why, versions={}
-        )
+    def _look_after(self) -> tuple[HostFacts, str]:
+        """Return the board's facts, and what a plan made now would still do."""
+        facts = self._look()
+        plan = self._named(plan_provision, self._wishes, facts)
+        left = (f"{step.name} ({', '.join(step.says or step.paths)})" for step in plan.to_do)
+        return facts, "; ".join(left)
 
     def _warn(self, plan: ProvisionPlan) -> None:
         for text in (*plan.warnings, *plan.notes):
@@ -374,12 +354,7 @@ class _Run:
         )
 
 
-def _why(where: str, ended: Applied) -> FailedError:
-    if ended.restored is None:
-        then = "Nothing was changed"
-    elif ended.restored:
-        then = "Everything was put back, and works as before"
-    else:
-        then = f"Putting it back met trouble; look at the board: {ended.trouble}"
-    said = "\n  ".join(line for line in ended.said.splitlines() if line.strip())
-    return FailedError(f"{where}: step {ended.failed} failed. {then}. The board says:\n  {said}")
+def _outlives(plan: ProvisionPlan, facts: HostFacts) -> bool:
+    """Tell whether containers outlive a restart of the daemon, or will be made to."""
+    live = facts.engine is not None and facts.engine.live_restore
+    return live or would_end_containers(plan, facts)

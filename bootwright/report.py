@@ -25,6 +25,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from bootwright.console.normalise import harmless
 from bootwright.units import format_size
 
 PLAIN_INTERVAL_S = 5.0
@@ -148,8 +149,8 @@ class TextReporter:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self._console.print(f"  {text}", markup=False)
+        self._console.print(f"  {harmless(text)}", markup=False)
 
     def warn(self, text: str) -> None:
         """Print a line that stands out."""
-        self._console.print(Text.assemble(("warning:", "yellow"), f" {text}"))
+        self._console.print(Text.assemble(("warning:", "yellow"), f" {harmless(text)}"))

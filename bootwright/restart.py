@@ -4,13 +4,16 @@ import shlex
 
 from bootwright.effects.confirm import Ask
 from bootwright.endpoints import Endpoint
-from bootwright.errors import FailedError
+from bootwright.errors import FailedError, InputError
 from bootwright.facts.dockerhost_script import REBOOTED_FOR, STATE
 from bootwright.facts.sections import PRELUDE
 from bootwright.jobs import Link
+from bootwright.passphrase import check_typeable
+from bootwright.plans.unlock_ssh import WRONG_PASSPHRASE, place_of
 from bootwright.report import Reporter
 from bootwright.secret import Secret
-from bootwright.unlock import UnlockOptions, unlock
+from bootwright.status import look
+from bootwright.unlock import UnlockOptions, check_reachable, unlock
 from bootwright.unlock_result import Via
 
 REBOOT_S = 600.0
@@ -36,9 +39,17 @@ def restart_board(
         ask: about a host key that is not known.
 
     Raises:
+        InputError: there is no way to unlock it again, or the passphrase is wrong; it was not
+            restarted.
         FailedError: it did not come back, or its volume could not be opened.
         RefusedError: its host key is another one.
     """
+    via: Via = "serial" if endpoint.unlock == "serial" else "ssh"
+    options = UnlockOptions(via=via, timeout=REBOOT_S)
+    check_reachable(endpoint, options)
+    check_typeable(passphrase.reveal(), endpoint.name)
+    with reporter.step("Try the passphrase, while the board is still up"):
+        _try_passphrase(link, endpoint, passphrase)
     script = (
         f"mkdir -p {STATE} && printf '%s\\n' {shlex.quote(kernel)} >{REBOOTED_FOR} && sync &&"
         # A moment later, so that this connection learns that it was begun.
@@ -50,8 +61,29 @@ def restart_board(
             said = f": {done.said}" if done.said else ""
             raise FailedError(f"{link.board.where}: it does not go down{said}; look at its console")
         link.close()
-    via: Via = "serial" if endpoint.unlock == "serial" else "ssh"
-    options = UnlockOptions(via=via, timeout=REBOOT_S)
     unlock(endpoint, passphrase, reporter, options, ask=ask).check()
     with reporter.step(f"Reach {endpoint.name} again"):
         link.again(REBOOT_S)
+
+
+def _try_passphrase(link: Link, endpoint: Endpoint, passphrase: Secret) -> None:
+    facts = look(link.board, place_of(endpoint))
+    if facts.device is None:
+        raise FailedError(f"{link.board.where}: it has no encrypted volume in /etc/crypttab")
+    script = (
+        "exec cryptsetup open --test-passphrase --type luks2 --key-file=- --"
+        f" {shlex.quote(facts.device)}"
+    )
+    done = link.board.run(
+        PRELUDE + script, title="trying the passphrase", stdin=passphrase, sudo=True, timeout=300
+    )
+    if done.returncode == WRONG_PASSPHRASE:
+        raise InputError(
+            f"{link.board.where}: the passphrase opens no key slot of its volume; the board was not"
+            " restarted"
+        )
+    if done.returncode != 0:
+        raise FailedError(
+            f"{link.board.where}: the passphrase could not be tried ({done.said}); the board was"
+            " not restarted"
+        )

@@ -12,6 +12,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
+from bootwright.console.normalise import harmless
 from bootwright.errors import BootwrightError, FailedError, InputError
 
 INTERRUPTED = 4
@@ -95,8 +96,9 @@ def whole_number(option: str, text: str, least: int, most: int) -> int:
 
 def print_result(document: dict[str, Any], lines: list[str], as_json: bool) -> None:
     """Print the result on standard output: one JSON document, or the lines."""
-    print(json.dumps(document, indent=2) if as_json else "\n".join(lines))
+    print(json.dumps(document, indent=2) if as_json else "\n".join(map(harmless, lines)))
 
 
 def _red(text: str) -> str:
+    text = harmless(text)
     return f"\033[31m{text}\033[0m" if sys.stderr.isatty() else text

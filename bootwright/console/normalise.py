@@ -163,3 +163,8 @@ def shown(text: str) -> str:
     writing, become U+FFFD.
     """
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def harmless(text: str) -> str:
+    """Return a text of several lines, which may quote a board, as it may be shown."""
+    return "\n".join(shown(line.expandtabs()) for line in text.split("\n"))

@@ -24,8 +24,8 @@ class BoardFile:
 
     @property
     def text(self) -> str:
-        """The content as UTF-8; undecodable bytes become U+FFFD."""
-        return self.content.decode("utf-8", "replace")
+        """The content as UTF-8; other bytes become lone surrogates, which stand for them."""
+        return self.content.decode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True)

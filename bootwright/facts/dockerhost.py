@@ -36,12 +36,13 @@ class HostUnit:
 
 @dataclass(frozen=True)
 class PathMode:
-    """The owner and the permissions of a file or folder."""
+    """The owner and the permissions of a file or folder; ``numbers`` are the owner's."""
 
     path: str
     mode: int
     owner: str
     kind: str
+    numbers: str = "0:0"
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ class HostFacts:
         audit_locked: the kernel takes no other rules until the next start (``-e 2``).
         sshd: the effective settings by directive; ``None`` if sshd did not tell.
         sshd_error: why not.
+        sshd_matches: blocks of its configuration that count for some only.
         engine: the running engine; ``None`` if none answers.
         engine_error: what the command said then.
         engine_runs: the daemon's process is there.
@@ -121,6 +123,7 @@ class HostFacts:
     audit_locked: bool
     sshd: Mapping[str, str] | None
     sshd_error: str
+    sshd_matches: tuple[str, ...]
     engine: Engine | None
     engine_error: str
     engine_runs: bool
@@ -194,6 +197,7 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             audit_locked="enabled 2" in get("audit").lines,
             sshd=_directives(get("sshd").lines) if "sshd" in by_name else None,
             sshd_error=get("sshd-error").text.strip(),
+            sshd_matches=tuple(line.strip() for line in get("sshd-matches").lines),
             engine=parse_engine(get("engine").text),
             engine_error=get("engine-error").text.strip(),
             engine_runs=bool(facts.one("engine-runs")),
@@ -282,8 +286,8 @@ def _members(group: str) -> tuple[str, ...]:
 
 def _mode(line: str) -> PathMode:
     described, _, path = line.partition("|")
-    bits, owner, kind = described.split(" ", 2)
-    return PathMode(path, int(bits, 8), owner, kind)
+    bits, owner, numbers, kind = described.split(" ", 3)
+    return PathMode(path, int(bits, 8), owner, kind, numbers)
 
 
 def _digest(line: str) -> tuple[str, str]:

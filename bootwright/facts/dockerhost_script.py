@@ -38,7 +38,7 @@ RELOADED = "/run/bootwright-reloaded"
 UNITS = (
     *("docker.service", "docker.socket", "containerd.service", "auditd.service"),
     *("systemd-timesyncd.service", "chrony.service", "chronyd.service", "ntpd.service"),
-    *("ntpsec.service", "ssh.service", "sshd.service"),
+    *("ntpsec.service", "ntp.service", "openntpd.service", "ssh.service", "sshd.service"),
 )
 
 _PROPERTIES = (
@@ -65,6 +65,8 @@ pid=
 } 2>/dev/null &
 {
     sshd -T >sshd 2>sshd-error
+    grep -ihE '^[[:space:]]*match[[:space:]]' /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf \
+        >sshd-matches
     read -r release </proc/sys/kernel/osrelease
     if [ -r "/boot/config-$release" ]; then
         grep -E @options@ "/boot/config-$release" >kernel-config
@@ -142,7 +144,7 @@ if command -v dpkg-query >/dev/null; then
 elif command -v pacman >/dev/null; then
     pacman -Q @packages@ >packages
 fi 2>/dev/null
-stat -c '%a %U:%G %F|%n' @paths@ >modes 2>/dev/null
+stat -c '%a %U:%G %u:%g %F|%n' @paths@ >modes 2>/dev/null
 { auditctl -l && auditctl -s; } >audit 2>/dev/null
 @digests@
 tar -C / -cf - @files@ 2>/dev/null | base64 >files

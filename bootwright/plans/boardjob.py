@@ -15,6 +15,9 @@ from bootwright.facts.sections import END, PRELUDE, Section
 
 FOLDER = "/run/bootwright"
 
+_LONGEST = 200
+"""Characters of what a job says that are looked at."""
+
 SLICE_S = 5
 """Seconds that one look at a job waits for its end; then it tells how far it has come."""
 
@@ -28,12 +31,15 @@ folder=@folder@/@name@
 mkdir -p @folder@ || exit
 exec 9>@folder@/lock
 flock -n 9 || { echo "another inv provision begins on this board; wait for it" >&2; exit 1; }
-pid=
-[ -r "$folder/pid" ] && [ ! -e "$folder/status" ] && read -r pid <"$folder/pid"
-if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then
-    echo "@name@ is under way on this board already; wait for it to end" >&2
-    exit 1
-fi
+# Of any name: an upgrade and a change would meet at the daemon.
+for other in @folder@/*/; do
+    pid=
+    [ -r "$other/pid" ] && [ ! -e "$other/status" ] && read -r pid <"$other/pid"
+    if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then
+        echo "$(basename "$other") is under way on this board already; wait for it to end" >&2
+        exit 1
+    fi
+done
 rm -rf "$folder"
 mkdir "$folder" && tar -xpmf - -C "$folder" || exit
 cat >"$folder/run" <<'END'
@@ -65,7 +71,7 @@ if [ -e "$folder/status" ]; then
     end status "$status"
     cat "$folder/log"
 elif [ -r "$folder/pid" ] && read -r pid <"$folder/pid" && kill -0 "$pid" 2>/dev/null; then
-    end running "$says"
+    end running "$(printf %.200s "$says")"
 elif [ -d "$folder" ] && [ ! -r "$folder/pid" ]; then
     end running ""
 else
@@ -90,7 +96,7 @@ class JobState:
 def start_script(name: str) -> str:
     """Return the script that starts a job from the archive on its standard input.
 
-    It ends with 1 if such a job runs already.
+    It ends with 1 if a job runs already.
     """
     return PRELUDE + _filled(_START, name)
 
@@ -114,7 +120,7 @@ def follow_script(name: str, told: str) -> str:
     It waits no longer than until the job says something else than ``told``.
     """
     script = _filled(_FOLLOW, name).replace("@looks@", str(SLICE_S * 4))
-    return PRELUDE + script.replace("@told@", shlex.quote(told)) + END
+    return PRELUDE + script.replace("@told@", shlex.quote(told[:_LONGEST])) + END
 
 
 def _filled(script: str, name: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from bootwright.facts.dockerhost import HostFacts
-from bootwright.facts.dockerhost_script import DATA_ROOT
+from bootwright.facts.dockerhost_script import DATA_ROOT, PID_FILE
 from bootwright.plans.daemonjson import SOCKET, engine_key
 from bootwright.profile import Profile, version_key
 
@@ -144,6 +144,11 @@ def flag_keys(flags: Sequence[str]) -> list[str]:
 
 
 def _flags(daemon: Daemon) -> Iterator[str]:
+    for name in ("config-file", "pidfile"):
+        if name in flag_keys(daemon.flags):
+            yield f"--{name}: the unit gives the daemon this flag; take it out there"
+    if daemon.values.get("pidfile", PID_FILE) not in (PID_FILE, f"/var{PID_FILE}"):
+        yield f"pidfile: the daemon is known by {PID_FILE}; take the key out"
     for name in flag_keys(daemon.flags):
         if name in daemon.values:
             yield (

@@ -59,7 +59,7 @@ def plan_daemon_json(
     Raises:
         RefusedError: the file that is there is not JSON.
     """
-    there = _read(existing)
+    there = read_json(existing)
     notes: list[str] = []
     wanted = _wanted(profile, docker, version, notes)
     values: dict[str, Any] = {}
@@ -105,7 +105,12 @@ def _same(one: object, other: object) -> bool:
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
-def _read(text: str) -> dict[str, Any]:
+def read_json(text: str) -> dict[str, Any]:
+    """Return what a board's daemon.json says; nothing if it is empty.
+
+    Raises:
+        RefusedError: it is not JSON.
+    """
     if not text.strip():
         return {}
     try:

@@ -22,7 +22,7 @@ from bootwright.plans.daemonjson import (
     needs_restart,
 )
 from bootwright.plans.personalise import UNITS
-from bootwright.plans.steps import ModeFix, Step, differing
+from bootwright.plans.steps import ModeFix, Step, differing, kept_mode
 from bootwright.plans.subids import REMAP_USER, with_range
 from bootwright.plans.wishes import Wishes
 from bootwright.profile import FileMode, Profile, Watch, version_key
@@ -58,7 +58,8 @@ def userns_step(daemon: DaemonJson, facts: HostFacts) -> Step:
         return Step("userns")
     files = facts.files
     wanted = [
-        text_file(path, with_range(files.text(path), REMAP_USER)) for path in (SUBUID, SUBGID)
+        text_file(path, with_range(files.text(path), REMAP_USER), kept_mode(files, path))
+        for path in (SUBUID, SUBGID)
     ]
     step = Step("userns", ("2.9",), differing(files, wanted))
     if REMAP_USER in facts.accounts:
@@ -97,7 +98,8 @@ def engine_version(facts: HostFacts) -> str:
     """Return the version of Docker that is installed; empty if none is."""
     if facts.engine is not None:
         return facts.engine.version
-    package = facts.packages.get("docker.io") or facts.packages.get("docker") or ""
+    names = ("docker.io", "docker-ce", "docker")
+    package = next((facts.packages[name] for name in names if name in facts.packages), "")
     return package.partition(":")[2] or package
 
 
@@ -173,7 +175,7 @@ def daemon_step(
         },
     )
     wanted: list[Change] = [
-        text_file(DAEMON_JSON, daemon.text),
+        text_file(DAEMON_JSON, daemon.text, kept_mode(facts.files, DAEMON_JSON)),
         text_file(OUR_KEYS, "".join(f"{key}\n" for key in daemon.ours)),
         text_file(SERVICE_DROP_IN, drop_in),
     ]
@@ -316,4 +318,5 @@ def quoted_fix(fix: ModeFix) -> str:
 def quoted_unfix(fix: ModeFix) -> str:
     """Return the shell command that takes a fix back."""
     path = shlex.quote(fix.was.path)
-    return f"chown -h {fix.was.owner} {path} && chmod {fix.was.mode:o} {path}"
+    # By number: a name need not exist.
+    return f"chown -h {fix.was.numbers} {path} && chmod {fix.was.mode:o} {path}"

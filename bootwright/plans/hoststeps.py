@@ -7,7 +7,7 @@ from bootwright.errors import RefusedError
 from bootwright.facts.dockerhost import HostFacts
 from bootwright.plans.luks import VOLUME
 from bootwright.plans.personalise import BINDS, SSHD_DROP_IN, SSHD_INCLUDE, UNITS
-from bootwright.plans.steps import Step, differing
+from bootwright.plans.steps import Step, differing, kept_mode
 from bootwright.plans.wishes import Wishes
 
 HOSTNAME = "/etc/hostname"
@@ -21,7 +21,7 @@ FILES = (HOSTNAME, HOSTS, LOCALTIME, TIMEZONE, SSHD_CONFIG, SSHD_DROP_IN)
 
 TIME_UNITS = (
     *("systemd-timesyncd.service", "chrony.service", "chronyd.service", "ntpd.service"),
-    "ntpsec.service",
+    *("ntpsec.service", "ntp.service", "openntpd.service"),
 )
 
 
@@ -37,7 +37,7 @@ def host_step(wishes: Wishes, facts: HostFacts) -> Step:
     changes = list(differing(facts.files, [text_file(HOSTNAME, f"{name}\n")]))
     commands, undo, says = [], [], []
     hosts = _with_host(facts.files.text(HOSTS), name)
-    changes += differing(facts.files, [text_file(HOSTS, hosts)])
+    changes += differing(facts.files, [text_file(HOSTS, hosts, kept_mode(facts.files, HOSTS))])
     if facts.files.links.get(LOCALTIME, "").split("zoneinfo/")[-1] != wishes.target.timezone:
         # Refused by the board if it has no such zone, before the link is made.
         commands.append(f"test -f {shlex.quote(zone)}")
@@ -47,7 +47,8 @@ def host_step(wishes: Wishes, facts: HostFacts) -> Step:
         commands.append(f"printf %s {name} >{_KERNEL_NAME}")
         undo.append(f"printf %s {shlex.quote(facts.hostname)} >{_KERNEL_NAME}")
         says.append(f"the board calls itself {name}, not {facts.hostname}")
-    if not any(facts.unit(unit).active == "active" for unit in TIME_UNITS):
+    keeps_time = any(facts.unit(unit).active == "active" for unit in TIME_UNITS)
+    if not keeps_time and facts.unit("systemd-timesyncd.service").installed:
         commands.append("systemctl enable --now systemd-timesyncd.service")
         undo.append("systemctl disable --now systemd-timesyncd.service")
         says.append("keep the clock right by systemd-timesyncd")
@@ -103,15 +104,17 @@ def ssh_step(wishes: Wishes, facts: HostFacts) -> Step:
     return Step(
         "ssh",
         checks,
-        changes=differing(
-            facts.files, [text_file(SSHD_DROP_IN, drop_in), text_file(SSHD_CONFIG, config)]
-        ),
+        changes=differing(facts.files, [text_file(SSHD_DROP_IN, drop_in), _config(facts, config)]),
         commands=("sshd -t", reload),
         undo=(reload,),
         says=tuple(
             f"sshd: {name} {found} → {wanted[name]}" for name, found in sorted(wrong.items())
         ),
     )
+
+
+def _config(facts: HostFacts, text: str) -> LaidFile:
+    return text_file(SSHD_CONFIG, text, kept_mode(facts.files, SSHD_CONFIG))
 
 
 def mount_step(wishes: Wishes, facts: HostFacts) -> Step:
@@ -155,8 +158,3 @@ def users_step(wishes: Wishes, facts: HostFacts) -> Step:
         undo=(f"gpasswd -d {name} docker",),
         says=(f"{user} may use Docker, which makes {user} root on the board by another name",),
     )
-
-
-def lays(step: Step, path: str) -> bool:
-    """Tell whether the step lays a file."""
-    return any(isinstance(change, LaidFile) and change.path == path for change in step.changes)

@@ -81,7 +81,7 @@ for name in @optional@; do
     apt-cache show --no-all-versions "$name" >/dev/null 2>&1 && more="$more $name"
 done
 # Word splitting is meant: plain names.
-try "install" apt --no-install-recommends install @packages@ $more
+try "install" apt --no-remove --no-install-recommends install @packages@ $more
 """
 
 _PACMAN = r"""
@@ -151,7 +151,8 @@ def plan_packages(wishes: Wishes, facts: HostFacts) -> PackagesPlan | None:
     missing = [
         package
         for package in wishes.profile.host.package
-        if (name := package.name(facts.family)) and name not in facts.packages
+        if (name := package.name(facts.family))
+        and facts.packages.keys().isdisjoint((name, *package.instead))
     ]
     install = tuple(p.name(facts.family) or "" for p in missing if not p.optional)
     upgrade = wishes.upgrade or not facts.upgraded

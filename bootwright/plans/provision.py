@@ -9,10 +9,17 @@ from bootwright.facts.dockerhost import HostFacts
 from bootwright.facts.dockerhost_script import DATA_ROOT, Questions
 from bootwright.plans import dockersteps, hoststeps
 from bootwright.plans.daemonchecks import Daemon, cannot_start
-from bootwright.plans.daemonjson import DAEMON_JSON, KEY_FILE, DaemonJson, plan_daemon_json
+from bootwright.plans.daemonjson import (
+    DAEMON_JSON,
+    KEY_FILE,
+    DaemonJson,
+    plan_daemon_json,
+    read_json,
+)
 from bootwright.plans.dockersteps import engine_version
 from bootwright.plans.kernelchecks import judge_kernel
 from bootwright.plans.packages import PackagesPlan, needs_reboot, new_kernel, plan_packages
+from bootwright.plans.personalise import BINDS
 from bootwright.plans.steps import Step, laid_files
 from bootwright.plans.transaction import Transaction
 from bootwright.plans.wishes import Wishes
@@ -60,7 +67,7 @@ class ProvisionPlan:
 
 def questions_for(profile: Profile, user: str | None) -> Questions:
     """Return what a board has to be asked."""
-    names = (name for p in profile.host.package for name in (p.debian, p.arch) if name)
+    names = (name for p in profile.host.package for name in (p.debian, p.arch, *p.instead) if name)
     options = (name for option in profile.kernel.option for name in option.options)
     watched = (path for watch in profile.audit.watch for path in watch.paths)
     patterns = (path for file in profile.files.file for path in file.paths)
@@ -155,12 +162,23 @@ def check_host(facts: HostFacts) -> None:
             "the board's root file system is read-only: see what is wrong with it (dmesg), then"
             " mount -o remount,rw /"
         )
-    data = facts.mounts.get(DATA_ROOT)
-    if data is None or not data.encrypted:
-        what = "is not mounted" if data is None else "is mounted from an unencrypted device"
+    for place in BINDS:
+        data = facts.mounts.get(place)
+        if data is None or not data.encrypted:
+            what = "is not mounted" if data is None else "is mounted from an unencrypted device"
+            raise RefusedError(
+                f"{place} {what}: Docker is only set up on the encrypted volume; open it with"
+                " inv unlock"
+            )
+    if facts.engine_runs and facts.engine is None:
+        raise FailedError(
+            "the Docker daemon runs and does not answer"
+            f" ({facts.engine_error or 'no answer in 30 s'}): see journalctl -u docker there"
+        )
+    for path in sorted(facts.files.links.keys() - {hoststeps.LOCALTIME}):
         raise RefusedError(
-            f"{DATA_ROOT} {what}: Docker is only set up on the encrypted volume; open it with"
-            " inv unlock"
+            f"{path} is a symbolic link to {facts.files.links[path]}: it would be replaced; make"
+            " it a file"
         )
 
 
@@ -173,8 +191,13 @@ def _reboot(wishes: Wishes, facts: HostFacts) -> str:
 def _vanishing(daemon: DaemonJson, facts: HostFacts) -> bool:
     remapped = bool(daemon.values.get("userns-remap"))
     if facts.engine is not None:
-        there = facts.engine.containers or facts.engine.images
-        return bool(there) and facts.engine.userns != remapped
+        engine, before = facts.engine, read_json(facts.files.text(DAEMON_JSON))
+        driver = daemon.values.get("storage-driver", engine.storage_driver)
+        other_ids = remapped and before.get("userns-remap") not in (
+            *(None, "", daemon.values["userns-remap"]),
+        )
+        moves = engine.userns != remapped or other_ids or driver != engine.storage_driver
+        return bool(engine.containers or engine.images) and moves
     # Below data-root, or below its folder UID.GID with user namespaces.
     return any(
         path.startswith(f"{DATA_ROOT}/containers/") == remapped for path in facts.stored_containers
@@ -191,6 +214,11 @@ def _warnings(wishes: Wishes, facts: HostFacts, costs: tuple[str, ...], unknown:
     if (why := needs_reboot(facts)) and not _reboot(wishes, facts):
         again = " although it was restarted for it" if wishes.reboot else ": restart it"
         warnings.append(f"{why}{again}")
+    if facts.sshd_matches:
+        warnings.append(
+            f"sshd has Match blocks ({'; '.join(facts.sshd_matches)}): for whom they match, other"
+            " settings count; see that they allow no passwords"
+        )
     if facts.failed_units:
         warnings.append(f"units that failed on the board: {', '.join(facts.failed_units)}")
     date, _, missing = facts.upgraded.partition(" ")
@@ -222,11 +250,13 @@ def would_end_containers(plan: ProvisionPlan, facts: HostFacts) -> bool:
 
 def interim_text(facts: HostFacts) -> str:
     """Return the board's daemon.json with live-restore switched on."""
-    existing = json.loads(facts.files.text(DAEMON_JSON) or "{}")
+    existing = read_json(facts.files.text(DAEMON_JSON))
     return json.dumps({**existing, "live-restore": True}, indent=2) + "\n"
 
 
-def transaction_of(plan: ProvisionPlan, facts: HostFacts, confirm_s: int) -> Transaction:
+def transaction_of(
+    plan: ProvisionPlan, facts: HostFacts, confirm_s: int, change_id: str
+) -> Transaction:
     """Return the plan's steps as one change, with what a container has to prove."""
     in_swarm = facts.engine is not None and facts.engine.swarm not in ("", "inactive")
     values = plan.daemon.values
@@ -241,7 +271,9 @@ def transaction_of(plan: ProvisionPlan, facts: HostFacts, confirm_s: int) -> Tra
     return Transaction(
         steps=plan.to_do,
         interim=interim_text(facts),
+        id=change_id,
         keep_containers=keep,
+        vanishing=plan.vanishing,
         proof=tuple(proof),
         confirm_s=confirm_s,
     )

@@ -58,6 +58,12 @@ class Step:
         return (*(item.path for item in self.changes), *(fix.was.path for fix in self.fixes))
 
 
+def kept_mode(files: BoardFiles, path: str, mode: int = 0o644) -> int:
+    """Return the mode that a file gets: never more than it has, if it is there."""
+    found = files.files.get(path)
+    return found.mode & mode if found is not None else mode
+
+
 def differing(files: BoardFiles, wanted: Iterable[Change]) -> tuple[Change, ...]:
     """Return those of ``wanted`` that the board does not have yet.
 

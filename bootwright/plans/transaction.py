@@ -17,7 +17,7 @@ from bootwright.facts.dockerhost_script import RELOADED, TRANSACTION
 from bootwright.facts.sections import END, PRELUDE, Section
 from bootwright.plans.boardjob import FOLDER, JOB_PRELUDE
 from bootwright.plans.daemonjson import DAEMON_JSON
-from bootwright.plans.dockersteps import quoted_fix, quoted_unfix
+from bootwright.plans.dockersteps import RESTART, quoted_fix, quoted_unfix
 from bootwright.plans.steps import Step, laid_files
 from bootwright.plans.transaction_shell import (
     APPLY,
@@ -31,6 +31,9 @@ from bootwright.plans.transaction_shell import (
 )
 
 JOB = "apply"
+
+BROKEN_OFF = "end"
+"""The step that fails when a job was ended by somebody else."""
 
 INTERIM = "interim.json"
 """The daemon.json that was there, with live-restore switched on."""
@@ -49,6 +52,10 @@ _DAEMON_S = 180
 """Seconds for the daemon to start or end; an emulated board takes about 15."""
 
 
+_DOCKER_S = 120
+"""Seconds for one docker command; an emulated board takes up to 5."""
+
+
 @dataclass(frozen=True)
 class Transaction:
     """Steps to carry out on a board as one.
@@ -56,7 +63,10 @@ class Transaction:
     Attributes:
         steps: those that change something.
         interim: the daemon.json that is there now, with live-restore switched on.
-        keep_containers: those that run go on running; else they are stopped first.
+        id: by which only this change is confirmed.
+        keep_containers: those that run go on running when the daemon is restarted; else they
+            are stopped before and started after it.
+        vanishing: they cannot be started after it.
         confirm_s: seconds until the board puts everything back by itself.
         proof: lines that a container has to print; see ``smoke`` in the script.
     """
@@ -65,6 +75,8 @@ class Transaction:
     interim: str
     keep_containers: bool
     proof: tuple[str, ...]
+    id: str
+    vanishing: bool = False
     confirm_s: int = CONFIRM_S
 
 
@@ -74,7 +86,7 @@ def job_files(change: Transaction) -> dict[str, LaidFile]:
         str(number): LaidFile(file.path, file.content, file.mode, file.uid, file.gid)
         for number, file in enumerate(laid_files(change.steps))
     }
-    files[INTERIM] = LaidFile(INTERIM, change.interim.encode(), 0o644)
+    files[INTERIM] = LaidFile(INTERIM, change.interim.encode(), 0o600)
     files["restore"] = LaidFile("restore", restore_script(change).encode(), 0o700)
     return files
 
@@ -87,11 +99,15 @@ def apply_script(change: Transaction) -> str:
         f'systemctl is-enabled --quiet {unit} 2>/dev/null || : >"$state/disabled-{unit}"'
         for unit in _enabled(change.steps)
     ]
+    restarts = any(RESTART in step.commands for step in change.steps)
+    stops = restarts and not change.keep_containers
     script = _values(
         FUNCTIONS + APPLY,
         change,
         hold=': >"$state/hold"' if change.keep_containers else ":",
-        stop=":" if change.keep_containers else STOP_CONTAINERS.strip(),
+        stop=STOP_CONTAINERS.strip() if stops else ":",
+        # Those that vanish with their user namespaces cannot be started.
+        start="start_containers >/dev/null || :" if change.vanishing else "start_containers",
         backup="\n".join(backups),
     )
     for step in change.steps:
@@ -170,23 +186,33 @@ def hold_script() -> str:
         "interim": INTERIM,
         "daemon_json": DAEMON_JSON,
         "daemon_s": str(_DAEMON_S),
+        "docker_s": str(_DOCKER_S),
     }
     # What comes after it is not to write files that only root can read.
     return JOB_PRELUDE + _replaced(FUNCTIONS + HOLD, values) + "umask 022\n"
 
 
-def confirm_script() -> str:
+def confirm_script(change_id: str) -> str:
     """Return the script by which a change stays, unless the board put it back already."""
-    values = {"transaction": TRANSACTION, "folder": FOLDER, "job": JOB}
+    values = {"transaction": TRANSACTION, "folder": FOLDER, "job": JOB, "id": change_id}
     return PRELUDE + _replaced(CONFIRM, values) + END
 
 
-def put_back_script() -> str:
-    """Return the script that puts an unfinished change back at once."""
-    return (
-        f"{PRELUDE}systemctl stop bootwright-{JOB}.service 2>/dev/null\n"
-        f"sh {TRANSACTION}/restore now\n{END}"
-    )
+def put_back_script(change_id: str | None = None) -> str:
+    """Return the script that puts an unfinished change back at once.
+
+    Args:
+        change_id: only that one; any if ``None``, as long as nothing carries it out.
+    """
+    if change_id is None:
+        guard = (
+            f"if systemctl is-active --quiet bootwright-{JOB}.service; then section busy; {END}"
+            "exit 0; fi\n"
+        )
+    else:
+        armed = f'"$(cat {TRANSACTION}/armed 2>/dev/null)" = {change_id}'
+        guard = f"[ {armed} ] || {{ section too-late; {END.strip()}; exit 0; }}\n"
+    return f"{PRELUDE}{guard}sh {TRANSACTION}/restore now\n{END}"
 
 
 def _values(script: str, change: Transaction, **more: str) -> str:
@@ -195,6 +221,8 @@ def _values(script: str, change: Transaction, **more: str) -> str:
         "interim": INTERIM,
         "daemon_json": DAEMON_JSON,
         "daemon_s": str(_DAEMON_S),
+        "docker_s": str(_DOCKER_S),
+        "id": change.id,
         "confirm_s": str(change.confirm_s),
         "reloaded": RELOADED,
         "folder": FOLDER,
@@ -249,6 +277,11 @@ class Applied:
     server: str
 
     @property
+    def broken_off(self) -> bool:
+        """Whether it ended without saying how: what it has changed is not known."""
+        return self.failed == BROKEN_OFF and self.restored is None
+
+    @property
     def ok(self) -> bool:
         """Whether everything was carried out and proven, and waits to be confirmed."""
         return not self.failed and self.restored is None
@@ -274,6 +307,6 @@ def applied(sections: Iterable[Section]) -> Applied:
         elif section.name == "applied":
             complete = True
     if not complete and not failed:
-        failed = "begin"
-        said = said or "the board's answer was cut short"
+        failed = BROKEN_OFF
+        said = f"it ended without a word; the last step was {steps[-1] if steps else 'none'}"
     return Applied(failed, said, restored, "\n".join(trouble), tuple(steps), client, server)

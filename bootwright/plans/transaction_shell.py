@@ -4,7 +4,8 @@
 ``old/N.none`` if nothing was; ``state/active`` if the daemon ran, ``state/running`` its containers
 (id, process, name), ``state/hold`` if they are to go on running, ``state/stopped`` if they were
 stopped, ``state/touched`` once the daemon was; ``state/disabled-UNIT`` if a unit that will be
-enabled was not; ``armed`` as long as the change may be put back.
+enabled was not; ``armed`` as long as the
+change may be put back, with the change's own id in it.
 
 Sources: dockerd(8) and moby's ``daemon/daemon.go`` for what a daemon does to containers that it
 finds; systemd-run(1), systemctl(1).
@@ -15,16 +16,19 @@ FUNCTIONS = r"""
 umask 077
 here=@transaction@
 state=$here/state
+# A daemon that hangs must not keep the way back from being taken.
+docker() { timeout @docker_s@ docker "$@"; }
 log_daemon() { journalctl --no-pager -b -o cat -n 12 -u docker.service 2>&1; }
 systemctl_docker() {
     timeout @daemon_s@ systemctl "$@" docker.service || { log_daemon; return 1; }
 }
-answers() { timeout 60 docker info --format '{{.LiveRestoreEnabled}}' 2>&1; }
+answers() { docker info --format '{{.LiveRestoreEnabled}}' 2>/dev/null; }
 running() {
-    ids=$(docker ps -q --no-trunc) || return
+    # Those that are being restarted again and again have another process each time.
+    ids=$(docker ps -q --no-trunc --filter status=running) || return
     # Word splitting is meant: ids. One that has ended meanwhile does not run.
     [ -z "$ids" ] || docker inspect --format '{{.Id}} {{.State.Pid}} {{.Name}}' $ids ||
-        [ "$(docker ps -q --no-trunc)" != "$ids" ]
+        [ "$(docker ps -q --no-trunc --filter status=running)" != "$ids" ]
 }
 put() {
     # Beside its place, so that the rename is one step.
@@ -48,7 +52,7 @@ smoke() {
     libraries=$(ldd /bin/sh 2>/dev/null | sed -n 's,^[^/]*\(/[^ ]*\) (0x.*,\1,p')
     tar -C / -chf - bin/sh $(for file in $libraries; do echo "${file#/}"; done) |
         docker import - "$image" 2>&1 || return 1
-    timeout 120 docker run --rm --pull never "$image" /bin/sh -c '
+    docker run --rm --pull never "$image" /bin/sh -c '
         while read -r key value rest; do
             case $key in NoNewPrivs: | Seccomp:) echo "$key $value" ;; esac
         done </proc/self/status
@@ -62,7 +66,12 @@ survived() {
     [ -s "$state/running" ] && [ -e "$state/hold" ] || return 0
     running >"$state/now" || return
     lost=$(while read -r id pid name; do
-        grep -qxF -e "$id $pid $name" "$state/now" || echo "${name#/}"
+        grep -qxF -e "$id $pid $name" "$state/now" && continue
+        # Its work may have ended well meanwhile, or it was failing before already.
+        state_of=$(docker inspect --format \
+            '{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}' "$id" 2>/dev/null)
+        case $state_of in "exited 0 "* | "restarting "* | "running "*" "[1-9]*) continue ;; esac
+        echo "${name#/}"
     done <"$state/running")
     [ -z "$lost" ] || { echo "did not go on running:" $lost; return 1; }
 }
@@ -124,8 +133,7 @@ restart_docker() {
         rm -f @daemon_json@ || return 1
     fi
     systemctl_docker restart || return 1
-    # Those that have vanished with their user namespaces cannot.
-    [ -e "$state/hold" ] || start_containers >/dev/null
+    [ -e "$state/hold" ] || @start@ || return 1
     survived
 }
 reload_docker() {
@@ -138,6 +146,7 @@ start_docker() {
     systemctl_docker start
 }
 look_at_daemon() {
+    systemctl is-active --quiet docker.socket && : >"$state/socket"
     systemctl is-active --quiet docker.service
     case $? in
     0) : >"$state/active" ;;
@@ -156,6 +165,8 @@ Before=docker.service docker.socket containerd.service auditd.service ssh.servic
 ConditionPathExists=@transaction@/armed
 [Service]
 Type=oneshot
+# sshd waits for it: a card that does not answer any more must not keep it for ever.
+TimeoutStartSec=300
 ExecStart=/bin/sh @transaction@/restore boot
 [Install]
 WantedBy=multi-user.target
@@ -178,7 +189,7 @@ begin systemctl daemon-reload
 begin systemctl enable --quiet bootwright-restore.service
 # The copies have to be on the disk before they count, and count before anything changes.
 sync
-: >"$here/armed"
+echo @id@ >"$here/armed"
 sync
 said=$(systemd-run --quiet --collect --unit=bootwright-deadline --on-active=@confirm_s@ \
     --timer-property=AccuracySec=1s /bin/sh "$here/restore" deadline 2>&1) || fail begin
@@ -201,6 +212,10 @@ bad=
 step() {
     said=$("$@" 2>&1) || { bad=1; section trouble; printf '%s\n' "$said" | quoted; }
 }
+same() {
+    [ ! -L "$1" ] && [ ! -L "$2" ] && cmp -s "$1" "$2" &&
+        [ "$(stat -c '%a %u %g' "$1")" = "$(stat -c '%a %u %g' "$2")" ]
+}
 back() {
     # A number, a path. What was beside it was never moved into its place.
     [ ! -e "$2.bootwright" ] && [ ! -L "$2.bootwright" ] || rm -f "$2.bootwright"
@@ -208,7 +223,8 @@ back() {
         if [ -d "$2" ] && [ ! -L "$2" ]; then rmdir "$2" 2>/dev/null; else rm -f "$2"; fi
         return 0
     elif [ -e "$here/old/$1" ] || [ -L "$here/old/$1" ]; then
-        put "$here/old/$1" "$2"
+        # What was not changed may be what cannot be.
+        same "$here/old/$1" "$2" || put "$here/old/$1" "$2"
     fi
 }
 daemon_back() {
@@ -217,7 +233,8 @@ daemon_back() {
         [ ! -e "$state/stopped" ] || start_containers
         return
     elif [ ! -e "$state/active" ]; then
-        systemctl stop docker.service docker.socket
+        systemctl stop docker.service
+        [ -e "$state/socket" ] || systemctl stop docker.socket
         return
     fi
     how=restart well=0
@@ -257,13 +274,22 @@ rm -f "$here/armed" @folder@/@job@/[0-9]*
 sync
 [ "$why" = deadline ] || systemctl stop bootwright-deadline.timer 2>/dev/null
 systemctl daemon-reload
-rm -rf "$here"
+if [ -z "$bad" ]; then
+    rm -rf "$here"
+else
+    # The only copies of what could not be put back.
+    rm -rf @transaction@.failed
+    mv "$here" @transaction@.failed
+fi
 """
 
 CONFIRM = r"""
 exec 8>@transaction@.lock2
 flock 8
-if [ -e @transaction@/armed ]; then
+# Another run's change is not ours to confirm. The files have to be on the disk before the way
+# back is gone.
+if [ "$(cat @transaction@/armed 2>/dev/null)" = @id@ ]; then
+    sync
     rm -f @transaction@/armed
     sync
     systemctl stop bootwright-deadline.timer 2>/dev/null
@@ -278,7 +304,10 @@ fi
 """
 
 STOP_CONTAINERS = r"""
-[ ! -s "$state/running" ] || { : >"$state/stopped"; docker stop $(docker ps -q) >/dev/null; }
+[ ! -s "$state/running" ] || {
+    : >"$state/stopped"
+    said=$(docker stop $(cut -d ' ' -f 1 "$state/running") 2>&1) || fail begin
+}
 """
 
 VERSIONS = r"""
@@ -290,9 +319,8 @@ docker version --format '{{.Client.Version}}
 HOLD = r"""
 progress "have containers outlive the daemon"
 mkdir "$state"
-running >"$state/running"
 : >"$state/hold"
-said=$(hold_containers 2>&1) || {
+said=$({ running >"$state/running" && hold_containers; } 2>&1) || {
     section failed
     printf '%s\n' "have containers outlive the daemon" "$said" | quoted
     exit 1

@@ -74,7 +74,11 @@ def stock(files: Mapping[str, str] | None = None, **different: Any) -> HostFacts
         default_kernel=kernel,
         kernel_options=dict.fromkeys(known, "y"),
         max_user_namespaces=8000,
-        mounts={"/": Mounted(("rw", "noatime"), None), "/var/lib/docker": DATA},
+        mounts={
+            "/": Mounted(("rw", "noatime"), None),
+            "/var/lib/docker": DATA,
+            "/var/lib/containerd": DATA,
+        },
         tools=frozenset(
             [
                 "apt-get",
@@ -120,6 +124,7 @@ def stock(files: Mapping[str, str] | None = None, **different: Any) -> HostFacts
         audit_locked=False,
         sshd=SSHD,
         sshd_error="",
+        sshd_matches=(),
         engine=ENGINE,
         engine_error="",
         engine_runs=True,

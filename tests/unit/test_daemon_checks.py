@@ -47,6 +47,7 @@ def test_the_profile_itself_starts_on_every_engine(version: str) -> None:
         ({"hosts": ["tcp://0.0.0.0:2376"], "tlsverify": True}, "would find no daemon"),
         ({"hosts": "fd://"}, "hosts: write a list"),
         ({"tlsverify": True, "tlskey": "/etc/docker/key.pem"}, "there is no /etc/docker/key.pem"),
+        ({"pidfile": "/run/other.pid"}, "pidfile: the daemon is known by"),
         ({"seccomp-profile": "/etc/docker/none.json"}, "there is no /etc/docker/none.json"),
         ({"authorization-plugins": ["opa"]}, "authorization-plugins: opa does not run"),
         (
@@ -111,6 +112,7 @@ def test_a_flag_and_a_key_for_the_same() -> None:
     found = judge({"icc": False, "log-level": "info"}, flags=flags)
     assert [line.partition(":")[0] for line in found] == ["icc", "log-level"]
     assert "DOCKER_OPTS" in found[0]
+    assert "--config-file" in judge({}, flags=("dockerd", "--config-file=/srv/d.json"))[0]
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from bootwright.facts.dockerhost import HostFacts, HostUnit, Mounted, PathMode
 from bootwright.plans.dockersteps import AUDIT_RULES, OUR_KEYS, SERVICE_DROP_IN, service_command
 from bootwright.plans.packages import needs_reboot, plan_packages
 from bootwright.plans.provision import ProvisionPlan, plan_provision
-from bootwright.plans.steps import Step, diff_of
+from bootwright.plans.steps import Step, diff_of, laid_files
 from bootwright.plans.wishes import TlsFiles
 from bootwright.secret import Secret
-from tests.unit.host_facts import PROFILE, board_file, engine, stock, wishes
+from tests.unit.host_facts import DATA, PROFILE, board_file, engine, stock, wishes
 
 
 def step(plan: ProvisionPlan, name: str) -> Step:
@@ -194,9 +194,15 @@ def test_a_kernel_that_never_comes_up_is_not_tried_for_ever() -> None:
         ({"mounts": {"/": Mounted(("ro",), None)}}, FailedError, "read-only"),
         ({"mounts": {"/": Mounted(("rw",), None)}}, RefusedError, "not mounted.*inv unlock"),
         (
-            {"mounts": {"/var/lib/docker": Mounted(("rw",), None)}},
+            {"mounts": {"/var/lib/docker": Mounted(("rw",), None), "/var/lib/containerd": DATA}},
             RefusedError,
             "unencrypted device",
+        ),
+        ({"mounts": {"/var/lib/docker": DATA}}, RefusedError, "/var/lib/containerd is not mounted"),
+        (
+            {"engine": None, "engine_error": "context deadline exceeded"},
+            FailedError,
+            "does not answer .context deadline exceeded",
         ),
         ({"sshd": None, "sshd_error": "no hostkeys"}, RefusedError, "no hostkeys"),
         ({"kernel_options": {}}, RefusedError, "the kernel lacks CONFIG_"),
@@ -208,6 +214,14 @@ def test_a_board_that_cannot_be_worked_with(
 ) -> None:
     with pytest.raises(error, match=said):
         plan_provision(wishes(), stock(**different))
+
+
+def test_a_file_that_is_a_link_is_not_replaced() -> None:
+    facts = stock()
+    links = {**facts.files.links, "/etc/docker/daemon.json": "/srv/daemon.json"}
+    linked = replace(facts, files=BoardFiles(facts.files.files, links))
+    with pytest.raises(RefusedError, match=r"daemon\.json is a symbolic link to /srv/daemon\.json"):
+        plan_provision(wishes(), linked)
 
 
 def test_a_kernel_that_does_not_tell_is_a_warning() -> None:
@@ -322,6 +336,46 @@ def test_an_operators_keys_are_told_from_ours() -> None:
 
 
 UNIT = "/etc/systemd/system/docker.service"
+
+
+def test_data_in_other_folders_vanishes_too() -> None:
+    remapped = engine(images=1, security=("name=userns", "name=seccomp"))
+    other = stock({"/etc/docker/daemon.json": '{"userns-remap": "mia"}'}, engine=remapped)
+    assert plan_provision(wishes(), other).vanishing
+    same = stock({"/etc/docker/daemon.json": '{"userns-remap": "default"}'}, engine=remapped)
+    assert not plan_provision(wishes(), same).vanishing
+    driver = engine(images=1, security=remapped.security, storage_driver="btrfs")
+    assert plan_provision(wishes(), stock(engine=driver)).vanishing
+
+
+def test_a_private_file_stays_private_and_its_bytes_what_they_are() -> None:
+    path, hosts = "/etc/docker/daemon.json", b"127.0.0.1 localhost\n192.0.2.7 m\xfcller\n"
+    text = '{"proxies": {"http-proxy": "http://user:word@192.0.2.1"}}'
+    facts = stock({path: text}, engine=engine(version="28.3.3"))
+    files = dict(facts.files.files)
+    files[path] = replace(files[path], mode=0o600)
+    files["/etc/hosts"] = replace(files["/etc/hosts"], content=hosts)
+    plan = plan_provision(wishes(), replace(facts, files=BoardFiles(files, facts.files.links)))
+    laid = {item.path: item for item in laid_files(plan.steps)}
+    assert laid[path].mode == 0o600
+    assert laid["/etc/hosts"].data == hosts.replace(
+        b"localhost\n", b"localhost\n127.0.1.1 odroid\n"
+    )
+    after = {**files, "/etc/hosts": replace(files["/etc/hosts"], content=laid["/etc/hosts"].data)}
+    again = plan_provision(wishes(), replace(facts, files=BoardFiles(after, facts.files.links)))
+    assert "/etc/hosts" not in {item.path for item in laid_files(again.steps)}
+
+
+def test_an_engine_of_dockers_own_packages_is_not_replaced() -> None:
+    packages = {name: "1" for name in stock().packages if name != "docker.io"}
+    assert plan_packages(wishes(), stock(packages=packages)) is not None
+    own = {**packages, "docker-ce": "5:28.3.3-1"}
+    assert plan_packages(wishes(), stock(packages=own)) is None
+
+
+def test_match_blocks_of_sshd_are_told() -> None:
+    plan = plan_provision(wishes(), stock(sshd_matches=("Match Address 192.0.2.0/24",)))
+    assert any("Match Address 192.0.2.0/24" in warning for warning in plan.warnings)
 
 
 def test_modes_are_never_widened() -> None:
