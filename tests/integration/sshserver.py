@@ -31,11 +31,15 @@ _HASH = (
 class SshServer:
     """A board's SSH server; ``root`` and :data:`USER` may log in by :attr:`identity`."""
 
-    def __init__(self, folder: Path, kinds: tuple[str, ...] = ("ed25519",)) -> None:
+    def __init__(
+        self, folder: Path, kinds: tuple[str, ...] = ("ed25519",), *, own_run: bool = False
+    ) -> None:
+        """``own_run``: its ``/run`` is the folder :attr:`run`, too."""
         self.folder = folder
         self.etc = folder / "etc"
         # What the sessions read is in /etc, since pytest's folders are root's alone.
         self.tools = self.etc / "tools"
+        self.run = folder / "run" if own_run else None
         self.identity = folder / "id"
         self.log = folder / "sshd.log"
         self.port = _free_port()
@@ -86,8 +90,12 @@ class SshServer:
             f"SetEnv PATH=/etc/tools:/usr/sbin:/usr/bin:/sbin:/bin\n"
         )
         # What sudo remembers of its users is the test's, too.
+        own_run = ""
+        if self.run is not None:
+            self.run.mkdir(exist_ok=True)
+            own_run = f'mount --bind "{self.run}" /run && '
         inside = (
-            f'mount --bind "{self.etc}" /etc && mkdir -p /run/sshd && '
+            f'{own_run}mount --bind "{self.etc}" /etc && mkdir -p /run/sshd && '
             "for kept in /run/sudo /var/lib/sudo; do"
             ' if [ -d "$kept" ]; then mount -t tmpfs -o mode=711 sudo "$kept"; fi; done && '
             f'exec /usr/sbin/sshd -D -e -f "{config}"'
