@@ -73,9 +73,7 @@ class Started:
     def _run(self) -> None:
         link, script, options = self._arguments
         try:
-            self._end.put(
-                run_job(link, "work", script, {}, reporter=self.notes, **options)  # type: ignore[arg-type]
-            )
+            self._end.put(run_job(link, "work", script, {}, reporter=self.notes, **options))
         except FailedError as error:
             self._end.put(error)
 
