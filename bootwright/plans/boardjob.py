@@ -21,6 +21,9 @@ _LONGEST = 200
 SLICE_S = 5
 """Seconds that one look at a job waits for its end; then it tells how far it has come."""
 
+MOST_LOG = 500_000
+"""Bytes of what a job wrote that are looked at: its end."""
+
 JOB_PRELUDE = f"""{PRELUDE}progress() {{ printf '%s\\n' "$*" >progress; }}
 """
 """What a job begins with; ``progress TEXT`` says what it does now."""
@@ -66,14 +69,22 @@ while [ ! -e "$folder/status" ] && [ "$looks" -lt @looks@ ] && [ "$says" = @told
     [ -r "$folder/progress" ] && IFS= read -r says <"$folder/progress"
     sleep 0.25 2>/dev/null || sleep 1
 done
+# The process before the status: a job that ends in between has written it.
+alive=
+if [ -s "$folder/pid" ]; then
+    read -r pid <"$folder/pid"
+    kill -0 "$pid" 2>/dev/null && alive=yes
+elif [ -d "$folder" ]; then
+    # It begins.
+    alive=yes says=
+fi
 if [ -e "$folder/status" ]; then
     read -r status <"$folder/status"
     end status "$status"
-    cat "$folder/log"
-elif [ -r "$folder/pid" ] && read -r pid <"$folder/pid" && kill -0 "$pid" 2>/dev/null; then
+    # Its end says how it went; the whole of it may be more than a connection carries.
+    tail -c @most@ "$folder/log"
+elif [ -n "$alive" ]; then
     end running "$(printf %.200s "$says")"
-elif [ -d "$folder" ] && [ ! -r "$folder/pid" ]; then
-    end running ""
 else
     end gone ""
 fi
@@ -119,7 +130,8 @@ def follow_script(name: str, told: str) -> str:
 
     It waits no longer than until the job says something else than ``told``.
     """
-    script = _filled(_FOLLOW, name).replace("@looks@", str(SLICE_S * 4))
+    script = _filled(_FOLLOW, name)
+    script = script.replace("@looks@", str(SLICE_S * 4)).replace("@most@", str(MOST_LOG))
     return PRELUDE + script.replace("@told@", shlex.quote(told[:_LONGEST])) + END
 
 
