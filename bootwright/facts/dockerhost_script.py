@@ -85,11 +85,14 @@ first() { [ -r "$2" ] && IFS= read -r value <"$2" && fact "$1" "$value"; }
     first rebooted-for @rebooted@
     [ -e /proc/self/ns/user ] && fact has-userns yes
     [ -e @transaction@/armed ] && fact transaction armed
+    like=
     while IFS='=' read -r key value; do
         case $key in
         ID | ID_LIKE | PRETTY_NAME)
             value=${value#\"}
-            fact "os-$key" "${value%\"}"
+            value=${value%\"}
+            like="$like $value "
+            fact "os-$key" "$value"
             ;;
         esac
     done </etc/os-release
@@ -139,11 +142,11 @@ first() { [ -r "$2" ] && IFS= read -r value <"$2" && fact "$1" "$value"; }
     [ -n "$pid" ] && fact engine-runs yes
     [ "$(id -u)" -eq 0 ] || fact not-root yes
 } >host 2>/dev/null
-if command -v dpkg-query >/dev/null; then
-    dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version}\n' @packages@ >packages
-elif command -v pacman >/dev/null; then
-    pacman -Q @packages@ >packages
-fi 2>/dev/null
+# By the system, not by the tool: each can be installed on the other.
+case $like in
+*" arch "* | *" archarm "*) pacman -Q @packages@ >packages ;;
+*) dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version}\n' @packages@ >packages ;;
+esac 2>/dev/null
 stat -c '%a %U:%G %u:%g %F|%n' @paths@ >modes 2>/dev/null
 { auditctl -l && auditctl -s; } >audit 2>/dev/null
 @digests@
