@@ -94,9 +94,13 @@ if [ -e "$lock" ]; then
     progress "take away the lock of a pacman that was interrupted"
     rm -f "$lock"
 fi
-if [ ! -s /etc/pacman.d/gnupg/pubring.gpg ] && [ ! -s /etc/pacman.d/gnupg/pubring.kbx ]; then
+# Beside the board's own key it holds others once it was filled, and no mark if that has ended.
+half=/etc/pacman.d/gnupg.half
+if [ -e "$half" ] || [ "$(pacman-key --list-keys 2>/dev/null | grep -c '^pub')" -le 1 ]; then
+    : >"$half"
     try "make the keyring" pacman-key --init
     try "fill the keyring" pacman-key --populate
+    rm -f "$half"
 fi
 try "fetch the lists of packages" pacman -Sy --noconfirm
 # The keyring first: with an old one, new packages look forged.

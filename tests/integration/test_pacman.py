@@ -1,7 +1,6 @@
 """Installing packages by the real pacman, from a repository with signatures."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +12,15 @@ from bootwright.facts.sections import Section
 from bootwright.plans.packages import PackagesPlan, needs_reboot, new_kernel, packages_script
 from tests.integration.archroot import KEYRING, ArchRoot, need_pacman
 from tests.integration.gpgkeys import KeyRing, keyring
-from tests.integration.webserver import Resource, WebServer, serve
+from tests.integration.webserver import serving
 
 KERNEL = os.uname().release
 
 SCRIPT = packages_script(PackagesPlan("arch", ("docker", "audit"), (), True, "missing"))
 
-QUESTIONS = Questions(("docker", "audit", "app", "docker.io"), (), ("/usr/lib/modules",), ())
+QUESTIONS = Questions(
+    ("docker", "audit", "app", "docker.io"), (), ("/usr/lib/modules",), ("/etc/hostname",)
+)
 
 
 class Keys:
@@ -79,7 +80,7 @@ def failed(sections: tuple[Section, ...]) -> tuple[str, ...]:
 
 
 def installed(board: ArchRoot) -> dict[str, str]:
-    return dict(line.split() for line in board.say("pacman -Q").splitlines())  # type: ignore[misc]
+    return dict(line.split() for line in board.say("pacman -Q").splitlines())
 
 
 def look(board: ArchRoot) -> HostFacts:
@@ -125,9 +126,7 @@ def test_a_keyring_that_was_left_half_made_is_made_again(
         board.say("pacman-key --init")
     else:
         # Imported, but not signed by the board's own key: so nothing is believed yet.
-        board.say('mkdir /run/bin; printf "#!/bin/sh\\nkill -9 \\$PPID" >/run/bin/gpg-stops')
         trap = (
-            "lsign() { kill -9 $$; }\n"
             "sed 's/^lsign_keys() {/lsign_keys() { kill -9 $$;/' /usr/bin/pacman-key"
             " >/tmp/pacman-key; grep -q 'kill -9' /tmp/pacman-key || exit 3\n"
             "chmod 755 /tmp/pacman-key; mount --bind /tmp/pacman-key /usr/bin/pacman-key\n"
@@ -194,8 +193,12 @@ def test_a_package_with_a_wrong_signature_is_told_and_nothing_is_installed(
     board.publish("docker", "2-1", {"usr/bin/bw-docker": b"2"}, keys.first)
     what, *said = failed(board.run(SCRIPT))
     assert what == "bring everything up to date and install"
-    expected = 'signature from "First <first@test>" is invalid' if how == "forged" else "unknown"
-    assert any(line.startswith("error: app: ") and expected in line for line in said), said
+    expected = {
+        "forged": 'error: app: signature from "First <first@test>" is invalid',
+        # pacman looked for it at a key server, in vain; it would not have been trusted either.
+        "of a stranger": "error: required key missing from keyring",
+    }
+    assert expected[how] in said
     assert installed(board) == before
     assert not (board.root / "var/lib/pacman/db.lck").exists()
 
@@ -203,8 +206,8 @@ def test_a_package_with_a_wrong_signature_is_told_and_nothing_is_installed(
 @pytest.mark.parametrize("how", ["404", "down"])
 def test_a_mirror_that_does_not_serve_is_told(board: ArchRoot, how: str) -> None:
     before = installed(board)
-    with serve() as web:
-        url = web.url("/arch")
+    with serving() as web:
+        url = web.address
         if how == "404":
             board.server(url)
             what, *said = failed(board.run(SCRIPT))
@@ -250,14 +253,9 @@ def test_a_full_board_is_told_before_anything_is_fetched(
         assert (board.root / "var/log/pacman.log").read_text() == log
 
 
-def test_what_is_too_large_for_the_disk_is_not_begun(
-    board: ArchRoot, keys: Keys, tmp_path: Path
-) -> None:
+def test_what_is_too_large_for_the_disk_is_not_begun(board: ArchRoot, keys: Keys) -> None:
     before = installed(board)
-    # What pacman itself finds: by the size that the package says, there is no room in /var.
-    board.publish("app", "3-1", {"var/lib/bw-large": bytes(64 * 2**20)}, keys.first)
-    small = "mount -t tmpfs -o size=32m small /mnt && mkdir -p /mnt/lib && exit 3\n"
-    assert small
+    # What pacman itself finds, by the size that the package says.
     script = "mkdir -p /var/lib/full && mount -t tmpfs -o size=20m full /var/lib/full\n"
     board.publish("audit", "2-1", {"var/lib/full/large": bytes(64 * 2**20)}, keys.first)
     what, *said = failed(board.run(script + SCRIPT))

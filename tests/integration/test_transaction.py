@@ -1,6 +1,7 @@
 """Changing a board all or nothing: the real scripts in a real shell, against every failure."""
 
 import os
+import select
 import shutil
 import signal
 from collections import Counter
@@ -22,7 +23,7 @@ from bootwright.plans.steps import ModeFix, Step
 from bootwright.plans.transaction import JOB, Transaction
 from bootwright.plans.wishes import TlsFiles
 from bootwright.secret import Secret
-from tests.integration.fakeboard import COUNTED, ID, FakeBoard, need_namespaces
+from tests.integration.fakeboard import COUNTED, ID, FakeBoard, need_namespaces, told
 from tests.unit.host_facts import SSHD, stock, wishes
 
 SHELLS = ("dash", "bash", "busybox")
@@ -383,10 +384,12 @@ def test_what_hangs_is_ended_at_the_deadline_and_taken_back(make: Make, call: st
     board = make(prepared)
     before, containers = board.tree(), board.running
     board.strike("hang", call)
-    os.mkfifo(board.root / "hung")
-    running = board.start_apply(whole())
-    # Until it is at this call: opening for reading waits for the writer.
-    assert (board.root / "hung").read_text() == "hangs\n"
+    pipe = board.root / "hung"
+    os.mkfifo(pipe)
+    # For both, so that to open it waits for nobody.
+    with pipe.open("r+b", buffering=0) as hung:
+        running = board.start_apply(whole())
+        assert select.select([hung], [], [], 60)[0], told(running)
     timer = (board.root / "timer").read_text()
     assert "--on-active=600 " in timer
     assert timer.endswith(f"/bin/sh {TRANSACTION}/restore deadline\n")
