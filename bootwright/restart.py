@@ -1,8 +1,10 @@
 """Restarting a board, and unlocking it again by the target's own way."""
 
 import shlex
+import time
 
 from bootwright.effects.confirm import Ask
+from bootwright.effects.remote import UnreachableError
 from bootwright.endpoints import Endpoint
 from bootwright.errors import FailedError, InputError
 from bootwright.facts.dockerhost_script import REBOOTED_FOR, STATE
@@ -14,7 +16,10 @@ from bootwright.report import Reporter
 from bootwright.secret import Secret
 from bootwright.status import look
 from bootwright.unlock import UnlockOptions, check_reachable, unlock
-from bootwright.unlock_result import Via
+from bootwright.unlock_result import Result, Via
+
+LOOK_AGAIN_S = 20.0
+"""Seconds to wait for a board that may still be going down, before its console is read again."""
 
 REBOOT_S = 600.0
 """Seconds for a board to go down, come up and be reachable again."""
@@ -61,9 +66,19 @@ def restart_board(
             said = f": {done.said}" if done.said else ""
             raise FailedError(f"{link.board.where}: it does not go down{said}; look at its console")
         link.close()
-    unlock(endpoint, passphrase, reporter, options, ask=ask).check()
-    with reporter.step(f"Reach {endpoint.name} again"):
-        link.again(REBOOT_S)
+    end = time.monotonic() + REBOOT_S
+    while True:
+        result = unlock(endpoint, passphrase, reporter, options, ask=ask)
+        result.check()
+        # What a console showed before the board went down says that it is open: then the new boot
+        # is still to come, and its prompt.
+        stale = result.result is Result.ALREADY_UNLOCKED
+        try:
+            with reporter.step(f"Reach {endpoint.name} again"):
+                return link.again(LOOK_AGAIN_S if stale else REBOOT_S)
+        except UnreachableError:
+            if not stale or time.monotonic() > end:
+                raise
 
 
 def _try_passphrase(link: Link, endpoint: Endpoint, passphrase: Secret) -> None:
