@@ -266,12 +266,13 @@ prove() {
 RESTORED = r"""
 step daemon_back
 step prove
-disarm
 section restored
 printf '%s\n' "${bad:-well}" | quoted
 sync
 rm -f "$here/armed" @folder@/@job@/[0-9]*
 sync
+# Only now: until the mark is gone for good, the next start has to put back.
+disarm
 [ "$why" = deadline ] || systemctl stop bootwright-deadline.timer 2>/dev/null
 systemctl daemon-reload
 if [ -z "$bad" ]; then
