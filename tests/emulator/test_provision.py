@@ -291,7 +291,8 @@ class Cable:
         self._lock = threading.Lock()
         self._ends: list[socket.socket] = []
         self.cut = False
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._server = threading.Thread(target=self._serve)
+        self._server.start()
 
     def _serve(self) -> None:
         while True:
@@ -327,6 +328,9 @@ class Cable:
 
     def close(self) -> None:
         self.sever(for_good=True)
+        # Wakes who waits for a connection; to close it alone would leave it listening.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._server.join()
         self._listener.close()
 
 

@@ -193,6 +193,8 @@ mount --bind "$BOARD/lib" /var/lib
 mount --bind "$BOARD/run" /run
 [ "$SHELL_UNDER_TEST" = dash ] || mount --bind "/usr/bin/$SHELL_UNDER_TEST" /usr/bin/dash
 cd "${1%/*}"
+# Before anything can strike. It leads its group of processes.
+[ -z "$LEADS" ] || echo $$ >"$BOARD/group"
 PATH=$BOARD/bin:/usr/bin:/bin
 exec sh "$@"
 """
@@ -278,9 +280,14 @@ class FakeBoard:
         """Every call since the last strike was set up."""
         return (self.root / "calls").read_text().splitlines()
 
-    def start(self, *argv: str) -> subprocess.Popen[bytes]:
-        """Start a script of the board, as the leader of a group of processes."""
-        env = {"BOARD": str(self.root), "SHELL_UNDER_TEST": self.shell, "PATH": os.environ["PATH"]}
+    def start(self, *argv: str, leads: bool = True) -> subprocess.Popen[bytes]:
+        """Start a script of the board; ``leads``: it is what a strike ends, and systemd stops."""
+        env = {
+            "BOARD": str(self.root),
+            "SHELL_UNDER_TEST": self.shell,
+            "LEADS": "yes" if leads else "",
+            "PATH": os.environ["PATH"],
+        }
         return subprocess.Popen(
             ["unshare", "--mount", "--uts", "/bin/bash", "-c", _INSIDE, "inside", *argv],
             env=env,
@@ -292,7 +299,7 @@ class FakeBoard:
 
     def run(self, *argv: str) -> tuple[Section, ...]:
         """Run a script of the board to its end."""
-        return told(self.start(*argv))
+        return told(self.start(*argv, leads=False))
 
     def lay_job(self, change: Transaction) -> str:
         """Lay the job that applies the change, as the start script does; return its script."""
@@ -306,9 +313,7 @@ class FakeBoard:
 
     def start_apply(self, change: Transaction) -> subprocess.Popen[bytes]:
         """Begin to carry the change out."""
-        running = self.start(self.lay_job(change))
-        self.state("group", f"{running.pid}\n")
-        return running
+        return self.start(self.lay_job(change))
 
     def apply(self, change: Transaction) -> Applied:
         """Carry the change out."""
@@ -320,15 +325,22 @@ class FakeBoard:
 
     def confirm(self) -> tuple[str, ...]:
         """Confirm; return the names of the sections that come back."""
+        return tuple(section.name for section in told(self.start_confirm()))
+
+    def start_confirm(self) -> subprocess.Popen[bytes]:
+        """Begin to confirm."""
         self.write("/run/confirm", confirm_script(ID))
-        return tuple(section.name for section in self.run("/run/confirm"))
+        return self.start("/run/confirm")
 
     def reboot(self) -> None:
         """Lose what a restart loses, and start up with what was armed."""
         shutil.rmtree(self.path(FOLDER), ignore_errors=True)
         (self.root / "docker/active").unlink(missing_ok=True)
         (self.root / "timer").unlink(missing_ok=True)
-        if self.armed:
+        units = self.path("/etc/systemd/system")
+        wanted = units / "multi-user.target.wants" / "bootwright-restore.service"
+        # What the unit says itself.
+        if wanted.is_symlink() and (units / wanted.name).exists() and self.armed:
             self.restore("boot")
 
     @property

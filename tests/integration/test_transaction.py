@@ -23,7 +23,7 @@ from bootwright.plans.steps import ModeFix, Step
 from bootwright.plans.transaction import JOB, Transaction
 from bootwright.plans.wishes import TlsFiles
 from bootwright.secret import Secret
-from tests.integration.fakeboard import COUNTED, ID, FakeBoard, need_namespaces, told
+from tests.integration.fakeboard import COUNTED, ID, FakeBoard, Tree, need_namespaces, told
 from tests.unit.host_facts import SSHD, stock, wishes
 
 SHELLS = ("dash", "bash", "busybox")
@@ -162,7 +162,7 @@ def each(calls: list[Call], test: Callable[[str, int], str]) -> dict[str, str]:
     }
 
 
-def difference(board: FakeBoard, before: dict[str, tuple[str, str, bytes]]) -> str:
+def difference(board: FakeBoard, before: Tree) -> str:
     now = board.tree()
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     return f"differs: {names}" if names else ""
@@ -240,6 +240,11 @@ def test_whatever_one_call_fails_the_board_is_what_it_was(make: Make, name: str)
     assert each(calls, fail) == {}
 
 
+def without_unit(board: FakeBoard) -> Tree:
+    """Return the board without the unit that does nothing any more."""
+    return {name: what for name, what in board.tree().items() if "bootwright-restore" not in name}
+
+
 @pytest.mark.parametrize("name", ["whole", "odd"])
 def test_wherever_the_power_is_cut_the_next_start_puts_everything_back(
     make: Make, name: str
@@ -285,15 +290,46 @@ def test_wherever_the_power_is_cut_while_putting_back_the_next_start_goes_on(
         board = to_confirm.copy(tmp_path / f"cut{next(numbers)}")
         board.strike("cut", call, nth)
         running = board.start(f"{TRANSACTION}/restore", "now")
-        board.state("group", f"{running.pid}\n")
         running.communicate(timeout=120)
         if running.returncode != -signal.SIGKILL:
             return f"ended with {running.returncode}"
+        held = board.armed
         board.reboot()
-        return difference(board, before)
+        # Once the mark is gone the unit does nothing.
+        now = board.tree() if held else without_unit(board)
+        return "" if now == before and not board.armed else f"{held}"
 
     assert len(calls) > 40
     assert each(calls, cut) == {}
+
+
+def test_wherever_the_power_is_cut_while_confirming_the_whole_holds_or_nothing(
+    make: Make, tmp_path: Path
+) -> None:
+    model = make(prepared)
+    before = model.tree()
+    assert model.apply(whole()).ok
+    to_confirm = model.copy(tmp_path / "to-confirm")
+    model.strike("none", "nothing")
+    assert model.confirm() == ("confirmed", "end")
+    calls, after, numbers = numbered(model.calls), model.tree(), count()
+    ends = []
+
+    def cut(call: str, nth: int) -> str:
+        board = to_confirm.copy(tmp_path / f"cut{next(numbers)}")
+        board.strike("cut", call, nth)
+        running = board.start_confirm()
+        running.communicate(timeout=120)
+        if running.returncode != -signal.SIGKILL:
+            return f"ended with {running.returncode}"
+        held = not board.armed
+        ends.append(held)
+        board.reboot()
+        now = without_unit(board) if held else board.tree()
+        return "" if now == (after if held else before) and not board.armed else f"{held}"
+
+    assert each(calls, cut) == {}
+    assert set(ends) == {True, False}
 
 
 def test_at_boot_no_daemon_is_asked_and_none_is_waited_for(make: Make) -> None:
