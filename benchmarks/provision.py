@@ -138,7 +138,7 @@ def simulated(count: int, answer: str, delay: float, folder: Path) -> Iterator[l
     for name in ("host", "id"):
         argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(argv, check=True)
-    script = folder / "board"
+    script = folder / "answers"
     script.write_text(f"#!/bin/sh\nsleep {delay:.2f}\nexec cat {folder}/answer\n")
     script.chmod(0o755)
     folder.chmod(0o711)

@@ -51,21 +51,19 @@ umask 077
 work=$(mktemp -d /run/bootwright.XXXXXX) || exit 1
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-daemon() {
-    pid=
-    [ -r @pidfile@ ] && read -r pid <@pidfile@
-    [ -n "$pid" ] && [ -d "/proc/$pid" ] || pid=
-    [ -n "$pid" ]
-}
+# A board that still starts will have its daemon, and its audit rules, in a moment.
+read -r uptime _ </proc/uptime
 looks=0
-# A board that still starts will have its daemon in a moment.
-until daemon || ! command -v dockerd >/dev/null || [ "$looks" -eq 90 ]; do
+while [ "${uptime%.*}" -lt 900 ] && [ "$looks" -lt 90 ]; do
     case $(systemctl is-system-running 2>/dev/null) in
     starting | initializing) sleep 1 ;;
     *) break ;;
     esac
     looks=$((looks + 1))
 done
+pid=
+[ -r @pidfile@ ] && read -r pid <@pidfile@
+[ -n "$pid" ] && [ -d "/proc/$pid" ] || pid=
 # Never through the socket alone: systemd would start a daemon that somebody stopped.
 [ -z "$pid" ] || timeout 30 docker info --format '{{json .}}' >engine 2>engine-error &
 {
