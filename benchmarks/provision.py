@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import socket
 import statistics
 import subprocess
@@ -172,16 +173,10 @@ def in_parallel(runs: int, boards: int, answer: str, delay: float) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # A checkout of its own, whose targets are these boards.
-        for part in (
-            "board",
-            "bootwright",
-            "profiles",
-            "rootfs",
-            "scripts",
-            "templates",
-            "tasks.py",
-        ):
-            (folder / part).symlink_to(root / part)
+        for part in ("board", "bootwright", "profiles", "rootfs", "scripts", "templates"):
+            # Copied: the checkout is where the package's files really are.
+            shutil.copytree(root / part, folder / part)
+        shutil.copy(root / "tasks.py", folder)
         env = {**os.environ, "PYTHONPATH": name, "BOOTWRIGHT_BUILD": str(folder / "build")}
         (folder / "build" / "host-keys").mkdir(parents=True)
         with simulated(boards, answer, delay, folder) as ports:

@@ -18,7 +18,7 @@ from bootwright.effects.remote import Remote
 from bootwright.endpoints import Endpoint
 from bootwright.errors import FailedError, InputError, RefusedError
 from bootwright.facts.dockerhost import HostFacts, parse_host
-from bootwright.facts.dockerhost_script import host_script
+from bootwright.facts.dockerhost_script import Questions, host_script, proven_script
 from bootwright.facts.sections import END, PRELUDE, parse_sections
 from bootwright.jobs import Link, run_job
 from bootwright.plans.boardjob import JobState
@@ -153,6 +153,7 @@ class _Run:
             facts, plan = self._reboot(plan, facts)
         steps = step_results(plan, facts.files)
         if not plan.to_do:
+            self._remember(facts)
             return self._result(plan, facts, steps)
         self._tell(steps)
         return self._carry_out(plan, facts, steps)
@@ -172,21 +173,39 @@ class _Run:
             # What a step shows on a terminal would be drawn over the question.
             self._reporter.note(f"{title} …")
             self._board.connect()
-            facts = self._look()
+            facts = self._look_quickly()
         else:
             with self._reporter.step(title):
                 self._board.connect()
-                facts = self._look()
+                facts = self._look_quickly()
         if facts.transaction and not self._options.dry_run:
             put_back_what_is_left(self._link, self._reporter)
             facts = self._look()
         return facts, self._plan(facts)
 
     def _look(self) -> HostFacts:
+        return self._ask(self._questions)
+
+    def _ask(self, questions: Questions) -> HostFacts:
         done = self._board.run(
-            host_script(self._questions), title="looking at the board", sudo=True, timeout=LOOK_S
+            host_script(questions), title="looking at the board", sudo=True, timeout=LOOK_S
         )
         return self._named(parse_host, done.text)
+
+    def _look_quickly(self) -> HostFacts:
+        """Return the facts, without asking an engine that was proven if there is nothing to do."""
+        facts = self._ask(replace(self._questions, whole=False))
+        if not facts.proven or facts.transaction:
+            return facts
+        plan = self._named(plan_provision, self._wishes, facts)
+        return facts if plan.nothing else self._look()
+
+    def _remember(self, facts: HostFacts) -> None:
+        """Let later runs know that the daemon that runs now does what it should."""
+        if facts.engine is not None:
+            versions = versions_of(facts)
+            script = proven_script(versions["client"] or "", versions["server"] or "")
+            self._board.run(script, title="remembering", sudo=True, timeout=LOOK_S)
 
     def _named(self, decide: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Return what ``decide`` does; an error of it names the board."""
@@ -317,6 +336,7 @@ class _Run:
             )
         if any(command in (RESTART, START) for step in plan.to_do for command in step.commands):
             self._restarted.append("docker.service")
+        self._remember(done.facts)
         versions = {"client": done.client or None, "server": done.server or None}
         return self._result(plan, done.facts, steps, versions=versions)
 

@@ -91,6 +91,8 @@ class HostFacts:
         engine: the running engine; ``None`` if none answers.
         engine_error: what the command said then.
         engine_runs: the daemon's process is there.
+        proven: versions of client and server of the daemon that runs, if it was proven since it
+            read daemon.json; it was not asked again then.
         stored_containers: folders of containers, where no daemon runs that could tell of them.
         engine_flags: its command line.
         unread: daemon.json is newer than the daemon that runs.
@@ -127,6 +129,7 @@ class HostFacts:
     engine: Engine | None
     engine_error: str
     engine_runs: bool
+    proven: tuple[str, ...]
     stored_containers: tuple[str, ...]
     engine_flags: tuple[str, ...]
     unread: bool
@@ -201,6 +204,7 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             engine=parse_engine(get("engine").text),
             engine_error=get("engine-error").text.strip(),
             engine_runs=bool(facts.one("engine-runs")),
+            proven=tuple(facts.one("proven").split()[1:]),
             stored_containers=facts.all("stored-container"),
             engine_flags=tuple(line for line in get("flags").lines if line),
             unread=bool(facts.one("unread")),

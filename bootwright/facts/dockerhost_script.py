@@ -32,6 +32,9 @@ DATA_ROOT = "/var/lib/docker"
 PID_FILE = "/run/docker.pid"
 """Written when the daemon starts."""
 
+PROVEN = "/run/bootwright-proven"
+"""The daemon's process that was last proven to do what daemon.json says, and its versions."""
+
 RELOADED = "/run/bootwright-reloaded"
 """Written when we had the daemon read daemon.json again."""
 
@@ -64,8 +67,16 @@ done
 pid=
 [ -r @pidfile@ ] && read -r pid <@pidfile@
 [ -n "$pid" ] && [ -d "/proc/$pid" ] || pid=
+proven=
+if [ -n "$pid" ] && [ -r @proven@ ] && ! [ /etc/docker/daemon.json -nt @proven@ ]; then
+    # The same process, with the same file: asking again would take a second and tell the same.
+    IFS= read -r proven <@proven@
+    [ "${proven%% *}" = "$pid" ] || proven=
+fi
+@whole@
 # Never through the socket alone: systemd would start a daemon that somebody stopped.
-[ -z "$pid" ] || timeout 30 docker info --format '{{json .}}' >engine 2>engine-error &
+[ -z "$pid" ] || [ -n "$proven" ] ||
+    timeout 30 docker info --format '{{json .}}' >engine 2>engine-error &
 {
     systemctl show @properties@ -- @units@ >units
     systemctl list-units --state=failed --plain --no-legend >failed
@@ -150,6 +161,7 @@ first() { [ -r "$2" ] && IFS= read -r value <"$2" && fact "$1" "$value"; }
         { [ ! -e @reloaded@ ] || [ /etc/docker/daemon.json -nt @reloaded@ ]; } &&
         fact unread daemon.json
     [ -n "$pid" ] && fact engine-runs yes
+    [ -n "$proven" ] && fact proven "$proven"
     [ "$(id -u)" -eq 0 ] || fact not-root yes
 } >host 2>/dev/null
 # By the system, not by the tool: each can be installed on the other.
@@ -177,6 +189,7 @@ class Questions:
         files: whose content matters.
         secret_files: of which only the digest leaves the board.
         user: the account of the target's trusted user.
+        whole: ask the engine as well, even if it was proven and has not changed.
     """
 
     packages: tuple[str, ...]
@@ -185,6 +198,7 @@ class Questions:
     files: tuple[str, ...]
     secret_files: tuple[str, ...] = ()
     user: str = "dockremap"
+    whole: bool = True
 
 
 def host_functions(questions: Questions) -> str:
@@ -196,6 +210,8 @@ def host_functions(questions: Questions) -> str:
     values = {
         "pidfile": PID_FILE,
         "reloaded": RELOADED,
+        "proven": PROVEN,
+        "whole": "proven=" if questions.whole else "",
         "properties": shlex.join(f"--property={name}" for name in _PROPERTIES),
         "units": shlex.join(UNITS),
         "options": shlex.quote(options),
@@ -216,3 +232,12 @@ def host_functions(questions: Questions) -> str:
 def host_script(questions: Questions) -> str:
     """Return the script that reports on the board; it needs root."""
     return f"{host_functions(questions)}tell_facts\n{END}"
+
+
+def proven_script(client: str, server: str) -> str:
+    """Return the script that keeps in mind that the daemon that runs was proven.
+
+    It ends with the daemon, or when daemon.json is changed: see :data:`PROVEN`.
+    """
+    versions = shlex.quote(f"{client or '-'} {server or '-'}")
+    return f'read -r pid <{PID_FILE} && echo "$pid" {versions} >{PROVEN}\n'

@@ -253,6 +253,7 @@ def _plugins(daemon: Daemon, facts: HostFacts) -> Iterator[str]:
         # Found by socket, by .spec or .json file; or a managed one, which the engine lists.
         stems = {PurePosixPath(path).stem for path in facts.plugins}
         running = facts.engine is not None and name in facts.engine.authorization
+        running = running or bool(facts.proven)
         if name.partition(":")[0] not in stems and not running:
             yield (
                 f"authorization-plugins: {name} does not run on the board, and the daemon does not"

@@ -98,6 +98,8 @@ def engine_version(facts: HostFacts) -> str:
     """Return the version of Docker that is installed; empty if none is."""
     if facts.engine is not None:
         return facts.engine.version
+    if facts.proven:
+        return facts.proven[-1]
     names = ("docker.io", "docker-ce", "docker")
     package = next((facts.packages[name] for name in names if name in facts.packages), "")
     return package.partition(":")[2] or package
@@ -208,9 +210,9 @@ def daemon_step(
 def _action(
     profile: Profile, facts: HostFacts, daemon: DaemonJson, paths: set[str]
 ) -> tuple[str, str]:
-    if not facts.engine_runs or facts.engine is None:
+    if not facts.engine_runs:
         return START, "start the daemon"
-    unmet = read_back(daemon, facts.engine)
+    unmet = read_back(daemon, facts.engine) if facts.engine is not None else ()
     if paths & {SERVICE_DROP_IN, SECCOMP_PROFILE, CERT_FILE}:
         return RESTART, "restart the daemon; containers go on running"
     if DAEMON_JSON in paths:

@@ -170,7 +170,7 @@ def check_host(facts: HostFacts) -> None:
                 f"{place} {what}: Docker is only set up on the encrypted volume; open it with"
                 " inv unlock"
             )
-    if facts.engine_runs and facts.engine is None:
+    if facts.engine_runs and facts.engine is None and not facts.proven:
         raise FailedError(
             "the Docker daemon runs and does not answer"
             f" ({facts.engine_error or 'no answer in 30 s'}): see journalctl -u docker there"
@@ -236,6 +236,9 @@ def versions_of(facts: HostFacts) -> dict[str, Any]:
     An old client tells nothing without being started, which takes a second on the board: it is
     of the same package as the server, or of ``docker-cli``.
     """
+    if facts.engine is None and facts.proven:
+        client, server = facts.proven[0], facts.proven[-1]
+        return {"client": client, "server": server}
     package = facts.packages.get("docker-cli") or engine_version(facts)
     client = (facts.engine.client_version if facts.engine else "") or package
     return {"client": client or None, "server": facts.engine.version if facts.engine else None}

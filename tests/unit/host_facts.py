@@ -128,6 +128,7 @@ def stock(files: Mapping[str, str] | None = None, **different: Any) -> HostFacts
         engine=ENGINE,
         engine_error="",
         engine_runs=True,
+        proven=(),
         stored_containers=(),
         engine_flags=("/usr/sbin/dockerd", "-H", "fd://"),
         unread=False,

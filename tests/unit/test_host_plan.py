@@ -13,7 +13,7 @@ from bootwright.facts.boardfiles import BoardFiles
 from bootwright.facts.dockerhost import HostFacts, HostUnit, Mounted, PathMode
 from bootwright.plans.dockersteps import AUDIT_RULES, OUR_KEYS, SERVICE_DROP_IN, service_command
 from bootwright.plans.packages import needs_reboot, plan_packages
-from bootwright.plans.provision import ProvisionPlan, plan_provision
+from bootwright.plans.provision import ProvisionPlan, plan_provision, versions_of
 from bootwright.plans.steps import Step, diff_of, laid_files
 from bootwright.plans.wishes import TlsFiles
 from bootwright.secret import Secret
@@ -447,3 +447,13 @@ def test_an_engine_that_can_checks_the_file_before_the_restart() -> None:
     validate = "dockerd --validate --config-file=/etc/docker/daemon.json"
     assert validate not in old
     assert new.index(validate) < new.index("restart_docker")
+
+
+def test_an_engine_that_was_proven_need_not_be_asked_again() -> None:
+    facts = replace(converge(stock()), engine=None, proven=("20.10.24", "20.10.24+dfsg1"))
+    plan = plan_provision(wishes(), facts)
+    assert plan.nothing
+    assert versions_of(facts) == {"client": "20.10.24", "server": "20.10.24+dfsg1"}
+    # What is to be changed still is.
+    changed = plan_provision(wishes({"daemon": {"icc": True}}), facts)
+    assert step(changed, "daemon").commands[-1] == "restart_docker"
