@@ -240,4 +240,5 @@ def proven_script(client: str, server: str) -> str:
     It ends with the daemon, or when daemon.json is changed: see :data:`PROVEN`.
     """
     versions = shlex.quote(f"{client or '-'} {server or '-'}")
-    return f'read -r pid <{PID_FILE} && echo "$pid" {versions} >{PROVEN}\n'
+    # The daemon ends its file without a line's end, which read does not call a success.
+    return f'pid=; read -r pid <{PID_FILE}; [ -z "$pid" ] || echo "$pid" {versions} >{PROVEN}\n'
