@@ -131,11 +131,12 @@ class ArchRoot:
         signed = file.read_bytes()
         signature = self.keys.sign(key, b"another" if forged else signed)
         Path(f"{file}.sig").write_bytes(signature)
-        subprocess.run(
-            ["repo-add", "--quiet", self.root / "repo/test.db.tar.gz", file],
-            check=True,
-            capture_output=True,
-        )
+        database = self.root / "repo/test.db.tar.gz"
+        before = database.stat().st_mtime if database.exists() else 0
+        subprocess.run(["repo-add", "--quiet", database, file], check=True, capture_output=True)
+        # pacman fetches a database again only if it is newer, by whole seconds.
+        newer = max(int(before) + 1, int(database.stat().st_mtime))
+        os.utime(database, (newer, newer))
 
     def publish_keyring(self, version: str, trusted: tuple[str, ...], signer: str) -> None:
         """Put the package with the keys into the repository."""
