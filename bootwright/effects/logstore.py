@@ -1,0 +1,227 @@
+"""The folder with every board's log: ``BOARD/YYYY-MM-DD.log``, later ``.log.gz``.
+
+The day is that of arrival, in UTC: files only ever grow at their end, whatever a board's clock
+says. Whoever appends opens the file anew, so that others may write to it as well.
+"""
+
+import gzip
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+from bootwright import paths
+from bootwright.errors import InputError
+from bootwright.logs.query import Query
+from bootwright.logs.record import Record, parse_record
+
+_BOARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,62}")
+_DAY = re.compile(r"(\d{4}-\d{2}-\d{2})\.log(\.gz)?")
+
+_BLOCK = 1 << 16
+"""Bytes read at once when reading from the end."""
+
+
+@dataclass
+class Place:
+    """How far a follower has read; of one board."""
+
+    day: str
+    offset: int
+
+
+class LogStore:
+    """The logs below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def boards(self) -> tuple[str, ...]:
+        """Return the boards that have logs."""
+        if not self.folder.is_dir():
+            return ()
+        found = (path.name for path in self.folder.iterdir() if path.is_dir())
+        return tuple(sorted(name for name in found if _BOARD.fullmatch(name)))
+
+    def path(self, board: str, day: date) -> Path:
+        """Return a board's file of a day.
+
+        Raises:
+            InputError: no board has such a name.
+        """
+        return self._of(board) / f"{day.isoformat()}.log"
+
+    def _of(self, board: str) -> Path:
+        if not _BOARD.fullmatch(board):
+            raise InputError(f"{board!r} is not a board's name")
+        return self.folder / board
+
+    def append(self, board: str, lines: Sequence[str], day: date) -> None:
+        """Add lines; they are on the disk when this returns.
+
+        What a crash left half written at the end gets an end of line first.
+
+        Raises:
+            OSError: they are not, such as on a full disk; none of them is there then.
+        """
+        path = self.path(board, day)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                data = b"\n" + data
+            try:
+                _write_all(descriptor, data)
+                os.fdatasync(descriptor)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+
+    def newest_first(self, board: str, query: Query | None = None) -> Iterator[Record]:
+        """Return a board's records, from the last that arrived back to the first.
+
+        Raises:
+            InputError: no board has such a name.
+        """
+        for file, day in reversed(self._files(board)):
+            # What arrived before then was written before then.
+            if query is not None and query.since is not None and day < query.since.date():
+                return
+            for line in _reversed_lines(file):
+                record = parse_record(line, board)
+                if query is None or query.matches(record):
+                    yield record
+
+    def last_lines(self, board: str, count: int) -> list[str]:
+        """Return the last lines that were stored, the oldest of them first."""
+        found: list[str] = []
+        for file, _ in reversed(self._files(board)):
+            for line in _reversed_lines(file):
+                found.append(line)
+                if len(found) == count:
+                    return found[::-1]
+        return found[::-1]
+
+    def end(self, board: str) -> Place:
+        """Return the place behind what is there now, for :meth:`follow`."""
+        files = [file for file, _ in self._files(board) if file.suffix != ".gz"]
+        if not files:
+            return Place("", 0)
+        return Place(files[-1].name, files[-1].stat().st_size)
+
+    def follow(self, board: str, place: Place) -> list[Record]:
+        """Return what has arrived behind ``place``, which is moved on.
+
+        A line that is only half there is left for the next time.
+        """
+        found: list[Record] = []
+        for file, _ in self._files(board):
+            if file.suffix == ".gz" or file.name < place.day:
+                continue
+            if file.name != place.day:
+                place.day, place.offset = file.name, 0
+            with file.open("rb") as reader:
+                reader.seek(place.offset)
+                data = reader.read()
+            whole = data[: data.rfind(b"\n") + 1]
+            place.offset += len(whole)
+            text = whole.decode("utf-8", "surrogateescape")
+            found += [parse_record(line, board) for line in text.split("\n")[:-1]]
+        return found
+
+    def tidy(self, today: date, keep_days: int) -> None:
+        """Compress what is older than yesterday, and remove what is older than ``keep_days``."""
+        for board in self.boards():
+            for file, day in self._files(board):
+                if day < today - timedelta(days=keep_days):
+                    file.unlink()
+                elif file.suffix != ".gz" and day < today - timedelta(days=1):
+                    _compress(file)
+
+    def _files(self, board: str) -> list[tuple[Path, date]]:
+        folder = self._of(board)
+        if not folder.is_dir():
+            return []
+        found = []
+        for path in folder.iterdir():
+            match = _DAY.fullmatch(path.name)
+            # A crash between the two leaves both; the text is whole then.
+            if match and not (match[2] and path.with_suffix("").exists()):
+                with suppress(ValueError):
+                    found.append((path, date.fromisoformat(match[1])))
+        return sorted(found)
+
+
+def default_folder() -> Path:
+    """Return where logs are kept: ``$BOOTWRIGHT_LOGS``, else the checkout's ``build/logs``."""
+    if own := os.environ.get("BOOTWRIGHT_LOGS"):
+        return Path(own).expanduser().absolute()
+    return paths.build_dir() / "logs"
+
+
+def today(now: datetime) -> date:
+    """Return the day whose file is written at a time."""
+    return now.date()
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _reversed_lines(file: Path) -> Iterator[str]:
+    """Return a file's whole lines from the last to the first."""
+    if file.suffix == ".gz":
+        with gzip.open(file, "rb") as reader:
+            whole = reader.read().decode("utf-8", "surrogateescape").split("\n")[:-1]
+        yield from reversed(whole)
+        return
+    with file.open("rb") as reader:
+        end = _last_line_end(reader)
+        if end < 0:
+            return
+        rest = b""
+        while True:
+            start = max(0, end - _BLOCK)
+            reader.seek(start)
+            rest, *lines = (reader.read(end - start) + rest).split(b"\n")
+            for line in reversed(lines):
+                yield line.decode("utf-8", "surrogateescape")
+            if start == 0:
+                break
+            end = start
+        yield rest.decode("utf-8", "surrogateescape")
+
+
+def _last_line_end(reader: BinaryIO) -> int:
+    """Return where the last end of line is; -1 if there is none."""
+    start = reader.seek(0, os.SEEK_END)
+    while start:
+        end, start = start, max(0, start - _BLOCK)
+        reader.seek(start)
+        if (found := reader.read(end - start).rfind(b"\n")) >= 0:
+            return start + found
+    return -1
+
+
+def _compress(file: Path) -> None:
+    packed = file.with_name(f"{file.name}.gz")
+    part = file.with_name(f".{file.name}.gz")
+    with file.open("rb") as reader, part.open("wb") as raw:
+        with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as writer:
+            shutil.copyfileobj(reader, writer)
+        raw.flush()
+        os.fsync(raw.fileno())
+    part.rename(packed)
+    file.unlink()

@@ -1,0 +1,1 @@
+"""Log records of boards: their form, their order, what is asked of them. Pure."""

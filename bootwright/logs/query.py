@@ -1,0 +1,96 @@
+"""What is asked of log records."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from bootwright.errors import InputError
+from bootwright.logs.record import SEVERITIES, Record
+
+_AGO = re.compile(r"(\d+)\s*(s|min|m|h|d)")
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which records are wanted; what is not given restricts nothing.
+
+    Attributes:
+        container: name, id (or its beginning), own tag, or a program's name.
+        severity: this one and those more urgent, 0 to 7.
+        since: not before this time, by the board's clock.
+        until: not after it.
+        pattern: found in the text.
+    """
+
+    container: str = ""
+    severity: int = 7
+    since: datetime | None = None
+    until: datetime | None = None
+    pattern: re.Pattern[str] | None = None
+
+    def matches(self, record: Record) -> bool:
+        """Tell whether a record is wanted."""
+        if record.severity > self.severity:
+            return False
+        if self.container and not self._is_of(record):
+            return False
+        if self.since is not None and (record.time is None or record.time < self.since):
+            return False
+        if self.until is not None and (record.time is None or record.time > self.until):
+            return False
+        return self.pattern is None or self.pattern.search(record.text) is not None
+
+    def _is_of(self, record: Record) -> bool:
+        if record.app == self.container:
+            return True
+        found = record.container
+        if found is None:
+            return False
+        # Eight digits of an id are no name that somebody would give.
+        by_id = len(self.container) >= 8 and self.container.startswith(found.id)
+        return found.name == self.container or by_id or found.id.startswith(self.container)
+
+
+def parse_since(text: str, now: datetime, option: str = "--since") -> datetime:
+    """Return the time that ``10min``, ``2h``, ``3d`` ago was, or that ISO 8601 names.
+
+    A time without a zone is the local one.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if match := _AGO.fullmatch(text.strip()):
+        try:
+            return now - timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+        except OverflowError:
+            pass
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InputError(
+            f"{option} {text!r}: write it like 10min, 2h, 3d, 2026-11-26 or 2026-11-26T08:30"
+        ) from None
+
+
+def parse_pattern(text: str, option: str = "--grep") -> re.Pattern[str]:
+    """Return a regular expression.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise InputError(f"{option} {text!r}: no regular expression: {error}") from None
+
+
+def parse_severity(text: str, option: str = "--severity") -> int:
+    """Return the number of a severity.
+
+    Raises:
+        InputError: it is none.
+    """
+    if text in SEVERITIES:
+        return SEVERITIES.index(text)
+    raise InputError(f"{option} {text!r}: one of {', '.join(SEVERITIES)}")

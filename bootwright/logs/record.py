@@ -1,0 +1,175 @@
+"""One log record as it is kept: a line of RFC 5424 that is safe to show anywhere.
+
+The line has the board as HOSTNAME, a container's name or a program as APP-NAME, and what else is
+known of a container in the element ``docker@32473``. 32473 is the number that RFC 5612 keeps for
+examples. What could move a cursor, end a line or is no UTF-8 stands as ``#`` and three octal
+digits, as rsyslog writes it.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+"""By number, the most urgent first: RFC 5424, table 2."""
+
+NOTICE = 13
+"""user.notice: what RFC 3164 says of a message without a priority."""
+
+CONTAINER_ELEMENT = "docker@32473"
+
+_LINE = re.compile(
+    r"<(?P<priority>\d{1,3})>1 (?P<time>\S+) (?P<board>\S+) (?P<app>\S+) (?P<process>\S+)"
+    r" \S+ (?P<data>-|(?:\[(?:[^\"\]]|\"(?:[^\"\\]|\\.)*\")*\])+)(?: (?P<text>.*))?",
+    re.DOTALL,
+)
+_ELEMENT = re.compile(r"\[([^\s\"\]=]+)((?: [^\s=\"\]]+=\"(?:[^\"\\]|\\.)*\")*)\]")
+_PARAMETER = re.compile(r" ([^\s=\"\]]+)=\"((?:[^\"\\]|\\.)*)\"")
+
+# C0 without the tab, DEL, C1, the marks that turn the direction of writing, line separators.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\udc80-\udcff]"
+)
+
+
+@dataclass(frozen=True)
+class Container:
+    """What a record's container is called; ``id`` are the first 12 digits."""
+
+    name: str
+    image: str
+    id: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A log record.
+
+    Attributes:
+        priority: facility × 8 + severity.
+        time: when it was written, by the board's clock; ``None`` if that cannot be read.
+        board: whose it is.
+        app: the container's name or its own tag, or the program; empty if unknown.
+        process: a program's number, or a container's id; empty if unknown.
+        text: the message, safe to show.
+        container: ``None`` for what is no container, and for one with a tag of its own.
+        sequence: by which a board numbers its records; ``None`` if it does not.
+        lost: how many records are missing before this one, which says so; else 0.
+    """
+
+    priority: int
+    time: datetime | None
+    board: str
+    app: str
+    process: str
+    text: str
+    container: Container | None = None
+    sequence: int | None = None
+    lost: int = 0
+
+    @property
+    def severity(self) -> int:
+        """0 (the most urgent) to 7."""
+        return self.priority & 7
+
+    @property
+    def severity_name(self) -> str:
+        """As syslog.conf(5) calls it."""
+        return SEVERITIES[self.severity]
+
+
+def safe(text: str) -> str:
+    """Return ``text`` without what could break a line, a terminal or a page.
+
+    Bytes that are no UTF-8 have to be there as surrogates (``errors="surrogateescape"``).
+    """
+    return _UNSAFE.sub(_octal, text)
+
+
+def _octal(match: re.Match[str]) -> str:
+    character = match[0]
+    if "\udc80" <= character <= "\udcff":
+        return f"#{ord(character) - 0xDC00:03o}"
+    return "".join(f"#{byte:03o}" for byte in character.encode())
+
+
+def format_record(record: Record) -> str:
+    """Return the line for a record, without its end."""
+    data = ""
+    if record.sequence is not None:
+        data += _element("meta", {"sequenceId": str(record.sequence)})
+    if record.container is not None:
+        values = {name: getattr(record.container, name) for name in ("name", "image", "id")}
+        data += _element(CONTAINER_ELEMENT, values)
+    if record.lost:
+        data += _element("lost@32473", {"records": str(record.lost)})
+    time = record.time.isoformat().replace("+00:00", "Z") if record.time is not None else "-"
+    head = f"<{record.priority}>1 {time} {_word(record.board)} {_word(record.app)}"
+    return f"{head} {_word(record.process)} - {data or '-'} {record.text}"
+
+
+def _word(text: str) -> str:
+    """Return a header field: printable and without blanks, or ``-``."""
+    return re.sub(r"\s", "_", safe(text)) or "-"
+
+
+def _element(name: str, values: dict[str, str]) -> str:
+    parameters = "".join(f' {key}="{_escaped(value)}"' for key, value in values.items())
+    return f"[{name}{parameters}]"
+
+
+def _escaped(value: str) -> str:
+    return re.sub(r'([\\"\]])', r"\\\1", safe(value))
+
+
+def parse_record(line: str, board: str = "") -> Record:
+    """Return the record of a line; one that is no RFC 5424 is all text.
+
+    Args:
+        line: without its end.
+        board: for a line that does not name it.
+    """
+    match = _LINE.fullmatch(line)
+    if match is None or int(match["priority"]) > 191:
+        return Record(NOTICE, None, board, "", "", safe(line))
+    elements = _elements(match["data"])
+    container = elements.get(CONTAINER_ELEMENT)
+    return Record(
+        priority=int(match["priority"]),
+        time=parse_time(match["time"]),
+        board=_given(match["board"]) or board,
+        app=_given(match["app"]),
+        process=_given(match["process"]),
+        text=safe((match["text"] or "").removeprefix("\ufeff")),
+        container=Container(*(container.get(key, "") for key in ("name", "image", "id")))
+        if container
+        else None,
+        sequence=_number(elements.get("meta", {}).get("sequenceId", "")),
+        lost=_number(elements.get("lost@32473", {}).get("records", "")) or 0,
+    )
+
+
+def _elements(data: str) -> dict[str, dict[str, str]]:
+    return {
+        match[1]: {
+            key: re.sub(r'\\([\\"\]])', r"\1", value) for key, value in _PARAMETER.findall(match[2])
+        }
+        for match in _ELEMENT.finditer(data)
+    }
+
+
+def parse_time(text: str) -> datetime | None:
+    """Return an RFC 3339 time in UTC; ``None`` if it is none."""
+    try:
+        found = datetime.fromisoformat(text)
+        return found.astimezone(UTC) if found.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _given(word: str) -> str:
+    return "" if word == "-" else safe(word)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,20}", text) else None
