@@ -103,6 +103,60 @@ class Docker(Table):
     seccomp_profile: str | None = None
 
 
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:_-]*$")]
+
+PORTS = {"https": 6515, "tls": 6514, "tcp": 6516, "udp": 6516}
+"""Where logs go by default. 6514 is that of RFC 5425; the others are ours, all above 1023."""
+
+
+def _plain_port(value: int) -> int:
+    if value != 0 and not 1024 <= value <= 65535:
+        raise ValueError(f"{value} is neither 0 (off) nor from 1024 to 65535")
+    return value
+
+
+PlainPort = Annotated[int, AfterValidator(_plain_port)]
+
+
+class Logs(Table):
+    """Where a board's logs go: ``[logs]``, and over it ``[targets.NAME.logs]``.
+
+    Only ``https`` is acknowledged, so that nothing is lost on the way; ``tls`` is RFC 5425, for
+    other people's servers; ``tcp`` and ``udp`` can be read and forged by everybody on the way.
+    ``queue`` bounds what waits on the board, on its encrypted volume.
+    """
+
+    server: Host | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    transport: Literal["https", "tls", "tcp", "udp"] = "https"
+    queue: Annotated[str, AfterValidator(_size)] = "256MiB"
+
+    @property
+    def reached_at(self) -> int:
+        """The port, given or usual."""
+        return self.port or PORTS[self.transport]
+
+
+class Collector(Table):
+    """``[logs.collector]``: what ``inv logs serve`` does on this machine.
+
+    ``listen`` is the address, ``names`` are what boards call this machine beside ``server`` of
+    ``[logs]``. ``port`` is for boards; the others are those of a syslog server for whatever else
+    there is, 0 for none. ``forward`` and ``forward_url`` say where all logs go on to;
+    ``keep_days`` how long they stay here.
+    """
+
+    listen: Host = "0.0.0.0"
+    port: Annotated[int, Field(ge=1024, le=65535)] = PORTS["https"]
+    names: tuple[Host, ...] = ()
+    tls_port: PlainPort = PORTS["tls"]
+    tcp_port: PlainPort = 0
+    udp_port: PlainPort = 0
+    forward: Literal["loki", "opensearch"] | None = None
+    forward_url: Annotated[str, Field(pattern=r"^https?://[^\s\"\\]+$")] | None = None
+    keep_days: Annotated[int, Field(ge=2)] = 90
+
+
 class Target(Table):
     """One card or board to make, reach and unlock. Sizes are text in IEC units."""
 
@@ -111,7 +165,7 @@ class Target(Table):
     rootfs: str
     layout: str | None = None
     hostname: Annotated[str, AfterValidator(_hostname)]
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:_-]*$")] | None = None
+    host: Host | None = None
     port: Annotated[int, Field(ge=1, le=65535)] = 22
     user: Annotated[str, AfterValidator(_user)] = "root"
     identity_file: str | None = None
@@ -131,6 +185,7 @@ class Target(Table):
     mirror: str | None = None
     groups: tuple[Annotated[str, AfterValidator(_name)], ...] = ()
     docker: Docker = Docker()
+    logs: Logs = Logs()
 
 
 BUILT_IN: dict[str, dict[str, Any]] = {
@@ -160,6 +215,7 @@ def load_config(root: Path, name: str, overrides: Mapping[str, Any] | None = Non
     """
     path = root / CONFIG_NAME
     from_file = _targets_of(path) if path.is_file() else {}
+    everybodys = _logs_of(path)
     if name not in from_file and name not in BUILT_IN:
         known = ", ".join(sorted({*from_file, *BUILT_IN}))
         raise InputError(f"no target {name!r}; there are: {known}")
@@ -172,6 +228,10 @@ def load_config(root: Path, name: str, overrides: Mapping[str, Any] | None = Non
         values |= layer
         origins |= dict.fromkeys(layer, origin)
     values.setdefault("hostname", name)
+    if everybodys and isinstance(values.get("logs", {}), dict):
+        if "logs" not in values:
+            origins["logs"] = f"{CONFIG_NAME}: logs"
+        values["logs"] = {**everybodys, **values.get("logs", {})}
     # The file alone first, so that an error in it is blamed on the file.
     check_table(Target, {"rootfs": "archlinuxarm", "board": "-", **values, "name": name}, where)
     values |= given
@@ -183,6 +243,21 @@ def load_config(root: Path, name: str, overrides: Mapping[str, Any] | None = Non
     for key in Target.model_fields:
         origins.setdefault(key, "default")
     return Config(target, origins)
+
+
+def load_collector(root: Path) -> tuple[Collector, Logs]:
+    """Return what this machine does as a collector, and what is said of all boards' logs.
+
+    Raises:
+        InputError: a wrong key or value (names file and key).
+    """
+    path = root / CONFIG_NAME
+    table = _tables_of(path).get("logs", {}) if path.is_file() else {}
+    where = f"{CONFIG_NAME}: logs.collector"
+    collector = check_table(Collector, table.get("collector", {}), where)
+    if (collector.forward is None) != (collector.forward_url is None):
+        raise InputError(f"{where}: forward and forward_url are given together, or neither")
+    return collector, check_table(Logs, _logs_of(path), f"{CONFIG_NAME}: logs")
 
 
 def group_members(root: Path, group: str) -> list[str]:
@@ -227,12 +302,26 @@ def _toml(value: object) -> str:
     return "(none)" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _targets_of(path: Path) -> dict[str, dict[str, Any]]:
+def _tables_of(path: Path) -> dict[str, Any]:
     tables = read_toml(path)
-    unknown = sorted(set(tables) - {"targets"})
+    unknown = sorted(set(tables) - {"targets", "logs"})
     if unknown:
-        raise InputError(f"{path.name}: {unknown[0]}: unknown key; allowed here: targets")
-    targets = tables.get("targets", {})
+        raise InputError(f"{path.name}: {unknown[0]}: unknown key; allowed here: logs, targets")
+    if not isinstance(tables.get("logs", {}), dict):
+        raise InputError(f"{path.name}: logs: write it as a table [logs]")
+    return tables
+
+
+def _logs_of(path: Path) -> dict[str, Any]:
+    """Return ``[logs]`` without what is the collector's."""
+    table = _tables_of(path).get("logs", {}) if path.is_file() else {}
+    values = {key: value for key, value in table.items() if key != "collector"}
+    check_table(Logs, values, f"{path.name}: logs")
+    return values
+
+
+def _targets_of(path: Path) -> dict[str, dict[str, Any]]:
+    targets = _tables_of(path).get("targets", {})
     if not isinstance(targets, dict) or not all(isinstance(t, dict) for t in targets.values()):
         raise InputError(f"{path.name}: targets: write each target as a table [targets.NAME]")
     return targets

@@ -32,10 +32,15 @@ from bootwright.secret import Secret
 Scope = Literal["docker", "logs"]
 """What an authority is for: Docker's remote API, or log shipping."""
 
-Kind = Literal["server", "client", "log"]
-"""What a certificate is for: a board's API, an operator at that API, a board's logs."""
+Kind = Literal["server", "client", "log", "collector"]
+"""What a certificate is for: a board's API, an operator at it, a board's logs, who takes those."""
 
-SCOPES: dict[Kind, Scope] = {"server": "docker", "client": "docker", "log": "logs"}
+SCOPES: dict[Kind, Scope] = {
+    "server": "docker",
+    "client": "docker",
+    "log": "logs",
+    "collector": "logs",
+}
 """Which authority signs which kind."""
 
 AUTHORITY_LIFE = timedelta(days=3652)
@@ -198,7 +203,7 @@ def sign(authority: Pair, kind: Kind, name: str, names: Names, now: datetime) ->
     constraint = x509.BasicConstraints(ca=False, path_length=None)
     builder = builder.add_extension(constraint, critical=True)
     builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
-    server = kind == "server"
+    server = kind in ("server", "collector")
     purpose = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
     builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
     if names.words():

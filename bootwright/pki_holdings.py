@@ -21,6 +21,9 @@ from bootwright.pki import (
     sign,
 )
 
+BOARD_KINDS: tuple[Kind, ...] = ("server", "log")
+"""What a board has certificates for."""
+
 
 class Holder(NamedTuple):
     """Who has a certificate, and what for."""
@@ -41,7 +44,7 @@ class Holdings:
 
     def boards(self) -> tuple[str, ...]:
         """Return the targets that have certificates."""
-        return _sorted(holder.name for holder in self.pairs if holder.kind != "client")
+        return _sorted(holder.name for holder in self.pairs if holder.kind in BOARD_KINDS)
 
     def clients(self) -> tuple[str, ...]:
         """Return the clients that have certificates."""
@@ -172,7 +175,7 @@ def reissue(
     return Reissue(
         Holdings(authorities, pairs),
         made,
-        provision=_sorted(holder.name for holder in fresh if holder.kind != "client"),
+        provision=_sorted(holder.name for holder in fresh if holder.kind in BOARD_KINDS),
         hand_out=_sorted(holder.name for holder in fresh if holder.kind == "client"),
         dropped=_sorted(map(str, dropped)),
     )
@@ -182,7 +185,7 @@ def _check_one_meaning(holdings: Holdings, holder: Holder) -> None:
     """Pass when no board and client share a name, or ``--without`` would mean two."""
     if holder.kind == "client" and holder.name in holdings.boards():
         raise InputError(f"client {holder.name}: a target has this name; give the client another")
-    if holder.kind != "client" and holder.name in holdings.clients():
+    if holder.kind in BOARD_KINDS and holder.name in holdings.clients():
         raise InputError(
             f"target {holder.name}: a client has this name; take it away first:"
             f" inv pki reissue --without {holder.name}"

@@ -40,12 +40,12 @@ class PkiOptions:
 
 
 @dataclass(frozen=True)
-class ServerCredentials:
-    """What a board's dockerd proves itself with, and whom it believes.
+class Credentials:
+    """What a holder proves itself with, and whom it believes.
 
     Attributes:
         ca_pem: the authority.
-        cert_pem: the board's certificate.
+        cert_pem: the holder's certificate.
         key_pem: its private key.
         renewed: the certificate is new; or would be, in a preview.
         why: why it is; empty when it is not.
@@ -58,15 +58,13 @@ class ServerCredentials:
     why: str
 
 
-def server_credentials(
-    store: PkiStore, target_name: str, names: Names, now: datetime
-) -> ServerCredentials:
-    """Return what a board's Docker API needs, made or renewed where due.
+def credentials(store: PkiStore, holder: Holder, names: Names, now: datetime) -> Credentials:
+    """Return what a holder needs, made or renewed where due.
 
     Args:
         store: where it is kept.
-        target_name: the target.
-        names: what the board is called, as :func:`bootwright.pki.server_names` returns it.
+        holder: who, and what for.
+        names: what a server is called, such as :func:`bootwright.pki.server_names` returns.
         now: the time.
 
     Raises:
@@ -74,31 +72,29 @@ def server_credentials(
         RefusedError: the folder is not for the operator alone, or the authority cannot sign.
         FailedError: another run does not end.
     """
-    holder = Holder("server", target_name)
     return _credentials(store.update(lambda held: issue(held, holder, names, now)), holder)
 
 
-def preview_server_credentials(
-    store: PkiStore, target_name: str, names: Names, now: datetime
-) -> ServerCredentials:
+def preview_credentials(
+    store: PkiStore, holder: Holder, names: Names, now: datetime
+) -> Credentials:
     """Return the same without writing anything.
 
     What would be made is made, shown by ``renewed`` and ``why``, and forgotten: the next call
     makes others.
 
     Raises:
-        InputError, RefusedError, FailedError: as :func:`server_credentials`.
+        InputError, RefusedError, FailedError: as :func:`credentials`.
     """
-    holder = Holder("server", target_name)
     return _credentials(issue(store.load(), holder, names, now), holder)
 
 
-def _credentials(change: Change, holder: Holder) -> ServerCredentials:
+def _credentials(change: Change, holder: Holder) -> Credentials:
     pair = change.holdings.pairs[holder]
     authority = change.holdings.authorities[SCOPES[holder.kind]]
     assert pair.key is not None
     why = change.made.get(str(holder), "")
-    return ServerCredentials(
+    return Credentials(
         authority.certificate_pem(), pair.certificate_pem(), pair.key, bool(why), why
     )
 
@@ -198,11 +194,18 @@ def _certificates(
         found[-1] |= {"files": place, "has_key": pair.key is not None}
     for holder, pair in sorted(holdings.pairs.items(), key=lambda item: (item[0].name, item[0])):
         authority = holdings.authorities[SCOPES[holder.kind]].certificate
-        called = names.get(holder.name) if holder.kind == "server" else Names()
+        called = _called(holder, names)
         why = needs_renewal(pair.certificate, called, now, authority)
         found.append({**holder._asdict(), **_shown(pair.certificate, why, now)})
         found[-1] |= {"files": paths.shown(store.place(holder)), "has_key": pair.key is not None}
     return found
+
+
+def _called(holder: Holder, names: Mapping[str, Names]) -> Names | None:
+    """Return what a holder should be called; ``None`` if only its certificate says."""
+    if holder.kind == "server":
+        return names.get(holder.name)
+    return None if holder.kind == "collector" else Names()
 
 
 def _shown(certificate: x509.Certificate, why: str, now: datetime) -> dict[str, Any]:

@@ -164,12 +164,14 @@ class Package(Table):
     """A package by its name in each distribution; ``None`` where it needs none.
 
     ``optional``: installed only where the distribution has it. ``instead``: others that do
-    the same; where one of them is there, nothing is missing.
+    the same; where one of them is there, nothing is missing. ``only_for``: needed only by who
+    wants that.
     """
 
     debian: str | None = None
     arch: str | None = None
     optional: bool = False
+    only_for: Literal["logs"] | None = None
     instead: tuple[str, ...] = ()
     why: Annotated[str, Field(min_length=10)]
 

@@ -15,8 +15,9 @@ from bootwright.effects.sudo import SudoPasswordError
 from bootwright.endpoints import Endpoint
 from bootwright.errors import BootwrightError, InputError
 from bootwright.fleet import Fleet, worst
-from bootwright.pki import server_names
-from bootwright.pki_task import preview_server_credentials, server_credentials
+from bootwright.pki import Names, server_names
+from bootwright.pki_holdings import Holder
+from bootwright.pki_task import credentials, preview_credentials
 from bootwright.plans.wishes import TlsFiles, Wishes
 from bootwright.profile import Profile, load_profile
 from bootwright.provision import Means, ProvisionOptions, provision
@@ -126,6 +127,7 @@ def _job(name: str, request: Request, profile: Profile) -> Job:
         renderer=Renderer(paths.checkout() / "templates"),
         seccomp=_seccomp(target),
         tls=_tls(target, request.options.dry_run),
+        logs=_logs(target, request.options.dry_run),
         migrate_userns=request.migrate_userns,
         upgrade=request.upgrade,
         reboot=request.reboot,
@@ -149,8 +151,19 @@ def _tls(target: Target, dry_run: bool) -> TlsFiles | None:
     """Return what the remote API needs; made or renewed where due, but for a dry run."""
     if target.docker.api is None:
         return None
-    credentials = preview_server_credentials if dry_run else server_credentials
-    made = credentials(PkiStore(pki_dir()), target.name, server_names(target), datetime.now(UTC))
+    return _issued(Holder("server", target.name), server_names(target), dry_run)
+
+
+def _logs(target: Target, dry_run: bool) -> TlsFiles | None:
+    """Return what shipping logs needs, likewise."""
+    if target.logs.server is None:
+        return None
+    return _issued(Holder("log", target.name), Names(), dry_run)
+
+
+def _issued(holder: Holder, names: Names, dry_run: bool) -> TlsFiles:
+    issue = preview_credentials if dry_run else credentials
+    made = issue(PkiStore(pki_dir()), holder, names, datetime.now(UTC))
     return TlsFiles(made.ca_pem, made.cert_pem, made.key_pem)
 
 

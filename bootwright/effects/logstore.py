@@ -5,18 +5,22 @@ says. Whoever appends opens the file anew, so that others may write to it as wel
 """
 
 import gzip
+import io
 import os
 import re
 import shutil
+import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from bootwright import paths
-from bootwright.errors import InputError
+from bootwright.errors import FailedError, InputError
 from bootwright.logs.query import Query
 from bootwright.logs.record import Record, parse_record
 
@@ -29,7 +33,7 @@ _BLOCK = 1 << 16
 
 @dataclass
 class Place:
-    """How far a follower has read; of one board."""
+    """Between two lines of one board; it stays what it is when records arrive or are compressed."""
 
     day: str
     offset: int
@@ -93,36 +97,65 @@ class LogStore:
         Raises:
             InputError: no board has such a name.
         """
+        since = query.since.date() if query is not None and query.since is not None else None
+        for _, line in self.backwards(board, first=since):
+            record = parse_record(line, board)
+            if query is None or query.matches(record):
+                yield record
+
+    def backwards(
+        self, board: str, place: Place | None = None, first: date | None = None
+    ) -> Iterator[tuple[Place, str]]:
+        """Return a board's lines, each with the place before it, from the last to the first.
+
+        Args:
+            board: whose.
+            place: only what is before it.
+            first: the day that no wanted record was written before.
+
+        Raises:
+            InputError: no board has such a name.
+        """
         for file, day in reversed(self._files(board)):
+            name = file.name.removesuffix(".gz")
+            if place is not None and name > place.day:
+                continue
             # What arrived before then was written before then.
-            if query is not None and query.since is not None and day < query.since.date():
+            if first is not None and day < first:
                 return
-            for line in _reversed_lines(file):
-                record = parse_record(line, board)
-                if query is None or query.matches(record):
-                    yield record
+            end = place.offset if place is not None and name == place.day else sys.maxsize
+            for offset, line in _reversed_lines(file, end):
+                yield Place(name, offset), line
 
     def last_lines(self, board: str, count: int) -> list[str]:
         """Return the last lines that were stored, the oldest of them first."""
-        found: list[str] = []
-        for file, _ in reversed(self._files(board)):
-            for line in _reversed_lines(file):
-                found.append(line)
-                if len(found) == count:
-                    return found[::-1]
-        return found[::-1]
+        return [line for _, line in islice(self.backwards(board), count)][::-1]
 
     def end(self, board: str) -> Place:
-        """Return the place behind what is there now, for :meth:`follow`."""
-        files = [file for file, _ in self._files(board) if file.suffix != ".gz"]
+        """Return the place behind the last whole line, for :meth:`follow` and :meth:`backwards`."""
+        files = self._files(board)
         if not files:
             return Place("", 0)
-        return Place(files[-1].name, files[-1].stat().st_size)
+        last = files[-1][0]
+        if last.suffix == ".gz":
+            return Place(last.name.removesuffix(".gz"), sys.maxsize)
+        with last.open("rb") as reader:
+            return Place(last.name, _last_line_end(reader, sys.maxsize) + 1)
 
-    def follow(self, board: str, place: Place) -> list[Record]:
+    def behind(self, board: str, place: Place) -> int:
+        """Return how many bytes :meth:`follow` has not read yet."""
+        waiting = 0
+        for file, _ in self._files(board):
+            if file.suffix != ".gz" and file.name >= place.day:
+                read = place.offset if file.name == place.day else 0
+                waiting += max(0, file.stat().st_size - read)
+        return waiting
+
+    def follow(self, board: str, place: Place, most: int = 1 << 20) -> list[Record]:
         """Return what has arrived behind ``place``, which is moved on.
 
-        A line that is only half there is left for the next time.
+        A line that is only half there is left for the next time, and so is what exceeds ``most``
+        bytes by more than a line.
         """
         found: list[Record] = []
         for file, _ in self._files(board):
@@ -132,11 +165,16 @@ class LogStore:
                 place.day, place.offset = file.name, 0
             with file.open("rb") as reader:
                 reader.seek(place.offset)
-                data = reader.read()
+                data = reader.read(most)
+                full = len(data) == most
+                if full:
+                    data += reader.readline()
             whole = data[: data.rfind(b"\n") + 1]
             place.offset += len(whole)
             text = whole.decode("utf-8", "surrogateescape")
             found += [parse_record(line, board) for line in text.split("\n")[:-1]]
+            if full:
+                break
         return found
 
     def tidy(self, today: date, keep_days: int) -> None:
@@ -180,33 +218,40 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _reversed_lines(file: Path) -> Iterator[str]:
-    """Return a file's whole lines from the last to the first."""
-    if file.suffix == ".gz":
-        with gzip.open(file, "rb") as reader:
-            whole = reader.read().decode("utf-8", "surrogateescape").split("\n")[:-1]
-        yield from reversed(whole)
-        return
-    with file.open("rb") as reader:
-        end = _last_line_end(reader)
+def _reversed_lines(file: Path, before: int) -> Iterator[tuple[int, str]]:
+    """Return a file's whole lines that end by ``before``, each with where it begins, backwards."""
+    with _opened(file) as reader:
+        end = _last_line_end(reader, before)
         if end < 0:
             return
-        rest = b""
+        behind, rest = end, b""
         while True:
             start = max(0, end - _BLOCK)
             reader.seek(start)
             rest, *lines = (reader.read(end - start) + rest).split(b"\n")
             for line in reversed(lines):
-                yield line.decode("utf-8", "surrogateescape")
+                behind -= len(line)
+                yield behind, line.decode("utf-8", "surrogateescape")
+                behind -= 1
             if start == 0:
                 break
             end = start
-        yield rest.decode("utf-8", "surrogateescape")
+        yield 0, rest.decode("utf-8", "surrogateescape")
 
 
-def _last_line_end(reader: BinaryIO) -> int:
-    """Return where the last end of line is; -1 if there is none."""
-    start = reader.seek(0, os.SEEK_END)
+def _opened(file: Path) -> BinaryIO:
+    if file.suffix != ".gz":
+        return file.open("rb")
+    try:
+        with gzip.open(file, "rb") as packed:
+            return io.BytesIO(packed.read())
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise FailedError(f"{file} is damaged: {error}; move it away to see the rest") from error
+
+
+def _last_line_end(reader: BinaryIO, before: int) -> int:
+    """Return where the last end of line before a byte is; -1 if there is none."""
+    start = min(before, reader.seek(0, os.SEEK_END))
     while start:
         end, start = start, max(0, start - _BLOCK)
         reader.seek(start)

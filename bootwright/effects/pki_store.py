@@ -33,6 +33,7 @@ _FOLDERS: dict[Kind, str] = {
     "server": "docker/boards",
     "client": "docker/clients",
     "log": "logs/boards",
+    "collector": "logs/collectors",
 }
 _AUTHORITIES: dict[Scope, str] = {"docker": "docker/authority", "logs": "logs/authority"}
 _GENERATION = "generation-"
@@ -77,17 +78,17 @@ class PkiStore:
             return Holdings()
         deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline:
-            before = self._generation()
+            before = self.generation()
             if before is None:
                 return Holdings()
             try:
                 found = _read(self.folder / before, self._current)
             except InputError:
-                if self._generation() == before:
+                if self.generation() == before:
                     raise
                 continue
             # What another run has replaced meanwhile may have been read in part.
-            if self._generation() == before:
+            if self.generation() == before:
                 return found
         raise FailedError(f"{paths.shown(self.folder)}: others change it all the time; try again")
 
@@ -132,7 +133,7 @@ class PkiStore:
             )
         return True
 
-    def _generation(self) -> str | None:
+    def generation(self) -> str | None:
         """Return the name of the generation in use."""
         try:
             return str(self._current.readlink())

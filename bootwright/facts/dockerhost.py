@@ -96,6 +96,8 @@ class HostFacts:
         stored_containers: folders of containers, where no daemon runs that could tell of them.
         engine_flags: its command line.
         unread: daemon.json is newer than the daemon that runs.
+        relay_queued: log records that wait on the board to be delivered.
+        relay_dropped: those that were lost since the relay was started, its queue being full.
         upgraded: when packages were last brought up to date, and what was missing then.
         rebooted_for: the kernel for which the board was restarted last.
         transaction: a change was begun and neither confirmed nor put back.
@@ -133,6 +135,8 @@ class HostFacts:
     stored_containers: tuple[str, ...]
     engine_flags: tuple[str, ...]
     unread: bool
+    relay_queued: int
+    relay_dropped: int
     upgraded: str
     rebooted_for: str
     transaction: bool
@@ -208,6 +212,8 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             stored_containers=facts.all("stored-container"),
             engine_flags=tuple(line for line in get("flags").lines if line),
             unread=bool(facts.one("unread")),
+            relay_queued=_relay(get("relay").lines, "queued"),
+            relay_dropped=_relay(get("relay").lines, "dropped"),
             upgraded=facts.one("upgraded"),
             rebooted_for=facts.one("rebooted-for"),
             transaction=bool(facts.one("transaction")),
@@ -297,6 +303,12 @@ def _mode(line: str) -> PathMode:
 def _digest(line: str) -> tuple[str, str]:
     digest, path = line.split(maxsplit=1)
     return path.lstrip("*"), digest
+
+
+def _relay(lines: Iterable[str], figure: str) -> int:
+    """Return a figure of the relay's destination: ``dst.http;ID;INSTANCE;STATE;FIGURE;NUMBER``."""
+    rows = (line.split(";") for line in lines if line.startswith("dst."))
+    return sum(int(row[-1]) for row in rows if len(row) == 6 and row[4] == figure)
 
 
 def _directives(lines: Iterable[str]) -> dict[str, str]:

@@ -35,6 +35,9 @@ PID_FILE = "/run/docker.pid"
 PROVEN = "/run/bootwright-proven"
 """The daemon's process that was last proven to do what daemon.json says, and its versions."""
 
+RELAY_CONTROL = "/mnt/docker-data/logs/control"
+"""Where the relay of logs tells its figures; see :mod:`bootwright.plans.logrelay`."""
+
 RELOADED = "/run/bootwright-reloaded"
 """Written when we had the daemon read daemon.json again."""
 
@@ -42,6 +45,7 @@ UNITS = (
     *("docker.service", "docker.socket", "containerd.service", "auditd.service"),
     *("systemd-timesyncd.service", "chrony.service", "chronyd.service", "ntpd.service"),
     *("ntpsec.service", "ntp.service", "openntpd.service", "ssh.service", "sshd.service"),
+    *("bootwright-logs.service", "bootwright-logs.socket", "bootwright-containers.service"),
 )
 
 _PROPERTIES = (
@@ -80,6 +84,7 @@ fi
 {
     systemctl show @properties@ -- @units@ >units
     systemctl list-units --state=failed --plain --no-legend >failed
+    [ ! -S @relay@ ] || timeout 10 syslog-ng-ctl stats --control=@relay@ >relay
     [ -z "$pid" ] || tr '\0' '\n' <"/proc/$pid/cmdline" >flags
     # Not by the shell, which reads a byte at a time: this file gives all or nothing.
     cat /proc/sys/user/max_user_namespaces >userns
@@ -217,6 +222,7 @@ def host_functions(questions: Questions) -> str:
         "options": shlex.quote(options),
         "upgraded": UPGRADED,
         "rebooted": REBOOTED_FOR,
+        "relay": RELAY_CONTROL,
         "transaction": TRANSACTION,
         "user": shlex.quote(questions.user),
         "packages": shlex.join(questions.packages),

@@ -17,6 +17,7 @@ NOTICE = 13
 """user.notice: what RFC 3164 says of a message without a priority."""
 
 CONTAINER_ELEMENT = "docker@32473"
+LOSS_ELEMENT = "lost@32473"
 
 _LINE = re.compile(
     r"<(?P<priority>\d{1,3})>1 (?P<time>\S+) (?P<board>\S+) (?P<app>\S+) (?P<process>\S+)"
@@ -42,6 +43,21 @@ class Container:
 
 
 @dataclass(frozen=True)
+class Loss:
+    """Records that are not there, since a board's queue was full.
+
+    Attributes:
+        records: how many.
+        relay: the start of the relay that lost them.
+        total: what it had lost since then.
+    """
+
+    records: int
+    relay: str = ""
+    total: int = 0
+
+
+@dataclass(frozen=True)
 class Record:
     """A log record.
 
@@ -54,7 +70,7 @@ class Record:
         text: the message, safe to show.
         container: ``None`` for what is no container, and for one with a tag of its own.
         sequence: by which a board numbers its records; ``None`` if it does not.
-        lost: how many records are missing before this one, which says so; else 0.
+        lost: what this record has to say of others that are lost; ``None`` for all others.
     """
 
     priority: int
@@ -65,7 +81,7 @@ class Record:
     text: str
     container: Container | None = None
     sequence: int | None = None
-    lost: int = 0
+    lost: Loss | None = None
 
     @property
     def severity(self) -> int:
@@ -101,8 +117,9 @@ def format_record(record: Record) -> str:
     if record.container is not None:
         values = {name: getattr(record.container, name) for name in ("name", "image", "id")}
         data += _element(CONTAINER_ELEMENT, values)
-    if record.lost:
-        data += _element("lost@32473", {"records": str(record.lost)})
+    if record.lost is not None:
+        loss = {key: str(getattr(record.lost, key)) for key in ("records", "relay", "total")}
+        data += _element(LOSS_ELEMENT, loss)
     time = record.time.isoformat().replace("+00:00", "Z") if record.time is not None else "-"
     head = f"<{record.priority}>1 {time} {_word(record.board)} {_word(record.app)}"
     return f"{head} {_word(record.process)} - {data or '-'} {record.text}"
@@ -145,7 +162,7 @@ def parse_record(line: str, board: str = "") -> Record:
         if container
         else None,
         sequence=_number(elements.get("meta", {}).get("sequenceId", "")),
-        lost=_number(elements.get("lost@32473", {}).get("records", "")) or 0,
+        lost=_loss(elements.get(LOSS_ELEMENT)),
     )
 
 
@@ -156,6 +173,13 @@ def _elements(data: str) -> dict[str, dict[str, str]]:
         }
         for match in _ELEMENT.finditer(data)
     }
+
+
+def _loss(values: dict[str, str] | None) -> Loss | None:
+    if values is None:
+        return None
+    records, total = (_number(values.get(key, "")) or 0 for key in ("records", "total"))
+    return Loss(records, values.get("relay", ""), total)
 
 
 def parse_time(text: str) -> datetime | None:

@@ -45,7 +45,12 @@ class DaemonJson:
 
 
 def plan_daemon_json(
-    profile: Profile, docker: Docker, existing: str, ours_before: tuple[str, ...], version: str
+    profile: Profile,
+    docker: Docker,
+    existing: str,
+    ours_before: tuple[str, ...],
+    version: str,
+    settled: Mapping[str, Any] | None = None,
 ) -> DaemonJson:
     """Return what the file is to hold.
 
@@ -55,13 +60,14 @@ def plan_daemon_json(
         existing: the file as it is; empty if there is none.
         ours_before: the keys of it that an earlier run put there.
         version: the engine's version; empty when it is not known yet.
+        settled: keys that another part of the plan decides, over the profile's.
 
     Raises:
         RefusedError: the file that is there is not JSON.
     """
     there = read_json(existing)
     notes: list[str] = []
-    wanted = _wanted(profile, docker, version, notes)
+    wanted = {**_wanted(profile, docker, version, notes), **(settled or {})}
     values: dict[str, Any] = {}
     for key, value in there.items():
         if key in wanted:

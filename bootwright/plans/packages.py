@@ -80,6 +80,13 @@ more=
 for name in @optional@; do
     apt-cache show --no-all-versions "$name" >/dev/null 2>&1 && more="$more $name"
 done
+# The relay is a service of our own; theirs would keep everything on the plain root as well.
+vendors=/lib/systemd/system/syslog-ng.service
+case " @packages@ " in
+*" syslog-ng-core "*)
+    [ -e "$vendors" ] || ln -sf /dev/null /etc/systemd/system/syslog-ng.service
+    ;;
+esac
 # Word splitting is meant: plain names.
 try "install" apt --no-remove --no-install-recommends install @packages@ $more
 """
@@ -155,7 +162,8 @@ def plan_packages(wishes: Wishes, facts: HostFacts) -> PackagesPlan | None:
     missing = [
         package
         for package in wishes.profile.host.package
-        if (name := package.name(facts.family))
+        if (package.only_for != "logs" or wishes.logs is not None)
+        and (name := package.name(facts.family))
         and facts.packages.keys().isdisjoint((name, *package.instead))
     ]
     install = tuple(p.name(facts.family) or "" for p in missing if not p.optional)

@@ -7,7 +7,7 @@ from typing import Any
 from bootwright.errors import FailedError, RefusedError
 from bootwright.facts.dockerhost import HostFacts
 from bootwright.facts.dockerhost_script import DATA_ROOT, Questions
-from bootwright.plans import dockersteps, hoststeps
+from bootwright.plans import dockersteps, hoststeps, logrelay
 from bootwright.plans.daemonchecks import Daemon, cannot_start
 from bootwright.plans.daemonjson import (
     DAEMON_JSON,
@@ -76,9 +76,16 @@ def questions_for(profile: Profile, user: str | None) -> Questions:
         kernel=tuple(dict.fromkeys(options)),
         paths=tuple(dict.fromkeys((*_PARENTS, *watched, *patterns))),
         files=tuple(
-            dict.fromkeys((*hoststeps.FILES, *hoststeps.mount_files(), *dockersteps.FILES))
+            dict.fromkeys(
+                (
+                    *hoststeps.FILES,
+                    *hoststeps.mount_files(),
+                    *dockersteps.FILES,
+                    *logrelay.FILES,
+                )
+            )
         ),
-        secret_files=(KEY_FILE,),
+        secret_files=(KEY_FILE, logrelay.KEY_FILE),
         user=user or "root",
     )
 
@@ -94,9 +101,9 @@ def plan_provision(wishes: Wishes, facts: HostFacts) -> ProvisionPlan:
     packages = plan_packages(wishes, facts)
     version = engine_version(facts)
     ours = tuple(facts.files.text(dockersteps.OUR_KEYS).split())
-    daemon = plan_daemon_json(
-        wishes.profile, wishes.target.docker, facts.files.text(DAEMON_JSON), ours, version
-    )
+    relayed = logrelay.daemon_keys(wishes.target)
+    existing, docker = facts.files.text(DAEMON_JSON), wishes.target.docker
+    daemon = plan_daemon_json(wishes.profile, docker, existing, ours, version, relayed)
     tls = dockersteps.tls_step(wishes, facts)
     steps = [
         hoststeps.host_step(wishes, facts),
@@ -107,6 +114,9 @@ def plan_provision(wishes: Wishes, facts: HostFacts) -> ProvisionPlan:
         tls,
         dockersteps.daemon_step(wishes, facts, daemon, new_certificate=tls.changed),
     ]
+    # There before a container logs to it, and as long as one may.
+    relay = logrelay.logs_step(wishes, facts)
+    steps.insert(len(steps) if wishes.logs is None else len(steps) - 1, relay)
     laid = {file.path for file in laid_files(steps)}
     steps += [
         dockersteps.audit_step(wishes, facts, laid),
@@ -137,7 +147,7 @@ def plan_provision(wishes: Wishes, facts: HostFacts) -> ProvisionPlan:
         waived=tuple(
             waiver
             for waiver in wishes.profile.daemon.waiver
-            if waiver.key not in wishes.target.docker.daemon
+            if waiver.key not in {**docker.daemon, **relayed}
         ),
     )
 
@@ -175,7 +185,7 @@ def check_host(facts: HostFacts) -> None:
             "the Docker daemon runs and does not answer"
             f" ({facts.engine_error or 'no answer in 30 s'}): see journalctl -u docker there"
         )
-    for path in sorted(facts.files.links.keys() - {hoststeps.LOCALTIME}):
+    for path in sorted(facts.files.links.keys() - {hoststeps.LOCALTIME, *logrelay.LINKS}):
         raise RefusedError(
             f"{path} is a symbolic link to {facts.files.links[path]}: it would be replaced; make"
             " it a file"
@@ -221,6 +231,7 @@ def _warnings(wishes: Wishes, facts: HostFacts, costs: tuple[str, ...], unknown:
         )
     if facts.failed_units:
         warnings.append(f"units that failed on the board: {', '.join(facts.failed_units)}")
+    warnings += logrelay.told(facts)
     date, _, missing = facts.upgraded.partition(" ")
     if missing.strip():
         warnings.append(

@@ -10,7 +10,7 @@ from bootwright.secret import Secret
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """What the remote API proves itself with, and whom it believes."""
+    """What a board proves itself with, and whom it believes."""
 
     ca: bytes
     certificate: bytes
@@ -28,6 +28,7 @@ class Wishes:
         renderer: of the checkout's templates.
         seccomp: the text of the target's own seccomp profile.
         tls: for the target's remote API; ``None`` without one.
+        logs: for shipping logs; ``None`` if the target names no server for them.
         migrate_userns: containers and images may seem to vanish.
         upgrade: bring all packages up to date, even if they were before.
         reboot: restart the board where a new kernel needs it.
@@ -39,6 +40,7 @@ class Wishes:
     renderer: Renderer
     seccomp: str | None = None
     tls: TlsFiles | None = None
+    logs: TlsFiles | None = None
     migrate_userns: bool = False
     upgrade: bool = False
     reboot: bool = True

@@ -26,7 +26,8 @@ from bootwright.errors import FailedError, InputError, RefusedError
 from bootwright.paths import checkout
 from bootwright.pki import Names, server_names
 from bootwright.pki_holdings import Holder, issue
-from bootwright.pki_task import server_credentials
+from bootwright.pki_holdings import Holder
+from bootwright.pki_task import credentials
 from bootwright.plans.wishes import TlsFiles, Wishes
 from bootwright.profile import load_profile
 from bootwright.provision import Means, ProvisionOptions, provision
@@ -247,7 +248,7 @@ def test_the_remote_api_listens_with_mutual_tls_only(board: Board, tmp_path: Pat
     api = "tcp://127.0.0.1:2376"
     target = Target(name="odroid", board="b", rootfs="r", hostname="odroid", docker=Docker(api=api))
     store, now = PkiStore(tmp_path / "pki"), datetime.now(UTC)
-    made = server_credentials(store, "odroid", server_names(target), now)
+    made = credentials(store, Holder("server", "odroid"), server_names(target), now)
     tls = TlsFiles(made.ca_pem, made.cert_pem, made.key_pem)
     client = issue(store.load(), Holder("client", "alice"), Names(), now).holdings
     pair = client.pairs[Holder("client", "alice")]

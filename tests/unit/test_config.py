@@ -49,7 +49,7 @@ def test_an_error_names_file_key_and_what_is_allowed(
     ("text", "said"),
     [
         ("[targets\n", "not TOML"),
-        ("colour = 1\n", "colour: unknown key; allowed here: targets"),
+        ("colour = 1\n", "colour: unknown key; allowed here: logs, targets"),
         ("targets = 3\n", r"\[targets.NAME\]"),
         ("[targets.bench]\n", "board: missing"),
     ],

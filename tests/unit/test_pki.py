@@ -38,8 +38,8 @@ from bootwright.pki_task import (
     lines,
     options_of,
     pki,
-    preview_server_credentials,
-    server_credentials,
+    credentials,
+    preview_credentials,
 )
 
 NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
@@ -345,26 +345,26 @@ def test_modes_and_what_comes_back(store: PkiStore, umask: int) -> None:
 
 def test_reading_creates_nothing(store: PkiStore) -> None:
     assert store.load() == Holdings()
-    preview = preview_server_credentials(store, "odroid", NAMES, NOW)
+    preview = preview_credentials(store, Holder("server", "odroid"), NAMES, NOW)
     assert (preview.renewed, preview.why) == (True, "there was none")
     assert not store.folder.parent.exists()
     fill(store)
     before = contents(store.folder)
-    assert not preview_server_credentials(store, "odroid", NAMES, NOW).renewed
-    assert preview_server_credentials(store, "odroid", NAMES, NOW + 380 * DAY).renewed
+    assert not preview_credentials(store, Holder("server", "odroid"), NAMES, NOW).renewed
+    assert preview_credentials(store, Holder("server", "odroid"), NAMES, NOW + 380 * DAY).renewed
     assert contents(store.folder) == before
 
 
 def test_credentials_of_a_server(store: PkiStore) -> None:
-    first = server_credentials(store, "odroid", NAMES, NOW)
+    first = credentials(store, Holder("server", "odroid"), NAMES, NOW)
     assert first.renewed
     place = store.place(Holder("server", "odroid"))
     assert first.ca_pem == (place / "ca.pem").read_bytes()
     assert first.cert_pem == (place / "cert.pem").read_bytes()
     assert first.key_pem.reveal() == (place / "key.pem").read_bytes()
-    again = server_credentials(store, "odroid", NAMES, NOW + DAY)
+    again = credentials(store, Holder("server", "odroid"), NAMES, NOW + DAY)
     assert (again.renewed, again.why, again.cert_pem) == (False, "", first.cert_pem)
-    later = server_credentials(store, "odroid", NAMES, NOW + 400 * DAY)
+    later = credentials(store, Holder("server", "odroid"), NAMES, NOW + 400 * DAY)
     assert later.renewed and later.ca_pem == first.ca_pem and later.key_pem != first.key_pem
 
 
@@ -395,7 +395,7 @@ def test_the_key_of_an_authority_may_be_elsewhere(store: PkiStore, tmp_path: Pat
     fill(store)
     key = store.authority_place("docker") / "ca-key.pem"
     away = key.rename(tmp_path / "stick")
-    assert not server_credentials(store, "odroid", NAMES, NOW).renewed
+    assert not credentials(store, Holder("server", "odroid"), NAMES, NOW).renewed
     store.update(lambda held: issue(held, Holder("log", "other"), Names(), NOW))
     with pytest.raises(RefusedError, match="inv pki reissue"):
         fill(store, "alice")
@@ -480,9 +480,9 @@ def test_a_backup_that_followed_links(store: PkiStore) -> None:
 
 def test_nothing_shows_a_key(store: PkiStore) -> None:
     change = fill(store)
-    credentials = server_credentials(store, "odroid", NAMES, NOW)
+    made = credentials(store, Holder("server", "odroid"), NAMES, NOW)
     document = pki(PkiOptions("show"), NOW, store)
-    said = f"{change!r} {credentials!r} {document} {lines(document)}"
+    said = f"{change!r} {made!r} {document} {lines(document)}"
     assert KEY_TEXT not in said and "PRIVATE" not in said
     assert "***" in said
 

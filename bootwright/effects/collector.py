@@ -1,0 +1,155 @@
+"""The collector while it runs: the intake, a syslog server beside it, and a tidy folder."""
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aiohttp import web
+
+from bootwright.effects.intake import PATH, Certificates, Intake, Tell, server_context
+from bootwright.effects.logstore import LogStore
+from bootwright.effects.process import environment
+from bootwright.errors import FailedError
+
+LOOK_S = 2.0
+"""Seconds between looks at what may have changed: certificates, the syslog server."""
+
+TIDY_S = 3600.0
+"""Seconds between tidying up."""
+
+ENDS_S = 10.0
+"""Seconds for the syslog server to end."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the collector does.
+
+    Attributes:
+        listen: the address.
+        port: of the intake; 0 takes a free one.
+        keep_days: how long logs are kept.
+        certificates: returns the files in use, made or renewed where due; called again and again.
+        generation: returns what changes whenever those files do.
+        syslog: the command that runs the syslog server; empty for none. Its configuration is
+            written by ``certificates``.
+    """
+
+    listen: str
+    port: int
+    keep_days: int
+    certificates: Callable[[], Certificates]
+    generation: Callable[[], str | None]
+    syslog: tuple[str, ...] = ()
+
+
+async def collect(
+    store: LogStore, served: Served, stop: asyncio.Event, ready: Callable[[int], None], tell: Tell
+) -> None:
+    """Collect until ``stop``; ``ready`` gets the intake's port.
+
+    Raises:
+        FailedError: a port is in use, or the syslog server does not run.
+    """
+    intake = Intake(store, tell)
+    tidied, told = -TIDY_S, False
+    port = served.port
+    while not stop.is_set():
+        # Whoever lost their certificate is to be let in no more: everything begins anew then.
+        files = served.certificates()
+        generation = served.generation()
+        context = server_context(files)
+        async with _site(intake, served.listen, port, context) as port, _child(served.syslog, tell):
+            if not told:
+                told = True
+                ready(port)
+            while not stop.is_set() and served.generation() == generation:
+                if time.monotonic() - tidied >= TIDY_S:
+                    tidied = time.monotonic()
+                    today = datetime.now(UTC).date()
+                    await asyncio.to_thread(store.tidy, today, served.keep_days)
+                    # Where a certificate is due, it is made here, and the generation is another.
+                    await asyncio.to_thread(served.certificates)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), LOOK_S)
+        if not stop.is_set():
+            tell("the certificates are others: beginning anew with them")
+
+
+@asynccontextmanager
+async def _site(
+    intake: Intake, listen: str, port: int, context: ssl.SSLContext
+) -> AsyncIterator[int]:
+    runner = web.AppRunner(
+        intake.application(), access_log=None, keepalive_timeout=3600, shutdown_timeout=5
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, listen, port, ssl_context=context)
+        try:
+            await site.start()
+        except OSError as error:
+            raise FailedError(f"{listen}:{port}: {error.strerror}") from None
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def _child(argv: tuple[str, ...], tell: Tell) -> AsyncIterator[None]:
+    """Run a program as long as the context; one that ends by itself is started again."""
+    if not argv:
+        yield
+        return
+    try:
+        child = await asyncio.create_subprocess_exec(*argv, env=environment())
+    except FileNotFoundError:
+        raise FailedError(
+            f"{argv[0]} is not installed (Debian: syslog-ng-core and syslog-ng-mod-http); install"
+            " it, or have it do nothing: tls_port = 0 in [logs.collector]"
+        ) from None
+    # One that does not like its configuration ends at once.
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(child.wait(), LOOK_S)
+        raise FailedError(f"{argv[0]} ended with {child.returncode}; see what it said")
+    current = [child]
+
+    async def watch() -> None:
+        while True:
+            status = await current[0].wait()
+            tell(f"{argv[0]} ended with {status}; starting it again")
+            await asyncio.sleep(LOOK_S)
+            current[0] = await asyncio.create_subprocess_exec(*argv, env=environment())
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watcher.cancel()
+        child = current[0]
+        if child.returncode is None:
+            child.terminate()
+            try:
+                await asyncio.wait_for(child.wait(), ENDS_S)
+            except TimeoutError:
+                child.kill()
+                await child.wait()
+
+
+def url_of(address: str, port: int) -> str:
+    """Return where boards deliver to."""
+    return f"https://{f'[{address}]' if ':' in address else address}:{port}{PATH}"
+
+
+def written(path: Path, text: str) -> Path:
+    """Write a file that only the owner reads; return its path."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
+    return path
