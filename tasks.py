@@ -15,7 +15,7 @@ from invoke.tasks import task
 from bootwright.manytargets import take_many_targets
 from bootwright.task import end_wrong_options_with_2, guarded, print_result, whole_number
 
-take_many_targets({"provision", "pki"})
+take_many_targets({"provision", "pki", "logs"})
 end_wrong_options_with_2()
 
 _DAY = 24 * 3600
@@ -468,6 +468,68 @@ def pki(
     print_result(document, pki_task.lines(document), json)
 
 
+@task(
+    auto_shortflags=False,
+    positional=["action"],
+    iterable=["target"],
+    help={
+        "json": _JSON,
+        "action": "serve (collect on this machine), tail (a board's records) or web (a page)",
+        "target": "tail: a target, or emulator; --target may be left out",
+        "container": "tail: a container's name, id or tag, or a program",
+        "since": "tail: 10min, 2h, 3d, 2026-11-26 or 2026-11-26T08:30",
+        "grep": "tail: a regular expression",
+        "severity": "tail: this and worse: emerg, alert, crit, err, warning, notice, info, debug",
+        "lines": "tail: so many at most (default: 50, or all with --since)",
+        "follow": "tail: go on with what arrives",
+        "port": "web: TCP port (default: a free one)",
+    },
+)
+@guarded
+def logs(
+    _: Context,
+    action: str,
+    target: Any = None,
+    container: str = "",
+    since: str = "",
+    grep: str = "",
+    severity: str = "",
+    lines: str = "",
+    follow: bool = False,
+    port: str = "0",
+    json: bool = False,
+) -> None:
+    """Collect the logs of boards, and read them: logs serve, logs tail TARGET, logs web."""
+    from datetime import UTC, datetime
+
+    from bootwright import logs_tail
+    from bootwright.logs_task import board_of, check_action, page, serve
+    from bootwright.report import TextReporter
+
+    check_action(action, tuple(target or ()))
+    if action == "serve":
+        serve(TextReporter())
+    elif action == "web":
+        page(whole_number("--port", port, 0, 65535))
+    else:
+        options = logs_tail.options_of(
+            container=container,
+            since=since,
+            grep=grep,
+            severity=severity,
+            lines=whole_number("--lines", lines, 1, logs_tail.MOST) if lines else None,
+            follow=follow,
+            json=json,
+            now=datetime.now(UTC),
+        )
+        store, board = board_of(target[0])
+        if follow:
+            logs_tail.follow(store, board, options)
+        records = logs_tail.last_records(store, board, options)
+        shown = [logs_tail.line_of(record) for record in records]
+        print_result(logs_tail.document(board, records), shown, json)
+
+
 @task(auto_shortflags=False, help={"json": _JSON})
 @guarded
 def profile(_: Context, json: bool = False) -> None:
@@ -512,6 +574,7 @@ namespace = Collection(
     provision,
     profile,
     pki,
+    logs,
     console,
     ssh,
     doctor,

@@ -37,8 +37,8 @@ class Served:
         keep_days: how long logs are kept.
         certificates: returns the files in use, made or renewed where due; called again and again.
         generation: returns what changes whenever those files do.
-        syslog: the command that runs the syslog server; empty for none. Its configuration is
-            written by ``certificates``.
+        syslog: writes the syslog server's configuration and returns the command that runs it;
+            empty for none.
     """
 
     listen: str
@@ -46,7 +46,7 @@ class Served:
     keep_days: int
     certificates: Callable[[], Certificates]
     generation: Callable[[], str | None]
-    syslog: tuple[str, ...] = ()
+    syslog: Callable[[], tuple[str, ...]] = tuple
 
 
 async def collect(
@@ -65,7 +65,10 @@ async def collect(
         files = served.certificates()
         generation = served.generation()
         context = server_context(files)
-        async with _site(intake, served.listen, port, context) as port, _child(served.syslog, tell):
+        async with (
+            _site(intake, served.listen, port, context) as port,
+            _child(served.syslog(), tell),
+        ):
             if not told:
                 told = True
                 ready(port)

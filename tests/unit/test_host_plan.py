@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bootwright.changes import LaidFile, LaidLink
+from bootwright.changes import LaidFile, LaidLink, Removal
 from bootwright.errors import FailedError, RefusedError
 from bootwright.facts.auditrules import WatchedPath
 from bootwright.facts.boardfiles import BoardFiles
@@ -38,6 +38,9 @@ def converge(facts: HostFacts, **want: Any) -> HostFacts:
                 digests[item.path] = sha256(item.data).hexdigest()
         elif isinstance(item, LaidLink):
             links[item.path] = item.target
+        elif isinstance(item, Removal):
+            for there in (files, links, digests):
+                there.pop(item.path, None)
     for fix in (fix for step in plan.steps for fix in step.fixes):
         modes[fix.was.path] = replace(fix.was, mode=fix.mode, owner=fix.owner)
     rules = files[AUDIT_RULES].text.splitlines() if AUDIT_RULES in files else []
@@ -49,13 +52,17 @@ def converge(facts: HostFacts, **want: Any) -> HostFacts:
             watched.append(WatchedPath(words[4], frozenset(words[7])))
     running = engine(
         live_restore=True,
-        log_driver="local",
+        log_driver=plan.daemon.values["log-driver"],
         security=("name=seccomp,profile=default", "name=userns"),
     )
     units = dict(facts.units)
     units["docker.service"] = replace(
         facts.unit("docker.service"), active="active", enabled="enabled"
     )
+    for command in step(plan, "logs").commands:
+        verb, _, unit = command.removeprefix("systemctl ").partition(" ")
+        for name in unit.split():
+            units[name] = HostUnit("loaded", "inactive" if verb == "stop" else "active")
     units["systemd-timesyncd.service"] = HostUnit("loaded", "active", "enabled")
     return replace(
         facts,

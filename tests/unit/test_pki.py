@@ -35,10 +35,10 @@ from bootwright.pki import (
 from bootwright.pki_holdings import Change, Holder, Holdings, issue, issue_board, reissue
 from bootwright.pki_task import (
     PkiOptions,
+    credentials,
     lines,
     options_of,
     pki,
-    credentials,
     preview_credentials,
 )
 

@@ -1,0 +1,163 @@
+"""``inv logs``: this machine collects the logs of boards, and shows them."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+
+from bootwright import paths, reach
+from bootwright.config import Collector, Logs, load_collector
+from bootwright.effects.collector import Served, collect, url_of, written
+from bootwright.effects.intake import Certificates
+from bootwright.effects.logpage import serve_page
+from bootwright.effects.logstore import LogStore, default_folder
+from bootwright.effects.pki_store import PkiStore, pki_dir
+from bootwright.errors import InputError
+from bootwright.pki import Names
+from bootwright.pki_holdings import Holder
+from bootwright.pki_task import credentials
+from bootwright.plans.collector import Certificates as Files
+from bootwright.plans.collector import Collector as Syslog
+from bootwright.plans.collector import Forward, collector_command
+from bootwright.plans.collector import collector_config as syslog_config
+from bootwright.render import Renderer
+from bootwright.report import Reporter
+
+HOLDER = Holder("collector", "collector")
+"""Who holds the collector's certificate; there is one for all machines that collect."""
+
+
+ACTIONS = {"serve": 0, "tail": 1, "web": 0}
+"""How many targets each takes."""
+
+
+def check_action(action: str, targets: Sequence[str]) -> None:
+    """Pass when the command line says one thing.
+
+    Raises:
+        InputError: an unknown action, one without its target, or with one too many.
+    """
+    if action not in ACTIONS:
+        raise InputError(f"{action!r}: say serve, tail or web")
+    if len(targets) != ACTIONS[action]:
+        wants = "one target: inv logs tail TARGET" if ACTIONS[action] else "no target"
+        raise InputError(f"{action}: takes {wants}")
+
+
+def board_of(name: str) -> tuple[LogStore, str]:
+    """Return where logs are, and what a target is called there.
+
+    The name of a board that is no longer configured does as well.
+    """
+    store = LogStore(default_folder())
+    try:
+        return store, reach.target_of(name).name
+    except InputError:
+        if name in store.boards():
+            return store, name
+        raise
+
+
+def names_of(collector: Collector, logs: Logs) -> Names:
+    """Return what boards call this machine."""
+    words = [*collector.names, *([logs.server] if logs.server else [])]
+    words += [socket.gethostname().lower(), "localhost", "127.0.0.1"]
+    ips, dns = [], []
+    for word in dict.fromkeys(words):
+        try:
+            ips.append(str(ip_address(word)))
+        except ValueError:
+            dns.append(word.lower())
+    return Names(tuple(dns), tuple(ips))
+
+
+def serve(reporter: Reporter) -> None:
+    """Collect until interrupted or told to end (SIGTERM).
+
+    Raises:
+        InputError: a wrong value in ``bootwright.toml``, or a file of the PKI is damaged.
+        RefusedError: the folder of certificates is not for the operator alone.
+        FailedError: a port is in use, or the syslog server is missing or does not run.
+    """
+    collector, logs = load_collector(paths.checkout())
+    store, certificates = LogStore(default_folder()), PkiStore(pki_dir())
+    names = names_of(collector, logs)
+
+    run = paths.build_dir() / "collector"
+    run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    renderer = Renderer(paths.checkout() / "templates")
+    config = run / "syslog-ng.conf"
+
+    def current() -> Certificates:
+        credentials(certificates, HOLDER, names, datetime.now(UTC))
+        # Not by the link: both halves are to go by the same certificates.
+        place = certificates.place(HOLDER).resolve()
+        return Certificates(*(str(place / name) for name in ("ca.pem", "cert.pem", "key.pem")))
+
+    def syslog() -> tuple[str, ...]:
+        wanted = _syslog_of(collector, store.folder, run, certificates.place(HOLDER).resolve())
+        if not wanted.needed:
+            return ()
+        written(config, syslog_config(wanted, renderer))
+        return collector_command(wanted, config)
+
+    served = Served(
+        listen=collector.listen,
+        port=collector.port,
+        keep_days=collector.keep_days,
+        certificates=current,
+        generation=certificates.generation,
+        syslog=syslog,
+    )
+
+    def ready(port: int) -> None:
+        reporter.note(f"boards deliver to {url_of(collector.listen, port)}")
+        reporter.note(f"logs are kept in {paths.shown(store.folder)}; Ctrl-C ends this")
+
+    async def collecting(stop: asyncio.Event) -> None:
+        await collect(store, served, stop, ready, reporter.note)
+
+    store.folder.mkdir(parents=True, exist_ok=True)
+    _until_told(collecting)
+
+
+def page(port: int) -> None:
+    """Show the logs in a browser until interrupted or told to end (SIGTERM).
+
+    Raises:
+        FailedError: the port is in use.
+    """
+
+    async def serving(stop: asyncio.Event) -> None:
+        await serve_page(LogStore(default_folder()), port, lambda url: print(url, flush=True), stop)
+
+    _until_told(serving)
+
+
+def _until_told(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await work(stop)
+
+    asyncio.run(run())
+
+
+def _syslog_of(collector: Collector, folder: Path, run: Path, place: Path) -> Syslog:
+    forward = None
+    if collector.forward is not None and collector.forward_url is not None:
+        forward = Forward(collector.forward, collector.forward_url)
+    return Syslog(
+        folder=folder.resolve(),
+        run=run.resolve(),
+        listen=collector.listen,
+        tls=collector.tls_port or None,
+        tcp=collector.tcp_port or None,
+        udp=collector.udp_port or None,
+        certificates=Files(place / "ca.pem", place / "cert.pem", place / "key.pem"),
+        forward=forward,
+    )
