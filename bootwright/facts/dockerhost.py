@@ -307,8 +307,12 @@ def _digest(line: str) -> tuple[str, str]:
 
 def _relay(lines: Iterable[str], figure: str) -> int:
     """Return a figure of the relay's destination: ``dst.http;ID;INSTANCE;STATE;FIGURE;NUMBER``."""
-    rows = (line.split(";") for line in lines if line.startswith("dst."))
-    return sum(int(row[-1]) for row in rows if len(row) == 6 and row[4] == figure)
+    rows = (line.split(";") for line in lines)
+    return sum(
+        int(row[-1])
+        for row in rows
+        if len(row) == 6 and row[1].startswith("collector#") and row[4] == figure
+    )
 
 
 def _directives(lines: Iterable[str]) -> dict[str, str]:

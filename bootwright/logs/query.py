@@ -8,6 +8,7 @@ from bootwright.errors import InputError
 from bootwright.logs.record import SEVERITIES, Record
 
 _AGO = re.compile(r"(\d+)\s*(s|min|m|h|d)")
+_ID = re.compile(r"[0-9a-f]{4,64}")
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
@@ -47,9 +48,10 @@ class Query:
         found = record.container
         if found is None:
             return False
-        # Eight digits of an id are no name that somebody would give.
-        by_id = len(self.container) >= 8 and self.container.startswith(found.id)
-        return found.name == self.container or by_id or found.id.startswith(self.container)
+        by_id = _ID.fullmatch(self.container) is not None and bool(found.id)
+        return found.name == self.container or (
+            by_id and (found.id.startswith(self.container) or self.container.startswith(found.id))
+        )
 
 
 def parse_since(text: str, now: datetime, option: str = "--since") -> datetime:

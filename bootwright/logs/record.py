@@ -29,7 +29,7 @@ _PARAMETER = re.compile(r" ([^\s=\"\]]+)=\"((?:[^\"\\]|\\.)*)\"")
 
 # C0 without the tab, DEL, C1, the marks that turn the direction of writing, line separators.
 _UNSAFE = re.compile(
-    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\udc80-\udcff]"
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\udc80-\udcff]"
 )
 
 

@@ -10,6 +10,7 @@ Sources: syslog-ng's ``lib/rcptid.c`` (numbers), ``modules/diskq``, ``modules/ht
 ``daemon/logger/syslog``; systemd.socket(5).
 """
 
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -187,9 +188,15 @@ def _without(facts: HostFacts) -> Step:
     )
 
 
-def told(facts: HostFacts) -> list[str]:
-    """Return what an operator should know of the relay."""
+def told(relayed: Mapping[str, Any], facts: HostFacts) -> list[str]:
+    """Return what an operator should know of the relay; ``relayed`` as :func:`daemon_keys` says."""
     said = []
+    engine, driver = facts.engine, relayed.get("log-driver")
+    if engine is not None and engine.containers and driver and engine.log_driver != driver:
+        said.append(
+            f"{engine.containers} containers keep the log driver that they were made with"
+            f" ({engine.log_driver}): make them anew, and their logs are shipped too"
+        )
     if facts.relay_dropped:
         said.append(
             f"{facts.relay_dropped} log records are lost since the board's relay was started: its"

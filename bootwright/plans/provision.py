@@ -231,7 +231,7 @@ def _warnings(wishes: Wishes, facts: HostFacts, costs: tuple[str, ...], unknown:
         )
     if facts.failed_units:
         warnings.append(f"units that failed on the board: {', '.join(facts.failed_units)}")
-    warnings += logrelay.told(facts)
+    warnings += logrelay.told(logrelay.daemon_keys(wishes.target), facts)
     date, _, missing = facts.upgraded.partition(" ")
     if missing.strip():
         warnings.append(

@@ -4,13 +4,21 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from bootwright import paths
+from bootwright.effects.emulator import stop
+from bootwright.report import TextReporter
 from bootwright.secret import Secret
+from bootwright.unlock_result import Result
+
+if TYPE_CHECKING:
+    from tests.emulator.hostboard import Board
 
 WORD = "correct horse battery staple 7"
 
@@ -55,3 +63,19 @@ def card_image(tmp_path_factory: pytest.TempPathFactory) -> Card:
     env = os.environ | {"BOOTWRIGHT_BUILD": str(folder / "build")}
     subprocess.run(argv, check=True, cwd=paths.checkout(), env=env, stdin=subprocess.DEVNULL)
     return Card(image, Secret(WORD.encode()), identity)
+
+
+@pytest.fixture(scope="session")
+def board(card_image: Card, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Board"]:
+    """A booted and unlocked board; the modules that change it build on each other."""
+    from tests.emulator.hostboard import Board
+    from tests.emulator.machine import Machine
+
+    folder = tmp_path_factory.mktemp("provision")
+    machine = Machine(card_image, folder / "emulator")
+    try:
+        machine.start(snapshot=True)
+        assert machine.unlock(card_image.passphrase) is Result.UNLOCKED
+        yield Board(machine, folder / "known", card_image.passphrase)
+    finally:
+        stop(TextReporter(), machine.directory, power_down_s=0)

@@ -7,124 +7,31 @@ import contextlib
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bootwright.config import Docker, Target
-from bootwright.effects.emulator import stop
 from bootwright.effects.pki_store import PkiStore
 from bootwright.effects.qmp import qmp_command
-from bootwright.effects.remote import Remote
 from bootwright.endpoints import Endpoint
 from bootwright.errors import FailedError, InputError, RefusedError
-from bootwright.paths import checkout
 from bootwright.pki import Names, server_names
 from bootwright.pki_holdings import Holder, issue
-from bootwright.pki_holdings import Holder
 from bootwright.pki_task import credentials
-from bootwright.plans.wishes import TlsFiles, Wishes
-from bootwright.profile import load_profile
-from bootwright.provision import Means, ProvisionOptions, provision
+from bootwright.plans.wishes import TlsFiles
+from bootwright.provision import ProvisionOptions
 from bootwright.provision_result import ProvisionResult
-from bootwright.render import Renderer
 from bootwright.report import TextReporter
 from bootwright.secret import Secret
 from bootwright.status import status
 from bootwright.unlock_result import Result
-from tests.emulator.conftest import Card
-from tests.emulator.machine import Machine
+from tests.emulator.hostboard import GUEST_S, OLD_CONTAINER, Board, wait_until
 
 pytestmark = [pytest.mark.emulator, pytest.mark.timeout(1800)]
-
-GUEST_S = 400.0
-"""Seconds for anything in the guest but installing."""
-
-# A container of the board's own shell, made as the report's are, but without a registry.
-OLD_CONTAINER = """
-set -e
-apt-get -qq install -y --no-install-recommends busybox-static >/dev/null 2>&1
-mkdir -p /tmp/root/bin && cp /bin/busybox /tmp/root/bin/ && ln -sf busybox /tmp/root/bin/sh
-tar -C /tmp/root -c . | docker import - busybox:local >/dev/null
-docker run -d --name old --restart unless-stopped busybox:local /bin/busybox sleep 1000000
-"""
-
-
-@dataclass
-class Board:
-    """The booted card."""
-
-    machine: Machine
-    known: Path
-    passphrase: Secret
-
-    @property
-    def endpoint(self) -> Endpoint:
-        return self.machine.endpoint
-
-    def sh(self, script: str, stdin: bytes | None = None) -> str:
-        """Run a script in the guest, which must end well."""
-        with Remote(self.endpoint, directory=self.known, wait=GUEST_S) as remote:
-            done = remote.run(script, title="a script", stdin=stdin, timeout=GUEST_S)
-        assert done.returncode == 0, f"{script}\n{done.text}\n{done.said}"
-        return done.text
-
-    def pid_of_old(self) -> str:
-        return self.sh("docker inspect --format '{{.State.Running}} {{.State.Pid}}' old").strip()
-
-    def daemon_json(self) -> dict[str, Any]:
-        values: dict[str, Any] = json.loads(self.sh("cat /etc/docker/daemon.json"))
-        return values
-
-    def provision(
-        self,
-        docker: dict[str, Any] | None = None,
-        *,
-        endpoint: Endpoint | None = None,
-        options: ProvisionOptions | None = None,
-        reporter: TextReporter | None = None,
-        passphrase: Secret | None = None,
-        **different: Any,
-    ) -> ProvisionResult:
-        target = Target(
-            name="odroid",
-            board="odroid-xu3",
-            rootfs="debian",
-            hostname="odroid",
-            docker=Docker(**(docker or {})),
-        )
-        wishes = Wishes(
-            target=target,
-            login="root",
-            profile=load_profile(checkout() / "profiles"),
-            renderer=Renderer(checkout() / "templates"),
-            **different,
-        )
-        usual = ProvisionOptions(directory=self.known, wait=GUEST_S)
-        return provision(
-            endpoint or self.endpoint,
-            wishes,
-            options or usual,
-            Means(None, lambda: passphrase or self.passphrase),
-            reporter or TextReporter(),
-        )
-
-
-@pytest.fixture(scope="module")
-def board(card_image: Card, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
-    folder = tmp_path_factory.mktemp("provision")
-    machine = Machine(card_image, folder / "emulator")
-    try:
-        machine.start(snapshot=True)
-        assert machine.unlock(card_image.passphrase) is Result.UNLOCKED
-        yield Board(machine, folder / "known", card_image.passphrase)
-    finally:
-        stop(TextReporter(), machine.directory, power_down_s=0)
 
 
 def names(result: ProvisionResult) -> set[str]:
@@ -203,9 +110,7 @@ def test_the_kernel_watches_every_path_that_is_there(board: Board) -> None:
     ):
         assert f"-w {path} -p " in rules, rules
     board.sh("touch /etc/default/docker")
-    _wait_until(
-        lambda: "/etc/default/docker" in board.sh("ausearch --input-logs -k docker || true")
-    )
+    wait_until(lambda: "/etc/default/docker" in board.sh("ausearch --input-logs -k docker || true"))
 
 
 def test_a_broken_profile_is_put_back_with_the_old_container_running(board: Board) -> None:
@@ -383,8 +288,8 @@ def test_a_connection_that_stays_away_leaves_the_board_as_it_was(board: Board) -
                 options=options,
                 reporter=Listener("daemon", lambda: line.sever(for_good=True)),
             )
-    _wait_until(lambda: "armed" not in board.sh("ls /var/lib/bootwright/transaction || true"))
-    _wait_until(lambda: board.sh("ls /var/lib/bootwright").split() == _LEFT)
+    wait_until(lambda: "armed" not in board.sh("ls /var/lib/bootwright/transaction || true"))
+    wait_until(lambda: board.sh("ls /var/lib/bootwright").split() == _LEFT)
     assert board.daemon_json() == before
     assert board.pid_of_old() == pid
     bridge = json.loads(board.sh("docker network inspect bridge"))[0]
@@ -396,13 +301,6 @@ def test_a_connection_that_stays_away_leaves_the_board_as_it_was(board: Board) -
 
 _LEFT = ["daemon-keys", "transaction.lock", "transaction.lock2", "upgraded"]
 """What is kept about a board while no change is under way."""
-
-
-def _wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + GUEST_S
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(1)
 
 
 def test_a_power_cut_in_the_middle_leaves_the_board_as_it_was(board: Board) -> None:
@@ -420,7 +318,7 @@ def test_a_power_cut_in_the_middle_leaves_the_board_as_it_was(board: Board) -> N
             reporter=Listener("daemon", pull_the_plug),
         )
     assert board.machine.unlock(board.passphrase) is Result.UNLOCKED
-    _wait_until(lambda: "old" in board.sh("docker ps --format '{{.Names}}' || true"))
+    wait_until(lambda: "old" in board.sh("docker ps --format '{{.Names}}' || true"))
     assert board.daemon_json() == before
     state = status(board.endpoint, directory=board.known)
     assert state["services"] == {"containerd": "active", "docker": "active"}
@@ -444,7 +342,7 @@ def test_a_new_kernel_restarts_the_board_and_docker_is_back(board: Board) -> Non
     assert names(done) == {"reboot"}
     assert any("although it was restarted for it" in warning for warning in done.warnings)
     assert board.sh(boot) != before
-    _wait_until(lambda: "old" in board.sh("docker ps --format '{{.Names}}' || true"))
+    wait_until(lambda: "old" in board.sh("docker ps --format '{{.Names}}' || true"))
     board.sh("docker exec old /bin/busybox true; mountpoint /var/lib/docker")
     # Once is enough.
     again = board.provision()

@@ -64,13 +64,14 @@ class Operator:
     folder: Path
     port: int = field(default_factory=free_port)
     told: list[str] = field(default_factory=list)
+    names: Names = SERVER
 
     def __post_init__(self) -> None:
         self.pki = PkiStore(self.folder / "pki")
         self.store = LogStore(self.folder / "logs")
 
-    def files(self, holder: Holder, names: Names = SERVER) -> Certificates:
-        names = names if holder.kind == "collector" else Names()
+    def files(self, holder: Holder) -> Certificates:
+        names = self.names if holder.kind == "collector" else Names()
         credentials(self.pki, holder, names, datetime.now(UTC))
         place = self.pki.place(holder)
         return Certificates(*(str(place / name) for name in ("ca.pem", "cert.pem", "key.pem")))

@@ -25,7 +25,7 @@ from bootwright.logs.wire import parse_delivery
 NOW = datetime(2026, 11, 26, 8, 0, tzinfo=UTC)
 
 words = st.text(
-    st.characters(categories=("L", "N", "P", "S"), exclude_characters="\u200e\u200f"), min_size=1
+    st.characters(categories=("L", "N", "P", "S"), exclude_characters="\u061c\u200e\u200f"), min_size=1
 ).filter(lambda word: word != "-")
 texts = st.text().map(safe)
 records = st.builds(
@@ -105,6 +105,7 @@ def record(text: str = "x", minutes: int = 0, severity: int = 6, **more: object)
         (Query(container="web"), True),
         (Query(container="we"), False),
         (Query(container="0123"), True),
+        (Query(container="01"), False),
         (Query(container="0123456789abcdef0123"), True),
         (Query(container="other"), False),
     ],

@@ -16,7 +16,7 @@ from bootwright.plans.packages import packages_script, plan_packages
 from bootwright.plans.provision import ProvisionPlan, plan_provision
 from bootwright.plans.wishes import TlsFiles
 from bootwright.secret import Secret
-from tests.unit.host_facts import stock, wishes
+from tests.unit.host_facts import engine, stock, wishes
 from tests.unit.test_host_plan import converge, step
 
 FILES = TlsFiles(b"ca\n", b"certificate\n", Secret(b"the private key\n"))
@@ -137,6 +137,13 @@ def test_packages_are_for_who_ships_logs_only() -> None:
     assert plan is not None
     assert plan.install == ("syslog-ng-core", "syslog-ng-mod-http")
     assert "/etc/systemd/system/syslog-ng.service" in packages_script(plan)
+
+
+def test_containers_that_keep_their_old_driver_are_told() -> None:
+    board = stock(engine=engine(containers=2))
+    (said,) = [text for text in planned(board, **shipping()).warnings if "make them anew" in text]
+    assert said.startswith("2 containers keep the log driver that they were made with (json-file)")
+    assert not any("make them anew" in text for text in planned(board).warnings)
 
 
 FIGURES = """\

@@ -1,0 +1,217 @@
+"""Time logs on their way from a relay to the collector, beside Docker's plain syslog driver.
+
+    .venv/bin/python benchmarks/logs.py [--runs N] [--records N] [--board] [--identity FILE]
+
+1. On this machine, in turns: the relay as provisioning configures it (the real syslog-ng, a disk
+   queue, HTTPS with certificates on both sides, acknowledged) into the collector; and the plain
+   way, the same datagrams to a syslog-ng that sends them over TCP to one that writes a file.
+2. With ``--board``, on the running emulator, provisioned and unlocked (scripts/demo leaves a
+   card): a container writes its lines by the relay, and by Docker's own driver over TCP to this
+   machine. The board is provisioned to ship to this run's collector, and left so.
+
+The clock runs from the first record written to the last one stored.
+"""
+
+import argparse
+import contextlib
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bootwright import paths, reach
+from bootwright.config import Logs
+from bootwright.effects.remote import Remote
+from bootwright.pki import Names
+from bootwright.pki_holdings import Holder
+from bootwright.plans.wishes import TlsFiles, Wishes
+from bootwright.profile import load_profile
+from bootwright.provision import Means, ProvisionOptions, provision
+from bootwright.render import Renderer
+from bootwright.report import TextReporter
+from bootwright.secret import Secret
+from tests.integration.logship import Operator, Relay, free_port, relay
+
+HOST = "10.0.2.2"
+"""This machine, as the emulated board reaches it."""
+
+WAIT_S = 600.0
+
+PLAIN = """
+@version: 3.35
+options {{ stats-freq(0); use-dns(no); dns-cache(no); keep-hostname(yes); log-msg-size(131072); }};
+source s {{ {source} }};
+destination d {{ {destination} }};
+log {{ source(s); destination(d); flags(flow-control); }};
+"""
+
+
+def until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT_S
+    while not done():
+        if time.monotonic() > end:
+            sys.exit(f"nothing more came in {WAIT_S:.0f} s")
+        time.sleep(0.02)
+
+
+def lines_in(folder: Path) -> int:
+    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    return sum(path.read_bytes().count(b"number ") for path in files)
+
+
+@contextlib.contextmanager
+def syslog_ng(folder: Path, source: str, destination: str) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "plain.conf"
+    config.write_text(PLAIN.format(source=source, destination=destination))
+    argv = ["syslog-ng", "-F", "--no-caps", "-f", str(config), "-R", f"{folder}/persist"]
+    child = subprocess.Popen(
+        [*argv, "-c", f"{folder}/ctl", "-p", f"{folder}/pid"], stderr=subprocess.DEVNULL
+    )
+    try:
+        until(lambda: (folder / "ctl").exists())
+        yield
+    finally:
+        child.terminate()
+        child.wait()
+
+
+@contextlib.contextmanager
+def plain_server(folder: Path) -> Iterator[int]:
+    """Run what the report runs: a syslog server that writes a file."""
+    port = free_port()
+    source = f"network(ip(127.0.0.1) port({port}) transport(tcp));"
+    (folder / "stored").mkdir(parents=True)
+    with syslog_ng(folder, source, f'file("{folder}/stored/log");'):
+        until(lambda: _listens(port))
+        yield port
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
+def datagrams(path: Path, count: int) -> None:
+    head = b"<30>1 2026-11-26T02:00:00.123456Z odroid 0123456789ab/web/app:1 9 web - number %d"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+        client.connect(str(path))
+        for number in range(count):
+            client.send(head % number)
+
+
+def local(folder: Path, count: int) -> tuple[float, float, int]:
+    """Return the seconds of ours and of the plain way, and the relay's KiB at most."""
+    operator = Operator(folder / "operator")
+    with operator.collecting(), relay(folder / "board", operator, queue="1GiB") as board:
+        begin = time.monotonic()
+        datagrams(board.socket, count)
+        until(lambda: lines_in(operator.store.folder) >= count)
+        ours = time.monotonic() - begin
+        memory = _memory(board)
+    with plain_server(folder / "server") as port:
+        (folder / "plain").mkdir()
+        source = f'unix-dgram("{folder}/plain/socket");'
+        to_server = f'network("127.0.0.1" port({port}) transport(tcp));'
+        with syslog_ng(folder / "plain", source, to_server):
+            until(lambda: (folder / "plain/socket").exists())
+            begin = time.monotonic()
+            datagrams(folder / "plain/socket", count)
+            until(lambda: lines_in(folder / "server/stored") >= count)
+            plain = time.monotonic() - begin
+    return ours, plain, memory
+
+
+def _memory(board: Relay) -> int:
+    assert board.process is not None
+    status = Path(f"/proc/{board.process.pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line)
+
+
+def on_board(folder: Path, count: int, runs: int, identity: str | None) -> None:
+    endpoint, target = reach.endpoint_of("emulator", identity), reach.target_of("emulator")
+    operator = Operator(folder / "operator", names=Names(("localhost",), (HOST, "127.0.0.1")))
+    files = operator.files(Holder("log", target.name))
+    read = [Path(name).read_bytes() for name in (files.authority, files.certificate, files.key)]
+    logs = Logs(server=HOST, port=operator.port)
+    wishes = Wishes(
+        target=target.model_copy(update={"logs": logs}),
+        login="root",
+        profile=load_profile(paths.checkout() / "profiles"),
+        renderer=Renderer(paths.checkout() / "templates"),
+        logs=TlsFiles(read[0], read[1], Secret(read[2])),
+    )
+    means = Means(None, lambda: sys.exit("the board wants a restart"))
+    done = provision(endpoint, wishes, ProvisionOptions(wait=WAIT_S), means, TextReporter())
+    if done.error is not None:
+        raise done.error
+    many = f"i=0; while [ $i -lt {count} ]; do i=$((i+1)); echo number $i; done"
+    image = (
+        "docker image inspect sh:local >/dev/null 2>&1 || tar -C / -ch bin/sh $(ldd /bin/sh |"
+        " sed -n 's,^[^/]*/\\([^ ]*\\) (0x.*,\\1,p') | docker import - sh:local >/dev/null"
+    )
+    with (
+        Remote(endpoint, wait=WAIT_S) as remote,
+        operator.collecting(),
+        plain_server(folder / "server") as port,
+    ):
+
+        def sh(script: str) -> str:
+            done = remote.run(script, title="a script", sudo=True, timeout=WAIT_S)
+            if done.returncode != 0:
+                sys.exit(f"{script}\n{done.text}{done.said}")
+            return done.text
+
+        sh(image)
+        plain = f"--log-driver syslog --log-opt syslog-address=tcp://{HOST}:{port}"
+        plain += " --log-opt syslog-format=rfc5424micro --log-opt tag=plain"
+        ways = {"ours": ("", operator.store.folder), "plain": (plain, folder / "server/stored")}
+        seconds: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(runs):
+            for way, (options, stored) in ways.items():
+                before = lines_in(stored)
+                begin = time.monotonic()
+                sh(f"docker run --rm {options} sh:local /bin/sh -c '{many}' >/dev/null")
+                until(lambda stored=stored, before=before: lines_in(stored) >= before + count)  # type: ignore[misc]
+                seconds[way].append(time.monotonic() - begin)
+        pid = "$(systemctl show -p MainPID --value bootwright-logs)"
+        memory = sh(f"grep VmHWM /proc/{pid}/status").split()[1]
+    ours, other = (statistics.median(found) for found in seconds.values())
+    what = f"emulated board, {count} lines of a container, {runs} runs, with docker run"
+    tell(what, count, ours, other, int(memory))
+
+
+def tell(what: str, count: int, ours: float, plain: float, memory: int) -> None:
+    print(f"{what}; medians")
+    print(f"  ours   {ours:7.2f} s  {count / ours:8.0f}/s  relay at most {memory / 1024:.1f} MiB")
+    print(f"  plain  {plain:7.2f} s  {count / plain:8.0f}/s  ours takes {ours / plain:.2f} ×")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--records", type=int, default=100_000)
+    parser.add_argument("--board", action="store_true")
+    parser.add_argument("--identity")
+    given = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("needs root, for a mount namespace")
+    with tempfile.TemporaryDirectory() as name:
+        if given.board:
+            on_board(Path(name), given.records // 10, given.runs, given.identity)
+            return
+        found = [local(Path(name) / str(run), given.records) for run in range(given.runs)]
+    ours, plain = (statistics.median(row[place] for row in found) for place in (0, 1))
+    memory = max(row[2] for row in found)
+    what = f"this machine, {given.records} records, {given.runs} runs"
+    tell(what, given.records, ours, plain, memory)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""A card booted in the emulator that is provisioned, for the tests of several modules."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bootwright.config import Docker, Logs, Target
+from bootwright.effects.remote import Remote
+from bootwright.endpoints import Endpoint
+from bootwright.paths import checkout
+from bootwright.plans.wishes import Wishes
+from bootwright.profile import load_profile
+from bootwright.provision import Means, ProvisionOptions, provision
+from bootwright.provision_result import ProvisionResult
+from bootwright.render import Renderer
+from bootwright.report import TextReporter
+from bootwright.secret import Secret
+from tests.emulator.machine import Machine
+
+GUEST_S = 400.0
+"""Seconds for anything in the guest but installing."""
+
+# A container of the board's own shell, made as the report's are, but without a registry.
+OLD_CONTAINER = """
+set -e
+apt-get -qq install -y --no-install-recommends busybox-static >/dev/null 2>&1
+mkdir -p /tmp/root/bin && cp /bin/busybox /tmp/root/bin/ && ln -sf busybox /tmp/root/bin/sh
+tar -C /tmp/root -c . | docker import - busybox:local >/dev/null
+docker run -d --name old --restart unless-stopped busybox:local /bin/busybox sleep 1000000
+"""
+
+
+@dataclass
+class Board:
+    """The booted card."""
+
+    machine: Machine
+    known: Path
+    passphrase: Secret
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.machine.endpoint
+
+    def sh(self, script: str, stdin: bytes | None = None) -> str:
+        """Run a script in the guest, which must end well."""
+        with Remote(self.endpoint, directory=self.known, wait=GUEST_S) as remote:
+            done = remote.run(script, title="a script", stdin=stdin, timeout=GUEST_S)
+        assert done.returncode == 0, f"{script}\n{done.text}\n{done.said}"
+        return done.text
+
+    def pid_of_old(self) -> str:
+        return self.sh("docker inspect --format '{{.State.Running}} {{.State.Pid}}' old").strip()
+
+    def daemon_json(self) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(self.sh("cat /etc/docker/daemon.json"))
+        return values
+
+    def provision(
+        self,
+        docker: dict[str, Any] | None = None,
+        *,
+        endpoint: Endpoint | None = None,
+        options: ProvisionOptions | None = None,
+        reporter: TextReporter | None = None,
+        passphrase: Secret | None = None,
+        ships: Logs | None = None,
+        **different: Any,
+    ) -> ProvisionResult:
+        target = Target(
+            name="odroid",
+            board="odroid-xu3",
+            rootfs="debian",
+            hostname="odroid",
+            docker=Docker(**(docker or {})),
+            logs=ships or Logs(),
+        )
+        wishes = Wishes(
+            target=target,
+            login="root",
+            profile=load_profile(checkout() / "profiles"),
+            renderer=Renderer(checkout() / "templates"),
+            **different,
+        )
+        usual = ProvisionOptions(directory=self.known, wait=GUEST_S)
+        return provision(
+            endpoint or self.endpoint,
+            wishes,
+            options or usual,
+            Means(None, lambda: passphrase or self.passphrase),
+            reporter or TextReporter(),
+        )
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Wait for something in the guest, which is asked once a second."""
+    end = time.monotonic() + GUEST_S
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(1)

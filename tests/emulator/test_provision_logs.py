@@ -1,0 +1,194 @@
+"""A provisioned board ships its logs: nothing is lost, whatever is stopped and started.
+
+On the board of test_provision.py, if that ran before; else on one that it provisions itself.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bootwright.config import Logs
+from bootwright.facts.dockerhost_script import RELAY_CONTROL
+from bootwright.pki import Names
+from bootwright.pki_holdings import Holder
+from bootwright.plans.logrelay import CONTROL
+from bootwright.plans.wishes import TlsFiles
+from bootwright.provision_result import ProvisionResult
+from bootwright.secret import Secret
+from bootwright.unlock_result import Result
+from tests.emulator.hostboard import Board, wait_until
+from tests.integration import logship
+
+pytestmark = [pytest.mark.emulator, pytest.mark.timeout(1800)]
+
+HOST = "10.0.2.2"
+"""This machine, as the emulated board reaches it."""
+
+IMAGE = """
+docker image inspect busybox:local >/dev/null 2>&1 || {
+    apt-get -qq install -y --no-install-recommends busybox-static >/dev/null 2>&1
+    mkdir -p /tmp/root/bin && cp /bin/busybox /tmp/root/bin/ && ln -sf busybox /tmp/root/bin/sh
+    tar -C /tmp/root -c . | docker import - busybox:local >/dev/null
+}
+"""
+
+CONTAINERS, EACH = 4, 25_000
+
+# Only what the shell itself does: a signal to the whole group must not lose half a batch.
+NUMBERS = r"""
+trap end=1 TERM
+n=0
+[ ! -e /data/n ] || read -r n </data/n
+while [ -z "$end" ] && [ "$n" -lt EACH ]; do
+    last=$((n + 50))
+    while [ "$n" -lt "$last" ]; do
+        n=$((n + 1))
+        echo "number $n"
+    done
+    echo "$n" >/data/n
+done
+[ -n "$end" ] || exec sleep 1000000
+""".replace("EACH", str(EACH))
+
+
+class Shipping:
+    """The operator's side, and what the board is to be."""
+
+    def __init__(self, board: Board, folder: Path) -> None:
+        self.board = board
+        names = Names(("localhost",), (HOST, "127.0.0.1"))
+        self.operator = logship.Operator(folder, names=names)
+
+    def provision(self, queue: str = "64MiB") -> ProvisionResult:
+        files = self.operator.files(Holder("log", "odroid"))
+        read = [Path(name).read_bytes() for name in (files.authority, files.certificate, files.key)]
+        logs = Logs(server=HOST, port=self.operator.port, queue=queue)
+        return self.board.provision(
+            ships=logs, logs=TlsFiles(read[0], read[1], Secret(read[2])), migrate_userns=True
+        )
+
+    def bytes(self) -> bytes:
+        folder = self.operator.store.folder / "odroid"
+        files = sorted(folder.iterdir()) if folder.is_dir() else []
+        return b"".join(file.read_bytes() for file in files)
+
+    def numbers(self) -> int:
+        return len(re.findall(rb"\] number \d+\n", self.bytes()))
+
+
+@pytest.fixture(scope="module")
+def shipping(board: Board, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shipping]:
+    logship.need_syslog_ng()
+    yield Shipping(board, tmp_path_factory.mktemp("operator"))
+    board.sh("docker ps -aq --filter name=ship | xargs -r docker rm -f >/dev/null")
+
+
+def test_a_board_ships_its_logs_and_containers_start_while_nobody_takes_them(
+    board: Board, shipping: Shipping
+) -> None:
+    assert CONTROL == RELAY_CONTROL
+    done = shipping.provision()
+    assert done.error is None, done.error
+    assert "logs" in {step.name for step in done.changed}
+    assert not any("2.13" in waiver.checks for waiver in done.waived)
+    board.sh(f"set -e\n{IMAGE}\ndocker run --rm --name ship busybox:local /bin/busybox echo early")
+    again = shipping.provision()
+    assert (again.error, again.changed, again.restarted) == (None, (), ())
+    # Docker's own copy is still to be read on the board.
+    run = "docker run --name ship2 busybox:local /bin/busybox echo looked up"
+    assert board.sh(f"{run} >/dev/null; docker logs ship2") == "looked up\n"
+
+
+def test_the_reports_own_example_arrives_and_what_the_board_says_of_itself(
+    board: Board, shipping: Shipping
+) -> None:
+    operator = shipping.operator
+    hello = "/bin/busybox echo 'hello from Odroid'"
+    with operator.collecting():
+        board.sh(f"docker run --rm --log-opt tag=remote busybox:local {hello}")
+        board.sh("touch /etc/default/docker")
+        wait_until(lambda: operator.texts("odroid", "remote") == ["hello from Odroid"])
+        wait_until(lambda: any("docker" in text for text in operator.texts("odroid", "audit")))
+        # From before there was a relay, too.
+        wait_until(
+            lambda: any("Linux version" in text for text in operator.texts("odroid", "kernel"))
+        )
+        assert any("Accepted publickey" in text for text in operator.texts("odroid", "sshd"))
+        assert operator.texts("odroid", "systemd")
+        early = next(one for one in operator.records("odroid") if one.text == "early")
+    assert early.container is not None
+    assert (early.container.name, early.container.image) == ("ship", "busybox:local")
+    assert re.fullmatch("[0-9a-f]{12}", early.container.id)
+    assert early.board == "odroid"
+
+
+def test_nothing_is_lost_while_the_collector_stops_and_the_board_restarts(
+    board: Board, shipping: Shipping
+) -> None:
+    every = CONTAINERS * EACH
+    board.sh("cat >/tmp/numbers", NUMBERS.encode())
+    with shipping.operator.collecting():
+        board.sh(
+            f"for n in $(seq {CONTAINERS}); do docker run -d --restart always --name ship-n$n"
+            ' -v ship-n$n:/data busybox:local /bin/busybox sh -c "$(cat /tmp/numbers)"'
+            " >/dev/null || exit; done"
+        )
+        wait_until(lambda: shipping.numbers() > every // 10)
+    # Nobody takes them for a while.
+    before = shipping.numbers()
+    queued = f"syslog-ng-ctl stats --control={CONTROL} | grep 'collector#.*;queued;'"
+    wait_until(lambda: int(board.sh(queued).strip().rpartition(";")[2]) > every // 10)
+    assert shipping.numbers() == before
+    boot = "cat /proc/sys/kernel/random/boot_id"
+    was = board.sh(boot)
+    with shipping.operator.collecting():
+        wait_until(lambda: shipping.numbers() > every // 2)
+        assert shipping.numbers() < every
+        seen = len(board.machine.console())
+        board.sh("systemctl reboot")
+        wait_until(lambda: b"reboot: Restarting system" in board.machine.console()[seen:])
+        assert board.machine.unlock(board.passphrase) is Result.UNLOCKED
+        assert board.sh(boot) != was
+        wait_until(lambda: shipping.numbers() >= every)
+        wait_until(lambda: int(board.sh(queued).strip().rpartition(";")[2]) == 0)
+    for n in range(1, CONTAINERS + 1):
+        texts = shipping.operator.texts("odroid", f"ship-n{n}")
+        assert texts == [f"number {number}" for number in range(1, EACH + 1)]
+    rss = board.sh("grep VmHWM /proc/$(systemctl show -p MainPID --value bootwright-logs)/status")
+    assert int(rss.split()[1]) < 30 * 1024, rss
+    assert (shipping.provision().changed, shipping.numbers()) == ((), every)
+
+
+def test_a_full_queue_is_counted_and_containers_go_on(board: Board, shipping: Shipping) -> None:
+    operator = shipping.operator
+    done = shipping.provision(queue="1MiB")
+    assert done.error is None, done.error
+    assert {step.name for step in done.changed} == {"logs"}
+    many = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo full $i; done"
+    # It ends, which it would not if it had to wait.
+    board.sh(f"docker run --rm --name ship busybox:local /bin/busybox sh -c '{many}' >/dev/null")
+    told = shipping.provision()
+    assert any("log records are lost" in text for text in told.warnings), told.warnings
+    dropped = f"syslog-ng-ctl stats --control={CONTROL} | grep 'collector#.*;dropped;'"
+    with operator.collecting():
+
+        def known() -> bool:
+            lost = sum(one.lost.records for one in operator.records("odroid") if one.lost)
+            return lost == int(board.sh(dropped).strip().rpartition(";")[2])
+
+        wait_until(known)
+    arrived = [text for text in operator.texts("odroid", "ship") if text.startswith("full ")]
+    lost = sum(one.lost.records for one in operator.records("odroid") if one.lost)
+    assert 0 < len(arrived) < 20000 <= len(arrived) + lost
+
+
+def test_without_a_server_the_relay_goes(board: Board) -> None:
+    done = board.provision()
+    assert done.error is None, done.error
+    assert {step.name for step in done.changed} == {"logs", "daemon"}
+    assert board.sh("docker info --format '{{.LoggingDriver}}'").strip() == "local"
+    assert "inactive" in board.sh("systemctl is-active bootwright-logs.service || true")
+    assert board.sh("ls /etc/bootwright/logs 2>/dev/null | wc -l").strip() == "0"
+    assert board.provision().changed == ()
