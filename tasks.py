@@ -386,6 +386,7 @@ def passphrase(
         "rollback-after": "seconds after which a board takes an unconfirmed change back"
         " (default: 600)",
         "wait": "seconds to wait for a board that does not answer yet",
+        "logs": "ship logs to this server, instead of the target's",
         "identity": _IDENTITY,
     },
 )
@@ -404,6 +405,7 @@ def provision(
     sudo_password_file: str = "",
     rollback_after: str = "600",
     wait: str = "0",
+    logs: str = "",
     identity: str = "",
     json: bool = False,
 ) -> None:
@@ -427,6 +429,7 @@ def provision(
         reboot=reboot,
         migrate_userns=migrate_userns,
         parallel=whole_number("--parallel", parallel, 1, 1000),
+        logs=logs or None,
     )
     results, code = provision_targets(request)
     if json or any(result.ok for result in results):
@@ -482,6 +485,7 @@ def pki(
         "severity": "tail: this and worse: emerg, alert, crit, err, warning, notice, info, debug",
         "lines": "tail: so many at most (default: 50, or all with --since)",
         "follow": "tail: go on with what arrives",
+        "listen": "serve: the address, instead of that in bootwright.toml",
         "port": "web: TCP port (default: a free one)",
     },
 )
@@ -496,6 +500,7 @@ def logs(
     severity: str = "",
     lines: str = "",
     follow: bool = False,
+    listen: str = "",
     port: str = "0",
     json: bool = False,
 ) -> None:
@@ -508,7 +513,7 @@ def logs(
 
     check_action(action, tuple(target or ()))
     if action == "serve":
-        serve(TextReporter())
+        serve(TextReporter(), listen or None)
     elif action == "web":
         page(whole_number("--port", port, 0, 65535))
     else:

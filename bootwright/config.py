@@ -245,8 +245,12 @@ def load_config(root: Path, name: str, overrides: Mapping[str, Any] | None = Non
     return Config(target, origins)
 
 
-def load_collector(root: Path) -> tuple[Collector, Logs]:
+def load_collector(root: Path, listen: str | None = None) -> tuple[Collector, Logs]:
     """Return what this machine does as a collector, and what is said of all boards' logs.
+
+    Args:
+        root: the checkout, which may hold ``bootwright.toml``.
+        listen: the address of the command line.
 
     Raises:
         InputError: a wrong key or value (names file and key).
@@ -255,6 +259,8 @@ def load_collector(root: Path) -> tuple[Collector, Logs]:
     table = _tables_of(path).get("logs", {}) if path.is_file() else {}
     where = f"{CONFIG_NAME}: logs.collector"
     collector = check_table(Collector, table.get("collector", {}), where)
+    if listen is not None:
+        collector = check_table(Collector, {**collector.model_dump(), "listen": listen}, "--listen")
     if (collector.forward is None) != (collector.forward_url is None):
         raise InputError(f"{where}: forward and forward_url are given together, or neither")
     return collector, check_table(Logs, _logs_of(path), f"{CONFIG_NAME}: logs")

@@ -1,6 +1,7 @@
 """``inv logs``: this machine collects the logs of boards, and shows them."""
 
 import asyncio
+import shutil
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,6 +24,7 @@ from bootwright.plans.collector import Certificates as Files
 from bootwright.plans.collector import Collector as Syslog
 from bootwright.plans.collector import Forward, collector_command
 from bootwright.plans.collector import collector_config as syslog_config
+from bootwright.plans.emulate import HOST_OF_GUESTS
 from bootwright.render import Renderer
 from bootwright.report import Reporter
 
@@ -64,7 +66,7 @@ def board_of(name: str) -> tuple[LogStore, str]:
 def names_of(collector: Collector, logs: Logs) -> Names:
     """Return what boards call this machine."""
     words = [*collector.names, *([logs.server] if logs.server else [])]
-    words += [socket.gethostname().lower(), "localhost", "127.0.0.1"]
+    words += [socket.gethostname().lower(), "localhost", "127.0.0.1", HOST_OF_GUESTS]
     ips, dns = [], []
     for word in dict.fromkeys(words):
         try:
@@ -74,15 +76,19 @@ def names_of(collector: Collector, logs: Logs) -> Names:
     return Names(tuple(dns), tuple(ips))
 
 
-def serve(reporter: Reporter) -> None:
+def serve(reporter: Reporter, listen: str | None = None) -> None:
     """Collect until interrupted or told to end (SIGTERM).
+
+    Args:
+        reporter: where to tell what happens.
+        listen: the address, instead of the configured one.
 
     Raises:
         InputError: a wrong value in ``bootwright.toml``, or a file of the PKI is damaged.
         RefusedError: the folder of certificates is not for the operator alone.
         FailedError: a port is in use, or the syslog server is missing or does not run.
     """
-    collector, logs = load_collector(paths.checkout())
+    collector, logs = load_collector(paths.checkout(), listen)
     store, certificates = LogStore(default_folder()), PkiStore(pki_dir())
     names = names_of(collector, logs)
 
@@ -90,6 +96,9 @@ def serve(reporter: Reporter) -> None:
     run.mkdir(mode=0o700, parents=True, exist_ok=True)
     renderer = Renderer(paths.checkout() / "templates")
     config = run / "syslog-ng.conf"
+
+    # The port for TLS is open by default; whatever else was asked for cannot be left out.
+    asked = bool(collector.tcp_port or collector.udp_port or collector.forward)
 
     def current() -> Certificates:
         credentials(certificates, HOLDER, names, datetime.now(UTC))
@@ -100,6 +109,12 @@ def serve(reporter: Reporter) -> None:
     def syslog() -> tuple[str, ...]:
         wanted = _syslog_of(collector, store.folder, run, certificates.place(HOLDER).resolve())
         if not wanted.needed:
+            return ()
+        if shutil.which("syslog-ng") is None and not asked:
+            reporter.warn(
+                f"syslog-ng is not installed, so port {collector.tls_port}, for other machines that"
+                " speak syslog, is not open"
+            )
             return ()
         written(config, syslog_config(wanted, renderer))
         return collector_command(wanted, config)

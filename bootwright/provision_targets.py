@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bootwright import paths, reach
-from bootwright.config import Target, group_members
+from bootwright.config import Logs, Target, group_members
 from bootwright.effects.confirm import terminal
 from bootwright.effects.passphrase_source import read_new_passphrase, read_passphrase
 from bootwright.effects.pki_store import PkiStore, pki_dir
@@ -25,6 +25,7 @@ from bootwright.provision_result import ProvisionResult
 from bootwright.render import Renderer
 from bootwright.report import Reporter, TextReporter
 from bootwright.secret import Secret
+from bootwright.table import check_table
 
 PARALLEL = 8
 """Boards at a time; what this machine does for one is little."""
@@ -45,6 +46,7 @@ class Request:
         reboot: restart boards where a new kernel needs it.
         migrate_userns: containers and images may seem to vanish.
         parallel: boards at a time.
+        logs: ship logs to this server, instead of the targets'.
     """
 
     names: Sequence[str]
@@ -57,6 +59,7 @@ class Request:
     reboot: bool = True
     migrate_userns: bool = False
     parallel: int = PARALLEL
+    logs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def _jobs(request: Request) -> list[Job]:
 
 def _job(name: str, request: Request, profile: Profile) -> Job:
     endpoint = reach.endpoint_of(name, request.identity)
-    target = reach.target_of(name)
+    target = _with_logs(reach.target_of(name), request.logs)
     if endpoint.ssh is None:
         raise InputError(
             f"target {name!r} has no address: set host (and port, user) in bootwright.toml"
@@ -133,6 +136,13 @@ def _job(name: str, request: Request, profile: Profile) -> Job:
         reboot=request.reboot,
     )
     return Job(endpoint, target, wishes)
+
+
+def _with_logs(target: Target, server: str | None) -> Target:
+    if server is None:
+        return target
+    values = {**target.logs.model_dump(), "server": server}
+    return target.model_copy(update={"logs": check_table(Logs, values, "--logs")})
 
 
 def _seccomp(target: Target) -> str | None:

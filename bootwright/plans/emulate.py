@@ -23,6 +23,9 @@ MAX_CPUS = 8
 
 GUEST_SSH_PORT = 22
 
+HOST_OF_GUESTS = "10.0.2.2"
+"""This machine's loopback interface, as a guest reaches it: QEMU's user network."""
+
 CONSOLE_LOG = "console.log"
 """The file, in the emulator's directory, that holds all that the console printed."""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from bootwright.changes import Change, LaidFile, LaidLink, Removal, text_file
 from bootwright.config import Target
-from bootwright.errors import InputError
+from bootwright.errors import InputError, RefusedError
 from bootwright.facts.dockerhost import HostFacts
 from bootwright.logs.wire import TAG
 from bootwright.plans.personalise import MOUNT, UNITS
@@ -114,6 +114,24 @@ def relay_values(target: Target) -> dict[str, object]:
         "certificate": CERT_FILE,
         "key": KEY_FILE,
     }
+
+
+RIVAL = "rsyslog"
+"""Debian lets only one syslog daemon be installed."""
+
+
+def check_rival(wishes: Wishes, facts: HostFacts) -> None:
+    """Pass unless a syslog daemon on the board keeps the relay out.
+
+    Raises:
+        RefusedError: one does.
+    """
+    if wishes.logs and RIVAL in facts.packages and "syslog-ng-core" not in facts.packages:
+        raise RefusedError(
+            f"the board has {RIVAL}, and Debian does not let it be installed beside syslog-ng, the"
+            f" relay of logs: take it away there first (apt-get remove {RIVAL}); what it wrote to"
+            " files is shipped to the collector then"
+        )
 
 
 def logs_step(wishes: Wishes, facts: HostFacts) -> Step:

@@ -72,7 +72,7 @@ def questions_for(profile: Profile, user: str | None) -> Questions:
     watched = (path for watch in profile.audit.watch for path in watch.paths)
     patterns = (path for file in profile.files.file for path in file.paths)
     return Questions(
-        packages=tuple(dict.fromkeys(names)),
+        packages=tuple(dict.fromkeys((*names, logrelay.RIVAL))),
         kernel=tuple(dict.fromkeys(options)),
         paths=tuple(dict.fromkeys((*_PARENTS, *watched, *patterns))),
         files=tuple(
@@ -98,6 +98,7 @@ def plan_provision(wishes: Wishes, facts: HostFacts) -> ProvisionPlan:
         FailedError: the board cannot be worked with as it is.
     """
     check_host(facts)
+    logrelay.check_rival(wishes, facts)
     packages = plan_packages(wishes, facts)
     version = engine_version(facts)
     ours = tuple(facts.files.text(dockersteps.OUR_KEYS).split())

@@ -25,7 +25,8 @@ from bootwright.logs.wire import parse_delivery
 NOW = datetime(2026, 11, 26, 8, 0, tzinfo=UTC)
 
 words = st.text(
-    st.characters(categories=("L", "N", "P", "S"), exclude_characters="\u061c\u200e\u200f"), min_size=1
+    st.characters(categories=("L", "N", "P", "S"), exclude_characters="\u061c\u200e\u200f"),
+    min_size=1,
 ).filter(lambda word: word != "-")
 texts = st.text().map(safe)
 records = st.builds(

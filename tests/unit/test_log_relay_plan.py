@@ -8,7 +8,7 @@ import pytest
 
 from bootwright.changes import LaidFile, Removal
 from bootwright.config import Logs
-from bootwright.errors import InputError
+from bootwright.errors import InputError, RefusedError
 from bootwright.facts.dockerhost import HostFacts, host_facts
 from bootwright.facts.sections import Section
 from bootwright.plans.logrelay import CONFIG, KEY_FILE, LINKS, SERVICE, SOCKET
@@ -144,6 +144,16 @@ def test_containers_that_keep_their_old_driver_are_told() -> None:
     (said,) = [text for text in planned(board, **shipping()).warnings if "make them anew" in text]
     assert said.startswith("2 containers keep the log driver that they were made with (json-file)")
     assert not any("make them anew" in text for text in planned(board).warnings)
+
+
+def test_another_syslog_daemon_is_not_taken_away() -> None:
+    board = stock()
+    rival = replace(board, packages={"rsyslog": "8", "docker.io": "1"})
+    with pytest.raises(RefusedError, match="apt-get remove rsyslog"):
+        planned(rival, **shipping())
+    assert planned(rival).packages is not None
+    both = replace(board, packages={**board.packages, "rsyslog": "8"})
+    assert planned(both, **shipping()).packages is None
 
 
 FIGURES = """\
