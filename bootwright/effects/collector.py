@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
@@ -98,7 +99,12 @@ async def _site(
         try:
             await site.start()
         except OSError as error:
-            raise FailedError(f"{listen}:{port}: {error.strerror}") from None
+            # asyncio's own words are longer, and say less.
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise FailedError(
+                f"{listen}:{port}: {why}; does another collector run here? (port and listen in"
+                " [logs.collector])"
+            ) from None
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

@@ -1,0 +1,210 @@
+"""`inv logs` as an operator calls it: serve, tail, web."""
+
+import json
+import os
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.integration.bench import INV, Bench
+from tests.integration.logship import DEADLINE_S, Operator, free_port, need_syslog_ng, relay, until
+
+TARGET = '[targets.odroid]\nboard = "odroid-xu3"\nrootfs = "debian"\n'
+
+
+class Desk:
+    """An operator's checkout, with a collector that is configured for loopback."""
+
+    def __init__(self, root: Path) -> None:
+        self.port, self.tls_port = free_port(), free_port()
+        self.bench = Bench(root)
+        self.configure("")
+        self.bench.env["BOOTWRIGHT_PKI"] = str(root / "pki")
+        self.bench.env["BOOTWRIGHT_LOGS"] = str(root / "logs")
+        self.operator = Operator(root, port=self.port)
+
+    def configure(self, more: str) -> None:
+        text = (
+            f'{TARGET}[logs]\nserver = "127.0.0.1"\nport = {self.port}\n[logs.collector]\n'
+            f'listen = "127.0.0.1"\nport = {self.port}\ntls_port = {self.tls_port}\n{more}'
+        )
+        if self.bench.checkout.parent != self.bench.root:
+            self.bench.own_checkout("")
+        (self.bench.checkout / "bootwright.toml").write_text(text)
+
+    def logs(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(INV), "logs", *argv],
+            cwd=self.bench.checkout,
+            env=self.bench.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+        )
+
+    @contextmanager
+    def running(self, *argv: str, until_said: str = "http", ends: int = 0) -> Iterator[Path]:
+        """Run it as long as the context, once it has said something; yields what it says."""
+        said = self.bench.root / "said"
+        with said.open("wb") as file:
+            child = subprocess.Popen(
+                [str(INV), "logs", *argv],
+                cwd=self.bench.checkout,
+                env=self.bench.env,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+            )
+
+        def heard() -> bool:
+            assert child.poll() is None, said.read_text()
+            return until_said in said.read_text()
+
+        try:
+            until(heard, f"inv logs {argv} says {until_said}")
+            yield said
+            child.send_signal(signal.SIGTERM)
+            assert child.wait(DEADLINE_S) == ends, said.read_text()
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    need_syslog_ng()
+    return Desk(tmp_path_factory.mktemp("desk"))
+
+
+def test_what_is_served_is_read_and_shown(desk: Desk, tmp_path: Path) -> None:
+    with desk.running("serve") as said, relay(tmp_path / "board", desk.operator) as board:
+        assert f"boards deliver to https://127.0.0.1:{desk.port}/v1/records" in said.read_text()
+        board.write([b"first", b"second \x1b[31m"])
+        board.write([b"broken"], priority=27)
+        until(lambda: len(desk.operator.texts("odroid")) == 3, "they arrive")
+        # The syslog server is a real one, and lets in whom the intake lets in.
+        with relay(
+            tmp_path / "other", desk.operator, name="other", transport="tls", port=desk.tls_port
+        ) as other:
+            other.write([b"by syslog"])
+            until(lambda: desk.operator.texts("other") == ["by syslog"], "it arrives")
+
+    shown = desk.logs("tail", "odroid", "--container", "web")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.splitlines() == [
+        "2026-11-26 02:00:00.123 web: first",
+        "2026-11-26 02:00:00.123 web: second #033[31m",
+        "2026-11-26 02:00:00.123 web: err: broken",
+    ]
+    found = json.loads(desk.logs("tail", "odroid", "--json", "--severity", "err").stdout)
+    assert (found["schema"], found["target"]) == ("bootwright.logs/1", "odroid")
+    (record,) = found["records"]
+    assert record["text"] == "broken"
+    assert record["container"]["image"] == "registry:5000/app:1"
+    assert desk.logs("tail", "odroid", "--grep", "^sec", "--lines", "1").stdout.count("\n") == 1
+    assert desk.logs("tail", "odroid", "--since", "2026-11-27").stdout.strip() == ""
+
+    follow = ("tail", "odroid", "--follow", "--container", "web")
+    with desk.running(*follow, until_said="broken", ends=-signal.SIGTERM) as said:
+        line = "<30>1 2026-11-26T02:00:01Z odroid web - - - it goes on"
+        desk.operator.store.append("odroid", [line, line.replace("web", "db")], now().date())
+        until(lambda: "it goes on" in said.read_text(), "it is shown")
+    assert said.read_text().count("it goes on") == 1
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "said"),
+    [
+        (["show"], 2, "say serve, tail or web"),
+        (["tail"], 2, "takes one target"),
+        (["serve", "odroid"], 2, "takes no target"),
+        (["tail", "nobody"], 2, "no target 'nobody'"),
+        (["tail", "odroid", "--since", "soon"], 2, "--since 'soon'"),
+        (["tail", "odroid", "--grep", "("], 2, "no regular expression"),
+        (["tail", "odroid", "--severity", "loud"], 2, "one of emerg"),
+        (["tail", "odroid", "--lines", "0"], 2, "--lines"),
+        (["tail", "odroid", "--follow", "--json"], 2, "give one of them"),
+        (["web", "--port", "99999"], 2, "--port"),
+        (["serve", "--listen", "not an address"], 2, "--listen"),
+    ],
+)
+def test_wrong_input_is_told(desk: Desk, argv: Sequence[str], code: int, said: str) -> None:
+    done = desk.logs(*argv)
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_board_without_logs_is_told_with_those_that_have_some(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    done = desk.logs("tail", "odroid")
+    assert done.returncode == 2
+    assert "no logs of 'odroid'" in done.stderr
+    assert "boards there: none" in done.stderr
+
+
+def test_a_port_that_is_taken_is_told(desk: Desk) -> None:
+    with desk.running("serve"):
+        second = desk.logs("serve")
+    assert second.returncode == 4
+    assert f"127.0.0.1:{desk.port}: Address already in use" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_the_page_shows_what_there_is(desk: Desk) -> None:
+    with desk.running("web") as said:
+        url = said.read_text().strip()
+        assert url.startswith("http://127.0.0.1:")
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with opener.open(url, timeout=DEADLINE_S) as answer:
+            assert b"<title>" in answer.read()
+        base = url.split("?")[0]
+        with opener.open(f"{base}api/boards", timeout=DEADLINE_S) as answer:
+            assert "odroid" in {board["name"] for board in json.load(answer)["boards"]}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ('forward = "loki"\n', "forward and forward_url are given together"),
+        ("keep_days = 1\n", "keep_days"),
+        ("tcp_port = 514\n", "1024"),
+        ('colour = "red"\n', "colour: unknown key"),
+    ],
+)
+def test_a_wrong_configuration_says_where(desk: Desk, more: str, said: str) -> None:
+    desk.configure(more)
+    try:
+        done = desk.logs("serve")
+    finally:
+        desk.configure("")
+    assert done.returncode == 2
+    assert "bootwright.toml: logs.collector" in done.stderr
+    assert said in done.stderr
+
+
+def test_without_syslog_ng_boards_are_served_all_the_same(desk: Desk, tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("python3", "sh", "env"):
+        for place in os.environ["PATH"].split(":"):
+            if (Path(place) / name).exists() and not (folder / name).exists():
+                (folder / name).symlink_to(Path(place) / name)
+    path, desk.bench.env["PATH"] = desk.bench.env["PATH"], str(folder)
+    try:
+        with desk.running("serve") as said:
+            assert "syslog-ng is not installed" in said.read_text()
+    finally:
+        desk.bench.env["PATH"] = path
