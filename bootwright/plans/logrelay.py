@@ -22,7 +22,7 @@ from bootwright.logs.wire import TAG
 from bootwright.plans.personalise import MOUNT, UNITS
 from bootwright.plans.steps import Step, differing
 from bootwright.plans.wishes import Wishes
-from bootwright.units import format_size, parse_size
+from bootwright.units import MIB, format_size, parse_size
 
 SOCKET = "/run/bootwright-logs.sock"
 
@@ -101,7 +101,7 @@ def relay_values(target: Target) -> dict[str, object]:
         "target": target,
         "logs": logs,
         "queue": QUEUE,
-        "queue_bytes": queue,
+        "queues": {"collector": queue, "collector_system": _SYSTEM_QUEUE},
         "figures_s": FIGURES_S,
         "control": CONTROL,
         "socket": SOCKET,
@@ -183,6 +183,9 @@ _UNDO = (
     f"systemctl stop {SERVICE} {SOCKET_UNIT} {LAST_WORDS}; systemctl daemon-reload;"
     f" [ ! -e {UNITS}/{SERVICE} ] || systemctl start {SOCKET_UNIT} {SERVICE} {LAST_WORDS}"
 )
+
+_SYSTEM_QUEUE = 16 * MIB
+"""Bytes of the queue for what the board says of itself, which waits in files of its own as well."""
 
 _LEAST = 1024 * 1024
 """Bytes of the smallest queue that syslog-ng makes."""

@@ -169,7 +169,8 @@ class Relay:
         text = text.replace("time-reopen(10)", "time-reopen(1)")
         # This machine's own log is none of a test's business.
         text = text.replace('    systemd-journal(prefix(".journal."));\n', "")
-        text = text.replace('unix-dgram("/dev/log")', f'file("{self.folder}/journal")')
+        assert 'unix-dgram("/dev/log" ' in text
+        text = text.replace('unix-dgram("/dev/log" ', f'file("{self.folder}/journal" ')
         text = text.replace('"/var/log/audit/audit.log"', f'"{self.folder}/audit.log"')
         config = self.folder / "relay.conf"
         config.write_text(text)
@@ -234,15 +235,16 @@ class Relay:
                 client.send(head + text)
 
     def figure(self, name: str) -> int:
-        """Return a figure of the destination."""
+        """Return a figure of the destination for containers."""
         done = subprocess.run(
             ["syslog-ng-ctl", "stats", f"--control={self.control}"],
             capture_output=True,
             text=True,
             check=True,
         )
-        rows = [line.split(";") for line in done.stdout.splitlines() if line.startswith("dst.")]
-        return sum(int(row[5]) for row in rows if row[4] == name)
+        rows = [line.split(";") for line in done.stdout.splitlines()]
+        ours = (row for row in rows if len(row) == 6 and row[1] == "collector#0")
+        return sum(int(row[5]) for row in ours if row[4] == name)
 
 
 @contextmanager

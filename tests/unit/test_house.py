@@ -20,7 +20,7 @@ SOURCES = [
 SOURCES += ["tasks.py"] if (ROOT / "tasks.py").exists() else []
 
 PURE = (
-    *("facts", "plans", "audit", "console"),
+    *("facts", "plans", "audit", "console", "logs"),
     *("render.py", "model.py", "actions.py", "extents.py", "rootfs_tar.py"),
     *("pki.py", "pki_holdings.py", "profile.py", "profile_doc.py"),
 )
