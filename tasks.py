@@ -477,7 +477,8 @@ def pki(
     iterable=["target"],
     help={
         "json": _JSON,
-        "action": "serve (collect on this machine), tail (a board's records) or web (a page)",
+        "action": "serve (collect on this machine), tail (a board's records), web (a page), unit or"
+        " compose (serve as a service of systemd, or in a container)",
         "target": "tail: a target, or emulator; --target may be left out",
         "container": "tail: a container's name, id or tag, or a program",
         "since": "tail: 10min, 2h, 3d, 2026-11-26 or 2026-11-26T08:30",
@@ -487,6 +488,7 @@ def pki(
         "follow": "tail: go on with what arrives",
         "listen": "serve: the address, instead of that in bootwright.toml",
         "port": "web: TCP port (default: a free one)",
+        "user": "unit: who runs it (default: bootwright)",
     },
 )
 @guarded
@@ -502,13 +504,14 @@ def logs(
     follow: bool = False,
     listen: str = "",
     port: str = "0",
+    user: str = "bootwright",
     json: bool = False,
 ) -> None:
     """Collect the logs of boards, and read them: logs serve, logs tail TARGET, logs web."""
     from datetime import UTC, datetime
 
     from bootwright import logs_tail
-    from bootwright.logs_task import board_of, check_action, page, serve
+    from bootwright.logs_task import board_of, check_action, compose, page, serve, unit
     from bootwright.report import TextReporter
 
     check_action(action, tuple(target or ()))
@@ -516,6 +519,8 @@ def logs(
         serve(TextReporter(), listen or None)
     elif action == "web":
         page(whole_number("--port", port, 0, 65535))
+    elif action in ("unit", "compose"):
+        print(unit(user) if action == "unit" else compose(), end="")
     else:
         options = logs_tail.options_of(
             container=container,

@@ -142,8 +142,9 @@ class Collector(Table):
 
     ``listen`` is the address, ``names`` are what boards call this machine beside ``server`` of
     ``[logs]``. ``port`` is for boards; the others are those of a syslog server for whatever else
-    there is, 0 for none. ``forward`` and ``forward_url`` say where all logs go on to;
-    ``keep_days`` how long they stay here.
+    there is, 0 for none. ``forward`` and ``forward_url`` say where all logs go on to, with
+    ``forward_user`` and the password in ``forward_password_file`` if need be; ``keep_days`` how
+    long they stay here.
     """
 
     listen: Host = "0.0.0.0"
@@ -154,6 +155,8 @@ class Collector(Table):
     udp_port: PlainPort = 0
     forward: Literal["loki", "opensearch"] | None = None
     forward_url: Annotated[str, Field(pattern=r"^https?://[^\s\"\\]+$")] | None = None
+    forward_user: Annotated[str, Field(pattern=r"^[^\s\"\\`$]+$")] | None = None
+    forward_password_file: str | None = None
     keep_days: Annotated[int, Field(ge=2)] = 90
 
 
@@ -259,6 +262,10 @@ def load_collector(root: Path, listen: str | None = None) -> tuple[Collector, Lo
     table = _tables_of(path).get("logs", {}) if path.is_file() else {}
     where = f"{CONFIG_NAME}: logs.collector"
     collector = check_table(Collector, table.get("collector", {}), where)
+    if (collector.forward_user is None) != (collector.forward_password_file is None):
+        raise InputError(
+            f"{where}: forward_user and forward_password_file are given together, or neither"
+        )
     if listen is not None:
         collector = check_table(Collector, {**collector.model_dump(), "listen": listen}, "--listen")
     if (collector.forward is None) != (collector.forward_url is None):

@@ -1,6 +1,7 @@
 """``inv logs``: this machine collects the logs of boards, and shows them."""
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -10,29 +11,43 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from bootwright import paths, reach
-from bootwright.config import Collector, Logs, load_collector
+from bootwright.config import CONFIG_NAME, Collector, Logs, load_collector
 from bootwright.effects.collector import Served, collect, url_of, written
 from bootwright.effects.intake import Certificates
 from bootwright.effects.logpage import serve_page
 from bootwright.effects.logstore import LogStore, default_folder
+from bootwright.effects.passphrase_source import read_new_passphrase
 from bootwright.effects.pki_store import PkiStore, pki_dir
 from bootwright.errors import InputError
 from bootwright.pki import Names
 from bootwright.pki_holdings import Holder
 from bootwright.pki_task import credentials
+from bootwright.plans.collector import (
+    CERTIFICATES,
+    PASSWORD_FILE,
+    Container,
+    Forward,
+    Service,
+    collector_command,
+    compose_file,
+    password_include,
+    service_unit,
+)
 from bootwright.plans.collector import Certificates as Files
 from bootwright.plans.collector import Collector as Syslog
-from bootwright.plans.collector import Forward, collector_command
 from bootwright.plans.collector import collector_config as syslog_config
 from bootwright.plans.emulate import HOST_OF_GUESTS
 from bootwright.render import Renderer
 from bootwright.report import Reporter
 
+FORWARDED_DAYS = 7
+"""Days that logs stay uncompressed where they are forwarded: as long as that may stand still."""
+
 HOLDER = Holder("collector", "collector")
 """Who holds the collector's certificate; there is one for all machines that collect."""
 
 
-ACTIONS = {"serve": 0, "tail": 1, "web": 0}
+ACTIONS = {"serve": 0, "tail": 1, "web": 0, "unit": 0, "compose": 0}
 """How many targets each takes."""
 
 
@@ -43,7 +58,7 @@ def check_action(action: str, targets: Sequence[str]) -> None:
         InputError: an unknown action, one without its target, or with one too many.
     """
     if action not in ACTIONS:
-        raise InputError(f"{action!r}: say serve, tail or web")
+        raise InputError(f"{action!r}: say serve, tail, web, unit or compose")
     if len(targets) != ACTIONS[action]:
         wants = "one target: inv logs tail TARGET" if ACTIONS[action] else "no target"
         raise InputError(f"{action}: takes {wants}")
@@ -61,6 +76,41 @@ def board_of(name: str) -> tuple[LogStore, str]:
         if name in store.boards():
             return store, name
         raise
+
+
+def unit(user: str) -> str:
+    """Return a unit of systemd that runs the collector from this checkout.
+
+    Raises:
+        InputError: the user or a path cannot be written into a unit.
+    """
+    logs, state = Path("/var/log/bootwright"), Path("/var/lib/bootwright")
+    return service_unit(
+        Service(paths.checkout(), user, logs, state, pki_dir()),
+        Renderer(paths.checkout() / "templates"),
+    )
+
+
+def compose() -> str:
+    """Return a file for ``docker compose`` that builds and runs the collector.
+
+    Raises:
+        InputError: a wrong value in ``bootwright.toml``; a path cannot be written into the file;
+            it would run as root; there is no certificate for it yet.
+    """
+    collector, _ = load_collector(paths.checkout())
+    place = PkiStore(pki_dir()).place(HOLDER)
+    if not place.is_dir():
+        raise InputError(
+            f"{paths.shown(place)}: no certificate yet; inv logs serve makes it: run it once"
+        )
+    owner = place.stat()
+    tcp = (collector.port, collector.tls_port, collector.tcp_port)
+    udp = (collector.udp_port,) if collector.udp_port else ()
+    made = Container(
+        paths.checkout(), place, owner.st_uid, owner.st_gid, tuple(filter(None, tcp)), udp
+    )
+    return compose_file(made, Renderer(paths.checkout() / "templates"))
 
 
 def names_of(collector: Collector, logs: Logs) -> Names:
@@ -100,14 +150,20 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
     # The port for TLS is open by default; whatever else was asked for cannot be left out.
     asked = bool(collector.tcp_port or collector.udp_port or collector.forward)
 
-    def current() -> Certificates:
+    own = os.environ.get(CERTIFICATES)
+
+    def place() -> Path:
+        if own:
+            return Path(own)
         credentials(certificates, HOLDER, names, datetime.now(UTC))
         # Not by the link: both halves are to go by the same certificates.
-        place = certificates.place(HOLDER).resolve()
-        return Certificates(*(str(place / name) for name in ("ca.pem", "cert.pem", "key.pem")))
+        return certificates.place(HOLDER).resolve()
+
+    def current() -> Certificates:
+        return Certificates(*(str(place() / name) for name in ("ca.pem", "cert.pem", "key.pem")))
 
     def syslog() -> tuple[str, ...]:
-        wanted = _syslog_of(collector, store.folder, run, certificates.place(HOLDER).resolve())
+        wanted = _syslog_of(collector, store.folder, run, place())
         if not wanted.needed:
             return ()
         if shutil.which("syslog-ng") is None and not asked:
@@ -116,16 +172,21 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
                 " speak syslog, is not open"
             )
             return ()
-        written(config, syslog_config(wanted, renderer))
-        return collector_command(wanted, config)
+        if collector.forward_password_file is not None:
+            option = f"{CONFIG_NAME}: logs.collector: forward_password_file"
+            file = str(Path(collector.forward_password_file).expanduser())
+            password = read_new_passphrase(file, option, "", twice=False)
+            written(run / PASSWORD_FILE, password_include(password).reveal())
+        return collector_command(wanted, written(config, syslog_config(wanted, renderer).encode()))
 
     served = Served(
         listen=collector.listen,
         port=collector.port,
         keep_days=collector.keep_days,
         certificates=current,
-        generation=certificates.generation,
+        generation=lambda: own or certificates.generation(),
         syslog=syslog,
+        plain_days=FORWARDED_DAYS if collector.forward else 1,
     )
 
     def ready(port: int) -> None:
@@ -165,7 +226,8 @@ def _until_told(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
 def _syslog_of(collector: Collector, folder: Path, run: Path, place: Path) -> Syslog:
     forward = None
     if collector.forward is not None and collector.forward_url is not None:
-        forward = Forward(collector.forward, collector.forward_url)
+        user = collector.forward_user or ""
+        forward = Forward(collector.forward, collector.forward_url, user)
     return Syslog(
         folder=folder.resolve(),
         run=run.resolve(),

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
@@ -36,6 +37,7 @@ class Served:
         listen: the address.
         port: of the intake; 0 takes a free one.
         keep_days: how long logs are kept.
+        plain_days: how long they stay uncompressed: who forwards them reads nothing else.
         certificates: returns the files in use, made or renewed where due; called again and again.
         generation: returns what changes whenever those files do.
         syslog: writes the syslog server's configuration and returns the command that runs it;
@@ -48,6 +50,7 @@ class Served:
     certificates: Callable[[], Certificates]
     generation: Callable[[], str | None]
     syslog: Callable[[], tuple[str, ...]] = tuple
+    plain_days: int = 1
 
 
 async def collect(
@@ -68,7 +71,7 @@ async def collect(
         context = server_context(files)
         async with (
             _site(intake, served.listen, port, context) as port,
-            _child(served.syslog(), tell),
+            _child(served.syslog(), tell) as reload,
         ):
             if not told:
                 told = True
@@ -77,7 +80,9 @@ async def collect(
                 if time.monotonic() - tidied >= TIDY_S:
                     tidied = time.monotonic()
                     today = datetime.now(UTC).date()
-                    await asyncio.to_thread(store.tidy, today, served.keep_days)
+                    await asyncio.to_thread(store.tidy, today, served.keep_days, served.plain_days)
+                    # Boards that appeared while it was looking for others: it looks anew then.
+                    reload()
                     # Where a certificate is due, it is made here, and the generation is another.
                     await asyncio.to_thread(served.certificates)
                 with contextlib.suppress(TimeoutError):
@@ -111,10 +116,13 @@ async def _site(
 
 
 @asynccontextmanager
-async def _child(argv: tuple[str, ...], tell: Tell) -> AsyncIterator[None]:
-    """Run a program as long as the context; one that ends by itself is started again."""
+async def _child(argv: tuple[str, ...], tell: Tell) -> AsyncIterator[Callable[[], None]]:
+    """Run a program as long as the context; one that ends by itself is started again.
+
+    Yields what has it read its configuration again.
+    """
     if not argv:
-        yield
+        yield lambda: None
         return
     try:
         child = await asyncio.create_subprocess_exec(*argv, env=environment())
@@ -136,9 +144,13 @@ async def _child(argv: tuple[str, ...], tell: Tell) -> AsyncIterator[None]:
             await asyncio.sleep(LOOK_S)
             current[0] = await asyncio.create_subprocess_exec(*argv, env=environment())
 
+    def reload() -> None:
+        if current[0].returncode is None:
+            current[0].send_signal(signal.SIGHUP)
+
     watcher = asyncio.create_task(watch())
     try:
-        yield
+        yield reload
     finally:
         watcher.cancel()
         child = current[0]
@@ -156,9 +168,9 @@ def url_of(address: str, port: int) -> str:
     return f"https://{f'[{address}]' if ':' in address else address}:{port}{PATH}"
 
 
-def written(path: Path, text: str) -> Path:
+def written(path: Path, data: bytes) -> Path:
     """Write a file that only the owner reads; return its path."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
-    path.write_text(text, encoding="utf-8")
+    path.write_bytes(data)
     return path

@@ -177,13 +177,13 @@ class LogStore:
                 break
         return found
 
-    def tidy(self, today: date, keep_days: int) -> None:
-        """Compress what is older than yesterday, and remove what is older than ``keep_days``."""
+    def tidy(self, today: date, keep_days: int, plain_days: int = 1) -> None:
+        """Compress what is older than ``plain_days``, and remove what is past ``keep_days``."""
         for board in self.boards():
             for file, day in self._files(board):
                 if day < today - timedelta(days=keep_days):
                     file.unlink()
-                elif file.suffix != ".gz" and day < today - timedelta(days=1):
+                elif file.suffix != ".gz" and day < today - timedelta(days=plain_days):
                     _compress(file)
 
     def _files(self, board: str) -> list[tuple[Path, date]]:

@@ -17,8 +17,8 @@ from bootwright.render import Renderer
 from bootwright.secret import Secret
 from bootwright.units import MIB, format_size
 
-PASSWORD = "BOOTWRIGHT_FORWARD_PASSWORD"
-"""The variable of syslog-ng's environment that holds the password for the other side."""
+PASSWORD_FILE = "password.conf"
+"""What syslog-ng reads the password for the other side from; only its owner can."""
 
 INDEX = "bootwright"
 """What the names of OpenSearch's indices begin with; the day follows."""
@@ -84,7 +84,7 @@ class Forward:
     Attributes:
         kind: what is there.
         url: where; without the path of the API.
-        user: for a password, which syslog-ng gets by :func:`password_environment`.
+        user: for a password, which syslog-ng reads from :data:`PASSWORD_FILE`.
         ca_file: whom to believe; without it whom the system believes.
     """
 
@@ -202,7 +202,7 @@ def collector_config(collector: Collector, renderer: Renderer) -> str:
     if collector.forward is not None:
         values |= {
             "url": _url(collector.forward),
-            "password": PASSWORD,
+            "password_file": collector.run / PASSWORD_FILE,
             "index": INDEX,
             "taken": _TAKEN_BY_LOKI,
             "actions": " ".join(f"{code} => {to}," for code, to in _actions(collector.forward)),
@@ -225,10 +225,8 @@ def collector_command(collector: Collector, config: Path) -> tuple[str, ...]:
     )
 
 
-def password_environment(password: Secret) -> dict[str, Secret]:
-    """Return the variable by which syslog-ng gets a password, for its environment.
-
-    Its value is a string of syslog-ng's configuration, so that no password can say more in there.
+def password_include(password: Secret) -> Secret:
+    """Return what the file ``run/PASSWORD_FILE`` is to say, so that no password can say more there.
 
     Raises:
         InputError: it holds a line's end or a NUL.
@@ -236,7 +234,8 @@ def password_environment(password: Secret) -> dict[str, Secret]:
     value = password.reveal()
     if re.search(rb"[\x00\r\n]", value):
         raise InputError("the password for the logs' other side is to be one line")
-    return {PASSWORD: Secret(b'"' + re.sub(rb'(["\\])', rb"\\\1", value) + b'"')}
+    quoted = re.sub(rb'(["\\])', rb"\\\1", value).replace(b"`", b"``")
+    return Secret(b'password("' + quoted + b'")\n')
 
 
 def opensearch_template() -> dict[str, Any]:

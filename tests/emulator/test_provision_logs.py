@@ -1,6 +1,6 @@
 """A provisioned board ships its logs: nothing is lost, whatever is stopped and started.
 
-On the board of test_provision.py, if that ran before; else on one that it provisions itself.
+On the board of test_provision.py, if that ran before in this process; else on one of its own.
 """
 
 import re

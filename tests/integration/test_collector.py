@@ -28,7 +28,7 @@ from bootwright.logs.record import Container, Record, format_record, parse_recor
 from bootwright.paths import checkout
 from bootwright.pki import Names, Pair, make_authority, sign
 from bootwright.plans.collector import (
-    PASSWORD,
+    PASSWORD_FILE,
     QUEUE_MIN,
     Certificates,
     Collector,
@@ -36,7 +36,7 @@ from bootwright.plans.collector import (
     collector_command,
     collector_config,
     opensearch_template,
-    password_environment,
+    password_include,
 )
 from bootwright.render import Renderer
 from bootwright.secret import Secret
@@ -718,7 +718,6 @@ def forwarding(request: pytest.FixtureRequest) -> Iterator[Forwarding]:
             stack.enter_context(serving(sink))
             url = f"http://127.0.0.1:{sink.server_address[1]}/"
             forward, queue = Forward("loki", url), QUEUE_MIN
-            variables = {}
         else:
             sink = OpenSearch()
             authority = make_authority("docker", NOW)
@@ -730,13 +729,12 @@ def forwarding(request: pytest.FixtureRequest) -> Iterator[Forwarding]:
             stack.enter_context(serving(sink, context))
             url = f"https://127.0.0.1:{sink.server_address[1]}/logs"
             forward, queue = Forward("opensearch", url, "forwarder", ca_file), 0
-            password = password_environment(Secret(b'a "pass\\word$`x`'))
-            variables = {name: value.reveal().decode() for name, value in password.items()}
-            assert list(variables) == [PASSWORD]
+            password = password_include(Secret(b'a "pass\\word$`x`'))
+            (place / "run" / PASSWORD_FILE).write_bytes(password.reveal())
         collector = Collector(
             place / "logs", place / "run", forward=forward, queue=queue, retry_s=1
         )
-        yield Forwarding(stack.enter_context(running(Daemon(place, collector, variables))), sink)
+        yield Forwarding(stack.enter_context(running(Daemon(place, collector))), sink)
 
 
 def test_every_line_arrives_whatever_the_other_side_does(forwarding: Forwarding) -> None:

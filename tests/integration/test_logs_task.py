@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import urllib.request
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bootwright.pki_holdings import Holder
 from tests.integration.bench import INV, Bench
 from tests.integration.logship import DEADLINE_S, Operator, free_port, need_syslog_ng, relay, until
 
@@ -127,7 +129,7 @@ def now() -> datetime:
 @pytest.mark.parametrize(
     ("argv", "code", "said"),
     [
-        (["show"], 2, "say serve, tail or web"),
+        (["show"], 2, "say serve, tail, web, unit or compose"),
         (["tail"], 2, "takes one target"),
         (["serve", "odroid"], 2, "takes no target"),
         (["tail", "nobody"], 2, "no target 'nobody'"),
@@ -208,3 +210,48 @@ def test_without_syslog_ng_boards_are_served_all_the_same(desk: Desk, tmp_path: 
             assert "syslog-ng is not installed" in said.read_text()
     finally:
         desk.bench.env["PATH"] = path
+
+
+def test_it_runs_as_a_service_and_in_a_container(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    unit = desk.logs("unit", "--user", "keeper")
+    assert unit.returncode == 0, unit.stderr
+    assert "User=keeper\n" in unit.stdout
+    assert f"ExecStart={desk.bench.checkout}/.venv/bin/inv logs serve\n" in unit.stdout
+    assert desk.logs("unit", "--user", "root").returncode == 2
+    early = desk.logs("compose")
+    assert (early.returncode, early.stdout) == (2, "")
+    assert "inv logs serve makes it" in early.stderr
+    with desk.running("serve"):
+        pass
+    compose = desk.logs("compose")
+    if os.geteuid() == 0:
+        # Whoever owns the key is who it would run as.
+        assert (compose.returncode, compose.stdout) == (2, "")
+        assert "not root" in compose.stderr
+        place = desk.operator.pki.folder
+        for path in (place, *place.rglob("*")):
+            os.chown(path, 12345, 12345, follow_symlinks=False)
+        compose = desk.logs("compose")
+    assert compose.returncode == 0, compose.stderr
+    assert 'user: "' in compose.stdout
+    assert f'"{desk.port}:{desk.port}/tcp"' in compose.stdout
+
+
+def test_certificates_of_a_container_are_used_as_they_are(desk: Desk, tmp_path: Path) -> None:
+    with desk.running("serve"):
+        pass
+    own = tmp_path / "own"
+    shutil.copytree(desk.operator.pki.place(Holder("collector", "collector")), own)
+    env = dict(desk.bench.env)
+    desk.bench.env |= {
+        "BOOTWRIGHT_PKI": str(tmp_path / "none"),
+        "BOOTWRIGHT_COLLECTOR_CERTIFICATES": str(own),
+    }
+    try:
+        with desk.running("serve"), relay(tmp_path / "board", desk.operator) as board:
+            board.write([b"contained"])
+            until(lambda: "contained" in desk.operator.texts("odroid"), "it arrives")
+    finally:
+        desk.bench.env = env
+    assert not (tmp_path / "none").exists()

@@ -16,7 +16,7 @@ from bootwright.logs.record import safe
 from bootwright.paths import checkout
 from bootwright.plans.collector import (
     CERTIFICATES,
-    PASSWORD,
+    PASSWORD_FILE,
     Certificates,
     Collector,
     Container,
@@ -26,7 +26,7 @@ from bootwright.plans.collector import (
     collector_config,
     compose_file,
     opensearch_template,
-    password_environment,
+    password_include,
     service_unit,
 )
 from bootwright.render import Renderer
@@ -130,17 +130,18 @@ def test_the_pattern_of_blanks_knows_all_of_them() -> None:
 def test_a_password_is_not_in_the_configuration() -> None:
     forward = Forward("opensearch", "https://search.example:9200/", "me", Path("/pki/search.pem"))
     config = collector_config(replace(COLLECTOR, forward=forward), RENDERER)
-    assert f'user("me") password("`{PASSWORD}`")' in config
+    assert 'user("me")' in config
+    assert f'@include "/run/x/{PASSWORD_FILE}"' in config
     assert 'url("https://search.example:9200/_bulk")' in config
     assert "password" not in collector_config(replace(COLLECTOR, forward=LOKI), RENDERER)
 
 
 def test_a_password_cannot_say_more_than_a_password() -> None:
-    (value,) = password_environment(Secret(b'a"b\\')).values()
-    assert value.reveal() == b'"a\\"b\\\\"'
+    value = password_include(Secret(b'a"b\\`'))
+    assert value.reveal() == b'password("a\\"b\\\\``")\n'
     for wrong in (b"a\nb", b"a\0b", b"a\r"):
         with pytest.raises(InputError, match="one line"):
-            password_environment(Secret(wrong))
+            password_include(Secret(wrong))
 
 
 def test_a_queue_is_there_if_it_is_wanted() -> None:
