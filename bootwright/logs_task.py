@@ -13,7 +13,6 @@ from pathlib import Path
 from bootwright import paths, reach
 from bootwright.config import CONFIG_NAME, Collector, Logs, load_collector
 from bootwright.effects.collector import Served, collect, url_of, written
-from bootwright.effects.intake import Certificates
 from bootwright.effects.logpage import serve_page
 from bootwright.effects.logstore import LogStore, default_folder
 from bootwright.effects.passphrase_source import read_new_passphrase
@@ -25,6 +24,7 @@ from bootwright.pki_task import credentials
 from bootwright.plans.collector import (
     CERTIFICATES,
     PASSWORD_FILE,
+    Certificates,
     Container,
     Forward,
     Service,
@@ -33,7 +33,6 @@ from bootwright.plans.collector import (
     password_include,
     service_unit,
 )
-from bootwright.plans.collector import Certificates as Files
 from bootwright.plans.collector import Collector as Syslog
 from bootwright.plans.collector import collector_config as syslog_config
 from bootwright.plans.emulate import HOST_OF_GUESTS
@@ -160,10 +159,11 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
         return certificates.place(HOLDER).resolve()
 
     def current() -> Certificates:
-        return Certificates(*(str(place() / name) for name in ("ca.pem", "cert.pem", "key.pem")))
+        folder = place()
+        return Certificates(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
 
     def syslog() -> tuple[str, ...]:
-        wanted = _syslog_of(collector, store.folder, run, place())
+        wanted = _syslog_of(collector, store.folder, run, current())
         if not wanted.needed:
             return ()
         if shutil.which("syslog-ng") is None and not asked:
@@ -223,7 +223,7 @@ def _until_told(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-def _syslog_of(collector: Collector, folder: Path, run: Path, place: Path) -> Syslog:
+def _syslog_of(collector: Collector, folder: Path, run: Path, certificates: Certificates) -> Syslog:
     forward = None
     if collector.forward is not None and collector.forward_url is not None:
         user = collector.forward_user or ""
@@ -235,6 +235,6 @@ def _syslog_of(collector: Collector, folder: Path, run: Path, place: Path) -> Sy
         tls=collector.tls_port or None,
         tcp=collector.tcp_port or None,
         udp=collector.udp_port or None,
-        certificates=Files(place / "ca.pem", place / "cert.pem", place / "key.pem"),
+        certificates=certificates,
         forward=forward,
     )

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bootwright.effects.intake import PATH, Certificates, Intake, Tell, server_context
+from bootwright.effects.intake import PATH, Intake, Tell, server_context
 from bootwright.effects.logstore import LogStore
 from bootwright.effects.process import environment
 from bootwright.errors import FailedError
+from bootwright.plans.collector import Certificates
 
 LOOK_S = 2.0
 """Seconds between looks at what may have changed: certificates, the syslog server."""

@@ -7,7 +7,6 @@ the board keeps it and tries again.
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -15,6 +14,7 @@ from aiohttp import web
 from bootwright.effects.logstore import LogStore
 from bootwright.logs.inbox import REMEMBERED, Inbox
 from bootwright.logs.wire import parse_delivery
+from bootwright.plans.collector import Certificates
 
 PATH = "/v1/records"
 
@@ -22,15 +22,6 @@ LARGEST = 16 * 1024 * 1024
 """Bytes of a delivery; a relay sends at most 512 KiB and one record."""
 
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Certificates:
-    """Files (PEM): whom to believe, and what to prove oneself with."""
-
-    authority: str
-    certificate: str
-    key: str
 
 
 def server_context(files: Certificates) -> ssl.SSLContext:

@@ -35,6 +35,14 @@ class Card:
     identity: Path
 
 
+@pytest.fixture(autouse=True, scope="module")
+def own_build_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Two processes of tests each have a target "emulator", with a console that is locked."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BOOTWRIGHT_BUILD", str(tmp_path_factory.mktemp("build")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def card_image(tmp_path_factory: pytest.TempPathFactory) -> Card:
     for tool in ("qemu-system-arm", "ssh", "ssh-keygen"):

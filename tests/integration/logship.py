@@ -19,7 +19,6 @@ import pytest
 
 from bootwright.config import Logs, Target
 from bootwright.effects.collector import Served, collect
-from bootwright.effects.intake import Certificates
 from bootwright.effects.logstore import LogStore
 from bootwright.effects.pki_store import PkiStore
 from bootwright.logs.record import Record
@@ -27,6 +26,7 @@ from bootwright.paths import checkout
 from bootwright.pki import Names
 from bootwright.pki_holdings import Holder
 from bootwright.pki_task import credentials
+from bootwright.plans.collector import Certificates
 from bootwright.plans.logrelay import relay_values
 from bootwright.render import Renderer
 
@@ -74,7 +74,7 @@ class Operator:
         names = self.names if holder.kind == "collector" else Names()
         credentials(self.pki, holder, names, datetime.now(UTC))
         place = self.pki.place(holder)
-        return Certificates(*(str(place / name) for name in ("ca.pem", "cert.pem", "key.pem")))
+        return Certificates(*(place / name for name in ("ca.pem", "cert.pem", "key.pem")))
 
     @contextmanager
     def collecting(self) -> Iterator[None]:

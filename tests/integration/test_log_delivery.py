@@ -1,20 +1,23 @@
 """Logs from a board's relay to the collector: everything once, in order, whatever breaks."""
 
 import random
+import shutil
 import signal
 import ssl
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from bootwright.effects.intake import PATH, Certificates, Intake
+from bootwright.effects.intake import PATH, Intake
 from bootwright.effects.logstore import LogStore
 from bootwright.logs.record import Container
-from bootwright.pki_holdings import Holder
+from bootwright.pki_holdings import Holder, reissue
+from bootwright.plans.collector import Certificates
 from tests.integration.logship import Operator, Relay, need_syslog_ng, relay, until
 
 
@@ -200,7 +203,7 @@ def test_what_the_board_itself_logs_comes_too(operator: Operator, board: Relay) 
     assert line.time is not None
 
 
-def deliver(operator: Operator, files: Certificates | None, authority: str) -> int:
+def deliver(operator: Operator, files: Certificates | None, authority: Path) -> int:
     context = ssl.create_default_context(cafile=authority)
     if files is not None:
         context.load_cert_chain(files.certificate, files.key)
@@ -259,22 +262,9 @@ def test_a_foreign_relay_keeps_what_it_has_and_a_right_one_goes_on(
 def test_new_certificates_are_taken_up_and_old_ones_come_in_no_more(
     operator: Operator, tmp_path: Path
 ) -> None:
-    from datetime import UTC, datetime
-
-    from bootwright.pki_holdings import reissue
-
     old_files = operator.files(Holder("log", "odroid"))
-    old = Certificates(
-        *(
-            str(
-                (tmp_path / f"old{place}").write_bytes(Path(name).read_bytes())
-                and tmp_path / f"old{place}"
-            )
-            for place, name in enumerate(
-                (old_files.authority, old_files.certificate, old_files.key)
-            )
-        )
-    )
+    kept = shutil.copytree(old_files.key.parent, tmp_path / "kept")
+    old = Certificates(kept / "ca.pem", kept / "cert.pem", kept / "key.pem")
     with operator.collecting():
         assert deliver(operator, old, old.authority) == 200
         operator.pki.update(lambda held: reissue(held, None, datetime.now(UTC), {}))
