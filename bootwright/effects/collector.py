@@ -17,7 +17,7 @@ from aiohttp import web
 from bootwright.effects.intake import PATH, Intake, Tell, server_context
 from bootwright.effects.logstore import LogStore
 from bootwright.effects.process import environment
-from bootwright.errors import FailedError
+from bootwright.errors import BootwrightError, FailedError
 from bootwright.plans.collector import Certificates
 
 LOOK_S = 2.0
@@ -80,16 +80,24 @@ async def collect(
             while not stop.is_set() and served.generation() == generation:
                 if time.monotonic() - tidied >= TIDY_S:
                     tidied = time.monotonic()
-                    today = datetime.now(UTC).date()
-                    await asyncio.to_thread(store.tidy, today, served.keep_days, served.plain_days)
+                    await asyncio.to_thread(_tidy, store, served, tell)
                     # Boards that appeared while it was looking for others: it looks anew then.
                     reload()
-                    # Where a certificate is due, it is made here, and the generation is another.
-                    await asyncio.to_thread(served.certificates)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), LOOK_S)
         if not stop.is_set():
             tell("the certificates are others: beginning anew with them")
+
+
+def _tidy(store: LogStore, served: Served, tell: Tell) -> None:
+    """Do what is due; who cannot tidy up still collects."""
+    try:
+        today = datetime.now(UTC).date()
+        store.tidy(today, served.keep_days, served.plain_days)
+        # Where a certificate is due, it is made here, and the generation is another.
+        served.certificates()
+    except (OSError, BootwrightError) as error:
+        tell(f"warning: {error}")
 
 
 @asynccontextmanager
