@@ -143,6 +143,6 @@ def as_json(record: Record) -> dict[str, Any]:
         if container
         else None,
         "sequence": record.sequence,
-        "lost": record.lost.records if record.lost else 0,
+        "lost": record.lost,
         "text": record.text,
     }

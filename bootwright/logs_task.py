@@ -186,7 +186,7 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
         certificates=current,
         generation=lambda: own or certificates.generation(),
         syslog=syslog,
-        plain_days=FORWARDED_DAYS if collector.forward else 1,
+        plain_days=FORWARDED_DAYS if collector.forward else 2,
     )
 
     def ready(port: int) -> None:

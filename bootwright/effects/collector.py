@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from aiohttp import web
@@ -51,7 +50,7 @@ class Served:
     certificates: Callable[[], Certificates]
     generation: Callable[[], str | None]
     syslog: Callable[[], tuple[str, ...]] = tuple
-    plain_days: int = 1
+    plain_days: int = 2
 
 
 async def collect(
@@ -92,8 +91,7 @@ async def collect(
 def _tidy(store: LogStore, served: Served, tell: Tell) -> None:
     """Do what is due; who cannot tidy up still collects."""
     try:
-        today = datetime.now(UTC).date()
-        store.tidy(today, served.keep_days, served.plain_days)
+        store.tidy(served.keep_days, served.plain_days)
         # Where a certificate is due, it is made here, and the generation is another.
         served.certificates()
     except (OSError, BootwrightError) as error:

@@ -12,14 +12,18 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from bootwright.effects.logstore import LogStore
+from bootwright.errors import BootwrightError
 from bootwright.logs.inbox import REMEMBERED, Inbox
 from bootwright.logs.wire import parse_delivery
 from bootwright.plans.collector import Certificates
 
 PATH = "/v1/records"
 
-LARGEST = 16 * 1024 * 1024
+LARGEST = 4 * 1024 * 1024
 """Bytes of a delivery; a relay sends at most 512 KiB and one record."""
+
+READ_S = 60.0
+"""Seconds for a delivery to arrive, once it has begun."""
 
 Tell = Callable[[str], None]
 
@@ -58,29 +62,37 @@ class Intake:
 
     async def _post(self, request: web.Request) -> web.Response:
         board = _board_of(request)
-        body = await request.read()
+        if "Content-Encoding" in request.headers:
+            return web.Response(status=415, text="plain text only\n")
+        # One at a time for each board, so that no board takes all the memory.
         async with self._locks.setdefault(board, asyncio.Lock()):
             try:
+                async with asyncio.timeout(READ_S):
+                    body = await request.read()
                 repeated = await asyncio.to_thread(self._take, board, body)
-            except OSError as error:
-                # It knows what is not there.
-                self._inboxes.pop(board, None)
+            except TimeoutError:
+                return web.Response(status=408, text="too slow\n")
+            except (OSError, BootwrightError) as error:
                 # Told once, not at every try.
                 if self._trouble != str(error):
                     self._trouble = str(error)
                     self._tell(f"{board}: cannot store: {error}")
-                return web.Response(status=503, text="not stored")
+                return web.Response(status=503, text="not stored\n")
         self._trouble = ""
         return web.Response(text=f"stored, {repeated} of them before\n")
 
     def _take(self, board: str, body: bytes) -> int:
-        inbox = self._inboxes.get(board)
+        # Whatever happens before all is stored: the next one begins with what is.
+        inbox = self._inboxes.pop(board, None)
         if inbox is None:
-            inbox = Inbox(board, self._store.last_lines(board, REMEMBERED))
+            lines = self._store.last_lines(board, REMEMBERED)
+            inbox = Inbox(board, lines, self._store.losses(board))
         now = datetime.now(UTC)
         added = inbox.add(parse_delivery(body, board), now)
         if added.lines:
             self._store.append(board, added.lines, now.date())
+        if added.lost:
+            self._store.keep_losses(board, added.totals)
         self._inboxes[board] = inbox
         if board not in self._met:
             self._met.add(board)

@@ -211,7 +211,7 @@ def _plain(record: Record) -> dict[str, object]:
         "process": record.process,
         "container": None if record.container is None else asdict(record.container),
         "sequence": record.sequence,
-        "lost": record.lost.records if record.lost is not None else 0,
+        "lost": record.lost,
         "text": record.text,
     }
 

@@ -4,18 +4,19 @@ The day is that of arrival, in UTC: files only ever grow at their end, whatever 
 says. Whoever appends opens the file anew, so that others may write to it as well.
 """
 
+import errno
 import gzip
 import io
+import json
 import os
 import re
 import shutil
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from itertools import islice
+from datetime import date
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +27,15 @@ from bootwright.logs.record import Record, parse_record
 
 _BOARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,62}")
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})\.log(\.gz)?")
+
+_LOSSES = ".losses"
+"""The file beside a board's logs that says what is known of its losses."""
+
+_FIRST = date(2026, 1, 1)
+"""Before this program was; a clock that says so has not been set yet."""
+
+_MOST = 64 << 20
+"""Characters that :meth:`LogStore.last_lines` reads at most."""
 
 _BLOCK = 1 << 16
 """Bytes read at once when reading from the end."""
@@ -71,25 +81,61 @@ class LogStore:
         What a crash left half written at the end gets an end of line first.
 
         Raises:
-            OSError: they are not, such as on a full disk; none of them is there then.
+            OSError: they are not, such as on a full disk, or since this machine's clock is wrong;
+                none of them is there then.
         """
         path = self.path(board, day)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self._check_clock(board, day)
+        is_new = not path.exists()
         data = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 data = b"\n" + data
+            written = 0
             try:
-                _write_all(descriptor, data)
+                while written < len(data):
+                    written += os.write(descriptor, data[written:])
                 os.fdatasync(descriptor)
             except OSError:
-                with suppress(OSError):
-                    os.ftruncate(descriptor, size)
+                # Others write to it as well: what is theirs stays, and half a line is no harm.
+                if os.fstat(descriptor).st_size == size + written:
+                    with suppress(OSError):
+                        os.ftruncate(descriptor, size)
                 raise
         finally:
             os.close(descriptor)
+        if is_new:
+            _sync(path.parent)
+
+    def _check_clock(self, board: str, day: date) -> None:
+        """Raise if the day cannot be: its file would hide others, or be taken for an old one."""
+        files = self._files(board)
+        last, of = files[-1] if files else (None, _FIRST)
+        if day < of or (last is not None and day == of and last.suffix == ".gz"):
+            what = (
+                f"there is {last} already" if last is not None else "that was before this program"
+            )
+            raise OSError(
+                errno.EINVAL, f"this machine's clock says {day}, and {what}: one of both is wrong"
+            )
+
+    def losses(self, board: str) -> dict[str, int]:
+        """Return what is known of a board's losses; see :mod:`bootwright.logs.losses`."""
+        try:
+            found = json.loads((self._of(board) / _LOSSES).read_text(encoding="utf-8"))
+            return {str(start): int(total) for start, total in found.items()}
+        except (FileNotFoundError, ValueError, AttributeError, TypeError):
+            return {}
+
+    def keep_losses(self, board: str, totals: Mapping[str, int]) -> None:
+        """Keep what is known of a board's losses."""
+        path = self._of(board) / _LOSSES
+        new = path.with_name(f"{_LOSSES}.new")
+        new.write_text(json.dumps(totals), encoding="utf-8")
+        new.rename(path)
 
     def newest_first(self, board: str, query: Query | None = None) -> Iterator[Record]:
         """Return a board's records, from the last that arrived back to the first.
@@ -128,8 +174,16 @@ class LogStore:
                 yield Place(name, offset), line
 
     def last_lines(self, board: str, count: int) -> list[str]:
-        """Return the last lines that were stored, the oldest of them first."""
-        return [line for _, line in islice(self.backwards(board), count)][::-1]
+        """Return the last lines of what is not compressed, the oldest first: 64 MiB at most."""
+        found, size = [], 0
+        plain = [file for file, _ in self._files(board) if file.suffix != ".gz"]
+        for file in reversed(plain):
+            for _, line in _reversed_lines(file, sys.maxsize):
+                found.append(line)
+                size += len(line)
+                if len(found) == count or size > _MOST:
+                    return found[::-1]
+        return found[::-1]
 
     def end(self, board: str) -> Place:
         """Return the place behind the last whole line, for :meth:`follow` and :meth:`backwards`."""
@@ -177,14 +231,31 @@ class LogStore:
                 break
         return found
 
-    def tidy(self, today: date, keep_days: int, plain_days: int = 1) -> None:
-        """Compress what is older than ``plain_days``, and remove what is past ``keep_days``."""
+    def tidy(self, keep_days: int, plain_days: int = 2) -> None:
+        """Compress what is old, and remove what is older.
+
+        Days are counted by files, not by the clock: it may be wrong for a while.
+
+        Args:
+            keep_days: so many of a board's newest files stay.
+            plain_days: so many of them stay as they are.
+
+        Raises:
+            OSError: some could not be tidied up; the others were.
+        """
+        errors = []
         for board in self.boards():
-            for file, day in self._files(board):
-                if day < today - timedelta(days=keep_days):
-                    file.unlink()
-                elif file.suffix != ".gz" and day < today - timedelta(days=plain_days):
-                    _compress(file)
+            newest_first = [file for file, _ in reversed(self._files(board))]
+            for number, file in enumerate(newest_first):
+                try:
+                    if number >= keep_days:
+                        file.unlink()
+                    elif number >= plain_days and file.suffix != ".gz":
+                        _compress(file)
+                except OSError as error:
+                    errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _files(self, board: str) -> list[tuple[Path, date]]:
         folder = self._of(board)
@@ -205,17 +276,6 @@ def default_folder() -> Path:
     if own := os.environ.get("BOOTWRIGHT_LOGS"):
         return Path(own).expanduser().absolute()
     return paths.build_dir() / "logs"
-
-
-def today(now: datetime) -> date:
-    """Return the day whose file is written at a time."""
-    return now.date()
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def _reversed_lines(file: Path, before: int) -> Iterator[tuple[int, str]]:
@@ -268,5 +328,14 @@ def _compress(file: Path) -> None:
             shutil.copyfileobj(reader, writer)
         raw.flush()
         os.fsync(raw.fileno())
+        os.fchmod(raw.fileno(), file.stat().st_mode & 0o777)
     part.rename(packed)
     file.unlink()
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

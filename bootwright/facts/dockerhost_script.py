@@ -35,7 +35,7 @@ PID_FILE = "/run/docker.pid"
 PROVEN = "/run/bootwright-proven"
 """The daemon's process that was last proven to do what daemon.json says, and its versions."""
 
-RELAY_CONTROL = "/mnt/docker-data/logs/control"
+RELAY_CONTROL = f"{STATE}/logs/control"
 """Where the relay of logs tells its figures; see :mod:`bootwright.plans.logrelay`."""
 
 RELOADED = "/run/bootwright-reloaded"

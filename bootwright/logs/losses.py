@@ -6,43 +6,24 @@ by systemd's ``INVOCATION_ID``, so that nothing is counted twice, and no word ha
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
-from bootwright.logs.record import Loss, Record
+Totals = dict[str, int]
+"""What each of the last starts of a relay had lost, the oldest first."""
 
-APP = "bootwright-lost"
-"""What the relay calls itself when it tells of losses."""
-
-_START = re.compile(r"([0-9a-f]{32})=([0-9]{1,18})")
+_START = re.compile(r"([0-9a-f]{32})=([0-9]{1,12})(?![0-9])")
 
 _REMEMBERED = 20
-"""Starts of a relay that are remembered."""
+"""Starts that are remembered; a relay tells of six at most."""
 
 
-@dataclass
-class Losses:
-    """The losses of one board that are known: the total of each start."""
-
-    _totals: dict[str, int] = field(default_factory=dict)
-
-    def remember(self, records: Iterable[Record]) -> None:
-        """Take note of what was told before."""
-        for record in records:
-            if record.lost is not None:
-                self._note(record.lost.relay, record.lost.total)
-
-    def told(self, record: Record) -> list[Loss]:
-        """Return what a relay's word adds to what is known: a loss for each start."""
-        found = []
-        for relay, figure in _START.findall(record.text):
-            total = int(figure)
-            if (more := total - self._totals.get(relay, 0)) > 0:
-                found.append(Loss(more, relay, total))
-                self._note(relay, total)
-        return found
-
-    def _note(self, relay: str, total: int) -> None:
-        self._totals[relay] = max(total, self._totals.pop(relay, 0))
-        while len(self._totals) > _REMEMBERED:
-            del self._totals[next(iter(self._totals))]
+def told(text: str, known: Mapping[str, int]) -> tuple[int, Totals]:
+    """Return how many losses a relay's word adds to what is known, and what is known then."""
+    totals = dict(known)
+    lost = 0
+    for start, figure in _START.findall(text):
+        before = totals.pop(start, 0)
+        total = max(before, int(figure))
+        totals[start] = total
+        lost += total - before
+    return lost, dict(list(totals.items())[-_REMEMBERED:])

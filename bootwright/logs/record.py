@@ -24,7 +24,7 @@ _LINE = re.compile(
     r" \S+ (?P<data>-|(?:\[(?:[^\"\]]|\"(?:[^\"\\]|\\.)*\")*\])+)(?: (?P<text>.*))?",
     re.DOTALL,
 )
-_ELEMENT = re.compile(r"\[([^\s\"\]=]+)((?: [^\s=\"\]]+=\"(?:[^\"\\]|\\.)*\")*)\]")
+_ELEMENT = re.compile(r"\[([^\s\"\]=\[]+)((?: [^\s=\"\]]+=\"(?:[^\"\\]|\\.)*\")*)\]")
 _PARAMETER = re.compile(r" ([^\s=\"\]]+)=\"((?:[^\"\\]|\\.)*)\"")
 
 # C0 without the tab, DEL, C1, the marks that turn the direction of writing, line separators.
@@ -43,21 +43,6 @@ class Container:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """Records that are not there, since a board's queue was full.
-
-    Attributes:
-        records: how many.
-        relay: the start of the relay that lost them.
-        total: what it had lost since then.
-    """
-
-    records: int
-    relay: str = ""
-    total: int = 0
-
-
-@dataclass(frozen=True)
 class Record:
     """A log record.
 
@@ -70,7 +55,7 @@ class Record:
         text: the message, safe to show.
         container: ``None`` for what is no container, and for one with a tag of its own.
         sequence: by which a board numbers its records; ``None`` if it does not.
-        lost: what this record has to say of others that are lost; ``None`` for all others.
+        lost: how many others are lost, where this record is the collector's word about it; else 0.
     """
 
     priority: int
@@ -81,7 +66,7 @@ class Record:
     text: str
     container: Container | None = None
     sequence: int | None = None
-    lost: Loss | None = None
+    lost: int = 0
 
     @property
     def severity(self) -> int:
@@ -117,9 +102,8 @@ def format_record(record: Record) -> str:
     if record.container is not None:
         values = {name: getattr(record.container, name) for name in ("name", "image", "id")}
         data += _element(CONTAINER_ELEMENT, values)
-    if record.lost is not None:
-        loss = {key: str(getattr(record.lost, key)) for key in ("records", "relay", "total")}
-        data += _element(LOSS_ELEMENT, loss)
+    if record.lost:
+        data += _element(LOSS_ELEMENT, {"records": str(record.lost)})
     time = record.time.isoformat().replace("+00:00", "Z") if record.time is not None else "-"
     head = f"<{record.priority}>1 {time} {_word(record.board)} {_word(record.app)}"
     return f"{head} {_word(record.process)} - {data or '-'} {record.text}"
@@ -162,7 +146,7 @@ def parse_record(line: str, board: str = "") -> Record:
         if container
         else None,
         sequence=_number(elements.get("meta", {}).get("sequenceId", "")),
-        lost=_loss(elements.get(LOSS_ELEMENT)),
+        lost=_number(elements.get(LOSS_ELEMENT, {}).get("records", "")) or 0,
     )
 
 
@@ -173,13 +157,6 @@ def _elements(data: str) -> dict[str, dict[str, str]]:
         }
         for match in _ELEMENT.finditer(data)
     }
-
-
-def _loss(values: dict[str, str] | None) -> Loss | None:
-    if values is None:
-        return None
-    records, total = (_number(values.get(key, "")) or 0 for key in ("records", "total"))
-    return Loss(records, values.get("relay", ""), total)
 
 
 def parse_time(text: str) -> datetime | None:

@@ -1,4 +1,4 @@
-"""What a board's relay delivers: lines, each with the number that the relay gave it.
+"""What a board's relay delivers: lines, each with a number and where the relay has it from.
 
 The relay changes nothing that it is not forced to: a container's line is the one that Docker's
 syslog driver wrote (``rfc5424micro``, tag ``ID/NAME/IMAGE``), with control characters, quotes and
@@ -11,39 +11,78 @@ Sources: moby's ``daemon/logger/syslog`` and ``daemon/logger/loggerutils``; srsl
 """
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from bootwright.logs.record import Container, Record, parse_record, safe
+from bootwright.logs.record import Container, Record, parse_record, parse_time, safe
 
 TAG = "{{.ID}}/{{.Name}}/{{.ImageName}}"
 """The tag that containers log with, unless they have one of their own."""
 
-_NUMBERED = re.compile(rb"(\d{1,20}) (.*)", re.DOTALL)
-_TAGGED = re.compile(r"([0-9a-f]{12})/([^/]+)/(.+)")
+CONTAINER, SYSTEM, LOSS = "c", "s", "l"
+"""Where the relay has a line from: texts and names could be anything, this is the relay's word."""
+
+LONGEST = 256 * 1024
+"""Bytes of a line; the relay cuts records at 128 KiB, which escaping makes longer."""
+
+_LINE = re.compile(rb"([0-9]{1,20}) ([csl]) (.*)", re.DOTALL)
+_TAGGED = re.compile(r"([0-9a-f]{12})/([^/]+)/(.+)", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:([0-7]{3})|(['\"\\]))")
 
+# srslog writes the tag twice; one of a container's own may have blanks.
+_DOCKER = re.compile(
+    r"<(?P<priority>[0-9]{1,3})>1 (?P<time>\S+) \S+ (?P<tag>.{1,512}?) [0-9]+ (?P=tag) - "
+    r"(?P<text>.*)",
+    re.DOTALL,
+)
 
-def parse_delivery(body: bytes, board: str) -> list[Record]:
-    """Return the records of a delivery.
+
+@dataclass(frozen=True)
+class Delivered:
+    """A line of a delivery.
+
+    Attributes:
+        origin: :data:`CONTAINER`, :data:`SYSTEM` or :data:`LOSS`.
+        record: what it says.
+    """
+
+    origin: str
+    record: Record
+
+
+def parse_delivery(body: bytes, board: str) -> list[Delivered]:
+    """Return what a delivery holds.
 
     Args:
-        body: lines, each ``NUMBER RFC-5424``.
+        body: lines, each ``NUMBER ORIGIN RFC-5424``.
         board: who delivered it, by its certificate.
     """
-    return [_record(line, board) for line in body.split(b"\n") if line]
+    return [_delivered(line[:LONGEST], board) for line in body.split(b"\n") if line]
 
 
-def _record(line: bytes, board: str) -> Record:
-    numbered = _NUMBERED.fullmatch(line)
-    number, rest = (int(numbered[1]), numbered[2]) if numbered else (None, line)
-    text = _ESCAPE.sub(_unescape, rest).decode("utf-8", "surrogateescape")
-    # Whatever it calls itself.
-    found = replace(parse_record(safe(text), board), board=board, sequence=number)
-    tagged = _TAGGED.fullmatch(found.app)
+def _delivered(line: bytes, board: str) -> Delivered:
+    match = _LINE.fullmatch(line)
+    number, origin, rest = (
+        (int(match[1]), match[2].decode(), match[3]) if match else (None, SYSTEM, line)
+    )
+    text = safe(_ESCAPE.sub(_unescape, rest).decode("utf-8", "surrogateescape"))
+    found = _of_container(text) if origin == CONTAINER else None
+    if found is None:
+        found = parse_record(text, board)
+    # Whatever it calls itself; and only the collector has words about what is lost.
+    return Delivered(origin, replace(found, board=board, sequence=number, lost=0))
+
+
+def _of_container(text: str) -> Record | None:
+    match = _DOCKER.fullmatch(text)
+    if match is None or int(match["priority"]) > 191:
+        return None
+    priority, time, text = int(match["priority"]), parse_time(match["time"]), match["text"]
+    tagged = _TAGGED.fullmatch(match["tag"])
     if tagged is None:
-        return found
+        # One of its own.
+        return Record(priority, time, "", match["tag"], "", text)
     container = Container(name=tagged[2], image=tagged[3], id=tagged[1])
-    return replace(found, app=container.name, process=container.id, container=container)
+    return Record(priority, time, "", container.name, container.id, text, container)
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:

@@ -18,6 +18,7 @@ from bootwright.changes import Change, LaidFile, LaidLink, Removal, text_file
 from bootwright.config import Target
 from bootwright.errors import InputError, RefusedError
 from bootwright.facts.dockerhost import HostFacts
+from bootwright.facts.dockerhost_script import STATE
 from bootwright.logs.wire import TAG
 from bootwright.plans.personalise import MOUNT, UNITS
 from bootwright.plans.steps import Step, differing
@@ -27,9 +28,16 @@ from bootwright.units import MIB, format_size, parse_size
 SOCKET = "/run/bootwright-logs.sock"
 
 QUEUE = f"{MOUNT}/logs"
-"""What waits to be delivered, and which number comes next."""
+"""What waits to be delivered."""
 
-CONTROL = f"{QUEUE}/control"
+# As systemd-escape(1) writes the path of MOUNT.
+MOUNT_UNIT = MOUNT.strip("/").replace("-", r"\x2d").replace("/", "-") + ".mount"
+
+RELAY_STATE = f"{STATE}/logs"
+"""How far the relay has come, and what it has lost: nothing of any record. Not on the volume, since
+the relay has to start when that is full."""
+
+CONTROL = f"{RELAY_STATE}/control"
 
 FIGURES_S = 60
 """Seconds between the relay's words about what it has lost, if it has lost anything."""
@@ -101,11 +109,13 @@ def relay_values(target: Target) -> dict[str, object]:
         "target": target,
         "logs": logs,
         "queue": QUEUE,
+        "state": RELAY_STATE,
         "queues": {"collector": queue, "collector_system": _SYSTEM_QUEUE},
         "figures_s": FIGURES_S,
         "control": CONTROL,
         "socket": SOCKET,
         "mount": MOUNT,
+        "mount_unit": MOUNT_UNIT,
         "config": CONFIG,
         "drain": DRAIN,
         "service": SERVICE,

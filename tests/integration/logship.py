@@ -155,6 +155,7 @@ class Relay:
         (self.folder / "queue").mkdir(exist_ok=True)
         places = {
             "queue": str(self.folder / "queue"),
+            "state": str(self.folder),
             "control": str(self.control),
             "socket": str(self.socket),
             "figures_s": 1,
@@ -198,7 +199,7 @@ class Relay:
         until(self._works, "the relay works")
 
     def _environment(self) -> dict[str, str]:
-        left = self.folder / "queue/lost"
+        left = self.folder / "lost"
         before = left.read_text().partition("=")[2].strip() if left.exists() else ""
         self.environment = {
             **os.environ,

@@ -13,7 +13,6 @@ import pytest
 from bootwright.effects import logapi
 from bootwright.effects.logstore import LogStore, Place
 from bootwright.errors import FailedError, InputError
-from bootwright.logs.record import Loss
 from tests.integration.logpages import (
     WEB,
     Served,
@@ -141,7 +140,7 @@ def test_port_that_cannot_be_had(store: LogStore, served: Served) -> None:
 
 
 def test_record_has_all_that_is_known_of_it(store: LogStore, served: Served) -> None:
-    gap = replace(record("gap", 5, severity=4), time=None, lost=Loss(12))
+    gap = replace(record("gap", 5, severity=4), time=None, lost=12)
     full = replace(of_web('<b>&"', 1), sequence=7)
     add(store, gap, full)
     first, second = served.records()["records"]

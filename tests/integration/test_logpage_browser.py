@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
 
 from bootwright.effects.logstore import LogStore
-from bootwright.logs.record import Loss, format_record
+from bootwright.logs.record import format_record
 from tests.integration.logpages import (
     WEB,
     Served,
@@ -455,8 +455,8 @@ def test_severity_is_a_word_and_loss_stands_out(
     store: LogStore, served: Served, visit: Open
 ) -> None:
     add(store, *(record(f"s{severity}", 9 - severity, severity=severity) for severity in range(8)))
-    add(store, replace(record("the queue was full"), lost=Loss(12)))
-    add(store, replace(record("again"), lost=Loss(1)))
+    add(store, replace(record("the queue was full"), lost=12))
+    add(store, replace(record("again"), lost=1))
     page = visit(served)
     words = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"]
     assert page.locator("#rows .severity").all_inner_texts()[:8] == words
@@ -487,7 +487,7 @@ def test_phone_has_no_sideways_scrolling(
     name = "a-container-with-quite-a-long-name-of-a-compose-project-1"
     container = replace(WEB, name=name, image="i" * 200)
     long = replace(of_web("y" * 600), container=container)
-    add(store, long, replace(record("z" * 3000, board="b" * 60), lost=Loss(10**15)))
+    add(store, long, replace(record("z" * 3000, board="b" * 60), lost=10**15))
     add(store, record("short"))
     width, height = PHONE
     context = browser.new_context(
@@ -531,7 +531,7 @@ def test_text_can_be_read_in_both_schemes(
     browser: Browser, store: LogStore, served: Served, scheme: str
 ) -> None:
     add(store, *(record(f"s{severity}", 9 - severity, severity=severity) for severity in range(8)))
-    add(store, replace(record("lost"), lost=Loss(12)))
+    add(store, replace(record("lost"), lost=12))
     page = browser.new_page(color_scheme="dark" if scheme == "dark" else "light")
     page.goto(served.url)
     expect(page.locator("#rows li")).to_have_count(9)

@@ -91,7 +91,7 @@ def test_cursor_survives_compression_and_midnight(store: LogStore) -> None:
 
     def tidied(piece: int) -> None:
         if piece == 2:
-            store.tidy(DAY + timedelta(days=9), keep_days=100)
+            store.tidy(keep_days=100, plain_days=0)
             assert [file.suffix for file in (store.folder / "a").iterdir()] == [".gz", ".gz"]
 
     assert _all(store, start, 3, between=tidied) == [f"{number}" for number in reversed(range(10))]
@@ -104,7 +104,7 @@ def test_cursor_survives_compression_and_midnight(store: LogStore) -> None:
 
 def test_follower_that_starts_where_all_is_compressed(store: LogStore) -> None:
     _append(store, [_record("a", "old", 0)])
-    store.tidy(DAY + timedelta(days=5), keep_days=100)
+    store.tidy(keep_days=100, plain_days=0)
     start = unpack(pack(ends(store, "a")))
     _append(store, [_record("a", "new", 0)], DAY + timedelta(days=5))
     assert _all(store, start, 5) == ["old"]
@@ -237,7 +237,7 @@ def test_cursor_that_names_no_board(store: LogStore) -> None:
 
 def test_damaged_day_is_named(store: LogStore) -> None:
     _append(store, [_record("a", "old", 0)])
-    store.tidy(DAY + timedelta(days=5), keep_days=100)
+    store.tidy(keep_days=100, plain_days=0)
     packed = store.folder / "a" / f"{DAY}.log.gz"
     whole = packed.read_bytes()
     for damaged in (whole[:-10], b"no gzip", whole[:12] + b"\xff" * 8 + whole[20:]):
