@@ -99,6 +99,22 @@ def test_a_relay_that_does_not_run_is_started() -> None:
     assert (only.name, only.changes) == ("logs", ())
 
 
+def test_the_relay_leaves_a_volume_closed_that_somebody_opens_over_ssh() -> None:
+    unit = f"/etc/systemd/system/{SERVICE}"
+    serial = text_of(planned(stock(), **shipping()), unit)
+    assert "RequiresMountsFor=/mnt/docker-data\n" in serial
+    assert "AssertPathIsMountPoint=/mnt/docker-data\n" in serial
+    assert "StateDirectory=bootwright/logs\n" in serial
+    want = shipping()
+    over_ssh = want["target"].model_copy(update={"unlock": "ssh"})
+    ssh = text_of(planned(stock(), **{**want, "target": over_ssh}), unit)
+    # Either would have systemd open the volume at boot, and wait for it.
+    assert "RequiresMountsFor" not in ssh
+    assert "AssertPath" not in ssh
+    assert "After=mnt-docker\\x2ddata.mount\n" in ssh
+    assert "ConditionPathIsMountPoint=/mnt/docker-data\n" in ssh
+
+
 def test_a_log_driver_of_the_targets_own_is_kept() -> None:
     plan = planned(
         stock(),
