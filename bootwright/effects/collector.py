@@ -78,10 +78,11 @@ async def collect(
                 ready(port)
             while not stop.is_set() and served.generation() == generation:
                 if time.monotonic() - tidied >= TIDY_S:
-                    tidied = time.monotonic()
                     await asyncio.to_thread(_tidy, store, served, tell)
-                    # Boards that appeared while it was looking for others: it looks anew then.
-                    reload()
+                    if tidied > 0:
+                        # Boards that appeared while it looked for others: it looks anew then.
+                        reload()
+                    tidied = time.monotonic()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), LOOK_S)
         if not stop.is_set():
