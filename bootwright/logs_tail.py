@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from bootwright import paths
-from bootwright.effects.logstore import LogStore
+from bootwright.effects.logstore import LogStore, Place
 from bootwright.errors import InputError
 from bootwright.logs.query import Query, parse_pattern, parse_severity, parse_since
 from bootwright.logs.record import Record
@@ -67,8 +67,10 @@ def options_of(
     return TailOptions(query, lines or (MOST if since else LINES), follow)
 
 
-def last_records(store: LogStore, board: str, options: TailOptions) -> list[Record]:
-    """Return the last records that are asked for, the oldest first.
+def last_records(
+    store: LogStore, board: str, options: TailOptions, place: Place | None = None
+) -> list[Record]:
+    """Return the last records that are asked for (before ``place``), the oldest first.
 
     Raises:
         InputError: nothing of such a board was ever stored.
@@ -80,7 +82,7 @@ def last_records(store: LogStore, board: str, options: TailOptions) -> list[Reco
             " logs serve run, and was the board provisioned with a server for logs?"
         )
     found: list[Record] = []
-    for record in store.newest_first(board, options.query):
+    for record in store.newest_first(board, options.query, place):
         found.append(record)
         if len(found) == options.lines:
             break
@@ -89,18 +91,13 @@ def last_records(store: LogStore, board: str, options: TailOptions) -> list[Reco
 
 def follow(store: LogStore, board: str, options: TailOptions) -> None:
     """Print the last records, and go on with what arrives until interrupted."""
-    # First the place, so that nothing falls between the two; what arrives in between comes twice
-    # rather than never, and is told apart by being equal.
+    # Up to a place and from it on: nothing falls between, nothing comes twice.
     place = store.end(board)
-    shown = last_records(store, board, options)
-    for record in shown:
+    for record in last_records(store, board, options, place):
         _print(record)
-    behind = set(shown[-1000:])
     while True:
         for record in store.follow(board, place):
-            if record in behind:
-                behind.discard(record)
-            elif options.query.matches(record):
+            if options.query.matches(record):
                 _print(record)
         sys.stdout.flush()
         time.sleep(_LOOK_S)

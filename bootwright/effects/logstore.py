@@ -137,14 +137,16 @@ class LogStore:
         new.write_text(json.dumps(totals), encoding="utf-8")
         new.rename(path)
 
-    def newest_first(self, board: str, query: Query | None = None) -> Iterator[Record]:
-        """Return a board's records, from the last that arrived back to the first.
+    def newest_first(
+        self, board: str, query: Query | None = None, place: Place | None = None
+    ) -> Iterator[Record]:
+        """Return a board's records, from the last that arrived (before ``place``) to the first.
 
         Raises:
             InputError: no board has such a name.
         """
         since = query.since.date() if query is not None and query.since is not None else None
-        for _, line in self.backwards(board, first=since):
+        for _, line in self.backwards(board, place, since):
             record = parse_record(line, board)
             if query is None or query.matches(record):
                 yield record
