@@ -114,12 +114,13 @@ class LogStore:
         """Raise if the day cannot be: its file would hide others, or be taken for an old one."""
         files = self._files(board)
         last, of = files[-1] if files else (None, _FIRST)
-        if day < of or (last is not None and day == of and last.suffix == ".gz"):
-            what = (
-                f"there is {last} already" if last is not None else "that was before this program"
-            )
+        if last is None and day < of:
+            raise OSError(errno.EINVAL, f"this machine's clock says {day}; set it")
+        if last is not None and (day < of or (day == of and last.suffix == ".gz")):
             raise OSError(
-                errno.EINVAL, f"this machine's clock says {day}, and {what}: one of both is wrong"
+                errno.EINVAL,
+                f"this machine's clock says {day}, and there is {last} already: set the clock, or"
+                " move that file away if it was wrong then",
             )
 
     def losses(self, board: str) -> dict[str, int]:
