@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootwright.effects import process
+from bootwright.effects.durable import sync_path
 from bootwright.effects.tarstream import open_tar
 from bootwright.errors import BootwrightError, FailedError, InputError, RefusedError
 from bootwright.ext4.allocator import NoRoomError
@@ -126,7 +127,7 @@ def build_ext4(
             raise RefusedError(f"{tarball}: it changed while it was read; nothing was kept")
         with reporter.step(f"Checking {image.name} with e2fsck"):
             _check(temporary)
-        _sync(temporary)
+        sync_path(temporary)
         temporary.replace(image)
     return result
 
@@ -271,12 +272,6 @@ def _warnings(filler: Filler) -> tuple[str, ...]:
         f"{filler.skipped_xattrs} extended attributes were left out, as ext4 cannot hold them"
         f" in this form; the first is {filler.first_skipped}",
     )
-
-
-def _sync(path: Path) -> None:
-    """Have all of it on the disk, before another name says that it is whole."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _check(path: Path) -> None:

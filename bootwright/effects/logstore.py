@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bootwright import paths
+from bootwright.effects.durable import sync_path
 from bootwright.errors import FailedError, InputError
 from bootwright.logs.query import Query
 from bootwright.logs.record import Record, parse_record
@@ -108,7 +109,7 @@ class LogStore:
         finally:
             os.close(descriptor)
         if is_new:
-            _sync(path.parent)
+            sync_path(path.parent)
 
     def _check_clock(self, board: str, day: date) -> None:
         """Raise if the day cannot be: its file would hide others, or be taken for an old one."""
@@ -334,11 +335,3 @@ def _compress(file: Path) -> None:
         os.fchmod(raw.fileno(), file.stat().st_mode & 0o777)
     part.rename(packed)
     file.unlink()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,6 +20,7 @@ from typing import TypeVar
 from cryptography.x509 import Certificate
 
 from bootwright import paths
+from bootwright.effects.durable import sync_path
 from bootwright.effects.lock import exclusive
 from bootwright.errors import FailedError, InputError, RefusedError
 from bootwright.pki import SCOPES, Kind, Pair, Scope, check_key, parse_certificate
@@ -171,7 +172,7 @@ class PkiStore:
         link.unlink(missing_ok=True)
         link.symlink_to(new.name)
         link.replace(self._current)
-        _sync(self.folder)
+        sync_path(self.folder)
         # Now, and not before: also what runs left that were killed.
         for old in self.folder.glob(f"{_GENERATION}*"):
             if old.name != new.name:
@@ -192,7 +193,7 @@ def _write(root: Path, holdings: Holdings) -> None:
         _write_file(folder / "cert.pem", pair.certificate_pem(), 0o444)
         _write_file(folder / "key.pem", pair.key.reveal(), 0o400)
     for folder in (*root.rglob("*/"), root):
-        _sync(folder)
+        sync_path(folder)
 
 
 def _make_folder(root: Path, inside: str) -> Path:
@@ -210,14 +211,6 @@ def _write_file(path: Path, content: bytes, mode: int) -> None:
         file.write(content)
         file.flush()
         os.fsync(descriptor)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read(root: Path, called: Path) -> Holdings:
