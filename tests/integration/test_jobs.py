@@ -30,8 +30,12 @@ PR_SET_CHILD_SUBREAPER = 36
 
 SECRET = "correct horse battery staple"
 
-WAITS = f"{JOB_PRELUDE}mkfifo go\nprogress waits\nread word <go\n"
-"""A job that waits for a word in the pipe ``go`` of its folder."""
+WAITS = f"{JOB_PRELUDE}mkfifo go more\nprogress waits\nread word <go\n"
+"""A job that waits for a word in the pipe ``go`` of its folder; for a second one, ``more``.
+
+One pipe for both would not do: a writer that has not closed it yet is there for a second
+reader, who then reads its end.
+"""
 
 
 class Notes:
@@ -105,9 +109,9 @@ class Board:
             self.link(), "work", script, files, timeout=60, patience=20, reporter=Notes()
         )
 
-    def go_on(self) -> None:
-        """Have the job that waits go on."""
-        (self.folder / "go").write_text("on\n")
+    def go_on(self, pipe: str = "go") -> None:
+        """Have the job that waits at this pipe go on."""
+        (self.folder / pipe).write_text("on\n")
 
     def cut(self) -> None:
         """End every session that there is, as a lost network would."""
@@ -180,7 +184,7 @@ def test_a_job_reads_nothing_and_has_no_terminal(board: Board) -> None:
 def test_a_job_outlives_its_session_and_is_followed_over_a_new_one(board: Board) -> None:
     job = Started(
         board.link(),
-        f'{WAITS}progress again; read more <go; section went; echo "|$word, $more"',
+        f'{WAITS}progress again; read more <more; section went; echo "|$word, $more"',
     )
     job.notes.until("waits")
     board.cut()
@@ -189,7 +193,7 @@ def test_a_job_outlives_its_session_and_is_followed_over_a_new_one(board: Board)
     job.notes.until("again")
     board.cut()
     job.notes.until("looking for the board again")
-    board.go_on()
+    board.go_on("more")
     assert told(job.end()) == [("went", ("on, on",))]
 
 
