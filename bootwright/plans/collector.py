@@ -15,7 +15,6 @@ from bootwright.errors import InputError
 from bootwright.logs.record import safe
 from bootwright.render import Renderer
 from bootwright.secret import Secret
-from bootwright.units import MIB, format_size
 
 PASSWORD_FILE = "password.conf"
 """What syslog-ng reads the password for the other side from; only its owner can."""
@@ -34,9 +33,6 @@ FILES = 10_000
 
 WINDOW = 200
 """Records of one connection or file that are on their way; also those of one request."""
-
-QUEUE_MIN = 64 * MIB
-"""A queue has room for what is on its way: a quarter is kept free for that, or it would be lost."""
 
 _PATHS = {"loki": "/loki/api/v1/push", "opensearch": "/_bulk"}
 
@@ -104,13 +100,9 @@ class Collector:
         listen: the address.
         tls: the port for RFC 5425, with certificates on both sides.
         tcp: the port for lines over TCP.
-        tcp_counted: the port for messages over TCP that begin with their length (RFC 6587).
         udp: the port for datagrams.
         certificates: for ``tls``.
         forward: where all logs go on to.
-        queue: bytes of a second queue, on the disk. With 0 the files are the queue: nothing is read
-            that the other side does not take. With one, what was compressed meanwhile is passed on
-            even after a restart; but while the disk is full, syslog-ng drops records.
         retry_s: seconds until it tries again to reach the other side.
     """
 
@@ -119,17 +111,15 @@ class Collector:
     listen: str = "0.0.0.0"
     tls: int | None = None
     tcp: int | None = None
-    tcp_counted: int | None = None
     udp: int | None = None
     certificates: Certificates | None = None
     forward: Forward | None = None
-    queue: int = 0
     retry_s: int = 10
 
     @property
     def listens(self) -> bool:
         """Whether a port is open."""
-        return any((self.tls, self.tcp, self.tcp_counted, self.udp))
+        return any((self.tls, self.tcp, self.udp))
 
     @property
     def needed(self) -> bool:
@@ -320,7 +310,7 @@ def _actions(forward: Forward) -> list[tuple[int, str]]:
 
 
 def _check_numbers(collector: Collector) -> None:
-    tcp = [collector.tls, collector.tcp, collector.tcp_counted]
+    tcp = [collector.tls, collector.tcp]
     for port in (*tcp, collector.udp):
         if port is not None and not 1024 <= port <= 65535:
             raise InputError(f"logs.collector: port {port} is not from 1024 to 65535")
@@ -329,8 +319,6 @@ def _check_numbers(collector: Collector) -> None:
         raise InputError("logs.collector: two ports over TCP are the same")
     if collector.tls is not None and collector.certificates is None:
         raise InputError("logs.collector: tls_port needs the collector's certificate")
-    if 0 < collector.queue < QUEUE_MIN:
-        raise InputError(f"a queue for the logs' other side is {format_size(QUEUE_MIN)} or more")
 
 
 def _check_paths(collector: Collector) -> None:

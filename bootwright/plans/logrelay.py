@@ -20,6 +20,7 @@ from bootwright.errors import InputError, RefusedError
 from bootwright.facts.dockerhost import HostFacts
 from bootwright.facts.dockerhost_script import STATE
 from bootwright.logs.wire import TAG
+from bootwright.plans.daemonjson import DAEMON_JSON
 from bootwright.plans.personalise import MOUNT, UNITS
 from bootwright.plans.steps import Step, differing
 from bootwright.plans.wishes import Wishes
@@ -45,23 +46,22 @@ FIGURES_S = 60
 SERVICE, SOCKET_UNIT = "bootwright-logs.service", "bootwright-logs.socket"
 
 LAST_WORDS = "bootwright-containers.service"
-"""Has containers end before Docker when the board goes down."""
+"""Has Docker end its containers when the board goes down: see ``templates/logs/last-words.j2``."""
 
 _FOLDER = "/etc/bootwright/logs"
 CONFIG = f"{_FOLDER}/syslog-ng.conf"
-DRAIN = f"{_FOLDER}/drain"
+DRAIN, LAST_WORDS_SCRIPT = f"{_FOLDER}/drain", f"{_FOLDER}/last-words"
 CA_FILE, CERT_FILE, KEY_FILE = f"{_FOLDER}/ca.pem", f"{_FOLDER}/cert.pem", f"{_FOLDER}/key.pem"
 _DROP_IN = f"{UNITS}/docker.service.d/70-bootwright-logs.conf"
-_SCOPES = f"{UNITS}/docker-.scope.d/70-bootwright-logs.conf"
 
 _TEMPLATES = {
     CONFIG: "logs/relay.conf.j2",
     DRAIN: "logs/drain.j2",
+    LAST_WORDS_SCRIPT: "logs/last-words.j2",
     f"{UNITS}/{SERVICE}": "logs/relay.service.j2",
     f"{UNITS}/{SOCKET_UNIT}": "logs/relay.socket.j2",
     f"{UNITS}/{LAST_WORDS}": "logs/containers.service.j2",
     _DROP_IN: "logs/docker.conf.j2",
-    _SCOPES: "logs/scope.conf.j2",
 }
 
 LINKS = {
@@ -118,6 +118,9 @@ def relay_values(target: Target) -> dict[str, object]:
         "mount_unit": MOUNT_UNIT,
         "config": CONFIG,
         "drain": DRAIN,
+        "last_words": LAST_WORDS_SCRIPT,
+        "run": "/run/bootwright-daemon.json",
+        "daemon_json": DAEMON_JSON,
         "service": SERVICE,
         "socket_unit": SOCKET_UNIT,
         "ca": CA_FILE,

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bootwright.config import Docker, Logs, Target
 from bootwright.effects.remote import Remote
@@ -68,6 +68,7 @@ class Board:
         reporter: TextReporter | None = None,
         passphrase: Secret | None = None,
         ships: Logs | None = None,
+        unlock: Literal["serial", "ssh"] = "serial",
         **different: Any,
     ) -> ProvisionResult:
         target = Target(
@@ -75,6 +76,7 @@ class Board:
             board="odroid-xu3",
             rootfs="debian",
             hostname="odroid",
+            unlock=unlock,
             docker=Docker(**(docker or {})),
             logs=ships or Logs(),
         )

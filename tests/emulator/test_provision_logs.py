@@ -5,7 +5,9 @@ On the board of test_provision.py, if that ran before in this process; else on o
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -16,9 +18,11 @@ from bootwright.pki_holdings import Holder
 from bootwright.plans.logrelay import CONTROL
 from bootwright.plans.wishes import TlsFiles
 from bootwright.provision_result import ProvisionResult
+from bootwright.report import TextReporter
 from bootwright.secret import Secret
 from bootwright.unlock_result import Result
-from tests.emulator.hostboard import Board, wait_until
+from bootwright.unlock_ssh import unlock_over_ssh
+from tests.emulator.hostboard import GUEST_S, Board, wait_until
 from tests.integration import logship
 
 pytestmark = [pytest.mark.emulator, pytest.mark.timeout(1800)]
@@ -61,12 +65,17 @@ class Shipping:
         names = Names(("localhost",), (HOST, "127.0.0.1"))
         self.operator = logship.Operator(folder, names=names)
 
-    def provision(self, queue: str = "64MiB") -> ProvisionResult:
+    def provision(
+        self, queue: str = "64MiB", unlock: Literal["serial", "ssh"] = "serial"
+    ) -> ProvisionResult:
         files = self.operator.files(Holder("log", "odroid"))
         read = [Path(name).read_bytes() for name in (files.authority, files.certificate, files.key)]
         logs = Logs(server=HOST, port=self.operator.port, queue=queue)
         return self.board.provision(
-            ships=logs, logs=TlsFiles(read[0], read[1], Secret(read[2])), migrate_userns=True
+            ships=logs,
+            unlock=unlock,
+            logs=TlsFiles(read[0], read[1], Secret(read[2])),
+            migrate_userns=True,
         )
 
     def bytes(self) -> bytes:
@@ -133,7 +142,8 @@ def test_nothing_is_lost_while_the_collector_stops_and_the_board_restarts(
         board.sh(
             f"for n in $(seq {CONTAINERS}); do docker run -d --restart always --name ship-n$n"
             ' -v ship-n$n:/data busybox:local /bin/busybox sh -c "$(cat /tmp/numbers)"'
-            " >/dev/null || exit; done"
+            " >/dev/null || exit; done; docker run -d --name ship-deaf --restart unless-stopped"
+            " busybox:local /bin/busybox sleep 1000000 >/dev/null"
         )
         wait_until(lambda: shipping.numbers() > every // 10)
     # Nobody takes them for a while.
@@ -149,6 +159,8 @@ def test_nothing_is_lost_while_the_collector_stops_and_the_board_restarts(
         seen = len(board.machine.console())
         board.sh("systemctl reboot")
         wait_until(lambda: b"reboot: Restarting system" in board.machine.console()[seen:])
+        # Also one that is deaf to its signal ended with Docker, and nothing had to be killed.
+        assert b"Waiting for process" not in board.machine.console()[seen:]
         assert board.machine.unlock(board.passphrase) is Result.UNLOCKED
         assert board.sh(boot) != was
         wait_until(lambda: shipping.numbers() >= every)
@@ -156,6 +168,80 @@ def test_nothing_is_lost_while_the_collector_stops_and_the_board_restarts(
     for n in range(1, CONTAINERS + 1):
         texts = shipping.operator.texts("odroid", f"ship-n{n}")
         assert texts == [f"number {number}" for number in range(1, EACH + 1)]
+    assert "ship-deaf" in board.sh("docker ps --format '{{.Names}}'")
+    assert board.daemon_json()["live-restore"] is True
     rss = board.sh("grep VmHWM /proc/$(systemctl show -p MainPID --value bootwright-logs)/status")
     assert int(rss.split()[1]) < 30 * 1024, rss
     assert (shipping.provision().changed, shipping.numbers()) == ((), every)
+
+
+def is_full(text: str) -> bool:
+    return text.startswith("full ")
+
+
+def test_a_full_queue_is_counted_and_containers_go_on(board: Board, shipping: Shipping) -> None:
+    operator = shipping.operator
+    done = shipping.provision(queue="1MiB")
+    assert done.error is None, done.error
+    assert {step.name for step in done.changed} == {"logs"}
+    many = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo full $i; done"
+    # It ends, which it would not if it had to wait.
+    board.sh(f"docker run --rm --name ship busybox:local /bin/busybox sh -c '{many}' >/dev/null")
+    # The same again: to change it would start the relay anew, which then counts from 0.
+    told = shipping.provision(queue="1MiB")
+    assert (told.error, told.changed) == (None, ())
+    assert any("log records are lost" in text for text in told.warnings), told.warnings
+    dropped = f"syslog-ng-ctl stats --control={CONTROL} | grep 'collector#.*;dropped;'"
+    with operator.collecting():
+
+        def known() -> bool:
+            lost = sum(one.lost for one in operator.records("odroid"))
+            return 0 < lost == int(board.sh(dropped).strip().rpartition(";")[2])
+
+        wait_until(known)
+        lost = sum(one.lost for one in operator.records("odroid"))
+        assert 0 < lost < 20000
+        # All others are there.
+        wait_until(lambda: sum(map(is_full, operator.texts("odroid", "ship"))) == 20000 - lost)
+
+
+def test_a_relay_waits_for_a_volume_that_is_opened_over_ssh(
+    board: Board, shipping: Shipping
+) -> None:
+    board.sh(
+        "sed -i '/docker-data/s/$/,noauto/' /etc/crypttab\n"
+        "sed -i '/docker-data/s/ 0 [02]$/,noauto&/' /etc/fstab\n"
+        "systemctl daemon-reload"
+    )
+    done = shipping.provision(unlock="ssh")
+    assert done.error is None, done.error
+    board.sh(
+        "docker run -d --name ship-often --restart always busybox:local /bin/busybox"
+        " sh -c 'echo started; exec sleep 1000000' >/dev/null"
+    )
+    seen = len(board.machine.console())
+    board.sh("systemctl reboot")
+    wait_until(lambda: b"reboot: Restarting system" in board.machine.console()[seen:])
+    states = "systemctl is-active bootwright-logs.service docker.service || true"
+    closed = f"{states}; ls -A /mnt/docker-data; systemctl --failed --plain --no-legend"
+    assert board.sh(closed) == "inactive\ninactive\n"
+    assert unlock_over_ssh(
+        replace(board.endpoint, unlock="ssh"),
+        board.passphrase,
+        timeout=GUEST_S,
+        reporter=TextReporter(),
+        directory=board.known,
+    ).ok
+    assert board.sh(states) == "active\nactive\n"
+    with shipping.operator.collecting():
+        wait_until(lambda: shipping.operator.texts("odroid", "ship-often") == ["started"] * 2)
+
+
+def test_without_a_server_the_relay_goes(board: Board) -> None:
+    done = board.provision()
+    assert done.error is None, done.error
+    assert {step.name for step in done.changed} == {"logs", "daemon"}
+    assert board.sh("docker info --format '{{.LoggingDriver}}'").strip() == "local"
+    assert "inactive" in board.sh("systemctl is-active bootwright-logs.service || true")
+    assert board.sh("ls /etc/bootwright/logs 2>/dev/null | wc -l").strip() == "0"
+    assert board.provision().changed == ()

@@ -29,7 +29,6 @@ from bootwright.paths import checkout
 from bootwright.pki import Names, Pair, make_authority, sign
 from bootwright.plans.collector import (
     PASSWORD_FILE,
-    QUEUE_MIN,
     Certificates,
     Collector,
     Forward,
@@ -231,8 +230,8 @@ class Ways:
             for message in messages:
                 line.sendto(message, ("127.0.0.1", self._port("udp")))
 
-    def tcp(self, data: bytes, port: str = "tcp", address: str = "127.0.0.1") -> None:
-        place = ("127.0.0.1", self._port(port))
+    def tcp(self, data: bytes, address: str = "127.0.0.1") -> None:
+        place = ("127.0.0.1", self._port("tcp"))
         with socket.create_connection(place, source_address=(address, 0)) as line:
             line.sendall(data)
 
@@ -273,7 +272,6 @@ def ways() -> Iterator[Ways]:
             listen="127.0.0.1",
             tls=free_port(),
             tcp=free_port(),
-            tcp_counted=free_port(),
             udp=free_port(),
             certificates=certificates(place),
         )
@@ -339,8 +337,7 @@ def test_several_messages_in_one_record_are_all_there_and_in_nobody_elses_log(wa
 def test_a_file_for_each_sender_by_its_address(ways: Ways) -> None:
     ways.udp(rfc5424(b"one", host=b"127.0.0.3"), address="127.0.0.2")
     ways.tcp(rfc5424(b"two") + b"\n", address="127.0.0.3")
-    ways.tcp(counted(rfc5424(b"three")), "tcp_counted", "127.0.0.4")
-    for number, text in ((2, "one"), (3, "two"), (4, "three")):
+    for number, text in ((2, "one"), (3, "two")):
         (record,) = ways.daemon.records(f"127.0.0.{number}", 1)
         assert (record.board, record.text) == (f"127.0.0.{number}", text)
     # Two that are equal stay two.
@@ -423,7 +420,7 @@ def hostile_texts(count: int) -> list[bytes]:
     return texts
 
 
-@pytest.mark.parametrize("way", ["tls", "udp", "tcp_counted", "tcp"])
+@pytest.mark.parametrize("way", ["tls", "udp", "tcp"])
 def test_each_message_is_one_safe_line_with_all_that_was_in_it(ways: Ways, way: str) -> None:
     texts = hostile_texts(150)
     board = "127.0.0.1"
@@ -432,8 +429,6 @@ def test_each_message_is_one_safe_line_with_all_that_was_in_it(ways: Ways, way: 
         ways.tls(*(counted(rfc5424(text)) for text in texts), pair=board_pair(board))
     elif way == "udp":
         ways.udp(*map(rfc5424, texts))
-    elif way == "tcp_counted":
-        ways.tcp(b"".join(counted(rfc5424(text)) for text in texts), way)
     else:
         # Here a line is a message: that is how it is sent.
         texts = [text.replace(b"\n", b" ") for text in texts]
@@ -709,7 +704,7 @@ class Forwarding:
 
 @pytest.fixture(params=["loki", "opensearch"])
 def forwarding(request: pytest.FixtureRequest) -> Iterator[Forwarding]:
-    """Both sinks: Loki with a queue on the disk; OpenSearch with TLS and a password."""
+    """Both sinks: Loki; OpenSearch with TLS and a password."""
     with ExitStack() as stack:
         place = stack.enter_context(folder())
         sink: Sink
@@ -717,7 +712,7 @@ def forwarding(request: pytest.FixtureRequest) -> Iterator[Forwarding]:
             sink = Loki()
             stack.enter_context(serving(sink))
             url = f"http://127.0.0.1:{sink.server_address[1]}/"
-            forward, queue = Forward("loki", url), QUEUE_MIN
+            forward = Forward("loki", url)
         else:
             sink = OpenSearch()
             authority = make_authority("docker", NOW)
@@ -728,12 +723,10 @@ def forwarding(request: pytest.FixtureRequest) -> Iterator[Forwarding]:
             context.load_cert_chain(*lay(place / "pki", "search", pair))
             stack.enter_context(serving(sink, context))
             url = f"https://127.0.0.1:{sink.server_address[1]}/logs"
-            forward, queue = Forward("opensearch", url, "forwarder", ca_file), 0
+            forward = Forward("opensearch", url, "forwarder", ca_file)
             password = password_include(Secret(b'a "pass\\word$`x`'))
             (place / "run" / PASSWORD_FILE).write_bytes(password.reveal())
-        collector = Collector(
-            place / "logs", place / "run", forward=forward, queue=queue, retry_s=1
-        )
+        collector = Collector(place / "logs", place / "run", forward=forward, retry_s=1)
         yield Forwarding(stack.enter_context(running(Daemon(place, collector))), sink)
 
 

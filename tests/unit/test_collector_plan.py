@@ -46,9 +46,9 @@ def test_only_what_is_wanted_is_open() -> None:
     assert "ssl-options(no-sslv2, no-sslv3, no-tlsv1, no-tlsv11, no-tlsv13)" in config
     assert "udp" not in config
     assert "http(" not in config
-    everything = replace(COLLECTOR, tcp=6516, tcp_counted=6517, udp=6516, forward=LOKI)
+    everything = replace(COLLECTOR, tcp=6516, udp=6516, forward=LOKI)
     config = collector_config(everything, RENDERER)
-    assert re.findall(r"\bport\((\d+)\)", config) == ["6514", "6516", "6517", "6516"]
+    assert re.findall(r"\bport\((\d+)\)", config) == ["6514", "6516", "6516"]
     assert 'url("https://loki.example:3100/loki/api/v1/push")' in config
 
 
@@ -79,7 +79,6 @@ def test_the_address_says_which_protocol() -> None:
         ({"run": Path("/run/`id`")}, "quotes"),
         ({"folder": Path("/logs/${HOST}")}, "quotes"),
         ({"certificates": replace(PEM, key=Path("/pki/\n"))}, "control"),
-        ({"forward": LOKI, "queue": 1 << 20}, "64.0 MiB"),
         ({"forward": replace(LOKI, url="loki.example:3100")}, "forward_url"),
         ({"forward": replace(LOKI, url="ftp://loki.example")}, "forward_url"),
         ({"forward": replace(LOKI, url="https://")}, "forward_url"),
@@ -142,13 +141,6 @@ def test_a_password_cannot_say_more_than_a_password() -> None:
     for wrong in (b"a\nb", b"a\0b", b"a\r"):
         with pytest.raises(InputError, match="one line"):
             password_include(Secret(wrong))
-
-
-def test_a_queue_is_there_if_it_is_wanted() -> None:
-    config = collector_config(replace(COLLECTOR, forward=LOKI), RENDERER)
-    assert "disk-buffer" not in config
-    config = collector_config(replace(COLLECTOR, forward=LOKI, queue=1 << 30), RENDERER)
-    assert 'disk-buffer(reliable(yes) dir("/run/x")' in config
 
 
 def test_the_command_names_all_its_files() -> None:
