@@ -192,12 +192,12 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             mounts=dict(_mount(line) for line in facts.all("mount")),
             tools=frozenset(facts.all("tool")),
             packages=dict(_packages(get("packages").lines)),
-            units=_units(get("units").lines),
+            units=parse_units(get("units").lines),
             failed_units=tuple(line.split()[0] for line in get("failed").lines if line.strip()),
             accounts={name: int(uid) for name, uid in map(str.split, facts.all("account"))},
             docker_group=_members(group) if group else None,
             plugins=facts.all("plugin"),
-            modes={mode.path: mode for mode in map(_mode, get("modes").lines)},
+            modes={mode.path: mode for mode in map(parse_mode, get("modes").lines)},
             files=parse_board_files(get("files").text),
             digests=dict(_digest(line) for line in get("digests").lines),
             audit=parse_audit_rules(get("audit").lines) if "audit" in by_name else None,
@@ -267,7 +267,8 @@ def _packages(lines: Iterable[str]) -> Iterable[tuple[str, str]]:
             yield words[0], words[1]
 
 
-def _units(lines: Iterable[str]) -> dict[str, HostUnit]:
+def parse_units(lines: Iterable[str]) -> dict[str, HostUnit]:
+    """Return what ``systemctl show`` told, by the units' names."""
     found: dict[str, HostUnit] = {}
     values: dict[str, str] = {}
     for line in (*lines, ""):
@@ -294,7 +295,12 @@ def _members(group: str) -> tuple[str, ...]:
     return tuple(name for name in members.split(",") if name)
 
 
-def _mode(line: str) -> PathMode:
+def parse_mode(line: str) -> PathMode:
+    """Return a line of ``stat -c '%a %U:%G %u:%g %F|%n'``.
+
+    Raises:
+        ValueError: it is none.
+    """
     described, _, path = line.partition("|")
     bits, owner, numbers, kind = described.split(" ", 3)
     return PathMode(path, int(bits, 8), owner, kind, numbers)

@@ -1,0 +1,1 @@
+"""Auditing a board against the CIS Docker Benchmark: pure judgements over parsed facts."""

@@ -1,0 +1,131 @@
+"""What an audit says: checks, judgements, findings, and a whole board's result."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bootwright.facts.audithost import AuditFacts
+from bootwright.profile import Profile
+from bootwright.table import Table
+
+Result = Literal["pass", "warn", "info", "manual", "waived", "skipped"]
+"""``info``: there is nothing to judge (no such file, no container), or nothing to hold against it.
+``manual``: nobody but a person can tell. ``skipped``: it could not be judged, and says why."""
+
+RESULTS: tuple[Result, ...] = ("pass", "warn", "info", "manual", "waived", "skipped")
+
+Owner = Literal["host", "daemon", "run", "image", "manual", "swarm"]
+"""Who can make a check pass: the host's set-up, the daemon's, who runs a container, who builds an
+image, a person's judgement, who sets a swarm up."""
+
+
+class Check(Table):
+    """A check of the benchmark, as docker-bench-security 1.6.0 numbers it.
+
+    Attributes:
+        id: like ``5.12``.
+        title: the benchmark's wish, in one line.
+        scored: it counts for the score.
+        owner: who can make it pass.
+        remedy: what to do, in one line.
+        step: the step of ``inv provision`` that does it; empty if none does.
+        aliases: the ids of the same wish in other versions of the benchmark.
+    """
+
+    id: Annotated[str, Field(pattern=r"^[1-7](\.\d{1,2}){1,2}$")]
+    title: Annotated[str, Field(min_length=10)]
+    scored: bool = True
+    owner: Owner
+    remedy: Annotated[str, Field(min_length=10)]
+    step: str = ""
+    aliases: Mapping[str, tuple[str, ...]] = {}
+
+    @property
+    def section(self) -> str:
+        """The number before the first point."""
+        return self.id.partition(".")[0]
+
+
+class Waiver(Table):
+    """A check that is left unmet on purpose, on some targets, until a day."""
+
+    check: str
+    targets: tuple[str, ...] = ()
+    reason: Annotated[str, Field(min_length=20)]
+    expires: date
+
+
+@dataclass(frozen=True)
+class Item:
+    """The judgement of one container, image, path or rule of a check."""
+
+    subject: str
+    result: Result
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was found, and what shows it. ``items``: for each container, image or path."""
+
+    result: Result
+    evidence: str
+    items: tuple[Item, ...] = ()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is judged: the facts, and the profile that says what right is."""
+
+    facts: AuditFacts
+    profile: Profile
+
+
+Judge = Callable[[Subject], Judgement]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A check with its judgement, and the waiver that is in force for it or has expired."""
+
+    check: Check
+    judgement: Judgement
+    waiver: Waiver | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that no check of the benchmark sees, or that passes one and is not safe.
+
+    ``checks`` are those that pass in spite of it.
+    """
+
+    id: str
+    title: str
+    evidence: str
+    remedy: str
+    checks: tuple[str, ...] = ()
+
+
+def judged(items: tuple[Item, ...], good: str, nothing: str) -> Judgement:
+    """Return the judgement of a check that is the worst of its items.
+
+    Args:
+        items: one for each that is judged.
+        good: the evidence if all of them are right.
+        nothing: the evidence if there are none, which is ``info``.
+    """
+    if not items:
+        return Judgement("info", nothing)
+    worse: tuple[Result, ...] = ("warn", "skipped", "info")
+    for result in worse:
+        bad = tuple(item for item in items if item.result == result)
+        if bad:
+            names = ", ".join(item.subject for item in bad[:3])
+            more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+            evidence = bad[0].evidence if len(bad) == 1 else f"{len(bad)} of {len(items)}"
+            return Judgement(result, f"{names}{more}: {evidence}", items)
+    return Judgement("pass", good, items)

@@ -1,0 +1,449 @@
+"""What an audit knows of a board: :mod:`bootwright.facts.audithost_script`'s report, parsed.
+
+A board may be hostile: whatever it says is bounded in size, and no text of its acts on a
+terminal. What it does not say, or says in another form, is ``None`` here with the reason in
+``troubles``; it never counts as a good answer.
+"""
+
+import base64
+import json
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from bootwright.console.normalise import shown
+from bootwright.errors import FailedError
+from bootwright.facts.auditrules import WatchedPath, parse_audit_rules
+from bootwright.facts.dockerhost import HostUnit, PathMode, parse_mode, parse_units
+from bootwright.facts.luksheader import OTHER_FORM
+from bootwright.facts.sections import Section, parse_sections
+
+MOST = 64 * 1024 * 1024
+"""Bytes that a fact may have once it is unpacked."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Mount:
+    """What of the board a container sees. ``kind``: ``bind``, ``volume``, ``tmpfs`` …"""
+
+    kind: str
+    source: str
+    destination: str
+    writable: bool
+    propagation: str
+
+
+@dataclass(frozen=True)
+class Port:
+    """A published port: ``container`` like ``80/tcp``; ``address`` is empty for all."""
+
+    container: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container as the engine tells of it; names as in ``docker inspect``.
+
+    ``memory`` in bytes, ``nano_cpus`` in billionths of a CPU, ``cpu_quota`` in microseconds;
+    0 is no limit. ``pids_limit``: ``None``, 0 and -1 are no limit. ``health`` is ``None`` without
+    a health check. ``restart``: the policy and its most tries.
+    """
+
+    id: str
+    name: str
+    image: str
+    image_id: str
+    state: str
+    user: str
+    apparmor: str
+    mounts: tuple[Mount, ...]
+    ports: tuple[Port, ...]
+    networks: tuple[str, ...]
+    health: str | None
+    log_driver: str
+    privileged: bool
+    cap_add: tuple[str, ...]
+    network_mode: str
+    pid_mode: str
+    ipc_mode: str
+    uts_mode: str
+    userns_mode: str
+    cgroup_parent: str
+    memory: int
+    cpu_shares: int
+    nano_cpus: int
+    cpu_quota: int
+    pids_limit: int | None
+    readonly: bool
+    restart: tuple[str, int]
+    devices: tuple[str, ...]
+    ulimits: tuple[str, ...]
+    security: tuple[str, ...]
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has processes."""
+        return self.state in ("running", "paused", "restarting")
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image. ``adds`` and ``updates`` count instructions; ``None`` where history is not told."""
+
+    id: str
+    tags: tuple[str, ...]
+    user: str
+    healthcheck: bool
+    adds: int | None
+    updates: int | None
+
+    @property
+    def name(self) -> str:
+        """Its first tag, or the beginning of its id."""
+        return self.tags[0] if self.tags else self.id.removeprefix("sha256:")[:12]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the engine; ``containers`` are ids."""
+
+    name: str
+    driver: str
+    options: Mapping[str, str]
+    containers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AuditFacts:
+    """What a board says of itself.
+
+    Attributes:
+        hostname: its name for itself.
+        os: the distribution.
+        kernel: the release that runs.
+        arch: of the machine.
+        tools: programs that are there, of those that matter.
+        mounts: mount points.
+        docker_group: the members of the group ``docker``; ``None`` without it.
+        units: by name.
+        audit: the watches that are loaded; ``None`` where that cannot be told.
+        modes: owner and mode by path, of what exists and was asked for.
+        tls: likewise of the daemon's certificates, by the key of daemon.json (``tlskey`` …).
+        engine_owner: the user id of the daemon that runs; ``None`` if none does.
+        settings: the path of daemon.json.
+        daemon_json: what it says; ``None`` if it is not there, or no JSON (then in ``troubles``).
+        flags: the daemon's command line.
+        info: ``docker info``; ``None`` if no engine answers.
+        containers: all of them; ``None`` if they are not told.
+        images: likewise.
+        networks: likewise.
+        sshd_containers: ids of containers in which an sshd runs.
+        listening: local addresses of TCP sockets that listen; ``None`` if not told.
+        lsm: the kernel's security modules that are on.
+        selinux: SELinux enforces.
+        content_trust: the last value of DOCKER_CONTENT_TRUST, empty without one.
+        root: the facts were read with root's rights.
+        troubles: why a fact is not known, by the fact's name.
+    """
+
+    hostname: str
+    os: str
+    kernel: str
+    arch: str
+    tools: frozenset[str]
+    mounts: frozenset[str]
+    docker_group: tuple[str, ...] | None
+    units: Mapping[str, HostUnit]
+    audit: tuple[WatchedPath, ...] | None
+    modes: Mapping[str, PathMode]
+    tls: Mapping[str, PathMode]
+    engine_owner: int | None
+    settings: str
+    daemon_json: Mapping[str, Any] | None
+    flags: tuple[str, ...]
+    info: Mapping[str, Any] | None
+    containers: tuple[Container, ...] | None
+    images: tuple[Image, ...] | None
+    networks: tuple[Network, ...] | None
+    sshd_containers: frozenset[str]
+    listening: tuple[str, ...] | None
+    lsm: tuple[str, ...]
+    selinux: bool
+    content_trust: str
+    root: bool
+    troubles: Mapping[str, str]
+
+    @property
+    def engine_version(self) -> str:
+        """The engine's version; empty if none answers."""
+        version = (self.info or {}).get("ServerVersion")
+        return version if isinstance(version, str) else ""
+
+    @property
+    def running(self) -> tuple[Container, ...] | None:
+        """The containers that have processes."""
+        if self.containers is None:
+            return None
+        return tuple(container for container in self.containers if container.runs)
+
+
+def parse_audit_host(text: str) -> AuditFacts:
+    """Return what the script reported.
+
+    Raises:
+        FailedError: it was cut short, or it cannot be understood.
+    """
+    sections = {section.name: section for section in parse_sections(text)}
+
+    def get(name: str) -> Section:
+        return sections.get(name, Section(name, ()))
+
+    pairs = [line.partition(" ") for line in get("host").lines]
+    values = {name: value for name, _, value in pairs}
+    if not values.get("kernel"):
+        raise FailedError("the board's answer lacks its kernel: is /proc mounted there?")
+    read = _Reader(sections)
+    history = read.known("history", _history, get("history").lines)
+    info = read.known("info", _info, read.long("info"))
+    runs = "engine-owner" in values
+    try:
+        group = values.get("docker-group")
+        return AuditFacts(
+            hostname=values.get("hostname", ""),
+            os=values.get("os", ""),
+            kernel=values["kernel"],
+            arch=values.get("arch", ""),
+            tools=frozenset(value for name, _, value in pairs if name == "tool"),
+            mounts=frozenset(value for name, _, value in pairs if name == "mount"),
+            docker_group=_members(group) if group is not None else None,
+            units=parse_units(get("units").lines),
+            audit=parse_audit_rules(get("audit").lines) if "audit" in sections else None,
+            modes={mode.path: mode for mode in map(parse_mode, get("modes").lines)},
+            tls=dict(_tls(line) for line in get("tls").lines),
+            engine_owner=int(values["engine-owner"]) if runs else None,
+            settings=values.get("settings", ""),
+            daemon_json=read.known("daemon-json", _object, get("daemon-json").text or None),
+            flags=tuple(line for line in get("flags").lines if line),
+            info=info,
+            containers=read.all_of("containers", _container, info is not None),
+            images=read.all_of("images", lambda row: _image(row, history or {}), info is not None),
+            networks=read.all_of("networks", _network, info is not None),
+            sshd_containers=frozenset(get("sshd-containers").lines),
+            listening=tuple(line.split()[3] for line in get("listening").lines)
+            if "listening" in sections
+            else None,
+            lsm=tuple(values.get("lsm", "").split(",")) if values.get("lsm") else (),
+            selinux=values.get("enforce") == "1",
+            content_trust=values.get("content-trust", "").strip("\"' "),
+            root="not-root" not in values,
+            troubles=read.troubles,
+        )
+    except OTHER_FORM as error:
+        raise FailedError(f"the board's answer cannot be understood: {error}") from None
+
+
+class _Reader:
+    """Reads facts, and keeps why one could not be read."""
+
+    def __init__(self, sections: Mapping[str, Section]) -> None:
+        self._sections = sections
+        self.troubles: dict[str, str] = {}
+        for name, section in sections.items():
+            if name.endswith("-error") and section.text.strip():
+                self.troubles[name.removesuffix("-error")] = section.text.strip()
+
+    def known(self, name: str, parse: Callable[[Any], T], value: object | None) -> T | None:
+        """Return what ``parse`` makes of a value, or nothing."""
+        if value is None:
+            return None
+        try:
+            return parse(value)
+        except OTHER_FORM as error:
+            self.troubles[name] = f"it cannot be understood: {shown(str(error))[:200]}"
+            return None
+
+    def long(self, name: str) -> str | None:
+        """Return a fact that may be compressed; nothing if it is not there."""
+        if name in self._sections:
+            return self._sections[name].text
+        packed = self._sections.get(f"{name}.gz")
+        if packed is None:
+            return None
+        return self.known(name, _unpacked, packed.text)
+
+    def all_of(
+        self, name: str, parse: Callable[[Mapping[str, Any]], T], answers: bool
+    ) -> tuple[T, ...] | None:
+        """Return what a list of JSON objects, one to a line, tells; all of it or nothing."""
+        if not answers or name in self.troubles:
+            return None
+        text = self.long(name)
+        if name in self.troubles:
+            return None
+
+        def rows(text: str) -> tuple[T, ...]:
+            return tuple(parse(_object(line)) for line in text.split("\n") if line.strip())
+
+        return self.known(name, rows, text or "")
+
+
+def _unpacked(text: str) -> str:
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        data = unpacker.decompress(base64.b64decode(text), MOST)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if not unpacker.eof:
+        raise ValueError(f"cut short, or more than {MOST // 1024 // 1024} MiB")
+    return data.decode("utf-8", "replace")
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Return a JSON object, with its texts harmless to a terminal."""
+    value = _harmless(json.loads(text))
+    if not isinstance(value, dict):
+        raise ValueError("no JSON object")
+    return value
+
+
+def _harmless(value: Any) -> Any:
+    if isinstance(value, str):
+        return shown(value)
+    if isinstance(value, list):
+        return [_harmless(item) for item in value]
+    if isinstance(value, dict):
+        return {shown(key): _harmless(item) for key, item in value.items()}
+    return value
+
+
+def _info(text: str) -> dict[str, Any]:
+    info = _object(text)
+    # Printed without a server, and with errors, when that does not answer.
+    if not isinstance(info.get("ServerVersion"), str) or not info["ServerVersion"]:
+        errors = info.get("ServerErrors")
+        raise ValueError(f"no engine answers: {errors}" if errors else "no engine answers")
+    return info
+
+
+def _members(group: str) -> tuple[str, ...]:
+    _, _, members = group.partition(" ")
+    return tuple(name for name in members.split(",") if name)
+
+
+def _tls(line: str) -> tuple[str, PathMode]:
+    name, _, rest = line.partition(" ")
+    return name, parse_mode(rest)
+
+
+def _history(lines: Sequence[str]) -> dict[str, tuple[int, int]]:
+    found = {}
+    for line in lines:
+        digest, adds, updates = line.split()
+        found[digest] = int(adds), int(updates)
+    return found
+
+
+def _container(row: Mapping[str, Any]) -> Container:
+    restart = row["RestartPolicy"] or {}
+    return Container(
+        id=_text(row["id"]),
+        name=_text(row["name"]).lstrip("/"),
+        image=_text(row["image"]),
+        image_id=_text(row["image_id"]),
+        state=_text(row["state"]),
+        user=_text(row["user"]),
+        apparmor=_text(row["apparmor"]),
+        mounts=tuple(map(_mount, row["mounts"] or ())),
+        ports=tuple(_ports(row["ports"] or {})),
+        networks=_texts(row["networks"]),
+        health=None if row["health"] is None else _text(row["health"]),
+        log_driver=_text(row["log_driver"]),
+        privileged=_flag(row["Privileged"]),
+        cap_add=_texts(row["CapAdd"]),
+        network_mode=_text(row["NetworkMode"]),
+        pid_mode=_text(row["PidMode"]),
+        ipc_mode=_text(row["IpcMode"]),
+        uts_mode=_text(row["UTSMode"]),
+        userns_mode=_text(row["UsernsMode"]),
+        cgroup_parent=_text(row["CgroupParent"]),
+        memory=_number(row["Memory"]),
+        cpu_shares=_number(row["CpuShares"]),
+        nano_cpus=_number(row["NanoCpus"]),
+        cpu_quota=_number(row["CpuQuota"]),
+        pids_limit=None if row["PidsLimit"] is None else _number(row["PidsLimit"]),
+        readonly=_flag(row["ReadonlyRootfs"]),
+        restart=(_text(restart.get("Name", "")), _number(restart.get("MaximumRetryCount", 0))),
+        devices=tuple(_text(device["PathOnHost"]) for device in row["Devices"] or ()),
+        ulimits=tuple(_text(limit["Name"]) for limit in row["Ulimits"] or ()),
+        security=_texts(row["SecurityOpt"]),
+    )
+
+
+def _mount(row: Mapping[str, Any]) -> Mount:
+    return Mount(
+        kind=_text(row.get("Type", "")),
+        source=_text(row.get("Source", "")),
+        destination=_text(row.get("Destination", "")),
+        writable=_flag(row["RW"]),
+        propagation=_text(row.get("Propagation", "")),
+    )
+
+
+def _ports(ports: Mapping[str, Any]) -> Iterable[Port]:
+    for container, places in ports.items():
+        for place in places or ():
+            yield Port(container, _text(place["HostIp"]), int(place["HostPort"]))
+
+
+def _image(row: Mapping[str, Any], history: Mapping[str, tuple[int, int]]) -> Image:
+    identity = _text(row["id"])
+    adds, updates = history.get(identity.removeprefix("sha256:"), (None, None))
+    return Image(
+        id=identity,
+        tags=_texts(row["tags"]),
+        user=_text(row.get("user", "")),
+        healthcheck=row.get("healthcheck") not in (None, "NONE"),
+        adds=adds,
+        updates=updates,
+    )
+
+
+def _network(row: Mapping[str, Any]) -> Network:
+    options = row["options"] or {}
+    return Network(
+        name=_text(row["name"]),
+        driver=_text(row["driver"]),
+        options={str(key): str(value) for key, value in options.items()},
+        containers=_texts(row["containers"]),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{type(value).__name__} instead of a text")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise ValueError(f"{type(value).__name__} instead of a list")
+    return tuple(map(_text, value))
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{type(value).__name__} instead of a number")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{type(value).__name__} instead of true or false")
+    return value

@@ -1,0 +1,226 @@
+"""The script by which a board tells an audit what it needs to know, in one round trip.
+
+Every program started costs an emulated board 50 ms and more, and the docker command 500: what
+does not depend on each other runs at once, and containers and images are inspected in one call
+each. Nothing secret leaves the board: no environment, no labels, no command lines of containers,
+and of an image's history only what kind of instruction there was. Each fact is a file in a
+folder of the script's own, and the folder is printed at the end; what may be long is compressed.
+The parser is in :mod:`bootwright.facts.audithost`.
+
+Sources: docker(1) ``inspect``, ``info``; moby's ``api/types/container`` and ``image/store`` (the
+configuration of an image with its history); auditctl(8); proc_pid_mountinfo(5).
+"""
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from bootwright.facts.sections import END, PRELUDE
+
+DAEMON_JSON = "/etc/docker/daemon.json"
+
+UNITS = ("docker.service", "docker.socket", "containerd.service", "auditd.service")
+
+LONG = ("info", "containers", "images", "history", "networks")
+"""Facts that are compressed."""
+
+_PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "FragmentPath", "ExecStart")
+
+CONTAINER = (
+    '{"id":{{json .Id}},"name":{{json .Name}},"image":{{json .Config.Image}},'
+    '"image_id":{{json .Image}},"state":{{json .State.Status}},"user":{{json .Config.User}},'
+    '"apparmor":{{json .AppArmorProfile}},"mounts":{{json .Mounts}},'
+    '"ports":{{json .NetworkSettings.Ports}},'
+    '"networks":[{{$comma := ""}}{{range $name, $_ := .NetworkSettings.Networks}}'
+    '{{$comma}}{{json $name}}{{$comma = ","}}{{end}}],'
+    '"health":{{with .State.Health}}{{json .Status}}{{else}}null{{end}},'
+    '"log_driver":{{json .HostConfig.LogConfig.Type}}'
+    "@host@}"
+)
+"""Go's template for what is told of a container: nothing that holds secrets."""
+
+_HOST_CONFIG = (
+    *("Privileged", "CapAdd", "CapDrop", "NetworkMode", "PidMode", "IpcMode", "UTSMode"),
+    *("UsernsMode", "CgroupParent", "Memory", "CpuShares", "NanoCpus", "CpuQuota", "PidsLimit"),
+    *("ReadonlyRootfs", "RestartPolicy", "Devices", "Ulimits", "SecurityOpt", "PublishAllPorts"),
+)
+
+IMAGE = (
+    '{"id":{{json .Id}},"tags":{{json .RepoTags}}'
+    '{{with .Config}},"user":{{json .User}},"healthcheck":{{with .Healthcheck}}{{with .Test}}'
+    "{{json (index . 0)}}{{else}}null{{end}}{{else}}null{{end}}{{end}}}"
+)
+"""Likewise of an image. Of a health check only its kind: its command may hold a password."""
+
+NETWORK = (
+    '{"name":{{json .Name}},"driver":{{json .Driver}},"options":{{json .Options}},'
+    '"containers":[{{$comma := ""}}{{range $id, $_ := .Containers}}'
+    '{{$comma}}{{json $id}}{{$comma = ","}}{{end}}]}'
+)
+
+_SCRIPT = r"""
+umask 077
+work=$(mktemp -d /run/bootwright.XXXXXX) || exit 1
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+fact() { printf '%s %s\n' "$1" "$2"; }
+# All or nothing: what is not told in time, or with an error, is not known.
+ids() {
+    name=$1
+    shift
+    timeout @wait@ "$@" --quiet --no-trunc >"$name.all" 2>"$name-error" &&
+        sort -u "$name.all" >"$name.ids"
+    status=$?
+    [ "$status" -ne 124 ] || echo "no answer within @wait@ s" >"$name-error"
+    rm -f "$name.all"
+    return "$status"
+}
+inspect() {
+    xargs -r timeout @wait@ docker "${1%s}" inspect --format "$2" <"$1.ids" >"$1" 2>"$1-error"
+    # One that is gone meanwhile is none.
+    told=$(($(wc -l <"$1") + $(grep -ci 'no such\|not found' "$1-error")))
+    if [ "$told" -ge "$(wc -l <"$1.ids")" ]; then
+        rm -f "$1-error"
+    elif [ ! -s "$1-error" ]; then
+        echo "no answer within @wait@ s" >"$1-error"
+    fi
+    rm -f "$1.ids"
+}
+# The newest daemon would be a container's own, so: the one that systemd or init started first.
+pid= owner=
+for file in /proc/[0-9]*/comm; do
+    [ -r "$file" ] && IFS= read -r name <"$file" && [ "$name" = dockerd ] || continue
+    folder=${file%/comm}
+    [ "$folder/ns/pid" -ef /proc/self/ns/pid ] || continue
+    found=${folder#/proc/}
+    if [ -z "$pid" ] || [ "$found" -lt "$pid" ]; then pid=$found; fi
+done 2>/dev/null
+if [ -n "$pid" ]; then
+    while read -r name owner _; do [ "$name" = Uid: ] && break; done <"/proc/$pid/status"
+    tr '\0' '\n' <"/proc/$pid/cmdline" >flags
+fi 2>/dev/null
+settings=@daemon_json@
+if [ -n "$owner" ] && [ "$owner" -ne 0 ]; then
+    # Root may use a user's socket; without root the daemon has its settings at home.
+    DOCKER_HOST=unix:///run/user/$owner/docker.sock
+    export DOCKER_HOST
+    while IFS=: read -r _ _ uid _ _ home _; do
+        [ "$uid" = "$owner" ] && settings=$home/.config/docker/daemon.json
+    done </etc/passwd
+fi
+while IFS= read -r word; do
+    case $previous$word in
+    --config-file=*) settings=${word#*=} ;;
+    --config-file/*) settings=$word ;;
+    esac
+    previous=
+    [ "$word" = --config-file ] && previous=$word
+done 2>/dev/null <flags
+[ -r "$settings" ] && cat "$settings" >daemon-json
+# Never where no daemon runs: systemd would start one that somebody stopped.
+if [ -n "$pid" ] && command -v docker >/dev/null; then
+    {
+        timeout @wait@ docker info --format '{{json .}}' >info 2>info-error ||
+            [ -s info-error ] || echo "no answer within @wait@ s" >info-error
+        [ -s info-error ] || rm -f info-error
+    } &
+    ids containers docker container ls --all && inspect containers @container@ &
+    ids images docker image ls && inspect images @image@ &
+    ids networks docker network ls && inspect networks @network@ &
+fi
+{
+    systemctl show @properties@ -- @units@ >units
+    command -v auditctl >/dev/null && { auditctl -l >audit || rm -f audit; }
+} 2>/dev/null &
+{
+    # Where there is an sshd in a container: the process, and whose cgroup it is in.
+    for folder in $(grep -lx sshd /proc/[0-9]*/comm); do
+        grep -ohE '[0-9a-f]{64}' "${folder%comm}cgroup"
+    done | sort -u >sshd-containers
+    # Of an image's history only ADD, and an update without what it is for; the oldest
+    # instruction, a base image's, is passed over as docker-bench-security does.
+    for folder in /var/lib/docker/image/*/imagedb/content/sha256 \
+        /var/lib/docker/[0-9]*/image/*/imagedb/content/sha256; do
+        [ -d "$folder" ] && (
+            cd "$folder" && grep -oHE '"created_by":"([^"\\]|\\.)*"' -- *
+        )
+    done | awk '{
+        id = substr($0, 1, index($0, ":") - 1)
+        if (!(id in add)) { add[id] = update[id] = 0; next }
+        if ($0 ~ /(#\(nop\) +|"created_by":")ADD /) add[id]++
+        if ($0 ~ /(apt-get|apt|apk|yum|dnf|microdnf|zypper|pacman)( -[^ ]+)* (update|refresh)/ &&
+            $0 !~ /(install|upgrade|add|-S[a-z]*u)/) update[id]++
+    } END { for (id in add) print id, add[id], update[id] }' >history
+    ss -Hltn >listening
+} 2>/dev/null &
+{
+    read -r hostname </proc/sys/kernel/hostname && fact hostname "$hostname"
+    read -r kernel </proc/sys/kernel/osrelease && fact kernel "$kernel"
+    fact arch "$(uname -m)"
+    [ -n "$pid" ] && fact engine-owner "${owner:-0}"
+    fact settings "$settings"
+    while IFS='=' read -r key value; do
+        case $key in
+        PRETTY_NAME)
+            value=${value#\"}
+            fact os "${value%\"}"
+            ;;
+        esac
+    done </etc/os-release
+    while read -r _ _ _ _ place _; do fact mount "$place"; done </proc/self/mountinfo
+    for tool in docker dockerd auditctl systemctl; do
+        command -v "$tool" >/dev/null && fact tool "$tool"
+    done
+    while IFS=: read -r name _ gid members; do
+        [ "$name" = docker ] && fact docker-group "$gid $members"
+    done </etc/group
+    for file in /sys/kernel/security/lsm /sys/fs/selinux/enforce; do
+        [ -r "$file" ] && { IFS= read -r value <"$file" || [ -n "$value" ]; } &&
+            fact "${file##*/}" "$value"
+    done
+    grep -hE '^(export )?DOCKER_CONTENT_TRUST=' /etc/environment /etc/profile.d/*.sh |
+        while IFS= read -r line; do fact content-trust "${line##*=}"; done
+    [ -z "$DOCKER_CONTENT_TRUST" ] || fact content-trust "$DOCKER_CONTENT_TRUST"
+    [ "$(id -u)" -eq 0 ] || fact not-root yes
+} >host 2>/dev/null
+# Where daemon.json and the command line have their certificates.
+tls=$({
+    [ ! -r daemon-json ] || tr -d ' \t' <daemon-json | tr ',{}' '\n\n\n' |
+        sed -n 's/^"\(tls[a-z]*\)":"\(\/[^"]*\)".*/\1 \2/p'
+    [ ! -r flags ] || sed -n 's/^--\(tls[a-z]*\)=\(\/[^[:space:]]*\)$/\1 \2/p' flags
+} 2>/dev/null | sort -u)
+printf '%s\n' "$tls" | while read -r name path; do
+    [ -z "$path" ] || stat -c "$name %a %U:%G %u:%g %F|%n" -- "$path"
+done >tls 2>/dev/null
+stat -c '%a %U:%G %u:%g %F|%n' @paths@ >modes 2>/dev/null
+wait
+for file in @long@; do
+    [ -s "$file" ] && gzip -c "$file" | base64 >"$file.gz" && rm -f "$file"
+done
+awk 'FNR == 1 { print "\n== " FILENAME } { print "|" $0 }' *
+"""
+
+WAIT_S = 60
+"""Seconds that one call of docker may take."""
+
+
+def audit_script(paths: Sequence[str]) -> str:
+    """Return the script that reports on the board; it needs root.
+
+    Args:
+        paths: whose owner and mode matter; shell patterns without blanks and quotes.
+    """
+    host = "".join(f',"{name}":{{{{json .HostConfig.{name}}}}}' for name in _HOST_CONFIG)
+    values = {
+        "daemon_json": DAEMON_JSON,
+        "wait": str(WAIT_S),
+        "container": shlex.quote(CONTAINER.replace("@host@", host)),
+        "image": shlex.quote(IMAGE),
+        "network": shlex.quote(NETWORK),
+        "properties": shlex.join(f"--property={name}" for name in _PROPERTIES),
+        "units": shlex.join(UNITS),
+        "paths": " ".join(paths),
+        "long": " ".join(LONG),
+    }
+    script = re.sub(r"@(\w+)@", lambda name: values[name[1]], _SCRIPT)
+    return f"{PRELUDE}({script})\n{END}"
