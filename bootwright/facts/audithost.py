@@ -8,7 +8,7 @@ terminal. What it does not say, or says in another form, is ``None`` here with t
 import base64
 import json
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,6 +16,14 @@ from bootwright.console.normalise import shown
 from bootwright.errors import FailedError
 from bootwright.facts.auditrules import WatchedPath, parse_audit_rules
 from bootwright.facts.dockerhost import HostUnit, PathMode, parse_mode, parse_units
+from bootwright.facts.inspected import (
+    Container,
+    Image,
+    Network,
+    parse_container,
+    parse_image,
+    parse_network,
+)
 from bootwright.facts.luksheader import OTHER_FORM
 from bootwright.facts.sections import Section, parse_sections
 
@@ -23,99 +31,6 @@ MOST = 64 * 1024 * 1024
 """Bytes that a fact may have once it is unpacked."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Mount:
-    """What of the board a container sees. ``kind``: ``bind``, ``volume``, ``tmpfs`` …"""
-
-    kind: str
-    source: str
-    destination: str
-    writable: bool
-    propagation: str
-
-
-@dataclass(frozen=True)
-class Port:
-    """A published port: ``container`` like ``80/tcp``; ``address`` is empty for all."""
-
-    container: str
-    address: str
-    port: int
-
-
-@dataclass(frozen=True)
-class Container:
-    """A container as the engine tells of it; names as in ``docker inspect``.
-
-    ``memory`` in bytes, ``nano_cpus`` in billionths of a CPU, ``cpu_quota`` in microseconds;
-    0 is no limit. ``pids_limit``: ``None``, 0 and -1 are no limit. ``health`` is ``None`` without
-    a health check. ``restart``: the policy and its most tries.
-    """
-
-    id: str
-    name: str
-    image: str
-    image_id: str
-    state: str
-    user: str
-    apparmor: str
-    mounts: tuple[Mount, ...]
-    ports: tuple[Port, ...]
-    networks: tuple[str, ...]
-    health: str | None
-    log_driver: str
-    privileged: bool
-    cap_add: tuple[str, ...]
-    network_mode: str
-    pid_mode: str
-    ipc_mode: str
-    uts_mode: str
-    userns_mode: str
-    cgroup_parent: str
-    memory: int
-    cpu_shares: int
-    nano_cpus: int
-    cpu_quota: int
-    pids_limit: int | None
-    readonly: bool
-    restart: tuple[str, int]
-    devices: tuple[str, ...]
-    ulimits: tuple[str, ...]
-    security: tuple[str, ...]
-
-    @property
-    def runs(self) -> bool:
-        """Whether it has processes."""
-        return self.state in ("running", "paused", "restarting")
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image. ``adds`` and ``updates`` count instructions; ``None`` where history is not told."""
-
-    id: str
-    tags: tuple[str, ...]
-    user: str
-    healthcheck: bool
-    adds: int | None
-    updates: int | None
-
-    @property
-    def name(self) -> str:
-        """Its first tag, or the beginning of its id."""
-        return self.tags[0] if self.tags else self.id.removeprefix("sha256:")[:12]
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network of the engine; ``containers`` are ids."""
-
-    name: str
-    driver: str
-    options: Mapping[str, str]
-    containers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -208,7 +123,7 @@ def parse_audit_host(text: str) -> AuditFacts:
     if not values.get("kernel"):
         raise FailedError("the board's answer lacks its kernel: is /proc mounted there?")
     read = _Reader(sections)
-    history = read.known("history", _history, get("history").lines)
+    history = read.known("history", _history, read.long("history") or "") or {}
     info = read.known("info", _info, read.long("info"))
     runs = "engine-owner" in values
     try:
@@ -230,9 +145,11 @@ def parse_audit_host(text: str) -> AuditFacts:
             daemon_json=read.known("daemon-json", _object, get("daemon-json").text or None),
             flags=tuple(line for line in get("flags").lines if line),
             info=info,
-            containers=read.all_of("containers", _container, info is not None),
-            images=read.all_of("images", lambda row: _image(row, history or {}), info is not None),
-            networks=read.all_of("networks", _network, info is not None),
+            containers=read.all_of("containers", parse_container, info is not None),
+            images=read.all_of(
+                "images", lambda row: parse_image(row, history or {}), info is not None
+            ),
+            networks=read.all_of("networks", parse_network, info is not None),
             sshd_containers=frozenset(get("sshd-containers").lines),
             listening=tuple(line.split()[3] for line in get("listening").lines)
             if "listening" in sections
@@ -340,110 +257,9 @@ def _tls(line: str) -> tuple[str, PathMode]:
     return name, parse_mode(rest)
 
 
-def _history(lines: Sequence[str]) -> dict[str, tuple[int, int]]:
+def _history(text: str) -> dict[str, tuple[int, int]]:
     found = {}
-    for line in lines:
+    for line in text.splitlines():
         digest, adds, updates = line.split()
         found[digest] = int(adds), int(updates)
     return found
-
-
-def _container(row: Mapping[str, Any]) -> Container:
-    restart = row["RestartPolicy"] or {}
-    return Container(
-        id=_text(row["id"]),
-        name=_text(row["name"]).lstrip("/"),
-        image=_text(row["image"]),
-        image_id=_text(row["image_id"]),
-        state=_text(row["state"]),
-        user=_text(row["user"]),
-        apparmor=_text(row["apparmor"]),
-        mounts=tuple(map(_mount, row["mounts"] or ())),
-        ports=tuple(_ports(row["ports"] or {})),
-        networks=_texts(row["networks"]),
-        health=None if row["health"] is None else _text(row["health"]),
-        log_driver=_text(row["log_driver"]),
-        privileged=_flag(row["Privileged"]),
-        cap_add=_texts(row["CapAdd"]),
-        network_mode=_text(row["NetworkMode"]),
-        pid_mode=_text(row["PidMode"]),
-        ipc_mode=_text(row["IpcMode"]),
-        uts_mode=_text(row["UTSMode"]),
-        userns_mode=_text(row["UsernsMode"]),
-        cgroup_parent=_text(row["CgroupParent"]),
-        memory=_number(row["Memory"]),
-        cpu_shares=_number(row["CpuShares"]),
-        nano_cpus=_number(row["NanoCpus"]),
-        cpu_quota=_number(row["CpuQuota"]),
-        pids_limit=None if row["PidsLimit"] is None else _number(row["PidsLimit"]),
-        readonly=_flag(row["ReadonlyRootfs"]),
-        restart=(_text(restart.get("Name", "")), _number(restart.get("MaximumRetryCount", 0))),
-        devices=tuple(_text(device["PathOnHost"]) for device in row["Devices"] or ()),
-        ulimits=tuple(_text(limit["Name"]) for limit in row["Ulimits"] or ()),
-        security=_texts(row["SecurityOpt"]),
-    )
-
-
-def _mount(row: Mapping[str, Any]) -> Mount:
-    return Mount(
-        kind=_text(row.get("Type", "")),
-        source=_text(row.get("Source", "")),
-        destination=_text(row.get("Destination", "")),
-        writable=_flag(row["RW"]),
-        propagation=_text(row.get("Propagation", "")),
-    )
-
-
-def _ports(ports: Mapping[str, Any]) -> Iterable[Port]:
-    for container, places in ports.items():
-        for place in places or ():
-            yield Port(container, _text(place["HostIp"]), int(place["HostPort"]))
-
-
-def _image(row: Mapping[str, Any], history: Mapping[str, tuple[int, int]]) -> Image:
-    identity = _text(row["id"])
-    adds, updates = history.get(identity.removeprefix("sha256:"), (None, None))
-    return Image(
-        id=identity,
-        tags=_texts(row["tags"]),
-        user=_text(row.get("user", "")),
-        healthcheck=row.get("healthcheck") not in (None, "NONE"),
-        adds=adds,
-        updates=updates,
-    )
-
-
-def _network(row: Mapping[str, Any]) -> Network:
-    options = row["options"] or {}
-    return Network(
-        name=_text(row["name"]),
-        driver=_text(row["driver"]),
-        options={str(key): str(value) for key, value in options.items()},
-        containers=_texts(row["containers"]),
-    )
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{type(value).__name__} instead of a text")
-    return value
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        raise ValueError(f"{type(value).__name__} instead of a list")
-    return tuple(map(_text, value))
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{type(value).__name__} instead of a number")
-    return value
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{type(value).__name__} instead of true or false")
-    return value
