@@ -15,7 +15,7 @@ from invoke.tasks import task
 from bootwright.manytargets import take_many_targets
 from bootwright.task import end_wrong_options_with_2, guarded, print_result, whole_number
 
-take_many_targets({"provision", "pki", "logs"})
+take_many_targets({"provision", "audit", "pki", "logs"})
 end_wrong_options_with_2()
 
 _DAY = 24 * 3600
@@ -442,6 +442,74 @@ def provision(
 
 @task(
     auto_shortflags=False,
+    iterable=["target"],
+    help={
+        "json": _JSON,
+        "target": "a target of bootwright.toml, or emulator; --target may be left out",
+        "group": "all targets whose groups name this",
+        "parallel": "boards at a time (default: 16)",
+        "benchmark": "the numbering that is shown: 1.6.0 (default), 1.11.0 of the report, 1.2.0",
+        "format": "text (default), json, junit, sarif or html",
+        "baseline": "a former audit (--json) of the same targets to compare with",
+        "fail-on": "end with 4 if a check warns (warn) or got worse (regression); default: never",
+        "output": "file for the report, instead of standard output",
+        "waivers": "the waivers to use, instead of the checkout's waivers.toml",
+        "sudo-password-file": "file with the password that sudo asks for; only you may read it",
+        "wait": "seconds to wait for a board that does not answer yet",
+        "identity": _IDENTITY,
+    },
+)
+@guarded
+def audit(
+    _: Context,
+    target: Any = None,
+    group: str = "",
+    parallel: str = "16",
+    benchmark: str = "",
+    format: str = "",
+    baseline: str = "",
+    fail_on: str = "never",
+    output: str = "",
+    waivers: str = "",
+    sudo_password_file: str = "",
+    wait: str = "0",
+    identity: str = "",
+    json: bool = False,
+) -> None:
+    """Judge boards by the CIS Docker Benchmark, in one round trip each: audit TARGET …"""
+    from bootwright import audit_task, paths
+    from bootwright.audit.text import print_lines
+    from bootwright.audit_targets import Request, audit_targets
+
+    options = audit_task.options_of(format, json, fail_on, baseline or None, output or None)
+    results = audit_targets(
+        Request(
+            names=tuple(target or ()),
+            group=group or None,
+            identity=identity or None,
+            sudo_password_file=sudo_password_file or None,
+            wait=whole_number("--wait", wait, 0, _DAY),
+            parallel=whole_number("--parallel", parallel, 1, 1000),
+            benchmark=benchmark or None,
+            waivers=waivers or None,
+        )
+    )
+    compared = audit_task.comparisons_of(results, options.baseline)
+    templates = paths.checkout() / "templates"
+    text = audit_task.report(results, compared, options.form, templates)
+    if options.output is not None:
+        audit_task.write_report(options.output, text)
+    elif options.form == "text":
+        print_lines(text.splitlines())
+    else:
+        print(text, end="")
+    why, code = audit_task.failure(results, compared, options.fail_on)
+    if code:
+        raise Exit(f"error: {why}", code=code)
+
+
+@task(
+    auto_shortflags=False,
     positional=["action"],
     iterable=["target"],
     help={
@@ -582,6 +650,7 @@ namespace = Collection(
     status,
     passphrase,
     provision,
+    audit,
     profile,
     pki,
     logs,

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bootwright import paths, reach
-from bootwright.config import Logs, Target, group_members
+from bootwright.config import Logs, Target
 from bootwright.effects.confirm import terminal
-from bootwright.effects.passphrase_source import read_new_passphrase, read_passphrase
+from bootwright.effects.passphrase_source import read_passphrase, read_sudo_password
 from bootwright.effects.pki_store import PkiStore, pki_dir
 from bootwright.effects.sudo import SudoPasswordError
 from bootwright.endpoints import Endpoint
@@ -81,7 +81,7 @@ def provision_targets(request: Request) -> tuple[list[ProvisionResult], int]:
     jobs = {job.endpoint.name: job for job in _jobs(request)}
     sudo_password = None
     if request.sudo_password_file is not None:
-        sudo_password = _sudo_password(request.sudo_password_file, "sudo")
+        sudo_password = read_sudo_password(request.sudo_password_file, "the user")
     if len(jobs) == 1:
         (job,) = jobs.values()
         results = [_one(job, request, sudo_password)]
@@ -107,13 +107,9 @@ def provision_targets(request: Request) -> tuple[list[ProvisionResult], int]:
 
 
 def _jobs(request: Request) -> list[Job]:
-    names = list(request.names)
-    if request.group is not None:
-        names += group_members(paths.checkout(), request.group)
-    if not names:
-        raise InputError("name a target, or a group of them with --group")
+    names = reach.targets_named(request.names, request.group)
     profile = load_profile(paths.checkout() / "profiles")
-    return [_job(name, request, profile) for name in dict.fromkeys(names)]
+    return [_job(name, request, profile) for name in names]
 
 
 def _job(name: str, request: Request, profile: Profile) -> Job:
@@ -183,8 +179,7 @@ def _one(job: Job, request: Request, sudo_password: Secret | None) -> ProvisionR
     means = Means(terminal(), _passphrase(job, request), sudo_password)
     result = _guarded(job, request.options, means, reporter)
     if isinstance(result.error, SudoPasswordError) and sudo_password is None and terminal():
-        user = job.wishes.login
-        password = _sudo_password(None, f"{user} on {job.endpoint.name}")
+        password = read_sudo_password(None, f"{job.wishes.login} on {job.endpoint.name}")
         means = replace(means, sudo_password=password)
         result = _guarded(job, request.options, means, reporter)
     return result
@@ -212,8 +207,3 @@ def _no_passphrase(request: Request) -> Secret:
         "no passphrase: give --passphrase-file, or passphrase_command in bootwright.toml; with"
         " several boards nobody is asked"
     )
-
-
-def _sudo_password(file: str | None, who: str) -> Secret:
-    title = f"Password of {who} for sudo"
-    return read_new_passphrase(file, "--sudo-password-file", title, twice=False)

@@ -1,13 +1,14 @@
 """How a target is reached: from its configuration, or from the running emulator."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bootwright import paths
 from bootwright.board import load_board
-from bootwright.config import Target, load_config
+from bootwright.config import Target, group_members, load_config
 from bootwright.effects import emulator
 from bootwright.effects.project_key import operator_has_keys, project_key
 from bootwright.endpoints import Endpoint, SshEndpoint
@@ -60,6 +61,18 @@ def endpoint_of(
         ssh=ssh,
         unlock=target.unlock,
     )
+
+
+def targets_named(names: Sequence[str], group: str | None) -> list[str]:
+    """Return the targets of a command line, each once: the names, then the group's.
+
+    Raises:
+        InputError: there are none, or no such group.
+    """
+    found = [*names, *(group_members(paths.checkout(), group) if group is not None else ())]
+    if not found:
+        raise InputError("name a target, or a group of them with --group")
+    return list(dict.fromkeys(found))
 
 
 def target_of(name: str) -> Target:

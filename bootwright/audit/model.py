@@ -35,7 +35,7 @@ class Check(Table):
         aliases: the ids of the same wish in other versions of the benchmark.
     """
 
-    id: Annotated[str, Field(pattern=r"^[1-7](\.\d{1,2}){1,2}$")]
+    id: Annotated[str, Field(pattern=r"^[1-8](\.\d{1,2}){1,2}$")]
     title: Annotated[str, Field(min_length=10)]
     scored: bool = True
     owner: Owner
@@ -78,10 +78,14 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is judged: the facts, and the profile that says what right is."""
+    """What is judged: the facts, and the profile that says what right is.
+
+    ``trusted_user``: whom the target lets control Docker besides root.
+    """
 
     facts: AuditFacts
     profile: Profile
+    trusted_user: str | None = None
 
 
 Judge = Callable[[Subject], Judgement]
@@ -126,6 +130,7 @@ def judged(items: tuple[Item, ...], good: str, nothing: str) -> Judgement:
         if bad:
             names = ", ".join(item.subject for item in bad[:3])
             more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-            evidence = bad[0].evidence if len(bad) == 1 else f"{len(bad)} of {len(items)}"
+            said = {item.evidence for item in bad}
+            evidence = said.pop() if len(said) == 1 else f"{len(bad)} of {len(items)}"
             return Judgement(result, f"{names}{more}: {evidence}", items)
     return Judgement("pass", good, items)

@@ -67,6 +67,16 @@ def read_new_passphrase(file: str | None, option: str, title: str, *, twice: boo
     return _from_file(Path(file)) if file is not None else _typed(twice, title, option)
 
 
+def read_sudo_password(file: str | None, who: str) -> Secret:
+    """Return the password that sudo asks ``who`` for: from a private file, or the keyboard.
+
+    Raises:
+        InputError: as :func:`read_new_passphrase`.
+    """
+    title = f"Password of {who} for sudo"
+    return read_new_passphrase(file, "--sudo-password-file", title, twice=False)
+
+
 def another_from_keyboard(
     target: Target, file: str | None
 ) -> Callable[[str], Secret | None] | None:

@@ -47,6 +47,7 @@ class AuditFacts:
         docker_group: the members of the group ``docker``; ``None`` without it.
         units: by name.
         audit: the watches that are loaded; ``None`` where that cannot be told.
+        audit_on: the kernel records what rules are for.
         modes: owner and mode by path, of what exists and was asked for.
         tls: likewise of the daemon's certificates, by the key of daemon.json (``tlskey`` …).
         engine_owner: the user id of the daemon that runs; ``None`` if none does.
@@ -55,8 +56,8 @@ class AuditFacts:
         flags: the daemon's command line.
         info: ``docker info``; ``None`` if no engine answers.
         containers: all of them; ``None`` if they are not told.
-        images: likewise.
-        networks: likewise.
+        images: likewise, without a build's steps in between.
+        networks: the default bridge, and those of a swarm; ``None`` if they are not told.
         sshd_containers: ids of containers in which an sshd runs.
         listening: local addresses of TCP sockets that listen; ``None`` if not told.
         lsm: the kernel's security modules that are on.
@@ -75,6 +76,7 @@ class AuditFacts:
     docker_group: tuple[str, ...] | None
     units: Mapping[str, HostUnit]
     audit: tuple[WatchedPath, ...] | None
+    audit_on: bool
     modes: Mapping[str, PathMode]
     tls: Mapping[str, PathMode]
     engine_owner: int | None
@@ -138,6 +140,7 @@ def parse_audit_host(text: str) -> AuditFacts:
             docker_group=_members(group) if group is not None else None,
             units=parse_units(get("units").lines),
             audit=parse_audit_rules(get("audit").lines) if "audit" in sections else None,
+            audit_on="enabled 0" not in get("audit").lines,
             modes={mode.path: mode for mode in map(parse_mode, get("modes").lines)},
             tls=dict(_tls(line) for line in get("tls").lines),
             engine_owner=int(values["engine-owner"]) if runs else None,
@@ -146,8 +149,9 @@ def parse_audit_host(text: str) -> AuditFacts:
             flags=tuple(line for line in get("flags").lines if line),
             info=info,
             containers=read.all_of("containers", parse_container, info is not None),
-            images=read.all_of(
-                "images", lambda row: parse_image(row, history or {}), info is not None
+            images=_own(
+                read.all_of("images", lambda row: parse_image(row, history), info is not None),
+                frozenset(get("parents").lines),
             ),
             networks=read.all_of("networks", parse_network, info is not None),
             sshd_containers=frozenset(get("sshd-containers").lines),
@@ -245,6 +249,15 @@ def _info(text: str) -> dict[str, Any]:
         errors = info.get("ServerErrors")
         raise ValueError(f"no engine answers: {errors}" if errors else "no engine answers")
     return info
+
+
+def _own(images: tuple[Image, ...] | None, parents: frozenset[str]) -> tuple[Image, ...] | None:
+    """Leave out what a build left between its steps, as ``docker image ls`` does."""
+    if images is None:
+        return None
+    return tuple(
+        image for image in images if image.tags or image.id.removeprefix("sha256:") not in parents
+    )
 
 
 def _members(group: str) -> tuple[str, ...]:

@@ -15,11 +15,15 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from bootwright.facts.dockerhost_script import SETTLED
 from bootwright.facts.sections import END, PRELUDE
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 
-UNITS = ("docker.service", "docker.socket", "containerd.service", "auditd.service")
+UNITS = (
+    *("docker.service", "docker.socket", "containerd.service", "auditd.service"),
+    *("bootwright-logs.service", "bootwright-logs.socket"),
+)
 
 LONG = ("info", "containers", "images", "history", "networks")
 """Facts that are compressed."""
@@ -27,7 +31,7 @@ LONG = ("info", "containers", "images", "history", "networks")
 _PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "FragmentPath", "ExecStart")
 
 CONTAINER = (
-    '{"id":{{json .Id}},"name":{{json .Name}},"image":{{json .Config.Image}},'
+    '{"id":{{json .ID}},"name":{{json .Name}},"image":{{json .Config.Image}},'
     '"image_id":{{json .Image}},"state":{{json .State.Status}},"user":{{json .Config.User}},'
     '"apparmor":{{json .AppArmorProfile}},"mounts":{{json .Mounts}},'
     '"ports":{{json .NetworkSettings.Ports}},'
@@ -37,16 +41,20 @@ CONTAINER = (
     '"log_driver":{{json .HostConfig.LogConfig.Type}}'
     "@host@}"
 )
-"""Go's template for what is told of a container: nothing that holds secrets."""
+"""Go's template for what is told of a container: nothing that holds secrets.
+
+By the names of moby's Go types, not those of its JSON: with one of the latter docker goes back to
+plain tables, where what is optional is missing.
+"""
 
 _HOST_CONFIG = (
     *("Privileged", "CapAdd", "CapDrop", "NetworkMode", "PidMode", "IpcMode", "UTSMode"),
-    *("UsernsMode", "CgroupParent", "Memory", "CpuShares", "NanoCpus", "CpuQuota", "PidsLimit"),
-    *("ReadonlyRootfs", "RestartPolicy", "Devices", "Ulimits", "SecurityOpt", "PublishAllPorts"),
+    *("UsernsMode", "CgroupParent", "Memory", "CPUShares", "NanoCPUs", "CPUQuota", "PidsLimit"),
+    *("ReadonlyRootfs", "RestartPolicy", "Devices", "Ulimits", "SecurityOpt"),
 )
 
 IMAGE = (
-    '{"id":{{json .Id}},"tags":{{json .RepoTags}}'
+    '{"id":{{json .ID}},"tags":{{json .RepoTags}}'
     '{{with .Config}},"user":{{json .User}},"healthcheck":{{with .Healthcheck}}{{with .Test}}'
     "{{json (index . 0)}}{{else}}null{{end}}{{else}}null{{end}}{{end}}}"
 )
@@ -63,17 +71,31 @@ umask 077
 work=$(mktemp -d /run/bootwright.XXXXXX) || exit 1
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-fact() { printf '%s %s\n' "$1" "$2"; }
-# All or nothing: what is not told in time, or with an error, is not known.
+@settled@fact() { printf '%s %s\n' "$1" "$2"; }
+# All or nothing: what is not told in time, or with an error, is not known. The ids of containers
+# and images are names of folders and files, without another start of the docker command, but for
+# the images of an engine that keeps them with containerd.
 ids() {
-    name=$1
-    shift
-    timeout @wait@ "$@" --quiet --no-trunc >"$name.all" 2>"$name-error" &&
-        sort -u "$name.all" >"$name.ids"
+    if [ -d "$2" ]; then
+        ls "$2" >"$1.ids" 2>"$1-error"
+    else
+        timeout @wait@ docker "${1%s}" ls --all --quiet --no-trunc >"$1.ids" 2>"$1-error"
+    fi
     status=$?
-    [ "$status" -ne 124 ] || echo "no answer within @wait@ s" >"$name-error"
-    rm -f "$name.all"
+    [ "$status" -eq 0 ] || [ -s "$1-error" ] || echo "no answer within @wait@ s" >"$1-error"
     return "$status"
+}
+# Of an image's history only how often there is an ADD, and an update without what it is for; the
+# oldest instruction, a base image's, is passed over as docker-bench-security does.
+count_instructions() {
+    awk '{
+        id = substr($0, 1, index($0, ":") - 1)
+        if (!(id in add)) { add[id] = update[id] = 0; next }
+        if (!(id in base)) { base[id] = 1; next }
+        if ($0 ~ /(#\(nop\) +|"created_by":")ADD /) add[id]++
+        if ($0 ~ /(apt-get|apt|apk|yum|dnf|microdnf|zypper|pacman)( -[^ ]+)* (update|refresh)/ &&
+            $0 !~ /(install|upgrade|add|-S[a-z]*u)/) update[id]++
+    } END { for (id in add) print id, add[id], update[id] }'
 }
 inspect() {
     xargs -r timeout @wait@ docker "${1%s}" inspect --format "$2" <"$1.ids" >"$1" 2>"$1-error"
@@ -120,37 +142,39 @@ done 2>/dev/null <flags
 # Never where no daemon runs: systemd would start one that somebody stopped.
 if [ -n "$pid" ] && command -v docker >/dev/null; then
     {
-        timeout @wait@ docker info --format '{{json .}}' >info 2>info-error ||
-            [ -s info-error ] || echo "no answer within @wait@ s" >info-error
-        [ -s info-error ] || rm -f info-error
-    } &
-    ids containers docker container ls --all && inspect containers @container@ &
-    ids images docker image ls && inspect images @image@ &
-    ids networks docker network ls && inspect networks @network@ &
+        if timeout @wait@ docker info --format '{{json .}}' >info 2>info-error && [ -s info ]; then
+            rm -f info-error
+            root=$(grep -o '"DockerRootDir":"[^"]*"' info | cut -d '"' -f 4)
+            for images in "$root"/image/*/imagedb/content/sha256; do break; done
+            ids containers "$root/containers" && inspect containers @container@ &
+            ids images "$images" && inspect images @image@ &
+            cat "${images%content/sha256}"metadata/sha256/*/parent | sed 's/sha256:/\n/g' >parents &
+            {
+                # icc of the default bridge; and what a swarm's networks are like.
+                echo bridge >networks.ids
+                [ ! -e "$root/swarm/state.json" ] ||
+                    timeout @wait@ docker network ls --filter driver=overlay --quiet >>networks.ids
+                inspect networks @network@
+            } &
+            [ ! -d "$images" ] || (
+                cd "$images" && ls | sed 's/$/:/' &&
+                    grep -oHE '"created_by":"([^"\\]|\\.)*"' -- *
+            ) | count_instructions >history &
+            wait
+        elif [ ! -s info-error ]; then
+            echo "no answer within @wait@ s" >info-error
+        fi
+    } 2>/dev/null &
 fi
 {
     systemctl show @properties@ -- @units@ >units
-    command -v auditctl >/dev/null && { auditctl -l >audit || rm -f audit; }
+    command -v auditctl >/dev/null && { { auditctl -l && auditctl -s; } >audit || rm -f audit; }
 } 2>/dev/null &
 {
     # Where there is an sshd in a container: the process, and whose cgroup it is in.
     for folder in $(grep -lx sshd /proc/[0-9]*/comm); do
         grep -ohE '[0-9a-f]{64}' "${folder%comm}cgroup"
     done | sort -u >sshd-containers
-    # Of an image's history only ADD, and an update without what it is for; the oldest
-    # instruction, a base image's, is passed over as docker-bench-security does.
-    for folder in /var/lib/docker/image/*/imagedb/content/sha256 \
-        /var/lib/docker/[0-9]*/image/*/imagedb/content/sha256; do
-        [ -d "$folder" ] && (
-            cd "$folder" && grep -oHE '"created_by":"([^"\\]|\\.)*"' -- *
-        )
-    done | awk '{
-        id = substr($0, 1, index($0, ":") - 1)
-        if (!(id in add)) { add[id] = update[id] = 0; next }
-        if ($0 ~ /(#\(nop\) +|"created_by":")ADD /) add[id]++
-        if ($0 ~ /(apt-get|apt|apk|yum|dnf|microdnf|zypper|pacman)( -[^ ]+)* (update|refresh)/ &&
-            $0 !~ /(install|upgrade|add|-S[a-z]*u)/) update[id]++
-    } END { for (id in add) print id, add[id], update[id] }' >history
     ss -Hltn >listening
 } 2>/dev/null &
 {
@@ -172,7 +196,12 @@ fi
         command -v "$tool" >/dev/null && fact tool "$tool"
     done
     while IFS=: read -r name _ gid members; do
-        [ "$name" = docker ] && fact docker-group "$gid $members"
+        [ "$name" = docker ] || continue
+        # Those whose own group it is are not listed there.
+        while IFS=: read -r user _ _ first _; do
+            [ "$first" = "$gid" ] && members=$members,$user
+        done </etc/passwd
+        fact docker-group "$gid $members"
     done </etc/group
     for file in /sys/kernel/security/lsm /sys/fs/selinux/enforce; do
         [ -r "$file" ] && { IFS= read -r value <"$file" || [ -n "$value" ]; } &&
@@ -187,12 +216,13 @@ fi
 tls=$({
     [ ! -r daemon-json ] || tr -d ' \t' <daemon-json | tr ',{}' '\n\n\n' |
         sed -n 's/^"\(tls[a-z]*\)":"\(\/[^"]*\)".*/\1 \2/p'
-    [ ! -r flags ] || sed -n 's/^--\(tls[a-z]*\)=\(\/[^[:space:]]*\)$/\1 \2/p' flags
+    [ ! -r flags ] || tr '\n' '=' <flags | sed 's/=--/\n--/g' |
+        sed -n 's/^--\(tls[a-z]*\)=\(\/[^=]*\)=*$/\1 \2/p'
 } 2>/dev/null | sort -u)
 printf '%s\n' "$tls" | while read -r name path; do
-    [ -z "$path" ] || stat -c "$name %a %U:%G %u:%g %F|%n" -- "$path"
+    [ -z "$path" ] || stat -L -c "$name %a %U:%G %u:%g %F|%n" -- "$path"
 done >tls 2>/dev/null
-stat -c '%a %U:%G %u:%g %F|%n' @paths@ >modes 2>/dev/null
+stat -L -c '%a %U:%G %u:%g %F|%n' @paths@ "$settings" 2>/dev/null | sort -u >modes
 wait
 for file in @long@; do
     [ -s "$file" ] && gzip -c "$file" | base64 >"$file.gz" && rm -f "$file"
@@ -212,6 +242,7 @@ def audit_script(paths: Sequence[str]) -> str:
     """
     host = "".join(f',"{name}":{{{{json .HostConfig.{name}}}}}' for name in _HOST_CONFIG)
     values = {
+        "settled": SETTLED,
         "daemon_json": DAEMON_JSON,
         "wait": str(WAIT_S),
         "container": shlex.quote(CONTAINER.replace("@host@", host)),

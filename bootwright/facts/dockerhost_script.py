@@ -53,12 +53,7 @@ _PROPERTIES = (
     *("NeedDaemonReload", "ExecStart"),
 )
 
-_SCRIPT = r"""
-umask 077
-work=$(mktemp -d /run/bootwright.XXXXXX) || exit 1
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-# A board that still starts will have its daemon, and its audit rules, in a moment.
+SETTLED = r"""# A board that still starts will have its daemon, and its audit rules, in a moment.
 read -r uptime _ </proc/uptime
 looks=0
 while [ "${uptime%.*}" -lt 900 ] && [ "$looks" -lt 90 ]; do
@@ -68,7 +63,15 @@ while [ "${uptime%.*}" -lt 900 ] && [ "$looks" -lt 90 ]; do
     esac
     looks=$((looks + 1))
 done
-pid=
+"""
+"""The shell commands that wait, 90 s at most, until a board has started."""
+
+_SCRIPT = r"""
+umask 077
+work=$(mktemp -d /run/bootwright.XXXXXX) || exit 1
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+@settled@pid=
 [ -r @pidfile@ ] && read -r pid <@pidfile@
 [ -n "$pid" ] && [ -d "/proc/$pid" ] || pid=
 proven=
@@ -213,6 +216,7 @@ def host_functions(questions: Questions) -> str:
     if questions.secret_files:
         digests = f"sha256sum -- {shlex.join(questions.secret_files)} >digests 2>/dev/null"
     values = {
+        "settled": SETTLED,
         "pidfile": PID_FILE,
         "reloaded": RELOADED,
         "proven": PROVEN,

@@ -4,9 +4,12 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from bootwright.audit.result import AuditResult
+from bootwright.audit_targets import judged, load_rules, look
 from bootwright.config import Docker, Logs, Target
 from bootwright.effects.remote import Remote
 from bootwright.endpoints import Endpoint
@@ -58,6 +61,13 @@ class Board:
     def daemon_json(self) -> dict[str, Any]:
         values: dict[str, Any] = json.loads(self.sh("cat /etc/docker/daemon.json"))
         return values
+
+    def audit(self) -> AuditResult:
+        """Audit the board."""
+        rules = load_rules()
+        with Remote(self.endpoint, directory=self.known, wait=GUEST_S) as remote:
+            facts = look(remote, rules.profile)
+        return judged(facts, rules, "odroid", None, day=datetime.now(UTC).date())
 
     def provision(
         self,

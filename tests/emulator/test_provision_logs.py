@@ -238,10 +238,10 @@ def test_a_relay_waits_for_a_volume_that_is_opened_over_ssh(
 
 
 def test_without_a_server_the_relay_goes(board: Board) -> None:
-    done = board.provision()
+    done = board.provision(unlock="ssh")
     assert done.error is None, done.error
     assert {step.name for step in done.changed} == {"logs", "daemon"}
     assert board.sh("docker info --format '{{.LoggingDriver}}'").strip() == "local"
     assert "inactive" in board.sh("systemctl is-active bootwright-logs.service || true")
     assert board.sh("ls /etc/bootwright/logs 2>/dev/null | wc -l").strip() == "0"
-    assert board.provision().changed == ()
+    assert board.provision(unlock="ssh").changed == ()

@@ -1,0 +1,289 @@
+"""How an audit ended: ``bootwright.audit/1``, its score, and who can make what warns pass."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from types import MappingProxyType
+from typing import Any
+
+from bootwright.audit.model import RESULTS, Check, Checked, Finding, Owner, Result
+from bootwright.errors import BootwrightError
+from bootwright.facts.audithost import AuditFacts
+
+SCHEMA = "bootwright.audit/1"
+
+FAMILY = "cis-docker-"
+"""What the name of every benchmark begins with; its version follows."""
+
+BENCHMARK = f"{FAMILY}1.6.0"
+
+SECTIONS: Mapping[str, str] = {
+    "1": "Host configuration",
+    "2": "Docker daemon configuration",
+    "3": "Docker daemon configuration files",
+    "4": "Container images and build files",
+    "5": "Container runtime",
+    "6": "Docker security operations",
+    "7": "Docker swarm configuration",
+    "8": "Docker Enterprise configuration",
+}
+"""The benchmark's chapters, by the number before the first point of an id; 1.2.0 alone has an 8."""
+
+POINTS: Mapping[Result, int] = {"pass": 1, "warn": -1}
+"""What a scored check counts; any other result counts nothing."""
+
+WHO: Mapping[Owner, str] = {
+    "host": "the host's set-up",
+    "daemon": "the daemon's configuration",
+    "run": "flags of docker run",
+    "image": "the image",
+    "manual": "a person's judgement",
+    "swarm": "the swarm's set-up",
+}
+"""Who can make a check pass, where no step of ``inv provision`` does."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """The board that was audited, as it names itself; ``engine`` is empty if none answers."""
+
+    name: str
+    os: str
+    kernel: str
+    arch: str
+    engine: str
+
+
+def host_of(facts: AuditFacts) -> Host:
+    """Return who the facts are of."""
+    return Host(facts.hostname, facts.os, facts.kernel, facts.arch, facts.engine_version)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How often each result came, and the score.
+
+    Over scored checks, each ``pass`` counts +1 and each ``warn`` -1, as docker-bench-security
+    counts, so that numbers can be compared; all else, a waived check too, counts 0.
+    ``max_score`` is the number of scored checks (90 of the 117 of 1.6.0), whatever their
+    results are, so that two audits always have the same denominator.
+    """
+
+    counts: Mapping[Result, int]
+    score: int
+    max_score: int
+
+    def as_json(self) -> dict[str, int]:
+        """Return it as the document has it."""
+        counts: dict[str, int] = {str(result): count for result, count in self.counts.items()}
+        return counts | {"score": self.score, "max_score": self.max_score}
+
+
+def tally(rows: Iterable[tuple[Result, bool]]) -> Tally:
+    """Return the tally of results, each with whether its check is scored."""
+    rows = tuple(rows)
+    results = [result for result, _ in rows]
+    scored = [result for result, is_scored in rows if is_scored]
+    return Tally(
+        counts={result: results.count(result) for result in RESULTS},
+        score=sum(POINTS.get(result, 0) for result in scored),
+        max_score=len(scored),
+    )
+
+
+def tallies(rows: Iterable[tuple[str, Result, bool]]) -> dict[str, Tally]:
+    """Return the tally of each section that ``rows`` (section, result, scored) tell of."""
+    sections: dict[str, list[tuple[Result, bool]]] = {}
+    for section, result, scored in rows:
+        sections.setdefault(section, []).append((result, scored))
+    return {section: tally(found) for section, found in sections.items()}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The tally of all checks, and that of each section."""
+
+    total: Tally
+    sections: Mapping[str, Tally]
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """How the audit of one board ended.
+
+    Attributes:
+        target: its name in ``bootwright.toml``.
+        day: when it was audited; waivers expire by it.
+        host: what the board calls itself; ``None`` if it could not be audited.
+        checks: in the benchmark's order; none if it could not be audited.
+        findings: what lies beside the benchmark.
+        seconds: it took.
+        error: why the board could not be audited; ``None`` if it could.
+        benchmark: whose checks they are.
+    """
+
+    target: str
+    day: date
+    host: Host | None = None
+    checks: tuple[Checked, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    seconds: float = 0.0
+    error: BootwrightError | None = None
+    benchmark: str = BENCHMARK
+
+    def result(self, checked: Checked) -> Result:
+        """Return what a check came to on the day of the audit."""
+        return result_of(checked, self.day)
+
+    def evidence(self, checked: Checked) -> str:
+        """Return what shows it; says so if a waiver has expired."""
+        return evidence_of(checked, self.day)
+
+    @property
+    def version(self) -> str:
+        """The benchmark's version."""
+        return self.benchmark.removeprefix(FAMILY)
+
+    @property
+    def summary(self) -> Summary:
+        """Count the results and the score; all are 0 for a board that could not be audited."""
+        rows = [(one.check.section, self.result(one), one.check.scored) for one in self.checks]
+        return Summary(tally((result, scored) for _, result, scored in rows), tallies(rows))
+
+    def having(self, *results: Result) -> tuple[Checked, ...]:
+        """Return the checks that came to one of these."""
+        return tuple(one for one in self.checks if self.result(one) in results)
+
+
+def result_of(checked: Checked, today: date) -> Result:
+    """Return a check's result as it is shown: ``waived`` for a warn with a waiver in force.
+
+    A waiver is in force to the end of its last day, and hides nothing but a warn.
+    """
+    waiver, result = checked.waiver, checked.judgement.result
+    if result == "warn" and waiver is not None and today <= waiver.expires:
+        return "waived"
+    return result
+
+
+def evidence_of(checked: Checked, today: date) -> str:
+    """Return a check's evidence; for a warn it says that a waiver has expired."""
+    waiver, judgement = checked.waiver, checked.judgement
+    if judgement.result == "warn" and waiver is not None and waiver.expires < today:
+        return f"{judgement.evidence} (the waiver expired on {waiver.expires})"
+    return judgement.evidence
+
+
+@dataclass(frozen=True)
+class Way:
+    """Who can make checks pass, and which; ``step`` is one of ``inv provision``, or empty."""
+
+    who: str
+    step: str
+    checks: tuple[Check, ...]
+
+
+def ways(result: AuditResult) -> tuple[Way, ...]:
+    """Return what can make pass what warns: steps of ``inv provision``, then other owners."""
+    found: dict[tuple[str, str], list[Check]] = {}
+    warns = [one.check for one in result.having("warn")]
+    for check in sorted(warns, key=lambda check: not check.step):
+        who = "inv provision" if check.step else WHO[check.owner]
+        found.setdefault((who, check.step), []).append(check)
+    return tuple(Way(who, step, tuple(checks)) for (who, step), checks in found.items())
+
+
+def to_act_on(results: Sequence[AuditResult]) -> tuple[tuple[Check, tuple[Result, ...]], ...]:
+    """Return the checks that some board does not meet, each with what it came to on every board.
+
+    Args:
+        results: of boards that could be audited, by the same checks.
+    """
+    rows = []
+    for same in zip(*(result.checks for result in results), strict=True):
+        came = tuple(result.result(one) for result, one in zip(results, same, strict=True))
+        if not set(came) <= {"pass", "info", "manual"}:
+            rows.append((same[0].check, came))
+    return tuple(rows)
+
+
+def as_document(result: AuditResult, comparison: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the JSON document of one target, as ``docs/schemas/audit-1.json`` describes it.
+
+    Args:
+        result: the target's.
+        comparison: with a former audit, as its ``as_json()`` gives it.
+    """
+    summary = result.summary
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "benchmark": result.benchmark,
+        "target": result.target,
+        "date": result.day.isoformat(),
+        "host": asdict(result.host) if result.host is not None else None,
+        "summary": {
+            **summary.total.as_json(),
+            "sections": {name: one.as_json() for name, one in summary.sections.items()},
+        },
+        "checks": [_check(one, result) for one in result.checks],
+        "findings": [
+            {
+                "id": finding.id,
+                "title": finding.title,
+                "evidence": finding.evidence,
+                "remedy": finding.remedy,
+                "checks": list(finding.checks),
+            }
+            for finding in result.findings
+        ],
+        "seconds": round(result.seconds, 1),
+    }
+    if comparison is not None:
+        document["comparison"] = dict(comparison)
+    if result.error is not None:
+        error = {"message": str(result.error), "exit_code": result.error.exit_code}
+        document["error"] = error
+    return document
+
+
+def document(
+    results: Sequence[AuditResult],
+    comparisons: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Return the JSON document: that of the one target, or those of all.
+
+    Args:
+        results: one for each target.
+        comparisons: with a former audit, by target.
+    """
+    documents = [as_document(result, comparisons.get(result.target)) for result in results]
+    return documents[0] if len(documents) == 1 else {"schema": SCHEMA, "targets": documents}
+
+
+def _check(checked: Checked, result: AuditResult) -> dict[str, Any]:
+    check, waiver = checked.check, checked.waiver
+    row: dict[str, Any] = {
+        "id": check.id,
+        "title": check.title,
+        "section": check.section,
+        "result": result.result(checked),
+        "scored": check.scored,
+        "evidence": result.evidence(checked),
+        "remedy": check.remedy,
+        "owner": check.owner,
+        "step": check.step,
+        "aliases": {benchmark: list(ids) for benchmark, ids in check.aliases.items()},
+        "items": [asdict(item) for item in checked.judgement.items],
+    }
+    if waiver is not None:
+        row["waiver"] = {
+            "reason": reason_of(checked),
+            "expires": waiver.expires.isoformat(),
+            "expired": waiver.expires < result.day,
+        }
+    return row
+
+
+def reason_of(checked: Checked) -> str:
+    """Return a waiver's reason in one line; empty without one."""
+    return " ".join(checked.waiver.reason.split()) if checked.waiver is not None else ""
