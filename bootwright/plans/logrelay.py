@@ -218,7 +218,14 @@ def _without(facts: HostFacts) -> Step:
             "systemctl daemon-reload",
         ),
         undo=(_UNDO,),
-        says=(f"ship logs no more; what was not delivered stays in {QUEUE}",),
+        says=(
+            f"ship logs no more; what was not delivered stays in {QUEUE}",
+            *(
+                ("make containers anew that were made meanwhile: they log to the relay",)
+                if facts.engine is not None and facts.engine.containers
+                else ()
+            ),
+        ),
     )
 
 

@@ -147,7 +147,7 @@ ROWS = st.fixed_dictionaries(
         "CapAdd": _listed(st.sampled_from(["ALL", "chown", "CAP_SYS_ADMIN", "NET_RAW"])),
         **dict.fromkeys(("NetworkMode", "PidMode", "IpcMode", "UTSMode", "UsernsMode"), MODES),
         "CgroupParent": st.sampled_from(["", "/x"]),
-        **dict.fromkeys(("Memory", "CpuShares", "NanoCpus", "CpuQuota"), NUMBERS),
+        **dict.fromkeys(("Memory", "CPUShares", "NanoCPUs", "CPUQuota"), NUMBERS),
         "PidsLimit": st.one_of(st.none(), NUMBERS),
         "ReadonlyRootfs": st.booleans(),
         "RestartPolicy": st.one_of(
