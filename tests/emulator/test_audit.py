@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.emulator, pytest.mark.timeout(1800)]
 
 # As the board was on which docker-bench-security was recorded.
 STOCK = """
+apt-get -qq update >/dev/null 2>&1
 set -e
 apt-get -qq install -y --no-install-recommends docker.io apparmor busybox-static >/dev/null 2>&1
 mkdir -p /tmp/root/bin && cp /bin/busybox /tmp/root/bin/ && ln -sf busybox /tmp/root/bin/sh
