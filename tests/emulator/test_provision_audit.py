@@ -23,7 +23,16 @@ docker rm -f old >/dev/null 2>&1 || true
 docker ps --format '{{.Names}}'
 """
 
-DIFFERENT: dict[str, str] = {}
+DIFFERENT: dict[str, str] = {
+    # Nobody is in the group docker.
+    "1.1.2": "pass",
+    # A board cannot know what the newest version is.
+    "1.2.2": "manual",
+    # It is told by the engine.
+    "2.18": "pass",
+    # The record's board had a log driver, which is all that docker-bench looks at.
+    "2.13": "warn",
+}
 """Where we say something else about such a board, and why."""
 
 
@@ -39,6 +48,8 @@ def test_a_provisioned_board_warns_of_nothing_that_is_the_hosts_or_the_daemons(
         (one.check.id, one.judgement)
         for one in audited.checks
         if one.check.section in "123" and shown[one.check.id] in ("warn", "skipped")
+        # No server for logs was named.
+        and one.check.id != "2.13"
     ]
     assert unexplained == []
     assert shown["2.12"] == "waived"
