@@ -1,7 +1,10 @@
 """What is planned for a board whose logs are shipped."""
 
 import base64
+import json
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +12,17 @@ import pytest
 from bootwright.changes import LaidFile, Removal
 from bootwright.config import Logs
 from bootwright.errors import InputError, RefusedError
+from bootwright.facts.boardfiles import BoardFile, BoardFiles
 from bootwright.facts.dockerhost import HostFacts, host_facts
 from bootwright.facts.sections import Section
-from bootwright.plans.logrelay import CONFIG, KEY_FILE, LINKS, SERVICE, SOCKET
+from bootwright.plans.logrelay import (
+    CONFIG,
+    KEY_FILE,
+    LAST_WORDS_SCRIPT,
+    LINKS,
+    SERVICE,
+    SOCKET,
+)
 from bootwright.plans.packages import packages_script, plan_packages
 from bootwright.plans.provision import ProvisionPlan, plan_provision
 from bootwright.plans.wishes import TlsFiles
@@ -192,3 +203,44 @@ def test_what_the_relay_tells_is_told() -> None:
     warnings = planned(board, **shipping()).warnings
     assert any("3312 log records are lost" in text for text in warnings)
     assert any("12691 log records wait" in text for text in warnings)
+
+
+def test_containers_end_with_docker_by_a_file_that_only_covers_daemon_json(tmp_path: Path) -> None:
+    """The script is run on files of the test's own, with the commands of a board around it."""
+    script = text_of(planned(stock(), **shipping()), LAST_WORDS_SCRIPT)
+    written = planned(stock(), **shipping()).daemon.text
+    (tmp_path / "daemon.json").write_text(written)
+    script = script.replace("/etc/docker/daemon.json", str(tmp_path / "daemon.json"))
+    script = script.replace("/run/bootwright-daemon.json", str(tmp_path / "shown"))
+    tools = {
+        "systemctl": f'[ "$1" = is-system-running ] && echo stopping || echo "$@" >>{tmp_path}/did',
+        "mount": f'echo "$@" >>{tmp_path}/did',
+        "docker": "echo false",
+    }
+    for name, text in tools.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run(["sh", "-c", script], check=True, env=env)
+    assert (tmp_path / "daemon.json").read_text() == written
+    shown = json.loads((tmp_path / "shown").read_text())
+    assert shown == {**json.loads(written), "live-restore": False, "shutdown-timeout": 60}
+    assert (tmp_path / "did").read_text().splitlines() == [
+        f"--bind {tmp_path}/shown {tmp_path}/daemon.json",
+        "kill --kill-who=main --signal=HUP docker.service",
+    ]
+    # Somebody restarts the unit: nothing happens.
+    (tmp_path / "did").unlink()
+    (tmp_path / "systemctl").write_text("#!/bin/sh\necho running\n")
+    subprocess.run(["sh", "-c", script], check=True, env=env)
+    assert not (tmp_path / "did").exists()
+
+
+def test_who_takes_the_relay_away_is_told_of_containers_that_log_to_it() -> None:
+    board = stock(engine=engine(containers=2))
+    relay = BoardFiles({CONFIG: BoardFile(b"", 0o644, 0, 0)}, {})
+    there = replace(board, files=relay)
+    says = step(planned(there), "logs").says
+    assert any("make containers anew" in text for text in says), says
+    none = replace(there, engine=engine(containers=0))
+    assert not any("anew" in text for text in step(planned(none), "logs").says)
