@@ -18,7 +18,7 @@ from bootwright.effects.passphrase_source import read_sudo_password
 from bootwright.effects.remote import Remote
 from bootwright.effects.sudo import SudoPasswordError
 from bootwright.endpoints import Endpoint
-from bootwright.errors import BootwrightError, InputError
+from bootwright.errors import BootwrightError, FailedError, InputError
 from bootwright.facts.audithost import AuditFacts, parse_audit_host
 from bootwright.facts.audithost_script import audit_script
 from bootwright.fleet import Fleet
@@ -26,8 +26,11 @@ from bootwright.profile import Profile, load_profile
 from bootwright.report import Reporter, TextReporter
 from bootwright.secret import Secret
 
-LOOK_S = 180.0
-"""Seconds for a board to report; an emulated one takes 5."""
+LOOK_S = 300.0
+"""Seconds for a board to report; an emulated one takes 5.
+
+The script waits 90 s for one that starts, and then three times for a docker that hangs.
+"""
 
 PARALLEL = 16
 """Boards at a time: each is asked one thing, and judging takes milliseconds."""
@@ -151,7 +154,10 @@ def look(board: Remote, profile: Profile) -> AuditFacts:
     """
     script = audit_script(questions(profile))
     done = board.run(script, title="looking at the board", sudo=True, timeout=LOOK_S)
-    return parse_audit_host(done.text)
+    try:
+        return parse_audit_host(done.text)
+    except FailedError as error:
+        raise FailedError(f"{board.where}: {error}") from None
 
 
 def judged(

@@ -73,15 +73,19 @@ def comparisons_of(
     """Return what became of each target that was audited.
 
     Raises:
-        InputError: the baseline does not tell of one.
+        InputError: the baseline does not tell of one, or by another version of the benchmark.
     """
     if baseline is None:
         return {}
-    return {
-        result.target: compare(baseline.target(result.target), result)
-        for result in results
-        if result.error is None
-    }
+    found = {}
+    for result in results:
+        if result.error is None:
+            before = baseline.target(result.target)
+            try:
+                found[result.target] = compare(before, result)
+            except InputError as error:
+                raise InputError(f"{baseline.where}: {error}") from None
+    return found
 
 
 def report(

@@ -187,7 +187,7 @@ def _folders(subject: Subject) -> Finding | None:
     for container in subject.facts.containers or ():
         for mount in container.mounts:
             path = board_path(mount.source)
-            if mount.kind == "volume" or not mount.writable or path in ("", *SENSITIVE):
+            if not mount.writable or path in ("", *SENSITIVE):
                 continue
             inside = [folder for folder in held if within(folder, path)]
             if inside:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from bootwright.console.normalise import shown
 from bootwright.errors import FailedError
+from bootwright.facts.audithost_script import MOST
 from bootwright.facts.auditrules import WatchedPath, parse_audit_rules
 from bootwright.facts.dockerhost import HostUnit, PathMode, parse_mode, parse_units
 from bootwright.facts.inspected import (
@@ -27,8 +28,8 @@ from bootwright.facts.inspected import (
 from bootwright.facts.luksheader import OTHER_FORM
 from bootwright.facts.sections import Section, parse_sections
 
-MOST = 64 * 1024 * 1024
-"""Bytes that a fact may have once it is unpacked."""
+ALWAYS = ("host", "modes", "sshd-containers", "tls", "units")
+"""Sections of every answer; without one of them nothing can be said for sure."""
 
 T = TypeVar("T")
 
@@ -122,14 +123,21 @@ def parse_audit_host(text: str) -> AuditFacts:
 
     pairs = [line.partition(" ") for line in get("host").lines]
     values = {name: value for name, _, value in pairs}
+    runs = "engine-owner" in values
+    lacking = [name for name in (*ALWAYS, *(["flags"] if runs else ())) if name not in sections]
+    if lacking:
+        raise FailedError(f"the board's answer lacks {lacking[0]}: is its /run full?")
     if not values.get("kernel"):
         raise FailedError("the board's answer lacks its kernel: is /proc mounted there?")
     read = _Reader(sections)
     history = read.known("history", _history, read.long("history") or "") or {}
-    info = read.known("info", _info, read.long("info"))
-    runs = "engine-owner" in values
+    info = None if "info" in read.troubles else read.known("info", _info, read.long("info"))
     try:
         group = values.get("docker-group")
+        modes = {mode.path: mode for mode in map(parse_mode, get("modes").lines)}
+        settings = values.get("settings", "")
+        if settings in modes and "daemon-json" not in sections:
+            read.troubles["daemon-json"] = "it cannot be read"
         return AuditFacts(
             hostname=values.get("hostname", ""),
             os=values.get("os", ""),
@@ -140,11 +148,12 @@ def parse_audit_host(text: str) -> AuditFacts:
             docker_group=_members(group) if group is not None else None,
             units=parse_units(get("units").lines),
             audit=parse_audit_rules(get("audit").lines) if "audit" in sections else None,
-            audit_on="enabled 0" not in get("audit").lines,
-            modes={mode.path: mode for mode in map(parse_mode, get("modes").lines)},
+            # 2 is on, and locked until the board restarts.
+            audit_on=not {"enabled 1", "enabled 2"}.isdisjoint(get("audit").lines),
+            modes=modes,
             tls=dict(_tls(line) for line in get("tls").lines),
             engine_owner=int(values["engine-owner"]) if runs else None,
-            settings=values.get("settings", ""),
+            settings=settings,
             daemon_json=read.known("daemon-json", _object, get("daemon-json").text or None),
             flags=tuple(line for line in get("flags").lines if line),
             info=info,
@@ -176,7 +185,8 @@ class _Reader:
         self.troubles: dict[str, str] = {}
         for name, section in sections.items():
             if name.endswith("-error") and section.text.strip():
-                self.troubles[name.removesuffix("-error")] = section.text.strip()
+                said = " ".join(section.text.split())[:300]
+                self.troubles[name.removesuffix("-error")] = said
 
     def known(self, name: str, parse: Callable[[Any], T], value: object | None) -> T | None:
         """Return what ``parse`` makes of a value, or nothing."""
@@ -204,13 +214,14 @@ class _Reader:
         if not answers or name in self.troubles:
             return None
         text = self.long(name)
-        if name in self.troubles:
+        if text is None:
+            self.troubles.setdefault(name, "the board's answer lacks it")
             return None
 
         def rows(text: str) -> tuple[T, ...]:
             return tuple(parse(_object(line)) for line in text.split("\n") if line.strip())
 
-        return self.known(name, rows, text or "")
+        return self.known(name, rows, text)
 
 
 def _unpacked(text: str) -> str:

@@ -71,19 +71,30 @@ umask 077
 work=$(mktemp -d /run/bootwright.XXXXXX) || exit 1
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
+# Whatever a board's docker writes, its /run is not filled.
+ulimit -f $((@most@ / 512))
 @settled@fact() { printf '%s %s\n' "$1" "$2"; }
-# All or nothing: what is not told in time, or with an error, is not known. The ids of containers
-# and images are names of folders and files, without another start of the docker command, but for
-# the images of an engine that keeps them with containerd.
+# All or nothing: what is not told in time, or with an error, is not known.
+docker_in_time() { timeout -k 5 @wait@ docker "$@"; }
+untold() {
+    # With 125 xargs tells of a signal, as timeout with 137: those who do not end are killed.
+    if [ -e "$1" ] && [ "$(wc -c <"$1")" -ge @most@ ]; then
+        echo "an answer without end" >"$1-error"
+    elif [ ! -s "$1-error" ] || [ "$2" -eq 125 ] || [ "$2" -eq 137 ]; then
+        echo "no answer within @wait@ s" >"$1-error"
+    fi
+    rm -f "$1" "$1.ids"
+}
+# The ids of containers and images are names of folders and files, without another start of the
+# docker command, but for the images of an engine that keeps them with containerd: there each has
+# a line for every tag.
 ids() {
     if [ -d "$2" ]; then
         ls "$2" >"$1.ids" 2>"$1-error"
     else
-        timeout @wait@ docker "${1%s}" ls --all --quiet --no-trunc >"$1.ids" 2>"$1-error"
-    fi
-    status=$?
-    [ "$status" -eq 0 ] || [ -s "$1-error" ] || echo "no answer within @wait@ s" >"$1-error"
-    return "$status"
+        docker_in_time "${1%s}" ls --all --quiet --no-trunc >"$1.ids" 2>"$1-error" &&
+            sort -u -o "$1.ids" "$1.ids"
+    fi || { untold "$1" $? && false; }
 }
 # Of an image's history only how often there is an ADD, and an update without what it is for; the
 # oldest instruction, a base image's, is passed over as docker-bench-security does.
@@ -98,15 +109,17 @@ count_instructions() {
     } END { for (id in add) print id, add[id], update[id] }'
 }
 inspect() {
-    xargs -r timeout @wait@ docker "${1%s}" inspect --format "$2" <"$1.ids" >"$1" 2>"$1-error"
-    # One that is gone meanwhile is none.
-    told=$(($(wc -l <"$1") + $(grep -ci 'no such\|not found' "$1-error")))
+    xargs -r timeout -k 5 @wait@ docker "${1%s}" inspect --format "$2" \
+        <"$1.ids" >"$1" 2>"$1-error"
+    status=$?
+    # One that is gone meanwhile is none; but "no such file" is said of the engine's socket.
+    gone='no such (container|image|network|object)|network .* not found'
+    told=$(($(wc -l <"$1") + $(grep -ciE "$gone" "$1-error")))
     if [ "$told" -ge "$(wc -l <"$1.ids")" ]; then
-        rm -f "$1-error"
-    elif [ ! -s "$1-error" ]; then
-        echo "no answer within @wait@ s" >"$1-error"
+        rm -f "$1-error" "$1.ids"
+    else
+        untold "$1" "$status"
     fi
-    rm -f "$1.ids"
 }
 # The newest daemon would be a container's own, so: the one that systemd or init started first.
 pid= owner=
@@ -120,6 +133,8 @@ done 2>/dev/null
 if [ -n "$pid" ]; then
     while read -r name owner _; do [ "$name" = Uid: ] && break; done <"/proc/$pid/status"
     tr '\0' '\n' <"/proc/$pid/cmdline" >flags
+    # One that has ended meanwhile has no command line.
+    [ -s flags ] || { pid= owner=; rm -f flags; }
 fi 2>/dev/null
 settings=@daemon_json@
 if [ -n "$owner" ] && [ "$owner" -ne 0 ]; then
@@ -138,11 +153,11 @@ while IFS= read -r word; do
     previous=
     [ "$word" = --config-file ] && previous=$word
 done 2>/dev/null <flags
-[ -r "$settings" ] && cat "$settings" >daemon-json
+[ -r "$settings" ] && { cat "$settings" >daemon-json || rm -f daemon-json; }
 # Never where no daemon runs: systemd would start one that somebody stopped.
 if [ -n "$pid" ] && command -v docker >/dev/null; then
     {
-        if timeout @wait@ docker info --format '{{json .}}' >info 2>info-error && [ -s info ]; then
+        if docker_in_time info --format '{{json .}}' >info 2>info-error && [ -s info ]; then
             rm -f info-error
             root=$(grep -o '"DockerRootDir":"[^"]*"' info | cut -d '"' -f 4)
             for images in "$root"/image/*/imagedb/content/sha256; do break; done
@@ -152,17 +167,20 @@ if [ -n "$pid" ] && command -v docker >/dev/null; then
             {
                 # icc of the default bridge; and what a swarm's networks are like.
                 echo bridge >networks.ids
-                [ ! -e "$root/swarm/state.json" ] ||
-                    timeout @wait@ docker network ls --filter driver=overlay --quiet >>networks.ids
-                inspect networks @network@
+                if [ ! -e "$root/swarm/state.json" ] || docker_in_time network ls \
+                    --filter driver=overlay --quiet >>networks.ids 2>networks-error; then
+                    inspect networks @network@
+                else
+                    untold networks $?
+                fi
             } &
             [ ! -d "$images" ] || (
                 cd "$images" && ls | sed 's/$/:/' &&
                     grep -oHE '"created_by":"([^"\\]|\\.)*"' -- *
             ) | count_instructions >history &
             wait
-        elif [ ! -s info-error ]; then
-            echo "no answer within @wait@ s" >info-error
+        else
+            untold info $?
         fi
     } 2>/dev/null &
 fi
@@ -175,7 +193,7 @@ fi
     for folder in $(grep -lx sshd /proc/[0-9]*/comm); do
         grep -ohE '[0-9a-f]{64}' "${folder%comm}cgroup"
     done | sort -u >sshd-containers
-    ss -Hltn >listening
+    ss -Hltn >listening || rm -f listening
 } 2>/dev/null &
 {
     read -r hostname </proc/sys/kernel/hostname && fact hostname "$hostname"
@@ -227,11 +245,23 @@ wait
 for file in @long@; do
     [ -s "$file" ] && gzip -c "$file" | base64 >"$file.gz" && rm -f "$file"
 done
-awk 'FNR == 1 { print "\n== " FILENAME } { print "|" $0 }' *
+# Also what is empty, which is not the same as not told. Of an error its beginning says enough.
+awk 'BEGIN {
+    for (at = 1; at < ARGC; at++) {
+        print "\n== " ARGV[at]
+        error = ARGV[at] ~ /-error$/
+        for (number = 1; (getline line < ARGV[at]) > 0 && !(error && number > 5); number++)
+            print "|" (error ? substr(line, 1, 500) : line)
+        close(ARGV[at])
+    }
+}' *
 """
 
 WAIT_S = 60
 """Seconds that one call of docker may take."""
+
+MOST = 64 * 1024 * 1024
+"""Bytes that a fact may have, on the board and once it is unpacked here."""
 
 
 def audit_script(paths: Sequence[str]) -> str:
@@ -245,6 +275,7 @@ def audit_script(paths: Sequence[str]) -> str:
         "settled": SETTLED,
         "daemon_json": DAEMON_JSON,
         "wait": str(WAIT_S),
+        "most": str(MOST),
         "container": shlex.quote(CONTAINER.replace("@host@", host)),
         "image": shlex.quote(IMAGE),
         "network": shlex.quote(NETWORK),

@@ -206,6 +206,8 @@ def _texts(value: object) -> tuple[str, ...]:
 def _number(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{type(value).__name__} instead of a number")
+    if not -(2**63) <= value < 2**63:
+        raise ValueError("a number that no engine has")
     return value
 
 

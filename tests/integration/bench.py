@@ -71,9 +71,11 @@ class Bench:
     def own_checkout(self, targets: str) -> None:
         """Work in a checkout of its own, whose ``bootwright.toml`` is ``targets``."""
         self.checkout = self.root / "checkout"
-        for name in ("board", "bootwright", "profiles", "rootfs", "scripts", "templates"):
+        folders = ("board", "bootwright", "checks", "profiles", "rootfs", "scripts", "templates")
+        for name in folders:
             shutil.copytree(paths.checkout() / name, self.checkout / name)
-        shutil.copy(paths.checkout() / "tasks.py", self.checkout)
+        for name in ("tasks.py", "waivers.toml"):
+            shutil.copy(paths.checkout() / name, self.checkout)
         (self.checkout / "bootwright.toml").write_text(targets)
         self.env["PYTHONPATH"] = str(self.checkout)
 

@@ -1,7 +1,6 @@
 """`inv provision` where it cannot go on: each board and step is named, nothing is changed."""
 
 import json
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,47 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.bench import INV, Bench
-from tests.integration.sshserver import USER, SshServer, keygen, need_sshd
-
-
-class Lab:
-    """A checkout whose targets are a real sshd on 127.0.0.1, under several names."""
-
-    def __init__(self, bench: Bench, server: SshServer) -> None:
-        self.bench, self.server = bench, server
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            nobody = probe.getsockname()[1]
-        self._targets = ""
-        self.target("board", server.port)
-        self.target("mia", server.port, user=USER)
-        self.target("gone", nobody)
-        self.target("forged", server.port)
-        bench.own_checkout(self._targets)
-        keys = bench.root / "build" / "host-keys"
-        keys.mkdir(parents=True)
-        for name in ("board", "mia", "gone"):
-            (keys / name).write_text("".join(f"{key}\n" for key in server.host_keys.values()))
-        (keys / "forged").write_text(keygen(bench.root / "other") + "\n")
-
-    def target(self, name: str, port: int, user: str = "root") -> None:
-        self._targets += (
-            f'[targets.{name}]\nboard = "odroid-xu3"\nrootfs = "debian"\nhost = "127.0.0.1"\n'
-            f'port = {port}\nuser = "{user}"\nidentity_file = "{self.server.identity}"\n'
-            'groups = ["lab"]\n'
-        )
-
-    def provision(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(INV), "provision", *argv],
-            cwd=self.bench.checkout,
-            env=self.bench.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+from tests.integration.bench import Bench
+from tests.integration.lab import Lab
+from tests.integration.sshserver import USER, SshServer, need_sshd
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +36,7 @@ def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 def test_a_board_without_the_encrypted_volume_is_refused(lab: Lab) -> None:
-    done = lab.provision("board", "--dry-run")
+    done = lab.inv("provision", "board", "--dry-run")
     assert done.returncode == 3
     assert "board (root@127.0.0.1 port" in done.stderr
     assert "/var/lib/docker is not mounted" in done.stderr
@@ -84,14 +45,14 @@ def test_a_board_without_the_encrypted_volume_is_refused(lab: Lab) -> None:
 
 
 def test_a_board_that_does_not_answer(lab: Lab) -> None:
-    done = lab.provision("gone")
+    done = lab.inv("provision", "gone")
     assert done.returncode == 4
     assert "gone (root@127.0.0.1 port" in done.stderr
     assert "Connection refused" in done.stderr
 
 
 def test_a_wrong_host_key_is_refused(lab: Lab) -> None:
-    done = lab.provision("forged")
+    done = lab.inv("provision", "forged")
     assert done.returncode == 3
     assert "forged" in done.stderr
     assert "host key" in done.stderr
@@ -99,7 +60,7 @@ def test_a_wrong_host_key_is_refused(lab: Lab) -> None:
 
 def test_a_user_whom_sudo_asks_for_a_password(lab: Lab) -> None:
     lab.server.tool("sudo", "echo 'sudo: a password is required' >&2; exit 1")
-    done = lab.provision("mia")
+    done = lab.inv("provision", "mia")
     assert done.returncode == 4
     assert f"mia ({USER}@127.0.0.1 port" in done.stderr
     assert "sudo asks for a password" in done.stderr
@@ -110,7 +71,7 @@ def test_a_system_that_is_not_known(lab: Lab) -> None:
     before = release.read_text()
     release.write_text('ID=plan9\nPRETTY_NAME="Plan 9"\n')
     try:
-        done = lab.provision("board")
+        done = lab.inv("provision", "board")
     finally:
         release.write_text(before)
     assert done.returncode == 4
@@ -118,7 +79,7 @@ def test_a_system_that_is_not_known(lab: Lab) -> None:
 
 
 def test_several_boards_each_have_a_line_and_the_worst_decides(lab: Lab) -> None:
-    done = lab.provision("board", "gone", "forged", "--json")
+    done = lab.inv("provision", "board", "gone", "forged", "--json")
     assert done.returncode == 4
     targets = document(done)["targets"]
     assert [(item["target"], item["error"]["exit_code"]) for item in targets] == [
@@ -128,7 +89,7 @@ def test_several_boards_each_have_a_line_and_the_worst_decides(lab: Lab) -> None
     ]
     lines = [line for line in done.stderr.splitlines() if line.startswith("✗ ")]
     assert sorted(line.split()[1] for line in lines) == ["board", "forged", "gone"]
-    group = lab.provision("--group", "lab", "--parallel", "2", "--json")
+    group = lab.inv("provision", "--group", "lab", "--parallel", "2", "--json")
     assert [item["target"] for item in document(group)["targets"]] == [
         "board",
         "mia",
@@ -152,7 +113,7 @@ def test_several_boards_each_have_a_line_and_the_worst_decides(lab: Lab) -> None
 def test_wrong_input_ends_with_2_before_anything_is_begun(
     lab: Lab, argv: tuple[str, ...], said: str
 ) -> None:
-    done = lab.provision(*argv, "--json")
+    done = lab.inv("provision", *argv, "--json")
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert done.stdout == ""
@@ -163,11 +124,11 @@ def test_a_wrong_value_of_the_target_is_named(lab: Lab, tmp_path: Path) -> None:
     before = config.read_text()
     try:
         config.write_text(before + "[targets.forged.docker]\napi = 'tcp://everywhere'\n")
-        done = lab.provision("forged")
+        done = lab.inv("provision", "forged")
         assert done.returncode == 2
         assert "targets.forged: docker.api" in done.stderr
         config.write_text(before + "[targets.forged.docker]\nseccomp_profile = 'none.json'\n")
-        done = lab.provision("forged")
+        done = lab.inv("provision", "forged")
         assert done.returncode == 2
         assert "docker.seccomp_profile" in done.stderr
     finally:
