@@ -132,6 +132,9 @@ def parse_audit_host(text: str) -> AuditFacts:
     read = _Reader(sections)
     history = read.known("history", _history, read.long("history") or "") or {}
     info = None if "info" in read.troubles else read.known("info", _info, read.long("info"))
+    volumes = dict(line.partition(" ")[::2] for line in get("volumes").lines)
+    if info is not None and "volumes" not in sections:
+        read.troubles.setdefault("containers", "the board's answer lacks its volumes")
     try:
         group = values.get("docker-group")
         modes = {mode.path: mode for mode in map(parse_mode, get("modes").lines)}
@@ -157,7 +160,9 @@ def parse_audit_host(text: str) -> AuditFacts:
             daemon_json=read.known("daemon-json", _object, get("daemon-json").text or None),
             flags=tuple(line for line in get("flags").lines if line),
             info=info,
-            containers=read.all_of("containers", parse_container, info is not None),
+            containers=read.all_of(
+                "containers", lambda row: parse_container(row, volumes), info is not None
+            ),
             images=_own(
                 read.all_of("images", lambda row: parse_image(row, history), info is not None),
                 frozenset(get("parents").lines),

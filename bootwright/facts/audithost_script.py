@@ -164,6 +164,13 @@ if [ -n "$pid" ] && command -v docker >/dev/null; then
             ids containers "$root/containers" && inspect containers @container@ &
             ids images "$images" && inspect images @image@ &
             cat "${images%content/sha256}"metadata/sha256/*/parent | sed 's/sha256:/\n/g' >parents &
+            # A volume may be another folder of the host. Its options may hold a password too.
+            for file in "$root"/volumes/*/opts.json; do
+                grep -q '"MountOpts":"[^"]*bind' "$file" || continue
+                name=${file%/opts.json}
+                device=$(grep -o '"MountDevice":"[^"]*"' "$file" | cut -d '"' -f 4)
+                printf '%s %s\n' "${name##*/}" "$device"
+            done >volumes
             {
                 # icc of the default bridge; and what a swarm's networks are like.
                 echo bridge >networks.ids

@@ -99,8 +99,12 @@ class Network:
     containers: tuple[str, ...]
 
 
-def parse_container(row: Mapping[str, Any]) -> Container:
+def parse_container(row: Mapping[str, Any], volumes: Mapping[str, str]) -> Container:
     """Return a container.
+
+    Args:
+        row: as the template has it.
+        volumes: the folders of the host that volumes really are, by their names.
 
     Raises:
         One of :data:`bootwright.facts.luksheader.OTHER_FORM`: the row has another form.
@@ -114,7 +118,7 @@ def parse_container(row: Mapping[str, Any]) -> Container:
         state=_text(row["state"]),
         user=_text(row["user"]),
         apparmor=_text(row["apparmor"]),
-        mounts=tuple(map(_mount, row["mounts"] or ())),
+        mounts=tuple(_mount(mount, volumes) for mount in row["mounts"] or ()),
         ports=tuple(_ports(row["ports"] or {})),
         networks=_texts(row["networks"]),
         health=None if row["health"] is None else _text(row["health"]),
@@ -140,10 +144,11 @@ def parse_container(row: Mapping[str, Any]) -> Container:
     )
 
 
-def _mount(row: Mapping[str, Any]) -> Mount:
+def _mount(row: Mapping[str, Any], volumes: Mapping[str, str]) -> Mount:
+    folder = volumes.get(_text(row.get("Name", "")))
     return Mount(
         kind=_text(row.get("Type", "")),
-        source=_text(row.get("Source", "")),
+        source=folder or _text(row.get("Source", "")),
         destination=_text(row.get("Destination", "")),
         writable=_flag(row["RW"]),
         propagation=_text(row.get("Propagation", "")),

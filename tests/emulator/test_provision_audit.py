@@ -47,7 +47,8 @@ def test_a_provisioned_board_warns_of_nothing_that_is_the_hosts_or_the_daemons(
     unexplained = [
         (one.check.id, one.judgement)
         for one in audited.checks
-        if one.check.section in "123" and shown[one.check.id] in ("warn", "skipped")
+        if one.check.section in "123"
+        and shown[one.check.id] in ("warn", "skipped")
         # No server for logs was named.
         and one.check.id != "2.13"
     ]

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import json
 import os
 import re
 import shlex
@@ -259,3 +260,25 @@ def test_an_sshd_in_a_container(board: Board) -> None:
     facts = board.facts(starts)
     assert facts.sshd_containers == {digest("c")}
     assert judged(facts)["5.7"].result == "warn"
+
+
+def test_a_volume_that_is_a_folder_of_the_host_is_seen_as_that(board: Board) -> None:
+    board.has("web")
+    mount = {"Type": "volume", "RW": True, "Destination": "/x", "Propagation": ""}
+    board.told["container"][digest("web")]["Mounts"] = [
+        {**mount, "Name": name, "Source": f"{board.root}/volumes/{name}/_data"}
+        for name in ("hidden", "share", "plain")
+    ]
+    options = {
+        "hidden": {"MountType": "none", "MountOpts": "o=bind", "MountDevice": "/etc"},
+        "share": {"MountType": "cifs", "MountOpts": f"password={SECRET}", "MountDevice": "//a/b"},
+    }
+    for name, one in options.items():
+        (board.root / "volumes" / name).mkdir(parents=True)
+        text = json.dumps(one, separators=(",", ":"))
+        (board.root / "volumes" / name / "opts.json").write_text(text)
+    assert SECRET not in board.report()
+    (web,) = board.facts().containers or ()
+    sources = [mount.source.removeprefix(str(board.root)) for mount in web.mounts]
+    assert sources == ["/etc", "/volumes/share/_data", "/volumes/plain/_data"]
+    assert judged(board.facts())["5.6"].result == "warn"

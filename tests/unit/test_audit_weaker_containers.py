@@ -185,7 +185,7 @@ BOARDS: tuple[AuditFacts, ...] = (
 def test_a_weaker_container_is_never_judged_better(
     board: AuditFacts, row: dict[str, Any] | None, weaker: list[Weaken]
 ) -> None:
-    one = restricted() if row is None else parse_container(row)
+    one = restricted() if row is None else parse_container(row, {})
     one = replace(one, id="a" * 64, name="one", state="running")
     before = _results(replace(board, containers=(one, OTHER)))
     for weaken in weaker:
@@ -213,7 +213,7 @@ def _results(board: AuditFacts) -> dict[tuple[str, str], Result]:
 def test_no_container_is_too_strange_to_judge(
     board: AuditFacts, rows: list[dict[str, Any]]
 ) -> None:
-    parsed = tuple(parse_container(json.loads(json.dumps(row))) for row in rows)
+    parsed = tuple(parse_container(json.loads(json.dumps(row)), {}) for row in rows)
     told = subject(replace(board, containers=parsed))
     results = {check: judge(told) for check, judge in ALL.items()}
     running = sum(one.runs for one in parsed)
