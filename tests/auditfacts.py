@@ -153,7 +153,10 @@ def stock(**different: Any) -> AuditFacts:
         kernel="6.1.0-50-armmp-lpae",
         arch="armv7l",
         tools=frozenset(["docker", "dockerd", "auditctl", "systemctl"]),
-        mounts=frozenset(["/", "/proc", "/run", "/var/lib/docker", "/var/lib/containerd"]),
+        mounts={
+            **{"/": "179:1", "/proc": "0:21", "/run": "0:25"},
+            **{"/var/lib/docker": "253:0", "/var/lib/containerd": "253:0"},
+        },
         docker_group=(),
         units={
             "docker.service": unit,
@@ -163,9 +166,13 @@ def stock(**different: Any) -> AuditFacts:
         },
         audit=(),
         audit_on=True,
+        audit_never=(),
+        audit_pid=300,
         modes={path: PathMode(path, mode, owner, kind) for path, mode, owner, kind in _MODES},
+        acls=frozenset(),
         tls={},
         engine_owner=0,
+        daemons=1,
         settings="/etc/docker/daemon.json",
         daemon_json=None,
         flags=FLAGS,
@@ -234,7 +241,9 @@ def without_docker(**different: Any) -> AuditFacts:
         docker_group=None,
         units={},
         audit=None,
-        audit_on=True,
+        audit_on=False,
+        audit_pid=0,
+        daemons=0,
         modes={path: path_mode(path, 0o755, kind="directory") for path in folders},
         engine_owner=None,
         flags=(),
@@ -245,7 +254,7 @@ def without_docker(**different: Any) -> AuditFacts:
 
 def stopped(facts: AuditFacts) -> AuditFacts:
     """Return the facts of the same board after ``systemctl stop docker``."""
-    return replace(facts, engine_owner=None, flags=(), **_NO_ANSWER)
+    return replace(facts, engine_owner=None, daemons=0, flags=(), **_NO_ANSWER)
 
 
 def mute(facts: AuditFacts) -> AuditFacts:

@@ -7,8 +7,9 @@ terminal. What it does not say, or says in another form, is ``None`` here with t
 
 import base64
 import json
+import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from bootwright.facts.audithost_script import MOST
 from bootwright.facts.auditrules import WatchedPath, parse_audit_rules
 from bootwright.facts.dockerhost import HostUnit, PathMode, parse_mode, parse_units
 from bootwright.facts.inspected import (
+    Beside,
     Container,
     Image,
     Network,
@@ -27,6 +29,12 @@ from bootwright.facts.inspected import (
 )
 from bootwright.facts.luksheader import OTHER_FORM
 from bootwright.facts.sections import Section, parse_sections
+
+_NEVER = re.compile(r"-[aA] (?:\w+,)?never\b")
+"""Matches a rule by which something is not recorded; auditctl(8)."""
+
+MOST_ROWS = 5000
+"""Containers, or images, of one board: ten times what was ever seen on one."""
 
 ALWAYS = ("host", "modes", "sshd-containers", "tls", "units")
 """Sections of every answer; without one of them nothing can be said for sure."""
@@ -44,14 +52,19 @@ class AuditFacts:
         kernel: the release that runs.
         arch: of the machine.
         tools: programs that are there, of those that matter.
-        mounts: mount points.
-        docker_group: the members of the group ``docker``; ``None`` without it.
+        mounts: by mount point, the device (``MAJOR:MINOR``) of what is mounted.
+        docker_group: the members of the group ``docker``, and of the one that the socket belongs
+            to; ``None`` without either.
         units: by name.
         audit: the watches that are loaded; ``None`` where that cannot be told.
         audit_on: the kernel records what rules are for.
+        audit_never: loaded rules that keep others from recording.
+        audit_pid: auditd's process, which keeps what is recorded; 0 without one.
         modes: owner and mode by path, of what exists and was asked for.
+        acls: those of them that have an ACL beside their mode.
         tls: likewise of the daemon's certificates, by the key of daemon.json (``tlskey`` …).
         engine_owner: the user id of the daemon that runs; ``None`` if none does.
+        daemons: how many of root's run outside of containers.
         settings: the path of daemon.json.
         daemon_json: what it says; ``None`` if it is not there, or no JSON (then in ``troubles``).
         flags: the daemon's command line.
@@ -73,14 +86,18 @@ class AuditFacts:
     kernel: str
     arch: str
     tools: frozenset[str]
-    mounts: frozenset[str]
+    mounts: Mapping[str, str]
     docker_group: tuple[str, ...] | None
     units: Mapping[str, HostUnit]
     audit: tuple[WatchedPath, ...] | None
     audit_on: bool
+    audit_never: tuple[str, ...]
+    audit_pid: int
     modes: Mapping[str, PathMode]
+    acls: frozenset[str]
     tls: Mapping[str, PathMode]
     engine_owner: int | None
+    daemons: int
     settings: str
     daemon_json: Mapping[str, Any] | None
     flags: tuple[str, ...]
@@ -132,14 +149,22 @@ def parse_audit_host(text: str) -> AuditFacts:
     read = _Reader(sections)
     history = read.known("history", _history, read.long("history") or "") or {}
     info = None if "info" in read.troubles else read.known("info", _info, read.long("info"))
-    volumes = dict(line.partition(" ")[::2] for line in get("volumes").lines)
-    if info is not None and "volumes" not in sections:
-        read.troubles.setdefault("containers", "the board's answer lacks its volumes")
+    beside = Beside(
+        volumes=dict(line.partition(" ")[::2] for line in get("volumes").lines),
+        links=dict(line.partition("|")[::2] for line in (read.long("links") or "").split("\n")),
+        privileges=dict(
+            line.partition(" ")[::2] for line in (read.long("privileges") or "").split("\n")
+        ),
+    )
+    for name in ("volumes", "links", "privileges"):
+        if info is not None and not {name, f"{name}.gz"} & set(sections):
+            read.troubles.setdefault("containers", f"the board's answer lacks {name}")
     try:
-        group = values.get("docker-group")
+        audit = get("audit").lines
         modes = {mode.path: mode for mode in map(parse_mode, get("modes").lines)}
         settings = values.get("settings", "")
-        if settings in modes and "daemon-json" not in sections:
+        named = settings in modes or "settings-named" in values
+        if named and "daemon-json" not in sections:
             read.troubles["daemon-json"] = "it cannot be read"
         return AuditFacts(
             hostname=values.get("hostname", ""),
@@ -147,27 +172,29 @@ def parse_audit_host(text: str) -> AuditFacts:
             kernel=values["kernel"],
             arch=values.get("arch", ""),
             tools=frozenset(value for name, _, value in pairs if name == "tool"),
-            mounts=frozenset(value for name, _, value in pairs if name == "mount"),
-            docker_group=_members(group) if group is not None else None,
+            mounts=dict(value.split(" ") for name, _, value in pairs if name == "mount"),
+            docker_group=_members(value for name, _, value in pairs if name == "docker-group"),
             units=parse_units(get("units").lines),
-            audit=parse_audit_rules(get("audit").lines) if "audit" in sections else None,
+            audit=parse_audit_rules(audit) if "audit" in sections else None,
             # 2 is on, and locked until the board restarts.
-            audit_on=not {"enabled 1", "enabled 2"}.isdisjoint(get("audit").lines),
+            audit_on=not {"enabled 1", "enabled 2"}.isdisjoint(audit),
+            audit_never=tuple(line for line in audit if _NEVER.match(line)),
+            audit_pid=next((int(line[4:]) for line in audit if line.startswith("pid ")), 0),
             modes=modes,
+            acls=frozenset(get("acls").lines),
             tls=dict(_tls(line) for line in get("tls").lines),
             engine_owner=int(values["engine-owner"]) if runs else None,
+            daemons=int(values.get("daemons", "0")),
             settings=settings,
             daemon_json=read.known("daemon-json", _object, get("daemon-json").text or None),
             flags=tuple(line for line in get("flags").lines if line),
             info=info,
-            containers=read.all_of(
-                "containers", lambda row: parse_container(row, volumes), info is not None
-            ),
+            containers=read.all_of("containers", lambda row: parse_container(row, beside), info),
             images=_own(
-                read.all_of("images", lambda row: parse_image(row, history), info is not None),
+                read.all_of("images", lambda row: parse_image(row, history), info),
                 frozenset(get("parents").lines),
             ),
-            networks=read.all_of("networks", parse_network, info is not None),
+            networks=read.all_of("networks", parse_network, info),
             sshd_containers=frozenset(get("sshd-containers").lines),
             listening=tuple(line.split()[3] for line in get("listening").lines)
             if "listening" in sections
@@ -213,18 +240,25 @@ class _Reader:
         return self.known(name, _unpacked, packed.text)
 
     def all_of(
-        self, name: str, parse: Callable[[Mapping[str, Any]], T], answers: bool
+        self, name: str, parse: Callable[[Mapping[str, Any]], T], info: Mapping[str, Any] | None
     ) -> tuple[T, ...] | None:
         """Return what a list of JSON objects, one to a line, tells; all of it or nothing."""
-        if not answers or name in self.troubles:
+        if info is None or name in self.troubles:
             return None
+        # "Containers" and "Images" are counted there.
+        counted = info.get(name.capitalize())
         text = self.long(name)
         if text is None:
             self.troubles.setdefault(name, "the board's answer lacks it")
             return None
 
         def rows(text: str) -> tuple[T, ...]:
-            return tuple(parse(_object(line)) for line in text.split("\n") if line.strip())
+            lines = [line for line in text.split("\n") if line.strip()]
+            if len(lines) > MOST_ROWS:
+                raise ValueError(f"{len(lines)} of them; {MOST_ROWS} at most are judged")
+            if not lines and counted:
+                raise ValueError(f"docker info counts {counted}, and none is told")
+            return tuple(parse(_object(line)) for line in lines)
 
         return self.known(name, rows, text)
 
@@ -276,9 +310,12 @@ def _own(images: tuple[Image, ...] | None, parents: frozenset[str]) -> tuple[Ima
     )
 
 
-def _members(group: str) -> tuple[str, ...]:
-    _, _, members = group.partition(" ")
-    return tuple(name for name in members.split(",") if name)
+def _members(groups: Iterable[str]) -> tuple[str, ...] | None:
+    """Return the members of groups, each told as its number and names; ``None`` without any."""
+    told = [group.partition(" ")[2].split(",") for group in groups]
+    if not told:
+        return None
+    return tuple(dict.fromkeys(name for names in told for name in names if name))
 
 
 def _tls(line: str) -> tuple[str, PathMode]:

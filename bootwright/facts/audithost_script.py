@@ -25,7 +25,7 @@ UNITS = (
     *("bootwright-logs.service", "bootwright-logs.socket"),
 )
 
-LONG = ("info", "containers", "images", "history", "networks")
+LONG = ("info", "containers", "images", "history", "networks", "privileges", "links")
 """Facts that are compressed."""
 
 _PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "FragmentPath", "ExecStart")
@@ -50,7 +50,8 @@ plain tables, where what is optional is missing.
 _HOST_CONFIG = (
     *("Privileged", "CapAdd", "CapDrop", "NetworkMode", "PidMode", "IpcMode", "UTSMode"),
     *("UsernsMode", "CgroupParent", "Memory", "CPUShares", "NanoCPUs", "CPUQuota", "PidsLimit"),
-    *("ReadonlyRootfs", "RestartPolicy", "Devices", "Ulimits", "SecurityOpt"),
+    *("ReadonlyRootfs", "RestartPolicy", "Devices", "Ulimits", "SecurityOpt", "CPUPeriod"),
+    *("MaskedPaths", "ReadonlyPaths", "DeviceCgroupRules", "DeviceRequests"),
 )
 
 IMAGE = (
@@ -70,6 +71,8 @@ _SCRIPT = r"""
 umask 077
 work=$(mktemp -d /run/bootwright.XXXXXX) || exit 1
 trap 'rm -rf "$work"' EXIT
+# A shell that a signal ends would leave it behind.
+trap 'exit 1' HUP INT TERM PIPE
 cd "$work" || exit 1
 # Whatever a board's docker writes, its /run is not filled.
 ulimit -f $((@most@ / 512))
@@ -105,7 +108,7 @@ count_instructions() {
         if (!(id in base)) { base[id] = 1; next }
         if ($0 ~ /(#\(nop\) +|"created_by":")ADD /) add[id]++
         if ($0 ~ /(apt-get|apt|apk|yum|dnf|microdnf|zypper|pacman)( -[^ ]+)* (update|refresh)/ &&
-            $0 !~ /(install|upgrade|add|-S[a-z]*u)/) update[id]++
+            $0 !~ /(install|upgrade|apk( -[^ ]+)* add|-S[a-z]*u)/) update[id]++
     } END { for (id in add) print id, add[id], update[id] }'
 }
 inspect() {
@@ -121,47 +124,88 @@ inspect() {
         untold "$1" "$status"
     fi
 }
-# The newest daemon would be a container's own, so: the one that systemd or init started first.
-pid= owner=
+# The daemon of docker.service, or else root's with the lowest number. A user's own counts only
+# where root has none: anybody may give a program that name.
+pid= owner= users= daemons=0
+main=$(systemctl show --property=MainPID --value docker.service 2>/dev/null)
 for file in /proc/[0-9]*/comm; do
     [ -r "$file" ] && IFS= read -r name <"$file" && [ "$name" = dockerd ] || continue
     folder=${file%/comm}
-    [ "$folder/ns/pid" -ef /proc/self/ns/pid ] || continue
+    # Not one in a container; nor one that has ended meanwhile, which has no command line.
+    [ "$folder/ns/pid" -ef /proc/self/ns/pid ] && [ -n "$(tr -d '\0' <"$folder/cmdline")" ] ||
+        continue
     found=${folder#/proc/}
-    if [ -z "$pid" ] || [ "$found" -lt "$pid" ]; then pid=$found; fi
+    uid=
+    while read -r name uid _; do [ "$name" = Uid: ] && break; done <"$folder/status"
+    if [ "$uid" != 0 ]; then
+        [ -n "$users" ] && [ "$found" -gt "${users% *}" ] || users="$found $uid"
+        continue
+    fi
+    daemons=$((daemons + 1))
+    owner=0
+    if [ "$found" = "$main" ] || [ -z "$pid" ]; then
+        pid=$found
+    elif [ "$pid" != "$main" ] && [ "$found" -lt "$pid" ]; then
+        pid=$found
+    fi
 done 2>/dev/null
-if [ -n "$pid" ]; then
-    while read -r name owner _; do [ "$name" = Uid: ] && break; done <"/proc/$pid/status"
-    tr '\0' '\n' <"/proc/$pid/cmdline" >flags
-    # One that has ended meanwhile has no command line.
-    [ -s flags ] || { pid= owner=; rm -f flags; }
-fi 2>/dev/null
+[ -n "$pid" ] || [ -z "$users" ] || { pid=${users% *} owner=${users#* }; }
+# Its command line and its file say where it listens; the operator's own settings do not count.
+unset DOCKER_CONTEXT DOCKER_TLS DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_API_VERSION DOCKER_CONFIG
+DOCKER_HOST=unix:///run/docker.sock
+export DOCKER_HOST
+named=
 settings=@daemon_json@
-if [ -n "$owner" ] && [ "$owner" -ne 0 ]; then
-    # Root may use a user's socket; without root the daemon has its settings at home.
-    DOCKER_HOST=unix:///run/user/$owner/docker.sock
-    export DOCKER_HOST
-    while IFS=: read -r _ _ uid _ _ home _; do
-        [ "$uid" = "$owner" ] && settings=$home/.config/docker/daemon.json
-    done </etc/passwd
-fi
-while IFS= read -r word; do
-    case $previous$word in
-    --config-file=*) settings=${word#*=} ;;
-    --config-file/*) settings=$word ;;
-    esac
+if [ -n "$pid" ]; then
+    tr '\0' '\n' <"/proc/$pid/cmdline" >flags
+    if [ "$owner" -ne 0 ]; then
+        DOCKER_HOST=unix:///run/user/$owner/docker.sock
+        while IFS=: read -r _ _ uid _ _ home _; do
+            [ "$uid" = "$owner" ] && settings=$home/.config/docker/daemon.json
+        done </etc/passwd
+    fi
     previous=
-    [ "$word" = --config-file ] && previous=$word
-done 2>/dev/null <flags
-[ -r "$settings" ] && { cat "$settings" >daemon-json || rm -f daemon-json; }
+    while IFS= read -r word; do
+        case $previous$word in
+        --config-file=*) named=${word#*=} ;;
+        --config-file*) [ -z "$previous" ] || named=$word ;;
+        esac
+        case $word in
+        unix://* | -H*unix://* | --host=unix://*) DOCKER_HOST=unix://${word#*unix://} ;;
+        esac
+        previous=
+        [ "$word" = --config-file ] && previous=$word
+    done <flags
+    case $named in
+    '') ;;
+    /*) settings=$named ;;
+    *) settings=/proc/$pid/cwd/$named ;;
+    esac
+fi 2>/dev/null
+# A pipe would never end.
+[ -f "$settings" ] && { timeout 5 cat "$settings" >daemon-json || rm -f daemon-json; }
+if [ -r daemon-json ] && ! grep -q '"fd://' daemon-json; then
+    address=$(grep -o '"unix://[^"]*"' daemon-json | head -n 1)
+    [ -z "$address" ] || DOCKER_HOST=$(printf '%s' "$address" | tr -d '"')
+fi 2>/dev/null
 # Never where no daemon runs: systemd would start one that somebody stopped.
 if [ -n "$pid" ] && command -v docker >/dev/null; then
     {
         if docker_in_time info --format '{{json .}}' >info 2>info-error && [ -s info ]; then
             rm -f info-error
             root=$(grep -o '"DockerRootDir":"[^"]*"' info | cut -d '"' -f 4)
-            for images in "$root"/image/*/imagedb/content/sha256; do break; done
-            ids containers "$root/containers" && inspect containers @container@ &
+            driver=$(grep -o '"Driver":"[^"]*"' info | head -n 1 | cut -d '"' -f 4)
+            images=$root/image/$driver/imagedb/content/sha256
+            {
+                ids containers "$root/containers" && inspect containers @container@
+                # What links in the sources of mounts lead to.
+                grep -oh '"Source":"/[^"\\]*"' containers | cut -d '"' -f 4 | sort -u >sources
+                tr '\n' '\0' <sources | xargs -0 -r readlink -m -- | paste -d '|' sources - >links
+                rm -f sources
+            } &
+            # What each was made with, not what the daemon would give to a new one.
+            grep -oHE '"NoNewPrivileges":(true|false)' "$root"/containers/*/config.v2.json |
+                sed -n 's,^.*/containers/\([0-9a-f]*\)/[^:]*:.*:\(.*\),\1 \2,p' >privileges &
             ids images "$images" && inspect images @image@ &
             cat "${images%content/sha256}"metadata/sha256/*/parent | sed 's/sha256:/\n/g' >parents &
             # A volume may be another folder of the host. Its options may hold a password too.
@@ -206,7 +250,8 @@ fi
     read -r hostname </proc/sys/kernel/hostname && fact hostname "$hostname"
     read -r kernel </proc/sys/kernel/osrelease && fact kernel "$kernel"
     fact arch "$(uname -m)"
-    [ -n "$pid" ] && fact engine-owner "${owner:-0}"
+    [ -n "$pid" ] && fact engine-owner "$owner" && fact daemons "$daemons"
+    [ -z "$named" ] || fact settings-named yes
     fact settings "$settings"
     while IFS='=' read -r key value; do
         case $key in
@@ -216,12 +261,15 @@ fi
             ;;
         esac
     done </etc/os-release
-    while read -r _ _ _ _ place _; do fact mount "$place"; done </proc/self/mountinfo
+    while read -r _ _ number _ place _; do fact mount "$place $number"; done </proc/self/mountinfo
     for tool in docker dockerd auditctl systemctl; do
         command -v "$tool" >/dev/null && fact tool "$tool"
     done
+    # Whose group the socket is, may use it like the group docker.
+    socket=$(stat -L -c %g "${DOCKER_HOST#unix://}")
     while IFS=: read -r name _ gid members; do
-        [ "$name" = docker ] || continue
+        [ "$name" = docker ] || [ "$gid" = "$socket" ] || continue
+        [ "$gid" -ne 0 ] || continue
         # Those whose own group it is are not listed there.
         while IFS=: read -r user _ _ first _; do
             [ "$first" = "$gid" ] && members=$members,$user
@@ -233,7 +281,10 @@ fi
             fact "${file##*/}" "$value"
     done
     grep -hE '^(export )?DOCKER_CONTENT_TRUST=' /etc/environment /etc/profile.d/*.sh |
-        while IFS= read -r line; do fact content-trust "${line##*=}"; done
+        while IFS= read -r line; do
+            line=${line#*DOCKER_CONTENT_TRUST=}
+            fact content-trust "${line%%[ ;#]*}"
+        done
     [ -z "$DOCKER_CONTENT_TRUST" ] || fact content-trust "$DOCKER_CONTENT_TRUST"
     [ "$(id -u)" -eq 0 ] || fact not-root yes
 } >host 2>/dev/null
@@ -248,6 +299,8 @@ printf '%s\n' "$tls" | while read -r name path; do
     [ -z "$path" ] || stat -L -c "$name %a %U:%G %u:%g %F|%n" -- "$path"
 done >tls 2>/dev/null
 stat -L -c '%a %U:%G %u:%g %F|%n' @paths@ "$settings" 2>/dev/null | sort -u >modes
+# A mode that has a plus behind it is not all that counts.
+ls -ldL @paths@ 2>/dev/null | sed -n 's,^[^ ]\{10\}+ [^/]* /,/,p' >acls
 wait
 for file in @long@; do
     [ -s "$file" ] && gzip -c "$file" | base64 >"$file.gz" && rm -f "$file"
@@ -267,7 +320,7 @@ awk 'BEGIN {
 WAIT_S = 60
 """Seconds that one call of docker may take."""
 
-MOST = 64 * 1024 * 1024
+MOST = 16 * 1024 * 1024
 """Bytes that a fact may have, on the board and once it is unpacked here."""
 
 

@@ -32,7 +32,10 @@ class Container:
 
     ``memory`` in bytes, ``nano_cpus`` in billionths of a CPU, ``cpu_quota`` in microseconds;
     0 is no limit. ``pids_limit``: ``None``, 0 and -1 are no limit. ``health`` is ``None`` without
-    a health check. ``restart``: the policy and its most tries.
+    a health check. ``no_new_privileges``: as it was made; ``None`` if that is not told.
+    ``unconfined_paths``: it sees /proc and /sys unmasked. ``device_requests`` counts devices by
+    their drivers' names (CDI), ``cpu_period`` is in microseconds, 0 for the usual. ``restart``: the
+    policy and its most tries.
     """
 
     id: str
@@ -65,6 +68,11 @@ class Container:
     devices: tuple[str, ...]
     ulimits: tuple[str, ...]
     security: tuple[str, ...]
+    no_new_privileges: bool | None
+    unconfined_paths: bool
+    device_rules: tuple[str, ...]
+    device_requests: int
+    cpu_period: int
 
     @property
     def runs(self) -> bool:
@@ -99,12 +107,30 @@ class Network:
     containers: tuple[str, ...]
 
 
-def parse_container(row: Mapping[str, Any], volumes: Mapping[str, str]) -> Container:
+_TRUTH = {"true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What the board itself tells of containers, beside their engine.
+
+    Attributes:
+        volumes: the folders of the host that volumes really are, by their names.
+        links: where sources of mounts lead to.
+        privileges: ``true`` by id for a container whose processes gain no privileges.
+    """
+
+    volumes: Mapping[str, str]
+    links: Mapping[str, str]
+    privileges: Mapping[str, str]
+
+
+def parse_container(row: Mapping[str, Any], beside: Beside) -> Container:
     """Return a container.
 
     Args:
         row: as the template has it.
-        volumes: the folders of the host that volumes really are, by their names.
+        beside: what the board tells of it.
 
     Raises:
         One of :data:`bootwright.facts.luksheader.OTHER_FORM`: the row has another form.
@@ -118,7 +144,7 @@ def parse_container(row: Mapping[str, Any], volumes: Mapping[str, str]) -> Conta
         state=_text(row["state"]),
         user=_text(row["user"]),
         apparmor=_text(row["apparmor"]),
-        mounts=tuple(_mount(mount, volumes) for mount in row["mounts"] or ()),
+        mounts=tuple(_mount(mount, beside) for mount in row["mounts"] or ()),
         ports=tuple(_ports(row["ports"] or {})),
         networks=_texts(row["networks"]),
         health=None if row["health"] is None else _text(row["health"]),
@@ -141,14 +167,22 @@ def parse_container(row: Mapping[str, Any], volumes: Mapping[str, str]) -> Conta
         devices=tuple(_text(device["PathOnHost"]) for device in row["Devices"] or ()),
         ulimits=tuple(_text(limit["Name"]) for limit in row["Ulimits"] or ()),
         security=_texts(row["SecurityOpt"]),
+        no_new_privileges=_TRUTH.get(beside.privileges.get(row["id"], "")),
+        # docker run --security-opt systempaths=unconfined makes both empty; else they are filled,
+        # and for a privileged container not there.
+        unconfined_paths=[] in (row["MaskedPaths"], row["ReadonlyPaths"]),
+        device_rules=_texts(row["DeviceCgroupRules"]),
+        device_requests=len(row["DeviceRequests"] or ()),
+        cpu_period=_number(row["CPUPeriod"]),
     )
 
 
-def _mount(row: Mapping[str, Any], volumes: Mapping[str, str]) -> Mount:
-    folder = volumes.get(_text(row.get("Name", "")))
+def _mount(row: Mapping[str, Any], beside: Beside) -> Mount:
+    folder = beside.volumes.get(_text(row.get("Name", "")))
+    source = _text(row.get("Source", ""))
     return Mount(
         kind=_text(row.get("Type", "")),
-        source=folder or _text(row.get("Source", "")),
+        source=folder or beside.links.get(source) or source,
         destination=_text(row.get("Destination", "")),
         writable=_flag(row["RW"]),
         propagation=_text(row.get("Propagation", "")),

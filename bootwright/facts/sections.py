@@ -60,6 +60,7 @@ def parse_sections(text: str) -> tuple[Section, ...]:
         elif found and line.startswith("|"):
             found[-1][1].append(shown(line[1:].replace("\t", " ")))
     if not found or found[-1][0] != "end":
-        said = text.strip()[-200:]
-        raise FailedError(f"the board's answer was cut short; it ends in: {said!r}")
+        # What is in a section may be a secret; what is before them all, a login shell has said.
+        where = f"in {found[-1][0]}" if found else f"it is: {text.strip()[-200:]!r}"
+        raise FailedError(f"the board's answer was cut short, {where}")
     return tuple(Section(name, tuple(lines)) for name, lines in found[:-1])

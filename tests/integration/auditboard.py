@@ -77,6 +77,8 @@ def container(name: str) -> dict[str, Any]:
     host: dict[str, Any] = dict.fromkeys(audithost_script._HOST_CONFIG, "")
     host |= dict.fromkeys(("Memory", "CPUShares", "NanoCPUs", "CPUQuota", "PidsLimit"), 0)
     host |= dict.fromkeys(("CapAdd", "CapDrop", "Devices", "Ulimits", "SecurityOpt"), None)
+    host |= dict.fromkeys(("DeviceCgroupRules", "DeviceRequests"), None)
+    host |= {"CPUPeriod": 0, "MaskedPaths": ["/proc/kcore"], "ReadonlyPaths": ["/proc/sys"]}
     host |= {"Privileged": False, "ReadonlyRootfs": False, "RestartPolicy": {"Name": "no"}}
     host |= {"LogConfig": {"Type": "splunk", "Config": {"splunk-token": SECRET}}}
     return {
