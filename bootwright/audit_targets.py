@@ -13,6 +13,7 @@ from bootwright.audit.model import Check, Subject, Waiver
 from bootwright.audit.result import AuditResult, host_of
 from bootwright.audit.view import viewed
 from bootwright.audit.waivers import WAIVERS_NAME, load_waivers
+from bootwright.console.normalise import shown
 from bootwright.effects.confirm import Ask, terminal
 from bootwright.effects.passphrase_source import read_sudo_password
 from bootwright.effects.remote import Remote
@@ -21,6 +22,7 @@ from bootwright.endpoints import Endpoint
 from bootwright.errors import BootwrightError, FailedError, InputError
 from bootwright.facts.audithost import AuditFacts, parse_audit_host
 from bootwright.facts.audithost_script import audit_script
+from bootwright.facts.luksheader import OTHER_FORM
 from bootwright.fleet import Fleet
 from bootwright.profile import Profile, load_profile
 from bootwright.report import Reporter, TextReporter
@@ -206,6 +208,7 @@ def _guarded(
     """Audit a board; an error is a result as well."""
     begin = time.monotonic()
     name = board.endpoint.name
+    failed: BootwrightError
     try:
         remote = Remote(
             board.endpoint,
@@ -216,12 +219,15 @@ def _guarded(
         )
         with reporter.step(f"Look at {name}"), remote:
             facts = look(remote, rules.profile)
+        took = time.monotonic() - begin
+        return judged(facts, rules, name, board.trusted_user, day=_today(), seconds=took)
     except BootwrightError as error:
-        failed = AuditResult(name, _today(), seconds=time.monotonic() - begin, error=error)
-        return rules.shown(failed)
-    return judged(
-        facts, rules, name, board.trusted_user, day=_today(), seconds=time.monotonic() - begin
-    )
+        failed = error
+    except OTHER_FORM as error:
+        # A board may answer with what no judge has thought of; it is not to end the others.
+        said = shown(str(error))[:200]
+        failed = FailedError(f"{name}: what the board told cannot be judged: {said}")
+    return rules.shown(AuditResult(name, _today(), seconds=time.monotonic() - begin, error=failed))
 
 
 def _line(result: AuditResult) -> tuple[str, bool]:

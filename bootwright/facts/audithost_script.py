@@ -2,8 +2,8 @@
 
 Every program started costs an emulated board 50 ms and more, and the docker command 500: what
 does not depend on each other runs at once, and containers and images are inspected in one call
-each. Nothing secret leaves the board: no environment, no labels, no command lines of containers,
-and of an image's history only what kind of instruction there was. Each fact is a file in a
+each. No container's secret leaves the board: no environment, no labels, no command lines, and of an
+image's history only how many instructions of two kinds there are. Each fact is a file in a
 folder of the script's own, and the folder is printed at the end; what may be long is compressed.
 The parser is in :mod:`bootwright.facts.audithost`.
 

@@ -30,7 +30,7 @@ with open(here + "/calls", "a") as calls:
 def value(row, path):
     for key in path.strip(".").split("."):
         row = row[key]
-    return json.dumps(row)
+    return json.dumps(row, separators=(",", ":"))
 
 def filled(row, form):
     text = re.sub(r"\[\{\{\$comma := .*?range \$\w+, \$_ := ([\w.]+)\}\}.*?\{\{end\}\}\]",
@@ -130,7 +130,10 @@ class Board:
         self.tool("systemctl", "exit 0")
         shutil.copy("/bin/sleep", self.tools / "dockerd")
         self.told: dict[str, Any] = {
-            "info": {"ServerVersion": "29.1.0", "DockerRootDir": str(self.root)},
+            "info": {
+                **{"ServerVersion": "29.1.0", "DockerRootDir": str(self.root)},
+                "Driver": "overlay2",
+            },
             **{"container": {}, "image": {}, "network": {"bridge": BRIDGE}},
             **{"listed": {}, "behaves": {}},
         }

@@ -282,3 +282,81 @@ def test_a_volume_that_is_a_folder_of_the_host_is_seen_as_that(board: Board) -> 
     sources = [mount.source.removeprefix(str(board.root)) for mount in web.mounts]
     assert sources == ["/etc", "/volumes/share/_data", "/volumes/plain/_data"]
     assert judged(board.facts())["5.6"].result == "warn"
+
+
+def test_a_users_program_of_that_name_is_not_taken_for_the_daemon(board: Board) -> None:
+    board.has("c")
+    # It was started first, as it is after every restart of the daemon.
+    forged = f"{board.tools}/dockerd 300 & until grep -qx dockerd /proc/$!/comm; do :; done"
+    facts = board.facts(forged, owner=USER_ID)
+    assert facts.engine_owner == 0
+    assert facts.daemons == 1
+    assert board.sockets == {"unix:///run/docker.sock"}
+    assert facts.settings == "/etc/docker/daemon.json"
+
+
+def test_settings_that_never_end_are_not_waited_for(board: Board) -> None:
+    pipe = board.folder / "mia/.config/docker/daemon.json"
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    facts = board.facts(owner=USER_ID)
+    assert facts.daemon_json is None
+
+
+def test_the_operators_own_context_does_not_choose_the_engine(board: Board) -> None:
+    elsewhere = "export DOCKER_HOST=tcp://192.0.2.1:2376 DOCKER_CONTEXT=other DOCKER_TLS_VERIFY=1"
+    board.facts(elsewhere)
+    assert board.sockets == {"unix:///run/docker.sock"}
+    (board.etc / "docker/daemon.json").write_text('{"hosts": ["unix:///run/other.sock"]}')
+    board.facts()
+    assert board.sockets == {"unix:///run/other.sock"}
+
+
+def test_images_of_a_former_storage_driver_hide_nobody(board: Board) -> None:
+    board.has_image("new")
+    old = board.root / "image/aufs/imagedb/content/sha256"
+    old.mkdir(parents=True)
+    (old / digest("old")).write_text("{}")
+    (new,) = board.facts().images or ()
+    assert new.id == f"sha256:{digest('new')}"
+    # The engine knows of one, and no file of its is found.
+    shutil.rmtree(board.images)
+    board.images.mkdir()
+    board.told["info"]["Images"] = 1
+    facts = board.facts()
+    assert facts.images is None
+    assert "docker info counts 1" in facts.troubles["images"]
+    assert judged(facts)["4.6"].result == "skipped"
+
+
+def test_a_link_is_seen_as_what_it_leads_to(board: Board) -> None:
+    board.has("web")
+    (board.folder / "link").symlink_to("/etc")
+    mount = {"Type": "bind", "RW": True, "Destination": "/x", "Propagation": "rprivate"}
+    board.told["container"][digest("web")]["Mounts"] = [
+        {**mount, "Source": str(board.folder / "link")},
+        {**mount, "Source": str(board.folder / "link" / "not-there")},
+        {**mount, "Source": "/srv"},
+    ]
+    facts = board.facts()
+    (web,) = facts.containers or ()
+    assert [mount.source for mount in web.mounts] == ["/etc", "/etc/not-there", "/srv"]
+    assert judged(facts)["5.6"].result == "warn"
+
+
+@pytest.mark.parametrize("made_with", [True, False])
+def test_what_a_container_was_made_with_counts(board: Board, made_with: bool) -> None:
+    board.has("c")
+    # A text in it may look like it, but for its quotes.
+    text = json.dumps(
+        {"Args": ['"NoNewPrivileges":true'], "NoNewPrivileges": made_with}, separators=(",", ":")
+    )
+    (board.root / "containers" / digest("c") / "config.v2.json").write_text(text)
+    (container,) = board.facts().containers or ()
+    assert container.no_new_privileges is made_with
+
+
+def test_the_group_of_the_socket_is_that_of_docker(board: Board) -> None:
+    (board.etc / "group").write_text("root:x:0:\ndocker:x:990:ann\nusers:x:100:bob,mia\n")
+    made = f"touch {board.run}/docker.sock; chgrp 100 /run/docker.sock"
+    assert board.facts(made).docker_group == ("ann", "bob", "mia")

@@ -104,8 +104,15 @@ def test_a_provisioned_board_is_what_it_is() -> None:
     assert (facts.daemon_json or {})["icc"] is False
     assert facts.engine_version.startswith("20.10.24")
     containers = {one.name: one for one in facts.containers or ()}
-    assert sorted(containers) == ["health", "idle", "plain"]
-    assert {one.name for one in facts.running or ()} == {"plain", "health"}
+    assert sorted(containers) == ["health", "idle", "open", "plain"]
+    assert {one.name for one in facts.running or ()} == {"plain", "health", "open"}
+    # As it was made: without the restrictions of the others.
+    assert [one.name for one in containers.values() if not one.no_new_privileges] == ["open"]
+    assert [one.name for one in containers.values() if one.unconfined_paths] == ["open"]
+    assert containers["open"].device_rules == ("c 1:3 r",)
+    assert (facts.daemons, facts.audit_never, facts.acls) == (1, (), frozenset())
+    assert facts.audit_pid > 0
+    assert facts.mounts["/var/lib/docker"] != facts.mounts["/"]
     assert containers["plain"].ports[0].port == 8080
     assert containers["health"].health is not None
     assert containers["plain"].health is None
