@@ -448,10 +448,12 @@ def provision(
         "target": "a target of bootwright.toml, or emulator; --target may be left out",
         "group": "all targets whose groups name this",
         "parallel": "boards at a time (default: 16)",
-        "benchmark": "the numbering that is shown: 1.6.0 (default), 1.11.0 (the report), 1.2.0, 1.7.0, 1.8.0",
+        "benchmark": "the numbering that is shown: 1.6.0 (default), 1.11.0 (the report),"
+        " 1.2.0, 1.7.0, 1.8.0",
         "format": "text (default), json, junit, sarif or html",
         "baseline": "a former audit (--json) of the same targets to compare with",
-        "fail-on": "end with 4 if a check warns (warn) or got worse (regression); default: never",
+        "fail-on": "what ends with 4: warn (a check warns, or could not be judged), regression"
+        " (one got worse, or a finding is new), or never (default)",
         "output": "file for the report, instead of standard output",
         "waivers": "the waivers to use, instead of the checkout's waivers.toml",
         "sudo-password-file": "file with the password that sudo asks for; only you may read it",
@@ -494,6 +496,9 @@ def audit(
             waivers=waivers or None,
         )
     )
+    alone = results[0].error if len(results) == 1 else None
+    if alone is not None and options.output is None:
+        raise alone
     compared = audit_task.comparisons_of(results, options.baseline)
     templates = paths.checkout() / "templates"
     text = audit_task.report(results, compared, options.form, templates)

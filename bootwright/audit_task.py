@@ -20,6 +20,9 @@ from bootwright.fleet import worst
 Form = Literal["text", "json", "junit", "sarif", "html"]
 FailOn = Literal["never", "warn", "regression"]
 
+MOST_NAMED = 20
+"""Checks in an error, which stands below a report that has them all."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -27,7 +30,8 @@ class Options:
 
     Attributes:
         form: of the report.
-        fail_on: what ends with exit code 4: nothing, a check that warns, or one that got worse.
+        fail_on: what ends with exit code 4: nothing; a check that warns, or is scored and could
+            not be judged; or a check that got worse, or a new finding.
         baseline: a former audit to compare with.
         output: the file that the report goes to; standard output if ``None``.
     """
@@ -150,13 +154,17 @@ def failure(
     for result in results:
         if fail_on == "warn":
             found = [one.check.id for one in result.having("warn")]
+            found += [one.check.id for one in result.having("skipped") if one.check.scored]
         elif fail_on == "regression":
-            found = [change.id for change in comparisons[result.target].worse]
+            compared = comparisons[result.target]
+            found = [change.id for change in compared.worse]
+            found += [finding.id for finding in compared.found]
         else:
             found = []
         if found:
-            told.append(f"{result.target}: {len(found)} ({', '.join(found)})")
+            names = ", ".join((*found[:MOST_NAMED], *(["…"] if found[MOST_NAMED:] else [])))
+            told.append(f"{result.target}: {len(found)} ({names})")
     if not told:
         return "", 0
-    what = "checks warn" if fail_on == "warn" else "checks got worse"
+    what = "checks warn, or could not be judged" if fail_on == "warn" else "got worse"
     return f"{what}: {'; '.join(told)}", FailedError.exit_code

@@ -232,6 +232,9 @@ def load_profile(root: Path, name: str = "docker-host") -> Profile:
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """Return a version as numbers that compare: ``20.10.24+dfsg1`` → (20, 10, 24)."""
-    match = re.match(r"\d+(?:\.\d+)*", version)
+    """Return a version as numbers that compare: ``20.10.24+dfsg1`` → (20, 10, 24).
+
+    No number of a real version has more than nine digits.
+    """
+    match = re.match(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,9}", version)
     return tuple(int(part) for part in match[0].split(".")) if match else ()

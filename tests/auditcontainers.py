@@ -39,6 +39,11 @@ def container(**different: Any) -> Container:
         devices=(),
         ulimits=(),
         security=(),
+        no_new_privileges=False,
+        unconfined_paths=False,
+        device_rules=(),
+        device_requests=0,
+        cpu_period=0,
     )
     return replace(plain, **different)
 
@@ -59,6 +64,7 @@ def restricted(**different: Any) -> Container:
         restart=("on-failure", 5),
         ulimits=("nofile",),
         security=("no-new-privileges:true",),
+        no_new_privileges=True,
     )
     return replace(held, **different)
 

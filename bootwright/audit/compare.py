@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from bootwright.audit.model import Item, Result
+from bootwright.audit.model import Finding, Item, Result
 from bootwright.audit.result import FAMILY, SCHEMA, AuditResult, Tally, tallies, tally
 from bootwright.errors import InputError
 from bootwright.table import Table, check_table
@@ -37,6 +37,14 @@ class RecordedCheck(_Read):
     items: tuple[RecordedItem, ...]
 
 
+class RecordedFinding(_Read):
+    """A finding beside the benchmark, as a document has it."""
+
+    id: str
+    title: str
+    subjects: tuple[str, ...]
+
+
 class Recorded(_Read):
     """A target's former audit."""
 
@@ -45,6 +53,7 @@ class Recorded(_Read):
     target: str
     date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
     checks: tuple[RecordedCheck, ...]
+    findings: tuple[RecordedFinding, ...]
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,10 @@ def parse_baseline(found: object, where: str) -> Baseline:
     targets: dict[str, Recorded] = {}
     for number, row in enumerate(rows):
         place = f"{where}: targets.{number}" if "targets" in found else where
-        recorded = check_table(Recorded, row, place)
+        try:
+            recorded = check_table(Recorded, row, place)
+        except RecursionError:
+            raise InputError(f"{place}: tables in tables without end") from None
         targets[recorded.target] = recorded
     return Baseline(where, targets)
 
@@ -110,7 +122,7 @@ def parse_baseline(found: object, where: str) -> Baseline:
 class Change:
     """A check whose result is another one, or of which an item got worse.
 
-    ``items`` are the subjects that warn and did not, or were not there.
+    ``items`` are the subjects that got worse: see :func:`_is_worse`.
     """
 
     id: str
@@ -130,16 +142,28 @@ class ItemChange:
 
 
 @dataclass(frozen=True)
+class FindingChange:
+    """A finding that came or went, or that is about more; ``subjects``: what it was not about."""
+
+    id: str
+    title: str
+    subjects: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What became of a board since a former audit.
 
     Attributes:
         since: the day of the former audit.
         improved: checks that pass and did not, or that warned and have nothing to warn of now.
-        worse: regressions: checks that warn and did not, that can no longer be judged, or that
-            have an item that warns and did not.
+        worse: regressions: checks that warn and did not, that can no longer be judged, that
+            passed and do not although there is something to judge, or that have an item of which
+            the same can be said.
         other: checks whose result is another one, and neither better nor worse: there is nothing
             to judge any more, or a waiver came.
+        found: findings that were not there, or were about less: regressions too.
+        mended: findings that are no longer there.
         new: items that were not there, such as a container's.
         gone: items that are no longer there.
         unchanged: how many checks are as they were.
@@ -152,6 +176,8 @@ class Comparison:
     improved: tuple[Change, ...]
     worse: tuple[Change, ...]
     other: tuple[Change, ...]
+    found: tuple[FindingChange, ...]
+    mended: tuple[FindingChange, ...]
     new: tuple[ItemChange, ...]
     gone: tuple[ItemChange, ...]
     unchanged: int
@@ -167,6 +193,10 @@ class Comparison:
             "improved": [_change(change) for change in self.improved],
             "worse": [_change(change) for change in self.worse],
             "other": [_change(change) for change in self.other],
+            "findings": {
+                "new": [_finding(change) for change in self.found],
+                "gone": [_finding(change) for change in self.mended],
+            },
             "new": [asdict(item) for item in self.new],
             "gone": [asdict(item) for item in self.gone],
             "unchanged": self.unchanged,
@@ -198,18 +228,24 @@ def compare(before: Recorded, after: AuditResult) -> Comparison:
         old, here = _by_subject(was.items), _by_subject(checked.judgement.items)
         new += [ItemChange(check.id, *item) for item in here.items() if item[0] not in old]
         gone += [ItemChange(check.id, *item) for item in old.items() if item[0] not in here]
-        warns = tuple(
+        worse = tuple(
             subject
             for subject, result in here.items()
-            if result == "warn" and old.get(subject) != "warn"
+            if _is_worse(old.get(subject), result, was.result)
         )
-        change = Change(check.id, check.title, was.result, now, warns)
+        change = Change(check.id, check.title, was.result, now, worse)
         found[_direction(change)].append(change)
     return Comparison(
         since=before.date,
         improved=tuple(found["improved"]),
         worse=tuple(found["worse"]),
         other=tuple(found["other"]),
+        found=tuple(_beyond(after.findings, before.findings)),
+        mended=tuple(
+            FindingChange(one.id, one.title, one.subjects)
+            for one in before.findings
+            if one.id not in {finding.id for finding in after.findings}
+        ),
         new=tuple(new),
         gone=tuple(gone),
         unchanged=len(found["unchanged"]),
@@ -219,27 +255,65 @@ def compare(before: Recorded, after: AuditResult) -> Comparison:
     )
 
 
+_WORST_LAST: tuple[Result, ...] = ("pass", "info", "manual", "waived", "skipped", "warn")
+
+
 def _by_subject(items: Iterable[RecordedItem | Item]) -> dict[str, Result]:
-    # A subject may be there twice, as a container with two ports; what warns counts.
+    # A subject may be there twice, as a container with two ports; the worst of it counts.
     found: dict[str, Result] = {}
     for item in items:
-        if found.get(item.subject) != "warn":
-            found[item.subject] = item.result
+        worst = (found.get(item.subject, "pass"), item.result)
+        found[item.subject] = max(worst, key=_WORST_LAST.index)
     return found
+
+
+def _is_worse(before: Result | None, after: Result, check: Result) -> bool:
+    """Tell whether an item got worse.
+
+    Args:
+        before: what it was; ``None`` if it was not there.
+        after: what it is.
+        check: what its check was.
+    """
+    if after == before:
+        return False
+    if after == "warn":
+        return True
+    if after == "skipped":
+        return before is not None
+    if after == "info":
+        return (before or check) == "pass"
+    return False
 
 
 def _direction(change: Change) -> Literal["improved", "worse", "other", "unchanged"]:
     before, after = change.before, change.after
     # What is waived as a whole has been accepted, its items too: they make nothing worse.
-    if after == "warn" and (before != "warn" or change.items):
+    if change.items and after != "waived":
         return "worse"
     if before == after:
         return "unchanged"
-    if after == "skipped" and before not in ("warn", "waived"):
+    if after == "warn" or (after == "skipped" and before != "waived"):
+        return "worse"
+    # Whereas a pass that became info, with no item, has nothing to judge any more.
+    if before == "pass" and after == "manual":
         return "worse"
     if after == "pass" or (before == "warn" and after in ("info", "manual")):
         return "improved"
     return "other"
+
+
+def _beyond(here: Iterable[Finding], before: Iterable[RecordedFinding]) -> Iterable[FindingChange]:
+    """Yield the findings that were not there, or are about what they were not about."""
+    former = {one.id: set(one.subjects) for one in before}
+    for finding in here:
+        more = tuple(one for one in finding.subjects if one not in former.get(finding.id, ()))
+        if more or finding.id not in former:
+            yield FindingChange(finding.id, finding.title, more)
+
+
+def _finding(change: FindingChange) -> dict[str, Any]:
+    return {"id": change.id, "title": change.title, "subjects": list(change.subjects)}
 
 
 def _change(change: Change) -> dict[str, Any]:

@@ -4,12 +4,12 @@ How the engine takes security options apart: moby's ``daemon/daemon_unix.go`` (p
 ``daemon/create.go`` (generateSecurityOpt); its capabilities: ``oci/caps/defaults.go``.
 """
 
+import json
+
 from bootwright.audit.engine import security_option, security_options
 from bootwright.audit.model import Judgement, Subject
-from bootwright.audit.settings import configured
 from bootwright.facts.audithost import AuditFacts
 from bootwright.facts.inspected import Container
-from bootwright.profile import version_key
 
 DEFAULT_CAPABILITIES = frozenset(
     (
@@ -20,6 +20,15 @@ DEFAULT_CAPABILITIES = frozenset(
 """What the engine gives every container."""
 
 NO_NEW_PRIVILEGES = "no-new-privileges"
+
+BUILTIN = "builtin"
+"""The engine's own seccomp profile by its name, from 23.0 on."""
+
+USUAL_PROFILES = ("", BUILTIN, "default")
+"""How engines call their own profile; ``default`` before 23.0."""
+
+ALLOWING = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG")
+"""What a seccomp profile does with a system call that it lets through; seccomp_rule_add(3)."""
 
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 """How Go reads true."""
@@ -87,12 +96,47 @@ def seccomp(subject: Subject, container: Container) -> Judgement:
     if container.privileged:
         return Judgement("warn", "privileged, which switches seccomp off")
     own = [value for name, value in container_options(container) if name == "seccomp"]
-    if any(value.strip().lower() == "unconfined" for value in own):
-        return Judgement("warn", "seccomp=unconfined")
     without = no_seccomp(subject.facts)
     if without and not (own and security_option(subject.facts, "seccomp")):
         return Judgement("warn", without)
-    return Judgement("pass", "a seccomp profile of its own" if own else "the engine's profile")
+    looked = [_own_profile(value.strip()) for value in own if value != BUILTIN]
+    for result in ("warn", "skipped", "pass"):
+        for judgement in looked:
+            if judgement.result == result:
+                return judgement
+    profile = strange_profile(subject) if not own else ""
+    if profile:
+        return Judgement("skipped", f"the daemon's profile {profile}: what it denies is not told")
+    return Judgement("pass", "the engine's profile")
+
+
+def _own_profile(text: str) -> Judgement:
+    """Judge a container's own profile, which its option holds as JSON.
+
+    runc takes one without a default and without rules for none at all: its
+    ``libcontainer/specconv/spec_linux.go``, SetupSeccomp.
+    """
+    if text.lower() == "unconfined":
+        return Judgement("warn", "seccomp=unconfined")
+    try:
+        profile = json.loads(text)
+    except (ValueError, RecursionError):
+        profile = None
+    rules = profile.get("syscalls") or [] if isinstance(profile, dict) else None
+    if not isinstance(profile, dict) or not isinstance(rules, list):
+        return Judgement("skipped", "a seccomp profile of its own, which is not understood")
+    default = profile.get("defaultAction") or ALLOWING[0]
+    if default not in ALLOWING:
+        return Judgement("pass", "a seccomp profile of its own")
+    if not any(map(_denies, rules)):
+        return Judgement("warn", "a seccomp profile of its own, which denies nothing")
+    return Judgement("pass", "a seccomp profile of its own, which denies some system calls")
+
+
+def _denies(rule: object) -> bool:
+    if not isinstance(rule, dict) or not (rule.get("names") or rule.get("name")):
+        return False
+    return isinstance(rule.get("action"), str) and rule["action"] not in ALLOWING
 
 
 def no_seccomp(facts: AuditFacts) -> str:
@@ -107,22 +151,29 @@ def no_seccomp(facts: AuditFacts) -> str:
     return ""
 
 
-def new_privileges(subject: Subject, container: Container) -> Judgement:
-    """Judge 5.26: the container's last option, else the default of the daemon that runs."""
+def strange_profile(subject: Subject) -> str:
+    """Return the daemon's seccomp profile that the hardening profile does not know; or nothing."""
+    used = (security_option(subject.facts, "seccomp") or {}).get("profile", "")
+    setting = subject.profile.setting("seccomp-profile")
+    known = setting.only if setting is not None else ()
+    return "" if used in (*known, *USUAL_PROFILES) else used
+
+
+def new_privileges(_: Subject, container: Container) -> Judgement:
+    """Judge 5.26 by what the container was made with.
+
+    That is its last option, or the daemon's default of that day: a container that is older than
+    the default never gets it.
+    """
     own = [value for name, value in container_options(container) if name == NO_NEW_PRIVILEGES]
-    if own and own[-1] in _TRUE:
-        return Judgement("pass", NO_NEW_PRIVILEGES)
-    if own:
-        return Judgement("warn", f"no-new-privileges={own[-1]}, whatever the daemon's default is")
-    facts = subject.facts
-    if security_option(facts, NO_NEW_PRIVILEGES) is not None:
-        return Judgement("pass", "the daemon's default")
-    setting = configured(facts, NO_NEW_PRIVILEGES)
-    if setting.value is not True and setting.unknown:
-        return Judgement("skipped", f"the daemon's default: {setting.unknown}")
-    if setting.value is not True:
-        return Judgement("warn", "neither the container nor the daemon sets no-new-privileges")
-    # The option is among those that docker info tells of from 23.0 on.
-    if version_key(facts.engine_version) >= (23,):
-        return Judgement("warn", f"{setting} waits for a restart of the daemon")
-    return Judgement("pass", f"the daemon's default: {setting}")
+    option = f"no-new-privileges={own[-1]}" if own else ""
+    has = container.no_new_privileges
+    if has is None and not own:
+        return Judgement("skipped", "what it was made with is not told")
+    if has is None:
+        has = own[-1] in _TRUE
+    if has:
+        return Judgement("pass", option or "made with the daemon's default, no-new-privileges")
+    return Judgement(
+        "warn", option or "made without no-new-privileges, whatever the default is now"
+    )

@@ -6,11 +6,15 @@ daemon.json. Sources: docker(1) ``info``; moby's ``daemon/info_unix.go``, ``opts
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
-from bootwright.audit.model import Judge, Judgement, Subject
+from bootwright.audit import logshipping
+from bootwright.audit.addresses import host_of, is_loopback
+from bootwright.audit.confinement import USUAL_PROFILES, strange_profile
+from bootwright.audit.engine import security_option, security_options
+from bootwright.audit.model import Item, Judge, Judgement, Result, Subject
 from bootwright.audit.settings import (
     InForce,
     configured,
@@ -20,8 +24,6 @@ from bootwright.audit.settings import (
     silence,
 )
 from bootwright.facts.audithost import AuditFacts
-from bootwright.plans.logrelay import SERVICE as RELAY_SERVICE
-from bootwright.plans.logrelay import SOCKET as RELAY_SOCKET
 from bootwright.profile import version_key
 
 ENABLE_ICC = "com.docker.network.bridge.enable_icc"
@@ -37,13 +39,6 @@ _TOLD_FROM = (23, 0)
 
 _CGROUPS = {"systemd": "system.slice", "cgroupfs": "/docker"}
 """The engine's own cgroup-parent, by its cgroup driver."""
-
-_KEPT_HERE = ("json-file", "local", "journald", "none")
-_SENT_AWAY = ("awslogs", "gcplogs", "logentries", "splunk")
-_ADDRESS = {"syslog": "syslog-address", "gelf": "gelf-address", "fluentd": "fluentd-address"}
-"""Log drivers that send to an address, and the option that holds it."""
-
-_HERE = ("localhost", "::1", "::", "0.0.0.0")
 
 
 def rootless(subject: Subject) -> Judgement:
@@ -92,18 +87,35 @@ def iptables(subject: Subject) -> Judgement:
 
 
 def insecure_registries(subject: Subject) -> Judgement:
-    """2.5: no registry is spoken to without TLS, but on the board itself."""
+    """2.5: no registry, and no mirror of one, is spoken to without TLS, but on the board itself."""
     facts = subject.facts
     setting = configured(facts, "insecure-registries")
+    mirrors = configured(facts, "registry-mirrors")
     wanted = set(_texts(setting.value)) - _OWN_NETWORKS
-    registry, in_force = (facts.info or {}).get("RegistryConfig"), None
-    if isinstance(registry, Mapping):
-        found = set(_texts(registry.get("InsecureRegistryCIDRs"))) - _OWN_NETWORKS
-        indexes = _table(registry.get("IndexConfigs"))
-        found |= {name for name, index in indexes.items() if _table(index).get("Secure") is False}
-        evidence = f"insecure-registries = {json.dumps(sorted(found))} (docker info)"
-        in_force = InForce(evidence, not found, found == wanted)
-    return judge_in_force(facts, setting, not wanted, in_force)
+    plain = _plain(mirrors.value)
+    registry = (facts.info or {}).get("RegistryConfig")
+    if not isinstance(registry, Mapping):
+        found = judge_configured(facts, mirrors, not plain) if plain else None
+        return found or judge_in_force(facts, setting, not wanted, None)
+    indexes = _table(registry.get("IndexConfigs"))
+    used = set(_texts(registry.get("InsecureRegistryCIDRs"))) - _OWN_NETWORKS
+    used |= {name for name, index in indexes.items() if _table(index).get("Secure") is False}
+    lists = (registry.get("Mirrors"), *(_table(one).get("Mirrors") for one in indexes.values()))
+    used_plain = set().union(*map(_plain, lists))
+    told = f"without TLS: {json.dumps(sorted(used | used_plain))} (docker info)"
+    in_force = InForce(told, not used | used_plain, (used, used_plain) == (wanted, plain))
+    differs = mirrors if used == wanted else setting
+    judged = judge_in_force(facts, differs, not wanted | plain, in_force)
+    items = [Item(name, "warn", "an insecure registry") for name in sorted(used)]
+    items += [Item(name, "warn", "a mirror without TLS") for name in sorted(used_plain)]
+    return replace(judged, items=tuple(items))
+
+
+def _plain(mirrors: object) -> set[str]:
+    """Return the mirrors of a list that are spoken to without TLS, but on the board itself."""
+    found = (one for one in _texts(mirrors) if one.lower().startswith("http://"))
+    # The engine puts a slash behind it.
+    return {one.rstrip("/") for one in found if not is_loopback(host_of(one))}
 
 
 def storage_driver(subject: Subject) -> Judgement:
@@ -133,15 +145,20 @@ def remote_api(subject: Subject) -> Judgement:
         addresses = _taken(facts)
     if not addresses:
         return Judgement("info", f"the API listens on no TCP address: {hosts}")
-    where = ", ".join(addresses)
+    where = f"the API listens on {', '.join(addresses)}"
     if verify.unknown:
-        return Judgement("skipped", f"the API listens on {where}; tlsverify: {verify.unknown}")
+        return Judgement("skipped", f"{where}; tlsverify: {verify.unknown}")
     if verify.value is True:
-        return Judgement("pass", f"the API listens on {where}; {verify}")
+        return Judgement("pass", f"{where}; {verify}", _each(addresses, "pass", str(verify)))
     # Saying tlsverify = false still turns TLS on: moby's cmd/dockerd/daemon.go.
     if tls.value is True or verify.source != "default":
-        return Judgement("warn", f"the API listens on {where} with TLS, for everybody; {verify}")
-    return Judgement("warn", f"the API listens on {where} without TLS")
+        items = _each(addresses, "warn", "TLS without client certificates")
+        return Judgement("warn", f"{where} with TLS, for everybody; {verify}", items)
+    return Judgement("warn", f"{where} without TLS", _each(addresses, "warn", "without TLS"))
+
+
+def _each(subjects: Iterable[str], result: Result, evidence: str) -> tuple[Item, ...]:
+    return tuple(Item(subject, result, evidence) for subject in subjects)
 
 
 def _is_tcp(host: str) -> bool:
@@ -159,7 +176,9 @@ def default_ulimits(subject: Subject) -> Judgement:
     """2.8: containers get limits of their own; without any there is nothing to hold against it."""
     setting = configured(subject.facts, "default-ulimits")
     found = judge_configured(subject.facts, setting, bool(setting.value))
-    return Judgement("info", found.evidence) if found.result == "warn" else found
+    if found.result != "warn":
+        return found
+    return Judgement("info", found.evidence, _each([setting.key], "info", str(setting)))
 
 
 def userns(subject: Subject) -> Judgement:
@@ -187,7 +206,7 @@ def cgroup_parent(subject: Subject) -> Judgement:
 def base_size(subject: Subject) -> Judgement:
     """2.11: the base device of devicemapper keeps its size."""
     setting = configured(subject.facts, "storage-opts")
-    names = [option.partition("=")[0].strip() for option in _texts(setting.value)]
+    names = [option.partition("=")[0].strip().lower() for option in _texts(setting.value)]
     return judge_configured(subject.facts, setting, "dm.basesize" not in names)
 
 
@@ -202,60 +221,6 @@ def authorization(subject: Subject) -> Judgement:
         evidence = f"authorization-plugins = {json.dumps(sorted(found))} (docker info)"
         in_force = InForce(evidence, bool(found), found == wanted)
     return judge_in_force(facts, setting, bool(wanted), in_force)
-
-
-def remote_logging(subject: Subject) -> Judgement:
-    """2.13: what containers write goes to another machine, by itself or by the board's relay."""
-    facts = subject.facts
-    setting = configured(facts, "log-driver")
-    options = configured(facts, "log-opts")
-    driver, in_force = _text(facts.info, "LoggingDriver"), None
-    if (driver or setting.value) not in (*_KEPT_HERE, *_SENT_AWAY, *_ADDRESS):
-        why = f"log-driver = {driver or setting.value} is a plugin: where it sends logs is not told"
-        return Judgement("skipped", why)
-    sends, relay = _table(options.value), _relay_runs(facts)
-    right, _ = _sent(str(setting.value), sends, relay)
-    if driver:
-        agrees = driver == setting.value
-        right_now, where = _sent(driver, sends, relay)
-        if driver in _ADDRESS and (not agrees or options.unknown):
-            # The options that are told are another driver's.
-            right_now, where = False, "; where to is not told"
-        in_force = InForce(f"log-driver = {driver} (docker info){where}", right_now, agrees)
-    return judge_in_force(facts, setting, right, in_force)
-
-
-def _relay_runs(facts: AuditFacts) -> bool:
-    # Where systemd does not tell, there is none.
-    unit = facts.units.get(RELAY_SERVICE)
-    return unit is not None and unit.active == "active"
-
-
-def _sent(driver: str, options: Mapping[str, Any], relay: bool) -> tuple[bool, str]:
-    """Tell whether a log driver sends away what it gets, and where to; ``relay``: it runs."""
-    if driver in _SENT_AWAY:
-        return True, ""
-    if driver not in _ADDRESS:
-        return False, ", which keeps logs on the board"
-    option = _ADDRESS[driver]
-    address = options.get(option)
-    if not isinstance(address, str) or not address:
-        return False, f" without {option}: to the board itself"
-    if address == f"unixgram://{RELAY_SOCKET}":
-        return relay, f"; {option} = {address}, the board's relay{'' if relay else ', is down'}"
-    here = "" if _elsewhere(address) else ", on the board itself"
-    return not here, f"; {option} = {address}{here}"
-
-
-def _elsewhere(address: str) -> bool:
-    """Tell whether an address is on another machine, as far as it shows."""
-    try:
-        place = urlsplit(address if "://" in address else f"tcp://{address}")
-    except ValueError:
-        return False
-    if place.scheme.startswith("unix") or not place.hostname:
-        return False
-    return place.hostname not in _HERE and not place.hostname.startswith("127.")
 
 
 def no_new_privileges(subject: Subject) -> Judgement:
@@ -282,7 +247,8 @@ def live_restore(subject: Subject) -> Judgement:
         in_force = InForce(evidence, on, on == (setting.value is True))
     swarm = _table((facts.info or {}).get("Swarm")).get("LocalNodeState")
     if on is False and swarm == "active":
-        return Judgement("info", "swarm mode is on, with which live-restore does not go")
+        why = "swarm mode is on, with which live-restore does not go"
+        return Judgement("info", why, _each([setting.key], "info", why))
     return judge_in_force(facts, setting, setting.value is True, in_force)
 
 
@@ -293,19 +259,23 @@ def userland_proxy(subject: Subject) -> Judgement:
 
 
 def seccomp(subject: Subject) -> Judgement:
-    """2.17: containers have a seccomp profile: the engine's own, or one that was chosen."""
+    """2.17: containers have the engine's own seccomp profile, or one that the profile names.
+
+    What another one denies, a person has to judge.
+    """
     facts = subject.facts
     setting = configured(facts, "seccomp-profile")
-    security, in_force = _security(facts), None
-    if security:
-        told = next((option for option in security if option.startswith("name=seccomp")), "")
-        profile = told.partition("profile=")[2]
-        # "builtin" is what engines say from 23.0 on, "default" what they said before.
-        usual, wanted = ("default", "builtin", ""), str(setting.value)
-        agrees = profile == wanted or (profile in usual and wanted in usual)
-        evidence = f"{told or 'no name=seccomp'} (docker info)"
-        in_force = InForce(evidence, profile not in ("", "unconfined"), agrees)
-    return judge_in_force(facts, setting, setting.value != "unconfined", in_force)
+    option, in_force, strange = security_option(facts, "seccomp"), None, ""
+    if security_options(facts):
+        profile, wanted = (option or {}).get("profile", ""), str(setting.value)
+        agrees = profile == wanted or (profile in USUAL_PROFILES and wanted in USUAL_PROFILES)
+        told = "no name=seccomp" if option is None else f"name=seccomp,profile={profile}"
+        in_force = InForce(f"{told} (docker info)", profile not in ("", "unconfined"), agrees)
+        strange = strange_profile(subject)
+    found = judge_in_force(facts, setting, setting.value != "unconfined", in_force)
+    if found.result != "pass" or not strange:
+        return found
+    return Judgement("manual", f"{found.evidence}: what {strange} denies is not told")
 
 
 def experimental(subject: Subject) -> Judgement:
@@ -355,7 +325,7 @@ JUDGES: Mapping[str, Judge] = {
     "2.10": cgroup_parent,
     "2.11": base_size,
     "2.12": authorization,
-    "2.13": remote_logging,
+    "2.13": logshipping.remote_logging,
     "2.14": no_new_privileges,
     "2.15": live_restore,
     "2.16": userland_proxy,

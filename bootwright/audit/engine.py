@@ -5,6 +5,12 @@ from collections.abc import Mapping
 from bootwright.audit.settings import silence
 from bootwright.facts.audithost import AuditFacts
 
+MOST_OPTIONS = 100
+"""Security options; an engine has ten at most. They are looked at for each container."""
+
+MOST_TEXT = 1000
+"""Characters of one."""
+
 
 def why_unknown(facts: AuditFacts, name: str) -> str:
     """Return why the engine did not tell a fact of :class:`AuditFacts`, by its name."""
@@ -26,11 +32,12 @@ def security_options(facts: AuditFacts) -> tuple[Mapping[str, str], ...] | None:
     The form is ``name=seccomp,profile=builtin``.
     """
     options = told(facts, "SecurityOptions")
-    if not isinstance(options, list):
+    if not isinstance(options, list) or len(options) > MOST_OPTIONS:
         return None
     return tuple(
-        {key: value for key, _, value in (pair.partition("=") for pair in str(option).split(","))}
+        {key: value for key, _, value in (pair.partition("=") for pair in option.split(","))}
         for option in options
+        if isinstance(option, str) and len(option) <= MOST_TEXT
     )
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import partial
 
-from bootwright.audit.host import unlisted
 from bootwright.audit.model import Item, Judge, Judgement, Subject, judged
 from bootwright.audit.settings import configured, installed
+from bootwright.audit.watches import unlisted
 from bootwright.facts.dockerhost import PathMode
 from bootwright.profile import FileMode
 
@@ -50,7 +50,7 @@ def _judged(subject: Subject, check: str, owner: bool) -> Judgement:
         named = facts.tls.get(_KEYS.get(check, ""))
         found = [mode for mode in facts.modes.values() if _is_meant(wish, mode.path)]
         for mode in (*found, *([named] if named is not None else ())):
-            items[mode.path] = _item(wish, mode, owner)
+            items[mode.path] = _item(wish, mode, owner, mode.path in facts.acls)
     for path, why in _unread(subject, check).items():
         items.setdefault(path, Item(path, "skipped", why))
     good = "; ".join(item.evidence for item in items.values())
@@ -61,12 +61,15 @@ def _is_meant(wish: FileMode, path: str) -> bool:
     return any(fnmatchcase(path, pattern) for pattern in wish.paths)
 
 
-def _item(wish: FileMode, mode: PathMode, owner: bool) -> Item:
+def _item(wish: FileMode, mode: PathMode, owner: bool, acl: bool) -> Item:
     found = f"{mode.mode:04o} {mode.owner} {mode.path}"
     if mode.kind == "symbolic link":
         return Item(mode.path, "skipped", f"{found} is a link: what it leads to is not told")
     if owner:
         right, wanted = mode.owner == wish.owner, wish.owner
+    elif acl:
+        # Whom it lets in besides, and whether that is less than the mode shows, is not told.
+        return Item(mode.path, "warn", f"{found} has an ACL; wanted: none, see getfacl")
     elif wish.exact:
         right, wanted = mode.mode == wish.bits, f"exactly {wish.mode}"
     else:

@@ -1,4 +1,4 @@
-"""What passes the benchmark and is not safe, and what the benchmark does not see.
+"""What passes the benchmark and is not safe, and what the benchmark does not see: the board.
 
 A finding is no check: it counts for no score, and has no waiver.
 """
@@ -6,20 +6,15 @@ A finding is no check: it counts for no score, and has no waiver.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from bootwright.audit import containerfindings
 from bootwright.audit.confinement import no_seccomp
-from bootwright.audit.containers import privileged
 from bootwright.audit.engine import security_option, told
 from bootwright.audit.model import Finding, Judgement, Subject
-from bootwright.audit.mounts import SENSITIVE, board_path, engine_sockets, sensitive_mounts, within
 from bootwright.audit.settings import configured
-from bootwright.facts.inspected import Container
 from bootwright.profile import version_key
 
 AUTHORIZATION_FIXED = (29, 3, 1)
 """The engine from which on CVE-2026-34040 is mended."""
-
-_HELD = ("/root", "/home", "/var/spool/cron")
-"""Folders by which who writes them becomes somebody else on the board."""
 
 
 def findings(subject: Subject, results: Mapping[str, Judgement]) -> tuple[Finding, ...]:
@@ -52,23 +47,6 @@ def _content_trust(subject: Subject) -> Finding | None:
     )
 
 
-def _no_logs(subject: Subject) -> Finding | None:
-    driver = told(subject.facts, "LoggingDriver")
-    mute = _names(subject, lambda container: container.log_driver == "none")
-    if driver != "none" and not mute:
-        return None
-    evidence = ["the daemon's log driver is none"] if driver == "none" else []
-    if mute:
-        evidence.append(f"log driver none: {mute}")
-    return Finding(
-        "no-logs",
-        "What containers write is kept nowhere",
-        "; ".join(evidence),
-        "use the log driver local, or one that ships logs; start the containers again with it",
-        ("2.13",),
-    )
-
-
 def _authorization(subject: Subject) -> Finding | None:
     plugins = told(subject.facts, "Plugins", "Authorization")
     version = version_key(subject.facts.engine_version)
@@ -96,6 +74,7 @@ def _tls_key(subject: Subject) -> Finding | None:
         f"{key.mode:04o} {key.owner} {key.path}",
         f"chmod 0400 {key.path}, and make a new key if others have accounts on the board",
         ("2.7", "3.13", "3.14"),
+        (key.path,),
     )
 
 
@@ -112,6 +91,7 @@ def _open_api(subject: Subject) -> Finding | None:
         f"{', '.join(open_to)} without client certificates",
         "close it and use ssh:// (docker context create), or set tlsverify with a CA of your own",
         ("2.7",),
+        tuple(open_to),
     )
 
 
@@ -128,42 +108,22 @@ def _docker_group(subject: Subject) -> Finding | None:
     return Finding(
         "docker-group",
         "Members of the group docker are root by another name",
-        f"docker: {', '.join(members)}",
+        f"docker, or the group of its socket: {', '.join(members)}",
         "keep only who may be root anyway: gpasswd --delete USER docker",
         ("1.1.2", "3.15", "3.16"),
+        members,
     )
 
 
-def _stopped(subject: Subject) -> Finding | None:
-    found = []
-    for container in subject.facts.containers or ():
-        if container.runs:
-            continue
-        looks = (privileged, sensitive_mounts, engine_sockets)
-        bad = [one for one in (look(subject, container) for look in looks) if one.result == "warn"]
-        if bad:
-            found.append(f"{container.name}: {', '.join(one.evidence for one in bad)}")
-    if not found:
+def _second_daemon(subject: Subject) -> Finding | None:
+    if subject.facts.daemons < 2:
         return None
     return Finding(
-        "dangerous-stopped-container",
-        "A container that does not run now has the board when it is started",
-        "; ".join(sorted(found)),
-        "docker rm it, or make it again with less; the benchmark looks at running ones only",
-        ("5.5", "5.6", "5.32"),
-    )
-
-
-def _not_remapped(subject: Subject) -> Finding | None:
-    names = _names(subject, lambda container: container.userns_mode == "host")
-    if not names or security_option(subject.facts, "userns") is None:
-        return None
-    return Finding(
-        "opts-out-of-userns",
-        "Root in a container is root on the board, although the daemon remaps users",
-        f"--userns host: {names}",
-        "start it without --userns host",
-        ("2.9", "5.31"),
+        "second-daemon",
+        "Root runs more than one Docker daemon, and one was audited",
+        f"{subject.facts.daemons} processes dockerd outside of containers",
+        "stop what docker.service has not started, and find out who did",
+        ("2.1", "2.2", "2.7", "2.9"),
     )
 
 
@@ -180,42 +140,6 @@ def _seccomp(subject: Subject) -> Finding | None:
     )
 
 
-def _folders(subject: Subject) -> Finding | None:
-    root = told(subject.facts, "DockerRootDir")
-    held = (*_HELD, root if isinstance(root, str) and root.startswith("/") else "/var/lib/docker")
-    found = []
-    for container in subject.facts.containers or ():
-        for mount in container.mounts:
-            path = board_path(mount.source)
-            if not mount.writable or path in ("", *SENSITIVE):
-                continue
-            inside = [folder for folder in held if within(folder, path)]
-            if inside:
-                found.append(f"{container.name}: {path} is writable, with {inside[0]}")
-    if not found:
-        return None
-    return Finding(
-        "powerful-mount",
-        "A container can write where the board can be taken over, beyond the benchmark's folders",
-        "; ".join(sorted(found)),
-        "mount only the folder that it needs, read-only where that will do",
-        ("5.6",),
-    )
-
-
-def _unhealthy(subject: Subject) -> Finding | None:
-    names = _names(subject, lambda container: container.runs and container.health == "unhealthy")
-    if not names:
-        return None
-    return Finding(
-        "unhealthy-container",
-        "A container has a health check, and fails it",
-        f"unhealthy: {names}",
-        "docker inspect --format '{{json .State.Health}}' tells why",
-        ("5.27",),
-    )
-
-
 def _rootless(subject: Subject) -> Finding | None:
     if security_option(subject.facts, "rootless") is None:
         return None
@@ -228,23 +152,15 @@ def _rootless(subject: Subject) -> Finding | None:
     )
 
 
-def _names(subject: Subject, wanted: Callable[[Container], bool]) -> str:
-    containers = subject.facts.containers or ()
-    return ", ".join(sorted(container.name for container in containers if wanted(container)))
-
-
 _FINDERS: tuple[Callable[[Subject], Finding | None], ...] = (
     _open_api,
+    _second_daemon,
     _tls_key,
     _docker_group,
     _authorization,
     _seccomp,
-    _not_remapped,
-    _stopped,
-    _folders,
+    *containerfindings.FINDERS,
     _content_trust,
-    _no_logs,
-    _unhealthy,
     _rootless,
 )
 """The gravest first."""

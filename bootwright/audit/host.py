@@ -1,19 +1,16 @@
 """Section 1: the host's volume, who controls Docker, and what the kernel records.
 
-Sources: docker-bench-security 1.6.0; auditctl(8).
+Sources: docker-bench-security 1.6.0.
 """
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import PurePosixPath
 
-from bootwright.audit.model import Item, Judge, Judgement, Result, Subject, judged
+from bootwright.audit import watches
+from bootwright.audit.engine import security_option
+from bootwright.audit.model import Item, Judge, Judgement, Subject, judged
 from bootwright.audit.settings import InForce, configured, judge_in_force, silence
 from bootwright.facts.audithost import AuditFacts
-from bootwright.profile import Watch
-
-AUDITED = tuple(f"1.1.{number}" for number in range(3, 19))
-"""Checks that want a path watched; which one, the profile says."""
 
 
 def separate_partition(subject: Subject) -> Judgement:
@@ -22,23 +19,30 @@ def separate_partition(subject: Subject) -> Judgement:
     setting = configured(facts, "data-root")
     root, in_force = (facts.info or {}).get("DockerRootDir"), None
     if isinstance(root, str) and root:
-        if "name=userns" in ((facts.info or {}).get("SecurityOptions") or ()):
+        if security_option(facts, "userns") is not None:
             # The engine's folder is one of the user's numbers below data-root then.
             root = str(PurePosixPath(root).parent)
-        there = _is_mount(facts, root)
-        evidence = f"{root} is {'a' if there else 'no'} mount point (docker info)"
-        in_force = InForce(evidence, there, root == str(PurePosixPath(str(setting.value))))
-    return judge_in_force(facts, setting, _is_mount(facts, str(setting.value)), in_force)
+        missing = _not_apart(facts, root)
+        evidence = f"{root} is {missing or 'a mount point'} (docker info)"
+        agrees = root == str(PurePosixPath(str(setting.value)))
+        in_force = InForce(evidence, not missing, agrees)
+    return judge_in_force(facts, setting, not _not_apart(facts, str(setting.value)), in_force)
 
 
-def _is_mount(facts: AuditFacts, folder: str) -> bool:
-    return str(PurePosixPath(folder)) in facts.mounts
+def _not_apart(facts: AuditFacts, folder: str) -> str:
+    """Return why a folder is on no file system of its own; empty if it is."""
+    device = facts.mounts.get(str(PurePosixPath(folder)))
+    if device is None:
+        return "no mount point"
+    same = device == facts.mounts.get("/")
+    return "a mount point of the root file system itself" if same else ""
 
 
 def trusted_users(subject: Subject) -> Judgement:
     """1.1.2: the group docker, whose members are root by another name, holds nobody else.
 
-    Without a trusted user there is nothing to compare with: the members are told.
+    Without a trusted user there is nothing to compare with: the members are told. So are those of
+    the socket's group, where that is another one.
     """
     members, trusted = subject.facts.docker_group, subject.trusted_user
     if members is None:
@@ -46,7 +50,10 @@ def trusted_users(subject: Subject) -> Judgement:
     if not members:
         return Judgement("pass", "nobody is in the group docker")
     if trusted is None:
-        return Judgement("info", f"in the group docker: {', '.join(members)}")
+        said = f"in the group docker: {', '.join(members)}"
+        return Judgement(
+            "info", said, tuple(Item(name, "info", "in the group docker") for name in members)
+        )
     items = tuple(_member(name, trusted) for name in members)
     return judged(items, f"in the group docker: {trusted}, whom the target trusts", "")
 
@@ -71,59 +78,10 @@ def up_to_date(subject: Subject) -> Judgement:
     return Judgement("manual", f"the engine is {version}; compare it with the distribution's")
 
 
-def watched(subject: Subject, check: str) -> Judgement:
-    """1.1.3 to 1.1.18: each of the check's paths that is there has a rule of its own."""
-    facts = subject.facts
-    wishes = [
-        (watch, path)
-        for watch in subject.profile.audit.watch
-        if check in watch.checks
-        for path in watch.paths
-    ]
-    if unseen := unlisted(facts):
-        return Judgement("skipped", unseen)
-    items = tuple(_watch(facts, watch, path) for watch, path in wishes if path in facts.modes)
-    good = "; ".join(item.evidence for item in items)
-    return judged(items, good, f"not there: {', '.join(path for _, path in wishes)}")
-
-
-def unlisted(facts: AuditFacts) -> str:
-    """Return why it is not known which files are there; empty if it is."""
-    missing = not facts.modes and bool(facts.tools & {"docker", "dockerd"})
-    return "owners and modes of files were not told" if missing else ""
-
-
-def _watch(facts: AuditFacts, watch: Watch, path: str) -> Item:
-    def item(result: Result, evidence: str) -> Item:
-        return Item(path, result, evidence)
-
-    if facts.root and "auditctl" not in facts.tools:
-        return item("warn", "auditd is not installed: nothing is recorded")
-    if facts.audit is None:
-        return item("skipped", _no_rules(facts))
-    if not facts.audit_on:
-        return item("warn", "recording is switched off (auditctl -s: enabled 0)")
-    rules = [rule for rule in facts.audit if rule.covers(path, "")]
-    if any(rule.covers(path, watch.permissions) for rule in rules):
-        return item("pass", f"-w {path} -p {watch.permissions}")
-    if not rules:
-        return item("warn", f"no rule; wanted: -w {path} -p {watch.permissions}")
-    found = ", ".join(
-        "".join(letter for letter in "rwxa" if letter in rule.permissions) for rule in rules
-    )
-    return item("warn", f"-w {path} -p {found}; wanted: -p {watch.permissions}")
-
-
-def _no_rules(facts: AuditFacts) -> str:
-    if not facts.root:
-        return "auditctl tells the rules to root only"
-    return "auditctl does not tell the rules: does the kernel have AUDIT?"
-
-
 JUDGES: Mapping[str, Judge] = {
     "1.1.1": separate_partition,
     "1.1.2": trusted_users,
-    **{check: partial(watched, check=check) for check in AUDITED},
+    **watches.JUDGES,
     "1.2.1": hardened,
     "1.2.2": up_to_date,
 }

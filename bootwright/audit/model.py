@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
+from bootwright.audit.namespaces import Owners
 from bootwright.facts.audithost import AuditFacts
 from bootwright.profile import Profile
 from bootwright.table import Table
@@ -50,11 +52,14 @@ class Check(Table):
 
 
 class Waiver(Table):
-    """A check that is left unmet on purpose, on some targets, until a day."""
+    """A check that is left unmet on purpose, until a day.
+
+    ``targets``: left out, it is for all of them; an empty list would be a mistake.
+    """
 
     check: str
-    targets: tuple[str, ...] = ()
-    reason: Annotated[str, Field(min_length=20)]
+    targets: Annotated[tuple[str, ...], Field(min_length=1)] = ()
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=20)]
     expires: date
 
 
@@ -87,6 +92,11 @@ class Subject:
     profile: Profile
     trusted_user: str | None = None
 
+    @cached_property
+    def owners(self) -> Owners:
+        """Whose namespaces the containers are in."""
+        return Owners(self.facts.containers or ())
+
 
 Judge = Callable[[Subject], Judgement]
 
@@ -104,7 +114,8 @@ class Checked:
 class Finding:
     """Something that no check of the benchmark sees, or that passes one and is not safe.
 
-    ``checks`` are those that pass in spite of it.
+    ``checks`` are those that pass in spite of it. ``subjects`` are the containers, users or
+    addresses that it is about; none if it is about the board.
     """
 
     id: str
@@ -112,6 +123,12 @@ class Finding:
     evidence: str
     remedy: str
     checks: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+
+
+def short(text: str, most: int = 300) -> str:
+    """Return a board's text for use as evidence, where it may be told more than once."""
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def judged(items: tuple[Item, ...], good: str, nothing: str) -> Judgement:
@@ -128,7 +145,7 @@ def judged(items: tuple[Item, ...], good: str, nothing: str) -> Judgement:
     for result in worse:
         bad = tuple(item for item in items if item.result == result)
         if bad:
-            names = ", ".join(item.subject for item in bad[:3])
+            names = ", ".join(short(item.subject, 100) for item in bad[:3])
             more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
             said = {item.evidence for item in bad}
             evidence = said.pop() if len(said) == 1 else f"{len(bad)} of {len(items)}"

@@ -1,6 +1,7 @@
 """What a container sees of the board's files: checks 5.6, 5.20 and 5.32."""
 
 import posixpath
+from collections.abc import Callable
 
 from bootwright.audit.model import Judgement, Subject
 from bootwright.audit.settings import configured
@@ -44,8 +45,9 @@ def within(path: str, folder: str) -> bool:
 def sensitive_mounts(_: Subject, container: Container) -> Judgement:
     """Judge 5.6: what is writable of the benchmark's folders, or anything in them.
 
-    Read-only is enough but for the root, which holds every secret of the board, and for /proc,
-    through whose links (``/proc/1/root``) the same can be reached.
+    Read-only is enough but for the root, which holds every secret of the board, for /proc,
+    through whose links (``/proc/1/root``) the same can be reached, and for /sys: a kernel before
+    5.12 or an engine before 25.0 leaves what is mounted below it, as cgroups are, writable.
     """
     bad, readable = [], []
     for mount in container.mounts:
@@ -56,7 +58,7 @@ def sensitive_mounts(_: Subject, container: Container) -> Judgement:
             continue
         if mount.writable:
             bad.append(f"{path} is writable")
-        elif folder in ("/", "/proc"):
+        elif folder in ("/", "/proc", "/sys"):
             bad.append(f"{path} is readable")
         else:
             readable.append(path)
@@ -77,23 +79,27 @@ def shared_mounts(_: Subject, container: Container) -> Judgement:
     return Judgement("pass", "no mount is shared")
 
 
-def engine_sockets(subject: Subject, container: Container) -> Judgement:
-    """Judge 5.32: a socket of the engine or of containerd, or a folder that holds one.
+def engine_sockets(facts: AuditFacts) -> Callable[[Subject, Container], Judgement]:
+    """Return what judges 5.32: a socket of the engine or of containerd, or a folder with one.
 
     A read-only mount of a socket takes requests as any other.
     """
-    sockets = _known_sockets(subject.facts)
-    for mount in container.mounts:
-        path = board_path(mount.source)
-        held = [socket for socket in sockets if path and within(socket, path)]
-        if posixpath.basename(path) in _SOCKET_NAMES or path in held:
-            return Judgement("warn", f"{mount.source} is mounted at {mount.destination}")
-        if held:
-            return Judgement("warn", f"{mount.source} is mounted, which holds {held[0]}")
-        # Another name for the same socket cannot be told from a socket that is safe.
-        if posixpath.basename(mount.destination) in _SOCKET_NAMES:
-            return Judgement("warn", f"{mount.source} is mounted as {mount.destination}")
-    return Judgement("pass", "no socket of the engine")
+    sockets = _known_sockets(facts)
+
+    def look(_: Subject, container: Container) -> Judgement:
+        for mount in container.mounts:
+            path = board_path(mount.source)
+            held = [socket for socket in sockets if path and within(socket, path)]
+            if posixpath.basename(path) in _SOCKET_NAMES or path in held:
+                return Judgement("warn", f"{mount.source} is mounted at {mount.destination}")
+            if held:
+                return Judgement("warn", f"{mount.source} is mounted, which holds {held[0]}")
+            # Another name for the same socket cannot be told from a socket that is safe.
+            if posixpath.basename(mount.destination) in _SOCKET_NAMES:
+                return Judgement("warn", f"{mount.source} is mounted as {mount.destination}")
+        return Judgement("pass", "no socket of the engine")
+
+    return look
 
 
 def _known_sockets(facts: AuditFacts) -> tuple[str, ...]:

@@ -233,6 +233,7 @@ def as_document(result: AuditResult, comparison: Mapping[str, Any] | None = None
                 "evidence": finding.evidence,
                 "remedy": finding.remedy,
                 "checks": list(finding.checks),
+                "subjects": list(finding.subjects),
             }
             for finding in result.findings
         ],

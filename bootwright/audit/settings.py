@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from bootwright.audit.model import Judgement
+from bootwright.audit.model import Judgement, short
 from bootwright.facts.audithost import AuditFacts
 
 _LETTERS = {
@@ -31,6 +31,7 @@ _KEYS = {
     "host": "hosts",
     "insecure-registry": "insecure-registries",
     "log-opt": "log-opts",
+    "registry-mirror": "registry-mirrors",
     "storage-opt": "storage-opts",
 }
 """Flags whose name in daemon.json is another one."""
@@ -57,6 +58,7 @@ DEFAULTS: Mapping[str, Any] = {
     "log-level": "info",
     "log-opts": {},
     "no-new-privileges": False,
+    "registry-mirrors": [],
     "seccomp-profile": "",
     "storage-driver": "",
     "storage-opts": [],
@@ -69,6 +71,16 @@ DEFAULTS: Mapping[str, Any] = {
     "userns-remap": "",
 }
 """What an engine does where nobody says anything, for the keys that are judged."""
+
+
+LONGEST_LINE = 16_384
+"""Characters of a command line: many times what a daemon is started with."""
+
+_TABLES = (
+    *("builder", "cluster-store-opts", "default-network-opts", "default-ulimits", "features"),
+    *("log-opts", "runtimes"),
+)
+"""Keys of daemon.json that hold a table, by moby's ``daemon/config`` (flatOptions)."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +122,10 @@ def parse_flags(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
     The first word is the program. A flag without a value is ``true``: there is nothing on
     dockerd's command line but flags and their values.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, list[str]] = {}
     for flag, value in _flags(words[1:]):
-        key = _KEYS.get(flag, flag)
-        found[key] = (*found.get(key, ()), value)
-    return found
+        found.setdefault(_KEYS.get(flag, flag), []).append(value)
+    return {key: tuple(values) for key, values in found.items()}
 
 
 def _flags(words: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -148,15 +159,32 @@ def configured(facts: AuditFacts, key: str) -> Configured:
     if facts.engine_owner is None and "docker.service" in facts.units:
         # What it is going to be started with, but for the variables in it.
         words, source = tuple(facts.units["docker.service"].command.split()), "docker.service"
+    if sum(map(len, words)) > LONGEST_LINE:
+        return Configured(key, default, source, "the daemon's command line has no end")
     flags = parse_flags(words)
     if key in flags:
         return Configured(key, _typed(flags[key], default), source)
     if facts.daemon_json is None and (why := _unread(facts)):
         return Configured(key, default, "default", why)
     values = facts.daemon_json or {}
+    if outer := _nested(values, key):
+        why = f"it is in the table {outer!r} of {facts.settings}, which dockerd takes apart"
+        return Configured(key, default, "daemon.json", why)
     if key in values and values[key] is not None:
         return Configured(key, values[key], "daemon.json")
     return Configured(key, default, "default")
+
+
+def _nested(values: Mapping[str, Any], key: str) -> str:
+    """Return the table of daemon.json that holds a key; empty if none does.
+
+    dockerd takes what is in a table that it does not know for keys of its own, in no certain
+    order: moby's ``daemon/config/config.go``, configValuesSet.
+    """
+    for outer, value in values.items():
+        if outer not in _TABLES and isinstance(value, Mapping) and key in value:
+            return short(outer, 40)
+    return ""
 
 
 def _typed(values: tuple[str, ...], default: object) -> Any:

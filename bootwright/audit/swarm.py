@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from bootwright.audit.engine import swarm_state, told, why_unknown
-from bootwright.audit.model import Item, Judge, Judgement, Subject, judged
+from bootwright.audit.model import Item, Judge, Judgement, Subject, judged, short
 
 OFF = "swarm mode is off"
 
@@ -17,6 +17,9 @@ _ANY = ("*", "0.0.0.0", "::", "::ffff:0.0.0.0")
 
 CERT_HOURS = 48
 """For how long a node's certificate may be valid: check 7.7."""
+
+NANOSECONDS = 3600 * 10**9
+"""In an hour."""
 
 
 def _images(subject: Subject) -> Judgement:
@@ -129,8 +132,11 @@ def _node_certificates(subject: Subject) -> Judgement:
     valid = told(subject.facts, *path)
     if type(valid) is not int or valid <= 0:
         return Judgement("skipped", "docker info does not tell how long certificates are valid")
-    hours = valid / 3600e9
-    return Judgement("pass" if hours <= CERT_HOURS else "info", f"valid for {hours:g} hours")
+    hours = valid // NANOSECONDS
+    evidence = short(f"valid for {hours} hours", 100)
+    if valid <= CERT_HOURS * NANOSECONDS:
+        return Judgement("pass", evidence)
+    return Judgement("info", evidence, (Item("node certificates", "info", evidence),))
 
 
 def _by_hand(evidence: str) -> Judge:

@@ -7,7 +7,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from bootwright.audit.compare import Change, Comparison
+from bootwright.audit.compare import Change, Comparison, FindingChange
 from bootwright.audit.model import RESULTS, Checked, Finding, Result
 from bootwright.audit.result import SECTIONS, AuditResult, Tally, reason_of, to_act_on, ways
 from bootwright.console.normalise import harmless
@@ -71,10 +71,24 @@ def matrix(results: Sequence[AuditResult]) -> list[str]:
 
 
 def print_lines(lines: Iterable[str], out: TextIO | None = None) -> None:
-    """Print lines; a terminal gets the results in colour, a pipe gets them as they are."""
-    console = Console(file=out or sys.stdout, highlight=False, soft_wrap=True, emoji=False)
+    """Print lines; a terminal gets the results in colour, a pipe gets them as they are.
+
+    What its encoding does not have is a question mark, and an arrow is made of what all have.
+    """
+    file = out or sys.stdout
+    encoding = file.encoding or "utf-8"
+    console = Console(file=file, highlight=False, soft_wrap=True, emoji=False)
     for line in lines:
-        console.print(coloured(harmless(line)))
+        console.print(coloured(_encodable(harmless(line), encoding)))
+
+
+def _encodable(line: str, encoding: str) -> str:
+    try:
+        line.encode(encoding)
+    except UnicodeEncodeError:
+        plain = line.replace("→", "->").replace("…", "...")
+        return plain.encode(encoding, "replace").decode(encoding)
+    return line
 
 
 def coloured(line: str) -> Text:
@@ -180,8 +194,10 @@ def _comparison(comparison: Comparison) -> list[str]:
         f" {len(comparison.improved)} better, {len(comparison.worse)} worse,"
         f" {len(comparison.other)} otherwise, {comparison.unchanged} unchanged",
     ]
+    told += _changed_findings("new finding", comparison.found)
     told += _changes("worse", comparison.worse)
     told += _changes("better", comparison.improved)
+    told += _changed_findings("gone finding", comparison.mended)
     told += _changes("otherwise", comparison.other)
     for word, items in (("new", comparison.new), ("gone", comparison.gone)):
         subjects: dict[str, list[str]] = {}
@@ -191,13 +207,19 @@ def _comparison(comparison: Comparison) -> list[str]:
     return told
 
 
+def _changed_findings(word: str, changes: Iterable[FindingChange]) -> list[str]:
+    return [f"  {word}: {one.id}{_names(one.subjects)} - {one.title}" for one in changes]
+
+
+def _names(subjects: Sequence[str]) -> str:
+    return f" ({', '.join(subjects)})" if subjects else ""
+
+
 def _changes(word: str, changes: Iterable[Change]) -> list[str]:
     told = []
     for change in changes:
-        items = f" ({', '.join(change.items)})" if change.items else ""
-        told.append(
-            f"  {word}: {change.id} {change.before} → {change.after}{items} - {change.title}"
-        )
+        came = f"{change.before} → {change.after}{_names(change.items)}"
+        told.append(f"  {word}: {change.id} {came} - {change.title}")
     return told
 
 

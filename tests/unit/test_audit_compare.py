@@ -8,14 +8,52 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from bootwright.audit.checks import load_checks
 from bootwright.audit.compare import Comparison, Recorded, compare, load_baseline, parse_baseline
-from bootwright.audit.model import Checked, Result
+from bootwright.audit.judge import judge
+from bootwright.audit.model import Check, Checked, Result
 from bootwright.audit.result import AuditResult, as_document, document
+from bootwright.audit_task import failure
 from bootwright.errors import InputError
-from tests.auditresults import audit, checked, item, of_all_kinds, unreachable, waiver
+from bootwright.facts.audithost import AuditFacts
+from bootwright.paths import checkout
+from tests.auditcontainers import container, restricted
+from tests.auditfacts import DAEMON_JSON, HARDENED_INFO, mute, provisioned, stock, subject
+from tests.auditresults import (
+    FINDING,
+    HOST,
+    TODAY,
+    audit,
+    checked,
+    item,
+    of_all_kinds,
+    unreachable,
+    waiver,
+)
+from tests.auditresults import check as made_check
 
 KINDS = ("improved", "worse", "other")
+
+
+CHECKS = load_checks(checkout() / "checks" / "cis-docker")
+VALIDATOR = Draft202012Validator(
+    json.loads((checkout() / "docs/schemas/audit-1.json").read_text(encoding="utf-8"))
+)
+
+
+def insecure(network: str) -> dict[str, Any]:
+    return {**HARDENED_INFO, "RegistryConfig": {"InsecureRegistryCIDRs": [network]}}
+
+
+def check(scored: bool) -> Check:
+    return made_check("4.9", scored=scored)
+
+
+def judged(facts: AuditFacts) -> AuditResult:
+    checks, findings = judge(subject(facts), CHECKS, (), "board")
+    return AuditResult("board", TODAY, HOST, checks, findings)
 
 
 def _recorded(before: AuditResult) -> Recorded:
@@ -41,12 +79,12 @@ def _of(result: Result) -> Checked:
 ORDER: tuple[Result, ...] = ("pass", "info", "manual", "waived", "skipped", "warn")
 TABLE = {
     # after:  pass       info        manual      waived       skipped      warn
-    "pass": ("unchanged", "other", "other", "other", "worse", "worse"),
+    "pass": ("unchanged", "other", "worse", "other", "worse", "worse"),
     "info": ("improved", "unchanged", "other", "other", "worse", "worse"),
     "manual": ("improved", "other", "unchanged", "other", "worse", "worse"),
     "waived": ("improved", "other", "other", "unchanged", "other", "worse"),
     "skipped": ("improved", "other", "other", "other", "unchanged", "worse"),
-    "warn": ("improved", "improved", "improved", "other", "other", "unchanged"),
+    "warn": ("improved", "improved", "improved", "other", "worse", "unchanged"),
 }
 
 
@@ -97,6 +135,125 @@ def test_subject_that_is_there_twice_warns_if_one_of_them_does() -> None:
     assert _kind(_compared(before, checked("5.14", "warn", *twice[::-1]))) == "unchanged"
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        # The subject is still there, and is held to less.
+        (checked("5.18", "pass", item("web", "pass")), ("info", item("web", "info")), "worse"),
+        (checked("1.1.2", "pass"), ("info", item("mallory", "info")), "worse"),
+        (checked("2.8", "pass"), ("info", item("default-ulimits", "info")), "worse"),
+        (checked("5.18", "pass", item("web", "pass")), ("info", item("db", "info")), "worse"),
+        (
+            checked("5.18", "info", item("web", "info"), item("db", "pass")),
+            ("info", item("web", "info"), item("db", "info")),
+            "worse",
+        ),
+        (
+            checked("3.8", "warn", item("a"), item("b", "pass")),
+            ("warn", item("a"), item("b", "skipped")),
+            "worse",
+        ),
+        # No container runs any more, or what runs was never judged better.
+        (checked("5.18", "pass", item("web", "pass")), ("info",), "other"),
+        (checked("5.18", "info", item("web", "info")), ("info", item("db", "info")), "unchanged"),
+        (checked("5.18", "info"), ("info", item("web", "info")), "unchanged"),
+        (checked("6.1", "info", item("a", "info")), ("info", item("b", "info")), "unchanged"),
+        (checked("5.18", "warn", item("web")), ("info", item("web", "info")), "improved"),
+    ],
+)
+def test_a_check_that_passed_and_has_something_to_tell_of_now(
+    before: Checked, after: tuple[Any, ...], kind: str
+) -> None:
+    result, *items = after
+    assert _kind(_compared(before, checked(before.check.id, result, *items))) == kind
+
+
+def _with(*findings: tuple[str, ...]) -> AuditResult:
+    """Return an audit with findings: the id of each, and what it is about."""
+    made = tuple(replace(FINDING, id=name, subjects=tuple(about)) for name, *about in findings)
+    return audit(_of("pass"), findings=made)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "new", "gone"),
+    [
+        ([], [("no-logs", "web")], [("no-logs", "web")], []),
+        ([], [("second-daemon",)], [("second-daemon",)], []),
+        ([("no-logs", "web")], [("no-logs", "web", "db")], [("no-logs", "db")], []),
+        ([("no-logs", "web", "db")], [("no-logs", "web")], [], []),
+        ([("no-logs", "web")], [("rootless",)], [("rootless",)], [("no-logs", "web")]),
+        ([("rootless",)], [("rootless",)], [], []),
+    ],
+)
+def test_findings_are_compared_too(
+    before: list[tuple[str, ...]],
+    after: list[tuple[str, ...]],
+    new: list[tuple[str, ...]],
+    gone: list[tuple[str, ...]],
+) -> None:
+    found = compare(_recorded(_with(*before)), _with(*after))
+    assert [(one.id, *one.subjects) for one in found.found] == new
+    assert [(one.id, *one.subjects) for one in found.mended] == gone
+    told = as_document(_with(*after), found.as_json())
+    assert [error.message for error in VALIDATOR.iter_errors(told)] == []
+    assert [row["id"] for row in told["comparison"]["findings"]["new"]] == [one[0] for one in new]
+
+
+REGRESSIONS: list[tuple[str, AuditFacts, AuditFacts, str]] = [
+    ("1.1.2", provisioned(), provisioned(docker_group=("mallory",)), "mallory"),
+    ("2.8", provisioned(), provisioned(daemon_json={**DAEMON_JSON, "default-ulimits": {}}), ""),
+    ("2.1", provisioned(engine_owner=1000), provisioned(), ""),
+    (
+        *("5.18", provisioned(containers=(restricted(),))),
+        *(provisioned(containers=(restricted(devices=("/dev/mem",)),)), "web"),
+    ),
+    (
+        *("2.5", provisioned(info=insecure("10.0.0.1/32"))),
+        *(provisioned(info=insecure("0.0.0.0/0")), "0.0.0.0/0"),
+    ),
+    (
+        *("2.7", provisioned(flags=("dockerd", "-H", "tcp://127.0.0.1:2375"))),
+        *(provisioned(flags=("dockerd", "-H", "tcp://0.0.0.0:2375")), "tcp://0.0.0.0:2375"),
+    ),
+    # Nobody knows any more.
+    ("5.11", stock(containers=(container(),)), mute(stock()), ""),
+]
+
+
+@pytest.mark.parametrize(("check", "before", "after", "item"), REGRESSIONS)
+def test_a_board_that_got_worse(
+    check: str, before: AuditFacts, after: AuditFacts, item: str
+) -> None:
+    was, now = judged(before), judged(after)
+    found = compare(_recorded(was), now)
+    change = next(one for one in found.worse if one.id == check)
+    assert not item or item in change.items
+    why, code = failure([now], {"board": found}, "regression")
+    assert (code, why.startswith("got worse: board: ")) == (4, True)
+    assert failure([was], {"board": compare(_recorded(was), was)}, "regression") == ("", 0)
+
+
+def test_a_board_of_which_nothing_can_be_told_does_not_end_well() -> None:
+    silent = audit(checked("5.4", "skipped"), checked("4.9", "skipped", of=check(scored=False)))
+    assert failure([silent], {}, "warn") == (
+        "checks warn, or could not be judged: odroid: 1 (5.4)",
+        4,
+    )
+    assert failure([audit(checked("4.9", "skipped", of=check(scored=False)))], {}, "warn")[1] == 0
+    assert failure([silent], {}, "never") == ("", 0)
+    both = audit(*silent.checks, checked("5.9", "warn"))
+    assert failure([both], {}, "warn")[0].endswith("odroid: 2 (5.9, 5.4)")
+
+
+def test_a_finding_that_is_new_does_not_end_well() -> None:
+    now = _with(("second-daemon",))
+    found = compare(_recorded(_with()), now)
+    assert failure([now], {"odroid": found}, "regression") == (
+        "got worse: odroid: 1 (second-daemon)",
+        4,
+    )
+
+
 def test_scores_are_of_both_days() -> None:
     before = replace(audit(_of("warn"), checked("1.1.1", "warn")), day=date(2026, 11, 20))
     found = compare(_recorded(before), audit(_of("pass"), checked("1.1.1", "info")))
@@ -144,6 +301,7 @@ def _in_check(**values: Any) -> Callable[[dict[str, Any]], Any]:
         (lambda found: found | {"benchmark": "cis-k8s-1.6.0"}, "benchmark: .*cis-docker-"),
         (_without("checks"), "checks: "),
         (_without("target"), "target: "),
+        (_without("findings"), "findings: "),
         (lambda found: found | {"date": "yesterday"}, "date: "),
         (lambda found: found | {"checks": {}}, "checks: "),
         (_in_check(result="failed"), r"checks\.0\.result: .*'pass'"),
@@ -161,6 +319,14 @@ def test_wrong_baseline_names_file_and_fault(
     file = tmp_path / "before.json"
     file.write_text(json.dumps(spoil(as_document(of_all_kinds()))), encoding="utf-8")
     with pytest.raises(InputError, match=rf"(?s)before\.json: .*{says}"):
+        load_baseline(file)
+
+
+def test_tables_without_end_are_no_audit(tmp_path: Path) -> None:
+    file = tmp_path / "before.json"
+    deep = '{"schema": "bootwright.audit/1", "x": ' + "[" * 800 + "]" * 800 + "}"
+    file.write_text(deep, encoding="utf-8")
+    with pytest.raises(InputError, match=r"before\.json: (tables in tables without end|not JSON)"):
         load_baseline(file)
 
 

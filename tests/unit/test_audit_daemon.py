@@ -89,6 +89,12 @@ def test_the_last_flag_goes_over_the_file_and_the_file_over_the_default() -> Non
     assert options.value == {"tag": "a=b", "mode": "x"}
 
 
+def mirror(address: str, index: str = "") -> dict[str, Any]:
+    """Return what ``docker info`` says where a registry has a mirror."""
+    mirrors = {"Mirrors": [address]}
+    return {"RegistryConfig": {"IndexConfigs": {index: mirrors}} if index else mirrors}
+
+
 CASES: list[tuple[str, AuditFacts, Result, str]] = [
     ("2.1", board(engine_owner=1000), "pass", "id 1000"),
     ("2.1", stopped(provisioned()), "skipped", "does not run"),
@@ -127,6 +133,12 @@ CASES: list[tuple[str, AuditFacts, Result, str]] = [
         "r:5000",
     ),
     ("2.5", board({"insecure-registries": ["r:5000"]}), "pass", "waits for a restart"),
+    ("2.5", board(info=mirror("http://10.0.0.1:5000/")), "warn", "http://10.0.0.1:5000"),
+    ("2.5", board(info=mirror("HTTP://r.example", "docker.io")), "warn", "HTTP://r.example"),
+    ("2.5", board(info=mirror("http://127.0.0.1:5000/")), "pass", "[]"),
+    ("2.5", board(info=mirror("https://r.example/")), "pass", "[]"),
+    ("2.5", board({"registry-mirrors": ["http://r"]}), "pass", "registry-mirrors = ["),
+    ("2.5", board({"registry-mirrors": ["http://r"]}, info={"RegistryConfig": 0}), "warn", "//r"),
     ("2.6", board(info={"Driver": "aufs"}), "warn", "storage-driver = aufs"),
     ("2.6", board({"storage-driver": "aufs"}), "pass", "waits for a restart"),
     ("2.7", with_api(), "pass", "tcp://192.0.2.7:2376; tlsverify = true (daemon.json)"),
@@ -162,6 +174,8 @@ CASES: list[tuple[str, AuditFacts, Result, str]] = [
     ("2.10", board({"cgroup-parent": "/mine"}), "warn", "/mine"),
     ("2.10", board({"cgroup-parent": "system.slice"}), "pass", "system.slice"),
     ("2.11", board({"storage-opts": ["dm.basesize=20G"]}), "warn", "dm.basesize"),
+    # moby reads it in lower case.
+    ("2.11", board({"storage-opts": ["DM.BaseSize=20G"]}), "warn", "DM.BaseSize"),
     ("2.11", board({"storage-opts": ["overlay2.size=1G"]}), "pass", "overlay2.size"),
     ("2.12", board(info={"Plugins": {"Authorization": ["opa"]}}), "pass", "opa"),
     ("2.12", board({"authorization-plugins": ["opa"]}), "warn", "waits for a restart"),
@@ -202,7 +216,20 @@ CASES: list[tuple[str, AuditFacts, Result, str]] = [
         "warn",
         "unconfined",
     ),
+    (
+        "2.17",
+        board(
+            {"seccomp-profile": "/tmp/mine.json"},
+            info={"SecurityOptions": ["name=seccomp,profile=/tmp/mine.json"]},
+        ),
+        "manual",
+        "/tmp/mine.json",
+    ),
     ("2.17", board(info={"SecurityOptions": ["name=apparmor"]}), "warn", "no name=seccomp"),
+    # dockerd takes a table that it does not know apart.
+    ("2.4", board({"x": {"iptables": False}}), "skipped", "it is in the table 'x'"),
+    ("2.16", board({"x": {"userland-proxy": True}}), "skipped", "it is in the table 'x'"),
+    ("2.4", board({"log-opts": {"iptables": "x"}}), "pass", "iptables = true"),
     ("2.18", board(info={"ExperimentalBuild": True}), "warn", "experimental = true"),
 ]
 
@@ -231,7 +258,21 @@ def test_a_daemon_is_judged_by_what_runs(
         ("gelf", {"gelf-address": "udp://logs.example:12201"}, "pass", "logs.example"),
         ("fluentd", {"fluentd-address": "logs.example:24224"}, "pass", "logs.example"),
         ("fluentd", {}, "warn", "without fluentd-address"),
-        ("splunk", {}, "pass", "splunk"),
+        ("splunk", {"splunk-url": "https://logs.example:8088"}, "pass", "logs.example"),
+        ("splunk", {"splunk-url": "http://127.0.0.1"}, "warn", "on the board itself"),
+        ("splunk", {}, "warn", "without splunk-url"),
+        ("awslogs", {}, "pass", "awslogs"),
+        *(
+            ("syslog", {"syslog-address": address}, "warn", "on the board itself")
+            for address in (
+                *("tcp://localhost.localdomain:514", "udp://ip6-localhost:514", "tcp://LOCALHOST"),
+                *("tcp://localhost.:514", "tcp://a.localhost", "tcp://[::ffff:127.0.0.1]:514"),
+                *("tcp://0:514", "tcp://127.1", "tcp://2130706433:514", "tcp://0x7f000001"),
+                *("tcp://[::1%25lo]:514", "tcp://odroid:514", "tcp://ODROID.local.:514"),
+            )
+        ),
+        ("syslog", {"syslog-address": "tcp://odroid.example:514"}, "pass", "odroid.example"),
+        ("syslog", {"syslog-address": "tcp://[fd00::7]:514"}, "pass", "fd00::7"),
         ("json-file", {}, "warn", "on the board"),
         ("local", {}, "warn", "on the board"),
         ("journald", {}, "warn", "on the board"),
@@ -330,3 +371,19 @@ def test_an_answer_in_another_form_is_no_good_one(value: object) -> None:
     if value is not True:
         for check in ("2.9", "2.15"):
             assert judge(check, facts).result in ("warn", "skipped"), check
+
+
+def test_what_a_daemon_trusts_without_tls_is_told_one_by_one() -> None:
+    registry = {"InsecureRegistryCIDRs": ["10.0.0.1/32"], "Mirrors": ["http://r.example"]}
+    found = judge("2.5", board(info={"RegistryConfig": registry}))
+    assert [(item.subject, item.result) for item in found.items] == [
+        ("10.0.0.1/32", "warn"),
+        ("http://r.example", "warn"),
+    ]
+    api = judge("2.7", board(flags=("-H", "tcp://10.0.0.1:2375", "-H", "tcp://[::]:2375")))
+    assert [item.subject for item in api.items] == ["tcp://10.0.0.1:2375", "tcp://[::]:2375"]
+
+
+def test_a_command_line_without_end_is_not_read() -> None:
+    for flags in (("-" + "D" * 1_000_000,), ("-D",) * 300_000):
+        assert judge("2.4", board(flags=flags)).result == "skipped"

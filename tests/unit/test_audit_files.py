@@ -67,6 +67,13 @@ def test_the_servers_key_has_exactly_its_mode(mode: int, result: Result) -> None
     assert judge("3.14", with_file(path, mode=mode)).result == result
 
 
+def test_a_mode_beside_which_there_is_an_acl_is_not_all_that_counts() -> None:
+    facts = provisioned(acls=frozenset({"/run/docker.sock"}))
+    found = judge("3.16", facts)
+    assert (found.result, "/run/docker.sock has an ACL" in found.evidence) == ("warn", True)
+    assert judge("3.15", facts).result == "pass"
+
+
 def test_the_worst_of_several_files_counts_and_each_is_told() -> None:
     path = "/etc/docker/certs.d/a.example/ca.crt"
     facts = with_file(path, mode=0o666)

@@ -38,6 +38,10 @@ def with_plugin(version: str) -> dict[str, Any]:
     return info(ServerVersion=version, Plugins={"Authorization": ["opa"]})
 
 
+def volume(source: str) -> Mount:
+    return Mount("volume", source, "/v", True, "")
+
+
 def key(mode: int) -> dict[str, Any]:
     path = "/etc/docker/tls/server-key.pem"
     return {"tls": {"tlskey": path_mode(path, mode)}}
@@ -47,7 +51,7 @@ def key(mode: int) -> dict[str, Any]:
     "facts",
     [
         provisioned(content_trust="", containers=(restricted(),)),
-        with_api(content_trust=""),
+        with_api(content_trust="", containers=(restricted(log_driver="syslog"),)),
         stock(),
         without_docker(),
         stopped(provisioned(content_trust="")),
@@ -80,7 +84,11 @@ def test_nothing_is_found_where_there_is_nothing(facts: AuditFacts) -> None:
             *("open-tcp-api", "192.0.2.7:2376"),
         ),
         (provisioned(listening=("[::]:2375",)), "open-tcp-api", "[::]:2375"),
-        (provisioned(docker_group=("pi", "web")), "docker-group", "docker: pi, web"),
+        (
+            provisioned(docker_group=("pi", "web")),
+            "docker-group",
+            "docker, or the group of its socket: pi, web",
+        ),
         (
             provisioned(containers=(container(state="exited", privileged=True),)),
             *("dangerous-stopped-container", "web: privileged"),
@@ -110,6 +118,28 @@ def test_nothing_is_found_where_there_is_nothing(facts: AuditFacts) -> None:
             provisioned(containers=(restricted(mounts=(bind("/root"),)),)),
             *("powerful-mount", "/root is writable"),
         ),
+        *(
+            (provisioned(containers=(restricted(mounts=(bind(path),)),)), "powerful-mount", said)
+            for path, said in (
+                ("/root/.ssh", "/root/.ssh is writable, with /root"),
+                ("/home/pi/.ssh", "/home/pi/.ssh is writable, with .ssh"),
+                ("/var/spool/cron/crontabs", "with /var/spool/cron"),
+                ("/mnt/docker-data", "with /mnt/docker-data"),
+                ("/mnt/docker-data/var/lib/docker/containers", "with /mnt/docker-data/var/lib"),
+                ("/var/lib/docker/165536.165536/containers", "with /var/lib/docker/165536"),
+                ("/var/lib/docker/165536.165536/volumes", "with /var/lib/docker/165536"),
+            )
+        ),
+        (
+            provisioned(containers=(restricted(unconfined_paths=True),)),
+            *("system-paths-open", "systempaths=unconfined: web"),
+        ),
+        (
+            provisioned(containers=(restricted(state="exited", device_rules=("b *:* rw",)),)),
+            *("any-device", "web: b *:* rw"),
+        ),
+        (with_api(containers=(restricted(log_driver="json-file"),)), "logs-stay-here", ": web"),
+        (provisioned(daemons=2), "second-daemon", "2 processes"),
         (
             provisioned(containers=(restricted(health="unhealthy"),)),
             *("unhealthy-container", "unhealthy: web"),
@@ -154,16 +184,20 @@ def test_what_is_found(facts: AuditFacts, name: str, evidence: str) -> None:
             provisioned(containers=(restricted(mounts=(bind("/root", writable=False),)),)),
             "powerful-mount",
         ),
-        (
-            provisioned(
-                containers=(
-                    restricted(
-                        mounts=(Mount("volume", "/var/lib/docker/volumes/v/_data", "/v", True, ""),)
-                    ),
-                )
-            ),
-            "powerful-mount",
+        *(
+            (
+                *(provisioned(containers=(restricted(mounts=(volume(place),)),), **root),),
+                "powerful-mount",
+            )
+            for place, root in (
+                ("/var/lib/docker/165536.165536/volumes/v/_data", {}),
+                ("/root/docker/volumes/v/_data", info(DockerRootDir="/root/docker")),
+            )
         ),
+        (with_api(containers=(restricted(log_driver="syslog"),)), "logs-stay-here"),
+        # There is nowhere else.
+        (provisioned(containers=(restricted(log_driver="json-file"),)), "logs-stay-here"),
+        (provisioned(containers=(restricted(device_rules=("c 188:* rw",)),)), "any-device"),
         (
             provisioned(containers=(restricted(health="unhealthy", state="exited"),)),
             "unhealthy-container",
@@ -180,3 +214,16 @@ def test_a_finding_names_the_checks_that_pass_in_spite_of_it() -> None:
     assert found(provisioned(), warned)["dead-content-trust"].checks == ()
     key_results = {"3.13": PASS, "3.14": Judgement("warn", ""), "4.5": PASS}
     assert found(with_api(**key(0o640)), key_results)["readable-tls-key"].checks == ("3.13",)
+
+
+def test_a_finding_names_what_it_is_about() -> None:
+    assert found(provisioned(docker_group=("pi", "web")))["docker-group"].subjects == ("pi", "web")
+    crowd = tuple(restricted(name=f"c{n:04}", log_driver="none") for n in range(1000))
+    mute_ones = found(provisioned(containers=crowd))["no-logs"]
+    assert len(mute_ones.subjects) == 1000
+    assert "c0019 and 980 more" in mute_ones.evidence
+
+
+def test_logs_that_stay_pass_2_13() -> None:
+    facts = with_api(containers=(restricted(log_driver="json-file"),))
+    assert found(facts, {"2.13": PASS})["logs-stay-here"].checks == ("2.13",)

@@ -16,6 +16,7 @@ from bootwright.audit import sarif as sarif_log
 from bootwright.audit.compare import Comparison, compare, parse_baseline
 from bootwright.audit.html import html
 from bootwright.audit.junit import junit
+from bootwright.audit.model import Finding
 from bootwright.audit.result import AuditResult, as_document
 from bootwright.audit.sarif import sarif
 from bootwright.audit.text import lines, matrix, print_lines
@@ -36,12 +37,22 @@ TEMPLATES = checkout() / "templates"
 BOARDS = [of_all_kinds(), of_all_kinds("second"), unreachable()]
 
 
+GONE = Finding(
+    "docker-group",
+    "Members of the group docker are root",
+    "docker: mia",
+    "gpasswd --delete mia docker",
+    subjects=("mia",),
+)
+
+
 def _comparison() -> Comparison:
     before = audit(
         checked("1.1.1", "warn"),
         checked("2.2", "pass"),
         checked("2.7", "pass"),
         checked("5.11", "warn", item("web"), item("old")),
+        findings=(GONE,),
     )
     found = as_document(replace(before, day=date(2026, 11, 20)))
     return compare(parse_baseline(found, "x").target("odroid"), of_all_kinds())
@@ -112,8 +123,10 @@ def test_text_tells_of_the_comparison() -> None:
     begins = next(number for number, line in enumerate(told) if line.startswith("Since"))
     assert told[begins:] == [
         "Since 2026-11-20: score 0/4 → -1/8; 1 better, 1 worse, 1 otherwise, 1 unchanged",
+        "  new finding: dead-content-trust - Content trust protects nothing",
         "  worse: 2.2 pass → warn - Wish 2.2 is met",
         "  better: 1.1.1 warn → pass - Wish 1.1.1 is met",
+        "  gone finding: docker-group (mia) - Members of the group docker are root",
         "  otherwise: 2.7 pass → info - Wish 2.7 is met",
         "  new: db (5.11)",
         "  gone: old (5.11)",
@@ -161,6 +174,18 @@ def test_only_a_terminal_gets_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     print_lines(told, terminal)
     assert "\x1b[31m[WARN]\x1b[0m 2.2 - " in terminal.getvalue()
     assert re.sub(r"\x1b\[\d*m", "", terminal.getvalue()) == pipe.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp437"])
+def test_a_terminal_that_lacks_a_character_gets_another(encoding: str) -> None:
+    data = io.BytesIO()
+    terminal = io.TextIOWrapper(data, encoding=encoding)
+    print_lines(["2.2 pass → warn: naïve € 漢", *lines(hostile())], terminal)
+    terminal.flush()
+    text = data.getvalue().decode(encoding)
+    assert text.startswith("2.2 pass -> warn: na")
+    assert HOSTILE in text
+    assert ("naïve" in text) == (encoding != "ascii")
 
 
 def test_nothing_that_a_board_says_acts_on_a_terminal() -> None:
@@ -315,6 +340,8 @@ def test_html_says_what_the_audit_says() -> None:
         "2 Docker daemon configuration -2/4, was 2",
         "Since 2026-11-20",
         "1 worse 2.2 pass → warn Wish 2.2 is met",
+        "1 new finding dead-content-trust Content trust protects nothing",
+        "1 finding gone docker-group Members of the group docker are root (mia)",
         "1 by inv provision, step daemon: 2.2",
         "2 by flags of docker run: 5.11 5.18",
         "local (the waiver expired on 2026-11-25)",

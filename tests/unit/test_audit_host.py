@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootwright.audit import daemon, files, host
+from bootwright.audit import daemon, files, host, watches
 from bootwright.audit.model import Result, Subject
 from bootwright.facts.audithost import AuditFacts
-from bootwright.facts.auditrules import WatchedPath, parse_audit_rules
+from bootwright.facts.auditrules import WatchedPath
 from tests.auditfacts import (
     HARDENED_INFO,
     bridge,
@@ -70,10 +70,15 @@ def test_nothing_passes_on_a_board_without_docker() -> None:
     ("different", "result", "said"),
     [
         ({}, "pass", "/var/lib/docker is a mount point"),
-        ({"mounts": frozenset({"/"})}, "warn", "/var/lib/docker is no mount point"),
+        ({"mounts": {"/": "179:1"}}, "warn", "/var/lib/docker is no mount point"),
+        (
+            *({"mounts": {"/": "179:1", "/var/lib/docker": "179:1"}}, "warn"),
+            "a mount point of the root file system itself",
+        ),
+        ({"info": {**HARDENED_INFO, "SecurityOptions": 5}}, "warn", "no mount point"),
         ({"info": {**HARDENED_INFO, "DockerRootDir": "/srv/1.1"}}, "warn", "/srv is no mount"),
         ({"info": None}, "skipped", "the daemon does not tell"),
-        ({"info": None, "mounts": frozenset({"/"})}, "warn", "data-root"),
+        ({"info": None, "mounts": {"/": "179:1"}}, "warn", "data-root"),
     ],
 )
 def test_where_images_and_containers_lie(
@@ -105,61 +110,9 @@ def test_who_controls_docker(
     assert said in found.evidence
 
 
-def with_rule(check_path: str, rule: str) -> AuditFacts:
-    """Return a provisioned board that has another rule, or none, for a path."""
-    rules = tuple(one for one in provisioned().audit or () if one.path != check_path)
-    return provisioned(audit=(*rules, *parse_audit_rules([rule])))
-
-
-@pytest.mark.parametrize(
-    ("check", "path", "rule", "said"),
-    [
-        ("1.1.14", "/usr/bin/containerd", "", "no rule"),
-        # Which docker-bench takes for containerd's, since it searches for text.
-        ("1.1.14", "/usr/bin/containerd", "-w /usr/bin/containerd-shim -p rwxa", "no rule"),
-        ("1.1.6", "/etc/docker", "-w /etc/docker -p a", "-p a; wanted: -p wa"),
-        ("1.1.6", "/etc/docker", "-w /etc/docker/daemon.json -p wa", "no rule"),
-        ("1.1.18", "/usr/sbin/runc", "", "/usr/sbin/runc"),
-        ("1.1.3", "/usr/sbin/dockerd", "-a never,exit -F path=/usr/sbin/dockerd", "no rule"),
-    ],
-)
-def test_a_path_without_a_rule_of_its_own(check: str, path: str, rule: str, said: str) -> None:
-    found = JUDGES[check](subject(with_rule(path, rule)))
-    assert found.result == "warn"
-    assert said in found.evidence
-    assert {item.subject for item in found.items if item.result == "warn"} == {path}
-
-
-def test_a_rule_may_record_more_than_is_wanted() -> None:
-    facts = with_rule("/etc/docker", "-a always,exit -F dir=/etc/docker/ -F perm=rwxa")
-    assert JUDGES["1.1.6"](subject(facts)).result == "pass"
-
-
-@pytest.mark.parametrize(
-    ("different", "said"),
-    [
-        ({"root": False}, "root"),
-        ({}, "does the kernel have AUDIT?"),
-    ],
-)
-def test_rules_that_are_not_told_are_skipped(different: dict[str, Any], said: str) -> None:
-    facts = provisioned(audit=None, **different)
-    found = JUDGES["1.1.6"](subject(facts))
-    assert found.result == "skipped"
-    assert said in found.evidence
-    assert JUDGES["1.1.13"](subject(facts)).result == "info"
-
-
-def test_without_auditd_or_with_it_switched_off_nothing_is_recorded() -> None:
-    without = provisioned(audit=None, tools=frozenset({"docker", "dockerd"}))
-    for facts, said in ((without, "not installed"), (provisioned(audit_on=False), "switched off")):
-        found = JUDGES["1.1.6"](subject(facts))
-        assert (found.result, said in found.evidence) == ("warn", True), found.evidence
-
-
 def test_files_that_are_not_told_are_skipped() -> None:
     found = results(provisioned(modes={}))
-    assert {found[check] for check in (*host.AUDITED, *files.JUDGES)} == {"skipped"}
+    assert {found[check] for check in (*watches.AUDITED, *files.JUDGES)} == {"skipped"}
 
 
 RANK: dict[Result, int] = {"skipped": 0, "warn": 0, "info": 1, "manual": 1, "pass": 2}
@@ -309,8 +262,11 @@ OTHERS: tuple[Weaker, ...] = (
     lambda facts: replace(facts, networks=None),
     lambda facts: replace(facts, networks=()),
     lambda facts: replace(facts, audit=None),
-    lambda facts: replace(facts, mounts=frozenset({"/"})),
+    lambda facts: replace(facts, mounts={"/": "179:1"}),
     lambda facts: replace(facts, docker_group=("mia", "eve")),
+    lambda facts: replace(facts, audit_never=("-a never,task",)),
+    lambda facts: replace(facts, audit_pid=0),
+    lambda facts: replace(facts, acls=frozenset(facts.modes)),
     lambda facts: replace(facts, listening=(*(facts.listening or ()), "0.0.0.0:2375")),
     lambda facts: replace(facts, tls={}),
 )

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from bootwright.audit import containers, images, swarm
 from bootwright.audit.findings import findings
+from bootwright.audit.judge import JUDGES
 from bootwright.audit.model import Result
 from bootwright.facts.audithost import AuditFacts
-from bootwright.facts.inspected import Container, Mount, Port, parse_container
+from bootwright.facts.inspected import Beside, Container, Mount, Port, parse_container
 from tests.auditcontainers import bind, container, restricted
 from tests.auditfacts import DAEMON_JSON, HARDENED_INFO, provisioned, stock, subject
 
@@ -41,7 +42,17 @@ def _more(field: str, *values: object) -> Weaken:
 
 def _unlocked(one: Container) -> Container:
     locks = ("no-new-privileges", "no-new-privileges:true")
-    return replace(one, security=tuple(said for said in one.security if said not in locks))
+    left = tuple(said for said in one.security if said not in locks)
+    return replace(one, security=left, no_new_privileges=False)
+
+
+def _unlocked_by_option(one: Container) -> Container:
+    weak = _more("security", "no-new-privileges=false")(one)
+    return replace(weak, no_new_privileges=False)
+
+
+def _untold(one: Container) -> Container:
+    return replace(one, no_new_privileges=None) if one.no_new_privileges else one
 
 
 WEAKER: tuple[Weaken, ...] = (
@@ -74,10 +85,18 @@ WEAKER: tuple[Weaken, ...] = (
         _more("security", option)
         for option in (
             *("seccomp=unconfined", "seccomp:unconfined", "apparmor=unconfined", "disable"),
-            *("label=disable", "label:disable", "no-new-privileges=false", "no-new-privileges:f"),
+            *("label=disable", "label:disable", "seccomp={}"),
+            'seccomp={"defaultAction": "SCMP_ACT_ALLOW"}',
         )
     ),
     _unlocked,
+    _unlocked_by_option,
+    _untold,
+    _set(unconfined_paths=True),
+    *(_more("device_rules", rule) for rule in ("a *:* rwm", "b 8:0 r", "c *:1 m")),
+    _set(device_requests=1),
+    lambda one: replace(one, memory=2**62) if one.memory > 0 else one,
+    lambda one: replace(one, pids_limit=2**62) if (one.pids_limit or 0) > 0 else one,
     _more("ports", Port("22/tcp", "0.0.0.0", 22)),
     _more("networks", "bridge"),
 )
@@ -162,8 +181,19 @@ ROWS = st.fixed_dictionaries(
         "Devices": _listed(st.fixed_dictionaries({"PathOnHost": PATHS})),
         "Ulimits": _listed(st.fixed_dictionaries({"Name": st.text(max_size=6)})),
         "SecurityOpt": _listed(OPTIONS),
+        "CPUPeriod": NUMBERS,
+        **dict.fromkeys(("MaskedPaths", "ReadonlyPaths"), _listed(PATHS)),
+        "DeviceCgroupRules": _listed(st.sampled_from(["a *:* rwm", "b 8:* r", "", "x"])),
+        "DeviceRequests": _listed(st.just({})),
     }
 )
+
+PRIVILEGES = st.sampled_from([{}, {"a" * 64: "true"}, {"a" * 64: "false"}])
+
+
+def parsed(row: dict[str, Any], privileges: Mapping[str, str]) -> Container:
+    return parse_container(row, Beside({}, {}, privileges))
+
 
 LABELLED = ["name=selinux", "name=seccomp,profile=builtin", "name=no-new-privileges"]
 
@@ -180,12 +210,16 @@ BOARDS: tuple[AuditFacts, ...] = (
 @given(
     board=st.sampled_from(BOARDS),
     row=st.one_of(st.none(), ROWS),
+    privileges=PRIVILEGES,
     weaker=st.lists(st.sampled_from(WEAKER), min_size=1, max_size=4),
 )
 def test_a_weaker_container_is_never_judged_better(
-    board: AuditFacts, row: dict[str, Any] | None, weaker: list[Weaken]
+    board: AuditFacts,
+    row: dict[str, Any] | None,
+    privileges: Mapping[str, str],
+    weaker: list[Weaken],
 ) -> None:
-    one = restricted() if row is None else parse_container(row, {})
+    one = restricted() if row is None else parsed(row, privileges)
     one = replace(one, id="a" * 64, name="one", state="running")
     before = _results(replace(board, containers=(one, OTHER)))
     for weaken in weaker:
@@ -213,10 +247,10 @@ def _results(board: AuditFacts) -> dict[tuple[str, str], Result]:
 def test_no_container_is_too_strange_to_judge(
     board: AuditFacts, rows: list[dict[str, Any]]
 ) -> None:
-    parsed = tuple(parse_container(json.loads(json.dumps(row)), {}) for row in rows)
-    told = subject(replace(board, containers=parsed))
+    made = tuple(parsed(json.loads(json.dumps(row)), {}) for row in rows)
+    told = subject(replace(board, containers=made))
     results = {check: judge(told) for check, judge in ALL.items()}
-    running = sum(one.runs for one in parsed)
+    running = sum(one.runs for one in made)
     for check, judgement in results.items():
         if check in OF_RUNNING and check not in ("5.1", "5.23", "5.24"):
             assert len(judgement.items) == running
@@ -228,12 +262,21 @@ JSON = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner)),
     max_leaves=8,
 )
-KEYS = ("SecurityOptions", "Swarm", "Plugins", "DockerRootDir", "LoggingDriver", "MemoryLimit")
+KEYS = (
+    *("SecurityOptions", "Swarm", "Plugins", "DockerRootDir", "LoggingDriver", "MemoryLimit"),
+    *("RegistryConfig", "MemTotal", "NCPU", "Debug", "Driver", "CgroupDriver"),
+)
 
 
 @settings(deadline=None)
-@given(values=st.dictionaries(st.sampled_from(KEYS), JSON), hosts=JSON)
-def test_no_engine_is_too_strange_to_judge(values: dict[str, Any], hosts: object) -> None:
-    odd = {**HARDENED_INFO, **values}
+@given(
+    values=st.dictionaries(st.sampled_from(KEYS), JSON),
+    version=st.one_of(st.text(), st.sampled_from(["9" * 5000, "1." * 5000, "٣.٣"])),
+    hosts=JSON,
+)
+def test_no_engine_is_too_strange_to_judge(
+    values: dict[str, Any], version: str, hosts: object
+) -> None:
+    odd = {**HARDENED_INFO, **values, "ServerVersion": version}
     board = provisioned(info=odd, containers=(container(),), daemon_json={"hosts": hosts})
-    findings(subject(board), {check: judge(subject(board)) for check, judge in ALL.items()})
+    findings(subject(board), {check: judge(subject(board)) for check, judge in JUDGES.items()})

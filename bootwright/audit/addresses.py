@@ -1,0 +1,49 @@
+"""Whether an address is the board's own, as far as it shows."""
+
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+_LOOPBACK = ("localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback")
+"""Names for it in /etc/hosts of Debian, Fedora and Arch Linux; with any domain."""
+
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
+"""How the last part of an IPv4 address may be written: inet_aton(3)."""
+
+
+def host_of(address: str) -> str:
+    """Return the host of ``SCHEME://HOST:PORT`` or ``HOST:PORT``; empty if it has none."""
+    try:
+        place = urlsplit(address if "://" in address else f"tcp://{address}")
+        # A zone is of no interest, and a point at the end only says that a name is whole.
+        return (place.hostname or "").partition("%")[0].rstrip(".")
+    except ValueError:
+        return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is the one that asks, by its name or number."""
+    number = _number(host)
+    if number is not None:
+        return number.is_loopback or number.is_unspecified
+    labels = host.split(".")
+    # Such as 0, 127.1 and 2130706433, which the resolver takes for numbers.
+    if _NUMBER.fullmatch(labels[-1]):
+        return True
+    return labels[0] in _LOOPBACK or labels[-1] == "localhost"
+
+
+def is_elsewhere(host: str, hostname: str) -> bool:
+    """Tell whether a host is another machine than the board ``hostname``."""
+    own = hostname.lower().rstrip(".")
+    names = {name for name in (own, own.partition(".")[0]) if name}
+    names |= {f"{name}.{domain}" for name in names for domain in ("local", "localdomain")}
+    return bool(host) and not is_loopback(host) and host not in names
+
+
+def _number(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        number = ip_address(host)
+    except ValueError:
+        return None
+    return (number.ipv4_mapped or number) if isinstance(number, IPv6Address) else number
