@@ -104,6 +104,12 @@ def compose() -> str:
             f"{paths.shown(place)}: no certificate yet; inv logs serve makes it: run it once"
         )
     owner = place.stat()
+    if owner.st_uid == 0:
+        raise InputError(
+            f"{paths.shown(place)} is root's, and the collector is not to run as root: make the"
+            " certificate as the user who is to run it (inv logs serve, once), then call this as"
+            " that user"
+        )
     tcp = (collector.port, collector.tls_port, collector.tcp_port)
     udp = (collector.udp_port,) if collector.udp_port else ()
     made = Container(

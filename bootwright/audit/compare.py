@@ -288,6 +288,9 @@ def _is_worse(before: Result | None, after: Result, check: Result) -> bool:
 
 def _direction(change: Change) -> Literal["improved", "worse", "other", "unchanged"]:
     before, after = change.before, change.after
+    if (before, after) == ("skipped", "warn"):
+        # It may have been as bad before; as on a board that had no Docker yet.
+        return "other"
     # What is waived as a whole has been accepted, its items too: they make nothing worse.
     if change.items and after != "waived":
         return "worse"

@@ -183,13 +183,21 @@ class Way:
     checks: tuple[Check, ...]
 
 
+def step_of(check: Check) -> str:
+    """Return the step of ``inv provision`` that makes a check pass; empty if none does.
+
+    A step that sets what new containers get leaves those that are there as they were made.
+    """
+    return "" if check.owner in ("run", "image") else check.step
+
+
 def ways(result: AuditResult) -> tuple[Way, ...]:
     """Return what can make pass what warns: steps of ``inv provision``, then other owners."""
     found: dict[tuple[str, str], list[Check]] = {}
     warns = [one.check for one in result.having("warn")]
-    for check in sorted(warns, key=lambda check: not check.step):
-        who = "inv provision" if check.step else WHO[check.owner]
-        found.setdefault((who, check.step), []).append(check)
+    for check in sorted(warns, key=lambda check: not step_of(check)):
+        who = "inv provision" if step_of(check) else WHO[check.owner]
+        found.setdefault((who, step_of(check)), []).append(check)
     return tuple(Way(who, step, tuple(checks)) for (who, step), checks in found.items())
 
 

@@ -264,7 +264,7 @@ def test_it_runs_as_a_service_and_in_a_container(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         # Whoever owns the key is who it would run as.
         assert (compose.returncode, compose.stdout) == (2, "")
-        assert "not root" in compose.stderr
+        assert "is not to run as root" in compose.stderr
         place = desk.operator.pki.folder
         for path in (place, *place.rglob("*")):
             os.chown(path, 12345, 12345, follow_symlinks=False)

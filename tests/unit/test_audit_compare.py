@@ -83,7 +83,7 @@ TABLE = {
     "info": ("improved", "unchanged", "other", "other", "worse", "worse"),
     "manual": ("improved", "other", "unchanged", "other", "worse", "worse"),
     "waived": ("improved", "other", "other", "unchanged", "other", "worse"),
-    "skipped": ("improved", "other", "other", "other", "unchanged", "worse"),
+    "skipped": ("improved", "other", "other", "other", "unchanged", "other"),
     "warn": ("improved", "improved", "improved", "other", "worse", "unchanged"),
 }
 

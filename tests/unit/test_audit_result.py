@@ -190,3 +190,9 @@ def test_schema_is_strict(spoil: Any) -> None:
     found = as_document(audit(checked("2.2", "warn", item("x"), of=check("2.2"))))
     assert VALIDATOR.is_valid(found)
     assert not VALIDATOR.is_valid(spoil(found))
+
+
+def test_who_runs_a_container_makes_it_anew_whatever_provisioning_sets_for_new_ones() -> None:
+    of = check("5.26", owner="run", step="daemon")
+    (way,) = ways(audit(checked("5.26", "warn", of=of)))
+    assert (way.who, way.step) == ("flags of docker run", "")
