@@ -576,8 +576,8 @@ def logs(
     lines: str = "",
     follow: bool = False,
     listen: str = "",
-    port: str = "0",
-    user: str = "bootwright",
+    port: str = "",
+    user: str = "",
     json: bool = False,
 ) -> None:
     """Collect the logs of boards, and read them: logs serve, logs tail TARGET, logs web."""
@@ -587,13 +587,18 @@ def logs(
     from bootwright.logs_task import board_of, check_action, compose, page, serve, unit
     from bootwright.report import TextReporter
 
-    check_action(action, tuple(target or ()))
+    given = {
+        **{"container": container, "since": since, "grep": grep, "severity": severity},
+        **{"lines": lines, "follow": follow, "listen": listen, "port": port, "user": user},
+        "json": json,
+    }
+    check_action(action, tuple(target or ()), given)
     if action == "serve":
         serve(TextReporter(), listen or None)
     elif action == "web":
-        page(whole_number("--port", port, 0, 65535))
+        page(whole_number("--port", port or "0", 0, 65535))
     elif action in ("unit", "compose"):
-        print(unit(user) if action == "unit" else compose(), end="")
+        print(unit(user or "bootwright") if action == "unit" else compose(), end="")
     else:
         options = logs_tail.options_of(
             container=container,
@@ -610,6 +615,8 @@ def logs(
             logs_tail.follow(store, board, options)
         records = logs_tail.last_records(store, board, options)
         shown = [logs_tail.line_of(record) for record in records]
+        if not records:
+            TextReporter().note(f"no record of {board} is like that")
         print_result(logs_tail.document(board, records), shown, json)
 
 

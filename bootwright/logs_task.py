@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -49,18 +49,34 @@ HOLDER = Holder("collector", "collector")
 ACTIONS = {"serve": 0, "tail": 1, "web": 0, "unit": 0, "compose": 0}
 """How many targets each takes."""
 
+_READING = dict.fromkeys(
+    ("container", "since", "grep", "severity", "lines", "follow", "json"), "tail"
+)
+OPTIONS = {**_READING, "listen": "serve", "port": "web", "user": "unit"}
+"""Which action an option is for."""
 
-def check_action(action: str, targets: Sequence[str]) -> None:
+
+def check_action(action: str, targets: Sequence[str], given: Mapping[str, object]) -> None:
     """Pass when the command line says one thing.
 
+    Args:
+        action: what to do.
+        targets: of which board.
+        given: the options by name; what is empty was not given.
+
     Raises:
-        InputError: an unknown action, one without its target, or with one too many.
+        InputError: an unknown action, one without its target or with one too many, or an option
+            of another one.
     """
     if action not in ACTIONS:
         raise InputError(f"{action!r}: say serve, tail, web, unit or compose")
     if len(targets) != ACTIONS[action]:
         wants = "one target: inv logs tail TARGET" if ACTIONS[action] else "no target"
         raise InputError(f"{action}: takes {wants}")
+    for option, value in given.items():
+        if value and OPTIONS[option] != action:
+            of = OPTIONS[option]
+            raise InputError(f"--{option} is for inv logs {of}, not for {action}")
 
 
 def board_of(name: str) -> tuple[LogStore, str]:

@@ -96,7 +96,8 @@ def whole_number(option: str, text: str, least: int, most: int) -> int:
 
 def print_result(document: dict[str, Any], lines: list[str], as_json: bool) -> None:
     """Print the result on standard output: one JSON document, or the lines."""
-    print(json.dumps(document, indent=2) if as_json else "\n".join(map(harmless, lines)))
+    if as_json or lines:
+        print(json.dumps(document, indent=2) if as_json else "\n".join(map(harmless, lines)))
 
 
 def _red(text: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +17,7 @@ from aiohttp import web
 from bootwright.effects.intake import PATH, Intake, Tell, server_context
 from bootwright.effects.logstore import LogStore
 from bootwright.effects.process import environment
-from bootwright.errors import BootwrightError, FailedError
+from bootwright.errors import BootwrightError, FailedError, InputError
 from bootwright.plans.collector import Certificates
 
 LOOK_S = 2.0
@@ -111,6 +112,8 @@ async def _site(
         site = web.TCPSite(runner, listen, port, ssl_context=context)
         try:
             await site.start()
+        except socket.gaierror:
+            raise InputError(f"--listen: {listen!r} is no address of this machine") from None
         except OSError as error:
             # asyncio's own words are longer, and say less.
             why = os.strerror(error.errno) if error.errno else str(error)

@@ -107,7 +107,9 @@ def test_what_is_served_is_read_and_shown(desk: Desk, tmp_path: Path) -> None:
     assert record["text"] == "broken"
     assert record["container"]["image"] == "registry:5000/app:1"
     assert desk.logs("tail", "odroid", "--grep", "^sec", "--lines", "1").stdout.count("\n") == 1
-    assert desk.logs("tail", "odroid", "--since", "2026-11-27").stdout.strip() == ""
+    later = desk.logs("tail", "odroid", "--since", "2999-11-27")
+    assert (later.returncode, later.stdout) == (0, "")
+    assert "no record of odroid is like that" in later.stderr
 
     follow = ("tail", "odroid", "--follow", "--container", "web")
     with desk.running(*follow, until_said="broken", ends=-signal.SIGTERM) as said:
@@ -176,6 +178,10 @@ def now() -> datetime:
         (["tail", "odroid", "--follow", "--json"], 2, "give one of them"),
         (["web", "--port", "99999"], 2, "--port"),
         (["serve", "--listen", "not an address"], 2, "--listen"),
+        (["serve", "--listen", "nobody.invalid"], 2, "no address of this machine"),
+        (["serve", "--port", "7000"], 2, "--port is for inv logs web"),
+        (["web", "--json"], 2, "--json is for inv logs tail"),
+        (["tail", "odroid", "--listen", "127.0.0.1"], 2, "--listen is for inv logs serve"),
     ],
 )
 def test_wrong_input_is_told(desk: Desk, argv: Sequence[str], code: int, said: str) -> None:
