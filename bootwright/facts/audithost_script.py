@@ -302,6 +302,14 @@ stat -L -c '%a %U:%G %u:%g %F|%n' @paths@ "$settings" 2>/dev/null | sort -u >mod
 # A mode that has a plus behind it is not all that counts.
 ls -ldL @paths@ 2>/dev/null | sed -n 's,^[^ ]\{10\}+ [^/]* /,/,p' >acls
 wait
+# What a log driver or a proxy is let in with, is of no use to an audit.
+secrets='[^"=[:space:]]*(token|password|passwd|secret|credential)[^"=[:space:]]*'
+for file in daemon-json flags info units; do
+    [ -s "$file" ] && sed -E \
+        -e 's/("'"$secrets"'"[[:space:]]*:[[:space:]]*)"([^"\\]|\\.)*"/\1"***"/gI' \
+        -e 's/('"$secrets"'=)[^"[:space:]]+/\1***/gI' \
+        -e 's,://[^/@"[:space:]]*@,://***@,g' "$file" >masked && mv masked "$file"
+done
 for file in @long@; do
     [ -s "$file" ] && gzip -c "$file" | base64 >"$file.gz" && rm -f "$file"
 done

@@ -53,9 +53,22 @@ def test_no_secret_leaves_the_board(board: Board) -> None:
     board.has("c")
     board.has_image("image", "base", f"|1 PASSWORD={SECRET} /bin/sh -c make", f"ENV A={SECRET}")
     (board.etc / "environment").write_text(f"TOKEN={SECRET}\n")
+    settings = {
+        "log-opts": {"splunk-token": f'{SECRET}"\\', "splunk-url": "https://logs.example"},
+        "proxies": {"http-proxy": f"http://me:{SECRET}@proxy.example:3128"},
+        "icc": False,
+    }
+    (board.etc / "docker/daemon.json").write_text(json.dumps(settings, indent=1))
+    board.told["info"]["HttpProxy"] = f"http://me:{SECRET}@proxy.example:3128"
+    board.told["info"]["Labels"] = [f"password={SECRET}"]
     text = board.report()
     facts = parse_audit_host(text)
     assert len(facts.containers or ()) == len(facts.images or ()) == 1
+    assert facts.daemon_json == {
+        "log-opts": {"splunk-token": "***", "splunk-url": "https://logs.example"},
+        "proxies": {"http-proxy": "http://***@proxy.example:3128"},
+        "icc": False,
+    }
     assert (facts.images or ())[0].healthcheck
     packed = re.findall(r"== \S+\.gz\n((?:\|.*\n)+)", text)
     assert len(packed) == 5
