@@ -305,10 +305,12 @@ wait
 # What a log driver or a proxy is let in with, is of no use to an audit.
 secrets='[^"=[:space:]]*(token|password|passwd|secret|credential)[^"=[:space:]]*'
 for file in daemon-json flags info units; do
-    [ -s "$file" ] && sed -E \
-        -e 's/("'"$secrets"'"[[:space:]]*:[[:space:]]*)"([^"\\]|\\.)*"/\1"***"/gI' \
+    [ -s "$file" ] || continue
+    sed -E -e 's/("'"$secrets"'"[[:space:]]*:[[:space:]]*)"([^"\\]|\\.)*"/\1"***"/gI' \
         -e 's/('"$secrets"'=)[^"[:space:]]+/\1***/gI' \
-        -e 's,://[^/@"[:space:]]*@,://***@,g' "$file" >masked && mv masked "$file"
+        -e 's,://[^/@"[:space:]]*@,://***@,g' "$file" >masked
+    # Rather nothing than what could not be masked.
+    case $? in 0) mv masked "$file" ;; *) rm -f masked "$file" ;; esac
 done
 for file in @long@; do
     [ -s "$file" ] && gzip -c "$file" | base64 >"$file.gz" && rm -f "$file"
