@@ -1,6 +1,7 @@
 """A real board is audited: without Docker, and with Docker as the distribution installs it.
 
-The board is that of test_provision.py, which comes later: it is left as it was.
+The board is that of test_provision.py, which comes next: it is left as it was. It comes after the
+tests that boot the card itself, which nobody else may have open then.
 """
 
 from collections.abc import Iterator
