@@ -1,6 +1,5 @@
 """``inv audit`` for one or several targets: each board asked once, and judged here."""
 
-import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -218,17 +217,8 @@ def _guarded(
             wait=request.wait,
             sudo_password=password,
         )
-        title = f"Look at {name}"
-        with contextlib.closing(remote):
-            if remote.may_ask:
-                # What a step shows on a terminal would be drawn over the question.
-                reporter.note(f"{title} …")
-                remote.connect()
-                facts = look(remote, rules.profile)
-            else:
-                with reporter.step(title):
-                    remote.connect()
-                    facts = look(remote, rules.profile)
+        with remote.step(reporter, f"Look at {name}"), remote:
+            facts = look(remote, rules.profile)
         took = time.monotonic() - begin
         return judged(facts, rules, name, board.trusted_user, day=_today(), seconds=took)
     except BootwrightError as error:

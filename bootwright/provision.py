@@ -169,15 +169,9 @@ class _Run:
 
     def _look_first(self) -> tuple[HostFacts, ProvisionPlan]:
         title = f"Look at {self._endpoint.name}"
-        if self._board.may_ask:
-            # What a step shows on a terminal would be drawn over the question.
-            self._reporter.note(f"{title} …")
+        with self._board.step(self._reporter, title):
             self._board.connect()
             facts = self._look_quickly()
-        else:
-            with self._reporter.step(title):
-                self._board.connect()
-                facts = self._look_quickly()
         if facts.transaction and not self._options.dry_run:
             put_back_what_is_left(self._link, self._reporter)
             facts = self._look()

@@ -73,14 +73,8 @@ def unlock_over_ssh(
     check_typeable(passphrase.reveal(), endpoint.name)
     begin = time.monotonic()
     with contextlib.closing(Remote(endpoint, ask=ask, directory=directory, wait=timeout)) as board:
-        title = f"Reach {endpoint.name} over SSH"
-        if board.may_ask:
-            # What a step shows on a terminal would be drawn over the question.
-            reporter.note(f"{title} …")
+        with board.step(reporter, f"Reach {endpoint.name} over SSH"):
             board.connect()
-        else:
-            with reporter.step(title):
-                board.connect()
         session = _Session(endpoint, board, passphrase, begin, timeout, reporter)
         with reporter.step("Open the volume and start what lies on it"):
             return session.run()

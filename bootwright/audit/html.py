@@ -7,7 +7,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bootwright.audit.compare import Comparison
 from bootwright.audit.model import RESULTS
-from bootwright.audit.result import SECTIONS, WHO, AuditResult, reason_of, to_act_on, ways
+from bootwright.audit.result import (
+    SECTIONS,
+    WHO,
+    AuditResult,
+    reason_of,
+    step_of,
+    to_act_on,
+    ways,
+)
 from bootwright.console.normalise import harmless
 
 
@@ -30,6 +38,7 @@ def html(
     )
     environment.filters["ways"] = ways
     environment.filters["reason"] = reason_of
+    environment.filters["step"] = step_of
     audited = [result for result in results if result.error is None]
     page = environment.get_template("audit/report.html").render(
         results=results,

@@ -11,6 +11,7 @@ import shlex
 import socket
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -34,6 +35,7 @@ from bootwright.effects.sshwait import PAUSE_S
 from bootwright.effects.sudo import as_root, check_sudo, input_of
 from bootwright.endpoints import Endpoint
 from bootwright.errors import FailedError, InputError
+from bootwright.report import Reporter
 from bootwright.secret import Secret
 
 CONNECT_S = 20.0
@@ -129,6 +131,16 @@ class Remote:
     def may_ask(self) -> bool:
         """Whether connecting may ask the operator about the host key."""
         return self._host_keys.may_ask
+
+    def step(self, reporter: Reporter, title: str) -> AbstractContextManager[None]:
+        """Return the step in which one connects; only said where the operator may be asked.
+
+        What a step shows on a terminal would be drawn over the question.
+        """
+        if not self.may_ask:
+            return reporter.step(title)
+        reporter.note(f"{title} …")
+        return nullcontext()
 
     def connect(self) -> None:
         """Connect; a server that does not answer is waited for as long as was asked.
