@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bootwright.card.outcome import Counters
 from bootwright.effects import card_copy
-from bootwright.effects.card import Counters, open_card
+from bootwright.effects.card import open_card
 from bootwright.effects.card_io import data_of
 from bootwright.effects.inspect import inspect
 from bootwright.effects.process import environment

@@ -13,7 +13,8 @@ from bootwright.audit.model import Check, Subject, Waiver
 from bootwright.audit.result import AuditResult, host_of
 from bootwright.audit.view import viewed
 from bootwright.audit.waivers import WAIVERS_NAME, load_waivers
-from bootwright.console.normalise import shown
+from bootwright.core.parsing import OTHER_FORM
+from bootwright.core.text import shown
 from bootwright.effects.confirm import Ask, terminal
 from bootwright.effects.passphrase_source import read_sudo_password
 from bootwright.effects.remote import Remote
@@ -22,7 +23,6 @@ from bootwright.endpoints import Endpoint
 from bootwright.errors import BootwrightError, FailedError, InputError
 from bootwright.facts.audithost import AuditFacts, parse_audit_host
 from bootwright.facts.audithost_script import audit_script
-from bootwright.facts.luksheader import OTHER_FORM
 from bootwright.fleet import Fleet
 from bootwright.profile import Profile, load_profile
 from bootwright.report import Reporter, TextReporter

@@ -4,11 +4,10 @@ from collections.abc import Callable
 
 from bootwright.console.boot import BootWatcher, State
 from bootwright.console.line import ConsoleLine, LineCut, Recorder
-from bootwright.console.normalise import shown
 from bootwright.console.redact import Redactor
+from bootwright.core.text import shown
 from bootwright.report import Reporter
-from bootwright.secret import Secret
-from bootwright.transcript import MASK
+from bootwright.secret import MASK, Secret
 
 IDLE_S = 0.3
 """Seconds without a byte after which an unfinished line is written down."""

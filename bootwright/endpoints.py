@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bootwright.plans.luks import TRIES
+from bootwright.core.board_names import TRIES
 
 UnlockMode = Literal["serial", "ssh"]
 """How the encrypted volume is opened: at a prompt of the boot, or later over SSH."""

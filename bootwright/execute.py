@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from bootwright.actions import (
@@ -19,9 +18,11 @@ from bootwright.actions import (
     WriteCard,
     WriteTable,
 )
+from bootwright.card.outcome import Outcome
 from bootwright.changes import Change, LaidFile
+from bootwright.core.board_names import VOLUME
 from bootwright.effects import ext4edit, luks
-from bootwright.effects.card import Card, Counters, open_card
+from bootwright.effects.card import Card, open_card
 from bootwright.effects.card_io import data_of
 from bootwright.effects.mkimage import compile_boot_script
 from bootwright.effects.process import run
@@ -31,20 +32,10 @@ from bootwright.facts import ext4map
 from bootwright.facts.blockdevice import DeviceFacts
 from bootwright.luks2 import LuksFacts
 from bootwright.plans.card import CardPlan
-from bootwright.plans.luks import VOLUME
 from bootwright.plans.personalise import BOOT_SCR, BOOT_TXT
 from bootwright.report import Reporter
 from bootwright.secret import Secret
 from bootwright.units import SECTOR
-
-
-@dataclass
-class Outcome:
-    """What came of a plan: what was written and how long each step took, in seconds."""
-
-    counters: Counters
-    luks: LuksFacts
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def execute(

@@ -13,11 +13,12 @@ from typing import Any
 
 from bootwright import paths
 from bootwright.board import Board, load_board
+from bootwright.card.io.confirm import confirm_device
 from bootwright.config import Config, Target, load_config
 from bootwright.effects import base_image, rootfs_reader
 from bootwright.effects.base_image import BaseImage, RootfsOptions
 from bootwright.effects.boot_files import missing_in
-from bootwright.effects.confirm import confirm_device, terminal
+from bootwright.effects.confirm import terminal
 from bootwright.effects.identity import new_identity
 from bootwright.effects.inspect import inspect
 from bootwright.effects.operator_files import find_blobs, read_overlays, read_public_keys

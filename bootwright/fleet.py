@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from bootwright.console.normalise import harmless
+from bootwright.core.text import harmless
 from bootwright.errors import BootwrightError, FailedError
 from bootwright.report import Meter, Reporter
 

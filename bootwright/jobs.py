@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Mapping
 
 from bootwright.changes import LaidFile
+from bootwright.core.parsing import OTHER_FORM
 from bootwright.effects.remote import Remote, UnreachableError
 from bootwright.effects.sudo import SudoPasswordError
 from bootwright.errors import FailedError
-from bootwright.facts.luksheader import OTHER_FORM
 from bootwright.facts.sections import parse_sections
 from bootwright.plans.boardjob import (
     SLICE_S,

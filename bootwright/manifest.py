@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from bootwright.board import Board
+from bootwright.card.outcome import Outcome
 from bootwright.config import Target
-from bootwright.effects.base_image import Origin
-from bootwright.execute import Outcome
 from bootwright.facts.blockdevice import DeviceFacts, Kind
 from bootwright.paths import shown
 from bootwright.plans.card import CardPlan
 from bootwright.plans.geometry import Geometry
 from bootwright.plans.guard import describe
+from bootwright.rootfs.origin import Origin
 from bootwright.units import SECTOR, format_size
 
 

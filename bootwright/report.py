@@ -25,7 +25,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from bootwright.console.normalise import harmless
+from bootwright.core.text import harmless
 from bootwright.units import format_size
 
 PLAIN_INTERVAL_S = 5.0

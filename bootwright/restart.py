@@ -3,11 +3,12 @@
 import shlex
 import time
 
+from bootwright.core.board_names import STATE
 from bootwright.effects.confirm import Ask
 from bootwright.effects.remote import UnreachableError
 from bootwright.endpoints import Endpoint
 from bootwright.errors import FailedError, InputError
-from bootwright.facts.dockerhost_script import REBOOTED_FOR, STATE
+from bootwright.facts.dockerhost_script import REBOOTED_FOR
 from bootwright.facts.sections import PRELUDE
 from bootwright.jobs import Link
 from bootwright.passphrase import check_typeable

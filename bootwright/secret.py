@@ -38,3 +38,23 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret cannot be serialised")
+
+
+MASK = "***"
+"""What stands for a secret, whatever its length."""
+
+
+_MASKABLE = 4
+"""Characters from which on a passphrase may be masked in a text that stays readable."""
+
+
+def without_passphrase(trouble: str, passphrase: str) -> str:
+    """Return an outcome's trouble, which quotes what the board wrote, without the passphrase.
+
+    A short passphrase is in many a word: the quotation is left out then.
+    """
+    if len(passphrase) >= _MASKABLE:
+        return trouble.replace(passphrase, MASK)
+    if passphrase in trouble:
+        return f"{trouble.partition(':')[0]} (its words may hold the passphrase: not shown)"
+    return trouble

@@ -12,7 +12,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
-from bootwright.console.normalise import harmless
+from bootwright.core.text import harmless
 from bootwright.errors import BootwrightError, FailedError, InputError
 
 INTERRUPTED = 4

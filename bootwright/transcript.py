@@ -20,9 +20,6 @@ from bootwright.errors import InputError
 Kind = Literal["o", "i", "m"]
 """Printed by the board, typed by us, or a remark."""
 
-MASK = "***"
-"""What stands for a secret, whatever its length."""
-
 
 @dataclass(frozen=True)
 class Event:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from bootwright.console.advice import why_no_prompt
 from bootwright.console.boot import BootWatcher, State
 from bootwright.console.line import ConsoleLine, NoRecorder, Recorder
-from bootwright.console.normalise import shown
 from bootwright.console.tries import AS_ON_OUR_CARDS, Left, Tries
 from bootwright.console_feed import ConsoleFeed
+from bootwright.core.text import shown
 from bootwright.report import Reporter
 from bootwright.secret import Secret
 from bootwright.unlock_result import Result, UnlockResult

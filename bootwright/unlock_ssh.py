@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from bootwright.console.normalise import shown
+from bootwright.core.text import shown
 from bootwright.effects.confirm import Ask
 from bootwright.effects.remote import Remote
 from bootwright.endpoints import Endpoint
@@ -34,10 +34,9 @@ from bootwright.plans.unlock_ssh import (
     outcome,
     place_of,
     unfinished,
-    without_passphrase,
 )
 from bootwright.report import Reporter
-from bootwright.secret import Secret
+from bootwright.secret import Secret, without_passphrase
 from bootwright.unlock_result import Result, UnlockResult
 
 ATTEMPTS = 3

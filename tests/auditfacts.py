@@ -10,8 +10,9 @@ from typing import Any
 from bootwright.audit.model import Subject
 from bootwright.facts.audithost import AuditFacts
 from bootwright.facts.auditrules import parse_audit_rules
-from bootwright.facts.dockerhost import HostUnit, PathMode
 from bootwright.facts.inspected import Network
+from bootwright.hosts.file_modes import PathMode
+from bootwright.hosts.systemd_units import HostUnit
 from bootwright.paths import checkout
 from bootwright.profile import Profile, load_profile
 

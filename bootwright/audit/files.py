@@ -10,7 +10,7 @@ from functools import partial
 from bootwright.audit.model import Item, Judge, Judgement, Subject, judged
 from bootwright.audit.settings import configured, installed
 from bootwright.audit.watches import unlisted
-from bootwright.facts.dockerhost import PathMode
+from bootwright.hosts.file_modes import PathMode
 from bootwright.profile import FileMode
 
 OWNER = (*(f"3.{number}" for number in range(1, 21, 2)), "3.22", "3.23")

@@ -16,7 +16,7 @@ from bootwright.audit.result import (
     to_act_on,
     ways,
 )
-from bootwright.console.normalise import harmless
+from bootwright.core.text import harmless
 
 
 def html(

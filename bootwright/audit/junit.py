@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 from bootwright.audit.model import Checked
 from bootwright.audit.result import SECTIONS, AuditResult, reason_of
-from bootwright.console.normalise import harmless
+from bootwright.core.text import harmless
 
 
 def junit(results: Sequence[AuditResult]) -> str:

@@ -11,8 +11,8 @@ from bootwright.audit.engine import told
 from bootwright.audit.model import Judgement, Subject
 from bootwright.audit.settings import InForce, configured, judge_in_force
 from bootwright.facts.audithost import AuditFacts
-from bootwright.plans.logrelay import SERVICE as RELAY_SERVICE
-from bootwright.plans.logrelay import SOCKET as RELAY_SOCKET
+from bootwright.logs.relay_names import SERVICE as RELAY_SERVICE
+from bootwright.logs.relay_names import SOCKET as RELAY_SOCKET
 
 KEPT_HERE = ("json-file", "local", "journald", "none")
 _SENT_AWAY = ("awslogs", "gcplogs", "logentries")

@@ -10,7 +10,7 @@ from rich.text import Text
 from bootwright.audit.compare import Change, Comparison, FindingChange
 from bootwright.audit.model import RESULTS, Checked, Finding, Result
 from bootwright.audit.result import SECTIONS, AuditResult, Tally, reason_of, to_act_on, ways
-from bootwright.console.normalise import harmless
+from bootwright.core.text import harmless
 
 TAGS: dict[Result, str] = {
     "pass": "[PASS]",

@@ -1,7 +1,7 @@
 """What to tell a person whose board did not ask. Pure."""
 
 from bootwright.console.boot import BootWatcher, State
-from bootwright.console.normalise import shown
+from bootwright.core.text import shown
 
 CHECK = (
     "nothing comes from the console. Is the board on, the cable in (TX to RX, GND), the speed "

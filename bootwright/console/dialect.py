@@ -8,7 +8,7 @@ and the recorded boots in ``tests/cases/console``.
 
 from dataclasses import dataclass
 
-from bootwright.console.status import unit_name
+from bootwright.core.systemd import unit_name
 
 INITRAMFS = 0
 """The "version" of Debian's initial RAM disk, whose question is not systemd's."""

@@ -15,7 +15,8 @@ from bootwright.console.dialect import HIDDEN, HINT
 from bootwright.console.normalise import Partial, Screen
 from bootwright.console.prompt import find_question
 from bootwright.console.simulated import LINE_SPEED
-from bootwright.transcript import MASK, Event
+from bootwright.secret import MASK
+from bootwright.transcript import Event
 
 _ENTER = re.compile(rb"[\r\n]")
 _COLOUR = rb"(?:\x1b\[[\d;]*m)*"

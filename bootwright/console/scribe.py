@@ -6,8 +6,7 @@ from bootwright.console.boot import BootWatcher
 from bootwright.console.line import Recorder
 from bootwright.console.normalise import Partial, Screen
 from bootwright.console.redact import Redactor
-from bootwright.secret import Secret
-from bootwright.transcript import MASK
+from bootwright.secret import MASK, Secret
 
 _ASKS = re.compile(
     r"(?i)(?:passw|passphrase|passcode|kennwort|wachtwoord|mot de passe|contrase|recovery key"

@@ -13,6 +13,7 @@ from enum import Enum, auto
 from bootwright.console.normalise import Line
 from bootwright.console.prompt import may_begin
 from bootwright.console.torn import Pattern
+from bootwright.core.systemd import unit_name
 
 
 class Report(Enum):
@@ -174,16 +175,3 @@ def shows(shown: str, candidates: tuple[str, ...]) -> bool:
         for full in candidates
         for tail in tails
     )
-
-
-def unit_name(text: str) -> str:
-    """Return ``text`` escaped for a unit's name, as ``systemd-escape`` does."""
-    escaped = "".join(
-        "-"
-        if char == "/"
-        else char
-        if char.isascii() and (char.isalnum() or char in ":_.")
-        else "".join(f"\\x{byte:02x}" for byte in char.encode())
-        for char in text
-    )
-    return "\\x2e" + escaped[1:] if escaped.startswith(".") else escaped

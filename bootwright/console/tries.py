@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bootwright.plans.luks import TRIES
+from bootwright.core.board_names import TRIES
 
 
 @dataclass(frozen=True)

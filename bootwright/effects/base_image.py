@@ -17,8 +17,9 @@ from bootwright.effects.lock import exclusive
 from bootwright.effects.tarballs import Tarballs, sha256_of
 from bootwright.errors import InputError
 from bootwright.plans.debian import Recipe
-from bootwright.plans.geometry import root_bytes
 from bootwright.report import Reporter
+from bootwright.rootfs.origin import Origin
+from bootwright.rootfs.size import root_bytes
 from bootwright.rootfs_source import Mmdebstrap, Tarball
 
 BUILDER_VERSION = 1
@@ -29,16 +30,6 @@ JOURNAL_MIB = 16
 
 KEPT = 4
 """Base images kept in the cache; the least recently used one goes first."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a root file system's tarball came from, for the manifest."""
-
-    kind: str
-    source: str
-    sha256: str
-    verified_by: str
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ starts clean.
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
+from bootwright.card.outcome import Counters
 from bootwright.effects import card_copy
 from bootwright.effects.card_io import BlockDevice, Buffer, ImageFile, Medium, same
 from bootwright.effects.inspect import file_identity, identify, used_now
@@ -26,21 +26,6 @@ from bootwright.units import SECTOR
 
 REWRITES = 2
 """How often a range that reads back wrong is written again."""
-
-
-@dataclass
-class Counters:
-    """Bytes; on a clean run all three are equal. Sector 0 is not counted.
-
-    Attributes:
-        mapped: what the extents cover, zeros included.
-        written: what was written or zeroed, rewrites included.
-        verified: what was read back and compared, also again after a rewrite.
-    """
-
-    mapped: int = 0
-    written: int = 0
-    verified: int = 0
 
 
 class _State(Enum):

@@ -27,7 +27,7 @@ from paramiko.ssh_exception import (
     SSHException,
 )
 
-from bootwright.console.normalise import shown
+from bootwright.core.text import shown
 from bootwright.effects.confirm import Ask
 from bootwright.effects.hostkeys import HostKeys
 from bootwright.effects.sshkeys import USUAL, OfferedKeys, refusal

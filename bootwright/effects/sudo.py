@@ -12,10 +12,9 @@ Sources: sudo(8), sudoers(5).
 import re
 import shlex
 
-from bootwright.console.normalise import shown
+from bootwright.core.text import shown
 from bootwright.errors import FailedError
-from bootwright.plans.unlock_ssh import without_passphrase
-from bootwright.secret import Secret
+from bootwright.secret import Secret, without_passphrase
 
 _NO_SUDO = "bootwright: no sudo"
 _ASKS = "bootwright: sudo asks"

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from bootwright.console.normalise import shown
+from bootwright.core.parsing import OTHER_FORM
+from bootwright.core.text import shown
 from bootwright.errors import FailedError
 from bootwright.facts.audithost_script import MOST
 from bootwright.facts.auditrules import WatchedPath, parse_audit_rules
-from bootwright.facts.dockerhost import HostUnit, PathMode, parse_mode, parse_units
 from bootwright.facts.inspected import (
     Beside,
     Container,
@@ -27,8 +27,9 @@ from bootwright.facts.inspected import (
     parse_image,
     parse_network,
 )
-from bootwright.facts.luksheader import OTHER_FORM
 from bootwright.facts.sections import Section, parse_sections
+from bootwright.hosts.file_modes import PathMode, parse_mode
+from bootwright.hosts.systemd_units import HostUnit, parse_units
 
 _NEVER = re.compile(r"-[aA] (?:\w+,)?never\b")
 """Matches a rule by which something is not recorded; auditctl(8)."""

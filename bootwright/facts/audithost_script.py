@@ -15,8 +15,8 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from bootwright.facts.dockerhost_script import SETTLED
 from bootwright.facts.sections import END, PRELUDE
+from bootwright.hosts.settled import SETTLED
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 

@@ -1,48 +1,20 @@
 """A board as a Docker host: what :mod:`bootwright.facts.dockerhost_script` reports, parsed."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bootwright.core.parsing import OTHER_FORM
 from bootwright.errors import FailedError
 from bootwright.facts.auditrules import WatchedPath, parse_audit_rules
 from bootwright.facts.boardfiles import BoardFiles, parse_board_files
 from bootwright.facts.engine import Engine, parse_engine
-from bootwright.facts.luksheader import OTHER_FORM
 from bootwright.facts.sections import Section, parse_sections
+from bootwright.hosts.file_modes import PathMode, parse_mode
+from bootwright.hosts.systemd_units import HostUnit, parse_units
 
 Family = Literal["debian", "arch"]
 """How the distribution installs software: apt or pacman."""
-
-
-@dataclass(frozen=True)
-class HostUnit:
-    """A unit of systemd: as :data:`_PROPERTIES` say, empty where it has none."""
-
-    load: str = "not-found"
-    active: str = "inactive"
-    enabled: str = ""
-    fragment: str = ""
-    drop_ins: tuple[str, ...] = ()
-    need_reload: bool = False
-    command: str = ""
-
-    @property
-    def installed(self) -> bool:
-        """Whether it is there and may be started."""
-        return self.load == "loaded"
-
-
-@dataclass(frozen=True)
-class PathMode:
-    """The owner and the permissions of a file or folder; ``numbers`` are the owner's."""
-
-    path: str
-    mode: int
-    owner: str
-    kind: str
-    numbers: str = "0:0"
 
 
 @dataclass(frozen=True)
@@ -267,43 +239,9 @@ def _packages(lines: Iterable[str]) -> Iterable[tuple[str, str]]:
             yield words[0], words[1]
 
 
-def parse_units(lines: Iterable[str]) -> dict[str, HostUnit]:
-    """Return what ``systemctl show`` told, by the units' names."""
-    found: dict[str, HostUnit] = {}
-    values: dict[str, str] = {}
-    for line in (*lines, ""):
-        name, _, value = line.partition("=")
-        if line:
-            values[name] = value
-        elif values:
-            command = re.search(r"argv\[\]=(.*?) ;", values.get("ExecStart", ""))
-            found[values["Id"]] = HostUnit(
-                load=values.get("LoadState", "not-found"),
-                active=values.get("ActiveState", "inactive"),
-                enabled=values.get("UnitFileState", ""),
-                fragment=values.get("FragmentPath", ""),
-                drop_ins=tuple(values.get("DropInPaths", "").split()),
-                need_reload=values.get("NeedDaemonReload") == "yes",
-                command=command[1] if command else "",
-            )
-            values = {}
-    return found
-
-
 def _members(group: str) -> tuple[str, ...]:
     _, _, members = group.partition(" ")
     return tuple(name for name in members.split(",") if name)
-
-
-def parse_mode(line: str) -> PathMode:
-    """Return a line of ``stat -c '%a %U:%G %u:%g %F|%n'``.
-
-    Raises:
-        ValueError: it is none.
-    """
-    described, _, path = line.partition("|")
-    bits, owner, numbers, kind = described.split(" ", 3)
-    return PathMode(path, int(bits, 8), owner, kind, numbers)
 
 
 def _digest(line: str) -> tuple[str, str]:

@@ -12,10 +12,9 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from bootwright.core.board_names import STATE
 from bootwright.facts.sections import END, PRELUDE
-
-STATE = "/var/lib/bootwright"
-"""Where a board keeps what Bootwright has to remember about it."""
+from bootwright.hosts.settled import SETTLED
 
 TRANSACTION = f"{STATE}/transaction"
 """What a change needs to be put back; there only while one is under way."""
@@ -53,18 +52,6 @@ _PROPERTIES = (
     *("NeedDaemonReload", "ExecStart"),
 )
 
-SETTLED = r"""# A board that still starts will have its daemon, and its audit rules, in a moment.
-read -r uptime _ </proc/uptime
-looks=0
-while [ "${uptime%.*}" -lt 900 ] && [ "$looks" -lt 90 ]; do
-    case $(systemctl is-system-running 2>/dev/null) in
-    starting | initializing) sleep 1 ;;
-    *) break ;;
-    esac
-    looks=$((looks + 1))
-done
-"""
-"""The shell commands that wait, 90 s at most, until a board has started."""
 
 _SCRIPT = r"""
 umask 077

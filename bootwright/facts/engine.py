@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bootwright.core.parsing import OTHER_FORM
 from bootwright.errors import FailedError
-from bootwright.facts.luksheader import OTHER_FORM
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from bootwright.console.normalise import shown
+from bootwright.core.text import shown
 
 SLOTS = 32
 """Key slots that a LUKS2 header has at most."""
 
-OTHER_FORM = (
-    *(ValueError, OverflowError, IndexError, KeyError),
-    *(TypeError, AttributeError, RecursionError),
-)
-"""What reading an answer raises that has another form than it should."""
 
 _LARGEST = 2**32 - 1
 """What cryptsetup keeps a number of the header in."""

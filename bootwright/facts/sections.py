@@ -7,7 +7,7 @@ shell prints beforehand is in no section and is passed over.
 
 from dataclasses import dataclass
 
-from bootwright.console.normalise import shown
+from bootwright.core.text import shown
 from bootwright.errors import FailedError
 
 PRELUDE = r"""

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from bootwright.console.normalise import shown
-from bootwright.console.status import unit_name
+from bootwright.core.parsing import OTHER_FORM
+from bootwright.core.systemd import unit_name
+from bootwright.core.text import shown
 from bootwright.errors import FailedError
-from bootwright.facts.luksheader import OTHER_FORM, Header, parse_header
+from bootwright.facts.luksheader import Header, parse_header
 from bootwright.facts.sections import END, PRELUDE, Section, parse_sections
 from bootwright.units import SECTOR
 

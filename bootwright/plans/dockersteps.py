@@ -8,10 +8,11 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 
 from bootwright.changes import Change, LaidFile, text_file
+from bootwright.core.board_names import STATE, UNITS
 from bootwright.errors import RefusedError
-from bootwright.facts.dockerhost import HostFacts, PathMode
-from bootwright.facts.dockerhost_script import STATE
+from bootwright.facts.dockerhost import HostFacts
 from bootwright.facts.engine import Engine
+from bootwright.hosts.file_modes import PathMode
 from bootwright.plans.daemonjson import (
     CA_FILE,
     CERT_FILE,
@@ -21,7 +22,6 @@ from bootwright.plans.daemonjson import (
     DaemonJson,
     needs_restart,
 )
-from bootwright.plans.personalise import UNITS
 from bootwright.plans.steps import ModeFix, Step, differing, kept_mode
 from bootwright.plans.subids import REMAP_USER, with_range
 from bootwright.plans.wishes import Wishes

@@ -5,19 +5,14 @@ from dataclasses import dataclass
 from bootwright.board import Board, SectorRange
 from bootwright.config import Target
 from bootwright.errors import InputError, RefusedError
-from bootwright.units import MIB, SECTOR, format_size, parse_size
+from bootwright.rootfs.size import MAX_SECTORS, _checked, root_bytes
+from bootwright.units import MIB, SECTOR, format_size
 
 ALIGNMENT = MIB // SECTOR
 """Partitions start and end on whole MiB, a multiple of every card's erase block seen."""
 
 MIN_DOCKER_DATA = 64 * MIB
 """Bytes: the LUKS header takes 16 MiB of it, and ext4 wants room."""
-
-MIN_ROOT = 32 * MIB
-"""Bytes: with a journal of 16 MiB, nothing smaller holds a root file system."""
-
-MAX_SECTORS = 2**32 - 1
-"""What a DOS partition entry can say: 2 TiB."""
 
 
 @dataclass(frozen=True)
@@ -29,30 +24,11 @@ class Geometry:
     docker_data: SectorRange
 
 
-def root_bytes(target: Target) -> int:
-    """Return the bytes of the target's root partition, whole MiB.
-
-    Raises:
-        InputError: it is too small to be one, or more than the table can say.
-    """
-    return _checked("root_size", target.root_size, MIN_ROOT)
-
-
 def _docker_data_bytes(target: Target) -> int | None:
     """Return the bytes of docker-data, whole MiB; ``None`` for the rest of the card."""
     if target.docker_data_size == "rest":
         return None
     return _checked("docker_data_size", target.docker_data_size, MIN_DOCKER_DATA)
-
-
-def _checked(key: str, text: str, least: int) -> int:
-    size = -(-parse_size(text) // MIB) * MIB
-    if not least <= size <= MAX_SECTORS * SECTOR:
-        raise InputError(
-            f"{key}: {text} is not between {format_size(least)} and"
-            f" {format_size(MAX_SECTORS * SECTOR)}"
-        )
-    return size
 
 
 def needed_bytes(board: Board, target: Target) -> int:

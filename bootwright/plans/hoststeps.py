@@ -3,10 +3,9 @@
 import shlex
 
 from bootwright.changes import Change, LaidFile, LaidLink, text_file
+from bootwright.core.board_names import BINDS, SSHD_DROP_IN, SSHD_INCLUDE, UNITS, VOLUME
 from bootwright.errors import RefusedError
 from bootwright.facts.dockerhost import HostFacts
-from bootwright.plans.luks import VOLUME
-from bootwright.plans.personalise import BINDS, SSHD_DROP_IN, SSHD_INCLUDE, UNITS
 from bootwright.plans.steps import Step, differing, kept_mode
 from bootwright.plans.wishes import Wishes
 

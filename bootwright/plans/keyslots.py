@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bootwright.board import Kdf
+from bootwright.core.parsing import OTHER_FORM
 from bootwright.errors import BootwrightError, FailedError, InputError, RefusedError
-from bootwright.facts.luksheader import OTHER_FORM, SLOTS, Header, parse_header
+from bootwright.facts.luksheader import SLOTS, Header, parse_header
 from bootwright.facts.sections import END, PRELUDE, Section
 
 Action = Literal["change", "add", "remove"]

@@ -16,17 +16,15 @@ from typing import Any
 
 from bootwright.changes import Change, LaidFile, LaidLink, Removal, text_file
 from bootwright.config import Target
+from bootwright.core.board_names import MOUNT, STATE, UNITS
 from bootwright.errors import InputError, RefusedError
 from bootwright.facts.dockerhost import HostFacts
-from bootwright.facts.dockerhost_script import STATE
+from bootwright.logs.relay_names import SERVICE, SOCKET
 from bootwright.logs.wire import TAG
 from bootwright.plans.daemonjson import DAEMON_JSON
-from bootwright.plans.personalise import MOUNT, UNITS
 from bootwright.plans.steps import Step, differing
 from bootwright.plans.wishes import Wishes
 from bootwright.units import MIB, format_size, parse_size
-
-SOCKET = "/run/bootwright-logs.sock"
 
 QUEUE = f"{MOUNT}/logs"
 """What waits to be delivered."""
@@ -43,7 +41,7 @@ CONTROL = f"{RELAY_STATE}/control"
 FIGURES_S = 60
 """Seconds between the relay's words about what it has lost, if it has lost anything."""
 
-SERVICE, SOCKET_UNIT = "bootwright-logs.service", "bootwright-logs.socket"
+SOCKET_UNIT = "bootwright-logs.socket"
 
 LAST_WORDS = "bootwright-containers.service"
 """Has Docker end its containers when the board goes down: see ``templates/logs/last-words.j2``."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from bootwright.board import Board, Kdf
 from bootwright.config import Target
+from bootwright.core.board_names import VOLUME
 from bootwright.errors import RefusedError
 from bootwright.facts.rootfs import RootfsFacts
 
@@ -12,11 +13,6 @@ AES_XTS = "aes-xts-plain64"
 
 SECTOR_SIZE = 4096
 """Bytes; Adiantum and XTS both run about a third faster than on 512-byte sectors."""
-
-VOLUME = "docker-data"
-
-TRIES = 3
-"""Passphrases that a boot takes before it gives up; crypttab(5), ``tries=``."""
 
 
 @dataclass(frozen=True)

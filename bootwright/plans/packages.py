@@ -7,8 +7,9 @@ maintenance" (no partial upgrades; the keyring first).
 import shlex
 from dataclasses import dataclass
 
+from bootwright.core.board_names import STATE
 from bootwright.facts.dockerhost import Family, HostFacts
-from bootwright.facts.dockerhost_script import STATE, UPGRADED
+from bootwright.facts.dockerhost_script import UPGRADED
 from bootwright.facts.sections import Section
 from bootwright.plans.boardjob import JOB_PRELUDE
 from bootwright.plans.wishes import Wishes

@@ -10,23 +10,22 @@ from bootwright.board import Board
 from bootwright.bootscript import check_boot_ini, with_mac
 from bootwright.changes import Change, LaidFile, LaidFolder, LaidLink, Removal, text_file
 from bootwright.config import Target
+from bootwright.core.board_names import (
+    BINDS,
+    MOUNT,
+    SSHD_DROP_IN,
+    SSHD_INCLUDE,
+    TRIES,
+    UNITS,
+    VOLUME,
+)
 from bootwright.errors import InputError, RefusedError
 from bootwright.facts.rootfs import RootfsFacts
-from bootwright.plans.luks import TRIES, VOLUME, LuksSpec
+from bootwright.plans.luks import LuksSpec
 from bootwright.render import Renderer
 from bootwright.rootfs_source import Mmdebstrap, Tarball
 from bootwright.secret import Secret
 
-MOUNT = f"/mnt/{VOLUME}"
-
-BINDS = {
-    "/var/lib/docker": ("docker.service", "docker.socket"),
-    # Newer engines keep images in containerd's own store.
-    "/var/lib/containerd": ("containerd.service",),
-}
-"""What is kept on the volume, and the units that may not start without it."""
-
-UNITS = "/etc/systemd/system"
 VENDOR_UNITS = "/usr/lib/systemd/system"
 
 
@@ -267,10 +266,6 @@ def _boot_script(
         return [text_file(BOOT_TXT, with_mac(rootfs.boot_txt, identity.mac))]
     return [laid(BOOT_TXT, "boot/boot.txt.j2")]
 
-
-SSHD_DROP_IN = "/etc/ssh/sshd_config.d/10-bootwright.conf"
-
-SSHD_INCLUDE = f"Include {SSHD_DROP_IN}\n"
 
 BOOT_TXT = "/boot/boot.txt"
 """Where it is laid, the executor compiles it to :data:`BOOT_SCR` beside it."""

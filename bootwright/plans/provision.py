@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from bootwright.core.board_names import BINDS
 from bootwright.errors import FailedError, RefusedError
 from bootwright.facts.dockerhost import HostFacts
 from bootwright.facts.dockerhost_script import DATA_ROOT, Questions
@@ -19,7 +20,6 @@ from bootwright.plans.daemonjson import (
 from bootwright.plans.dockersteps import engine_version
 from bootwright.plans.kernelchecks import judge_kernel
 from bootwright.plans.packages import PackagesPlan, needs_reboot, new_kernel, plan_packages
-from bootwright.plans.personalise import BINDS
 from bootwright.plans.steps import Step, laid_files
 from bootwright.plans.transaction import Transaction
 from bootwright.plans.wishes import Wishes

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bootwright.changes import Change, LaidFile, LaidFolder, LaidLink, Removal
 from bootwright.facts.boardfiles import BoardFiles
-from bootwright.facts.dockerhost import PathMode
+from bootwright.hosts.file_modes import PathMode
 from bootwright.secret import Secret
 
 

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from bootwright.core.board_names import BINDS
 from bootwright.endpoints import Endpoint
 from bootwright.errors import FailedError
 from bootwright.facts.sections import END, Section
 from bootwright.facts.volume import Place, VolumeFacts, Waiting, volume_functions
-from bootwright.plans.personalise import BINDS
-from bootwright.transcript import MASK
 
 SERVICES = ("containerd.service", "docker.service")
 """What keeps its data on the volume, in the order in which it starts."""
@@ -25,8 +24,6 @@ WRONG_PASSPHRASE = 2
 
 BUSY = 5
 
-_MASKABLE = 4
-"""Characters from which on a passphrase may be masked in a text that stays readable."""
 
 _ACTIVATION = {
     "discard": "--allow-discards",
@@ -259,18 +256,6 @@ def outcome(sections: Sequence[Section]) -> Outcome:
         if answer.line(1) == "asks-again":
             return Outcome(wrong=True)
     return Outcome(opened=True, trouble=_failed_start(sections))
-
-
-def without_passphrase(trouble: str, passphrase: str) -> str:
-    """Return an outcome's trouble, which quotes what the board wrote, without the passphrase.
-
-    A short passphrase is in many a word: the quotation is left out then.
-    """
-    if len(passphrase) >= _MASKABLE:
-        return trouble.replace(passphrase, MASK)
-    if passphrase in trouble:
-        return f"{trouble.partition(':')[0]} (its words may hold the passphrase: not shown)"
-    return trouble
 
 
 def _failed_start(sections: Sequence[Section]) -> str:

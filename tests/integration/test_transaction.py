@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from bootwright.changes import LaidFile, LaidLink, Removal, text_file
-from bootwright.facts.dockerhost import HostUnit, PathMode
 from bootwright.facts.dockerhost_script import TRANSACTION
+from bootwright.hosts.file_modes import PathMode
+from bootwright.hosts.systemd_units import HostUnit
 from bootwright.plans.boardjob import FOLDER
 from bootwright.plans.daemonjson import DAEMON_JSON
 from bootwright.plans.provision import plan_provision, transaction_of

@@ -6,8 +6,10 @@ from typing import Any
 
 from bootwright.config import Docker, Target
 from bootwright.facts.boardfiles import BoardFile, BoardFiles
-from bootwright.facts.dockerhost import HostFacts, HostUnit, Mounted, PathMode
+from bootwright.facts.dockerhost import HostFacts, Mounted
 from bootwright.facts.engine import Engine
+from bootwright.hosts.file_modes import PathMode
+from bootwright.hosts.systemd_units import HostUnit
 from bootwright.paths import checkout
 from bootwright.plans.wishes import Wishes
 from bootwright.profile import Profile, load_profile

@@ -9,7 +9,7 @@ from bootwright.audit.daemon import JUDGES
 from bootwright.audit.model import Judgement, Result
 from bootwright.audit.settings import configured, parse_flags
 from bootwright.facts.audithost import AuditFacts
-from bootwright.facts.dockerhost import HostUnit
+from bootwright.hosts.systemd_units import HostUnit
 from tests.auditfacts import (
     DAEMON_JSON,
     FLAGS,

@@ -3,7 +3,8 @@
 import pytest
 
 from bootwright.console.normalise import Line
-from bootwright.console.status import Names, Report, judge, unit_name
+from bootwright.console.status import Names, Report, judge
+from bootwright.core.systemd import unit_name
 
 NAMES = Names("docker-data", "/mnt/docker-data")
 UNIT = r"systemd-cryptsetup@docker\x2ddata.service"

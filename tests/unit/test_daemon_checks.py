@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from bootwright.facts.dockerhost import HostFacts, PathMode
+from bootwright.facts.dockerhost import HostFacts
+from bootwright.hosts.file_modes import PathMode
 from bootwright.plans.daemonchecks import Daemon, cannot_start, flag_keys
 from bootwright.plans.daemonjson import plan_daemon_json
 from tests.unit.host_facts import PROFILE, engine, stock, wishes

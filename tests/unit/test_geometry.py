@@ -11,7 +11,8 @@ from bootwright.board import load_board
 from bootwright.config import load_config
 from bootwright.errors import InputError, RefusedError
 from bootwright.plans.card import zeros
-from bootwright.plans.geometry import MAX_SECTORS, needed_bytes, plan_geometry
+from bootwright.plans.geometry import needed_bytes, plan_geometry
+from bootwright.rootfs.size import MAX_SECTORS
 from bootwright.units import GIB, MIB, SECTOR
 
 BOARD = load_board(paths.checkout() / "board", "odroid-xu3")

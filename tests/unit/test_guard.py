@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bootwright import errors
-from bootwright.effects.confirm import confirm_device
+from bootwright.card.io.confirm import confirm_device
 from bootwright.errors import BootwrightError, FailedError, RefusedError
 from bootwright.facts.blockdevice import (
     UNFINISHED,

@@ -10,7 +10,9 @@ from bootwright.changes import LaidFile, LaidLink, Removal
 from bootwright.errors import FailedError, RefusedError
 from bootwright.facts.auditrules import WatchedPath
 from bootwright.facts.boardfiles import BoardFiles
-from bootwright.facts.dockerhost import HostFacts, HostUnit, Mounted, PathMode
+from bootwright.facts.dockerhost import HostFacts, Mounted
+from bootwright.hosts.file_modes import PathMode
+from bootwright.hosts.systemd_units import HostUnit
 from bootwright.plans.dockersteps import AUDIT_RULES, OUR_KEYS, SERVICE_DROP_IN, service_command
 from bootwright.plans.packages import needs_reboot, plan_packages
 from bootwright.plans.provision import ProvisionPlan, plan_provision, versions_of

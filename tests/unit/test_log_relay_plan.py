@@ -15,14 +15,8 @@ from bootwright.errors import InputError, RefusedError
 from bootwright.facts.boardfiles import BoardFile, BoardFiles
 from bootwright.facts.dockerhost import HostFacts, host_facts
 from bootwright.facts.sections import Section
-from bootwright.plans.logrelay import (
-    CONFIG,
-    KEY_FILE,
-    LAST_WORDS_SCRIPT,
-    LINKS,
-    SERVICE,
-    SOCKET,
-)
+from bootwright.logs.relay_names import SERVICE, SOCKET
+from bootwright.plans.logrelay import CONFIG, KEY_FILE, LAST_WORDS_SCRIPT, LINKS
 from bootwright.plans.packages import packages_script, plan_packages
 from bootwright.plans.provision import ProvisionPlan, plan_provision
 from bootwright.plans.wishes import TlsFiles

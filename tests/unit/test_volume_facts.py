@@ -19,8 +19,8 @@ from bootwright.plans.unlock_ssh import (
     outcome,
     place_of,
     unfinished,
-    without_passphrase,
 )
+from bootwright.secret import without_passphrase
 from bootwright.status import document, lines
 
 CASES = Path(__file__).parent.parent / "cases" / "volume"

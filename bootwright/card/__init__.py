@@ -1,0 +1,1 @@
+"""Flashing: from facts about a device to a verified, bootable card."""

@@ -1,0 +1,37 @@
+"""Asking before a device is overwritten."""
+
+from pathlib import PurePath
+
+from bootwright.effects.confirm import Ask
+from bootwright.errors import RefusedError
+from bootwright.facts.blockdevice import DeviceFacts, Kind
+from bootwright.plans.guard import describe
+
+
+def confirm_device(facts: DeviceFacts, ask: Ask | None, yes: bool) -> None:
+    """Pass when the operator wants the destination overwritten.
+
+    The operator types the name of the device (``sdb``, its path, or the path that
+    was given), so that a habitual "y" overwrites nothing. A new file, or one that
+    holds nothing but an interrupted run, needs no question.
+
+    Args:
+        facts: the destination.
+        ask: how to ask, as :func:`terminal` returns it.
+        yes: ``--yes`` was given: do not ask.
+
+    Raises:
+        RefusedError: another name was typed, or there is no terminal to ask at.
+    """
+    if yes or facts.kind is Kind.NEW or (facts.kind is Kind.FILE and facts.unfinished):
+        return
+    if ask is None:
+        raise RefusedError(
+            f"{facts.path}: it would be overwritten, and there is no terminal to ask at; "
+            "if it is meant, give --yes"
+        )
+    name = PurePath(facts.resolved).name
+    lines = [*describe(facts), f"Everything on it will be lost. Type {name} to go on: "]
+    typed = ask("\n".join(lines)).strip()
+    if typed not in (name, facts.resolved, facts.path):
+        raise RefusedError(f"{facts.path}: {typed!r} is not {name!r}; nothing was changed")

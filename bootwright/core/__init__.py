@@ -1,0 +1,1 @@
+"""What three or more rooms need: errors, secrets, sizes, configuration, the command line."""
