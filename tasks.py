@@ -12,8 +12,8 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from bootwright.manytargets import take_many_targets
-from bootwright.task import end_wrong_options_with_2, guarded, print_result, whole_number
+from bootwright.core.cli import end_wrong_options_with_2, guarded, print_result, whole_number
+from bootwright.core.cli_targets import take_many_targets
 
 take_many_targets({"provision", "audit", "pki", "logs"})
 end_wrong_options_with_2()
@@ -67,10 +67,10 @@ def flash(
     json: bool = False,
 ) -> None:
     """Make a verified, bootable card whose Docker data is encrypted."""
-    from bootwright.flash import FlashOptions
-    from bootwright.flash import flash as make
-    from bootwright.manifest import plan_lines, summary
-    from bootwright.report import TextReporter
+    from bootwright.card.flash import FlashOptions
+    from bootwright.card.flash import flash as make
+    from bootwright.card.manifest import plan_lines, summary
+    from bootwright.core.report import TextReporter
 
     options = FlashOptions(
         device=device,
@@ -99,9 +99,9 @@ def flash(
 @guarded
 def config(_: Context, target: str, json: bool = False) -> None:
     """Show a target's effective configuration and where each value came from."""
-    from bootwright import paths
-    from bootwright.config import as_document, as_lines, load_config
-    from bootwright.flash import check_references
+    from bootwright.card.flash import check_references
+    from bootwright.core import paths
+    from bootwright.core.config import as_document, as_lines, load_config
 
     effective = load_config(paths.checkout(), target)
     check_references(effective.target)
@@ -132,12 +132,12 @@ def emulate(
     json: bool = False,
 ) -> None:
     """Boot a card image on an emulated ARMv7; it is then the target "emulator"."""
-    from bootwright import emulate as emulating
-    from bootwright.effects import emulator
-    from bootwright.report import TextReporter
+    from bootwright.core.report import TextReporter
+    from bootwright.emulator import emulate as emulating
+    from bootwright.emulator.io import qemu
 
     if stop:
-        ended = emulator.stop(TextReporter())
+        ended = qemu.stop(TextReporter())
         said = "the emulator has ended" if ended else "no emulator was running"
         print_result({"schema": "bootwright.emulator-stop/1", "stopped": ended}, [said], json)
         return
@@ -185,12 +185,12 @@ def unlock(
     json: bool = False,
 ) -> None:
     """Open a board's encrypted volume: at its serial prompt, or over SSH."""
-    from bootwright import reach
-    from bootwright import unlock as unlocking
-    from bootwright.effects.confirm import terminal
-    from bootwright.effects.passphrase_source import another_from_keyboard, read_passphrase
-    from bootwright.report import TextReporter
-    from bootwright.watch import watch as stay
+    from bootwright.core.io.ask import terminal
+    from bootwright.core.io.secret_input import another_from_keyboard, read_passphrase
+    from bootwright.core.report import TextReporter
+    from bootwright.hosts import resolve
+    from bootwright.volume import unlock as unlocking
+    from bootwright.volume.unlock_watch import watch as stay
 
     options = unlocking.options_of(
         via=via,
@@ -200,9 +200,9 @@ def unlock(
         watch=watch,
         json=json,
     )
-    endpoint = reach.endpoint_of(target, identity or None, port or None, _baud(baud))
+    endpoint = resolve.endpoint_of(target, identity or None, port or None, _baud(baud))
     unlocking.check_reachable(endpoint, options)
-    configured = reach.target_of(target)
+    configured = resolve.target_of(target)
     passphrase = read_passphrase(configured, passphrase_file or None, twice=False)
     if watch:
         stay(endpoint, passphrase, TextReporter(), options, ask=terminal()).check()
@@ -229,11 +229,11 @@ def unlock(
 @guarded
 def console(_: Context, target: str, port: str = "", baud: str = "", transcript: str = "") -> None:
     """Work at a board's serial console; Ctrl-] leaves it."""
-    from bootwright import reach
-    from bootwright.effects.terminal import work_at_console
-    from bootwright.report import TextReporter
+    from bootwright.console.io.terminal import work_at_console
+    from bootwright.core.report import TextReporter
+    from bootwright.hosts import resolve
 
-    endpoint = reach.endpoint_of(target, None, port or None, _baud(baud))
+    endpoint = resolve.endpoint_of(target, None, port or None, _baud(baud))
     work_at_console(endpoint, transcript or None, TextReporter())
 
 
@@ -250,11 +250,11 @@ def console(_: Context, target: str, port: str = "", baud: str = "", transcript:
 @guarded
 def ssh(_: Context, target: str, command: str = "", identity: str = "", wait: str = "0") -> None:
     """Open a shell on a target, or run one command there."""
-    from bootwright import reach
-    from bootwright.effects.ssh import ssh as connect
-    from bootwright.effects.sshwait import wait_for_ssh
+    from bootwright.hosts import resolve
+    from bootwright.remote.io.openssh import ssh as connect
+    from bootwright.remote.io.wait import wait_for_ssh
 
-    endpoint = reach.endpoint_of(target, identity or None)
+    endpoint = resolve.endpoint_of(target, identity or None)
     seconds = whole_number("--wait", wait, 0, _DAY)
     if seconds and endpoint.ssh is not None:
         wait_for_ssh(endpoint.ssh, seconds)
@@ -284,15 +284,15 @@ def simulate(
     """Play a board's boot on a pseudo-terminal, for trying things out without hardware."""
     from pathlib import Path
 
-    from bootwright import reach
-    from bootwright.effects.passphrase_source import read_passphrase
-    from bootwright.report import TextReporter
-    from bootwright.simulate import SimulateOptions
-    from bootwright.simulate import simulate as play
+    from bootwright.console.simulate import SimulateOptions
+    from bootwright.console.simulate import simulate as play
+    from bootwright.core.io.secret_input import read_passphrase
+    from bootwright.core.report import TextReporter
+    from bootwright.hosts import resolve
 
     passphrase = None
     if passphrase_file:
-        passphrase = read_passphrase(reach.target_of("emulator"), passphrase_file, twice=False)
+        passphrase = read_passphrase(resolve.target_of("emulator"), passphrase_file, twice=False)
     options = SimulateOptions(
         Path(transcript) if transcript else None,
         whole_number("--speed", speed, 1, 1000),
@@ -314,11 +314,11 @@ def simulate(
 @guarded
 def status(_: Context, target: str, identity: str = "", json: bool = False) -> None:
     """Show over SSH whether a board's encrypted volume is open, and who can open it."""
-    from bootwright import reach
-    from bootwright import status as reporting
-    from bootwright.effects.confirm import terminal
+    from bootwright.core.io.ask import terminal
+    from bootwright.hosts import resolve
+    from bootwright.volume import status as reporting
 
-    endpoint = reach.endpoint_of(target, identity or None)
+    endpoint = resolve.endpoint_of(target, identity or None)
     document = reporting.status(endpoint, ask=terminal())
     print_result(document, reporting.lines(document), json)
 
@@ -348,12 +348,13 @@ def passphrase(
     json: bool = False,
 ) -> None:
     """Change, add or remove a passphrase of a board's encrypted volume, over SSH."""
-    from bootwright import keyslots, reach
-    from bootwright.effects.confirm import terminal
-    from bootwright.report import TextReporter
+    from bootwright.core.io.ask import terminal
+    from bootwright.core.report import TextReporter
+    from bootwright.hosts import resolve
+    from bootwright.volume import keyslots
 
     asked = keyslots.action_of(action)
-    endpoint, configured = reach.endpoint_of(target, identity or None), reach.target_of(target)
+    endpoint, configured = resolve.endpoint_of(target, identity or None), resolve.target_of(target)
     files = keyslots.Files(
         passphrase_file or None, new_passphrase_file or None, old_passphrase_file or None
     )
@@ -410,9 +411,9 @@ def provision(
     json: bool = False,
 ) -> None:
     """Make boards hardened Docker hosts, or leave them what they were: provision TARGET …"""
-    from bootwright.provision import ProvisionOptions
-    from bootwright.provision_result import document, lines
-    from bootwright.provision_targets import Request, provision_targets
+    from bootwright.provision.command import Request, provision_targets
+    from bootwright.provision.one_board import ProvisionOptions
+    from bootwright.provision.result import document, lines
 
     request = Request(
         names=tuple(target or ()),
@@ -479,11 +480,12 @@ def audit(
     json: bool = False,
 ) -> None:
     """Judge boards by the CIS Docker Benchmark, in one round trip each: audit TARGET …"""
-    from bootwright import audit_task, paths
-    from bootwright.audit.text import print_lines
-    from bootwright.audit_targets import Request, audit_targets
+    from bootwright.audit import command
+    from bootwright.audit.report.text import print_lines
+    from bootwright.audit.run import Request, audit_targets
+    from bootwright.core import paths
 
-    options = audit_task.options_of(format, json, fail_on, baseline or None, output or None)
+    options = command.options_of(format, json, fail_on, baseline or None, output or None)
     results = audit_targets(
         Request(
             names=tuple(target or ()),
@@ -499,16 +501,16 @@ def audit(
     alone = results[0].error if len(results) == 1 else None
     if alone is not None and options.output is None:
         raise alone
-    compared = audit_task.comparisons_of(results, options.baseline)
+    compared = command.comparisons_of(results, options.baseline)
     templates = paths.checkout() / "templates"
-    text = audit_task.report(results, compared, options.form, templates)
+    text = command.report(results, compared, options.form, templates)
     if options.output is not None:
-        audit_task.write_report(options.output, text)
+        command.write_report(options.output, text)
     elif options.form == "text":
         print_lines(text.splitlines())
     else:
         print(text, end="")
-    why, code = audit_task.failure(results, compared, options.fail_on)
+    why, code = command.failure(results, compared, options.fail_on)
     if code:
         raise Exit(f"error: {why}", code=code)
 
@@ -537,11 +539,11 @@ def pki(
     """Make and show the certificates for Docker's remote API and for log shipping."""
     from datetime import UTC, datetime
 
-    from bootwright import pki_task
+    from bootwright.pki import command
 
-    options = pki_task.options_of(action, tuple(target or ()), without or None, renew)
-    document = pki_task.pki(options, datetime.now(UTC))
-    print_result(document, pki_task.lines(document), json)
+    options = command.options_of(action, tuple(target or ()), without or None, renew)
+    document = command.pki(options, datetime.now(UTC))
+    print_result(document, command.lines(document), json)
 
 
 @task(
@@ -583,9 +585,9 @@ def logs(
     """Collect the logs of boards, and read them: logs serve, logs tail TARGET, logs web."""
     from datetime import UTC, datetime
 
-    from bootwright import logs_tail
-    from bootwright.logs_task import board_of, check_action, compose, page, serve, unit
-    from bootwright.report import TextReporter
+    from bootwright.core.report import TextReporter
+    from bootwright.logs import tail
+    from bootwright.logs.command import board_of, check_action, compose, page, serve, unit
 
     given = {
         **{"container": container, "since": since, "grep": grep, "severity": severity},
@@ -600,33 +602,33 @@ def logs(
     elif action in ("unit", "compose"):
         print(unit(user or "bootwright") if action == "unit" else compose(), end="")
     else:
-        options = logs_tail.options_of(
+        options = tail.options_of(
             container=container,
             since=since,
             grep=grep,
             severity=severity,
-            lines=whole_number("--lines", lines, 1, logs_tail.MOST) if lines else None,
+            lines=whole_number("--lines", lines, 1, tail.MOST) if lines else None,
             follow=follow,
             json=json,
             now=datetime.now(UTC),
         )
         store, board = board_of(target[0])
         if follow:
-            logs_tail.follow(store, board, options)
-        records = logs_tail.last_records(store, board, options)
-        shown = [logs_tail.line_of(record) for record in records]
+            tail.follow(store, board, options)
+        records = tail.last_records(store, board, options)
+        shown = [tail.line_of(record) for record in records]
         if not records:
             TextReporter().note(f"no record of {board} is like that")
-        print_result(logs_tail.document(board, records), shown, json)
+        print_result(tail.document(board, records), shown, json)
 
 
 @task(auto_shortflags=False, help={"json": _JSON})
 @guarded
 def profile(_: Context, json: bool = False) -> None:
     """Show what provisioning wants of a board, and why (Markdown, as in docs/profile.md)."""
-    from bootwright import paths
-    from bootwright.profile import load_profile
-    from bootwright.profile_doc import profile_document, profile_markdown
+    from bootwright.core import paths
+    from bootwright.hosts.profile import load_profile
+    from bootwright.provision.profile_doc import profile_document, profile_markdown
 
     wanted = load_profile(paths.checkout() / "profiles")
     print_result(profile_document(wanted), profile_markdown(wanted).splitlines(), json)
@@ -638,8 +640,8 @@ def doctor(_: Context, json: bool = False) -> None:
     """Show the tools that this machine has or lacks, and how to install them."""
     import sys
 
-    from bootwright.doctor import doctor as examine
-    from bootwright.doctor import show
+    from bootwright.core.doctor import doctor as examine
+    from bootwright.core.doctor import show
 
     report = examine()
     if json:

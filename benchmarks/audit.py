@@ -24,8 +24,8 @@ import tarfile
 import time
 from pathlib import Path
 
-from bootwright import reach
-from bootwright.effects.remote import Remote
+from bootwright.hosts import resolve
+from bootwright.remote.io.connection import Remote
 
 INV = str(Path(sys.executable).parent / "inv")
 
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--containers", type=int, default=500)
     parser.add_argument("--identity", default="build/demo/id")
     options = parser.parse_args()
-    endpoint = reach.endpoint_of("emulator", options.identity)
+    endpoint = resolve.endpoint_of("emulator", options.identity)
     with Remote(endpoint) as board:
         on_board(board, IMAGE)
         on_board(board, "rm -rf /tmp/peer; tar -C /tmp -xzf -", peer_archive(options.peer))

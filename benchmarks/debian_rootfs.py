@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from bootwright import paths
-from bootwright.board import RootfsOnBoard, load_board
-from bootwright.effects import debian, process
-from bootwright.errors import BootwrightError
-from bootwright.plans.debian import Recipe
-from bootwright.report import TextReporter
-from bootwright.rootfs_source import Mmdebstrap, load_rootfs_source
-from bootwright.units import format_size
+from bootwright.core import paths
+from bootwright.core.board import RootfsOnBoard, load_board
+from bootwright.core.errors import BootwrightError
+from bootwright.core.io import process
+from bootwright.core.report import TextReporter
+from bootwright.core.units import format_size
+from bootwright.rootfs.debian_plan import Recipe
+from bootwright.rootfs.io import debian
+from bootwright.rootfs.source import Mmdebstrap, load_rootfs_source
 
 Result = TypeVar("Result")
 

@@ -23,10 +23,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bootwright.effects import process
-from bootwright.effects.ext4build import DEFAULT_FEATURES, build_ext4
-from bootwright.report import TextReporter
-from bootwright.units import MIB, format_size, parse_size
+from bootwright.core.io import process
+from bootwright.core.report import TextReporter
+from bootwright.core.units import MIB, format_size, parse_size
+from bootwright.rootfs.io.ext4_build import DEFAULT_FEATURES, build_ext4
 
 UUID = "6f1c35d8-4f6b-4c7e-9a55-0d7d1b0c9f10"
 

@@ -22,9 +22,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bootwright import paths
-from bootwright.effects.process import environment
-from bootwright.units import GIB, MIB, format_size
+from bootwright.core import paths
+from bootwright.core.io.process import environment
+from bootwright.core.units import GIB, MIB, format_size
 
 CARD = 8 * GIB
 ROOT = 4 * GIB

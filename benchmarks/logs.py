@@ -24,18 +24,19 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bootwright import paths, reach
-from bootwright.config import Logs
-from bootwright.effects.remote import Remote
-from bootwright.pki import Names
-from bootwright.pki_holdings import Holder
-from bootwright.plans.wishes import TlsFiles, Wishes
-from bootwright.profile import load_profile
-from bootwright.provision import Means, ProvisionOptions, provision
-from bootwright.render import Renderer
-from bootwright.report import TextReporter
-from bootwright.secret import Secret
-from tests.integration.logship import Operator, Relay, free_port, relay
+from bootwright.core import paths
+from bootwright.core.config import Logs
+from bootwright.core.report import TextReporter
+from bootwright.core.secret import Secret
+from bootwright.core.templates import Renderer
+from bootwright.hosts import resolve
+from bootwright.hosts.profile import load_profile
+from bootwright.pki.certificate_store import Holder
+from bootwright.pki.certificates import Names
+from bootwright.provision.desired_state import TlsFiles, Wishes
+from bootwright.provision.one_board import Means, ProvisionOptions, provision
+from bootwright.remote.io.connection import Remote
+from tests.support.logship import Operator, Relay, free_port, relay
 
 HOST = "10.0.2.2"
 """This machine, as the emulated board reaches it."""
@@ -135,7 +136,7 @@ def _memory(board: Relay) -> int:
 
 
 def on_board(folder: Path, count: int, runs: int, identity: str | None) -> None:
-    endpoint, target = reach.endpoint_of("emulator", identity), reach.target_of("emulator")
+    endpoint, target = resolve.endpoint_of("emulator", identity), resolve.target_of("emulator")
     operator = Operator(folder / "operator", names=Names(("localhost",), (HOST, "127.0.0.1")))
     files = operator.files(Holder("log", target.name))
     read = [Path(name).read_bytes() for name in (files.authority, files.certificate, files.key)]

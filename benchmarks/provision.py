@@ -29,19 +29,20 @@ import venv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bootwright import paths, reach
-from bootwright.effects.emulator import emulator_dir
-from bootwright.effects.remote import Remote
-from bootwright.effects.sshwait import wait_for_ssh
-from bootwright.endpoints import Endpoint, SshEndpoint
-from bootwright.facts.dockerhost import parse_host
-from bootwright.facts.dockerhost_script import host_script
-from bootwright.plans.packages import plan_packages
-from bootwright.plans.provision import plan_provision, questions_for
-from bootwright.plans.ssh import known_hosts_text, ssh_argv
-from bootwright.plans.wishes import Wishes
-from bootwright.profile import load_profile
-from bootwright.render import Renderer
+from bootwright.core import paths
+from bootwright.core.endpoints import Endpoint, SshEndpoint
+from bootwright.core.templates import Renderer
+from bootwright.emulator.io.qemu import emulator_dir
+from bootwright.hosts import resolve
+from bootwright.hosts.profile import load_profile
+from bootwright.provision.desired_state import Wishes
+from bootwright.provision.facts import parse_host
+from bootwright.provision.facts_script import host_script
+from bootwright.provision.packages import plan_packages
+from bootwright.provision.plan import plan_provision, questions_for
+from bootwright.remote.io.connection import Remote
+from bootwright.remote.io.wait import wait_for_ssh
+from bootwright.remote.openssh_argv import known_hosts_text, ssh_argv
 
 PYINFRA = "pyinfra==3.10.0"
 
@@ -210,8 +211,8 @@ def main() -> None:
     options = parser.parse_args()
     if not (emulator_dir() / "state.json").is_file():
         sys.exit("no emulator runs: see the head of this file")
-    endpoint = reach.endpoint_of("emulator", options.identity)
-    target = reach.target_of("emulator")
+    endpoint = resolve.endpoint_of("emulator", options.identity)
+    target = resolve.target_of("emulator")
     profile = load_profile(paths.checkout() / "profiles")
     renderer = Renderer(paths.checkout() / "templates")
     wishes = Wishes(target=target, login="root", profile=profile, renderer=renderer)

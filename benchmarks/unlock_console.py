@@ -5,7 +5,7 @@
 No root, no board: a simulated one at 115200 baud is at the other end of a pseudo-terminal.
 Each board has a process of its own to answer it, which opens the terminal as a serial port:
 
-- ours: :func:`bootwright.unlock.unlock`;
+- ours: :func:`bootwright.volume.unlock.unlock`;
 - expect: a Tcl script as people write it, which waits for "passphrase" and sends it;
 - expect, careful: waits for the whole question for this disk, then as long as we do.
 
@@ -29,15 +29,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from bootwright.console.dialect import Dialect
-from bootwright.console.simulated import LINE_SPEED, Ask, Pieces, Say, SimulatedBoard, torn
-from bootwright.effects.process import environment
-from bootwright.effects.ptyline import PtyLine
-from bootwright.endpoints import Endpoint
-from bootwright.report import TextReporter
-from bootwright.secret import Secret
-from bootwright.unlock import UnlockOptions, unlock
-from bootwright.unlock_typing import SETTLE_S
+from bootwright.console.io.pty_line import PtyLine
+from bootwright.console.simulated_board import LINE_SPEED, Ask, Pieces, Say, SimulatedBoard, torn
+from bootwright.console.systemd_messages import Dialect
+from bootwright.core.endpoints import Endpoint
+from bootwright.core.io.process import environment
+from bootwright.core.report import TextReporter
+from bootwright.core.secret import Secret
+from bootwright.volume.unlock import UnlockOptions, unlock
+from bootwright.volume.unlock_typing import SETTLE_S
 
 PASSPHRASE = b"only for a benchmark"
 DISK = "docker-data on /mnt/docker-data"

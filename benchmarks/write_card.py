@@ -19,15 +19,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bootwright.card.guard import GuardRequest, card_size, check
+from bootwright.card.io import copy_verify
+from bootwright.card.io.card import open_card
+from bootwright.card.io.inspect import inspect
+from bootwright.card.io.medium import data_of
 from bootwright.card.outcome import Counters
-from bootwright.effects import card_copy
-from bootwright.effects.card import open_card
-from bootwright.effects.card_io import data_of
-from bootwright.effects.inspect import inspect
-from bootwright.effects.process import environment
-from bootwright.extents import Extent, flatten
-from bootwright.plans.guard import GuardRequest, card_size, check
-from bootwright.units import GIB, KIB, MIB, SECTOR, format_size
+from bootwright.core.extents import Extent, flatten
+from bootwright.core.io.process import environment
+from bootwright.core.units import GIB, KIB, MIB, SECTOR, format_size
 
 SIZE = 6 * GIB
 FRAGMENTS = 64
@@ -97,11 +97,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--directory", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--piece", type=int, default=card_copy.PIECE // KIB, help="KiB at once")
-    parser.add_argument("--workers", type=int, default=card_copy.WORKERS, help="in flight")
+    parser.add_argument("--piece", type=int, default=copy_verify.PIECE // KIB, help="KiB at once")
+    parser.add_argument("--workers", type=int, default=copy_verify.WORKERS, help="in flight")
     parser.add_argument("--no-dd", action="store_true", help="leave out dd, the slowest")
     options = parser.parse_args()
-    card_copy.PIECE, card_copy.WORKERS = options.piece * KIB, options.workers
+    copy_verify.PIECE, copy_verify.WORKERS = options.piece * KIB, options.workers
 
     with tempfile.TemporaryDirectory(dir=options.directory) as made:
         directory = Path(made)

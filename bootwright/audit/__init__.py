@@ -1,1 +1,1 @@
-"""Auditing a board against the CIS Docker Benchmark: pure judgements over parsed facts."""
+"""Auditing a board against the CIS Docker Benchmark: one round trip, pure checks, reports."""

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from bootwright.audit.namespaces import Owners
-from bootwright.facts.audithost import AuditFacts
-from bootwright.profile import Profile
-from bootwright.table import Table
+from bootwright.audit.checks.namespaces import Owners
+from bootwright.audit.facts import AuditFacts
+from bootwright.core.toml_model import Table
+from bootwright.hosts.profile import Profile
 
 Result = Literal["pass", "warn", "info", "manual", "waived", "skipped"]
 """``info``: there is nothing to judge (no such file, no container), or nothing to hold against it.

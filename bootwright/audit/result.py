@@ -6,9 +6,9 @@ from datetime import date
 from types import MappingProxyType
 from typing import Any
 
+from bootwright.audit.facts import AuditFacts
 from bootwright.audit.model import RESULTS, Check, Checked, Finding, Owner, Result
-from bootwright.errors import BootwrightError
-from bootwright.facts.audithost import AuditFacts
+from bootwright.core.errors import BootwrightError
 
 SCHEMA = "bootwright.audit/1"
 

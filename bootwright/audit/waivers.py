@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bootwright.audit.model import Waiver
-from bootwright.errors import InputError
-from bootwright.table import Table, load_table
+from bootwright.core.errors import InputError
+from bootwright.core.toml_model import Table, load_table
 
 WAIVERS_NAME = "waivers.toml"
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from bootwright.luks2 import LuksFacts
+from bootwright.volume.luks2_header import LuksFacts
 
 
 @dataclass

@@ -1,1 +1,1 @@
-"""Reading a boot console: prompt recognition and the boot state machine, pure."""
+"""Serial consoles: bytes to lines, prompts and states of a boot; transcripts; simulated boards."""

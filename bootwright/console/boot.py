@@ -9,7 +9,7 @@ Bytes may come in any chunks: the same bytes give the same states in the same or
 
 from enum import Enum
 
-from bootwright.console.normalise import Line, Partial, Screen
+from bootwright.console.interleaved import Mark, TornTexts
 from bootwright.console.prompt import (
     BEGUN,
     INITRAMFS,
@@ -21,8 +21,8 @@ from bootwright.console.prompt import (
     may_begin,
     question_patterns,
 )
-from bootwright.console.status import Finding, Names, Report, judge, status_patterns
-from bootwright.console.torn import Mark, TornTexts
+from bootwright.console.screen import Line, Partial, Screen
+from bootwright.console.status_lines import Finding, Names, Report, judge, status_patterns
 
 LONGEST = 1000
 """Characters of a line after which it is no prompt and no report any more."""

@@ -18,7 +18,7 @@ NAME is ``volume``, ``LABEL (volume)``, or either with `` on /mount/point``.
 import re
 from dataclasses import dataclass
 
-from bootwright.console.torn import Any_, Name, Pattern
+from bootwright.console.interleaved import Any_, Name, Pattern
 
 _START = re.compile(r"Please (?P<verb>enter [^:!'\"]{1,40}? for|unlock) disk ")
 # The name that ends first is the name: what follows may hold colons of its own.

@@ -8,7 +8,7 @@ makes of a secret otherwise (backwards, in capitals) cannot be known.
 
 import re
 
-from bootwright.secret import MASK, Secret
+from bootwright.core.secret import MASK, Secret
 
 PIECE = 3
 """Characters of a secret in a row that are masked where an echo may be; fewer are as likely

@@ -1,6 +1,6 @@
 """Playing a recorded console again, as a peer that waits where the recording was answered. Pure.
 
-A player has no clock of its own; like :class:`~bootwright.console.simulated.SimulatedBoard`
+A player has no clock of its own; like :class:`~bootwright.console.simulated_board.SimulatedBoard`
 it is told what time it is. Where a person or a program typed in the recording, it waits
 until the client has typed too, and time goes on from there.
 """
@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bootwright.console.dialect import HIDDEN, HINT
-from bootwright.console.normalise import Partial, Screen
 from bootwright.console.prompt import find_question
-from bootwright.console.simulated import LINE_SPEED
-from bootwright.secret import MASK
-from bootwright.transcript import Event
+from bootwright.console.screen import Partial, Screen
+from bootwright.console.simulated_board import LINE_SPEED
+from bootwright.console.systemd_messages import HIDDEN, HINT
+from bootwright.console.transcript import Event
+from bootwright.core.secret import MASK
 
 _ENTER = re.compile(rb"[\r\n]")
 _COLOUR = rb"(?:\x1b\[[\d;]*m)*"

@@ -1,8 +1,8 @@
 """The boot that the simulator plays when it is given no recording. Pure."""
 
-from bootwright.console.dialect import Dialect
-from bootwright.console.simulated import Ask, Listen, Pieces, Say, Step
-from bootwright.secret import Secret
+from bootwright.console.simulated_board import Ask, Listen, Pieces, Say, Step
+from bootwright.console.systemd_messages import Dialect
+from bootwright.core.secret import Secret
 
 VOLUME, MOUNT = "docker-data", "/mnt/docker-data"
 

@@ -1,1 +1,1 @@
-"""Log records of boards: their form, their order, what is asked of them. Pure."""
+"""Collecting and reading the logs of boards."""

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from bootwright.errors import InputError
+from bootwright.core.errors import InputError
 from bootwright.logs.record import SEVERITIES, Record
 
 _AGO = re.compile(r"(\d+)\s*(s|min|m|h|d)")

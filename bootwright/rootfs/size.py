@@ -1,8 +1,8 @@
 """How large a root partition is."""
 
-from bootwright.config import Target
-from bootwright.errors import InputError
-from bootwright.units import MIB, SECTOR, format_size, parse_size
+from bootwright.core.config import Target
+from bootwright.core.errors import InputError
+from bootwright.core.units import MIB, SECTOR, format_size, parse_size
 
 MIN_ROOT = 32 * MIB
 """Bytes: with a journal of 16 MiB, nothing smaller holds a root file system."""

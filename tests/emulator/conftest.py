@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bootwright import paths
-from bootwright.effects.emulator import stop
-from bootwright.report import TextReporter
-from bootwright.secret import Secret
-from bootwright.unlock_result import Result
+from bootwright.core import paths
+from bootwright.core.report import TextReporter
+from bootwright.core.secret import Secret
+from bootwright.emulator.io.qemu import stop
+from bootwright.volume.unlock_result import Result
 
 if TYPE_CHECKING:
-    from tests.emulator.hostboard import Board
+    from tests.support.hostboard import Board
 
 WORD = "correct horse battery staple 7"
 
@@ -76,8 +76,8 @@ def card_image(tmp_path_factory: pytest.TempPathFactory) -> Card:
 @pytest.fixture(scope="session")
 def board(card_image: Card, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Board"]:
     """A booted and unlocked board; the modules that change it build on each other."""
-    from tests.emulator.hostboard import Board
-    from tests.emulator.machine import Machine
+    from tests.support.hostboard import Board
+    from tests.support.machine import Machine
 
     folder = tmp_path_factory.mktemp("provision")
     machine = Machine(card_image, folder / "emulator")

@@ -1,9 +1,9 @@
 """A real Debian card as the board's boot loader would find it; nothing is booted here."""
 
-from bootwright.accounts import logins_with_password
-from bootwright.effects.cardimage import open_root, read_partitions
-from bootwright.effects.process import run
-from bootwright.units import SECTOR
+from bootwright.card.accounts import logins_with_password
+from bootwright.core.io.process import run
+from bootwright.core.units import SECTOR
+from bootwright.emulator.io.card_image import open_root, read_partitions
 from tests.emulator.conftest import Card
 
 U_BOOT = "/usr/lib/u-boot/odroid-xu3/u-boot.bin"

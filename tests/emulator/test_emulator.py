@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from bootwright.console.boot import State
-from bootwright.effects.cardimage import open_root
-from bootwright.effects.emulator import emulator_target, status, stop
-from bootwright.errors import FailedError, RefusedError
-from bootwright.secret import Secret
-from bootwright.unlock_result import Result
+from bootwright.core.errors import FailedError, RefusedError
+from bootwright.core.secret import Secret
+from bootwright.emulator.io.card_image import open_root
+from bootwright.emulator.io.qemu import emulator_target, status, stop
+from bootwright.volume.unlock_result import Result
 from tests.emulator.conftest import Card
-from tests.emulator.machine import Machine
+from tests.support.machine import Machine
 
 pytestmark = pytest.mark.emulator
 

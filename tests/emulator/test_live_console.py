@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from bootwright import paths
 from bootwright.console.boot import BootWatcher
-from bootwright.effects.emulator import stop
-from bootwright.transcript import read_transcript
-from bootwright.unlock import UnlockOptions, unlock
-from bootwright.unlock_result import Result
+from bootwright.console.transcript import read_transcript
+from bootwright.core import paths
+from bootwright.emulator.io.qemu import stop
+from bootwright.volume.unlock import UnlockOptions, unlock
+from bootwright.volume.unlock_result import Result
 from tests.emulator.conftest import WORD, Card
-from tests.emulator.machine import BOOT_S, Machine
+from tests.support.machine import BOOT_S, Machine
 
 pytestmark = pytest.mark.emulator
 

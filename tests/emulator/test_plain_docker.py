@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.emulator.hostboard import Board
-from tests.recorded_bench import recorded
+from tests.support.hostboard import Board
+from tests.support.recorded_bench import recorded
 
 pytestmark = [pytest.mark.emulator, pytest.mark.timeout(1800)]
 

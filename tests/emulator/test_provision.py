@@ -14,22 +14,22 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.config import Docker, Target
-from bootwright.effects.pki_store import PkiStore
-from bootwright.effects.qmp import qmp_command
-from bootwright.endpoints import Endpoint
-from bootwright.errors import FailedError, InputError, RefusedError
-from bootwright.pki import Names, server_names
-from bootwright.pki_holdings import Holder, issue
-from bootwright.pki_task import credentials
-from bootwright.plans.wishes import TlsFiles
-from bootwright.provision import ProvisionOptions
-from bootwright.provision_result import ProvisionResult
-from bootwright.report import TextReporter
-from bootwright.secret import Secret
-from bootwright.status import status
-from bootwright.unlock_result import Result
-from tests.emulator.hostboard import GUEST_S, OLD_CONTAINER, Board, wait_until
+from bootwright.core.config import Docker, Target
+from bootwright.core.endpoints import Endpoint
+from bootwright.core.errors import FailedError, InputError, RefusedError
+from bootwright.core.report import TextReporter
+from bootwright.core.secret import Secret
+from bootwright.emulator.io.qmp import qmp_command
+from bootwright.pki.certificate_store import Holder, issue
+from bootwright.pki.certificates import Names, server_names
+from bootwright.pki.command import credentials
+from bootwright.pki.io.store import PkiStore
+from bootwright.provision.desired_state import TlsFiles
+from bootwright.provision.one_board import ProvisionOptions
+from bootwright.provision.result import ProvisionResult
+from bootwright.volume.status import status
+from bootwright.volume.unlock_result import Result
+from tests.support.hostboard import GUEST_S, OLD_CONTAINER, Board, wait_until
 
 pytestmark = [pytest.mark.emulator, pytest.mark.timeout(1800)]
 

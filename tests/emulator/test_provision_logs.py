@@ -11,19 +11,19 @@ from typing import Literal
 
 import pytest
 
-from bootwright.config import Logs
-from bootwright.facts.dockerhost_script import RELAY_CONTROL
-from bootwright.pki import Names
-from bootwright.pki_holdings import Holder
-from bootwright.plans.logrelay import CONTROL
-from bootwright.plans.wishes import TlsFiles
-from bootwright.provision_result import ProvisionResult
-from bootwright.report import TextReporter
-from bootwright.secret import Secret
-from bootwright.unlock_result import Result
-from bootwright.unlock_ssh import unlock_over_ssh
-from tests.emulator.hostboard import GUEST_S, Board, wait_until
-from tests.integration import logship
+from bootwright.core.config import Logs
+from bootwright.core.report import TextReporter
+from bootwright.core.secret import Secret
+from bootwright.pki.certificate_store import Holder
+from bootwright.pki.certificates import Names
+from bootwright.provision.desired_state import TlsFiles
+from bootwright.provision.facts_script import RELAY_CONTROL
+from bootwright.provision.log_relay import CONTROL
+from bootwright.provision.result import ProvisionResult
+from bootwright.volume.unlock_result import Result
+from bootwright.volume.unlock_ssh import unlock_over_ssh
+from tests.support import logship
+from tests.support.hostboard import GUEST_S, Board, wait_until
 
 pytestmark = [pytest.mark.emulator, pytest.mark.timeout(1800)]
 

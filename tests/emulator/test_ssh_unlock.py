@@ -12,21 +12,21 @@ from typing import Any
 
 import pytest
 
-from bootwright.board import load_board
-from bootwright.effects import emulator
-from bootwright.effects.remote import Remote, UnreachableError
-from bootwright.endpoints import Endpoint
-from bootwright.errors import InputError
-from bootwright.keyslots import Passphrases, change_keyslots
-from bootwright.paths import checkout
-from bootwright.plans.keyslots import Action
-from bootwright.report import TextReporter
-from bootwright.secret import Secret
-from bootwright.status import status
-from bootwright.unlock_result import Result, UnlockResult
-from bootwright.unlock_ssh import unlock_over_ssh
+from bootwright.core.board import load_board
+from bootwright.core.endpoints import Endpoint
+from bootwright.core.errors import InputError
+from bootwright.core.paths import checkout
+from bootwright.core.report import TextReporter
+from bootwright.core.secret import Secret
+from bootwright.emulator.io import qemu
+from bootwright.remote.io.connection import Remote, UnreachableError
+from bootwright.volume.keyslot_script import Action
+from bootwright.volume.keyslots import Passphrases, change_keyslots
+from bootwright.volume.status import status
+from bootwright.volume.unlock_result import Result, UnlockResult
+from bootwright.volume.unlock_ssh import unlock_over_ssh
 from tests.emulator.conftest import ROOTFS_VARIABLE
-from tests.integration.bench import INV, WORD, Bench
+from tests.support.bench import INV, WORD, Bench
 
 pytestmark = pytest.mark.emulator
 
@@ -128,14 +128,14 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     board = Board(bench, Endpoint("unmade"), folder / "known")
     try:
         board.inv("emulate", f"--device={bench.image}", "--snapshot")
-        made = emulator.emulator_target(user="root", identity=identity, directory=directory)
+        made = qemu.emulator_target(user="root", identity=identity, directory=directory)
         board.endpoint = replace(made, unlock="ssh")
         for name in ("docker", "containerd"):
             board.sh(f"cat > /etc/systemd/system/{name}.service", SERVICE.encode())
         board.sh("systemctl daemon-reload")
         yield board
     finally:
-        emulator.stop(TextReporter(), directory, power_down_s=0)
+        qemu.stop(TextReporter(), directory, power_down_s=0)
 
 
 @pytest.fixture

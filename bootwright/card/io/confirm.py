@@ -2,10 +2,10 @@
 
 from pathlib import PurePath
 
-from bootwright.effects.confirm import Ask
-from bootwright.errors import RefusedError
-from bootwright.facts.blockdevice import DeviceFacts, Kind
-from bootwright.plans.guard import describe
+from bootwright.card.block_device import DeviceFacts, Kind
+from bootwright.card.guard import describe
+from bootwright.core.errors import RefusedError
+from bootwright.core.io.ask import Ask
 
 
 def confirm_device(facts: DeviceFacts, ask: Ask | None, yes: bool) -> None:

@@ -1,0 +1,179 @@
+"""What holds a container's processes back in the kernel: checks 5.2, 5.3, 5.4, 5.22 and 5.26.
+
+How the engine takes security options apart: moby's ``daemon/daemon_unix.go`` (parseSecurityOpt),
+``daemon/create.go`` (generateSecurityOpt); its capabilities: ``oci/caps/defaults.go``.
+"""
+
+import json
+
+from bootwright.audit.checks.engine import security_option, security_options
+from bootwright.audit.facts import AuditFacts
+from bootwright.audit.inspected import Container
+from bootwright.audit.model import Judgement, Subject
+
+DEFAULT_CAPABILITIES = frozenset(
+    (
+        *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD"),
+        *("NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"),
+    )
+)
+"""What the engine gives every container."""
+
+NO_NEW_PRIVILEGES = "no-new-privileges"
+
+BUILTIN = "builtin"
+"""The engine's own seccomp profile by its name, from 23.0 on."""
+
+USUAL_PROFILES = ("", BUILTIN, "default")
+"""How engines call their own profile; ``default`` before 23.0."""
+
+ALLOWING = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG")
+"""What a seccomp profile does with a system call that it lets through; seccomp_rule_add(3)."""
+
+_TRUE = ("1", "t", "T", "true", "TRUE", "True")
+"""How Go reads true."""
+
+
+def container_options(container: Container) -> tuple[tuple[str, str], ...]:
+    """Return a container's security options as names and values, as the engine reads them."""
+    found = []
+    for option in container.security:
+        if option == NO_NEW_PRIVILEGES:
+            found.append((option, "true"))
+        elif option == "disable":
+            found.append(("label", option))
+        else:
+            name, _, value = option.partition("=" if "=" in option else ":")
+            found.append((name, value))
+    return tuple(found)
+
+
+def apparmor(subject: Subject, container: Container) -> Judgement:
+    """Judge 5.2: a profile, and a kernel that enforces it."""
+    # An empty list is one that could not be read.
+    if subject.facts.lsm and "apparmor" not in subject.facts.lsm:
+        return Judgement("warn", "AppArmor is off in the board's kernel")
+    if ("apparmor", "unconfined") in container_options(container):
+        return Judgement("warn", "apparmor=unconfined")
+    profile = container.apparmor.strip()
+    if profile in ("", "unconfined"):
+        return Judgement("warn", "AppArmor: unconfined" if profile else "no AppArmor profile")
+    return Judgement("pass", f"AppArmor profile {profile}")
+
+
+def selinux(subject: Subject, container: Container) -> Judgement:
+    """Judge 5.3: a label that SELinux enforces.
+
+    A daemon that uses SELinux labels each container itself, unless an option disables that.
+    """
+    if not subject.facts.selinux:
+        return Judgement("warn", "SELinux does not enforce on the board")
+    if security_option(subject.facts, "selinux") is None:
+        return Judgement("warn", "the daemon does not use SELinux (selinux-enabled)")
+    if container.privileged:
+        return Judgement("warn", "privileged: it has no label")
+    labels = [value for name, value in container_options(container) if name == "label"]
+    for label in labels:
+        if label == "disable" or label.startswith(("type:spc_t", "type:unconfined")):
+            return Judgement("warn", f"label={label}")
+    said = ", ".join(f"label={label}" for label in labels)
+    return Judgement("pass", said or "the daemon gives it a label")
+
+
+def capabilities(_: Subject, container: Container) -> Judgement:
+    """Judge 5.4: capabilities beyond those that the engine gives every container."""
+    if container.privileged:
+        return Judgement("warn", "privileged: it has all capabilities")
+    names = {name.strip().upper().removeprefix("CAP_") for name in container.cap_add}
+    more = sorted(names - DEFAULT_CAPABILITIES)
+    if more:
+        return Judgement("warn", f"it adds {', '.join(more)}")
+    return Judgement("pass", "the engine's capabilities or fewer")
+
+
+def seccomp(subject: Subject, container: Container) -> Judgement:
+    """Judge 5.22: a filter of system calls, the engine's or the container's own."""
+    if container.privileged:
+        return Judgement("warn", "privileged, which switches seccomp off")
+    own = [value for name, value in container_options(container) if name == "seccomp"]
+    without = no_seccomp(subject.facts)
+    if without and not (own and security_option(subject.facts, "seccomp")):
+        return Judgement("warn", without)
+    looked = [_own_profile(value.strip()) for value in own if value != BUILTIN]
+    for result in ("warn", "skipped", "pass"):
+        for judgement in looked:
+            if judgement.result == result:
+                return judgement
+    profile = strange_profile(subject) if not own else ""
+    if profile:
+        return Judgement("skipped", f"the daemon's profile {profile}: what it denies is not told")
+    return Judgement("pass", "the engine's profile")
+
+
+def _own_profile(text: str) -> Judgement:
+    """Judge a container's own profile, which its option holds as JSON.
+
+    runc takes one without a default and without rules for none at all: its
+    ``libcontainer/specconv/spec_linux.go``, SetupSeccomp.
+    """
+    if text.lower() == "unconfined":
+        return Judgement("warn", "seccomp=unconfined")
+    try:
+        profile = json.loads(text)
+    except (ValueError, RecursionError):
+        profile = None
+    rules = profile.get("syscalls") or [] if isinstance(profile, dict) else None
+    if not isinstance(profile, dict) or not isinstance(rules, list):
+        return Judgement("skipped", "a seccomp profile of its own, which is not understood")
+    default = profile.get("defaultAction") or ALLOWING[0]
+    if default not in ALLOWING:
+        return Judgement("pass", "a seccomp profile of its own")
+    if not any(map(_denies, rules)):
+        return Judgement("warn", "a seccomp profile of its own, which denies nothing")
+    return Judgement("pass", "a seccomp profile of its own, which denies some system calls")
+
+
+def _denies(rule: object) -> bool:
+    if not isinstance(rule, dict) or not (rule.get("names") or rule.get("name")):
+        return False
+    return isinstance(rule.get("action"), str) and rule["action"] not in ALLOWING
+
+
+def no_seccomp(facts: AuditFacts) -> str:
+    """Return why the engine filters no system calls; empty if it does or does not tell."""
+    if security_options(facts) is None:
+        return ""
+    option = security_option(facts, "seccomp")
+    if option is None:
+        return "the engine has no seccomp"
+    if option.get("profile") == "unconfined":
+        return "the daemon's seccomp profile is unconfined"
+    return ""
+
+
+def strange_profile(subject: Subject) -> str:
+    """Return the daemon's seccomp profile that the hardening profile does not know; or nothing."""
+    used = (security_option(subject.facts, "seccomp") or {}).get("profile", "")
+    setting = subject.profile.setting("seccomp-profile")
+    known = setting.only if setting is not None else ()
+    return "" if used in (*known, *USUAL_PROFILES) else used
+
+
+def new_privileges(_: Subject, container: Container) -> Judgement:
+    """Judge 5.26 by what the container was made with.
+
+    That is its last option, or the daemon's default of that day: a container that is older than
+    the default never gets it.
+    """
+    own = [value for name, value in container_options(container) if name == NO_NEW_PRIVILEGES]
+    option = f"no-new-privileges={own[-1]}" if own else ""
+    has = container.no_new_privileges
+    if has is None and not own:
+        return Judgement("skipped", "what it was made with is not told")
+    if has is None:
+        has = own[-1] in _TRUE
+    if has:
+        return Judgement("pass", option or "made with the daemon's default, no-new-privileges")
+    return Judgement(
+        "warn", option or "made without no-new-privileges, whatever the default is now"
+    )

@@ -1,0 +1,211 @@
+"""What passes the benchmark and is not safe, and what the benchmark does not see: containers."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from bootwright.audit.checks.containers import privileged
+from bootwright.audit.checks.devices import wide_rules
+from bootwright.audit.checks.engine import security_option, told
+from bootwright.audit.checks.logshipping import KEPT_HERE, remote_logging
+from bootwright.audit.checks.mounts import (
+    SENSITIVE,
+    board_path,
+    engine_sockets,
+    sensitive_mounts,
+    within,
+)
+from bootwright.audit.inspected import Container
+from bootwright.audit.model import Finding, Subject, short
+
+_OURS = "/mnt/docker-data"
+"""Where provisioning mounts the volume whose folder the data root is."""
+
+_HELD = ("/root", "/home", "/var/spool/cron", _OURS)
+"""Folders by which who writes them, or one above, becomes somebody else on the board."""
+
+_WITHIN = ("/root", "/var/spool/cron", f"{_OURS}/var/lib/docker")
+"""Those of which any part will do."""
+
+_MOST = 20
+"""Names in a finding's evidence."""
+
+
+def _no_logs(subject: Subject) -> Finding | None:
+    driver = told(subject.facts, "LoggingDriver")
+    mute = _names(subject, lambda container: container.log_driver == "none")
+    if driver != "none" and not mute:
+        return None
+    evidence = ["the daemon's log driver is none"] if driver == "none" else []
+    if mute:
+        evidence.append(f"log driver none: {_listed(mute)}")
+    return Finding(
+        "no-logs",
+        "What containers write is kept nowhere",
+        "; ".join(evidence),
+        "use the log driver local, or one that ships logs; start the containers again with it",
+        ("2.13",),
+        mute,
+    )
+
+
+def _logs_stay(subject: Subject) -> Finding | None:
+    """Find containers that are older than the daemon's log driver, or have another one."""
+    kept = [name for name in KEPT_HERE if name != "none"]
+    names = _names(subject, lambda container: container.log_driver in kept)
+    if not names or remote_logging(subject).result != "pass":
+        return None
+    return Finding(
+        "logs-stay-here",
+        "What some containers write stays on the board, although the daemon ships logs",
+        f"a log driver of their own, or of the day when they were made: {_listed(names)}",
+        "make them again without --log-driver: a container keeps the driver it was made with",
+        ("2.13",),
+        names,
+    )
+
+
+def _stopped(subject: Subject) -> Finding | None:
+    looks = (privileged, sensitive_mounts, engine_sockets(subject.facts))
+    found = {}
+    for container in subject.facts.containers or ():
+        if container.runs:
+            continue
+        bad = [one for one in (look(subject, container) for look in looks) if one.result == "warn"]
+        if bad:
+            found[container.name] = f"{container.name}: {', '.join(one.evidence for one in bad)}"
+    if not found:
+        return None
+    return Finding(
+        "dangerous-stopped-container",
+        "A container that does not run now has the board when it is started",
+        _told(found),
+        "docker rm it, or make it again with less; the benchmark looks at running ones only",
+        ("5.5", "5.6", "5.32"),
+        tuple(sorted(found)),
+    )
+
+
+def _not_remapped(subject: Subject) -> Finding | None:
+    names = _names(subject, lambda container: container.userns_mode == "host")
+    if not names or security_option(subject.facts, "userns") is None:
+        return None
+    return Finding(
+        "opts-out-of-userns",
+        "Root in a container is root on the board, although the daemon remaps users",
+        f"--userns host: {_listed(names)}",
+        "start it without --userns host",
+        ("2.9", "5.31"),
+        names,
+    )
+
+
+def _open_paths(subject: Subject) -> Finding | None:
+    names = _names(subject, lambda container: container.unconfined_paths)
+    if not names:
+        return None
+    return Finding(
+        "system-paths-open",
+        "A container sees all of /proc and /sys, some of it writable",
+        f"--security-opt systempaths=unconfined: {_listed(names)}",
+        "make it again without that option",
+        ("5.5", "5.6"),
+        names,
+    )
+
+
+def _any_device(subject: Subject) -> Finding | None:
+    rules = {
+        container.name: f"{container.name}: {', '.join(wide_rules(container))}"
+        for container in subject.facts.containers or ()
+        if wide_rules(container)
+    }
+    if not rules:
+        return None
+    return Finding(
+        "any-device",
+        "A container may use devices of the board that it makes itself",
+        _told(rules),
+        "give it the devices that it needs by --device, instead of a --device-cgroup-rule",
+        ("5.5", "5.6"),
+        tuple(sorted(rules)),
+    )
+
+
+def _folders(subject: Subject) -> Finding | None:
+    told_root = told(subject.facts, "DockerRootDir")
+    named = isinstance(told_root, str) and told_root.startswith("/")
+    root = board_path(str(told_root)) if named else "/var/lib/docker"
+    found = {}
+    for container in subject.facts.containers or ():
+        for mount in container.mounts:
+            path = board_path(mount.source)
+            held = _held_by(path, root) if mount.writable else ""
+            if held:
+                place = f"{container.name}: {path}"
+                found[place] = f"{place} is writable, with {held}"
+    if not found:
+        return None
+    return Finding(
+        "powerful-mount",
+        "A container can write where the board can be taken over, beyond the benchmark's folders",
+        _told(found),
+        "mount only the folder that it needs, read-only where that will do",
+        ("5.6",),
+        tuple(sorted(found)),
+    )
+
+
+def _held_by(path: str, root: str) -> str:
+    """Return by what of the board who writes a folder takes it over; empty if by nothing known.
+
+    A volume of the engine is what its data root is there for.
+    """
+    volumes = f"{root.rstrip('/')}/volumes"
+    if path in ("", *SENSITIVE) or (within(path, volumes) and path != volumes):
+        return ""
+    inside = next((folder for folder in (*_HELD, root) if within(folder, path)), "")
+    if inside:
+        return inside
+    around = next((folder for folder in (*_WITHIN, root) if within(path, folder)), "")
+    return around or (".ssh" if "/.ssh/" in f"{path}/" else "")
+
+
+def _unhealthy(subject: Subject) -> Finding | None:
+    names = _names(subject, lambda container: container.runs and container.health == "unhealthy")
+    if not names:
+        return None
+    return Finding(
+        "unhealthy-container",
+        "A container has a health check, and fails it",
+        f"unhealthy: {_listed(names)}",
+        "docker inspect --format '{{json .State.Health}}' tells why",
+        ("5.27",),
+        names,
+    )
+
+
+def _names(subject: Subject, wanted: Callable[[Container], bool]) -> tuple[str, ...]:
+    containers = subject.facts.containers or ()
+    return tuple(sorted(container.name for container in containers if wanted(container)))
+
+
+def _told(found: Mapping[str, str]) -> str:
+    return _listed((found[name] for name in sorted(found)), "; ")
+
+
+def _listed(names: Iterable[str], between: str = ", ") -> str:
+    said = [short(name) for name in names]
+    more = f" and {len(said) - _MOST} more" if len(said) > _MOST else ""
+    return between.join(said[:_MOST]) + more
+
+
+FINDERS: tuple[Callable[[Subject], Finding | None], ...] = (
+    _not_remapped,
+    _open_paths,
+    _any_device,
+    _stopped,
+    _folders,
+    _no_logs,
+    _logs_stay,
+    _unhealthy,
+)
+"""The gravest first."""

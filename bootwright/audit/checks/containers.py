@@ -1,0 +1,217 @@
+"""Section 5: the containers that run, each judged by how it was started."""
+
+from collections.abc import Callable, Mapping
+
+from bootwright.audit.checks import limits
+from bootwright.audit.checks.confinement import (
+    apparmor,
+    capabilities,
+    new_privileges,
+    seccomp,
+    selinux,
+)
+from bootwright.audit.checks.devices import devices
+from bootwright.audit.checks.engine import security_option, swarm_state, why_unknown
+from bootwright.audit.checks.mounts import engine_sockets, sensitive_mounts, shared_mounts
+from bootwright.audit.checks.namespaces import Kind, mode_of
+from bootwright.audit.checks.ports import (
+    FIRST_FREE_PORT,
+    beside_services,
+    on_every_address,
+    privileged_port,
+    published,
+)
+from bootwright.audit.inspected import Container, Port
+from bootwright.audit.model import Item, Judge, Judgement, Subject, judged, short
+
+Look = Callable[[Subject, Container], Judgement]
+"""Judges one container."""
+
+NO_CONTAINER = "no container runs"
+
+MOST_TRIES = 5
+"""How often a container may be restarted, check 5.15."""
+
+
+def each_running(look: Look, good: str) -> Judge:
+    """Return the judge that looks at every container that runs.
+
+    Args:
+        look: judges one.
+        good: the evidence if all of them are right.
+    """
+
+    def judge(subject: Subject) -> Judgement:
+        running = subject.facts.running
+        if running is None:
+            return Judgement("skipped", why_unknown(subject.facts, "containers"))
+        looked = (
+            (container.name, look(subject, container))
+            for container in sorted(running, key=lambda one: one.name)
+        )
+        items = tuple(Item(short(name), one.result, short(one.evidence)) for name, one in looked)
+        return judged(items, good, NO_CONTAINER)
+
+    return judge
+
+
+def _by_hand(evidence: str) -> Judge:
+    def judge(subject: Subject) -> Judgement:
+        running = subject.facts.running
+        if running is None:
+            return Judgement("skipped", why_unknown(subject.facts, "containers"))
+        return Judgement("manual", evidence) if running else Judgement("info", NO_CONTAINER)
+
+    return judge
+
+
+def _swarm_off(subject: Subject) -> Judgement:
+    if subject.facts.info is None:
+        return Judgement("skipped", why_unknown(subject.facts, "info"))
+    state = swarm_state(subject.facts)
+    if not state:
+        return Judgement("skipped", "docker info does not tell of a swarm")
+    return Judgement("pass" if state == "inactive" else "warn", f"swarm mode is {state}")
+
+
+def privileged(_: Subject, container: Container) -> Judgement:
+    """Judge 5.5."""
+    if container.privileged:
+        return Judgement("warn", "privileged")
+    if container.unconfined_paths:
+        return Judgement("pass", "not privileged, but with systempaths=unconfined")
+    return Judgement("pass", "not privileged")
+
+
+def _own_namespace(what: str, kind: Kind) -> Look:
+    def look(subject: Subject, container: Container) -> Judgement:
+        owner = subject.owners.of(container, kind)
+        if mode_of(owner, kind) != "host":
+            return Judgement("pass", f"{what}: {mode_of(container, kind) or 'its own'}")
+        by = "" if owner is container else f", by {short(owner.name)}"
+        return Judgement("warn", f"{what}: the host's{by}")
+
+    return look
+
+
+def _user_namespace(subject: Subject, container: Container) -> Judgement:
+    if container.userns_mode == "host":
+        return Judgement("warn", "users: the host's (--userns host)")
+    if security_option(subject.facts, "userns") is None:
+        return Judgement("pass", "not by its own option; but the daemon remaps no users (2.9)")
+    return Judgement("pass", "users: remapped")
+
+
+def _sshd(subject: Subject, container: Container) -> Judgement:
+    if container.id in subject.facts.sshd_containers:
+        return Judgement("warn", "an sshd runs in it")
+    if not subject.facts.root:
+        return Judgement("skipped", "its processes can only be told with root's rights")
+    return Judgement("pass", "no sshd runs in it")
+
+
+def _read_only(_: Subject, container: Container) -> Judgement:
+    if container.readonly:
+        return Judgement("pass", "its root file system is read-only")
+    return Judgement("warn", "its root file system is writable")
+
+
+def _restart(_: Subject, container: Container) -> Judgement:
+    """Judge 5.15: what may fail and be started again without end."""
+    policy, tries = container.restart
+    if policy in ("", "no"):
+        return Judgement("pass", "it is not restarted")
+    if policy == "on-failure" and 1 <= tries <= MOST_TRIES:
+        return Judgement("pass", f"on-failure, {tries} times")
+    return Judgement("warn", f"{policy}, {tries} times" if tries > 0 else f"{policy}, without end")
+
+
+def _ulimits(_: Subject, container: Container) -> Judgement:
+    if container.ulimits:
+        return Judgement("pass", f"its own: {', '.join(container.ulimits)}")
+    return Judgement("info", "the daemon's default (2.8)")
+
+
+def _cgroup(_: Subject, container: Container) -> Judgement:
+    if container.cgroup_parent:
+        return Judgement("warn", f"cgroup parent {container.cgroup_parent}")
+    return Judgement("pass", "the engine's cgroup")
+
+
+def _health(_: Subject, container: Container) -> Judgement:
+    if container.health in (None, "", "none"):
+        return Judgement("warn", "no health check")
+    return Judgement("pass", f"health: {container.health}")
+
+
+def _image_age(_: Subject, container: Container) -> Judgement:
+    if "@sha256:" in container.image:
+        return Judgement("info", f"{container.image} stays until its digest is changed")
+    return Judgement("info", f"{container.image} is what was pulled last")
+
+
+def _default_bridge(subject: Subject, container: Container) -> Judgement:
+    owner = subject.owners.of(container, "network")
+    if mode_of(owner, "network") == "host":
+        return Judgement("info", "on the host's network (5.10)")
+    # Nobody else can give a network this name.
+    if "bridge" in owner.networks:
+        return Judgement("info", "on the default bridge")
+    return Judgement("pass", ", ".join(owner.networks) or "no network")
+
+
+def _sockets(subject: Subject) -> Judgement:
+    look = engine_sockets(subject.facts)
+    return each_running(look, "no container has a socket of the engine")(subject)
+
+
+def _published(bad: Callable[[Port], bool], what: str, good: str) -> Judge:
+    return beside_services(each_running(published(bad, what), good))
+
+
+JUDGES: Mapping[str, Judge] = {
+    "5.1": _swarm_off,
+    "5.2": each_running(apparmor, "AppArmor confines every container"),
+    "5.3": each_running(selinux, "SELinux labels every container"),
+    "5.4": each_running(capabilities, "no container adds capabilities"),
+    "5.5": each_running(privileged, "no container is privileged"),
+    "5.6": each_running(sensitive_mounts, "no container has a sensitive folder to write to"),
+    "5.7": each_running(_sshd, "no sshd runs in a container"),
+    "5.8": _published(
+        privileged_port, "privileged ports", f"no port below {FIRST_FREE_PORT} is published"
+    ),
+    "5.9": _published(lambda _: True, "published:", "no port is published"),
+    "5.10": each_running(
+        _own_namespace("network", "network"), "no container is on the host's network"
+    ),
+    "5.11": each_running(limits.memory, "the memory of every container is limited"),
+    "5.12": each_running(limits.cpu, "the CPU time of every container is set"),
+    "5.13": each_running(_read_only, "the root file system of every container is read-only"),
+    "5.14": _published(
+        on_every_address, "on every address:", "no port is published on every address"
+    ),
+    "5.15": each_running(_restart, f"no container is restarted more than {MOST_TRIES} times"),
+    "5.16": each_running(
+        _own_namespace("processes", "pid"),
+        "no container sees the host's processes",
+    ),
+    "5.17": each_running(_own_namespace("IPC", "ipc"), "no container shares the host's IPC"),
+    "5.18": each_running(devices, "no container has a device of the board"),
+    "5.19": each_running(_ulimits, "every container has ulimits of its own"),
+    "5.20": each_running(shared_mounts, "no mount is shared"),
+    "5.21": each_running(_own_namespace("host name", "uts"), "no container has the host's name"),
+    "5.22": each_running(seccomp, "seccomp filters the system calls of every container"),
+    "5.23": _by_hand("the engine keeps no record of docker exec --privileged"),
+    "5.24": _by_hand("the engine keeps no record of docker exec --user root"),
+    "5.25": each_running(_cgroup, "every container is under the engine's cgroup"),
+    "5.26": each_running(new_privileges, "no container can gain privileges"),
+    "5.27": each_running(_health, "every container's health is checked"),
+    "5.28": each_running(_image_age, ""),
+    "5.29": each_running(limits.pids, "the processes of every container are limited"),
+    "5.30": each_running(_default_bridge, "no container is on the default bridge"),
+    "5.31": each_running(
+        _user_namespace, "no container opts out of user namespaces (2.9 tells whether it has one)"
+    ),
+    "5.32": _sockets,
+}
+"""By the check's id."""

@@ -1,0 +1,31 @@
+"""Which devices of the board a container may use: check 5.18.
+
+The form of rules: docker run(1), ``--device-cgroup-rule``; the kernel's
+``Documentation/admin-guide/cgroup-v1/devices.rst``.
+"""
+
+from bootwright.audit.inspected import Container
+from bootwright.audit.model import Judgement, Subject
+
+
+def devices(_: Subject, container: Container) -> Judgement:
+    """Judge 5.18: devices, and rules by which it may use those that it makes with mknod."""
+    wide = wide_rules(container)
+    if wide:
+        return Judgement("warn", f"any device, by the rule {', '.join(wide)}")
+    if container.privileged:
+        return Judgement("info", "privileged: it has all devices")
+    has = [*container.devices, *(f"rule {rule}" for rule in container.device_rules)]
+    if container.device_requests:
+        has.append(f"{container.device_requests} by their drivers' names")
+    return Judgement("info", ", ".join(has)) if has else Judgement("pass", "no device")
+
+
+def wide_rules(container: Container) -> tuple[str, ...]:
+    """Return a container's rules that are for any device, or for any of one kind."""
+    return tuple(rule for rule in container.device_rules if _is_wide(rule))
+
+
+def _is_wide(rule: str) -> bool:
+    kind, _, rest = rule.partition(" ")
+    return kind not in ("b", "c") or rest.startswith("*")

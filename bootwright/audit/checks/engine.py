@@ -1,0 +1,55 @@
+"""What the engine tells of itself, for the judges of images, containers and the swarm."""
+
+from collections.abc import Mapping
+
+from bootwright.audit.checks.settings import silence
+from bootwright.audit.facts import AuditFacts
+
+MOST_OPTIONS = 100
+"""Security options; an engine has ten at most. They are looked at for each container."""
+
+MOST_TEXT = 1000
+"""Characters of one."""
+
+
+def why_unknown(facts: AuditFacts, name: str) -> str:
+    """Return why the engine did not tell a fact of :class:`AuditFacts`, by its name."""
+    said = facts.troubles.get(name)
+    return silence(facts) or (f"docker did not tell: {said}" if said else "docker did not tell")
+
+
+def told(facts: AuditFacts, *keys: str) -> object:
+    """Return what ``docker info`` says under a path of keys; ``None`` if it does not."""
+    value: object = facts.info
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def security_options(facts: AuditFacts) -> tuple[Mapping[str, str], ...] | None:
+    """Return the engine's security options, each as pairs; ``None`` if they are not told.
+
+    The form is ``name=seccomp,profile=builtin``.
+    """
+    options = told(facts, "SecurityOptions")
+    if not isinstance(options, list) or len(options) > MOST_OPTIONS:
+        return None
+    return tuple(
+        {key: value for key, _, value in (pair.partition("=") for pair in option.split(","))}
+        for option in options
+        if isinstance(option, str) and len(option) <= MOST_TEXT
+    )
+
+
+def security_option(facts: AuditFacts, name: str) -> Mapping[str, str] | None:
+    """Return the security option of a name; ``None`` if the engine does not have it."""
+    for option in security_options(facts) or ():
+        if option.get("name") == name:
+            return option
+    return None
+
+
+def swarm_state(facts: AuditFacts) -> str:
+    """Return the state of the swarm node, such as ``inactive``; empty if it is not told."""
+    state = told(facts, "Swarm", "LocalNodeState")
+    return state if isinstance(state, str) else ""

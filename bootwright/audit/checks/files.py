@@ -1,0 +1,107 @@
+"""Section 3: owners and permissions of Docker's files, as the profile has them.
+
+Modes are compared bit by bit. Sources: docker-bench-security 1.6.0; stat(1).
+"""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from functools import partial
+
+from bootwright.audit.checks.settings import configured, installed
+from bootwright.audit.checks.watches import unlisted
+from bootwright.audit.model import Item, Judge, Judgement, Subject, judged
+from bootwright.hosts.file_modes import PathMode
+from bootwright.hosts.profile import FileMode
+
+OWNER = (*(f"3.{number}" for number in range(1, 21, 2)), "3.22", "3.23")
+"""Checks of the owner; the other ones, each next to one of these, are of the permissions."""
+
+MODE = (*(f"3.{number}" for number in range(2, 21, 2)), "3.21", "3.24")
+
+_KEYS = {
+    **dict.fromkeys(("3.9", "3.10"), "tlscacert"),
+    **dict.fromkeys(("3.11", "3.12"), "tlscert"),
+    **dict.fromkeys(("3.13", "3.14"), "tlskey"),
+}
+"""The key of daemon.json that names the file which a check is about."""
+
+_SETTINGS = ("3.17", "3.18")
+"""Checks of daemon.json."""
+
+
+def owned(subject: Subject, check: str) -> Judgement:
+    """Judge the owners of what a check is about."""
+    return _judged(subject, check, owner=True)
+
+
+def permitted(subject: Subject, check: str) -> Judgement:
+    """Judge the permissions of what a check is about."""
+    return _judged(subject, check, owner=False)
+
+
+def _judged(subject: Subject, check: str, owner: bool) -> Judgement:
+    facts = subject.facts
+    if unseen := unlisted(facts):
+        return Judgement("skipped", unseen)
+    wishes = [wish for wish in subject.profile.files.file if check in wish.checks]
+    places = ", ".join(path for wish in wishes for path in wish.paths)
+    items: dict[str, Item] = {}
+    for wish in wishes:
+        named = facts.tls.get(_KEYS.get(check, ""))
+        found = [mode for mode in facts.modes.values() if _is_meant(wish, mode.path)]
+        for mode in (*found, *([named] if named is not None else ())):
+            items[mode.path] = _item(wish, mode, owner, mode.path in facts.acls)
+    for path, why in _unread(subject, check).items():
+        items.setdefault(path, Item(path, "skipped", why))
+    good = "; ".join(item.evidence for item in items.values())
+    return judged(tuple(items.values()), good, f"not there: {places}")
+
+
+def _is_meant(wish: FileMode, path: str) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in wish.paths)
+
+
+def _item(wish: FileMode, mode: PathMode, owner: bool, acl: bool) -> Item:
+    found = f"{mode.mode:04o} {mode.owner} {mode.path}"
+    if mode.kind == "symbolic link":
+        return Item(mode.path, "skipped", f"{found} is a link: what it leads to is not told")
+    if owner:
+        right, wanted = mode.owner == wish.owner, wish.owner
+    elif acl:
+        # Whom it lets in besides, and whether that is less than the mode shows, is not told.
+        return Item(mode.path, "warn", f"{found} has an ACL; wanted: none, see getfacl")
+    elif wish.exact:
+        right, wanted = mode.mode == wish.bits, f"exactly {wish.mode}"
+    else:
+        right, wanted = not mode.mode & ~wish.bits, f"no more than {wish.mode}"
+    return (
+        Item(mode.path, "pass", found)
+        if right
+        else Item(mode.path, "warn", f"{found}; wanted: {wanted}")
+    )
+
+
+def _unread(subject: Subject, check: str) -> dict[str, str]:
+    """Return files that a check is about and nobody looked at, with the reason."""
+    facts = subject.facts
+    if not installed(facts):
+        return {}
+    if check in _SETTINGS:
+        elsewhere = facts.daemon_json is not None or "daemon-json" in facts.troubles
+        return {facts.settings: "its owner and mode were not told"} if elsewhere else {}
+    if check not in _KEYS:
+        return {}
+    setting, verify = configured(facts, _KEYS[check]), configured(facts, "tlsverify")
+    if setting.unknown:
+        return {setting.key: setting.unknown}
+    if isinstance(setting.value, str) and setting.value:
+        return {setting.value: f"its owner and mode were not told; {setting}"}
+    if verify.value is True:
+        return {setting.key: "not set, and where the engine looks for it then is not told"}
+    return {}
+
+
+JUDGES: Mapping[str, Judge] = {
+    **{check: partial(owned, check=check) for check in OWNER},
+    **{check: partial(permitted, check=check) for check in MODE},
+}

@@ -1,0 +1,166 @@
+"""What passes the benchmark and is not safe, and what the benchmark does not see: the board.
+
+A finding is no check: it counts for no score, and has no waiver.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from bootwright.audit.checks import containerfindings
+from bootwright.audit.checks.confinement import no_seccomp
+from bootwright.audit.checks.engine import security_option, told
+from bootwright.audit.checks.settings import configured
+from bootwright.audit.model import Finding, Judgement, Subject
+from bootwright.hosts.profile import version_key
+
+AUTHORIZATION_FIXED = (29, 3, 1)
+"""The engine from which on CVE-2026-34040 is mended."""
+
+
+def findings(subject: Subject, results: Mapping[str, Judgement]) -> tuple[Finding, ...]:
+    """Return what was found.
+
+    Args:
+        subject: the board and the profile.
+        results: the judgements by the check's id; a finding names those checks of its own that
+            pass in spite of it.
+    """
+    passed = {check for check, judgement in results.items() if judgement.result == "pass"}
+    found = (find(subject) for find in _FINDERS)
+    return tuple(
+        replace(finding, checks=tuple(check for check in finding.checks if check in passed))
+        for finding in found
+        if finding is not None
+    )
+
+
+def _content_trust(subject: Subject) -> Finding | None:
+    if subject.facts.content_trust != "1":
+        return None
+    return Finding(
+        "dead-content-trust",
+        "Content trust is on, and protects nothing any more",
+        "DOCKER_CONTENT_TRUST=1; notary.docker.io ends on 2026-12-08, and newer docker commands "
+        "do not know the variable",
+        "name images by digest, and verify signatures with cosign or notation before they run",
+        ("4.5",),
+    )
+
+
+def _authorization(subject: Subject) -> Finding | None:
+    plugins = told(subject.facts, "Plugins", "Authorization")
+    version = version_key(subject.facts.engine_version)
+    if not isinstance(plugins, list) or not plugins:
+        return None
+    if not version or version >= AUTHORIZATION_FIXED:
+        return None
+    return Finding(
+        "authorization-bypass",
+        "The authorization plugin can be passed by",
+        f"engine {subject.facts.engine_version} with {', '.join(map(str, plugins))}; "
+        "CVE-2026-34040 is mended in 29.3.1 (a distribution may have mended its own version)",
+        "install engine 29.3.1 or newer, and let nobody use the API who may not be root",
+        ("2.12",),
+    )
+
+
+def _tls_key(subject: Subject) -> Finding | None:
+    key = subject.facts.tls.get("tlskey")
+    if key is None or not key.mode & 0o077:
+        return None
+    return Finding(
+        "readable-tls-key",
+        "Others than its owner can use the private key of the API",
+        f"{key.mode:04o} {key.owner} {key.path}",
+        f"chmod 0400 {key.path}, and make a new key if others have accounts on the board",
+        ("2.7", "3.13", "3.14"),
+        (key.path,),
+    )
+
+
+def _open_api(subject: Subject) -> Finding | None:
+    hosts, verify = configured(subject.facts, "hosts"), configured(subject.facts, "tlsverify")
+    tcp = [host for host in hosts.value if _is_tcp(host)] if isinstance(hosts.value, list) else []
+    open_to = [str(host) for host in tcp] if verify.value is not True else []
+    open_to += [place for place in subject.facts.listening or () if place.endswith(":2375")]
+    if not open_to:
+        return None
+    return Finding(
+        "open-tcp-api",
+        "Whoever reaches the API over TCP is root on the board",
+        f"{', '.join(open_to)} without client certificates",
+        "close it and use ssh:// (docker context create), or set tlsverify with a CA of your own",
+        ("2.7",),
+        tuple(open_to),
+    )
+
+
+def _is_tcp(host: object) -> bool:
+    """Tell whether dockerd takes an address for TCP, as it does without a scheme."""
+    text = str(host)
+    return text.startswith("tcp://") or (bool(text) and "://" not in text)
+
+
+def _docker_group(subject: Subject) -> Finding | None:
+    members = subject.facts.docker_group
+    if not members:
+        return None
+    return Finding(
+        "docker-group",
+        "Members of the group docker are root by another name",
+        f"docker, or the group of its socket: {', '.join(members)}",
+        "keep only who may be root anyway: gpasswd --delete USER docker",
+        ("1.1.2", "3.15", "3.16"),
+        members,
+    )
+
+
+def _second_daemon(subject: Subject) -> Finding | None:
+    if subject.facts.daemons < 2:
+        return None
+    return Finding(
+        "second-daemon",
+        "Root runs more than one Docker daemon, and one was audited",
+        f"{subject.facts.daemons} processes dockerd outside of containers",
+        "stop what docker.service has not started, and find out who did",
+        ("2.1", "2.2", "2.7", "2.9"),
+    )
+
+
+def _seccomp(subject: Subject) -> Finding | None:
+    without = no_seccomp(subject.facts)
+    if not without:
+        return None
+    return Finding(
+        "seccomp-off",
+        "Containers may use all system calls",
+        without,
+        "take seccomp-profile out of daemon.json; a kernel needs SECCOMP_FILTER",
+        ("2.17", "5.22"),
+    )
+
+
+def _rootless(subject: Subject) -> Finding | None:
+    if security_option(subject.facts, "rootless") is None:
+        return None
+    return Finding(
+        "rootless",
+        "The engine runs without root: several checks ask for what it has otherwise",
+        f"name=rootless; the daemon's user is {subject.facts.engine_owner}",
+        "read 2.9 and section 3 with that in mind; its files belong to its user",
+        (),
+    )
+
+
+_FINDERS: tuple[Callable[[Subject], Finding | None], ...] = (
+    _open_api,
+    _second_daemon,
+    _tls_key,
+    _docker_group,
+    _authorization,
+    _seccomp,
+    *containerfindings.FINDERS,
+    _content_trust,
+    _rootless,
+)
+"""The gravest first."""

@@ -1,0 +1,87 @@
+"""Section 1: the host's volume, who controls Docker, and what the kernel records.
+
+Sources: docker-bench-security 1.6.0.
+"""
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from bootwright.audit.checks import watches
+from bootwright.audit.checks.engine import security_option
+from bootwright.audit.checks.settings import InForce, configured, judge_in_force, silence
+from bootwright.audit.facts import AuditFacts
+from bootwright.audit.model import Item, Judge, Judgement, Subject, judged
+
+
+def separate_partition(subject: Subject) -> Judgement:
+    """1.1.1: images and containers lie on a file system of their own."""
+    facts = subject.facts
+    setting = configured(facts, "data-root")
+    root, in_force = (facts.info or {}).get("DockerRootDir"), None
+    if isinstance(root, str) and root:
+        if security_option(facts, "userns") is not None:
+            # The engine's folder is one of the user's numbers below data-root then.
+            root = str(PurePosixPath(root).parent)
+        missing = _not_apart(facts, root)
+        evidence = f"{root} is {missing or 'a mount point'} (docker info)"
+        agrees = root == str(PurePosixPath(str(setting.value)))
+        in_force = InForce(evidence, not missing, agrees)
+    return judge_in_force(facts, setting, not _not_apart(facts, str(setting.value)), in_force)
+
+
+def _not_apart(facts: AuditFacts, folder: str) -> str:
+    """Return why a folder is on no file system of its own; empty if it is."""
+    device = facts.mounts.get(str(PurePosixPath(folder)))
+    if device is None:
+        return "no mount point"
+    same = device == facts.mounts.get("/")
+    return "a mount point of the root file system itself" if same else ""
+
+
+def trusted_users(subject: Subject) -> Judgement:
+    """1.1.2: the group docker, whose members are root by another name, holds nobody else.
+
+    Without a trusted user there is nothing to compare with: the members are told. So are those of
+    the socket's group, where that is another one.
+    """
+    members, trusted = subject.facts.docker_group, subject.trusted_user
+    if members is None:
+        return Judgement("info", "there is no group docker")
+    if not members:
+        return Judgement("pass", "nobody is in the group docker")
+    if trusted is None:
+        said = f"in the group docker: {', '.join(members)}"
+        return Judgement(
+            "info", said, tuple(Item(name, "info", "in the group docker") for name in members)
+        )
+    items = tuple(_member(name, trusted) for name in members)
+    return judged(items, f"in the group docker: {trusted}, whom the target trusts", "")
+
+
+def _member(name: str, trusted: str) -> Item:
+    if name == trusted:
+        return Item(name, "pass", "the target's trusted user")
+    return Item(name, "warn", "in the group docker, and not the target's trusted user")
+
+
+def hardened(subject: Subject) -> Judgement:
+    """1.2.1: whether the host is hardened, a person has to judge."""
+    facts = subject.facts
+    return Judgement("manual", f"{facts.os or 'an unnamed distribution'}, Linux {facts.kernel}")
+
+
+def up_to_date(subject: Subject) -> Judgement:
+    """1.2.2: whether the version is the newest, the board cannot know."""
+    version = subject.facts.engine_version
+    if not version:
+        return Judgement("skipped", silence(subject.facts))
+    return Judgement("manual", f"the engine is {version}; compare it with the distribution's")
+
+
+JUDGES: Mapping[str, Judge] = {
+    "1.1.1": separate_partition,
+    "1.1.2": trusted_users,
+    **watches.JUDGES,
+    "1.2.1": hardened,
+    "1.2.2": up_to_date,
+}

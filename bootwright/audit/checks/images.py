@@ -1,0 +1,98 @@
+"""Section 4: images, and the users that containers run as."""
+
+import re
+from collections.abc import Callable, Mapping
+
+from bootwright.audit.checks.containers import each_running
+from bootwright.audit.checks.engine import why_unknown
+from bootwright.audit.inspected import Container, Image
+from bootwright.audit.model import Item, Judge, Judgement, Subject, judged
+
+NO_IMAGE = "there is no image"
+
+_ROOT = re.compile(r"root|[+-]?0+", re.ASCII)
+"""How the engine finds root by a user's name or number."""
+
+
+def is_root(user: str) -> bool:
+    """Tell whether a container's user, like ``www-data`` or ``1000:1000``, is root."""
+    name = user.partition(":")[0].strip()
+    return not name or _ROOT.fullmatch(name) is not None
+
+
+def _user(_: Subject, container: Container) -> Judgement:
+    if is_root(container.user):
+        return Judgement("warn", f"user {container.user}" if container.user else "no user is set")
+    return Judgement("pass", f"user {container.user}")
+
+
+def _content_trust(subject: Subject) -> Judgement:
+    if "docker" not in subject.facts.tools:
+        return Judgement("skipped", "Docker is not installed")
+    value = subject.facts.content_trust
+    if value == "1":
+        return Judgement("pass", "DOCKER_CONTENT_TRUST=1")
+    return Judgement("warn", f"DOCKER_CONTENT_TRUST is {value or 'not set'}")
+
+
+def _each_image(look: Callable[[Image], Judgement], good: str) -> Judge:
+    def judge(subject: Subject) -> Judgement:
+        images = subject.facts.images
+        if images is None:
+            return Judgement("skipped", why_unknown(subject.facts, "images"))
+        looked = ((image.name, look(image)) for image in sorted(images, key=lambda one: one.name))
+        items = tuple(Item(name, one.result, one.evidence) for name, one in looked)
+        return judged(items, good, NO_IMAGE)
+
+    return judge
+
+
+def _healthcheck(image: Image) -> Judgement:
+    if image.healthcheck:
+        return Judgement("pass", "HEALTHCHECK")
+    return Judgement("warn", "no HEALTHCHECK")
+
+
+def _updates(image: Image) -> Judgement:
+    return _counted(image.updates, "updates of package lists without an installation")
+
+
+def _adds(image: Image) -> Judgement:
+    return _counted(image.adds, "ADD above its base image")
+
+
+def _counted(count: int | None, what: str) -> Judgement:
+    if count is None:
+        return Judgement("skipped", "its history cannot be read")
+    return Judgement("info" if count else "pass", f"{count} × {what}")
+
+
+def _by_hand(look: str) -> Judge:
+    def judge(subject: Subject) -> Judgement:
+        images = subject.facts.images
+        if images is None:
+            return Judgement("skipped", why_unknown(subject.facts, "images"))
+        if not images:
+            return Judgement("info", NO_IMAGE)
+        names = sorted(image.name for image in images)
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        return Judgement("manual", f"{look}: {', '.join(names[:5])}{more}")
+
+    return judge
+
+
+JUDGES: Mapping[str, Judge] = {
+    "4.1": each_running(_user, "no container runs as root"),
+    "4.2": _by_hand("whether the base is to be trusted"),
+    "4.3": _by_hand("whether all packages are needed"),
+    "4.4": _by_hand("when it was scanned and built last"),
+    "4.5": _content_trust,
+    "4.6": _each_image(_healthcheck, "every image has a HEALTHCHECK"),
+    "4.7": _each_image(_updates, "no update of package lists is an instruction of its own"),
+    "4.8": _by_hand("which setuid and setgid programs it has"),
+    "4.9": _each_image(_adds, "no image uses ADD above its base"),
+    "4.10": _by_hand("whether its layers or its history hold secrets"),
+    "4.11": _by_hand("where its packages are from"),
+    "4.12": _by_hand("who verified its signature"),
+}
+"""By the check's id."""

@@ -1,0 +1,84 @@
+"""What a container may use up of its board: checks 5.11, 5.12 and 5.29.
+
+A limit beyond what the board has is none.
+"""
+
+from bootwright.audit.checks.engine import told
+from bootwright.audit.facts import AuditFacts
+from bootwright.audit.inspected import Container
+from bootwright.audit.model import Judgement, Subject
+
+DEFAULT_SHARES = 1024
+"""What a container has without ``--cpu-shares``: as much as any other."""
+
+USUAL_PERIOD = 100_000
+"""Microseconds in which a quota is to be used up, where none is set: the kernel's default."""
+
+MOST_PIDS = 4_194_304
+"""No kernel numbers more processes: proc(5), ``pid_max``."""
+
+
+def memory(subject: Subject, container: Container) -> Judgement:
+    """Judge 5.11."""
+    if container.memory <= 0:
+        return Judgement("warn", "memory is not limited")
+    if told(subject.facts, "MemoryLimit") is False:
+        return Judgement("warn", "the board's kernel does not limit memory")
+    has, limit = _number(subject.facts, "MemTotal"), f"at most {container.memory // 2**20} MiB"
+    if has and container.memory > has:
+        return Judgement("warn", f"{limit}, which is more than the board's {has // 2**20} MiB")
+    return Judgement("pass", limit)
+
+
+def cpu(subject: Subject, container: Container) -> Judgement:
+    """Judge 5.12: a share of the CPU time of its own, or a limit of it."""
+    facts = subject.facts
+    limited, limit = _cpus(container)
+    beyond = _beyond(facts, container)
+    weighed = container.cpu_shares > 0 and container.cpu_shares != DEFAULT_SHARES
+    if limited and not beyond and told(facts, "CpuCfsQuota") is not False:
+        return Judgement("pass", limit)
+    if weighed and told(facts, "CPUShares") is not False:
+        return Judgement("pass", f"{container.cpu_shares} CPU shares")
+    if limited and beyond:
+        return Judgement("warn", f"{limit}, which is more than the board has")
+    if limited or weighed:
+        return Judgement("warn", "the board's kernel does not limit the CPU")
+    shares = f"{DEFAULT_SHARES} CPU shares, as every container has"
+    return Judgement("warn", shares if container.cpu_shares > 0 else "the CPU is not limited")
+
+
+def pids(subject: Subject, container: Container) -> Judgement:
+    """Judge 5.29."""
+    if container.pids_limit is None or container.pids_limit <= 0:
+        return Judgement("warn", "processes are not limited")
+    if told(subject.facts, "PidsLimit") is False:
+        return Judgement("warn", "the board's kernel does not limit processes")
+    limit = f"at most {container.pids_limit} processes"
+    if container.pids_limit >= MOST_PIDS:
+        return Judgement("warn", f"{limit}, which no kernel has")
+    return Judgement("pass", limit)
+
+
+def _cpus(container: Container) -> tuple[bool, str]:
+    """Tell whether CPU time is limited, and how."""
+    if container.nano_cpus > 0:
+        return True, f"at most {container.nano_cpus / 1e9:g} CPUs"
+    return container.cpu_quota > 0, f"a CPU quota of {container.cpu_quota} µs"
+
+
+def _beyond(facts: AuditFacts, container: Container) -> bool:
+    """Tell whether the limit is more CPUs than the board has."""
+    has = _number(facts, "NCPU")
+    if not has:
+        return False
+    if container.nano_cpus > 0:
+        return container.nano_cpus > has * 10**9
+    period = container.cpu_period if container.cpu_period > 0 else USUAL_PERIOD
+    return container.cpu_quota > has * period
+
+
+def _number(facts: AuditFacts, name: str) -> int:
+    """Return a number of ``docker info``; 0 if it is not told."""
+    value = told(facts, name)
+    return value if type(value) is int and value > 0 else 0

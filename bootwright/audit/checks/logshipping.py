@@ -1,0 +1,72 @@
+"""Whether what containers write leaves the board: check 2.13.
+
+The log drivers and where they send: moby's ``daemon/logger``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bootwright.audit.checks.addresses import host_of, is_elsewhere
+from bootwright.audit.checks.engine import told
+from bootwright.audit.checks.settings import InForce, configured, judge_in_force
+from bootwright.audit.facts import AuditFacts
+from bootwright.audit.model import Judgement, Subject
+from bootwright.logs.relay_names import SERVICE as RELAY_SERVICE
+from bootwright.logs.relay_names import SOCKET as RELAY_SOCKET
+
+KEPT_HERE = ("json-file", "local", "journald", "none")
+_SENT_AWAY = ("awslogs", "gcplogs", "logentries")
+_ADDRESS = {
+    "syslog": "syslog-address",
+    "gelf": "gelf-address",
+    "fluentd": "fluentd-address",
+    "splunk": "splunk-url",
+}
+"""Log drivers that send to an address, and the option that holds it."""
+
+
+def remote_logging(subject: Subject) -> Judgement:
+    """2.13: what containers write goes to another machine, by itself or by the board's relay."""
+    facts = subject.facts
+    setting = configured(facts, "log-driver")
+    options = configured(facts, "log-opts")
+    said, in_force = told(facts, "LoggingDriver"), None
+    driver = said if isinstance(said, str) else ""
+    if (driver or setting.value) not in (*KEPT_HERE, *_SENT_AWAY, *_ADDRESS):
+        why = f"log-driver = {driver or setting.value} is a plugin: where it sends logs is not told"
+        return Judgement("skipped", why)
+    sends = options.value if isinstance(options.value, Mapping) else {}
+    right, _ = _sent(str(setting.value), sends, facts)
+    if driver:
+        agrees = driver == setting.value
+        right_now, where = _sent(driver, sends, facts)
+        if driver in _ADDRESS and (not agrees or options.unknown):
+            # The options that are told are another driver's.
+            right_now, where = False, "; where to is not told"
+        in_force = InForce(f"log-driver = {driver} (docker info){where}", right_now, agrees)
+    return judge_in_force(facts, setting, right, in_force)
+
+
+def _sent(driver: str, options: Mapping[str, Any], facts: AuditFacts) -> tuple[bool, str]:
+    """Tell whether a log driver sends away what it gets, and where to."""
+    if driver in _SENT_AWAY:
+        return True, ""
+    if driver not in _ADDRESS:
+        return False, ", which keeps logs on the board"
+    option = _ADDRESS[driver]
+    address = options.get(option)
+    if not isinstance(address, str) or not address:
+        return False, f" without {option}: to the board itself, if anywhere"
+    if address == f"unixgram://{RELAY_SOCKET}":
+        relay = _relay_runs(facts)
+        return relay, f"; {option} = {address}, the board's relay{'' if relay else ', is down'}"
+    away = not address.startswith(("unix:", "unixgram:")) and is_elsewhere(
+        host_of(address), facts.hostname
+    )
+    return away, f"; {option} = {address}{'' if away else ', on the board itself'}"
+
+
+def _relay_runs(facts: AuditFacts) -> bool:
+    # Where systemd does not tell, there is none.
+    unit = facts.units.get(RELAY_SERVICE)
+    return unit is not None and unit.active == "active"

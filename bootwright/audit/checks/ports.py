@@ -1,0 +1,68 @@
+"""Which ports of the board lead to containers: checks 5.8, 5.9 and 5.14."""
+
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
+
+from bootwright.audit.checks.engine import swarm_state
+from bootwright.audit.checks.namespaces import mode_of
+from bootwright.audit.inspected import Container, Port
+from bootwright.audit.model import Judge, Judgement, Subject
+
+FIRST_FREE_PORT = 1024
+"""Ports below are root's: ip(7), ``ip_unprivileged_port_start``."""
+
+
+def published(bad: Callable[[Port], bool], what: str) -> Callable[[Subject, Container], Judgement]:
+    """Return what judges published ports.
+
+    On the host's network no port needs to be published, so that nothing holds one back: that
+    is never better than any published port.
+    """
+
+    def look(subject: Subject, container: Container) -> Judgement:
+        wrong = {_place(port) for port in container.ports if bad(port)}
+        if wrong:
+            return Judgement("warn", f"{what} {', '.join(sorted(wrong))}")
+        if mode_of(subject.owners.of(container, "network"), "network") == "host":
+            return Judgement("warn", "on the host's network, every port it opens is the board's")
+        ports = ", ".join(sorted(set(map(_place, container.ports))))
+        return Judgement("pass", ports or "no port is published")
+
+    return look
+
+
+def beside_services(judge: Judge) -> Judge:
+    """Return a judge that passes nothing in a swarm.
+
+    A port that a service publishes is open on every node, and no container tells of it.
+    """
+
+    def in_swarm(subject: Subject) -> Judgement:
+        found = judge(subject)
+        if swarm_state(subject.facts) != "active" or found.result not in ("pass", "info"):
+            return found
+        said = "ports that services of the swarm publish are not told"
+        return Judgement("skipped", f"{found.evidence}; but {said}", found.items)
+
+    return in_swarm
+
+
+def privileged_port(port: Port) -> bool:
+    """Tell whether only root may listen on a port."""
+    return port.port < FIRST_FREE_PORT
+
+
+def on_every_address(port: Port) -> bool:
+    """Tell whether a port is published on all addresses of the board."""
+    try:
+        address = ip_address(port.address) if port.address else None
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address):
+        address = address.ipv4_mapped or address
+    return address is None or address.is_unspecified
+
+
+def _place(port: Port) -> str:
+    address = f"[{port.address}]" if ":" in port.address else port.address or "*"
+    return f"{address}:{port.port}"

@@ -1,0 +1,260 @@
+"""What a board's Docker daemon is set to: its command line over daemon.json over the default.
+
+Sources: moby's ``cmd/dockerd`` (from 29 on ``daemon/command``) and ``daemon/config``, pflag on how
+a command line is read.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from bootwright.audit.facts import AuditFacts
+from bootwright.audit.model import Judgement, short
+
+_LETTERS = {
+    "D": "debug",
+    "G": "group",
+    "H": "hosts",
+    "b": "bridge",
+    "g": "data-root",
+    "l": "log-level",
+    "p": "pidfile",
+    "s": "storage-driver",
+}
+
+_KEYS = {
+    "authorization-plugin": "authorization-plugins",
+    "default-ulimit": "default-ulimits",
+    "graph": "data-root",
+    "host": "hosts",
+    "insecure-registry": "insecure-registries",
+    "log-opt": "log-opts",
+    "registry-mirror": "registry-mirrors",
+    "storage-opt": "storage-opts",
+}
+"""Flags whose name in daemon.json is another one."""
+
+_TRUTH = {
+    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
+}
+"""How Go reads true and false."""
+
+DEFAULTS: Mapping[str, Any] = {
+    "authorization-plugins": [],
+    "cgroup-parent": "",
+    "data-root": "/var/lib/docker",
+    "debug": False,
+    "default-ulimits": {},
+    "experimental": False,
+    "hosts": [],
+    "icc": True,
+    "insecure-registries": [],
+    "iptables": True,
+    "live-restore": False,
+    "log-driver": "json-file",
+    "log-level": "info",
+    "log-opts": {},
+    "no-new-privileges": False,
+    "registry-mirrors": [],
+    "seccomp-profile": "",
+    "storage-driver": "",
+    "storage-opts": [],
+    "tls": False,
+    "tlscacert": "",
+    "tlscert": "",
+    "tlskey": "",
+    "tlsverify": False,
+    "userland-proxy": True,
+    "userns-remap": "",
+}
+"""What an engine does where nobody says anything, for the keys that are judged."""
+
+
+LONGEST_LINE = 16_384
+"""Characters of a command line: many times what a daemon is started with."""
+
+_TABLES = (
+    *("builder", "cluster-store-opts", "default-network-opts", "default-ulimits", "features"),
+    *("log-opts", "runtimes"),
+)
+"""Keys of daemon.json that hold a table, by moby's ``daemon/config`` (flatOptions)."""
+
+
+@dataclass(frozen=True)
+class Configured:
+    """What a key is set to, and where.
+
+    ``source`` is ``command line``, ``docker.service``, ``daemon.json`` or ``default``;
+    ``unknown`` says why it cannot be told.
+    """
+
+    key: str
+    value: Any
+    source: str
+    unknown: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.key} = {json.dumps(self.value)} ({self.source})"
+
+
+def installed(facts: AuditFacts) -> bool:
+    """Tell whether the board has a Docker daemon."""
+    return "dockerd" in facts.tools or facts.engine_owner is not None or facts.info is not None
+
+
+def silence(facts: AuditFacts) -> str:
+    """Return why no engine answers; empty if one does."""
+    if facts.info is not None:
+        return ""
+    if not installed(facts):
+        return "Docker is not installed"
+    if facts.engine_owner is None:
+        return "the daemon does not run"
+    return f"the daemon does not tell: {facts.troubles.get('info', 'docker info failed')}"
+
+
+def parse_flags(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return what a command line of dockerd says, by the keys of daemon.json.
+
+    The first word is the program. A flag without a value is ``true``: there is nothing on
+    dockerd's command line but flags and their values.
+    """
+    found: dict[str, list[str]] = {}
+    for flag, value in _flags(words[1:]):
+        found.setdefault(_KEYS.get(flag, flag), []).append(value)
+    return {key: tuple(values) for key, values in found.items()}
+
+
+def _flags(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for word, after in pairwise((*words, "")):
+        following = "true" if not after or after.startswith("-") else after
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            yield name, value if equals else following
+        elif word.startswith("-"):
+            yield from _letters(word[1:], following)
+
+
+def _letters(word: str, following: str) -> Iterator[tuple[str, str]]:
+    """Yield the flags of a word: ``D``, ``ldebug``, ``l=debug``, or ``Dl`` with what follows."""
+    for position, letter in enumerate(word):
+        rest = word[position + 1 :]
+        name = _LETTERS.get(letter, letter)
+        if rest.startswith("="):
+            yield name, rest[1:]
+            return
+        if name != "debug":
+            yield name, rest or following
+            return
+        yield name, "true"
+
+
+def configured(facts: AuditFacts, key: str) -> Configured:
+    """Return what a key of :data:`DEFAULTS` is set to."""
+    default = DEFAULTS[key]
+    words, source = facts.flags, "command line"
+    if facts.engine_owner is None and "docker.service" in facts.units:
+        # What it is going to be started with, but for the variables in it.
+        words, source = tuple(facts.units["docker.service"].command.split()), "docker.service"
+    if sum(map(len, words)) > LONGEST_LINE:
+        return Configured(key, default, source, "the daemon's command line has no end")
+    flags = parse_flags(words)
+    if key in flags:
+        return Configured(key, _typed(flags[key], default), source)
+    if facts.daemon_json is None and (why := _unread(facts)):
+        return Configured(key, default, "default", why)
+    values = facts.daemon_json or {}
+    if outer := _nested(values, key):
+        why = f"it is in the table {outer!r} of {facts.settings}, which dockerd takes apart"
+        return Configured(key, default, "daemon.json", why)
+    if key in values and values[key] is not None:
+        return Configured(key, values[key], "daemon.json")
+    return Configured(key, default, "default")
+
+
+def _nested(values: Mapping[str, Any], key: str) -> str:
+    """Return the table of daemon.json that holds a key; empty if none does.
+
+    dockerd takes what is in a table that it does not know for keys of its own, in no certain
+    order: moby's ``daemon/config/config.go``, configValuesSet.
+    """
+    for outer, value in values.items():
+        if outer not in _TABLES and isinstance(value, Mapping) and key in value:
+            return short(outer, 40)
+    return ""
+
+
+def _typed(values: tuple[str, ...], default: object) -> Any:
+    """Return a flag's values as daemon.json would hold them."""
+    if isinstance(default, bool):
+        return _TRUTH.get(values[-1], values[-1])
+    if isinstance(default, list):
+        return list(values)
+    if isinstance(default, dict):
+        return {name: value for name, _, value in (text.partition("=") for text in values)}
+    return values[-1]
+
+
+def _unread(facts: AuditFacts) -> str:
+    """Return why daemon.json is not known; empty if there is none."""
+    if trouble := facts.troubles.get("daemon-json"):
+        return f"{facts.settings}: {trouble}"
+    return "" if facts.root else f"{facts.settings} could not be read without root's rights"
+
+
+@dataclass(frozen=True)
+class InForce:
+    """What an engine that answers tells of a key.
+
+    Attributes:
+        evidence: the value, and who tells it.
+        right: it is as the check wants it.
+        agrees: it is what the daemon is configured to.
+    """
+
+    evidence: str
+    right: bool
+    agrees: bool = True
+
+
+def judge_configured(facts: AuditFacts, setting: Configured, right: bool) -> Judgement:
+    """Return the judgement of a key that no engine tells of.
+
+    Args:
+        facts: the board's.
+        setting: what it is set to.
+        right: that is as the check wants it.
+    """
+    if not installed(facts):
+        return Judgement("skipped", silence(facts))
+    if setting.unknown:
+        return Judgement("skipped", f"{setting.key}: {setting.unknown}")
+    note = "; the daemon does not run" if facts.engine_owner is None else ""
+    return Judgement("pass" if right else "warn", f"{setting}{note}")
+
+
+def judge_in_force(
+    facts: AuditFacts, setting: Configured, right: bool, in_force: InForce | None
+) -> Judgement:
+    """Return the judgement of a key that an engine tells of.
+
+    What it tells counts. Where it tells nothing, a wrong configuration is still wrong, and a
+    right one may not be what runs.
+
+    Args:
+        facts: the board's.
+        setting: what it is configured to.
+        right: that is as the check wants it.
+        in_force: what the engine tells; ``None`` if nothing.
+    """
+    if in_force is None or not installed(facts):
+        judged = judge_configured(facts, setting, right)
+        why = silence(facts) or "the engine does not tell what is in force"
+        if judged.result != "pass":
+            return judged
+        return Judgement("skipped", f"{setting}, but {why}")
+    waits = "" if in_force.agrees or setting.unknown else f"; {setting} waits for a restart"
+    return Judgement("pass" if in_force.right else "warn", f"{in_force.evidence}{waits}")

@@ -1,0 +1,159 @@
+"""Sections 6 and 7: images and containers nobody uses, and swarm mode."""
+
+from collections.abc import Mapping
+
+from bootwright.audit.checks.engine import swarm_state, told, why_unknown
+from bootwright.audit.model import Item, Judge, Judgement, Subject, judged, short
+
+OFF = "swarm mode is off"
+
+MOST_MANAGERS = 7
+"""More of them only slow the swarm down: Docker's manual on swarm administration."""
+
+MANAGEMENT_PORT = "2377"
+"""``docker swarm init --listen-addr``'s default."""
+
+_ANY = ("*", "0.0.0.0", "::", "::ffff:0.0.0.0")
+
+CERT_HOURS = 48
+"""For how long a node's certificate may be valid: check 7.7."""
+
+NANOSECONDS = 3600 * 10**9
+"""In an hour."""
+
+
+def _images(subject: Subject) -> Judgement:
+    images, containers = subject.facts.images, subject.facts.containers
+    if images is None or containers is None:
+        missing = "images" if images is None else "containers"
+        return Judgement("skipped", why_unknown(subject.facts, missing))
+    used = {container.image_id for container in containers}
+    spare = sorted(image.name for image in images if image.id not in used)
+    return Judgement(
+        "info",
+        f"{len(images)} images, {len(images) - len(spare)} of them used by containers",
+        tuple(Item(name, "info", "no container uses it") for name in spare),
+    )
+
+
+def _containers(subject: Subject) -> Judgement:
+    containers = subject.facts.containers
+    if containers is None:
+        return Judgement("skipped", why_unknown(subject.facts, "containers"))
+    stopped = sorted((one for one in containers if not one.runs), key=lambda one: one.name)
+    return Judgement(
+        "info",
+        f"{len(containers)} containers, {len(containers) - len(stopped)} of them run",
+        tuple(Item(container.name, "info", container.state) for container in stopped),
+    )
+
+
+def _in_swarm(look: Judge) -> Judge:
+    """Return the judge that looks only where the node is part of a swarm."""
+
+    def judge(subject: Subject) -> Judgement:
+        if subject.facts.info is None:
+            return Judgement("skipped", why_unknown(subject.facts, "info"))
+        state = swarm_state(subject.facts)
+        if state == "inactive":
+            return Judgement("pass", OFF)
+        if state != "active":
+            said = f"the swarm node is {state}" if state else "docker info tells of no swarm"
+            return Judgement("skipped", said)
+        return look(subject)
+
+    return judge
+
+
+def _on_manager(look: Judge) -> Judge:
+    """Return the judge of what only a manager knows."""
+
+    def judge(subject: Subject) -> Judgement:
+        if told(subject.facts, "Swarm", "ControlAvailable") is not True:
+            return Judgement("skipped", "only a manager knows, and this node is a worker")
+        return look(subject)
+
+    return _in_swarm(judge)
+
+
+def _managers(subject: Subject) -> Judgement:
+    managers = told(subject.facts, "Swarm", "Managers")
+    nodes = told(subject.facts, "Swarm", "Nodes")
+    if type(managers) is not int or managers < 1:
+        return Judgement("skipped", "docker info does not tell the number of managers")
+    said = f"{managers} managers of {nodes} nodes"
+    if managers > MOST_MANAGERS:
+        return Judgement("warn", f"{said}; more than {MOST_MANAGERS} only slow it down")
+    if managers % 2 == 0:
+        return Judgement("warn", f"{said}: one fewer survives the loss of as many")
+    return Judgement("pass", said)
+
+
+def _bound(subject: Subject) -> Judgement:
+    if subject.facts.listening is None:
+        return Judgement("skipped", "what listens on the board is not known")
+    places = [
+        address
+        for address, _, port in (place.rpartition(":") for place in subject.facts.listening)
+        if port == MANAGEMENT_PORT
+    ]
+    if any(address.strip("[]") in _ANY for address in places):
+        return Judgement("warn", f"port {MANAGEMENT_PORT} listens on every address")
+    if places:
+        return Judgement("pass", f"port {MANAGEMENT_PORT} listens on {', '.join(places)}")
+    if told(subject.facts, "Swarm", "ControlAvailable") is True:
+        return Judgement("skipped", f"a manager, but nothing listens on port {MANAGEMENT_PORT}")
+    return Judgement("pass", "a worker, which takes no requests of the swarm")
+
+
+def _overlays(subject: Subject) -> Judgement:
+    networks = subject.facts.networks
+    if networks is None:
+        return Judgement("skipped", why_unknown(subject.facts, "networks"))
+    items = []
+    for network in sorted(networks, key=lambda one: one.name):
+        if network.driver == "overlay":
+            plain = network.options.get("encrypted", "false").lower() in ("false", "0")
+            evidence = "not encrypted" if plain else "encrypted"
+            items.append(Item(network.name, "warn" if plain else "pass", evidence))
+    return judged(tuple(items), "every overlay network is encrypted", "no overlay network")
+
+
+def _autolock(subject: Subject) -> Judgement:
+    path = ("Swarm", "Cluster", "Spec", "EncryptionConfig", "AutoLockManagers")
+    locked = told(subject.facts, *path)
+    if not isinstance(locked, bool):
+        return Judgement("skipped", "docker info does not tell of autolock")
+    return Judgement("pass" if locked else "warn", f"autolock is {'on' if locked else 'off'}")
+
+
+def _node_certificates(subject: Subject) -> Judgement:
+    path = ("Swarm", "Cluster", "Spec", "CAConfig", "NodeCertExpiry")
+    valid = told(subject.facts, *path)
+    if type(valid) is not int or valid <= 0:
+        return Judgement("skipped", "docker info does not tell how long certificates are valid")
+    hours = valid // NANOSECONDS
+    evidence = short(f"valid for {hours} hours", 100)
+    if valid <= CERT_HOURS * NANOSECONDS:
+        return Judgement("pass", evidence)
+    return Judgement("info", evidence, (Item("node certificates", "info", evidence),))
+
+
+def _by_hand(evidence: str) -> Judge:
+    return _in_swarm(lambda _: Judgement("manual", evidence))
+
+
+JUDGES: Mapping[str, Judge] = {
+    "6.1": _images,
+    "6.2": _containers,
+    "7.1": _on_manager(_managers),
+    "7.2": _in_swarm(_bound),
+    "7.3": _in_swarm(_overlays),
+    "7.4": _by_hand("whether services have their secrets from docker secret"),
+    "7.5": _on_manager(_autolock),
+    "7.6": _by_hand("when the unlock key was changed last: docker swarm unlock-key --rotate"),
+    "7.7": _on_manager(_node_certificates),
+    "7.8": _by_hand("when the CA was changed last: docker swarm ca --rotate"),
+    "7.9": _by_hand("whether data has an interface of its own: --data-path-addr"),
+}
+"""By the check's id."""

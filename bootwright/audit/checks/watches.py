@@ -1,0 +1,101 @@
+"""What the kernel records: checks 1.1.3 to 1.1.18; auditctl(8), audit.rules(7)."""
+
+import shlex
+from collections.abc import Mapping
+from functools import partial
+from itertools import pairwise
+
+from bootwright.audit.facts import AuditFacts
+from bootwright.audit.model import Item, Judge, Judgement, Result, Subject, judged
+from bootwright.hosts.profile import Watch
+
+AUDITED = tuple(f"1.1.{number}" for number in range(3, 19))
+"""Checks that want a path watched; which one, the profile says."""
+
+_LISTS = ("task", "exit", "filesystem", "exclude")
+"""The kernel's lists in which a rule that says ``never`` silences a watch."""
+
+_RECORDS = ("SYSCALL", "PATH", "1300", "1302")
+"""The types of record that tell of a watched path: linux/audit.h."""
+
+
+def watched(subject: Subject, check: str) -> Judgement:
+    """1.1.3 to 1.1.18: each of the check's paths that is there has a rule of its own."""
+    facts = subject.facts
+    wishes = [
+        (watch, path)
+        for watch in subject.profile.audit.watch
+        if check in watch.checks
+        for path in watch.paths
+    ]
+    if unseen := unlisted(facts):
+        return Judgement("skipped", unseen)
+    items = tuple(_watch(facts, watch, path) for watch, path in wishes if path in facts.modes)
+    good = "; ".join(item.evidence for item in items)
+    return judged(items, good, f"not there: {', '.join(path for _, path in wishes)}")
+
+
+def unlisted(facts: AuditFacts) -> str:
+    """Return why it is not known which files are there; empty if it is."""
+    missing = not facts.modes and "dockerd" in facts.tools
+    return "owners and modes of files were not told" if missing else ""
+
+
+def _watch(facts: AuditFacts, watch: Watch, path: str) -> Item:
+    def item(result: Result, evidence: str) -> Item:
+        return Item(path, result, evidence)
+
+    if facts.root and "auditctl" not in facts.tools:
+        return item("warn", "auditd is not installed: nothing is recorded")
+    if facts.audit is None:
+        return item("skipped", _no_rules(facts))
+    if not facts.audit_on:
+        return item("warn", "recording is switched off (auditctl -s: enabled 0)")
+    if not facts.audit_pid:
+        return item("warn", "auditd does not run, which keeps what is recorded (auditctl -s)")
+    rules = [rule for rule in facts.audit if rule.covers(path, "")]
+    if any(rule.covers(path, watch.permissions) for rule in rules):
+        never = next((rule for rule in facts.audit_never if silences(rule, watch, path)), None)
+        if never is not None:
+            return item("warn", f"-w {path} -p {watch.permissions}, but: {never}")
+        return item("pass", f"-w {path} -p {watch.permissions}")
+    if not rules:
+        return item("warn", f"no rule; wanted: -w {path} -p {watch.permissions}")
+    found = ", ".join(
+        "".join(letter for letter in "rwxa" if letter in rule.permissions) for rule in rules
+    )
+    return item("warn", f"-w {path} -p {found}; wanted: -p {watch.permissions}")
+
+
+def silences(rule: str, watch: Watch, path: str) -> bool:
+    """Tell whether a rule that says ``never`` may keep what is done to a path from being recorded.
+
+    Which of two rules comes first is not told, and who or what a rule is for is not compared: only
+    one about another path, or another type of record, is known to be harmless.
+    """
+    try:
+        words = shlex.split(rule)
+    except ValueError:
+        return True
+    if len(words) > 1 and not set(words[1].split(",")) & set(_LISTS):
+        return False
+    fields = [after for word, after in pairwise(words) if word == "-F"]
+    for field in fields:
+        name, equals, value = field.partition("=")
+        value = value.rstrip("/")
+        if name in ("path", "dir") and equals:
+            below = watch.recursive and value.startswith(f"{path}/")
+            above = name == "dir" and path.startswith(f"{value}/")
+            return path == value or below or above
+        if name == "msgtype" and equals:
+            return value in _RECORDS
+    return True
+
+
+def _no_rules(facts: AuditFacts) -> str:
+    if not facts.root:
+        return "auditctl tells the rules to root only"
+    return "auditctl does not tell the rules: does the kernel have AUDIT?"
+
+
+JUDGES: Mapping[str, Judge] = {check: partial(watched, check=check) for check in AUDITED}

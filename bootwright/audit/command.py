@@ -1,0 +1,170 @@
+"""``inv audit``: which form a result takes, where it goes, and when it is a failure."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from bootwright.audit.report.compare import Baseline, Comparison, compare, load_baseline
+from bootwright.audit.report.html import html
+from bootwright.audit.report.junit import junit
+from bootwright.audit.report.sarif import sarif
+from bootwright.audit.report.text import lines, matrix
+from bootwright.audit.result import AuditResult, document
+from bootwright.core.errors import BootwrightError, FailedError, InputError
+from bootwright.hosts.fleet import worst
+
+Form = Literal["text", "json", "junit", "sarif", "html"]
+FailOn = Literal["never", "warn", "regression"]
+
+MOST_NAMED = 20
+"""Checks in an error, which stands below a report that has them all."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How results are told.
+
+    Attributes:
+        form: of the report.
+        fail_on: what ends with exit code 4: nothing; a check that warns, or is scored and could
+            not be judged; or a check that got worse, or a new finding.
+        baseline: a former audit to compare with.
+        output: the file that the report goes to; standard output if ``None``.
+    """
+
+    form: Form = "text"
+    fail_on: FailOn = "never"
+    baseline: Baseline | None = None
+    output: Path | None = None
+
+
+def options_of(
+    form: str, as_json: bool, fail_on: str, baseline: str | None, output: str | None
+) -> Options:
+    """Return the options of a command line.
+
+    Raises:
+        InputError: a form or a word that does not exist, or a baseline that cannot be used.
+    """
+    if as_json:
+        if form not in ("", "json"):
+            raise InputError(f"--json and --format {form}: give one of them")
+        form = "json"
+    if (form or "text") not in get_args(Form):
+        raise InputError(f"--format: {form!r} is none of {', '.join(get_args(Form))}")
+    if fail_on not in get_args(FailOn):
+        raise InputError(f"--fail-on: {fail_on!r} is none of {', '.join(get_args(FailOn))}")
+    if fail_on == "regression" and baseline is None:
+        raise InputError("--fail-on regression needs a --baseline to compare with")
+    path = Path(output).expanduser() if output else None
+    if path is not None and not path.parent.is_dir():
+        raise InputError(f"--output: {path.parent}: there is no such folder")
+    return Options(
+        form=form or "text",  # type: ignore[arg-type]
+        fail_on=fail_on,  # type: ignore[arg-type]
+        baseline=load_baseline(Path(baseline).expanduser()) if baseline else None,
+        output=path,
+    )
+
+
+def comparisons_of(
+    results: Sequence[AuditResult], baseline: Baseline | None
+) -> dict[str, Comparison]:
+    """Return what became of each target that was audited.
+
+    Raises:
+        InputError: the baseline does not tell of one, or by another version of the benchmark.
+    """
+    if baseline is None:
+        return {}
+    found = {}
+    for result in results:
+        if result.error is None:
+            before = baseline.target(result.target)
+            try:
+                found[result.target] = compare(before, result)
+            except InputError as error:
+                raise InputError(f"{baseline.where}: {error}") from None
+    return found
+
+
+def report(
+    results: Sequence[AuditResult],
+    comparisons: Mapping[str, Comparison],
+    form: Form,
+    templates: Path,
+) -> str:
+    """Return the report of all targets, with a line's end; ``templates`` is their folder."""
+    if form == "json":
+        compared = {name: one.as_json() for name, one in comparisons.items()}
+        return json.dumps(document(results, compared), indent=2) + "\n"
+    if form == "junit":
+        return junit(results)
+    if form == "sarif":
+        return json.dumps(sarif(results), indent=2) + "\n"
+    if form == "html":
+        return html(results, comparisons, templates)
+    if len(results) == 1:
+        told = lines(results[0], comparisons.get(results[0].target))
+    else:
+        told = matrix(results)
+    return "".join(f"{line}\n" for line in told)
+
+
+def write_report(path: Path, text: str) -> None:
+    """Write a report, all of it or nothing.
+
+    Raises:
+        FailedError: it cannot be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            mask = os.umask(0)
+            os.umask(mask)
+            Path(name).chmod(0o666 & ~mask)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise FailedError(f"{path}: the report cannot be written: {error.strerror}") from None
+
+
+def failure(
+    results: Sequence[AuditResult], comparisons: Mapping[str, Comparison], fail_on: FailOn
+) -> tuple[str, int]:
+    """Return why the run is a failure and its exit code; empty and 0 if it is none.
+
+    A board that could not be audited is one in any case.
+    """
+    errors: dict[str, BootwrightError | None] = {one.target: one.error for one in results}
+    if code := worst(errors):
+        if len(results) == 1:
+            return str(results[0].error), code
+        failed = [name for name, error in errors.items() if error is not None]
+        return f"not audited: {', '.join(failed)}", code
+    told = []
+    for result in results:
+        if fail_on == "warn":
+            found = [one.check.id for one in result.having("warn")]
+            found += [one.check.id for one in result.having("skipped") if one.check.scored]
+        elif fail_on == "regression":
+            compared = comparisons[result.target]
+            found = [change.id for change in compared.worse]
+            found += [finding.id for finding in compared.found]
+        else:
+            found = []
+        if found:
+            names = ", ".join((*found[:MOST_NAMED], *(["…"] if found[MOST_NAMED:] else [])))
+            told.append(f"{result.target}: {len(found)} ({names})")
+    if not told:
+        return "", 0
+    what = "checks warn, or could not be judged" if fail_on == "warn" else "got worse"
+    return f"{what}: {'; '.join(told)}", FailedError.exit_code

@@ -1,0 +1,54 @@
+"""An audit as one HTML file that needs nothing else: no script, no other file, no network."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from bootwright.audit.model import RESULTS
+from bootwright.audit.report.compare import Comparison
+from bootwright.audit.result import (
+    SECTIONS,
+    WHO,
+    AuditResult,
+    reason_of,
+    step_of,
+    to_act_on,
+    ways,
+)
+from bootwright.core.text import harmless
+
+
+def html(
+    results: Sequence[AuditResult], comparisons: Mapping[str, Comparison], templates: Path
+) -> str:
+    """Return the report on one board or several.
+
+    Args:
+        results: one for each board.
+        comparisons: with a former audit, by target.
+        templates: the folder ``templates`` of the checkout.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(templates),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=True,
+    )
+    environment.filters["ways"] = ways
+    environment.filters["reason"] = reason_of
+    environment.filters["step"] = step_of
+    audited = [result for result in results if result.error is None]
+    page = environment.get_template("audit/report.html").render(
+        results=results,
+        audited=audited,
+        versions=dict.fromkeys(one.version for one in audited or results),
+        to_act_on=to_act_on(audited),
+        comparisons=comparisons,
+        sections=SECTIONS,
+        order=RESULTS,
+        who=WHO,
+    )
+    # Escaping leaves characters that no page may have, and those that turn the writing around.
+    return harmless(page)

@@ -1,0 +1,236 @@
+"""An audit as lines for a person, in the form that users of docker-bench-security know."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from bootwright.audit.model import RESULTS, Checked, Finding, Result
+from bootwright.audit.report.compare import Change, Comparison, FindingChange
+from bootwright.audit.result import SECTIONS, AuditResult, Tally, reason_of, to_act_on, ways
+from bootwright.core.text import harmless
+
+TAGS: dict[Result, str] = {
+    "pass": "[PASS]",
+    "warn": "[WARN]",
+    "info": "[INFO]",
+    "manual": "[NOTE]",
+    "waived": "[WAIV]",
+    "skipped": "[SKIP]",
+}
+"""docker-bench-security's words; the last two are ours."""
+
+COLOURS: dict[str, str] = {
+    "[PASS]": "green",
+    "[WARN]": "red",
+    "[INFO]": "blue",
+    "[NOTE]": "cyan",
+    "[WAIV]": "magenta",
+    "[SKIP]": "yellow",
+}
+
+
+def lines(result: AuditResult, comparison: Comparison | None = None) -> list[str]:
+    """Return an audit as lines.
+
+    Args:
+        result: of one board.
+        comparison: with a former audit of it.
+    """
+    if result.error is not None:
+        return [f"{result.target}: not audited: {result.error}"]
+    return [
+        *_head(result),
+        *_sections(result),
+        "",
+        *_summary(result),
+        *_ways(result),
+        *_findings(result.findings),
+        *(_comparison(comparison) if comparison is not None else ()),
+    ]
+
+
+def matrix(results: Sequence[AuditResult]) -> list[str]:
+    """Return the audits of several boards as a table: where any has something to act on."""
+    audited = [result for result in results if result.error is None]
+    table: list[list[str]] = []
+    if audited:
+        table = [["check", *(result.target for result in audited), "title"]]
+        table += [[check.id, *came, check.title] for check, came in to_act_on(audited)]
+        table += [
+            [f"total {result}", *(str(one.summary.total.counts[result]) for one in audited), ""]
+            for result in RESULTS
+        ]
+        table.append(["score", *(_score(one.summary.total) for one in audited), ""])
+        table.append(["findings", *(str(len(one.findings)) for one in audited), ""])
+    told = _aligned(table, left=(0, len(audited) + 1))
+    told += [f"{one.target}: not audited: {one.error}" for one in results if one.error is not None]
+    return told
+
+
+def print_lines(lines: Iterable[str], out: TextIO | None = None) -> None:
+    """Print lines; a terminal gets the results in colour, a pipe gets them as they are.
+
+    What its encoding does not have is a question mark, and an arrow is made of what all have.
+    """
+    file = out or sys.stdout
+    encoding = file.encoding or "utf-8"
+    console = Console(file=file, highlight=False, soft_wrap=True, emoji=False)
+    for line in lines:
+        console.print(coloured(_encodable(harmless(line), encoding)))
+
+
+def _encodable(line: str, encoding: str) -> str:
+    try:
+        line.encode(encoding)
+    except UnicodeEncodeError:
+        plain = line.replace("→", "->").replace("…", "...")
+        return plain.encode(encoding, "replace").decode(encoding)
+    return line
+
+
+def coloured(line: str) -> Text:
+    """Return a line with its result in colour, if it begins with one."""
+    text = Text(line)
+    if line[:6] in COLOURS:
+        text.stylize(COLOURS[line[:6]], 0, 6)
+    return text
+
+
+def _head(result: AuditResult) -> list[str]:
+    told = [f"{result.target}: CIS Docker Benchmark {result.version}, {result.day}"]
+    host = result.host
+    if host is not None:
+        engine = f"Docker {host.engine}" if host.engine else "no Docker engine answers"
+        told.append(", ".join(filter(None, (host.name, host.os, host.kernel, host.arch, engine))))
+    return told
+
+
+def _sections(result: AuditResult) -> list[str]:
+    told: list[str] = []
+    for section in result.summary.sections:
+        told += ["", f"[INFO] {section} - {SECTIONS[section]}"]
+        for checked in result.checks:
+            if checked.check.section == section:
+                told += _check(checked, result)
+    return told
+
+
+def _check(checked: Checked, result: AuditResult) -> list[str]:
+    came = result.result(checked)
+    tag = TAGS[came]
+    told = [f"{tag} {checked.check.id} - {checked.check.title}"]
+    if came == "pass":
+        return told
+    evidence = result.evidence(checked)
+    shown = [item for item in checked.judgement.items if item.result != "pass"]
+    says = [f"{item.subject}: {item.evidence}" for item in shown] or [evidence]
+    if shown and evidence != checked.judgement.evidence:
+        says.append(evidence)
+    if came == "waived" and checked.waiver is not None:
+        says.append(f"waived until {checked.waiver.expires}: {reason_of(checked)}")
+    return told + [f"{tag}      * {line}" for line in says if line]
+
+
+def _summary(result: AuditResult) -> list[str]:
+    summary = result.summary
+    table = [["section", *RESULTS, "score/max"]]
+    table += [
+        [f"{name} {SECTIONS[name]}", *_counts(tally)] for name, tally in summary.sections.items()
+    ]
+    table.append(["all", *_counts(summary.total)])
+    return _aligned(table)
+
+
+def _counts(tally: Tally) -> list[str]:
+    return [*(str(tally.counts[result]) for result in RESULTS), _score(tally)]
+
+
+def _score(tally: Tally) -> str:
+    return f"{tally.score}/{tally.max_score}"
+
+
+def _ways(result: AuditResult) -> list[str]:
+    found = ways(result)
+    if not found:
+        return []
+    by: dict[str, int] = {}
+    for way in found:
+        by[way.who] = by.get(way.who, 0) + len(way.checks)
+    counts = ", ".join(f"{count} by {who}" for who, count in by.items())
+    warns = sum(by.values())
+    told = ["", f"What can make {warns} warn{'s' if warns > 1 else ''} pass: {counts}"]
+    for way in found:
+        if way.step:
+            ids = " ".join(check.id for check in way.checks)
+            told.append(f"  {way.who}, step {way.step}: {ids}")
+            continue
+        told.append(f"  {way.who}:")
+        told += [f"    {check.id}: {check.remedy}" for check in way.checks]
+    return told
+
+
+def _findings(findings: Sequence[Finding]) -> list[str]:
+    if not findings:
+        return []
+    told = ["", "Findings beside the benchmark"]
+    for finding in findings:
+        passes = f" (passes {', '.join(finding.checks)})" if finding.checks else ""
+        told += [
+            f"  {finding.id}: {finding.title}{passes}",
+            f"    * {finding.evidence}",
+            f"    {finding.remedy}",
+        ]
+    return told
+
+
+def _comparison(comparison: Comparison) -> list[str]:
+    before, after = comparison.before, comparison.after
+    told = [
+        "",
+        f"Since {comparison.since}: score {_score(before)} → {_score(after)};"
+        f" {len(comparison.improved)} better, {len(comparison.worse)} worse,"
+        f" {len(comparison.other)} otherwise, {comparison.unchanged} unchanged",
+    ]
+    told += _changed_findings("new finding", comparison.found)
+    told += _changes("worse", comparison.worse)
+    told += _changes("better", comparison.improved)
+    told += _changed_findings("gone finding", comparison.mended)
+    told += _changes("otherwise", comparison.other)
+    for word, items in (("new", comparison.new), ("gone", comparison.gone)):
+        subjects: dict[str, list[str]] = {}
+        for item in items:
+            subjects.setdefault(item.subject, []).append(item.check)
+        told += [f"  {word}: {name} ({', '.join(ids)})" for name, ids in subjects.items()]
+    return told
+
+
+def _changed_findings(word: str, changes: Iterable[FindingChange]) -> list[str]:
+    return [f"  {word}: {one.id}{_names(one.subjects)} - {one.title}" for one in changes]
+
+
+def _names(subjects: Sequence[str]) -> str:
+    return f" ({', '.join(subjects)})" if subjects else ""
+
+
+def _changes(word: str, changes: Iterable[Change]) -> list[str]:
+    told = []
+    for change in changes:
+        came = f"{change.before} → {change.after}{_names(change.items)}"
+        told.append(f"  {word}: {change.id} {came} - {change.title}")
+    return told
+
+
+def _aligned(table: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
+    """Return rows as lines; the columns ``left`` begin, the others end, at the same place."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    told = []
+    for row in table:
+        cells = [
+            cell.ljust(width) if number in left else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        told.append("  ".join(cells).rstrip())
+    return told

@@ -1,0 +1,64 @@
+"""A result in the numbering of another version of the benchmark."""
+
+from dataclasses import replace
+
+from bootwright.audit.benchmark import OURS, Entry, View
+from bootwright.audit.model import Check, Checked, Judgement, Result
+from bootwright.audit.result import AuditResult
+
+_WORST_FIRST: tuple[Result, ...] = ("warn", "skipped", "manual", "waived", "info", "pass")
+
+
+def viewed(result: AuditResult, view: View) -> AuditResult:
+    """Return a result with the checks of another version, in its order.
+
+    A recommendation that several checks answer has the worst of their results; one that none
+    answers is ``info``, and its evidence says what became of it.
+    """
+    if view.benchmark == OURS:
+        return result
+    by_id = {one.check.id: one for one in result.checks}
+    return replace(
+        result,
+        benchmark=f"cis-docker-{view.benchmark}",
+        findings=tuple(
+            replace(finding, checks=_ids(view, finding.checks)) for finding in result.findings
+        ),
+        checks=tuple(
+            _checked(entry, [by_id[check] for check in entry.checks], result)
+            for entry in view.entry
+        )
+        if by_id
+        else (),
+    )
+
+
+def _ids(view: View, checks: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the ids that a version has for checks."""
+    return tuple(entry.id for entry in view.entry if set(entry.checks) & set(checks))
+
+
+def _checked(entry: Entry, parts: list[Checked], result: AuditResult) -> Checked:
+    if not parts:
+        check = Check(
+            id=entry.id,
+            title=entry.title,
+            scored=entry.scored is True,
+            owner="manual",
+            remedy="Nothing to do: this version's wish has no counterpart today",
+        )
+        return Checked(check, Judgement("info", entry.note or "no counterpart today"))
+    worst = min(parts, key=lambda one: _WORST_FIRST.index(result.result(one)))
+    items = tuple(item for one in parts for item in one.judgement.items)
+    check = worst.check.model_copy(
+        update={
+            "id": entry.id,
+            "title": entry.title,
+            # Where it is not known what a version scores, what it has in common with ours counts.
+            "scored": any(one.check.scored for one in parts)
+            if entry.scored is None
+            else entry.scored,
+            "aliases": {OURS: entry.checks},
+        }
+    )
+    return Checked(check, replace(worst.judgement, items=items), worst.waiver)

@@ -1,0 +1,258 @@
+"""``inv flash``: from a target and a device to a verified card and its manifest.
+
+Facts → plan → execute → report. Everything that is asked of the operator is asked
+before the first long step; the device is looked at again when it is opened.
+"""
+
+import json
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bootwright.card import guard
+from bootwright.card.block_device import DeviceFacts
+from bootwright.card.execute import execute
+from bootwright.card.geometry import Geometry, needed_bytes, plan_geometry
+from bootwright.card.io.boot_files import missing_in
+from bootwright.card.io.confirm import confirm_device
+from bootwright.card.io.identity import new_identity
+from bootwright.card.io.inspect import inspect
+from bootwright.card.io.operator_files import find_blobs, read_overlays, read_public_keys
+from bootwright.card.io.work_dir import workbench
+from bootwright.card.manifest import dry_run_document, manifest
+from bootwright.card.personalise import OverlayEntry, boot_files, plan_personalisation
+from bootwright.card.plan import CardPlan, plan_card
+from bootwright.core import paths
+from bootwright.core.board import Board, load_board
+from bootwright.core.config import Config, Target, load_config
+from bootwright.core.errors import FailedError, InputError
+from bootwright.core.io.ask import terminal
+from bootwright.core.io.secret_input import read_passphrase
+from bootwright.core.report import Reporter
+from bootwright.core.templates import Renderer
+from bootwright.core.units import parse_size
+from bootwright.remote.io.project_key import ensure_project_key, project_key
+from bootwright.rootfs.io import base_image, read_facts
+from bootwright.rootfs.io.base_image import BaseImage, RootfsOptions
+from bootwright.rootfs.source import Mmdebstrap, Tarball, load_rootfs_source
+from bootwright.volume.luks_plan import plan_luks
+
+
+@dataclass(frozen=True)
+class FlashOptions:
+    """What the command line says, as typed."""
+
+    device: str
+    target: str = "odroid"
+    rootfs: str | None = None
+    rootfs_file: str | None = None
+    rootfs_unverified: bool = False
+    blobs: str | None = None
+    size: str | None = None
+    authorized_keys: tuple[str, ...] = ()
+    passphrase_file: str | None = None
+    fixed_disk_serial: str | None = None
+    large: bool = False
+    yes: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class _Request:
+    """Everything known before the root file system is there."""
+
+    config: Config
+    board: Board
+    source: Mmdebstrap | Tarball
+    keys: tuple[str, ...]
+    overlays: tuple[OverlayEntry, ...]
+    device: DeviceFacts
+    geometry: Geometry
+    rootfs: RootfsOptions
+    blobs: Path | None
+
+    @property
+    def target(self) -> Target:
+        return self.config.target
+
+    @property
+    def layout(self) -> str:
+        return self.target.layout or self.board.layout_for(self.source.name)
+
+
+def flash(options: FlashOptions, reporter: Reporter) -> dict[str, Any]:
+    """Make the card and return its manifest (or, for a dry run, the plan).
+
+    Raises:
+        InputError: an option, the configuration or an input file is wrong.
+        RefusedError: the guard, or the operator, says no; nothing was changed.
+        FailedError: a tool or the device failed; the card says that it is unfinished.
+    """
+    request = _prepare(options)
+    cache = paths.cache_dir()
+    if options.dry_run:
+        return _dry_run(request, cache)
+    kept = _record_folders()
+    if not request.keys:
+        request = replace(request, keys=(ensure_project_key(),))
+        reporter.warn(
+            f"you have no SSH key in ~/.ssh; {paths.shown(project_key())} may log in, and inv ssh"
+            " uses it"
+        )
+    confirm_device(request.device, terminal(), options.yes)
+    passphrase = read_passphrase(request.target, options.passphrase_file, twice=True)
+    start = time.monotonic()  # From here on nobody is waited for.
+    base = base_image.obtain(
+        request.board, request.target, request.source, request.rootfs, cache, reporter
+    )
+    rootfs_ready = time.monotonic()
+    plan = _plan(request, base)
+    for warning in plan.warnings():
+        reporter.warn(warning)
+    if Path(f"{request.device.resolved}boot0").exists():
+        reporter.warn(
+            "this is an eMMC, which starts from its hardware boot area; that is not written:"
+            " see docs/flash.md"
+        )
+    with workbench(cache / "work") as folder:
+        outcome = execute(plan, request.device, passphrase, folder, reporter)
+    seconds = {
+        "rootfs": rootfs_ready - start,
+        **outcome.seconds,
+        "total": time.monotonic() - start,
+    }
+    document = manifest(
+        request.target, request.board, base.origin, request.device, plan, outcome, seconds
+    )
+    try:
+        _keep(document, plan, kept)
+    except OSError as error:
+        reporter.warn(f"the card is finished, but its record cannot be kept: {error}")
+    return document
+
+
+def _prepare(options: FlashOptions) -> _Request:
+    if not options.device:
+        raise InputError("--device is missing: name the card (/dev/sdX) or an image file (x.img)")
+    root = paths.checkout()
+    overrides = {"rootfs": options.rootfs, "authorized_keys": options.authorized_keys or None}
+    config = load_config(root, options.target, overrides)
+    target = config.target
+    board, source, overlays = check_references(target)
+    device = inspect(options.device)
+    request = guard.GuardRequest(
+        needed=needed_bytes(board, target),
+        image_size=parse_size(options.size) if options.size else None,
+        allow_large=options.large,
+        fixed_disk_serial=options.fixed_disk_serial,
+    )
+    guard.check(device, request)
+    given = options.authorized_keys
+    return _Request(
+        config=config,
+        board=board,
+        source=source,
+        keys=read_public_keys(target.authorized_keys, Path.home(), Path.cwd() if given else root),
+        overlays=overlays,
+        device=device,
+        geometry=plan_geometry(board, target, guard.card_size(device, request)),
+        rootfs=RootfsOptions(
+            Path(options.rootfs_file) if options.rootfs_file else None, options.rootfs_unverified
+        ),
+        blobs=Path(options.blobs) if options.blobs else None,
+    )
+
+
+def check_references(
+    target: Target,
+) -> tuple[Board, Mmdebstrap | Tarball, tuple[OverlayEntry, ...]]:
+    """Return what the target names: its board, root file system and overlays.
+
+    Raises:
+        InputError: one of them, or the layout, is not there or is wrong.
+    """
+    root = paths.checkout()
+    board = load_board(root / "board", target.board)
+    if target.layout is not None and target.layout not in board.layouts:
+        raise InputError(
+            f"layout: {target.layout!r} is none of {board.name}'s: {', '.join(board.layouts)}"
+        )
+    needed_bytes(board, target)
+    overlays = read_overlays(root / "rootfs" / "overlays", target.overlays)
+    return board, load_source(root, target.rootfs), overlays
+
+
+def load_source(root: Path, name: str) -> Mmdebstrap | Tarball:
+    """Return the root file system ``name`` of the checkout ``root``.
+
+    Raises:
+        InputError: there is none of that name, or its file is wrong.
+    """
+    path = root / "rootfs" / name / "rootfs.toml"
+    if not path.is_file():
+        there = sorted(p.parent.name for p in (root / "rootfs").glob("*/rootfs.toml"))
+        raise InputError(f"no root file system {name!r}; there are: {', '.join(there)}")
+    return load_rootfs_source(path)
+
+
+def _plan(request: _Request, base: BaseImage) -> CardPlan:
+    target, board = request.target, request.board
+    facts = read_facts.read_rootfs_facts(base.path, target.timezone)
+    identity = new_identity(target.mac, target.hostname)
+    luks = plan_luks(board, target, facts, identity.luks_uuid)
+    script = board.layouts[request.layout].boot_script
+    needed = boot_files(board, request.source, facts, script)
+    changes = plan_personalisation(
+        board,
+        target,
+        request.source,
+        facts,
+        identity,
+        luks,
+        request.keys,
+        request.overlays,
+        Renderer(paths.checkout() / "templates"),
+        script,
+        missing_in(base.path, needed),
+    )
+    blobs, missing = find_blobs(board, request.layout, request.blobs, base.path)
+    return plan_card(base.path, request.geometry, identity, luks, changes, blobs, missing)
+
+
+def _dry_run(request: _Request, cache: Path) -> dict[str, Any]:
+    base = base_image.cached(request.board, request.target, request.source, request.rootfs, cache)
+    if not request.keys:
+        request = replace(request, keys=("the key that the run would make",))
+    plan = _plan(request, base) if base else None
+    return dry_run_document(request.target, request.board, request.device, request.geometry, plan)
+
+
+def _record_folders() -> tuple[Path, Path]:
+    """Make the folders for manifests and host keys; nobody waits for a card to learn that
+    they cannot be written.
+    """
+    folders = (paths.build_dir() / "cards", paths.build_dir() / "host-keys")
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FailedError(
+                f"{folder}: cannot be made: {error.strerror}; set BOOTWRIGHT_BUILD to a folder"
+                " of your own"
+            ) from error
+        if not os.access(folder, os.W_OK):
+            raise FailedError(
+                f"{folder}: you cannot write there; set BOOTWRIGHT_BUILD to a folder of your own"
+            )
+    return folders
+
+
+def _keep(document: dict[str, Any], plan: CardPlan, folders: tuple[Path, Path]) -> None:
+    """Keep the manifest, and what later commands need to know of the target's board."""
+    cards, host_keys = folders
+    text = json.dumps(document, indent=2) + "\n"
+    (cards / f"{plan.luks.uuid}.json").write_text(text, encoding="utf-8")
+    lines = "".join(f"{key.public}\n" for key in plan.identity.host_keys)
+    (host_keys / document["target"]).write_text(lines, encoding="utf-8")

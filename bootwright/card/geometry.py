@@ -1,0 +1,70 @@
+"""Deciding where the two partitions lie on a card. Pure; sectors of 512 bytes."""
+
+from dataclasses import dataclass
+
+from bootwright.core.board import Board, SectorRange
+from bootwright.core.config import Target
+from bootwright.core.errors import InputError, RefusedError
+from bootwright.core.units import MIB, SECTOR, format_size
+from bootwright.rootfs.size import MAX_SECTORS, _checked, root_bytes
+
+ALIGNMENT = MIB // SECTOR
+"""Partitions start and end on whole MiB, a multiple of every card's erase block seen."""
+
+MIN_DOCKER_DATA = 64 * MIB
+"""Bytes: the LUKS header takes 16 MiB of it, and ext4 wants room."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A card of ``card_sectors`` and its partitions."""
+
+    card_sectors: int
+    root: SectorRange
+    docker_data: SectorRange
+
+
+def _docker_data_bytes(target: Target) -> int | None:
+    """Return the bytes of docker-data, whole MiB; ``None`` for the rest of the card."""
+    if target.docker_data_size == "rest":
+        return None
+    return _checked("docker_data_size", target.docker_data_size, MIN_DOCKER_DATA)
+
+
+def needed_bytes(board: Board, target: Target) -> int:
+    """Return the smallest card, in bytes, that takes the target's partitions.
+
+    Raises:
+        InputError: a size of the target is impossible.
+    """
+    docker_data = _docker_data_bytes(target) or MIN_DOCKER_DATA
+    needed = board.first_partition_sector * SECTOR + root_bytes(target) + docker_data
+    if needed > MAX_SECTORS * SECTOR:
+        raise InputError(
+            f"root_size and docker_data_size: {format_size(needed)} together, more than the"
+            f" {format_size(MAX_SECTORS * SECTOR)} of a DOS partition table"
+        )
+    return needed
+
+
+def plan_geometry(board: Board, target: Target, card_bytes: int) -> Geometry:
+    """Return the partitions of a card of ``card_bytes``.
+
+    Raises:
+        RefusedError: the card is too small; names both sizes.
+    """
+    needed = needed_bytes(board, target)
+    if card_bytes < needed:
+        raise RefusedError(
+            f"the card has {format_size(card_bytes)} ({card_bytes} bytes), and {target.name}"
+            f" needs {format_size(needed)} ({needed} bytes): use a larger card, or smaller"
+            " root_size and docker_data_size"
+        )
+    card_sectors = card_bytes // SECTOR
+    first = board.first_partition_sector
+    root = SectorRange(sector=first, sectors=root_bytes(target) // SECTOR)
+    usable_end = min(card_sectors, MAX_SECTORS) // ALIGNMENT * ALIGNMENT
+    rest = usable_end - root.end
+    asked = _docker_data_bytes(target)
+    sectors = rest if asked is None else min(asked // SECTOR, rest)
+    return Geometry(card_sectors, root, SectorRange(sector=root.end, sectors=sectors))

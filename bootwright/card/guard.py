@@ -1,0 +1,288 @@
+"""The guard before a destination: what must not be overwritten, and why.
+
+It judges facts alone, before anything is opened for writing. A dry run asks the
+same questions, so there is nothing here to switch off.
+"""
+
+from dataclasses import dataclass
+
+from bootwright.card.block_device import DeviceFacts, Kind, Partition
+from bootwright.core.errors import InputError, RefusedError
+from bootwright.core.units import GIB, SECTOR, format_size
+
+DEFAULT_IMAGE_SIZE = 8 * GIB
+"""Bytes of a new image file when nobody says otherwise; a usual small card."""
+
+LARGE = 256 * GIB
+"""Bytes above which a disk is unlikely to be a card and ``--large`` is asked for."""
+
+
+LARGEST_IMAGE = 2048 * GIB
+"""Bytes that the numbers of sectors in a DOS partition table can say."""
+
+
+@dataclass(frozen=True)
+class GuardRequest:
+    """What the operator asks for.
+
+    Attributes:
+        needed: bytes that the card must have at least.
+        image_size: bytes of an image file, ``None`` to leave it to :func:`card_size`.
+        allow_large: ``--large`` was given.
+        fixed_disk_serial: what ``--fixed-disk-serial`` gave.
+    """
+
+    needed: int = 0
+    image_size: int | None = None
+    allow_large: bool = False
+    fixed_disk_serial: str | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a destination is refused and what to do.
+
+    Attributes:
+        reason: what is wrong, with the names and sizes.
+        todo: what the operator can do about it.
+        is_input: a plain mistake on the command line, not a danger.
+    """
+
+    reason: str
+    todo: str
+    is_input: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.reason}; {self.todo}"
+
+
+def card_size(facts: DeviceFacts, request: GuardRequest) -> int:
+    """Return the bytes that the card will have.
+
+    A device has its own size. An image file gets the requested one, keeps the one
+    it has, or else gets :data:`DEFAULT_IMAGE_SIZE`.
+    """
+    if facts.kind is Kind.BLOCK:
+        return facts.size
+    return request.image_size or facts.size or DEFAULT_IMAGE_SIZE
+
+
+def refusals(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
+    """Return every reason not to write to the destination; empty when it may be."""
+    mistakes = _mistakes(facts, request)
+    if mistakes:
+        return mistakes
+    if facts.kind is Kind.BLOCK and facts.device_type not in ("disk", "loop"):
+        return [_not_a_disk(facts)]
+    return [
+        *_system(facts),
+        *_held(facts),
+        *_fixed(facts, request),
+        *_read_only(facts),
+        *_sectors(facts),
+        *_sizes(facts, request),
+    ]
+
+
+def check(facts: DeviceFacts, request: GuardRequest) -> None:
+    """Pass when the destination may be overwritten.
+
+    Raises:
+        InputError: the path or the size is a plain mistake.
+        RefusedError: writing would endanger data; names every reason.
+    """
+    found = refusals(facts, request)
+    if not found:
+        return
+    text = "\n".join(f"{_names(facts)}: {refusal}" for refusal in found)
+    raise InputError(text) if found[0].is_input else RefusedError(text)
+
+
+def describe(facts: DeviceFacts) -> list[str]:
+    """Return what the destination is and what is on it, as lines for the operator."""
+    if facts.kind is Kind.NEW:
+        return [f"{_names(facts)}: a new image file"]
+    lines = [f"{_names(facts)}: {facts.kind}, {format_size(facts.size)} ({facts.size} bytes)"]
+    if facts.kind is Kind.BLOCK:
+        lines.append(f"model: {facts.identity.model or 'unknown'}")
+        lines.append(f"serial number: {facts.identity.serial or 'none'}")
+        lines.append("removable: " + ("yes" if facts.removable else "no, a fixed disk"))
+    if facts.unfinished:
+        lines.append("contents: what an interrupted run of bootwright left")
+    elif facts.partitions:
+        lines.append(f"contents: a {facts.table or 'partition'} table")
+        lines += [f"  {_partition(each)}" for each in facts.partitions]
+    elif facts.fstype:
+        lines.append(
+            f"contents: {_file_system(facts.fstype, facts.label)} without a partition table"
+        )
+    else:
+        lines.append("contents: no partition table and no file system that is known")
+    return lines
+
+
+def _names(facts: DeviceFacts) -> str:
+    # A relative path needs no second name; a symbolic link does.
+    if f"/{facts.resolved}".endswith(f"/{facts.path.removeprefix('./')}"):
+        return facts.path
+    return f"{facts.path} ({facts.resolved})"
+
+
+def _partition(partition: Partition) -> str:
+    what = _file_system(partition.fstype, partition.label) if partition.fstype else "unknown"
+    return f"{partition.number}: {format_size(partition.size)}, {what}"
+
+
+def _file_system(fstype: str, label: str) -> str:
+    return f"{fstype} labelled {label!r}" if label else f"{fstype} without a label"
+
+
+def _mistakes(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
+    size = request.image_size
+    if facts.kind in (Kind.NEW, Kind.ORPHAN) and facts.resolved.startswith("/dev/"):
+        # A mistyped device name must not become a file that fills the memory.
+        return [Refusal("there is no such device", "see 'lsblk' for names", is_input=True)]
+    if facts.kind is Kind.ORPHAN:
+        return [Refusal("its directory does not exist", "make it, or name another", is_input=True)]
+    if facts.kind is Kind.NEW and not facts.resolved.endswith(".img"):
+        return [Refusal("no such file or device", "a new image's name ends in .img", is_input=True)]
+    if facts.kind is Kind.FILE and not _looks_like_an_image(facts):
+        return [
+            Refusal(
+                "it does not look like a card image: its name does not end in .img, and it has "
+                "no DOS partition table",
+                "name an image, or remove it yourself",
+                is_input=True,
+            )
+        ]
+    if facts.kind not in (Kind.BLOCK, Kind.FILE, Kind.NEW):
+        return [Refusal(f"it is {facts.kind}", "name a disk or an image file", is_input=True)]
+    if size is not None and facts.kind is Kind.BLOCK:
+        return [Refusal("a disk has its own size", "leave the image size out", is_input=True)]
+    if size is not None and (size <= 0 or size % SECTOR):
+        return [
+            Refusal(
+                f"{size} bytes is not a size for an image",
+                f"give a positive multiple of {SECTOR}",
+                is_input=True,
+            )
+        ]
+    if facts.kind is not Kind.BLOCK and card_size(facts, request) > LARGEST_IMAGE:
+        return [
+            Refusal(
+                f"{_exact(card_size(facts, request))} is more than a DOS partition table can say",
+                f"give a size of at most {format_size(LARGEST_IMAGE)}",
+                is_input=True,
+            )
+        ]
+    return []
+
+
+def _looks_like_an_image(facts: DeviceFacts) -> bool:
+    return facts.resolved.endswith(".img") or facts.table == "dos" or facts.unfinished
+
+
+def _not_a_disk(facts: DeviceFacts) -> Refusal:
+    if facts.is_partition:
+        return Refusal("it is a partition", f"name the disk, {facts.parent}")
+    return Refusal(
+        f"it is not a disk but of type {facts.device_type!r}", "name the disk of the card itself"
+    )
+
+
+def _system(facts: DeviceFacts) -> list[Refusal]:
+    if not facts.system_mounts:
+        return []
+    mounts = ", ".join(facts.system_mounts)
+    return [
+        Refusal(
+            f"the running system is on this disk ({mounts})", "name the card, see 'lsblk' for names"
+        )
+    ]
+
+
+def _held(facts: DeviceFacts) -> list[Refusal]:
+    return [
+        Refusal(f"{holder.device} is {holder.what}", "release it first (unmount, swapoff, close)")
+        for holder in facts.holders
+    ]
+
+
+def _fixed(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
+    if facts.kind is not Kind.BLOCK or facts.removable:
+        return []
+    serial = facts.identity.serial
+    if not serial:
+        return [
+            Refusal(
+                "it is a fixed disk without a serial number",
+                "it cannot be told apart from another; use a card reader",
+            )
+        ]
+    if request.fixed_disk_serial is None:
+        return [
+            Refusal(
+                f"it is a fixed disk (serial number {serial})",
+                f"if it is meant, give --fixed-disk-serial {serial}",
+            )
+        ]
+    if request.fixed_disk_serial != serial:
+        return [
+            Refusal(
+                f"its serial number is {serial}, not {request.fixed_disk_serial}",
+                "look again which disk is meant",
+            )
+        ]
+    return []
+
+
+def _read_only(facts: DeviceFacts) -> list[Refusal]:
+    is_disk = facts.kind is Kind.BLOCK
+    if facts.read_only:
+        lock = "move the lock of the card, or " if is_disk else ""
+        return [Refusal("it is read-only", f"{lock}make it writable")]
+    if facts.may_write:
+        return []
+    if facts.kind is Kind.NEW:
+        return [Refusal("you may not make a file there", "name another directory")]
+    todo = "run it as root" if is_disk else "make it writable, or name another file"
+    return [Refusal("you may not write to it", todo)]
+
+
+def _sectors(facts: DeviceFacts) -> list[Refusal]:
+    if facts.kind is not Kind.BLOCK or facts.sector_size == SECTOR:
+        return []
+    return [
+        Refusal(
+            f"its sectors have {facts.sector_size} bytes, but a card starts by those of {SECTOR}",
+            "use another reader",
+        )
+    ]
+
+
+def _sizes(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
+    size = card_size(facts, request)
+    if size == 0:
+        return [Refusal("there is no card in it", "put one in")]
+    found = []
+    if size < request.needed:
+        found.append(
+            Refusal(
+                f"it has {_exact(size)}, but {_exact(request.needed)} are needed",
+                "use a larger card"
+                if facts.kind is Kind.BLOCK
+                else "give the image a larger --size, or remove it",
+            )
+        )
+    if facts.kind is Kind.BLOCK and size > LARGE and not request.allow_large:
+        found.append(
+            Refusal(
+                f"it has {_exact(size)}, more than a card usually has ({format_size(LARGE)})",
+                "if it is meant, give --large",
+            )
+        )
+    return found
+
+
+def _exact(size: int) -> str:
+    return f"{format_size(size)} ({size} bytes)"

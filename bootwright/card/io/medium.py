@@ -1,0 +1,335 @@
+"""Reading and writing a destination: a block device and an image file, alike.
+
+This is the thin layer under :mod:`bootwright.card.io.card`, which decides what is
+written when. All offsets and lengths are in bytes and multiples of the sector. The
+methods raise ``OSError``; the caller says what it means to the operator.
+"""
+
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from bootwright.card.io.inspect import WHOLE_FILE
+from bootwright.core.errors import BootwrightError, FailedError, InputError, RefusedError
+from bootwright.core.extents import Span
+from bootwright.core.units import MIB, SECTOR
+
+# From linux/fs.h; the same on every architecture that defines _IOC_READ as 2.
+_BLKRRPART = 0x125F
+_BLKFLSBUF = 0x1261
+_BLKDISCARD = 0x1277
+_BLKZEROOUT = 0x127F
+_BLKGETSIZE64 = 0x80081272
+_BLKGETDISKSEQ = 0x80081280
+
+_KEPT = MIB
+"""Bytes at the start that a discard leaves alone: the marker lies in them."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Medium(Protocol):
+    """What a card image can be written to."""
+
+    path: str
+    size: int
+
+    def read(self, buffer: memoryview, offset: int) -> None:
+        """Fill ``buffer`` from ``offset``."""
+        ...
+
+    def write(self, buffer: memoryview, offset: int) -> None:
+        """Write all of ``buffer`` at ``offset``."""
+        ...
+
+    def zero(self, offset: int, length: int) -> None:
+        """Make a range read as zero."""
+        ...
+
+    def empty(self) -> None:
+        """Drop what is there, except sector 0, where that costs nothing."""
+        ...
+
+    def discard(self) -> bool:
+        """Discard all but the start; ``False`` when the device cannot."""
+        ...
+
+    def flush(self) -> None:
+        """Return when everything written is on the medium, and forget what is cached."""
+        ...
+
+    def reread_table(self) -> bool:
+        """Have the kernel read the partition table anew; ``False`` when it did not."""
+        ...
+
+    def close(self) -> None:
+        """Give the destination free."""
+        ...
+
+
+class Buffer:
+    """A page-aligned piece of memory, as O_DIRECT needs it."""
+
+    def __init__(self, length: int) -> None:
+        self._map = mmap.mmap(-1, length)
+        self.view = memoryview(self._map)
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+
+
+def same(left: Buffer, right: Buffer, length: int) -> bool:
+    """Compare the first ``length`` bytes; other threads run meanwhile.
+
+    ``memcmp``, since comparing memoryviews goes byte by byte.
+    """
+    result: int = _libc.memcmp(
+        ctypes.c_void_p(left.address), ctypes.c_void_p(right.address), ctypes.c_size_t(length)
+    )
+    return result == 0
+
+
+def data_spans(fd: int, start: int, end: int) -> Iterator[Span]:
+    """Yield the ranges of an open file between ``start`` and ``end`` that are no holes."""
+    while start < end:
+        try:
+            start = os.lseek(fd, start, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+                return
+            raise
+        stop = min(os.lseek(fd, start, os.SEEK_HOLE), end)
+        if start < stop:
+            yield Span(start, stop)
+        start = stop
+
+
+def data_of(path: Path) -> tuple[Span, ...]:
+    """Return the ranges of the file at ``path`` that are no holes."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return tuple(data_spans(fd, 0, os.fstat(fd).st_size))
+    finally:
+        os.close(fd)
+
+
+class _Opened:
+    """What both kinds share: an open descriptor, whole reads and writes."""
+
+    def __init__(self, path: str, fd: int, size: int) -> None:
+        self.path, self.fd, self.size = path, fd, size
+
+    def read(self, buffer: memoryview, offset: int) -> None:
+        done = 0
+        while done < len(buffer):
+            count = os.preadv(self.fd, [buffer[done:]], offset + done)
+            if count == 0:
+                raise OSError(errno.ENXIO, "it ends too early")
+            done += count
+
+    def write(self, buffer: memoryview, offset: int) -> None:
+        done = 0
+        while done < len(buffer):
+            done += os.pwritev(self.fd, [buffer[done:]], offset + done)
+
+    def write_zeros(self, offset: int, length: int) -> None:
+        zeros = Buffer(MIB)
+        for start in range(offset, offset + length, MIB):
+            self.write(zeros.view[: min(MIB, offset + length - start)], start)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class BlockDevice(_Opened):
+    """A disk, opened so that nobody can mount it meanwhile."""
+
+    def __init__(self, path: str) -> None:
+        """Open the disk at ``path`` for us alone.
+
+        Raises:
+            RefusedError: it is in use.
+            FailedError: it cannot be opened.
+        """
+        super().__init__(path, _open_device(path), 0)
+        try:
+            self.size = self._number(_BLKGETSIZE64)
+        except OSError:
+            os.close(self.fd)
+            raise
+
+    @property
+    def node(self) -> str:
+        """``major:minor`` of what was opened."""
+        number = os.fstat(self.fd).st_rdev
+        return f"{os.major(number)}:{os.minor(number)}"
+
+    def diskseq(self) -> int | None:
+        """Return the kernel's count of media; ``None`` before Linux 5.15."""
+        try:
+            return self._number(_BLKGETDISKSEQ)
+        except OSError:
+            return None
+
+    def zero(self, offset: int, length: int) -> None:
+        """Zero a range by the means of the kernel, or else write zeros."""
+        try:
+            fcntl.ioctl(self.fd, _BLKZEROOUT, struct.pack("QQ", offset, length))
+        except OSError:
+            self.write_zeros(offset, length)
+
+    def empty(self) -> None:
+        """Do nothing: a device has no cheap way but :meth:`discard`."""
+
+    def discard(self) -> bool:
+        """Discard all but the first MiB; ``False`` when the device does not do it."""
+        try:
+            fcntl.ioctl(self.fd, _BLKDISCARD, struct.pack("QQ", _KEPT, self.size - _KEPT))
+        except OSError:
+            return False
+        return True
+
+    def flush(self) -> None:
+        """Write out the caches of kernel and device, and empty the kernel's."""
+        os.fsync(self.fd)
+        try:
+            fcntl.ioctl(self.fd, _BLKFLSBUF)
+        except OSError:  # it needs CAP_SYS_ADMIN
+            os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def reread_table(self) -> bool:
+        """Have the kernel read the partition table anew; ``False`` when it did not."""
+        try:
+            fcntl.ioctl(self.fd, _BLKRRPART)
+        except OSError:
+            return False
+        return True
+
+    def _number(self, request: int) -> int:
+        answer = fcntl.ioctl(self.fd, request, bytes(8))
+        number: int = struct.unpack("Q", answer)[0]
+        return number
+
+
+class ImageFile(_Opened):
+    """An image file, locked against a second run and against an emulator.
+
+    It will hold the card's host keys and password hashes, so its owner alone may read it.
+    """
+
+    def __init__(self, path: str, size: int, new: bool) -> None:
+        """Open or create the file at ``path``; its content is changed by :meth:`empty` first.
+
+        Args:
+            path: the file.
+            size: bytes that it will have.
+            new: it must not exist yet.
+
+        Raises:
+            RefusedError: another process uses it, or it appeared meanwhile.
+            InputError: it cannot be created, opened or locked.
+        """
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if new else 0)
+        try:
+            fd = os.open(path, flags, 0o600)
+        except FileExistsError:
+            raise RefusedError(
+                f"{path}: it appeared meanwhile; look at it and start again"
+            ) from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot open it for writing: {error.strerror}") from error
+        try:
+            _lock(path, fd)
+        except BootwrightError:
+            os.close(fd)
+            raise
+        super().__init__(path, fd, size)
+
+    def make_private(self) -> None:
+        """Take the rights of group and others away.
+
+        A file system without modes (FAT) keeps those that its mount gives.
+
+        Raises:
+            InputError: the file belongs to another user.
+        """
+        status = os.fstat(self.fd)
+        if not status.st_mode & 0o077:
+            return
+        try:
+            os.fchmod(self.fd, 0o600)
+        except OSError as error:
+            if os.geteuid() not in (0, status.st_uid):
+                raise InputError(
+                    f"{self.path}: it will hold secrets, others can read it, and it belongs to "
+                    "another user; name another file"
+                ) from error
+
+    def zero(self, offset: int, length: int) -> None:
+        """Write zeros where there is data; a hole reads as zero already."""
+        for span in data_spans(self.fd, offset, offset + length):
+            self.write_zeros(span.start, span.end - span.start)
+
+    def empty(self) -> None:
+        """Make the file one hole behind sector 0, at its new size."""
+        os.ftruncate(self.fd, SECTOR)
+        os.ftruncate(self.fd, self.size)
+
+    def discard(self) -> bool:
+        """Do nothing: the file has been a hole since :meth:`empty`."""
+        return True
+
+    def flush(self) -> None:
+        """Write out the cache of the file, and empty it."""
+        os.fsync(self.fd)
+        os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def reread_table(self) -> bool:
+        """Do nothing: the kernel does not look into files."""
+        return True
+
+
+def _lock(path: str, fd: int) -> None:
+    """Lock a file until it is closed: against bootwright, and against QEMU, which does not
+    see the first kind of lock.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, WHOLE_FILE)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            raise RefusedError(
+                f"{path}: another process (such as an emulator) uses it; wait for its end, or "
+                "stop the emulator with inv emulate --stop"
+            ) from None
+        raise InputError(f"{path}: cannot lock it: {error.strerror}; name another file") from error
+
+
+def _open_device(path: str) -> int:
+    flags = os.O_RDWR | os.O_EXCL | os.O_CLOEXEC
+    try:
+        # Unaligned I/O is buffered: extents are aligned to sectors of 512 bytes only.
+        direct = os.O_DIRECT if _sector_size(path) == SECTOR else 0
+        try:
+            return os.open(path, flags | direct)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise RefusedError(
+                f"{path}: it is in use (mounted, or held by LVM, RAID, ZFS …); release it first"
+            ) from None
+        hint = "; run it as root" if error.errno in (errno.EACCES, errno.EPERM) else ""
+        raise FailedError(f"{path}: cannot open it for writing: {error.strerror}{hint}") from error
+
+
+def _sector_size(path: str) -> int:
+    number = Path(path).stat().st_rdev
+    queue = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/queue")
+    return int((queue / "logical_block_size").read_text())

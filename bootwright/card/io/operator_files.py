@@ -1,0 +1,181 @@
+"""Reading what the operator brings: public keys, overlays, boot blobs."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bootwright.card.personalise import OverlayEntry
+from bootwright.core.board import Blob, Board, PlacedBlob, place_blob
+from bootwright.core.errors import InputError
+from bootwright.core.units import KIB, format_size
+from bootwright.rootfs.io.ext4_read import Ext4Reader
+
+KEYS_MAX = 256 * KIB
+"""Bytes in a file of public keys; one is a few hundred."""
+
+_KEY_KINDS = ("ssh-", "ecdsa-", "sk-")
+
+
+def read_public_keys(values: Sequence[str], home: Path, base: Path) -> tuple[str, ...]:
+    """Return public keys, one line each.
+
+    Args:
+        values: keys, or files of keys (relative to ``base``; ``~`` is the home). Empty
+            means the operator's own ``~/.ssh/id_*.pub``.
+
+    Raises:
+        InputError: a file cannot be read, or something is no public key (a private one is
+            named as such, and never copied).
+    """
+    if not values:
+        values = [str(path) for path in sorted((home / ".ssh").glob("id_*.pub"))]
+    keys: list[str] = []
+    for value in values:
+        if value.strip().startswith(_KEY_KINDS) and " " in value.strip():
+            keys.extend(_keys("authorized_keys", value))
+        else:
+            path = _path(value, home, base)
+            keys.extend(_keys(str(path), _key_text(path)))
+    return tuple(dict.fromkeys(keys))
+
+
+def _path(value: str, home: Path, base: Path) -> Path:
+    if value.startswith("~/"):
+        return home / value[2:]
+    return base / value
+
+
+def _key_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:  # not sized before: it may be a pipe
+            data = file.read(KEYS_MAX + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot read a public key: {error.strerror}") from error
+    except ValueError as error:  # NUL in the path
+        raise InputError(f"{str(path)!r}: cannot read a public key: {error}") from error
+    if b"PRIVATE KEY" in data:
+        raise InputError(f"{path}: this is a private key; give its .pub file")
+    if len(data) > KEYS_MAX:
+        raise InputError(f"{path}: more than {format_size(KEYS_MAX)}; this is no public key")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8; this is no public key") from None
+
+
+def _keys(where: str, text: str) -> list[str]:
+    lines = [line.strip() for line in text.splitlines()]
+    keys = [line for line in lines if line and not line.startswith("#")]
+    for number, key in enumerate(keys, 1):
+        if not _is_key(key):
+            # Not shown: a mistaken option may have named a file of secrets.
+            raise InputError(f"{where}: not a public key, or a damaged one (key {number})")
+    if not keys:
+        raise InputError(f"{where}: holds no public key")
+    return keys
+
+
+def _is_key(line: str) -> bool:
+    """Say whether it is a kind and a whole key of that kind in base64."""
+    kind, word, *_ = [*line.split(), "", ""]
+    try:
+        name = kind.encode()
+        blob = base64.b64decode(word + "=" * (-len(word) % 4), validate=True)
+    except ValueError:
+        return False
+    known = kind.startswith(_KEY_KINDS) and line.replace("\t", " ").isprintable()
+    fields = _fields(blob)
+    return known and len(fields) > 1 and fields[0] == name
+
+
+def _fields(blob: bytes) -> list[bytes]:
+    """Return the strings of a key (RFC 4253, 6.6); none when the last one is cut short."""
+    fields = []
+    at = 0
+    while at < len(blob):
+        end = at + 4 + int.from_bytes(blob[at : at + 4], "big")
+        if end > len(blob):
+            return []
+        fields.append(blob[at + 4 : end])
+        at = end
+    return fields
+
+
+def read_overlays(root: Path, names: Iterable[str]) -> tuple[OverlayEntry, ...]:
+    """Return the files and links of ``root/<name>/`` for each name, in order.
+
+    Raises:
+        InputError: no such overlay, or something in it that is neither file nor link, or
+            cannot be read.
+    """
+    entries: list[OverlayEntry] = []
+    for name in names:
+        folder = root / name
+        if name in ("", ".", "..") or "/" in name or "\0" in name or not folder.is_dir():
+            folders = root.iterdir() if root.is_dir() else ()
+            there = ", ".join(sorted(path.name for path in folders if path.is_dir())) or "none"
+            raise InputError(f"no overlay {name!r} under {root}; there are: {there}")
+        try:
+            entries.extend(_entries(folder, name))
+        except OSError as error:
+            what = error.filename or folder
+            raise InputError(f"overlay {name}: cannot read {what}: {error.strerror}") from error
+    return tuple(entries)
+
+
+def _entries(folder: Path, name: str) -> Iterable[OverlayEntry]:
+    for path in sorted(folder.rglob("*")):
+        inside = f"/{path.relative_to(folder)}"
+        if path.is_symlink():
+            yield OverlayEntry(inside, None, str(path.readlink()), 0o777, name)
+        elif path.is_file():
+            if path.name in (".gitkeep", ".gitignore"):
+                continue
+            mode = path.stat().st_mode & 0o777
+            yield OverlayEntry(inside, path.read_bytes(), None, mode, name)
+        elif not path.is_dir():
+            raise InputError(f"overlay {name}: {inside} is neither a file, a link nor a folder")
+
+
+def find_blobs(
+    board: Board, layout_name: str, folder: Path | None, rootfs: Path
+) -> tuple[tuple[PlacedBlob, ...], tuple[str, ...]]:
+    """Return the boot blobs found, in writing order, and the names of those missing.
+
+    Args:
+        folder: the operator's ``--blobs`` folder, looked into first.
+        rootfs: the ext4 image of the root file system, which may bring its own.
+
+    Raises:
+        InputError: the folder does not exist, or a blob does not belong on this card.
+    """
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"--blobs {folder}: no such folder")
+    reader = Ext4Reader(rootfs)
+    found: list[PlacedBlob] = []
+    missing: list[str] = []
+    for blob in board.layouts[layout_name].blobs:
+        source = _first_source(blob, folder, reader)
+        if source is None:
+            missing.append(blob.name)
+        else:
+            name, content = source
+            found.append(place_blob(board, layout_name, blob, content, name))
+    return tuple(found), tuple(missing)
+
+
+def _first_source(blob: Blob, folder: Path | None, reader: Ext4Reader) -> tuple[str, bytes] | None:
+    if folder is not None:
+        for name in blob.files:
+            if (folder / name).is_file():
+                return str(folder / name), (folder / name).read_bytes()
+    for inside in blob.rootfs_files:
+        entry = reader.lookup(inside)
+        if entry is not None:
+            if entry.size > blob.max_bytes:  # before it is read: an archive may say GiB
+                raise InputError(
+                    f"root file system: {inside}: {entry.size} bytes, but {blob.name} has room"
+                    f" for {blob.max_bytes}"
+                )
+            return f"root file system: {inside}", reader.read_file(inside)
+    return None

@@ -1,0 +1,306 @@
+"""Deciding what is laid on a root file system so that it becomes one card. Pure."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bootwright.card.accounts import Account, Accounts, find, with_account, without_passwords
+from bootwright.card.boot_script import check_boot_ini, with_mac
+from bootwright.core.board import Board
+from bootwright.core.board_names import (
+    BINDS,
+    MOUNT,
+    SSHD_DROP_IN,
+    SSHD_INCLUDE,
+    TRIES,
+    UNITS,
+    VOLUME,
+)
+from bootwright.core.config import Target
+from bootwright.core.errors import InputError, RefusedError
+from bootwright.core.file_changes import Change, LaidFile, LaidFolder, LaidLink, Removal, text_file
+from bootwright.core.secret import Secret
+from bootwright.core.templates import Renderer
+from bootwright.rootfs.facts import RootfsFacts
+from bootwright.rootfs.source import Mmdebstrap, Tarball
+from bootwright.volume.luks_plan import LuksSpec
+
+VENDOR_UNITS = "/usr/lib/systemd/system"
+
+
+class _Laid(Protocol):
+    def __call__(self, path: str, template: str, mode: int = 0o644, **more: object) -> LaidFile: ...
+
+
+@dataclass(frozen=True)
+class HostKey:
+    """An SSH host key: OpenSSH's private format, and the line of the public one."""
+
+    kind: str
+    private: Secret
+    public: str
+
+
+@dataclass(frozen=True)
+class CardIdentity:
+    """What makes a card unique; made anew for each one."""
+
+    root_uuid: str
+    luks_uuid: str
+    disk_id: str
+    hash_seed: str
+    machine_id: str
+    mac: str
+    host_keys: tuple[HostKey, ...]
+
+
+@dataclass(frozen=True)
+class OverlayEntry:
+    """One file or link of an overlay: exactly one of content and link target.
+
+    ``mode`` is a file's permission bits.
+    """
+
+    path: str
+    content: bytes | None
+    link_target: str | None
+    mode: int
+    overlay: str
+
+
+def plan_personalisation(
+    board: Board,
+    target: Target,
+    source: Mmdebstrap | Tarball,
+    rootfs: RootfsFacts,
+    identity: CardIdentity,
+    luks: LuksSpec,
+    keys: Sequence[str],
+    overlays: Iterable[OverlayEntry],
+    renderer: Renderer,
+    boot_script_kind: str,
+    missing_boot_files: Sequence[str] = (),
+) -> tuple[Change, ...]:
+    """Return every change, in order, that turns ``rootfs`` into this card's.
+
+    Args:
+        keys: the operator's public SSH keys, one line each, at least one.
+        overlays: the entries of the target's overlays, in their order.
+        boot_script_kind: what the card's boot layout runs.
+        missing_boot_files: those of :func:`boot_files` that the root file system lacks.
+
+    Raises:
+        RefusedError: the card could not be reached or could not boot.
+        InputError: an overlay replaces a file that Bootwright itself lays.
+    """
+    _check_reachable(target, rootfs, keys, missing_boot_files)
+    values = {
+        "board": board,
+        "target": target,
+        "volume": VOLUME,
+        "tries": TRIES,
+        "mount": MOUNT,
+        "binds": tuple(BINDS),
+        "noauto": ",noauto" if target.unlock == "ssh" else "",
+        "root_uuid": identity.root_uuid,
+        "luks_uuid": luks.uuid,
+        "cipher": luks.cipher,
+        "modules": luks.modules,
+        "mac": identity.mac,
+        "kernel": source.kernel,
+        "initrd": source.initrd,
+    }
+
+    def laid(path: str, template: str, mode: int = 0o644, **more: object) -> LaidFile:
+        return text_file(path, renderer.render(template, {**values, **more}), mode)
+
+    accounts, account, account_changes = _accounts(target, rootfs)
+    changes: list[Change] = [
+        laid("/etc/fstab", "fstab.j2"),
+        laid("/etc/crypttab", "crypttab.j2", 0o600),
+        laid(
+            rf"{UNITS}/systemd-cryptsetup@docker\x2ddata.service.d/50-makefs.conf",
+            "makefs.conf.j2",
+        ),
+        laid(f"/etc/modules-load.d/{VOLUME}.conf", "modules.conf.j2"),
+        *(
+            laid(f"{UNITS}/{unit}.d/50-{VOLUME}.conf", "mounted-only.conf.j2", bind=bind)
+            for bind, units in BINDS.items()
+            for unit in units
+        ),
+        *(LaidFolder(path, 0o711) for path in BINDS),
+        LaidFolder(MOUNT),
+        text_file("/etc/hostname", f"{target.hostname}\n"),
+        laid("/etc/hosts", "hosts.j2"),
+        text_file("/etc/machine-id", f"{identity.machine_id}\n", 0o444),
+        laid("/etc/systemd/network/10-bootwright.network", "wired.network.j2"),
+        laid("/etc/systemd/network/10-bootwright.link", "ethernet.link.j2"),
+        *_enabled(rootfs),
+        LaidLink("/etc/localtime", f"/usr/share/zoneinfo/{target.timezone}"),
+        text_file("/etc/timezone", f"{target.timezone}\n"),
+        text_file("/etc/locale.conf", f"LANG={target.locale}\n"),
+        text_file("/etc/default/locale", f"LANG={target.locale}\n"),
+        *_ssh(rootfs, identity, laid),
+        text_file("/etc/passwd", accounts.passwd),
+        text_file("/etc/group", accounts.group),
+        LaidFile("/etc/shadow", Secret(accounts.shadow.encode()), 0o640, 0, rootfs.shadow_gid),
+        *account_changes,
+        *_authorized_keys(account, keys),
+        *_boot_script(rootfs, identity, boot_script_kind, laid),
+        text_file("/etc/bootwright/card.json", _card_record(board, target, source, identity)),
+    ]
+    if target.user != "root" and rootfs.has_sudo:
+        changes.append(laid("/etc/sudoers.d/10-bootwright", "sudoers.j2", 0o440))
+    return (*changes, *_overlay_changes(changes, overlays))
+
+
+def boot_files(
+    board: Board, source: Mmdebstrap | Tarball, rootfs: RootfsFacts, boot_script_kind: str
+) -> tuple[str, ...]:
+    """Return the files that the card's boot script loads.
+
+    A script of the root file system's own knows best what it needs beside the kernel.
+    """
+    own = rootfs.boot_ini if boot_script_kind == "boot.ini" else rootfs.boot_txt
+    if own:
+        return (source.kernel,)
+    device_tree = f"/boot/dtbs/{board.device_trees[0]}"
+    return tuple(path for path in (source.kernel, source.initrd, device_tree) if path)
+
+
+def _check_reachable(
+    target: Target, rootfs: RootfsFacts, keys: Sequence[str], missing: Sequence[str]
+) -> None:
+    if not keys:
+        raise RefusedError(
+            "no SSH key for the board, whose passwords are all closed: nobody could log in."
+            " Give authorized_keys in bootwright.toml or --authorized-key FILE, or make a key"
+            " with ssh-keygen"
+        )
+    lacking = [
+        what
+        for what, there in (
+            ("a kernel", bool(rootfs.kernels)),
+            ("sshd", rootfs.has_sshd),
+            ("systemd-makefs", rootfs.has_systemd_makefs),
+            ("systemd-networkd", rootfs.has_networkd),
+            (f"the time zone {target.timezone}", rootfs.has_timezone),
+        )
+        if not there
+    ]
+    lacking += missing
+    if lacking:
+        raise RefusedError(
+            f"the root file system lacks {', '.join(lacking)}: the card would not be usable"
+        )
+
+
+def _accounts(target: Target, rootfs: RootfsFacts) -> tuple[Accounts, Account, list[Change]]:
+    accounts = Accounts(rootfs.passwd, rootfs.shadow, rootfs.group)
+    changes: list[Change] = []
+    if find(accounts, target.user) is None:
+        if not rootfs.has_sudo:
+            raise RefusedError(
+                f"the root file system has neither the account {target.user!r} nor sudo for a"
+                ' new one; use user = "root"'
+            )
+        accounts = with_account(accounts, target.user)
+        new = find(accounts, target.user)
+        assert new is not None
+        changes.append(LaidFolder(new.home, 0o700, new.uid, new.gid))
+    account = find(accounts, target.user)
+    assert account is not None
+    if not account.can_log_in:
+        raise RefusedError(
+            f"the account {target.user!r} of the root file system has the shell {account.shell}:"
+            " nobody could log in; use another user"
+        )
+    return without_passwords(accounts), account, changes
+
+
+def _authorized_keys(account: Account, keys: Sequence[str]) -> list[Change]:
+    folder = f"{account.home.rstrip('/')}/.ssh"
+    text = "".join(f"{key.strip()}\n" for key in keys).encode()
+    return [
+        LaidFolder(folder, 0o700, account.uid, account.gid),
+        LaidFile(f"{folder}/authorized_keys", text, 0o600, account.uid, account.gid),
+    ]
+
+
+def _enabled(rootfs: RootfsFacts) -> list[Change]:
+    wanted = [("multi-user.target.wants", "systemd-networkd.service")]
+    changes: list[Change] = []
+    if rootfs.has_resolved:
+        wanted.append(("multi-user.target.wants", "systemd-resolved.service"))
+        changes.append(LaidLink("/etc/resolv.conf", "/run/systemd/resolve/stub-resolv.conf"))
+    if rootfs.has_timesyncd:
+        wanted.append(("sysinit.target.wants", "systemd-timesyncd.service"))
+    for folder, unit in wanted:
+        changes.append(LaidLink(f"{UNITS}/{folder}/{unit}", f"{VENDOR_UNITS}/{unit}"))
+    return changes
+
+
+def _ssh(rootfs: RootfsFacts, identity: CardIdentity, laid: _Laid) -> list[Change]:
+    changes: list[Change] = [Removal(path) for path in rootfs.host_keys]
+    for key in identity.host_keys:
+        path = f"/etc/ssh/ssh_host_{key.kind}_key"
+        changes.append(LaidFile(path, key.private, 0o600))
+        changes.append(text_file(f"{path}.pub", f"{key.public}\n"))
+    changes.append(laid(SSHD_DROP_IN, "sshd.conf.j2"))
+    # First of all, since sshd takes the first value that it meets.
+    text = rootfs.sshd_config.removeprefix(SSHD_INCLUDE)
+    changes.append(text_file("/etc/ssh/sshd_config", SSHD_INCLUDE + text))
+    return changes
+
+
+def _boot_script(
+    rootfs: RootfsFacts, identity: CardIdentity, kind: str, laid: _Laid
+) -> list[Change]:
+    if kind == "boot.ini":
+        own = rootfs.boot_ini
+        text = with_mac(own, identity.mac) if own else None
+        script = text or laid("/boot/boot.ini", "boot/boot.ini.j2").data.decode()
+        return [text_file("/boot/boot.ini", check_boot_ini(script))]
+    if rootfs.boot_txt:
+        return [text_file(BOOT_TXT, with_mac(rootfs.boot_txt, identity.mac))]
+    return [laid(BOOT_TXT, "boot/boot.txt.j2")]
+
+
+BOOT_TXT = "/boot/boot.txt"
+"""Where it is laid, the executor compiles it to :data:`BOOT_SCR` beside it."""
+
+BOOT_SCR = "/boot/boot.scr"
+
+
+def _card_record(
+    board: Board, target: Target, source: Mmdebstrap | Tarball, identity: CardIdentity
+) -> str:
+    record = {
+        "schema": "bootwright.card/1",
+        "target": target.name,
+        "board": board.name,
+        "rootfs": source.name,
+        "unlock": target.unlock,
+        "user": target.user,
+        "hostname": target.hostname,
+        "root_uuid": identity.root_uuid,
+        "luks_uuid": identity.luks_uuid,
+    }
+    return json.dumps(record, indent=2) + "\n"
+
+
+def _overlay_changes(own: Sequence[Change], overlays: Iterable[OverlayEntry]) -> list[Change]:
+    taken = {change.path for change in own} | {BOOT_SCR}
+    changes: list[Change] = []
+    for entry in overlays:
+        if entry.path in taken:
+            raise InputError(
+                f"overlay {entry.overlay}: {entry.path} is laid by bootwright itself; take it out"
+                " of the overlay"
+            )
+        if entry.link_target is not None:
+            changes.append(LaidLink(entry.path, entry.link_target))
+        else:
+            changes.append(LaidFile(entry.path, entry.content or b"", entry.mode))
+    return changes

@@ -1,0 +1,1 @@
+"""Serial ports, terminals, pseudo-terminals, and the files that remember a console."""

@@ -1,0 +1,149 @@
+"""A target's console, opened for one program at a time: live, or with the log of its server."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+from bootwright.console.io.lock import console_lock
+from bootwright.console.io.log_file import ConsoleLog
+from bootwright.console.io.serial_port import LineLostError, NoPortError, SerialPort
+from bootwright.console.ports import ConsoleLine, LineCut
+from bootwright.core.endpoints import Endpoint
+from bootwright.core.errors import BootwrightError, FailedError, InputError
+from bootwright.core.report import Reporter
+
+REOPEN_S = 0.5
+"""Seconds between tries to open a line that went away."""
+
+
+class SelectableConsole(ConsoleLine, Protocol):
+    """A console that can be waited for together with the keyboard."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that can be read when something has come; -1 while cut."""
+        ...
+
+
+@contextlib.contextmanager
+def open_console(
+    endpoint: Endpoint, who: str, reporter: Reporter, *, patient: bool = False
+) -> Iterator[SelectableConsole]:
+    """Open the console of ``endpoint`` and hold it while the context lasts.
+
+    Args:
+        endpoint: the board; its serial line is used.
+        who: the command that uses it, for others' messages.
+        reporter: where to tell that a cut line is back.
+        patient: take a line that is not there for one that was cut.
+
+    Raises:
+        InputError: the target has no serial line, or (unless patient) there is no such port.
+        RefusedError: another program uses the console.
+        FailedError: the serial line cannot be opened (unless patient).
+    """
+    if endpoint.serial_url is None:
+        raise InputError(
+            f"target {endpoint.name!r} has no serial port: set serial_port in bootwright.toml, or"
+            " give --port (such as /dev/ttyUSB0)"
+        )
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(console_lock(endpoint.name, who))
+        if endpoint.console_history is not None:
+            log = stack.enter_context(ConsoleLog(endpoint.console_history))
+            port = stack.enter_context(SerialPort(endpoint.serial_url, endpoint.baud))
+            yield _LoggedConsole(port, log)
+        else:
+            live = _LiveConsole(endpoint.serial_url, endpoint.baud, reporter)
+            live.open(patient=patient)
+            stack.callback(live.close)
+            yield live
+
+
+class _LoggedConsole:
+    """A console whose server logs all that it prints, before and after a client connects.
+
+    The log alone is read: it misses nothing and has nothing twice. What the socket
+    brings is the same again; it is read and dropped, for the server would wait.
+    """
+
+    def __init__(self, port: SerialPort, log: ConsoleLog) -> None:
+        self._port = port
+        self._log = log
+
+    def history(self) -> bytes:
+        return b"".join(iter(self._log.read, b""))
+
+    def read(self) -> bytes:
+        data = self._log.read()
+        if not data:
+            self._port.read()
+            data = self._log.read()
+        return data
+
+    def write(self, data: bytes) -> None:
+        self._port.write(data)
+
+    def fileno(self) -> int:
+        return self._port.fileno()
+
+
+class _LiveConsole:
+    """A console of which only what comes from now on can be known.
+
+    A line that goes away (an adapter pulled out, a server that ended) is opened again as
+    soon as it is back.
+    """
+
+    def __init__(self, url: str, baud: int, reporter: Reporter) -> None:
+        self._url = url
+        self._baud = baud
+        self._reporter = reporter
+        self._port: SerialPort | None = None
+
+    def open(self, *, patient: bool) -> None:
+        try:
+            self._port = SerialPort(self._url, self._baud)
+        except (NoPortError, FailedError) as error:
+            if not patient:
+                raise
+            self._reporter.warn(f"{error}; waiting for it")
+
+    def history(self) -> bytes:
+        return b""
+
+    def read(self) -> bytes:
+        if self._port is None:
+            self._open_again()
+            return b""
+        try:
+            return self._port.read()
+        except LineLostError as error:
+            raise self._cut(error) from error
+
+    def write(self, data: bytes) -> None:
+        if self._port is None:
+            raise LineCut(f"{self._url}: the line is still away")
+        try:
+            self._port.write(data)
+        except LineLostError as error:
+            raise self._cut(error) from error
+
+    def fileno(self) -> int:
+        return -1 if self._port is None else self._port.fileno()
+
+    def close(self) -> None:
+        if self._port is not None:
+            self._port.close()
+
+    def _cut(self, error: LineLostError) -> LineCut:
+        self.close()
+        self._port = None
+        return LineCut(f"{error}; it is opened again when it is back")
+
+    def _open_again(self) -> None:
+        time.sleep(REOPEN_S)
+        # Whatever is wrong with it now, it was there before and may be again.
+        with contextlib.suppress(BootwrightError):
+            self._port = SerialPort(self._url, self._baud)
+            self._reporter.note(f"{self._url}: the line is back")

@@ -1,0 +1,182 @@
+"""A serial line: a device of this machine or a pyserial URL (``socket://``, ``rfc2217://``)."""
+
+import contextlib
+import errno
+import fcntl
+import socket
+import termios
+import time
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+import serial
+
+from bootwright.console.io.port_users import holder_of
+from bootwright.core.errors import FailedError, InputError, RefusedError
+
+READ_S = 0.1
+"""Seconds that a read waits for something to come."""
+
+WRITE_S = 5.0
+"""Seconds that a write may take; a USB adapter whose flow control is stuck never ends."""
+
+GATHER_S = 0.02
+"""Seconds after the first byte in which more is let come: a board that prints would wake us
+for every one to ten bytes otherwise, and waiting would cost more than 1 % of a core."""
+
+CHUNK = 4096
+"""Bytes read at a time."""
+
+
+KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""tcp(7): a server that has gone without a word is noticed after half a minute."""
+
+
+class LineLostError(FailedError):
+    """A serial line that was open is gone."""
+
+
+class NoPortError(InputError):
+    """There is no such serial port, now."""
+
+
+class SerialPort:
+    """An open serial line; close it, or use it as a context.
+
+    Args:
+        url: a device path or a pyserial URL.
+        baud: bits per second; of no meaning for a socket.
+
+    Raises:
+        NoPortError: no such device.
+        InputError: an unknown kind of URL, or a speed that the device does not know.
+        RefusedError: another program has the device open.
+        FailedError: the device or the server cannot be opened.
+    """
+
+    def __init__(self, url: str, baud: int) -> None:
+        self.url = url
+        _check_url(url)
+        if "://" not in url and (holder := holder_of(Path(url))):
+            raise RefusedError(f"{url}: {holder} has this serial port open; end it first")
+        try:
+            self._port = serial.serial_for_url(
+                url,
+                do_not_open=True,
+                baudrate=baud,
+                timeout=READ_S,
+                # pyserial knows no such thing for RFC 2217.
+                write_timeout=None if url.startswith("rfc2217:") else WRITE_S,
+                # A lock (flock) is for devices; a server's clients are its own matter.
+                exclusive=None if "://" in url else True,
+            )
+            if "://" in url:
+                # pyserial throws away what a server sends first; it may be the prompt.
+                self._port.reset_input_buffer = _nothing  # type: ignore[method-assign]
+            self._port.open()
+            self._hold()
+        except serial.SerialException as error:
+            raise _open_error(url, error) from error
+        except ValueError as error:
+            raise InputError(f"{url}: not a serial line: {error}") from error
+
+    def read(self) -> bytes:
+        """Return what has come, after waiting for at most :data:`READ_S` seconds.
+
+        Raises:
+            LineLostError: the line is gone.
+        """
+        try:
+            data = bytearray(self._port.read(1))
+        except (serial.SerialException, OSError) as error:
+            raise self._lost(error) from error
+        # What came before the line was lost counts; the next read says that it was.
+        with contextlib.suppress(serial.SerialException, OSError):
+            if data:
+                time.sleep(GATHER_S)
+            while data and len(data) < CHUNK and (waiting := self._port.in_waiting):
+                data += self._port.read(waiting)
+        return bytes(data)
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``; the caller keeps it out of logs if it is secret.
+
+        Raises:
+            LineLostError: the line is gone, or takes nothing.
+        """
+        try:
+            self._port.write(data)
+            self._port.flush()
+        except (serial.SerialException, OSError) as error:
+            raise self._lost(error) from error
+
+    def fileno(self) -> int:
+        """Return a descriptor that can be read when something has come; -1 if there is none."""
+        connection = getattr(self._port, "_socket", None)
+        if isinstance(connection, socket.socket):
+            # rfc2217 reads its socket in a thread of its own.
+            return -1 if self.url.startswith("rfc2217:") else connection.fileno()
+        number: int = self._port.fileno() if hasattr(self._port, "fileno") else -1
+        return number
+
+    def close(self) -> None:
+        """Close the line."""
+        if "://" not in self.url and self._port.is_open:
+            # A pseudo-terminal keeps it otherwise.
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(self._port.fileno(), termios.TIOCNXCL)
+        self._port.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _hold(self) -> None:
+        """Keep other programs out of a device, and notice when a server is gone."""
+        if "://" not in self.url:
+            # Those that know nothing of flock; nobody can keep root out.
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(self._port.fileno(), termios.TIOCEXCL)
+        connection = getattr(self._port, "_socket", None)
+        if isinstance(connection, socket.socket):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in KEEPALIVE.items():
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+    def _lost(self, error: Exception) -> LineLostError:
+        return LineLostError(
+            f"{self.url}: the serial line was lost ({error}); check the cable and the power"
+        )
+
+
+def _check_url(url: str) -> None:
+    """Raise InputError for a server without a host or a port that can be one."""
+    if not url.startswith(("socket://", "rfc2217://")):
+        return
+    try:
+        parts = urlsplit(url)
+        complete = bool(parts.hostname and parts.port)
+    except ValueError:
+        complete = False
+    if not complete:
+        raise InputError(f"{url}: write it like {url.partition(':')[0]}://host:port")
+
+
+def _nothing() -> None:
+    return None
+
+
+def _open_error(url: str, error: serial.SerialException) -> InputError | RefusedError | FailedError:
+    if error.errno == errno.ENOENT:
+        return NoPortError(
+            f"{url}: there is no such serial port; is the adapter plugged in? "
+            "/dev/serial/by-id lists those that are"
+        )
+    if error.errno in (errno.EBUSY, errno.EAGAIN):
+        return RefusedError(f"{url}: another program has this serial port open; end it first")
+    if error.errno == errno.EACCES:
+        return FailedError(f"{url}: no permission; join the group that owns it (`dialout`)")
+    return FailedError(f"{url}: cannot open the serial line: {error}")

@@ -1,0 +1,139 @@
+"""The operator's terminal, joined to a board's console: ``inv console``."""
+
+import contextlib
+import io
+import os
+import select
+import signal
+import sys
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from bootwright.console.io.console import SelectableConsole, open_console
+from bootwright.console.io.transcript_file import TranscriptFile
+from bootwright.console.ports import LineCut, NoRecorder, Recorder
+from bootwright.console.session_recorder import Scribe
+from bootwright.console.terminal_filter import HarmlessFilter
+from bootwright.core.endpoints import Endpoint
+from bootwright.core.errors import InputError
+from bootwright.core.report import Reporter
+
+LEAVE = b"\x1d"
+"""Ctrl-], as with telnet."""
+
+POLL_S = 0.1
+"""Seconds between looks at a line that cannot be waited for."""
+
+HISTORY = 4096
+"""Bytes of what was printed before that are shown."""
+
+_RESTORE = "\x1b[?1049l\x1b[?2004l\x1b[?1l\x1b[?7h\x1b[r\x1b(B\x1b>\x1b[0m\x1b[?25h\n"
+"""Undoes what a board's editor or menu may leave behind: the other screen, bracketed paste,
+cursor and number keys, wrapping, scrolling, the character set, colours, the hidden cursor."""
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+def work_at_console(endpoint: Endpoint, transcript: str | None, reporter: Reporter) -> None:
+    """Join the terminal to the console of ``endpoint`` until Ctrl-] is typed.
+
+    Args:
+        endpoint: the board; its serial line is used.
+        transcript: a new file for what goes over the console; passwords are masked.
+        reporter: where to tell of a line that is cut and back.
+
+    Raises:
+        InputError: there is no terminal, or the target has no serial line.
+        RefusedError: another program uses the console.
+        FailedError: the serial line cannot be opened.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise InputError("inv console needs a terminal; for scripts there is inv unlock")
+    with contextlib.ExitStack() as stack:
+        console = stack.enter_context(open_console(endpoint, "inv console", reporter))
+        recorder: Recorder = NoRecorder()
+        if transcript is not None:
+            title = f"{endpoint.name}: inv console"
+            recorder = stack.enter_context(
+                TranscriptFile(Path(transcript), title, warn=reporter.warn)
+            )
+        scribe = Scribe(recorder, endpoint.volume, endpoint.mount)
+        stack.callback(scribe.end)
+        reporter.note(f"{endpoint.serial_url}: connected; leave with Ctrl-]")
+        with _every_key():
+            _join(console, scribe, recorder, reporter)
+
+
+def _join(
+    console: SelectableConsole, scribe: Scribe, recorder: Recorder, reporter: Reporter
+) -> None:
+    harmless = HarmlessFilter()
+    told_away = False
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that is not UTF-8 lacks most of what a board may print.
+        sys.stdout.reconfigure(errors="replace")
+
+    def show(data: bytes) -> None:
+        sys.stdout.write(harmless.feed(data))
+        sys.stdout.flush()
+
+    # From the beginning of a line on.
+    show(console.history()[-HISTORY:].partition(b"\n")[2])
+    while True:
+        line, leave = console.fileno(), False
+        told_away = told_away and line < 0
+        watched = [sys.stdin.fileno(), *([line] if line >= 0 else [])]
+        ready = select.select(watched, [], [], POLL_S)[0]
+        try:
+            if sys.stdin.fileno() in ready:
+                keys = os.read(sys.stdin.fileno(), 1024)
+                keys, left, _ = keys.partition(LEAVE)
+                leave = bool(left or not keys)
+                if keys:
+                    scribe.typed(keys)
+                    console.write(keys)
+            if not leave and (line < 0 or line in ready or not ready):
+                data = console.read()
+                scribe.printed(data)
+                show(data)
+                if not data:
+                    scribe.idle()
+        except LineCut as cut:
+            if not told_away:  # Each key that is typed while it is away is cut.
+                recorder.remark(str(cut))
+                reporter.warn(str(cut))
+            told_away = line < 0
+        if leave:
+            return
+
+
+@contextlib.contextmanager
+def _every_key() -> Iterator[None]:
+    """Have the terminal pass on each key as it is typed, Ctrl-C among them.
+
+    It is put back as it was in any case, SIGTERM and SIGHUP included.
+    """
+    before = termios.tcgetattr(sys.stdin)
+    raw = termios.tcgetattr(sys.stdin)
+    raw[0] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR | termios.IXON | termios.ISTRIP)
+    raw[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN)
+    raw[6][termios.VMIN], raw[6][termios.VTIME] = 1, 0
+    handlers = {number: signal.signal(number, _leave) for number in _ENDING}
+    try:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, raw)
+        yield
+    finally:
+        for number in _ENDING:  # A second one must not come in between.
+            signal.signal(number, signal.SIG_IGN)
+        with contextlib.suppress(OSError, termios.error):  # A terminal that hung up is gone.
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+            sys.stdout.write(_RESTORE)
+            sys.stdout.flush()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)

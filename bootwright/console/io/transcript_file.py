@@ -1,0 +1,91 @@
+"""Writing a console's transcript while it happens."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from bootwright.console.transcript import Event, Kind, Writer, header_line
+from bootwright.core.errors import InputError
+
+
+def _to_stderr(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+class TranscriptFile:
+    """A new file that only its owner can read; each line is there as soon as it happened.
+
+    Where it cannot be written any more (a full disk), that is told once and the transcript
+    ends: what is recorded goes on.
+
+    Args:
+        path: must not exist yet.
+        title: what the transcript is of.
+        clock: seconds from some start.
+        warn: where to tell that the transcript ends early; standard error by default.
+
+    Raises:
+        InputError: it exists, or cannot be made.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        title: str,
+        clock: Callable[[], float] = time.monotonic,
+        warn: Callable[[str], None] = _to_stderr,
+    ) -> None:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise InputError(f"{path}: exists already; name a new file for --transcript") from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot write the transcript: {error.strerror}") from error
+        self._file = os.fdopen(descriptor, "w", encoding="utf-8", buffering=1)
+        self._clock = clock
+        self._begin = clock()
+        self._writer = Writer()
+        self._path = path
+        self._warn = warn
+        self._ended = False
+        self._write(header_line(title, int(time.time())))
+
+    def printed(self, data: bytes) -> None:
+        """The board printed ``data``."""
+        self._add("o", data)
+
+    def typed(self, data: bytes) -> None:
+        """We typed ``data``."""
+        self._add("i", data)
+
+    def remark(self, text: str) -> None:
+        """Something happened to the line."""
+        self._add("m", text.encode())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._write(self._writer.rest(self._clock() - self._begin))
+        try:
+            self._file.close()
+        except OSError as error:
+            self._stop(error)
+
+    def _add(self, kind: Kind, data: bytes) -> None:
+        self._write(self._writer.line(Event(self._clock() - self._begin, kind, data)))
+
+    def _write(self, text: str) -> None:
+        if not self._ended:
+            try:
+                self._file.write(text)
+            except OSError as error:
+                self._stop(error)
+
+    def _stop(self, error: OSError) -> None:
+        if not self._ended:
+            self._ended = True
+            self._warn(f"{self._path}: {error.strerror}; the transcript ends here")

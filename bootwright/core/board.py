@@ -1,0 +1,266 @@
+"""Boards as data: ``board/<name>/board.toml``, read, checked and proven consistent."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from bootwright.core.errors import InputError
+from bootwright.core.toml_model import Table, check_table, read_toml
+from bootwright.core.units import SECTOR
+
+Positive = Annotated[int, Field(gt=0)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class SectorRange(Table):
+    """``sectors`` sectors of 512 bytes from ``sector`` on."""
+
+    sector: Annotated[int, Field(ge=0)]
+    sectors: Positive
+
+    @property
+    def end(self) -> int:
+        """The first sector after the range."""
+        return self.sector + self.sectors
+
+
+class KnownBlob(Table):
+    """A blob that somebody has seen boot, by its digest and length in bytes."""
+
+    sha256: Sha256
+    bytes: Positive
+
+
+class Blob(SectorRange):
+    """A boot blob's place on the card and the files that may hold it.
+
+    ``spill_bytes`` is how far it may run into the next blob's first sector, which is
+    written after it.
+    """
+
+    name: str
+    spill_bytes: Annotated[int, Field(ge=0, lt=SECTOR)] = 0
+    files: tuple[str, ...]
+    rootfs_files: tuple[str, ...] = ()
+    known: tuple[KnownBlob, ...]
+
+    @property
+    def max_bytes(self) -> int:
+        """The longest blob that fits, in bytes."""
+        return self.sectors * SECTOR + self.spill_bytes
+
+    @model_validator(mode="after")
+    def _known_blobs_fit(self) -> Self:
+        for known in self.known:
+            if known.bytes > self.max_bytes:
+                raise ValueError(
+                    f"{self.name}: the known blob of {known.bytes} bytes does not fit"
+                    f" into {self.max_bytes}"
+                )
+        return self
+
+
+class Layout(Table):
+    """Where the boot blobs and U-Boot's environment lie."""
+
+    title: str
+    boot_script: Literal["boot.scr", "boot.ini"]
+    emmc_shift: int
+    environment: SectorRange
+    blobs: tuple[Blob, ...]
+
+    def reserved(self) -> list[tuple[str, SectorRange]]:
+        """Return every reserved range with its name, by first sector."""
+        named: list[tuple[str, SectorRange]] = [(blob.name, blob) for blob in self.blobs]
+        named.append(("environment", self.environment))
+        return sorted(named, key=lambda item: item[1].sector)
+
+    @model_validator(mode="after")
+    def _nothing_overlaps(self) -> Self:
+        named = self.reserved()
+        if named and named[0][1].sector < 1:
+            raise ValueError(f"{named[0][0]} covers sector 0, the partition table's")
+        for (name, first), (other, second) in pairwise(named):
+            if first.end > second.sector:
+                raise ValueError(
+                    f"{name} (sectors {first.sector} to {first.end - 1}) overlaps"
+                    f" {other} (from sector {second.sector})"
+                )
+        for blob in self.blobs:
+            follower = [other for other in self.blobs if other.sector == blob.end]
+            if blob.spill_bytes and not follower:
+                raise ValueError(f"{blob.name} spills, but no blob follows it to cover that")
+        return self
+
+
+class Console(Table):
+    """The serial console: kernel device name and baud rate."""
+
+    device: str
+    baud: Positive
+
+    @property
+    def kernel_argument(self) -> str:
+        """The value of the kernel's ``console=``."""
+        return f"{self.device},{self.baud}n8"
+
+
+class Kdf(Table):
+    """What the board can afford to derive a LUKS2 key by Argon2id."""
+
+    memory_kib: Annotated[int, Field(ge=32, le=4 * 1024 * 1024)]
+    iterations: Annotated[int, Field(ge=4)]  # cryptsetup's minimum
+    threads: Annotated[int, Field(ge=1, le=4)]  # LUKS2 allows at most 4
+
+
+class Ext4(Table):
+    """File system features that the board's boot loader can read."""
+
+    features: tuple[str, ...]
+
+
+class RootfsOnBoard(Table):
+    """What a root file system needs to know of this board."""
+
+    platform: str | None = None
+    layout: str | None = None
+    packages: tuple[str, ...] = ()
+
+
+class Board(Table):
+    """A board: everything that differs from another one."""
+
+    name: str
+    title: str
+    architecture: Literal["armhf"]
+    ram_mib: Positive
+    cores: Positive
+    aes_instructions: bool
+    first_partition_sector: Positive
+    default_layout: str
+    device_trees: tuple[str, ...]
+    ethernet_driver: str
+    initramfs_modules: tuple[str, ...]
+    console: Console
+    kdf: Kdf
+    ext4: Ext4
+    layouts: dict[str, Layout]
+    rootfs: dict[str, RootfsOnBoard]
+
+    def layout_for(self, rootfs: str) -> str:
+        """Return the name of the boot layout that the root file system ``rootfs`` gets."""
+        own = self.rootfs.get(rootfs, RootfsOnBoard()).layout
+        return own or self.default_layout
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        asked = {f"rootfs.{name}.layout": self.layout_for(name) for name in self.rootfs}
+        for key, name in {"default_layout": self.default_layout, **asked}.items():
+            if name not in self.layouts:
+                raise ValueError(f"{key}: {name!r} is none of: {', '.join(self.layouts)}")
+        for name, layout in self.layouts.items():
+            last, reserved = layout.reserved()[-1]
+            if reserved.end > self.first_partition_sector:
+                raise ValueError(
+                    f"layouts.{name}: {last} ends at sector {reserved.end - 1}, inside the"
+                    f" first partition, which starts at {self.first_partition_sector}"
+                )
+        if self.kdf.memory_kib > self.ram_mib * 1024 // 4:
+            raise ValueError(
+                f"kdf.memory_kib: {self.kdf.memory_kib} is more than a quarter of the"
+                f" board's {self.ram_mib} MiB"
+            )
+        return self
+
+
+def available_boards(root: Path) -> list[str]:
+    """Return the names of the boards under ``root`` (the checkout's ``board/``)."""
+    return sorted(path.parent.name for path in root.glob("*/board.toml"))
+
+
+def load_board(root: Path, name: str) -> Board:
+    """Return the board ``name`` from ``root/name/board.toml``.
+
+    A file may say ``extends = "other"``: its tables are then laid over the other
+    board's, key by key.
+
+    Raises:
+        InputError: no such board, a wrong key, or places that overlap.
+    """
+    path = root / name / "board.toml"
+    tables = _read_extended(root, name, seen=())
+    return check_table(Board, {**tables, "name": name}, str(path))
+
+
+def _read_extended(root: Path, name: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    path = root / name / "board.toml"
+    if not path.is_file():
+        raise InputError(f"no board {name!r}; there are: {', '.join(available_boards(root))}")
+    tables = read_toml(path)
+    base = tables.pop("extends", None)
+    if base is None:
+        return tables
+    if not isinstance(base, str) or base in (*seen, name):
+        raise InputError(f"{path}: extends: {base!r} is not another board's name")
+    return _merge(_read_extended(root, base, (*seen, name)), tables)
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(old, value) if both and old is not None else value
+    return merged
+
+
+@dataclass(frozen=True)
+class PlacedBlob:
+    """A blob's content at its place: ``sector`` of 512 bytes on the card."""
+
+    name: str
+    sector: int
+    content: bytes
+    source: str
+    known: bool
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the content."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def place_blob(
+    board: Board, layout_name: str, blob: Blob, content: bytes, source: str
+) -> PlacedBlob:
+    """Return ``content`` at the place of ``blob``, once it is proven to belong there.
+
+    Raises:
+        InputError: it is empty, too long, or known to belong to another layout.
+    """
+    if not content:
+        raise InputError(f"{source}: {blob.name} is empty")
+    if len(content) > blob.max_bytes:
+        raise InputError(
+            f"{source}: {blob.name} has {len(content)} bytes, but layout {layout_name} of"
+            f" {board.name} has room for {blob.max_bytes}"
+        )
+    digest = hashlib.sha256(content).hexdigest()
+    known = digest in {item.sha256 for item in blob.known}
+    elsewhere = [
+        other_name
+        for other_name, other in board.layouts.items()
+        for candidate in other.blobs
+        if candidate.name == blob.name and digest in {item.sha256 for item in candidate.known}
+    ]
+    if elsewhere and not known:
+        raise InputError(
+            f"{source}: this {blob.name} is for layout {elsewhere[0]}, and the card gets layout"
+            f" {layout_name}: the board would not start"
+        )
+    return PlacedBlob(blob.name, blob.sector, content, source, known)

@@ -1,0 +1,70 @@
+"""``inv doctor``: whether this machine has what Bootwright needs."""
+
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bootwright.core.doctor_report import Report, Row, State, examine
+from bootwright.core.io.machine import look_around
+from bootwright.core.paths import build_dir, cache_dir
+
+_COLOURS: dict[State, str] = {
+    "ok": "green",
+    "missing": "red",
+    "optional": "dim",
+    "warning": "yellow",
+}
+
+
+def doctor(cache: Path | None = None, build: Path | None = None) -> Report:
+    """Examine this machine and return the report; changes nothing.
+
+    The caller prints it (:func:`show`, or :meth:`Report.document` as JSON) and exits
+    with :attr:`Report.exit_code`.
+
+    Args:
+        cache: the cache directory; the usual one when ``None``.
+        build: where images go; the usual place when ``None``.
+
+    Raises:
+        FailedError: the list of tools cannot be read.
+    """
+    return examine(look_around(cache or cache_dir(), build or build_dir()))
+
+
+def show(report: Report, out: TextIO) -> None:
+    """Print the report: a table on a terminal, plain lines elsewhere."""
+    rows = (*report.tools, *report.checks)
+    console = Console(file=out, highlight=False)
+    if console.is_terminal:
+        console.print(_table(rows))
+    else:
+        for row in rows:
+            told = f" ({row.hint})" if row.hint else ""
+            print(
+                f"{row.state:8} {row.name}: {row.found or 'none'}{told}; for {row.need}", file=out
+            )
+    for title, command in (
+        ("install what is missing", report.install),
+        ("install what the tests and benchmarks need", report.install_optional),
+    ):
+        if command:
+            print(f"{title}:\n  {command}", file=out)
+    print(
+        "everything required is there" if report.ok else "something required is missing", file=out
+    )
+
+
+def _table(rows: tuple[Row, ...]) -> Table:
+    table = Table("", "what", "found", "needed for")
+    for row in rows:
+        colour = _COLOURS[row.state]
+        found = " ".join(filter(None, (row.found, row.hint)))
+        table.add_row(
+            f"[{colour}]{row.state}[/{colour}]",
+            *(escape(text) for text in (row.name, found, row.need)),
+        )
+    return table

@@ -1,0 +1,171 @@
+"""Whether this machine has what Bootwright needs, judged from what was found on it."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bootwright.core.tools import Binfmt, Family, Tool
+from bootwright.core.units import GIB, format_size
+
+SCHEMA = "bootwright.doctor/1"
+"""Names the shape of :meth:`Report.document`."""
+
+PYTHON = (3, 11)
+"""The oldest Python that works: ``requires-python`` in ``pyproject.toml``."""
+
+ROOM = 8 * GIB
+"""Bytes free below which a build may fail: a 4 GiB image, its root file system as a
+tarball and as ext4, and the work files of a Debian bootstrap."""
+
+State = Literal["ok", "missing", "optional", "warning"]
+"""``missing`` fails the examination; ``optional`` is missing, but only tests or
+benchmarks need it; ``warning`` may lead to a failure."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A tool and where it is; ``path`` is ``None`` when it is missing."""
+
+    tool: Tool
+    path: str | None
+    version: str | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A directory that is written to, and the bytes free on its file system."""
+
+    name: str
+    path: str
+    free: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was found on this machine."""
+
+    tools: tuple[Found, ...]
+    python: tuple[int, int, int]
+    architecture: str
+    """As ``uname -m`` says it."""
+    binfmt: Binfmt | None
+    """The entry for 32-bit ARM; ``None`` when the kernel has none."""
+    places: tuple[Place, ...]
+    family: Family | None
+    root: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report; a ``hint`` says what to do."""
+
+    name: str
+    state: State
+    found: str
+    need: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The examination's result."""
+
+    tools: tuple[Row, ...]
+    checks: tuple[Row, ...]
+    install: str | None
+    """The command that installs the required tools that are missing."""
+    install_optional: str | None
+    """The command that installs the other missing tools."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything required is there."""
+        return all(row.state != "missing" for row in (*self.tools, *self.checks))
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 4 (this machine is at fault) when something required is missing."""
+        return 0 if self.ok else 4
+
+    def document(self) -> dict[str, Any]:
+        """Return the report for ``--json``."""
+        return {
+            "schema": SCHEMA,
+            "ok": self.ok,
+            "tools": [vars(row) for row in self.tools],
+            "checks": [vars(row) for row in self.checks],
+            "install": self.install,
+            "install_optional": self.install_optional,
+        }
+
+
+def examine(machine: Machine) -> Report:
+    """Return what is there, what is missing, and the commands that install it."""
+    family = machine.family
+    needed = [one for one in machine.tools if one.path or one.tool.needed(family)]
+    return Report(
+        tools=tuple(_tool(found, family) for found in needed),
+        checks=(_python(machine), _binfmt(machine), *(_place(one) for one in machine.places)),
+        install=_install(machine, required=True),
+        install_optional=_install(machine, required=False),
+    )
+
+
+def _tool(found: Found, family: Family | None) -> Row:
+    tool = found.tool
+    if found.path is not None:
+        return Row(tool.command, "ok", found.version or found.path, tool.need)
+    state: State = "missing" if tool.level == "run" else "optional"
+    package = tool.package(family)
+    hint = f"package {package}" if package else "not packaged here; install it yourself"
+    return Row(tool.command, state, "", tool.need, hint)
+
+
+def _python(machine: Machine) -> Row:
+    version = ".".join(str(part) for part in machine.python)
+    good = machine.python[:2] >= PYTHON
+    wanted = ".".join(str(part) for part in PYTHON)
+    return Row(
+        "python",
+        "ok" if good else "missing",
+        version,
+        "running Bootwright",
+        "" if good else f"needs {wanted} or newer: install it and run scripts/setup",
+    )
+
+
+def _binfmt(machine: Machine) -> Row:
+    name, need = "binfmt-arm", "building Debian root file systems"
+    if machine.architecture.startswith("arm"):
+        return Row(name, "ok", f"not needed: this machine is {machine.architecture}", need)
+    if machine.binfmt is not None and machine.binfmt.enabled:
+        return Row(name, "ok", machine.binfmt.interpreter or "enabled", need)
+    found = "disabled" if machine.binfmt else "not registered with the kernel"
+    return Row(name, "missing", found, need, "run scripts/setup")
+
+
+def _place(place: Place) -> Row:
+    enough = place.free >= ROOM
+    return Row(
+        place.name,
+        "ok" if enough else "warning",
+        f"{place.path}: {format_size(place.free)} free",
+        "images" if place.name == "build" else "downloads and finished root file systems",
+        "" if enough else f"a build may need {format_size(ROOM)}",
+    )
+
+
+def _install(machine: Machine, *, required: bool) -> str | None:
+    lacking = [
+        found.tool.package(machine.family)
+        for found in machine.tools
+        if found.path is None and (found.tool.level == "run") is required
+    ]
+    packages = sorted({package for package in lacking if package})
+    if not packages:
+        return None
+    command = {
+        "debian": "apt-get install --no-install-recommends",
+        "arch": "pacman -S --needed",
+        None: "",
+    }[machine.family]
+    return " ".join([*([] if machine.root else ["sudo"]), command, *packages])

@@ -1,0 +1,1 @@
+"""Processes, files and questions, as every room uses them."""

@@ -1,0 +1,104 @@
+"""The one gateway to child processes.
+
+Commands are argument lists, never shell text. A child gets a small environment
+made here, so that a variable of the operator cannot change what a tool does, and
+a secret goes to standard input alone. A failing command is shown in a form that
+can be pasted into a shell.
+"""
+
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bootwright.core.errors import FailedError
+from bootwright.core.io.tool_list import debian_package
+from bootwright.core.secret import Secret
+
+_PASSED_ON = ("HOME", "TMPDIR", "USER", "LOGNAME", "SUDO_USER", "http_proxy", "https_proxy")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A child that has ended: what was run, its status and its output."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """Standard output as UTF-8; undecodable bytes become U+FFFD."""
+        return self.stdout.decode("utf-8", "replace")
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment that children get: C.UTF-8, system path, little else."""
+    env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    path = os.environ.get("PATH", "")
+    env |= {"PATH": f"{path}:{_PATH}" if path else _PATH, "LC_ALL": "C.UTF-8"}
+    return env | dict(extra or {})
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    stdin: bytes | Secret | None = None,
+    check: bool = True,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+    timeout: float | None = None,
+) -> Finished:
+    """Run ``argv`` to its end and return what it wrote.
+
+    Args:
+        argv: program and arguments; nothing secret.
+        stdin: what the child reads; empty when ``None``.
+        check: raise when the status is not 0.
+        env: added to the small environment that every child gets.
+        pass_fds: descriptors that stay open in the child.
+        timeout: seconds after which the child is ended.
+
+    Raises:
+        FailedError: the tool is missing, took too long, or (with ``check``) failed.
+    """
+    data = stdin.reveal() if isinstance(stdin, Secret) else stdin or b""
+    try:
+        done = subprocess.run(
+            list(argv),
+            input=data,
+            capture_output=True,
+            env=environment(env),
+            pass_fds=tuple(pass_fds),
+            timeout=timeout,
+        )
+    except FileNotFoundError:
+        raise missing_tool(argv[0]) from None
+    except OSError as error:
+        raise FailedError(f"cannot run {argv[0]}: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        # Not chained: TimeoutExpired carries the child's output.
+        raise FailedError(f"no end after {timeout:.0f} s: {shlex.join(argv)}") from None
+    finished = Finished(tuple(argv), done.returncode, done.stdout, done.stderr)
+    if check and done.returncode != 0:
+        raise failure(finished)
+    return finished
+
+
+def missing_tool(name: str) -> FailedError:
+    """Return the error for a tool that this machine lacks."""
+    package = debian_package(name)
+    return FailedError(
+        f"the tool {name!r} is missing: run scripts/setup, or install the package {package!r}"
+    )
+
+
+def failure(finished: Finished, hint: str = "") -> FailedError:
+    """Return the error for a child that failed, with a line that can be pasted."""
+    said = finished.stderr.decode("utf-8", "replace").strip() or finished.text.strip()
+    lines = [f"exit {finished.returncode}: {shlex.join(finished.argv)}"]
+    lines += [f"  {line}" for line in said.splitlines()[-12:]]
+    return FailedError("\n".join([*lines, hint] if hint else lines))

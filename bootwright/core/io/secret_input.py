@@ -1,0 +1,151 @@
+"""Getting the passphrase: from a private file, the target's command, or the keyboard."""
+
+import getpass
+import os
+import resource
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bootwright.core.config import Target
+from bootwright.core.errors import InputError
+from bootwright.core.io.process import run
+from bootwright.core.passphrase import check_passphrase
+from bootwright.core.secret import Secret
+
+TITLE = "Passphrase for docker-data"
+"""How the keyboard is asked for the passphrase of a target's volume."""
+
+
+def read_passphrase(target: Target, file: str | None, *, twice: bool, title: str = TITLE) -> Secret:
+    """Return the passphrase of the target's volume.
+
+    Args:
+        target: its ``passphrase_command`` is used when no file is given.
+        file: a file that only its owner can read.
+        twice: ask for it twice at the keyboard, when a new one is set.
+        title: which passphrase is meant, for the question at the keyboard.
+
+    Raises:
+        InputError: the file is open to others, there is no way to ask, the two do not
+            match, the command failed, or the passphrase cannot be used.
+        FailedError: the command does not exist.
+    """
+    forbid_core_dumps()
+    if file is not None:
+        return _from_file(Path(file))
+    if target.passphrase_command:
+        finished = run(target.passphrase_command, check=False)
+        if finished.returncode != 0:
+            # Its output may hold the passphrase, so it is not shown.
+            raise InputError(
+                f"passphrase_command of {target.name} ended with {finished.returncode}"
+            )
+        return check_passphrase(finished.stdout, f"passphrase_command of {target.name}")
+    return _typed(twice, title, "--passphrase-file, or passphrase_command in bootwright.toml")
+
+
+def forbid_core_dumps() -> None:
+    """Keep this process's memory off the disk: it is about to hold a passphrase."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def read_new_passphrase(file: str | None, option: str, title: str, *, twice: bool) -> Secret:
+    """Return a passphrase that the target's own ``passphrase_command`` does not give.
+
+    Args:
+        file: a file that only its owner can read.
+        option: the option that names such a file, for an error.
+        title: which passphrase is meant, for the question at the keyboard.
+        twice: ask for it twice at the keyboard, when a new one is set.
+
+    Raises:
+        InputError: the file is open to others, there is no way to ask, the two do not
+            match, or the passphrase cannot be used.
+    """
+    return _from_file(Path(file)) if file is not None else _typed(twice, title, option)
+
+
+def read_sudo_password(file: str | None, who: str) -> Secret:
+    """Return the password that sudo asks ``who`` for: from a private file, or the keyboard.
+
+    Raises:
+        InputError: as :func:`read_new_passphrase`.
+    """
+    title = f"Password of {who} for sudo"
+    return read_new_passphrase(file, "--sudo-password-file", title, twice=False)
+
+
+def another_from_keyboard(
+    target: Target, file: str | None
+) -> Callable[[str], Secret | None] | None:
+    """Return how to ask for another passphrase after a wrong one, if the first was typed.
+
+    What is returned shows a text and returns what is typed; ``None`` for nothing.
+    """
+    if file is not None or target.passphrase_command or not sys.stdin.isatty():
+        return None
+
+    def ask(text: str) -> Secret | None:
+        print(f"{text}. Enter alone gives up.", file=sys.stderr)
+        try:
+            return _once(TITLE)
+        except EOFError:
+            return None
+        except InputError as error:
+            # No reason to lose the question that waits.
+            return ask(str(error))
+
+    return ask
+
+
+def _from_file(path: Path) -> Secret:
+    try:
+        # Looked at and read through one descriptor, so that it cannot be exchanged between.
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if mode & 0o077 and not _is_credential(path):
+                raise InputError(
+                    f"{path}: group or others can read it (mode {mode:04o}); run: chmod 600 {path}"
+                )
+            return check_passphrase(file.read(4096), str(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot read it: {error.strerror}") from error
+
+
+def _is_credential(path: Path) -> bool:
+    """Tell whether systemd passed the file to this service alone (``LoadCredential=``).
+
+    Its folder is closed to others; the file's group bits are those of an access list.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return folder is not None and path.absolute().parent == Path(folder)
+
+
+def _typed(twice: bool, title: str, instead: str) -> Secret:
+    if not sys.stdin.isatty():
+        raise InputError(f"no passphrase: give {instead}")
+    try:
+        secret = _once(title)
+        again = _once("The same again") if twice else secret
+    except EOFError:
+        secret = None
+    if secret is None:
+        raise InputError("the keyboard: no passphrase was typed; nothing was changed")
+    if again != secret:
+        raise InputError("the two passphrases differ; nothing was changed")
+    return secret
+
+
+def _once(title: str) -> Secret | None:
+    """Return what is typed, unseen; ``None`` for nothing."""
+    try:
+        typed = getpass.getpass(f"{title}: ")
+    except UnicodeDecodeError:
+        # Not shown: the error would quote what was typed.
+        raise InputError("the keyboard: what was typed is not UTF-8 text") from None
+    try:
+        return check_passphrase(typed.encode(), "the keyboard") if typed else None
+    except UnicodeEncodeError:
+        raise InputError("the keyboard: what was typed is not UTF-8 text") from None

@@ -1,0 +1,41 @@
+"""The three directories that Bootwright writes to or reads from by default."""
+
+import os
+from pathlib import Path
+
+
+def cache_dir() -> Path:
+    """Return where downloads and finished root file systems are kept between runs.
+
+    ``$BOOTWRIGHT_CACHE``, else ``$XDG_CACHE_HOME/bootwright``, else
+    ``~/.cache/bootwright``. The directory need not exist yet.
+    """
+    if own := os.environ.get("BOOTWRIGHT_CACHE"):
+        return Path(own).expanduser().absolute()
+    # The XDG specification: a relative path in the variable is to be ignored.
+    shared = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(shared) if shared.startswith("/") else Path.home() / ".cache"
+    return base / "bootwright"
+
+
+def checkout() -> Path:
+    """Return the checkout's root: the directory that holds ``tasks.py`` and the package."""
+    return Path(__file__).resolve().parents[2]
+
+
+def build_dir() -> Path:
+    """Return where images and manifests go.
+
+    ``$BOOTWRIGHT_BUILD``, else the checkout's ``build``. It need not exist yet.
+    """
+    if own := os.environ.get("BOOTWRIGHT_BUILD"):
+        return Path(own).expanduser().absolute()
+    return checkout() / "build"
+
+
+def shown(path: str | Path) -> str:
+    """Return ``path`` as a person in this directory would write it."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

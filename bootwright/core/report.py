@@ -1,0 +1,156 @@
+"""What an operator sees while a plan runs: steps, progress, notes and warnings.
+
+Everything goes to standard error, so that standard output stays free for the one
+result (or the one JSON document). A terminal gets bars and colour; a pipe gets
+plain lines.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from bootwright.core.text import harmless
+from bootwright.core.units import format_size
+
+PLAIN_INTERVAL_S = 5.0
+"""Seconds between progress lines when standard error is not a terminal."""
+
+
+class Meter(Protocol):
+    """Progress of one step, in bytes."""
+
+    def advance(self, count: int) -> None:
+        """Add ``count`` bytes done."""
+        ...
+
+
+class Reporter(Protocol):
+    """Where a running plan tells what it does."""
+
+    def step(self, title: str) -> AbstractContextManager[None]:
+        """Announce a step that lasts as long as the context; times it."""
+        ...
+
+    def meter(self, title: str, total: int | None) -> AbstractContextManager[Meter]:
+        """Show progress over ``total`` bytes (``None`` when unknown)."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Say something that the operator may want to know."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Say something that the operator should act on."""
+        ...
+
+
+class _PlainMeter:
+    def __init__(self, out: TextIO, title: str, total: int | None) -> None:
+        self._out, self._title, self._total = out, title, total
+        self._done = 0
+        self._start = self._last = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        now = time.monotonic()
+        if now - self._last >= PLAIN_INTERVAL_S:
+            self._last = now
+            self.show()
+
+    def show(self) -> None:
+        seconds = max(time.monotonic() - self._start, 1e-6)
+        of_total = f" of {format_size(self._total)}" if self._total else ""
+        left = ""
+        if self._total and 0 < self._done < self._total:
+            left = f", {seconds / self._done * (self._total - self._done):.0f} s left"
+        rate = format_size(int(self._done / seconds))
+        print(
+            f"  {self._title}: {format_size(self._done)}{of_total}, {rate}/s{left}",
+            file=self._out,
+            flush=True,
+        )
+
+
+class _SpeedColumn(ProgressColumn):
+    """The rate in IEC units; rich's own column knows decimal ones only."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{format_size(int(speed))}/s" if speed else "")
+
+
+class TextReporter:
+    """Reports to a stream, with bars and colour when it is a terminal.
+
+    ``seconds`` maps each step's title to how long it took.
+    """
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out or sys.stderr
+        self._console = Console(file=self._out, highlight=False, soft_wrap=True, emoji=False)
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        """Show the title while the step runs, then its time."""
+        start = time.monotonic()
+        with self._running(title):
+            yield
+        took = time.monotonic() - start
+        self.seconds[title] = took
+        self._console.print(f"[green]✓[/green] {escape(title)} [dim]({took:.1f} s)[/dim]")
+
+    def _running(self, title: str) -> AbstractContextManager[object]:
+        if self._console.is_terminal:
+            return self._console.status(escape(title))
+        self._console.print(f"{title} …", markup=False)
+        return nullcontext()
+
+    @contextmanager
+    def meter(self, title: str, total: int | None) -> Iterator[Meter]:
+        """Show a bar on a terminal, a line every few seconds elsewhere."""
+        if not self._console.is_terminal:
+            plain = _PlainMeter(self._out, title, total)
+            yield plain
+            plain.show()
+            return
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            _SpeedColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._console) as progress:
+            task = progress.add_task(title, total=total)
+
+            class _Bar:
+                def advance(self, count: int) -> None:
+                    progress.update(task, advance=count)
+
+            yield _Bar()
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(f"  {harmless(text)}", markup=False)
+
+    def warn(self, text: str) -> None:
+        """Print a line that stands out."""
+        self._console.print(Text.assemble(("warning:", "yellow"), f" {harmless(text)}"))

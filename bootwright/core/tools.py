@@ -1,0 +1,94 @@
+"""The tools of the system: the list ``scripts/tools.tsv``, and what the tools print."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from bootwright.core.errors import InputError
+
+Level = Literal["run", "test", "bench"]
+"""Who needs a tool: everybody, the tests, or the benchmarks."""
+
+Family = Literal["debian", "arch"]
+"""The package managers that are known: apt-get's and pacman's."""
+
+_VERSION = re.compile(r"\d+(?:\.\d+)+(?:p\d+)?")
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One line of ``tools.tsv``: a command, or a file when it begins with ``/``."""
+
+    command: str
+    level: Level
+    version: tuple[str, ...]
+    """Arguments that make it print its version; none when it cannot."""
+    debian: str
+    arch: str
+    """Packages; ``-`` where the distribution does not need it, ``!`` where it has none."""
+    need: str
+
+    @property
+    def is_file(self) -> bool:
+        """Whether this is a data file, not a program."""
+        return self.command.startswith("/")
+
+    def needed(self, family: Family | None) -> bool:
+        """Return whether a distribution of this family needs it at all."""
+        return self._package(family) != "-"
+
+    def package(self, family: Family | None) -> str | None:
+        """Return the package that carries it; ``None`` when there is none."""
+        package = self._package(family)
+        return None if package in ("-", "!") else package
+
+    def _package(self, family: Family | None) -> str:
+        return {"debian": self.debian, "arch": self.arch, None: "!"}[family]
+
+
+@dataclass(frozen=True)
+class Binfmt:
+    """An entry of ``/proc/sys/fs/binfmt_misc``: what the kernel runs foreign programs with."""
+
+    enabled: bool
+    interpreter: str | None
+
+
+def parse_tools(text: str) -> tuple[Tool, ...]:
+    """Return the tools in the text of ``scripts/tools.tsv``, in its order.
+
+    Raises:
+        InputError: a line has not six columns, or an unknown level; says which line.
+    """
+    tools = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line or line.startswith("#"):
+            continue
+        columns = line.split("\t")
+        if len(columns) != 6 or not all(columns) or columns[1] not in get_args(Level):
+            raise InputError(f"scripts/tools.tsv:{number}: not six columns with a known level")
+        command, level, version, debian, arch, need = columns
+        tools.append(
+            Tool(
+                command,
+                cast(Level, level),
+                () if version == "-" else tuple(version.split()),
+                debian,
+                arch,
+                need,
+            )
+        )
+    return tuple(tools)
+
+
+def parse_version(text: str) -> str | None:
+    """Return the first version number in what a tool printed, such as ``9.2p1``."""
+    match = _VERSION.search(text)
+    return match[0] if match else None
+
+
+def parse_binfmt(text: str) -> Binfmt:
+    """Return what the file of one binfmt_misc entry says."""
+    lines = text.splitlines()
+    path = next((x.split(None, 1)[1] for x in lines if x.startswith("interpreter ")), None)
+    return Binfmt("enabled" in lines[:1], path)

@@ -1,1 +1,0 @@
-"""The only code that touches the world: one gateway for each kind of effect."""

@@ -1,0 +1,1 @@
+"""A card image booted under QEMU."""

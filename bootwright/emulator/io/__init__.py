@@ -1,0 +1,1 @@
+"""The QEMU process, its monitor, and card images for it."""

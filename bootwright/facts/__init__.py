@@ -1,1 +1,0 @@
-"""Read-only subjects: what to run or read, and a pure parser for each."""

@@ -1,0 +1,233 @@
+"""Doing the same to several boards at once: a line for each, none in another's.
+
+What a board tells while it is at work is kept until it is done, and printed under its name.
+"""
+
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Generic, TextIO, TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from bootwright.core.errors import BootwrightError, FailedError
+from bootwright.core.report import Meter, Reporter
+from bootwright.core.text import harmless
+
+ALIVE_S = 10.0
+"""Seconds between lines that say which boards are still at work, without a terminal."""
+
+T = TypeVar("T")
+
+
+class OurBugError(BootwrightError):
+    """A board met an error that nobody foresaw; its traceback was printed."""
+
+    exit_code = 70
+
+
+@dataclass(frozen=True)
+class _Ended(Generic[T]):
+    """A board that is done: its result or what was raised, the seconds, what it had to tell."""
+
+    name: str
+    result: T | BaseException
+    took: float
+    kept: tuple[str, ...]
+
+
+class _Silent:
+    """A meter that nobody sees: one line is too little for bars."""
+
+    def advance(self, count: int) -> None:
+        """Do nothing."""
+
+
+class BoardReporter:
+    """What one board of several tells: its step is shown, its notes and warnings are kept."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+        self.kept: list[str] = []
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        """Show the title as what the board does now."""
+        self._show(title)
+        yield
+
+    def meter(self, title: str, total: int | None) -> AbstractContextManager[Meter]:  # noqa: ARG002
+        """Show the title; there is no room for more."""
+        self._show(title)
+        return nullcontext(_Silent())
+
+    def note(self, text: str) -> None:
+        """Show what may be of interest now, for the moment."""
+        self._show(text)
+
+    def warn(self, text: str) -> None:
+        """Keep a warning for the end."""
+        self.kept.append(f"warning: {text}")
+
+
+class Fleet(Generic[T]):
+    """A run over several boards.
+
+    Args:
+        names: the boards.
+        work: what is done to one; called with its name and its reporter, in a thread. It cannot
+            ask anything: several boards would ask at once.
+        summary: the line about a result, and whether it is a good one.
+        parallel: how many boards at a time.
+        out: where to tell; standard error if ``None``.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        work: Callable[[str, Reporter], T],
+        summary: Callable[[T], tuple[str, bool]],
+        parallel: int,
+        out: TextIO | None = None,
+    ) -> None:
+        self._names = names
+        self._work, self._summary = work, summary
+        self._parallel = min(parallel, len(names))
+        self._console = Console(
+            file=out or sys.stderr, highlight=False, soft_wrap=True, emoji=False
+        )
+        self._waiting = list(names)
+        self._running: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._done: queue.Queue[_Ended[T]] = queue.Queue()
+        self._shown: dict[str, str] = {}
+
+    def run(self) -> dict[str, T | BootwrightError]:
+        """Do it to every board; return each one's result or error, in the order of the names.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; boards under way were named, and none was begun any more.
+        """
+        results: dict[str, T | BootwrightError] = {}
+        try:
+            with self._screen() as redraw:
+                for _ in range(self._parallel):
+                    threading.Thread(target=self._worker, daemon=True).start()
+                while len(results) < len(self._names):
+                    ended = self._next(redraw)
+                    if ended is not None:
+                        results[ended.name] = self._tell(ended)
+        except KeyboardInterrupt:
+            with self._lock:
+                self._waiting.clear()
+                under_way = ", ".join(self._running) or "none"
+            # Once the screen is left, which takes its lines away and this one with them. Not by
+            # rich: the interruption may have met it at work on a line.
+            print(f"stopped; boards under way: {under_way}", file=self._console.file)
+            raise
+        return {name: results[name] for name in self._names}
+
+    def _worker(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    return
+                name = self._waiting.pop(0)
+                self._running[name] = time.monotonic()
+            reporter = BoardReporter(lambda text, name=name: self._show(name, text))  # type: ignore[misc]
+            result: T | BaseException
+            try:
+                result = self._work(name, reporter)
+            except BaseException as error:
+                result = error
+            with self._lock:
+                took = time.monotonic() - self._running.pop(name)
+            self._done.put(_Ended(name, result, took, tuple(reporter.kept)))
+
+    def _show(self, name: str, text: str) -> None:
+        self._shown[name] = harmless(text)
+
+    def _next(self, redraw: Callable[[], None]) -> "_Ended[T] | None":
+        on_terminal = self._console.is_terminal
+        try:
+            return self._done.get(timeout=0.2 if on_terminal else ALIVE_S)
+        except queue.Empty:
+            if on_terminal:
+                redraw()
+            else:
+                with self._lock:
+                    names = ", ".join(self._running)
+                self._console.print(f"at work: {names}", markup=False)
+            return None
+
+    def _tell(self, ended: "_Ended[T]") -> T | BootwrightError:
+        result = ended.result
+        if isinstance(result, OSError):
+            # A full disk, a folder without permission: this machine's fault, as in guarded().
+            result = FailedError(str(result))
+        if isinstance(result, BootwrightError):
+            self._line(ended, str(result), False)
+            return result
+        if isinstance(result, BaseException):
+            self._console.print("".join(traceback.format_exception(result)), markup=False)
+            bug = OurBugError("this is a bug of bootwright; please report the lines above")
+            self._line(ended, str(bug), False)
+            return bug
+        self._line(ended, *self._summary(result))
+        return result
+
+    def _line(self, ended: "_Ended[T]", text: str, good: bool) -> None:
+        mark = "[green]✓[/green]" if good else "[red]✗[/red]"
+        took = f"[dim]({ended.took:.1f} s)[/dim]"
+        first, *rest = harmless(text).splitlines() or [""]
+        lines = [f"{mark} {escape(ended.name)} {took}: {escape(first)}"]
+        rest += harmless("\n".join(ended.kept)).splitlines()
+        lines += [f"    {escape(line)}" for line in rest]
+        self._console.print("\n".join(lines))
+
+    @contextmanager
+    def _screen(self) -> Iterator[Callable[[], None]]:
+        if not self._console.is_terminal:
+            yield lambda: None
+            return
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            rows: dict[str, TaskID] = {}
+
+            def redraw() -> None:
+                with self._lock:
+                    running = dict(self._running)
+                for name in [name for name in rows if name not in running]:
+                    progress.remove_task(rows.pop(name))
+                for name in running:
+                    line = Text(f"{name}: {self._shown.get(name, '')}")
+                    # One line for a board, with room for the rest of it and what Ctrl-C echoes.
+                    line.truncate(max(8, self._console.width - 16), overflow="ellipsis")
+                    text = line.plain
+                    if name not in rows:
+                        rows[name] = progress.add_task(text, total=None)
+                    else:
+                        progress.update(rows[name], description=text)
+
+            yield redraw
+
+
+def worst(errors: Mapping[str, object]) -> int:
+    """Return the exit code of the whole: 0 if nobody failed, else the gravest failure's.
+
+    A bug of ours comes first, then a failing board, a refusal, and wrong input.
+    """
+    codes = {error.exit_code for error in errors.values() if isinstance(error, BootwrightError)}
+    return next((code for code in (70, 4, 3, 2) if code in codes), 0)

@@ -1,0 +1,263 @@
+"""``inv logs``: this machine collects the logs of boards, and shows them."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+
+from bootwright.core import paths
+from bootwright.core.config import CONFIG_NAME, Collector, Logs, load_collector
+from bootwright.core.errors import InputError
+from bootwright.core.io.secret_input import read_new_passphrase
+from bootwright.core.report import Reporter
+from bootwright.core.templates import Renderer
+from bootwright.emulator.plan import HOST_OF_GUESTS
+from bootwright.hosts import resolve
+from bootwright.logs.io.collector import Served, collect, url_of, written
+from bootwright.logs.io.store import LogStore, default_folder
+from bootwright.logs.io.web_page import serve_page
+from bootwright.logs.syslog_ng import (
+    CERTIFICATES,
+    PASSWORD_FILE,
+    Certificates,
+    Container,
+    Forward,
+    Service,
+    collector_command,
+    compose_file,
+    password_include,
+    service_unit,
+)
+from bootwright.logs.syslog_ng import Collector as Syslog
+from bootwright.logs.syslog_ng import collector_config as syslog_config
+from bootwright.pki.certificate_store import Holder
+from bootwright.pki.certificates import Names
+from bootwright.pki.command import credentials
+from bootwright.pki.io.store import PkiStore, pki_dir
+
+FORWARDED_DAYS = 7
+"""Days that logs stay uncompressed where they are forwarded: as long as that may stand still."""
+
+HOLDER = Holder("collector", "collector")
+"""Who holds the collector's certificate; there is one for all machines that collect."""
+
+
+ACTIONS = {"serve": 0, "tail": 1, "web": 0, "unit": 0, "compose": 0}
+"""How many targets each takes."""
+
+_READING = dict.fromkeys(
+    ("container", "since", "grep", "severity", "lines", "follow", "json"), "tail"
+)
+OPTIONS = {**_READING, "listen": "serve", "port": "web", "user": "unit"}
+"""Which action an option is for."""
+
+
+def check_action(action: str, targets: Sequence[str], given: Mapping[str, object]) -> None:
+    """Pass when the command line says one thing.
+
+    Args:
+        action: what to do.
+        targets: of which board.
+        given: the options by name; what is empty was not given.
+
+    Raises:
+        InputError: an unknown action, one without its target or with one too many, or an option
+            of another one.
+    """
+    if action not in ACTIONS:
+        raise InputError(f"{action!r}: say serve, tail, web, unit or compose")
+    if len(targets) != ACTIONS[action]:
+        wants = "one target: inv logs tail TARGET" if ACTIONS[action] else "no target"
+        raise InputError(f"{action}: takes {wants}")
+    for option, value in given.items():
+        if value and OPTIONS[option] != action:
+            of = OPTIONS[option]
+            raise InputError(f"--{option} is for inv logs {of}, not for {action}")
+
+
+def board_of(name: str) -> tuple[LogStore, str]:
+    """Return where logs are, and what a target is called there.
+
+    The name of a board that is no longer configured does as well.
+    """
+    store = LogStore(default_folder())
+    try:
+        return store, resolve.target_of(name).name
+    except InputError:
+        if name in store.boards():
+            return store, name
+        raise
+
+
+def unit(user: str) -> str:
+    """Return a unit of systemd that runs the collector from this checkout.
+
+    Raises:
+        InputError: the user or a path cannot be written into a unit.
+    """
+    logs, state = Path("/var/log/bootwright"), Path("/var/lib/bootwright")
+    return service_unit(
+        Service(paths.checkout(), user, logs, state, pki_dir()),
+        Renderer(paths.checkout() / "templates"),
+    )
+
+
+def compose() -> str:
+    """Return a file for ``docker compose`` that builds and runs the collector.
+
+    Raises:
+        InputError: a wrong value in ``bootwright.toml``; a path cannot be written into the file;
+            it would run as root; there is no certificate for it yet.
+    """
+    collector, _ = load_collector(paths.checkout())
+    place = PkiStore(pki_dir()).place(HOLDER)
+    if not place.is_dir():
+        raise InputError(
+            f"{paths.shown(place)}: no certificate yet; inv logs serve makes it: run it once"
+        )
+    owner = place.stat()
+    if owner.st_uid == 0:
+        raise InputError(
+            f"{paths.shown(place)} is root's, and the collector is not to run as root: make the"
+            " certificate as the user who is to run it (inv logs serve, once), then call this as"
+            " that user"
+        )
+    tcp = (collector.port, collector.tls_port, collector.tcp_port)
+    udp = (collector.udp_port,) if collector.udp_port else ()
+    made = Container(
+        paths.checkout(), place, owner.st_uid, owner.st_gid, tuple(filter(None, tcp)), udp
+    )
+    return compose_file(made, Renderer(paths.checkout() / "templates"))
+
+
+def names_of(collector: Collector, logs: Logs) -> Names:
+    """Return what boards call this machine."""
+    words = [*collector.names, *([logs.server] if logs.server else [])]
+    words += [socket.gethostname().lower(), "localhost", "127.0.0.1", HOST_OF_GUESTS]
+    ips, dns = [], []
+    for word in dict.fromkeys(words):
+        try:
+            ips.append(str(ip_address(word)))
+        except ValueError:
+            dns.append(word.lower())
+    return Names(tuple(dns), tuple(ips))
+
+
+def serve(reporter: Reporter, listen: str | None = None) -> None:
+    """Collect until interrupted or told to end (SIGTERM).
+
+    Args:
+        reporter: where to tell what happens.
+        listen: the address, instead of the configured one.
+
+    Raises:
+        InputError: a wrong value in ``bootwright.toml``, or a file of the PKI is damaged.
+        RefusedError: the folder of certificates is not for the operator alone.
+        FailedError: a port is in use, or the syslog server is missing or does not run.
+    """
+    collector, logs = load_collector(paths.checkout(), listen)
+    store, certificates = LogStore(default_folder()), PkiStore(pki_dir())
+    names = names_of(collector, logs)
+
+    run = paths.build_dir() / "collector"
+    run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    renderer = Renderer(paths.checkout() / "templates")
+    config = run / "syslog-ng.conf"
+
+    # The port for TLS is open by default; whatever else was asked for cannot be left out.
+    asked = bool(collector.tcp_port or collector.udp_port or collector.forward)
+
+    own = os.environ.get(CERTIFICATES)
+
+    def place() -> Path:
+        if own:
+            return Path(own)
+        credentials(certificates, HOLDER, names, datetime.now(UTC))
+        # Not by the link: both halves are to go by the same certificates.
+        return certificates.place(HOLDER).resolve()
+
+    def current() -> Certificates:
+        folder = place()
+        return Certificates(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
+
+    def syslog() -> tuple[str, ...]:
+        wanted = _syslog_of(collector, store.folder, run, current())
+        if not wanted.needed:
+            return ()
+        if shutil.which("syslog-ng") is None and not asked:
+            reporter.warn(
+                f"syslog-ng is not installed, so port {collector.tls_port}, for other machines that"
+                " speak syslog, is not open"
+            )
+            return ()
+        if collector.forward_password_file is not None:
+            option = f"{CONFIG_NAME}: logs.collector: forward_password_file"
+            file = str(Path(collector.forward_password_file).expanduser())
+            password = read_new_passphrase(file, option, "", twice=False)
+            written(run / PASSWORD_FILE, password_include(password).reveal())
+        return collector_command(wanted, written(config, syslog_config(wanted, renderer).encode()))
+
+    served = Served(
+        listen=collector.listen,
+        port=collector.port,
+        keep_days=collector.keep_days,
+        certificates=current,
+        generation=lambda: own or certificates.generation(),
+        syslog=syslog,
+        plain_days=FORWARDED_DAYS if collector.forward else 2,
+    )
+
+    def ready(port: int) -> None:
+        reporter.note(f"boards deliver to {url_of(collector.listen, port)}")
+        reporter.note(f"logs are kept in {paths.shown(store.folder)}; Ctrl-C ends this")
+
+    async def collecting(stop: asyncio.Event) -> None:
+        await collect(store, served, stop, ready, reporter.note)
+
+    store.folder.mkdir(parents=True, exist_ok=True)
+    _until_told(collecting)
+
+
+def page(port: int) -> None:
+    """Show the logs in a browser until interrupted or told to end (SIGTERM).
+
+    Raises:
+        FailedError: the port is in use.
+    """
+
+    async def serving(stop: asyncio.Event) -> None:
+        await serve_page(LogStore(default_folder()), port, lambda url: print(url, flush=True), stop)
+
+    _until_told(serving)
+
+
+def _until_told(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await work(stop)
+
+    asyncio.run(run())
+
+
+def _syslog_of(collector: Collector, folder: Path, run: Path, certificates: Certificates) -> Syslog:
+    forward = None
+    if collector.forward is not None and collector.forward_url is not None:
+        user = collector.forward_user or ""
+        forward = Forward(collector.forward, collector.forward_url, user)
+    return Syslog(
+        folder=folder.resolve(),
+        run=run.resolve(),
+        listen=collector.listen,
+        tls=collector.tls_port or None,
+        tcp=collector.tcp_port or None,
+        udp=collector.udp_port or None,
+        certificates=certificates,
+        forward=forward,
+    )

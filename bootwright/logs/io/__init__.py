@@ -1,0 +1,1 @@
+"""The servers that collect logs, and the files that keep them."""

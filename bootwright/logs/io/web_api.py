@@ -1,0 +1,220 @@
+"""What the page of ``inv logs web`` asks for: boards, records, and a stream of new ones.
+
+Answers are JSON; a question that makes no sense is answered with 400 and a sentence.
+"""
+
+import asyncio
+import json
+import re
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from bootwright.core.errors import InputError
+from bootwright.logs.io.scan import (
+    Piece,
+    Places,
+    Summary,
+    arrived,
+    ends,
+    pack,
+    scan,
+    summary,
+    unpack,
+)
+from bootwright.logs.io.store import LogStore, Place
+from bootwright.logs.query import Query, parse_severity, parse_since
+from bootwright.logs.record import Record
+
+SECONDS = 5.0
+"""For which one request may search."""
+
+_MOST = 500
+"""Records of one answer."""
+
+_POLL = 0.25
+"""Seconds between two looks for new records."""
+
+_KEEP_ALIVE = 15.0
+"""Seconds after which a stream that has nothing to say says that."""
+
+_BACKLOG = 4 << 20
+"""Bytes that a stream catches up with; a page that missed more loads anew."""
+
+_BUSY = 100
+"""New lines that make it likely that there are more of them already."""
+
+_RECENT = 1000
+"""Last lines of a board that tell which containers it has."""
+
+
+class LogApi:
+    """The answers. Whatever reads files does so in a thread."""
+
+    def __init__(self, store: LogStore, seconds: float) -> None:
+        self._store = store
+        self._seconds = seconds
+        self._closing = asyncio.Event()
+        # Searches may not take all threads from the streams.
+        self._searches = asyncio.Semaphore(2)
+        self._summaries: dict[str, tuple[Place, Summary]] = {}
+
+    async def close(self, _app: web.Application) -> None:
+        """End the streams."""
+        self._closing.set()
+
+    async def boards(self, _request: web.Request) -> web.StreamResponse:
+        """Answer with the boards, when each was last heard of, and what runs on it."""
+        found = await asyncio.to_thread(lambda: [*map(self._board, self._store.boards())])
+        return web.json_response({"boards": found})
+
+    def _board(self, board: str) -> dict[str, object]:
+        end = self._store.end(board)
+        known = self._summaries.get(board)
+        if known is None or known[0] != end:
+            known = self._summaries[board] = end, summary(self._store, board, _RECENT)
+        return {
+            "name": board,
+            "last": _iso(known[1].last),
+            "containers": known[1].containers,
+            "programs": known[1].programs,
+        }
+
+    async def records(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the newest records before a cursor, and the cursor to go on with."""
+        given = request.query
+        query, board, limit = _query(given), given.get("board", ""), _limit(given)
+        newest = await asyncio.to_thread(ends, self._store, board)
+        start = newest
+        if before := given.get("before", ""):
+            start = {name: place for name, place in unpack(before).items() if board in ("", name)}
+        piece = await self._searched(start, query, limit)
+        return web.json_response(
+            {
+                "records": [_plain(record) for record in piece.records],
+                "more": piece.older is not None,
+                "before": None if piece.older is None else pack(piece.older),
+                "newest": pack(newest),
+                "reached": _iso(piece.reached),
+            }
+        )
+
+    async def _searched(self, start: Places, query: Query, limit: int) -> Piece:
+        given_up = threading.Event()
+
+        def search() -> Piece:
+            last = time.monotonic() + self._seconds
+            return scan(
+                *(self._store, start, query, limit),
+                lambda: given_up.is_set() or self._closing.is_set() or time.monotonic() >= last,
+            )
+
+        try:
+            async with self._searches:
+                return await asyncio.to_thread(search)
+        finally:
+            # The browser has gone, or the page asks for something else by now.
+            given_up.set()
+
+    async def tail(self, request: web.Request) -> web.StreamResponse:
+        """Stream what arrives: from now on, or behind the cursor that came last."""
+        query, board = _query(request.query), request.query.get("board", "")
+        places = await asyncio.to_thread(ends, self._store, board)
+        if after := request.headers.get("Last-Event-ID") or request.query.get("after"):
+            places = unpack(after)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        with suppress(ConnectionError):
+            await self._stream(response, places, board, query)
+        return response
+
+    async def _stream(
+        self, response: web.StreamResponse, places: Places, board: str, query: Query
+    ) -> None:
+        if await asyncio.to_thread(self._behind, places, board) > _BACKLOG:
+            await response.write(_event("behind", ""))
+            return
+        await response.write(f"retry: 1000\nid: {pack(places)}\n\n".encode())
+        said = time.monotonic()
+        while not self._closing.is_set():
+            try:
+                records, lines = await asyncio.to_thread(self._new, places, board, query)
+            except OSError as error:
+                await response.write(_event("problem", f"the logs cannot be read: {error}"))
+                return
+            if records:
+                event = _event("records", [_plain(record) for record in records])
+                await response.write(f"id: {pack(places)}\n".encode() + event)
+                said = time.monotonic()
+            elif time.monotonic() - said >= _KEEP_ALIVE:
+                await response.write(f": still here\nid: {pack(places)}\n\n".encode())
+                said = time.monotonic()
+            if lines < _BUSY:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), _POLL)
+
+    def _new(self, places: Places, board: str, query: Query) -> tuple[list[Record], int]:
+        return arrived(self._store, places, self._names(board), query)
+
+    def _names(self, board: str) -> tuple[str, ...]:
+        return (board,) if board else self._store.boards()
+
+    def _behind(self, places: Places, board: str) -> int:
+        start = Place("", 0)
+        return sum(self._store.behind(name, places.get(name, start)) for name in self._names(board))
+
+
+def _event(kind: str, data: object) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+def _query(given: Mapping[str, str]) -> Query:
+    """Return what is asked for.
+
+    Raises:
+        InputError: it makes no sense.
+    """
+    now = datetime.now(UTC)
+    since, until = given.get("since", ""), given.get("until", "")
+    query = Query(
+        container=given.get("container", ""),
+        severity=parse_severity(given.get("severity") or "debug", "severity"),
+        since=parse_since(since, now, "since") if since else None,
+        until=parse_since(until, now, "until") if until else None,
+        # Not a regular expression: one can be written that takes years.
+        pattern=re.compile(re.escape(given["q"]), re.IGNORECASE) if given.get("q") else None,
+    )
+    if query.since is not None and query.until is not None and query.since > query.until:
+        raise InputError(f"since {since!r} is later than until {until!r}")
+    return query
+
+
+def _limit(given: Mapping[str, str]) -> int:
+    text = given.get("limit") or "200"
+    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= _MOST:
+        raise InputError(f"limit {text!r}: 1 to {_MOST}")
+    return int(text)
+
+
+def _plain(record: Record) -> dict[str, object]:
+    return {
+        "time": _iso(record.time),
+        "severity": record.severity_name,
+        "facility": record.priority >> 3,
+        "board": record.board,
+        "app": record.app,
+        "process": record.process,
+        "container": None if record.container is None else asdict(record.container),
+        "sequence": record.sequence,
+        "lost": record.lost,
+        "text": record.text,
+    }
+
+
+def _iso(when: datetime | None) -> str | None:
+    return None if when is None else when.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,165 @@
+"""The page of ``inv logs web``: the boards' logs in a browser of this machine.
+
+It listens on the loopback interface and lets in who has the token of the URL that was printed:
+other accounts of the machine, and pages of other sites that the browser has open, stay outside.
+"""
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from bootwright.core import paths
+from bootwright.core.errors import FailedError, InputError
+from bootwright.logs.io.store import LogStore
+from bootwright.logs.io.web_api import SECONDS, LogApi
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+_FILES = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
+
+_STRANGER = (
+    "This page wants the token of the URL that `inv logs web` printed: open that whole URL.\n"
+    "Each start of `inv logs web` has a new one.\n"
+)
+
+_LONGEST_HEAD = 1 << 16
+"""Bytes of a request's line or field: a cursor names every board."""
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def serve_page(
+    store: LogStore, port: int, ready: Callable[[str], None], stop: asyncio.Event
+) -> None:
+    """Serve the page until told to stop.
+
+    Args:
+        store: what is shown.
+        port: of 127.0.0.1; 0 for any that is free.
+        ready: told the URL as soon as it can be opened.
+        stop: set to end.
+
+    Raises:
+        FailedError: the port cannot be had.
+        InputError: there is no such port.
+    """
+    try:
+        listener = socket.create_server(("127.0.0.1", port))
+    except OverflowError:
+        raise InputError(f"port {port}: 0 to 65535") from None
+    except OSError as error:
+        raise FailedError(
+            f"port {port} of 127.0.0.1: {error.strerror}; give another, or 0 for any that is free"
+        ) from error
+    port, token = listener.getsockname()[1], secrets.token_urlsafe(24)
+    runner = web.AppRunner(
+        page_app(store, port, token),
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=2,
+        max_line_size=_LONGEST_HEAD,
+        max_field_size=_LONGEST_HEAD,
+    )
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        ready(f"http://127.0.0.1:{port}/?token={token}")
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def page_app(
+    store: LogStore, port: int, token: str, *, seconds: float = SECONDS
+) -> web.Application:
+    """Return the application.
+
+    Args:
+        store: what is shown.
+        port: where it is served, which every request has to name.
+        token: who knows it may come in.
+        seconds: for how long one request may search.
+    """
+    api, door = LogApi(store, seconds), _Door(port, token)
+    app = web.Application(middlewares=[door.guard, _plain_errors])
+    app.on_response_prepare.append(_secure)
+    app.on_shutdown.append(api.close)
+    for path in _FILES:
+        app.router.add_get(path, _file)
+    app.router.add_get("/api/boards", api.boards)
+    app.router.add_get("/api/records", api.records)
+    app.router.add_get("/api/tail", api.tail, allow_head=False)
+    return app
+
+
+async def _secure(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)
+
+
+@web.middleware
+async def _plain_errors(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except InputError as error:
+        return web.Response(status=400, text=f"{error}\n")
+    except (OSError, FailedError) as error:
+        return web.Response(status=500, text=f"the logs cannot be read: {error}\n")
+
+
+async def _file(request: web.Request) -> web.StreamResponse:
+    name, kind = _FILES[request.path]
+    text = (paths.checkout() / "templates" / "logs" / name).read_text(encoding="utf-8")
+    return web.Response(text=text, content_type=kind, charset="utf-8")
+
+
+class _Door:
+    """Who may come in."""
+
+    def __init__(self, port: int, token: str) -> None:
+        names = ("127.0.0.1", "localhost", "[::1]")
+        self._hosts = {f"{name}:{port}" for name in names} | ({*names} if port == 80 else set())
+        self._address = f"127.0.0.1:{port}"
+        self._token = token
+        # A cookie is shared by all ports of a host; the name keeps two pages apart.
+        self._cookie = f"bootwright-logs-{port}"
+        self._pass = secrets.token_urlsafe(24)
+
+    @web.middleware
+    async def guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Answer only to the own name, and only to who has the token or the cookie for it."""
+        # A site whose name was made to lead here would send its own name.
+        if request.headers.get("Host", "").lower() not in self._hosts:
+            text = f"This page is only at http://{self._address}: open it by that address.\n"
+            return web.Response(status=403, text=text)
+        if _same(request.query.get("token", ""), self._token):
+            return self._welcome(request) if request.path == "/" else await handler(request)
+        if _same(request.cookies.get(self._cookie, ""), self._pass):
+            return await handler(request)
+        return web.Response(status=403, text=_STRANGER)
+
+    def _welcome(self, request: web.Request) -> web.StreamResponse:
+        """Give the cookie, and take the token out of the address bar."""
+        rest = urlencode([(key, value) for key, value in request.query.items() if key != "token"])
+        response = web.Response(status=303, headers={"Location": f"/?{rest}" if rest else "/"})
+        response.set_cookie(self._cookie, self._pass, httponly=True, samesite="Strict", path="/")
+        return response
+
+
+def _same(given: str, secret: str) -> bool:
+    return secrets.compare_digest(given.encode("utf-8", "replace"), secret.encode())

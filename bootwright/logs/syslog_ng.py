@@ -1,0 +1,377 @@
+"""The collector on the operator's machine: syslog-ng beside the intake, as a unit, in a container.
+
+syslog-ng takes what speaks the syslog protocol into the same folder as the intake, a file for each
+sender and day, and passes what is in that folder on to Loki or OpenSearch. Pure: nothing is run.
+"""
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from bootwright.core.errors import InputError
+from bootwright.core.secret import Secret
+from bootwright.core.templates import Renderer
+from bootwright.logs.record import safe
+
+PASSWORD_FILE = "password.conf"
+"""What syslog-ng reads the password for the other side from; only its owner can."""
+
+INDEX = "bootwright"
+"""What the names of OpenSearch's indices begin with; the day follows."""
+
+LONGEST = 128 * 1024
+"""Bytes of a message with its header; what exceeds them is cut off, or the next message."""
+
+CONNECTIONS = 1000
+"""Senders at once; unless told otherwise, syslog-ng takes ten."""
+
+FILES = 10_000
+"""Files that are passed on: two or three of each board. Unless told otherwise it is 100."""
+
+WINDOW = 200
+"""Records of one connection or file that are on their way; also those of one request."""
+
+_PATHS = {"loki": "/loki/api/v1/push", "opensearch": "/_bulk"}
+
+_GIVES_UP = (102, 103, 304, 410, 416, 422, 424, 425, 428, 451, 504, 508)
+"""Answers after which syslog-ng would throw records away, at once or after three tries."""
+
+_NO_UTF8 = (
+    r"(?:[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|\xed[\x80-\x9f][\x80-\xbf]"
+    r"|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xf0[\x90-\xbf][\x80-\xbf]{2}"
+    r"|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})(*SKIP)(*F)|[\x80-\xff]"
+)
+"""Finds a byte that is part of no character."""
+
+_TAKEN_BY_LOKI = r"^(?:-[12]?\d?\d|\d{1,5}|[1-4]\d{5})\z"
+"""Matches a record's age in seconds: Loki refuses what is a week old, or ahead of its clock."""
+
+# Nothing that ends a string of syslog-ng, or that it would replace.
+_PLAIN = re.compile(r"[^\x00-\x1f\x7f\"'`$\\]+")
+
+# Nothing that systemd or Docker would see as more than a name.
+_NAME = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/.:@+-]*")
+
+_INSIDE = PurePosixPath("/opt/bootwright")
+_SOURCES = ("bootwright", "templates", "tasks.py", "scripts/tools.tsv")
+"""What a container needs of the checkout."""
+
+CERTIFICATES = "BOOTWRIGHT_COLLECTOR_CERTIFICATES"
+"""The variable that names a folder with ``ca.pem``, ``cert.pem`` and ``key.pem`` to be used as they
+are: a container has neither the authority's key nor may it write to the certificates."""
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """Files (PEM): the authority of the boards, and what the collector proves itself with."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Where all logs go on to.
+
+    Attributes:
+        kind: what is there.
+        url: where; without the path of the API.
+        user: for a password, which syslog-ng reads from :data:`PASSWORD_FILE`.
+        ca_file: whom to believe; without it whom the system believes.
+    """
+
+    kind: Literal["loki", "opensearch"]
+    url: str
+    user: str = ""
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Collector:
+    """What syslog-ng does on the operator's machine. A port that is ``None`` is not open.
+
+    Attributes:
+        folder: of the logs, as :class:`bootwright.logs.io.store.LogStore` has it.
+        run: the folder with what it remembers and what waits; it has to exist, as ``folder``.
+        listen: the address.
+        tls: the port for RFC 5425, with certificates on both sides.
+        tcp: the port for lines over TCP.
+        udp: the port for datagrams.
+        certificates: for ``tls``.
+        forward: where all logs go on to.
+        retry_s: seconds until it tries again to reach the other side.
+    """
+
+    folder: Path
+    run: Path
+    listen: str = "0.0.0.0"
+    tls: int | None = None
+    tcp: int | None = None
+    udp: int | None = None
+    certificates: Certificates | None = None
+    forward: Forward | None = None
+    retry_s: int = 10
+
+    @property
+    def listens(self) -> bool:
+        """Whether a port is open."""
+        return any((self.tls, self.tcp, self.udp))
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything for syslog-ng to do."""
+        return self.listens or self.forward is not None
+
+
+@dataclass(frozen=True)
+class Service:
+    """The collector as a unit of systemd; all folders have to exist and be the user's.
+
+    Attributes:
+        checkout: where it runs.
+        user: whose rights it has.
+        logs: where they are kept.
+        state: what it remembers.
+        pki: the certificates; it renews its own.
+    """
+
+    checkout: Path
+    user: str
+    logs: Path
+    state: Path
+    pki: Path
+
+
+@dataclass(frozen=True)
+class Container:
+    """The collector in a container.
+
+    Attributes:
+        checkout: what it is built from; its ``bootwright.toml`` is mounted.
+        certificates: the folder with the collector's ``ca.pem``, ``cert.pem`` and ``key.pem``.
+        uid: their owner, who it runs as.
+        gid: its group.
+        ports: what is open for TCP.
+        udp_ports: what is open for UDP.
+        base: the image that it is built on: Debian 12 or newer.
+    """
+
+    checkout: Path
+    certificates: Path
+    uid: int
+    gid: int
+    ports: tuple[int, ...]
+    udp_ports: tuple[int, ...] = ()
+    base: str = "debian:12-slim"
+
+
+def collector_config(collector: Collector, renderer: Renderer) -> str:
+    """Return the configuration of syslog-ng, 3.38 or later; nothing in it is secret.
+
+    Raises:
+        InputError: a port, address, path or URL cannot be used (says which).
+    """
+    _check_numbers(collector)
+    _check_paths(collector)
+    values: dict[str, object] = {
+        "collector": collector,
+        "ip_protocol": _address(collector.listen).version,
+        "longest": LONGEST,
+        "connections": CONNECTIONS,
+        "files": FILES,
+        "window": WINDOW,
+        "blanks": "|".join(_bytes(blank) for blank in _blanks()),
+        "no_utf8": _NO_UTF8,
+        "unsafe": {_bytes(text): safe(text) for text in _unsafe()},
+        "any_unsafe": "|".join(_bytes(text) for text in _unsafe()),
+    }
+    if collector.forward is not None:
+        values |= {
+            "url": _url(collector.forward),
+            "password_file": collector.run / PASSWORD_FILE,
+            "index": INDEX,
+            "taken": _TAKEN_BY_LOKI,
+            "actions": " ".join(f"{code} => {to}," for code, to in _actions(collector.forward)),
+        }
+    return renderer.render("logs/collector.conf.j2", values)
+
+
+def collector_command(collector: Collector, config: Path) -> tuple[str, ...]:
+    """Return the command that runs syslog-ng in the foreground, speaking to standard error.
+
+    The paths are absolute: it changes its directory.
+    """
+    return (
+        *("syslog-ng", "--foreground", "--stderr", "--no-caps", f"--cfgfile={config}"),
+        f"--persist-file={collector.run / 'persist'}",
+        f"--control={collector.run / 'ctl'}",
+        f"--pidfile={collector.run / 'pid'}",
+        # Files that are read or written, and connections. A shell usually allows 1024.
+        f"--fd-limit={FILES + 4 * CONNECTIONS}",
+    )
+
+
+def password_include(password: Secret) -> Secret:
+    """Return what the file ``run/PASSWORD_FILE`` is to say, so that no password can say more there.
+
+    Raises:
+        InputError: it holds a line's end or a NUL.
+    """
+    value = password.reveal()
+    if re.search(rb"[\x00\r\n]", value):
+        raise InputError("the password for the logs' other side is to be one line")
+    quoted = re.sub(rb'(["\\])', rb"\\\1", value).replace(b"`", b"``")
+    return Secret(b'password("' + quoted + b'")\n')
+
+
+def opensearch_template() -> dict[str, Any]:
+    """Return the index template, for ``PUT /_index_template/bootwright``.
+
+    Without it OpenSearch guesses by what comes first; a first message that looks like a date would
+    have it refuse all others.
+    """
+    word = {"type": "keyword", "ignore_above": 1024}
+    number = {"type": "long", "ignore_malformed": True}
+    properties: dict[str, Any] = {
+        "@timestamp": {"type": "date_nanos", "ignore_malformed": True},
+        "message": {"type": "text"},
+        "sequence": number,
+        "lost": number,
+        "container": {"properties": dict.fromkeys(("name", "image", "id"), word)},
+    }
+    for name in ("board", "app", "process", "severity", "facility", "sender"):
+        properties[name] = word
+    mappings = {"dynamic": False, "properties": properties}
+    return {"index_patterns": [f"{INDEX}-*"], "template": {"mappings": mappings}}
+
+
+def service_unit(service: Service, renderer: Renderer) -> str:
+    """Return the unit that runs ``inv logs serve`` from a checkout.
+
+    Raises:
+        InputError: a path or the user cannot be written into a unit (says which).
+    """
+    folders = (service.checkout, service.logs, service.state, service.pki)
+    _check_names(*(_absolute(folder) for folder in folders), service.user)
+    if service.user in ("root", "0"):
+        raise InputError("the collector is to run as a user who is not root")
+    return renderer.render("logs/bootwright-collector.service.j2", {"service": service})
+
+
+def compose_file(container: Container, renderer: Renderer) -> str:
+    """Return a file for ``docker compose`` that builds and runs the collector.
+
+    Raises:
+        InputError: a path or image cannot be written into it (says which), or the user is root.
+    """
+    folders = _absolute(container.checkout), _absolute(container.certificates)
+    _check_names(*folders, container.base)
+    if 0 in (container.uid, container.gid):
+        raise InputError("the collector is to run as a user who is not root")
+    certificates = "/etc/bootwright/certificates"
+    values = {
+        "container": container,
+        "inside": _INSIDE,
+        "sources": _SOURCES,
+        "variable": CERTIFICATES,
+        "certificates": certificates,
+        "mounts": {
+            container.certificates: certificates,
+            container.checkout / "bootwright.toml": _INSIDE / "bootwright.toml",
+        },
+        "logs": "/var/log/bootwright",
+        "state": "/var/lib/bootwright",
+    }
+    return renderer.render("logs/compose.yaml.j2", values)
+
+
+def _absolute(path: Path) -> str:
+    if not path.is_absolute():
+        raise InputError(f"{str(path)!r}: write the whole path")
+    return str(path)
+
+
+def _check_names(*names: str) -> None:
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise InputError(f"{name!r}: only letters, digits and '_/.:@+-' can be used here")
+
+
+def _actions(forward: Forward) -> list[tuple[int, str]]:
+    actions = dict.fromkeys(_GIVES_UP, "disconnect")
+    if forward.kind == "loki":
+        # Loki has stored the rest of the batch then, and would refuse this one for ever.
+        actions[400] = "drop"
+    return sorted(actions.items())
+
+
+def _check_numbers(collector: Collector) -> None:
+    tcp = [collector.tls, collector.tcp]
+    for port in (*tcp, collector.udp):
+        if port is not None and not 1024 <= port <= 65535:
+            raise InputError(f"logs.collector: port {port} is not from 1024 to 65535")
+    taken = [port for port in tcp if port is not None]
+    if len(taken) != len(set(taken)):
+        raise InputError("logs.collector: two ports over TCP are the same")
+    if collector.tls is not None and collector.certificates is None:
+        raise InputError("logs.collector: tls_port needs the collector's certificate")
+
+
+def _check_paths(collector: Collector) -> None:
+    paths = [collector.folder, collector.run]
+    if files := collector.certificates:
+        paths += [files.authority, files.certificate, files.key]
+    if collector.forward and collector.forward.ca_file:
+        paths.append(collector.forward.ca_file)
+    for path in paths:
+        if not path.is_absolute() or not _PLAIN.fullmatch(str(path)):
+            raise InputError(
+                f"{str(path)!r}: logs are collected by absolute paths without quotes, '$', '`' and"
+                " control characters; move it"
+            )
+
+
+def _address(text: str) -> Any:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise InputError(f"logs.collector: listen: {text!r} is not an IP address") from None
+
+
+def _url(forward: Forward) -> str:
+    try:
+        parts = urlsplit(forward.url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not _PLAIN.fullmatch(forward.url) or re.search(r"[\s@?#]", forward.url):
+        raise InputError(
+            f"logs.collector: forward_url: {forward.url!r}: write it like"
+            " https://loki.example:3100, without a user, '?', '#', quotes and '$'"
+        )
+    if forward.user and not _PLAIN.fullmatch(forward.user):
+        raise InputError(f"logs.collector: {forward.user!r} is no user for {forward.kind}")
+    return forward.url.rstrip("/") + _PATHS[forward.kind]
+
+
+def _bytes(text: str) -> str:
+    """Return the regular expression for a text's bytes."""
+    return "".join(f"\\x{byte:02x}" for byte in text.encode())
+
+
+def _characters() -> list[str]:
+    # All that safe() changes, and all blanks, are in the basic plane; a test looks at the others.
+    return [chr(code) for code in range(0x10000) if not 0xD800 <= code <= 0xDFFF]
+
+
+def _unsafe() -> list[str]:
+    return [character for character in _characters() if safe(character) != character]
+
+
+def _blanks() -> list[str]:
+    """Return what may not be in a field of the header; what is unsafe is no blank any more."""
+    return [text for text in _characters() if text.isspace() and safe(text) == text]

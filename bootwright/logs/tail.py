@@ -1,0 +1,145 @@
+"""``inv logs tail``: the last records of a board, and those that arrive."""
+
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bootwright.core import paths
+from bootwright.core.errors import InputError
+from bootwright.logs.io.store import LogStore, Place
+from bootwright.logs.query import Query, parse_pattern, parse_severity, parse_since
+from bootwright.logs.record import Record
+
+SCHEMA = "bootwright.logs/1"
+
+LINES = 50
+"""Records that are shown where nobody says since when."""
+
+MOST = 1_000_000
+"""Records that are shown at most."""
+
+_LOOK_S = 0.25
+_ERR = 3
+_COLOURS = {0: "1;31", 1: "1;31", 2: "1;31", 3: "31", 4: "33", 7: "2"}
+
+
+@dataclass(frozen=True)
+class TailOptions:
+    """What the command line asks for.
+
+    Attributes:
+        query: which records.
+        lines: how many at most.
+        follow: go on with what arrives.
+    """
+
+    query: Query
+    lines: int
+    follow: bool
+
+
+def options_of(
+    *,
+    container: str,
+    since: str,
+    grep: str,
+    severity: str,
+    lines: int | None,
+    follow: bool,
+    json: bool,
+    now: datetime,
+) -> TailOptions:
+    """Return what the command line asks for.
+
+    Raises:
+        InputError: a value is not understood, or two do not go together.
+    """
+    if follow and json:
+        raise InputError("--follow never ends, and --json is one document: give one of them")
+    query = Query(
+        container=container,
+        severity=parse_severity(severity) if severity else 7,
+        since=parse_since(since, now) if since else None,
+        pattern=parse_pattern(grep) if grep else None,
+    )
+    return TailOptions(query, lines or (MOST if since else LINES), follow)
+
+
+def last_records(
+    store: LogStore, board: str, options: TailOptions, place: Place | None = None
+) -> list[Record]:
+    """Return the last records that are asked for (before ``place``), the oldest first.
+
+    Raises:
+        InputError: nothing of such a board was ever stored.
+    """
+    if board not in store.boards():
+        there = ", ".join(store.boards()) or "none"
+        raise InputError(
+            f"no logs of {board!r} in {paths.shown(store.folder)}; boards there: {there}. Does inv"
+            " logs serve run, and was the board provisioned with a server for logs?"
+        )
+    found: list[Record] = []
+    for record in store.newest_first(board, options.query, place):
+        found.append(record)
+        if len(found) == options.lines:
+            break
+    return found[::-1]
+
+
+def follow(store: LogStore, board: str, options: TailOptions) -> None:
+    """Print the last records, and go on with what arrives until interrupted."""
+    # Up to a place and from it on: nothing falls between, nothing comes twice.
+    place = store.end(board)
+    for record in last_records(store, board, options, place):
+        _print(record)
+    while True:
+        for record in store.follow(board, place):
+            if options.query.matches(record):
+                _print(record)
+        sys.stdout.flush()
+        time.sleep(_LOOK_S)
+
+
+def _print(record: Record) -> None:
+    text = line_of(record)
+    colour = _COLOURS.get(record.severity, "") if sys.stdout.isatty() else ""
+    print(f"\033[{colour}m{text}\033[0m" if colour else text)
+
+
+def line_of(record: Record) -> str:
+    """Return a record as a line for a person; the time is the board's, in UTC."""
+    time_ = (
+        f"{record.time:%Y-%m-%d %H:%M:%S}.{record.time.microsecond // 1000:03d}"
+        if record.time
+        else "-"
+    )
+    name = record.app or "-"
+    if record.container is None and record.process:
+        name = f"{name}[{record.process}]"
+    urgent = f" {record.severity_name}:" if record.severity <= _ERR + 1 else ""
+    return f"{time_} {name}:{urgent} {record.text}"
+
+
+def document(board: str, records: list[Record]) -> dict[str, Any]:
+    """Return the records as one JSON document."""
+    return {"schema": SCHEMA, "target": board, "records": [as_json(record) for record in records]}
+
+
+def as_json(record: Record) -> dict[str, Any]:
+    """Return a record for JSON."""
+    container = record.container
+    return {
+        "time": record.time.isoformat() if record.time else None,
+        "severity": record.severity_name,
+        "app": record.app or None,
+        "process": record.process or None,
+        "container": {"name": container.name, "image": container.image, "id": container.id}
+        if container
+        else None,
+        "sequence": record.sequence,
+        "lost": record.lost,
+        "text": record.text,
+    }

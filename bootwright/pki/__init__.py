@@ -1,0 +1,1 @@
+"""The project's certificates: for Docker's remote API and for shipping logs."""

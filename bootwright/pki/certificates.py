@@ -1,0 +1,345 @@
+"""Certificates for mutual TLS: what is in them, and when a new one is due.
+
+Certificates in, certificates out: the clock is a parameter, files are elsewhere. There are two
+authorities. dockerd lets in whoever holds a client certificate of its authority, and who is let
+in is root on that board. Were the certificates with which boards ship logs from that authority
+too, one stolen board would be root on all the others.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from bootwright.core.config import Target
+from bootwright.core.errors import InputError, RefusedError
+from bootwright.core.secret import Secret
+
+Scope = Literal["docker", "logs"]
+"""What an authority is for: Docker's remote API, or log shipping."""
+
+Kind = Literal["server", "client", "log", "collector"]
+"""What a certificate is for: a board's API, an operator at it, a board's logs, who takes those."""
+
+SCOPES: dict[Kind, Scope] = {
+    "server": "docker",
+    "client": "docker",
+    "log": "logs",
+    "collector": "logs",
+}
+"""Which authority signs which kind."""
+
+AUTHORITY_LIFE = timedelta(days=3652)
+"""Ten years; longer than a board is likely to serve."""
+
+LIFE = timedelta(days=397)
+"""From first to last day of all others: a year, and a month to be late in."""
+
+RENEW_BEFORE = timedelta(days=30)
+
+BACKDATED = timedelta(days=1)
+"""How far the first day lies back.
+
+A board without a battery clock may believe the local time to be UTC, or go on where it was
+switched off. A day covers every time zone and a night. A board that is further behind gets its
+time from the network before anybody can be let in; more slack would only hide that it did not.
+"""
+
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+# The last label is not all digits, or a mistyped address would pass as a name.
+_DNS_NAME = re.compile(rf"({_LABEL}\.)*(?!\d+$){_LABEL}")
+_CLIENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a server may be called by those who connect to it; a client needs none."""
+
+    dns: tuple[str, ...] = ()
+    ips: tuple[str, ...] = ()
+
+    def words(self) -> tuple[str, ...]:
+        """Return each as ``DNS:board`` or ``IP:192.0.2.10``."""
+        return (*(f"DNS:{name}" for name in self.dns), *(f"IP:{ip}" for ip in self.ips))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate and its private key (PEM).
+
+    The key of an authority may be ``None``: kept elsewhere, it checks but does not sign.
+    """
+
+    certificate: x509.Certificate
+    key: Secret | None
+
+    def certificate_pem(self) -> bytes:
+        """Return the certificate as PEM."""
+        return self.certificate.public_bytes(Encoding.PEM)
+
+
+def server_names(target: Target) -> Names:
+    """Return the names that a target's Docker API is reached by.
+
+    Raises:
+        InputError: ``host`` is neither a host name nor an address.
+    """
+    found = [name for name in (target.hostname, target.name) if _dns(name) or _ip(name)]
+    if target.host is not None:
+        found.append(_place(f"targets.{target.name}: host", target.host))
+    if target.docker.api is not None:
+        where = f"targets.{target.name}: docker.api"
+        listens = target.docker.api.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+        found.append(_place(where, listens))
+    found += ["localhost", "127.0.0.1"]
+    ips = [ip for ip in map(_ip, found) if ip is not None]
+    names = [_dns(name) for name in found if _ip(name) is None]
+    return Names(
+        tuple(dict.fromkeys(name for name in names if name)),
+        # Nobody connects to "all addresses".
+        tuple(dict.fromkeys(ip for ip in ips if not ipaddress.ip_address(ip).is_unspecified)),
+    )
+
+
+def _place(where: str, text: str) -> str:
+    if _ip(text) is None and not _dns(text):
+        raise InputError(f"{where}: {text!r} is neither a host name nor an IP address")
+    return text
+
+
+def _dns(text: str) -> str:
+    name = text.lower().removesuffix(".")
+    return name if _DNS_NAME.fullmatch(name) and len(name) <= 253 else ""
+
+
+def _ip(text: str) -> str | None:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return None
+
+
+def check_client_name(name: str) -> str:
+    """Return a client's name, which is also that of its folder.
+
+    Raises:
+        InputError: it is no such name.
+    """
+    if not _CLIENT.fullmatch(name):
+        raise InputError(
+            f"{name!r}: a client's name is a-z, 0-9, '.', '_' and '-', at most 63"
+            " characters, the first a letter or digit"
+        )
+    return name
+
+
+def make_authority(scope: Scope, now: datetime) -> Pair:
+    """Return a new authority, which signs its own certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    serial = x509.random_serial_number()
+    # Part of the number in the name: with equal names, the certificates of an old authority
+    # would be refused for a bad signature, which sends people looking for damaged files.
+    name = _subject(f"Bootwright {scope} CA {serial >> 128:08x}")
+    start = now - BACKDATED
+    usage = x509.BasicConstraints(ca=True, path_length=0)
+    builder = _builder(name, name, serial, key, start, start + AUTHORITY_LIFE)
+    builder = builder.add_extension(usage, critical=True)
+    builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    return _sealed(builder, own, key, key)
+
+
+def sign(authority: Pair, kind: Kind, name: str, names: Names, now: datetime) -> Pair:
+    """Return a new certificate and key, signed by ``authority``.
+
+    Args:
+        authority: of the kind's scope.
+        kind: what it is for.
+        name: the common name: a target's or a client's.
+        names: what a server is called; empty for a client.
+        now: the time.
+
+    Raises:
+        RefusedError: the authority's key is not there, or it is at its end.
+    """
+    issuer = authority.certificate
+    scope = SCOPES[kind]
+    if authority.key is None:
+        raise RefusedError(
+            f"the key of the {scope} authority is not in its place, so that {kind} {name} cannot"
+            " have a certificate; bring ca-key.pem back, or make all anew: inv pki reissue"
+        )
+    if now < issuer.not_valid_before_utc:
+        raise RefusedError(
+            f"the {scope} authority is valid from {issuer.not_valid_before_utc:%Y-%m-%d} and this"
+            f" machine's clock says {now:%Y-%m-%d}; set the clock"
+        )
+    if issuer.not_valid_after_utc - now < RENEW_BEFORE:
+        raise RefusedError(
+            f"the {scope} authority ends on {issuer.not_valid_after_utc:%Y-%m-%d}; make all anew:"
+            " inv pki reissue"
+        )
+    signer = load_pem_private_key(authority.key.reveal(), None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    start = now - BACKDATED
+    end = min(start + LIFE, issuer.not_valid_after_utc)
+    serial = x509.random_serial_number()
+    builder = _builder(_subject(name), issuer.subject, serial, key, start, end)
+    constraint = x509.BasicConstraints(ca=False, path_length=None)
+    builder = builder.add_extension(constraint, critical=True)
+    builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
+    server = kind in ("server", "collector")
+    purpose = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
+    builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+    if names.words():
+        builder = builder.add_extension(_alternative(names), critical=False)
+    theirs = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return _sealed(builder, theirs, key, signer)
+
+
+def needs_renewal(
+    certificate: x509.Certificate, names: Names | None, now: datetime, authority: x509.Certificate
+) -> str:
+    """Say why a certificate must be made anew; empty when it need not.
+
+    Args:
+        certificate: the one in use.
+        names: what it should be for; ``None`` when nobody knows any more.
+        now: the time.
+        authority: the current one of its scope.
+    """
+    if now >= certificate.not_valid_after_utc:
+        return f"it expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+    if now < certificate.not_valid_before_utc:
+        return f"it is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (InvalidSignature, ValueError, TypeError):
+        return "it is signed by another authority"
+    if (left := certificate.not_valid_after_utc - now) < RENEW_BEFORE:
+        return f"{left.days} days are left"
+    if names is not None and set(names.words()) != set(names_in(certificate).words()):
+        return f"the target is now {', '.join(names.words()) or 'without names'}"
+    return ""
+
+
+def authority_ageing(certificate: x509.Certificate, now: datetime) -> str:
+    """Say why an authority should be made anew; empty when it need not."""
+    if now >= certificate.not_valid_after_utc:
+        return f"it expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+    if now < certificate.not_valid_before_utc:
+        return f"it is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
+    if certificate.not_valid_after_utc - now < LIFE:
+        return "it ends before a new certificate would"
+    return ""
+
+
+def names_in(certificate: x509.Certificate) -> Names:
+    """Return the names that a certificate is for."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return Names()
+    return Names(
+        tuple(found.get_values_for_type(x509.DNSName)),
+        tuple(str(ip) for ip in found.get_values_for_type(x509.IPAddress)),
+    )
+
+
+def parse_certificate(pem: bytes) -> x509.Certificate:
+    """Return the certificate in ``pem``.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except ValueError:
+        raise InputError("this is not a certificate in PEM") from None
+
+
+def check_key(certificate: x509.Certificate, key: Secret) -> None:
+    """Pass when ``key`` is the certificate's own.
+
+    Raises:
+        InputError: it is another one, or none. The message holds nothing of it.
+    """
+    try:
+        public = load_pem_private_key(key.reveal(), None).public_key()
+    except (ValueError, TypeError):
+        raise InputError("this is not a private key without a passphrase in PEM") from None
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if public.public_bytes(*form) != certificate.public_key().public_bytes(*form):
+        raise InputError("this key belongs to another certificate than the one beside it")
+
+
+def _subject(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    serial: int,
+    key: ec.EllipticCurvePrivateKey,
+    start: datetime,
+    end: datetime,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .serial_number(serial)
+        .public_key(key.public_key())
+        .not_valid_before(start.astimezone(UTC))
+        .not_valid_after(end.astimezone(UTC))
+    )
+
+
+def _sealed(
+    builder: x509.CertificateBuilder,
+    issuer: x509.SubjectKeyIdentifier,
+    key: ec.EllipticCurvePrivateKey,
+    signer: ec.EllipticCurvePrivateKey,
+) -> Pair:
+    """Add both key identifiers, without which strict checkers refuse, and sign."""
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    theirs = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer)
+    builder = builder.add_extension(own, critical=False).add_extension(theirs, critical=False)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return Pair(builder.sign(signer, hashes.SHA256()), Secret(pem))
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _alternative(names: Names) -> x509.SubjectAlternativeName:
+    found: list[x509.GeneralName] = [x509.DNSName(name) for name in names.dns]
+    found += [x509.IPAddress(ipaddress.ip_address(ip)) for ip in names.ips]
+    return x509.SubjectAlternativeName(found)

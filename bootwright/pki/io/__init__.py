@@ -1,0 +1,1 @@
+"""Where certificates and keys are kept."""

@@ -1,0 +1,263 @@
+"""The folder with certificates and keys on the operator's machine.
+
+``current`` is a link to a generation: a folder with everything in it. A change writes a whole
+new generation and then renames one link, so that a crash at any moment leaves a certificate
+with its own key, and all certificates with their own authority.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography.x509 import Certificate
+
+from bootwright.core import paths
+from bootwright.core.errors import FailedError, InputError, RefusedError
+from bootwright.core.io.fsync import sync_path
+from bootwright.core.io.lock import exclusive
+from bootwright.core.secret import Secret
+from bootwright.pki.certificate_store import Change, Holder, Holdings
+from bootwright.pki.certificates import SCOPES, Kind, Pair, Scope, check_key, parse_certificate
+
+WAIT_S = 20.0
+"""Seconds to wait for another run; a change takes well below one."""
+
+_FOLDERS: dict[Kind, str] = {
+    "server": "docker/boards",
+    "client": "docker/clients",
+    "log": "logs/boards",
+    "collector": "logs/collectors",
+}
+_AUTHORITIES: dict[Scope, str] = {"docker": "docker/authority", "logs": "logs/authority"}
+_GENERATION = "generation-"
+
+C = TypeVar("C", bound=Change)
+
+
+def pki_dir() -> Path:
+    """Return where certificates and keys are kept; it need not exist.
+
+    ``$BOOTWRIGHT_PKI``, else the checkout's ``pki``.
+    """
+    if own := os.environ.get("BOOTWRIGHT_PKI"):
+        return Path(own).expanduser().absolute()
+    return paths.checkout() / "pki"
+
+
+class PkiStore:
+    """The certificates and keys below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._current = folder / "current"
+
+    def place(self, holder: Holder) -> Path:
+        """Return the folder with a holder's ``ca.pem``, ``cert.pem`` and ``key.pem``."""
+        return self._current / _FOLDERS[holder.kind] / holder.name
+
+    def authority_place(self, scope: Scope) -> Path:
+        """Return the folder with an authority's ``ca.pem`` and ``ca-key.pem``."""
+        return self._current / _AUTHORITIES[scope]
+
+    def load(self) -> Holdings:
+        """Return what the folder holds, without writing anything; nothing if there is none.
+
+        Raises:
+            RefusedError: others can read the folder, or it is somebody else's.
+            InputError: a file is missing or damaged (says which).
+            FailedError: it is changed faster than it can be read.
+        """
+        if not self._exists():
+            return Holdings()
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            before = self.generation()
+            if before is None:
+                return Holdings()
+            try:
+                found = _read(self.folder / before, self._current)
+            except InputError:
+                if self.generation() == before:
+                    raise
+                continue
+            # What another run has replaced meanwhile may have been read in part.
+            if self.generation() == before:
+                return found
+        raise FailedError(f"{paths.shown(self.folder)}: others change it all the time; try again")
+
+    def update(self, change: Callable[[Holdings], C]) -> C:
+        """Apply ``change`` to what the folder holds, and keep the result.
+
+        Only one run does this at a time. Nothing is written when ``change`` made nothing.
+
+        Raises:
+            RefusedError: others can read the folder, or it is somebody else's; or ``change``
+                says so.
+            InputError: a file is missing or damaged, or ``change`` says so.
+            FailedError: another run does not end.
+        """
+        if not self._exists():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._exists()
+        with self._locked():
+            changed = change(self.load())
+            if changed.made:
+                self._save(changed.holdings)
+        return changed
+
+    def _exists(self) -> bool:
+        shown = paths.shown(self.folder)
+        try:
+            found = self.folder.stat()
+        except FileNotFoundError:
+            return False
+        if not stat.S_ISDIR(found.st_mode):
+            raise RefusedError(f"{shown}: not a folder; private keys need one, of your own")
+        if found.st_uid != os.geteuid():
+            raise RefusedError(
+                f"{shown}: it belongs to user {found.st_uid} and you are {os.geteuid()}; private"
+                " keys stay with their owner. Run as that user, or give a folder of your own in"
+                " BOOTWRIGHT_PKI"
+            )
+        if found.st_mode & 0o077:
+            raise RefusedError(
+                f"{shown}: others can look into it (mode {found.st_mode & 0o777:04o}), and it is"
+                f" for private keys; chmod 700 {shown}"
+            )
+        return True
+
+    def generation(self) -> str | None:
+        """Return the name of the generation in use."""
+        try:
+            return str(self._current.readlink())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # A copy that followed links, such as a restored backup.
+            shown = paths.shown(self._current)
+            aside = paths.shown(self.folder / f"{_GENERATION}restored")
+            raise InputError(
+                f"{shown}: a folder, where a link to one should be; mv {shown} {aside} &&"
+                f" ln -s {_GENERATION}restored {shown}"
+            ) from None
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        deadline = time.monotonic() + WAIT_S
+        with ExitStack() as stack:
+            while True:
+                try:
+                    stack.enter_context(exclusive(self.folder / ".lock", "changing certificates"))
+                    break
+                except FailedError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.02)
+            yield
+
+    def _save(self, holdings: Holdings) -> None:
+        new = Path(tempfile.mkdtemp(prefix=_GENERATION, dir=self.folder))
+        _write(new, holdings)
+        link = self.folder / "current.new"
+        link.unlink(missing_ok=True)
+        link.symlink_to(new.name)
+        link.replace(self._current)
+        sync_path(self.folder)
+        # Now, and not before: also what runs left that were killed.
+        for old in self.folder.glob(f"{_GENERATION}*"):
+            if old.name != new.name:
+                shutil.rmtree(old)
+
+
+def _write(root: Path, holdings: Holdings) -> None:
+    for scope, pair in holdings.authorities.items():
+        folder = _make_folder(root, _AUTHORITIES[scope])
+        _write_file(folder / "ca.pem", pair.certificate_pem(), 0o444)
+        if pair.key is not None:
+            _write_file(folder / "ca-key.pem", pair.key.reveal(), 0o400)
+    for holder, pair in holdings.pairs.items():
+        folder = _make_folder(root, f"{_FOLDERS[holder.kind]}/{holder.name}")
+        authority = holdings.authorities[SCOPES[holder.kind]]
+        assert pair.key is not None
+        _write_file(folder / "ca.pem", authority.certificate_pem(), 0o444)
+        _write_file(folder / "cert.pem", pair.certificate_pem(), 0o444)
+        _write_file(folder / "key.pem", pair.key.reveal(), 0o400)
+    for folder in (*root.rglob("*/"), root):
+        sync_path(folder)
+
+
+def _make_folder(root: Path, inside: str) -> Path:
+    folder = root
+    for part in inside.split("/"):
+        folder = folder / part
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _write_file(path: Path, content: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)  # whatever the umask
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _read(root: Path, called: Path) -> Holdings:
+    """Read a generation; errors name its files below ``called``."""
+    restore = "restore the whole folder from a backup"
+    if not root.is_dir():
+        raise InputError(f"{paths.shown(called)}: leads nowhere; {restore}")
+    authorities: dict[Scope, Pair] = {}
+    for scope, inside in _AUTHORITIES.items():
+        if (root / inside).is_dir():
+            place = called / inside
+            certificate = _certificate(root / inside, "ca.pem", place, restore)
+            # An authority's key may be kept elsewhere.
+            if (root / inside / "ca-key.pem").exists():
+                key = _key(root / inside, "ca-key.pem", place, restore, certificate)
+                authorities[scope] = Pair(certificate, key)
+            else:
+                authorities[scope] = Pair(certificate, None)
+    pairs: dict[Holder, Pair] = {}
+    for kind, inside in _FOLDERS.items():
+        for folder in sorted((root / inside).glob("*/")):
+            if SCOPES[kind] not in authorities:
+                missing = paths.shown(called / _AUTHORITIES[SCOPES[kind]])
+                raise InputError(f"{missing}: missing; {restore}")
+            place = called / inside / folder.name
+            again = f"{restore}, or have this made anew: rm -rf {paths.shown(place)}"
+            certificate = _certificate(folder, "cert.pem", place, again)
+            key = _key(folder, "key.pem", place, again, certificate)
+            pairs[Holder(kind, folder.name)] = Pair(certificate, key)
+    return Holdings(authorities, pairs)
+
+
+def _certificate(folder: Path, name: str, called: Path, remedy: str) -> Certificate:
+    try:
+        return parse_certificate((folder / name).read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{paths.shown(called / name)}: missing; {remedy}") from None
+    except InputError as error:
+        raise InputError(f"{paths.shown(called / name)}: {error}; {remedy}") from None
+
+
+def _key(folder: Path, name: str, called: Path, remedy: str, certificate: Certificate) -> Secret:
+    try:
+        key = Secret((folder / name).read_bytes())
+        check_key(certificate, key)
+    except FileNotFoundError:
+        raise InputError(f"{paths.shown(called / name)}: missing; {remedy}") from None
+    except InputError as error:
+        raise InputError(f"{paths.shown(called / name)}: {error}; {remedy}") from None
+    return key

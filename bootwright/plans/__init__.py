@@ -1,1 +1,0 @@
-"""Pure decisions: configuration and facts in, a frozen plan out."""

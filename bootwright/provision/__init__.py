@@ -1,0 +1,1 @@
+"""A board made a hardened Docker host, or left what it was."""

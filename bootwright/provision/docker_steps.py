@@ -1,0 +1,324 @@
+"""The steps that are about Docker: user namespaces, TLS, the daemon, its audit, its files."""
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from hashlib import sha256
+from pathlib import PurePosixPath
+
+from bootwright.core.board_names import STATE, UNITS
+from bootwright.core.errors import RefusedError
+from bootwright.core.file_changes import Change, LaidFile, text_file
+from bootwright.hosts.engine import Engine
+from bootwright.hosts.file_modes import PathMode
+from bootwright.hosts.profile import FileMode, Profile, Watch, version_key
+from bootwright.provision.daemon_json import (
+    CA_FILE,
+    CERT_FILE,
+    DAEMON_JSON,
+    KEY_FILE,
+    SECCOMP_PROFILE,
+    DaemonJson,
+    needs_restart,
+)
+from bootwright.provision.desired_state import Wishes
+from bootwright.provision.facts import HostFacts
+from bootwright.provision.steps import ModeFix, Step, differing, kept_mode
+from bootwright.provision.subids import REMAP_USER, with_range
+
+SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
+
+OUR_KEYS = f"{STATE}/daemon-keys"
+"""Which keys of daemon.json are ours, a line each: what is not is the operator's."""
+
+SERVICE_DROP_IN = f"{UNITS}/docker.service.d/60-bootwright.conf"
+
+VALIDATES = (23, 0)
+"""The first engine whose ``dockerd`` checks a configuration without starting."""
+
+AUDIT_RULES = "/etc/audit/rules.d/50-bootwright-docker.rules"
+
+FILES = (
+    *(SUBUID, SUBGID, DAEMON_JSON, OUR_KEYS, SERVICE_DROP_IN, AUDIT_RULES),
+    *(SECCOMP_PROFILE, CA_FILE, CERT_FILE),
+)
+"""What these steps have to know of the board's files."""
+
+RUNTIME = ("/run/containerd", "/run/containerd/containerd.sock")
+"""What is there whenever Docker runs, and so once a plan has been carried out."""
+
+RESTART, RELOAD, START = "restart_docker", "reload_docker", "start_docker"
+"""Functions of the script that carries out a plan."""
+
+
+def userns_step(daemon: DaemonJson, facts: HostFacts) -> Step:
+    """Give the user that containers' root is mapped to an account and ids."""
+    if daemon.values.get("userns-remap") != "default":
+        return Step("userns")
+    files = facts.files
+    wanted = [
+        text_file(path, with_range(files.text(path), REMAP_USER), kept_mode(files, path))
+        for path in (SUBUID, SUBGID)
+    ]
+    step = Step("userns", ("2.9",), differing(files, wanted))
+    if REMAP_USER in facts.accounts:
+        return step
+    return Step(
+        "userns",
+        ("2.9",),
+        step.changes,
+        commands=(
+            f"useradd --system --no-create-home --shell /usr/sbin/nologin {REMAP_USER}",
+            # useradd may have given it a range of its own: ours counts.
+            *(f"grep -q ^{REMAP_USER}: {path}" for path in (SUBUID, SUBGID)),
+        ),
+        undo=(f"userdel {REMAP_USER}",),
+        says=(f"make the account {REMAP_USER}, which root of a container is outside of it",),
+    )
+
+
+def tls_step(wishes: Wishes, facts: HostFacts) -> Step:
+    """Lay the certificates of the remote API."""
+    if wishes.tls is None:
+        return Step("tls")
+    checks = ("2.7", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+    wanted = [
+        LaidFile(CA_FILE, wishes.tls.ca, 0o444),
+        LaidFile(CERT_FILE, wishes.tls.certificate, 0o444),
+    ]
+    changes: list[Change] = list(differing(facts.files, wanted))
+    if facts.digests.get(KEY_FILE) != sha256(wishes.tls.key.reveal()).hexdigest():
+        changes.append(LaidFile(KEY_FILE, wishes.tls.key, 0o400))
+    says = ("the remote API gets a new certificate",) if changes else ()
+    return Step("tls", checks, tuple(changes), says=says)
+
+
+def engine_version(facts: HostFacts) -> str:
+    """Return the version of Docker that is installed; empty if none is."""
+    if facts.engine is not None:
+        return facts.engine.version
+    if facts.proven:
+        return facts.proven[-1]
+    names = ("docker.io", "docker-ce", "docker")
+    package = next((facts.packages[name] for name in names if name in facts.packages), "")
+    return package.partition(":")[2] or package
+
+
+@dataclass(frozen=True)
+class Unmet:
+    """A setting that the running engine does not show as daemon.json says it."""
+
+    key: str
+    wanted: str
+    found: str
+
+    def describe(self) -> str:
+        """Say it in a line."""
+        return f"{self.key} is {self.found}, not {self.wanted}"
+
+
+def read_back(daemon: DaemonJson, engine: Engine) -> tuple[Unmet, ...]:
+    """Return what the running engine does otherwise, as far as it tells."""
+    values = daemon.values
+    seccomp = str(values.get("seccomp-profile", ""))
+    expected: list[tuple[str, object, object]] = [
+        ("userns-remap", bool(values.get("userns-remap")), engine.userns),
+        ("live-restore", values.get("live-restore", False), engine.live_restore),
+        ("log-driver", values.get("log-driver", "json-file"), engine.log_driver),
+        ("seccomp", seccomp != "unconfined", _seccomp_active(engine)),
+    ]
+    if "storage-driver" in values:
+        expected.append(("storage-driver", values["storage-driver"], engine.storage_driver))
+    if "authorization-plugins" in values:
+        wanted, found = sorted(values["authorization-plugins"]), sorted(engine.authorization)
+        expected.append(("authorization-plugins", wanted, found))
+    return tuple(
+        Unmet(key, str(wanted), str(found)) for key, wanted, found in expected if wanted != found
+    )
+
+
+def _seccomp_active(engine: Engine) -> bool:
+    return any(
+        option.startswith("name=seccomp") and "unconfined" not in option
+        for option in engine.security
+    )
+
+
+def service_command(daemon: DaemonJson, vendor: str) -> str:
+    """Return the daemon's command line without the addresses that daemon.json names.
+
+    Empty where nothing stands in the way.
+    """
+    if "hosts" not in daemon.values:
+        return ""
+    words, kept = iter(vendor.split()), []
+    for word in words:
+        if word in ("-H", "--host"):
+            next(words, None)
+        elif not word.startswith(("-H", "--host=")):
+            kept.append(word)
+    return " ".join(kept)
+
+
+def daemon_step(
+    wishes: Wishes, facts: HostFacts, daemon: DaemonJson, new_certificate: bool = False
+) -> Step:
+    """Configure the daemon, and have it run with that.
+
+    ``new_certificate``: the daemon reads its certificate when it starts only.
+    """
+    unit = facts.unit("docker.service")
+    drop_in = wishes.renderer.render(
+        "docker/service.conf.j2",
+        {
+            "command": service_command(daemon, unit.command),
+            "audit": "augenrules" in facts.tools,
+        },
+    )
+    wanted: list[Change] = [
+        text_file(DAEMON_JSON, daemon.text, kept_mode(facts.files, DAEMON_JSON)),
+        text_file(OUR_KEYS, "".join(f"{key}\n" for key in daemon.ours)),
+        text_file(SERVICE_DROP_IN, drop_in),
+    ]
+    if wishes.seccomp is not None:
+        wanted.append(text_file(SECCOMP_PROFILE, wishes.seccomp))
+    changes = differing(facts.files, wanted)
+    paths = {change.path for change in changes}
+    commands, undo, says = [], [], []
+    if SERVICE_DROP_IN in paths or unit.need_reload:
+        commands.append("systemctl daemon-reload")
+        undo.append("systemctl daemon-reload")
+    if unit.enabled != "enabled":
+        commands.append("systemctl enable docker.service")
+        undo.append("systemctl disable docker.service")
+        says.append("start Docker at every boot")
+    if new_certificate:
+        paths.add(CERT_FILE)
+    action, why = _action(wishes.profile, facts, daemon, paths)
+    if DAEMON_JSON in paths and version_key(engine_version(facts)) >= VALIDATES:
+        commands.append(f"dockerd --validate --config-file={DAEMON_JSON}")
+    if action:
+        commands.append(action)
+        says.append(why)
+    return Step(
+        "daemon", daemon.checks, changes, commands=tuple(commands), undo=tuple(undo),
+        says=tuple(says),
+    )  # fmt: skip
+
+
+def _action(
+    profile: Profile, facts: HostFacts, daemon: DaemonJson, paths: set[str]
+) -> tuple[str, str]:
+    if not facts.engine_runs:
+        return START, "start the daemon"
+    unmet = read_back(daemon, facts.engine) if facts.engine is not None else ()
+    if paths & {SERVICE_DROP_IN, SECCOMP_PROFILE, CERT_FILE}:
+        return RESTART, "restart the daemon; containers go on running"
+    if DAEMON_JSON in paths:
+        if needs_restart(profile, daemon):
+            return RESTART, "restart the daemon; containers go on running"
+        return RELOAD, "have the daemon read its configuration again"
+    if facts.unread:
+        return RESTART, "restart the daemon, which has not read daemon.json since it was changed"
+    if unmet:
+        return RESTART, f"restart the daemon: {'; '.join(item.describe() for item in unmet)}"
+    return "", ""
+
+
+def audit_step(wishes: Wishes, facts: HostFacts, laid: Iterable[str]) -> Step:
+    """Have the kernel tell who touches Docker, for every path that the board has.
+
+    Raises:
+        RefusedError: the rules are locked until the next start.
+    """
+    laid = {*laid, DAEMON_JSON}
+    folders = {str(parent) for path in laid for parent in PurePosixPath(path).parents}
+    will_be = {*laid, *folders, *RUNTIME}
+    watches = [
+        (watch, path)
+        for watch in wishes.profile.audit.watch
+        for path in watch.paths
+        if path in will_be or facts.exists(path)
+    ]
+    checks = tuple(dict.fromkeys(check for watch, _ in watches for check in watch.checks))
+    rules = wishes.renderer.render(
+        "docker/audit.rules.j2", {"rules": [_rule(watch, path, facts) for watch, path in watches]}
+    )
+    changes = differing(facts.files, [text_file(AUDIT_RULES, rules, 0o640)])
+    loaded = facts.audit or ()
+    missing = [
+        path
+        for watch, path in watches
+        if not any(rule.covers(path, watch.permissions) for rule in loaded)
+    ]
+    if not changes and not missing:
+        return Step("audit", checks)
+    if facts.audit_locked:
+        raise RefusedError(
+            "the kernel's audit rules are locked until the next start (-e 2 in"
+            " /etc/audit/rules.d): restart the board with that line taken out, then run it again"
+        )
+    commands = ["augenrules --load"]
+    if facts.unit("auditd.service").active != "active":
+        commands.insert(0, "systemctl enable --now auditd.service")
+    return Step(
+        "audit",
+        checks,
+        changes,
+        commands=tuple(commands),
+        undo=("augenrules --load",),
+        says=(f"watch {len(watches)} paths, {len(missing)} of them anew",),
+    )
+
+
+def _rule(watch: Watch, path: str, facts: HostFacts) -> str:
+    mode = facts.modes.get(path)
+    is_folder = path == "/run/containerd" or (mode is not None and mode.kind == "directory")
+    if is_folder and not watch.recursive:
+        # -w would watch everything below as well.
+        return f"-a always,exit -F path={path} -F perm={watch.permissions} -F key=docker"
+    return f"-w {path} -p {watch.permissions} -k docker"
+
+
+def modes_step(profile: Profile, facts: HostFacts) -> Step:
+    """Owners and permissions of Docker's files."""
+    fixes: dict[str, ModeFix] = {}
+    checks: list[str] = []
+    for wish in profile.files.file:
+        found = [
+            mode
+            for mode in facts.modes.values()
+            if any(fnmatchcase(mode.path, pattern) for pattern in wish.paths)
+            # chmod follows a link: a masked unit is one to /dev/null.
+            and mode.kind != "symbolic link"
+        ]
+        if found:
+            checks += wish.checks
+        fixes |= {mode.path: fix for mode in found if (fix := _fix(wish, mode)) is not None}
+    return Step(
+        "modes",
+        tuple(dict.fromkeys(checks)),
+        fixes=tuple(fixes.values()),
+        says=tuple(fix.describe() for fix in fixes.values()),
+    )
+
+
+def _fix(wish: FileMode, found: PathMode) -> ModeFix | None:
+    mode = wish.bits if wish.exact else found.mode & wish.bits
+    if found.mode == mode and found.owner == wish.owner:
+        return None
+    return ModeFix(found, mode, wish.owner)
+
+
+def quoted_fix(fix: ModeFix) -> str:
+    """Return the shell command that makes a fix; the owner first, since it takes setuid away."""
+    path = shlex.quote(fix.was.path)
+    return f"chown -h {fix.owner} {path} && chmod {fix.mode:o} {path}"
+
+
+def quoted_unfix(fix: ModeFix) -> str:
+    """Return the shell command that takes a fix back."""
+    path = shlex.quote(fix.was.path)
+    # By number: a name need not exist.
+    return f"chown -h {fix.was.numbers} {path} && chmod {fix.was.mode:o} {path}"

@@ -1,0 +1,267 @@
+"""A board as a Docker host: what :mod:`bootwright.provision.facts_script` reports, parsed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bootwright.core.errors import FailedError
+from bootwright.core.parsing import OTHER_FORM
+from bootwright.hosts.audit_rules import WatchedPath, parse_audit_rules
+from bootwright.hosts.board_files import BoardFiles, parse_board_files
+from bootwright.hosts.engine import Engine, parse_engine
+from bootwright.hosts.file_modes import PathMode, parse_mode
+from bootwright.hosts.systemd_units import HostUnit, parse_units
+from bootwright.remote.sections import Section, parse_sections
+
+Family = Literal["debian", "arch"]
+"""How the distribution installs software: apt or pacman."""
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A mount: its options, and device-mapper's UUID of what is mounted, if it is one."""
+
+    options: tuple[str, ...]
+    dm_uuid: str | None
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether it lies on an encrypted volume."""
+        return self.dm_uuid is not None and self.dm_uuid.startswith("CRYPT-")
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What a board says of itself as a Docker host.
+
+    Attributes:
+        hostname: its name for itself.
+        kernel: the release that runs.
+        boot_id: different after every start.
+        os_name: the distribution's name.
+        family: how it installs software; ``None`` if neither way.
+        modules: kernels whose modules are installed.
+        default_kernel: the release that Debian's boot loader starts; ``None`` if it is not told.
+        kernel_options: ``y`` or ``m`` by option; ``None`` if the board does not tell.
+        max_user_namespaces: ``None`` without user namespaces.
+        mounts: by mount point, of those that matter.
+        tools: programs that are there, of those that matter.
+        packages: installed ones with their versions, of those that were asked for.
+        units: by name.
+        failed_units: what failed since the start.
+        accounts: numbers by name, of those that matter.
+        docker_group: the members of the group ``docker``; ``None`` without it.
+        plugins: files by which engine plugins are found.
+        modes: by path.
+        files: the files that were asked for.
+        digests: SHA-256 by path of secret files.
+        audit: the watches that are loaded; ``None`` where that cannot be told.
+        audit_locked: the kernel takes no other rules until the next start (``-e 2``).
+        sshd: the effective settings by directive; ``None`` if sshd did not tell.
+        sshd_error: why not.
+        sshd_matches: blocks of its configuration that count for some only.
+        engine: the running engine; ``None`` if none answers.
+        engine_error: what the command said then.
+        engine_runs: the daemon's process is there.
+        proven: versions of client and server of the daemon that runs, if it was proven since it
+            read daemon.json; it was not asked again then.
+        stored_containers: folders of containers, where no daemon runs that could tell of them.
+        engine_flags: its command line.
+        unread: daemon.json is newer than the daemon that runs.
+        relay_queued: log records that wait on the board to be delivered.
+        relay_dropped: those that were lost since the relay was started, its queue being full.
+        upgraded: when packages were last brought up to date, and what was missing then.
+        rebooted_for: the kernel for which the board was restarted last.
+        transaction: a change was begun and neither confirmed nor put back.
+    """
+
+    hostname: str
+    kernel: str
+    boot_id: str
+    os_name: str
+    family: Family | None
+    modules: tuple[str, ...]
+    default_kernel: str | None
+    kernel_options: Mapping[str, str] | None
+    max_user_namespaces: int | None
+    mounts: Mapping[str, Mounted]
+    tools: frozenset[str]
+    packages: Mapping[str, str]
+    units: Mapping[str, HostUnit]
+    failed_units: tuple[str, ...]
+    accounts: Mapping[str, int]
+    docker_group: tuple[str, ...] | None
+    plugins: tuple[str, ...]
+    modes: Mapping[str, PathMode]
+    files: BoardFiles
+    digests: Mapping[str, str]
+    audit: tuple[WatchedPath, ...] | None
+    audit_locked: bool
+    sshd: Mapping[str, str] | None
+    sshd_error: str
+    sshd_matches: tuple[str, ...]
+    engine: Engine | None
+    engine_error: str
+    engine_runs: bool
+    proven: tuple[str, ...]
+    stored_containers: tuple[str, ...]
+    engine_flags: tuple[str, ...]
+    unread: bool
+    relay_queued: int
+    relay_dropped: int
+    upgraded: str
+    rebooted_for: str
+    transaction: bool
+
+    def unit(self, name: str) -> HostUnit:
+        """Return a unit's state."""
+        return self.units.get(name, HostUnit())
+
+    def exists(self, path: str) -> bool:
+        """Tell whether a path that was asked for is there."""
+        return path in self.modes or path in self.files.files or path in self.files.links
+
+
+def parse_host(text: str) -> HostFacts:
+    """Return what the script reported.
+
+    Raises:
+        FailedError: it was cut short, or it cannot be understood.
+    """
+    return host_facts(parse_sections(text))
+
+
+def host_facts(sections: Sequence[Section]) -> HostFacts:
+    """Return the facts in ``sections``, of which others are passed over.
+
+    Raises:
+        FailedError: they cannot be understood.
+    """
+    by_name = {section.name: section for section in sections}
+
+    def get(name: str) -> Section:
+        return by_name.get(name, Section(name, ()))
+
+    facts = _Facts(get("host").lines)
+    if not facts.one("kernel"):
+        raise FailedError("the board's answer lacks its kernel: is /proc mounted there?")
+    try:
+        group = facts.one("docker-group")
+        return HostFacts(
+            hostname=facts.one("hostname"),
+            kernel=facts.one("kernel"),
+            boot_id=facts.one("boot"),
+            os_name=facts.one("os-PRETTY_NAME") or facts.one("os-ID"),
+            family=_family(facts),
+            modules=tuple(name for name in facts.all("modules") if name != "*"),
+            default_kernel=facts.one("default-kernel") or None,
+            kernel_options=_options(get("kernel-config").lines)
+            if "kernel-config" in by_name
+            else None,
+            max_user_namespaces=int(get("userns").line(0) or 0)
+            if facts.one("has-userns")
+            else None,
+            mounts=dict(_mount(line) for line in facts.all("mount")),
+            tools=frozenset(facts.all("tool")),
+            packages=dict(_packages(get("packages").lines)),
+            units=parse_units(get("units").lines),
+            failed_units=tuple(line.split()[0] for line in get("failed").lines if line.strip()),
+            accounts={name: int(uid) for name, uid in map(str.split, facts.all("account"))},
+            docker_group=_members(group) if group else None,
+            plugins=facts.all("plugin"),
+            modes={mode.path: mode for mode in map(parse_mode, get("modes").lines)},
+            files=parse_board_files(get("files").text),
+            digests=dict(_digest(line) for line in get("digests").lines),
+            audit=parse_audit_rules(get("audit").lines) if "audit" in by_name else None,
+            audit_locked="enabled 2" in get("audit").lines,
+            sshd=_directives(get("sshd").lines) if "sshd" in by_name else None,
+            sshd_error=get("sshd-error").text.strip(),
+            sshd_matches=tuple(line.strip() for line in get("sshd-matches").lines),
+            engine=parse_engine(get("engine").text),
+            engine_error=get("engine-error").text.strip(),
+            engine_runs=bool(facts.one("engine-runs")),
+            proven=tuple(facts.one("proven").split()[1:]),
+            stored_containers=facts.all("stored-container"),
+            engine_flags=tuple(line for line in get("flags").lines if line),
+            unread=bool(facts.one("unread")),
+            relay_queued=_relay(get("relay").lines, "queued"),
+            relay_dropped=_relay(get("relay").lines, "dropped"),
+            upgraded=facts.one("upgraded"),
+            rebooted_for=facts.one("rebooted-for"),
+            transaction=bool(facts.one("transaction")),
+        )
+    except OTHER_FORM as error:
+        raise FailedError(f"the board's answer cannot be understood: {error}") from None
+
+
+class _Facts:
+    """Lines of a name and a value."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._values: dict[str, list[str]] = {}
+        for line in lines:
+            name, _, value = line.partition(" ")
+            self._values.setdefault(name, []).append(value)
+
+    def one(self, name: str) -> str:
+        return self._values.get(name, [""])[0]
+
+    def all(self, name: str) -> tuple[str, ...]:
+        return tuple(self._values.get(name, ()))
+
+
+def _family(facts: _Facts) -> Family | None:
+    named = {facts.one("os-ID"), *facts.one("os-ID_LIKE").split()}
+    tools = facts.all("tool")
+    if named & {"arch", "archarm"} and "pacman" in tools:
+        return "arch"
+    if named & {"debian", "ubuntu"} and "apt-get" in tools:
+        return "debian"
+    return None
+
+
+def _options(lines: Iterable[str]) -> dict[str, str]:
+    pairs = (line.removeprefix("CONFIG_").partition("=") for line in lines)
+    return {name: value for name, _, value in pairs if value in ("y", "m")}
+
+
+def _mount(line: str) -> tuple[str, Mounted]:
+    place, options, uuid = line.split()
+    return place, Mounted(tuple(options.split(",")), None if uuid == "none" else uuid)
+
+
+def _packages(lines: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for line in lines:
+        words = line.split()
+        if len(words) == 3 and words[0] == "ii":
+            yield words[1], words[2]
+        elif len(words) == 2:
+            yield words[0], words[1]
+
+
+def _members(group: str) -> tuple[str, ...]:
+    _, _, members = group.partition(" ")
+    return tuple(name for name in members.split(",") if name)
+
+
+def _digest(line: str) -> tuple[str, str]:
+    digest, path = line.split(maxsplit=1)
+    return path.lstrip("*"), digest
+
+
+def _relay(lines: Iterable[str], figure: str) -> int:
+    """Return a figure of the relay's destination: ``dst.http;ID;INSTANCE;STATE;FIGURE;NUMBER``."""
+    rows = (line.split(";") for line in lines)
+    return sum(
+        int(row[-1])
+        for row in rows
+        if len(row) == 6 and row[1].startswith("collector#") and row[4] == figure
+    )
+
+
+def _directives(lines: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(" ")
+        found.setdefault(name.lower(), value.strip())
+    return found

@@ -1,0 +1,159 @@
+"""The steps that are about the board itself: its name, its time, its SSH, who may use Docker."""
+
+import shlex
+
+from bootwright.core.board_names import BINDS, SSHD_DROP_IN, SSHD_INCLUDE, UNITS, VOLUME
+from bootwright.core.errors import RefusedError
+from bootwright.core.file_changes import Change, LaidFile, LaidLink, text_file
+from bootwright.provision.desired_state import Wishes
+from bootwright.provision.facts import HostFacts
+from bootwright.provision.steps import Step, differing, kept_mode
+
+HOSTNAME = "/etc/hostname"
+HOSTS = "/etc/hosts"
+LOCALTIME = "/etc/localtime"
+TIMEZONE = "/etc/timezone"
+SSHD_CONFIG = "/etc/ssh/sshd_config"
+
+FILES = (HOSTNAME, HOSTS, LOCALTIME, TIMEZONE, SSHD_CONFIG, SSHD_DROP_IN)
+"""What these steps have to know of the board's files."""
+
+TIME_UNITS = (
+    *("systemd-timesyncd.service", "chrony.service", "chronyd.service", "ntpd.service"),
+    *("ntpsec.service", "ntp.service", "openntpd.service"),
+)
+
+
+def mount_files() -> tuple[str, ...]:
+    """Return the drop-ins that keep Docker off the plain root."""
+    return tuple(_drop_in(unit) for units in BINDS.values() for unit in units)
+
+
+def host_step(wishes: Wishes, facts: HostFacts) -> Step:
+    """Name, time zone, and a clock that is kept right."""
+    name = wishes.target.hostname
+    zone = f"/usr/share/zoneinfo/{wishes.target.timezone}"
+    changes = list(differing(facts.files, [text_file(HOSTNAME, f"{name}\n")]))
+    commands, undo, says = [], [], []
+    hosts = _with_host(facts.files.text(HOSTS), name)
+    changes += differing(facts.files, [text_file(HOSTS, hosts, kept_mode(facts.files, HOSTS))])
+    if facts.files.links.get(LOCALTIME, "").split("zoneinfo/")[-1] != wishes.target.timezone:
+        # Refused by the board if it has no such zone, before the link is made.
+        commands.append(f"test -f {shlex.quote(zone)}")
+        changes.append(LaidLink(LOCALTIME, zone))
+        changes += differing(facts.files, [text_file(TIMEZONE, f"{wishes.target.timezone}\n")])
+    if facts.hostname != name:
+        commands.append(f"printf %s {name} >{_KERNEL_NAME}")
+        undo.append(f"printf %s {shlex.quote(facts.hostname)} >{_KERNEL_NAME}")
+        says.append(f"the board calls itself {name}, not {facts.hostname}")
+    keeps_time = any(facts.unit(unit).active == "active" for unit in TIME_UNITS)
+    if not keeps_time and facts.unit("systemd-timesyncd.service").installed:
+        commands.append("systemctl enable --now systemd-timesyncd.service")
+        undo.append("systemctl disable --now systemd-timesyncd.service")
+        says.append("keep the clock right by systemd-timesyncd")
+    return Step(
+        "host",
+        changes=tuple(changes),
+        commands=tuple(commands),
+        undo=tuple(undo),
+        says=tuple(says),
+    )
+
+
+_KERNEL_NAME = "/proc/sys/kernel/hostname"
+
+
+def _with_host(text: str, name: str) -> str:
+    """Return ``/etc/hosts`` with the board's name, without which sudo complains at each call."""
+    lines = text.splitlines()
+    if any(name in line.split("#")[0].split()[1:] for line in lines):
+        return text
+    kept = [line for line in lines if line.split()[:1] != ["127.0.1.1"]]
+    place = next((n + 1 for n, line in enumerate(kept) if line.split()[:1] == ["127.0.0.1"]), 0)
+    return "".join(f"{line}\n" for line in (*kept[:place], f"127.0.1.1 {name}", *kept[place:]))
+
+
+def ssh_step(wishes: Wishes, facts: HostFacts) -> Step:
+    """Keys only; as root only by key, and not at all where somebody else logs in.
+
+    Raises:
+        RefusedError: the board's sshd does not tell its settings.
+    """
+    if facts.sshd is None:
+        raise RefusedError(
+            f"sshd on the board does not tell its settings: {facts.sshd_error or 'sshd -T failed'}"
+        )
+    as_root = wishes.login == "root"
+    wanted = {item.directive.lower(): item.value for item in wishes.profile.host.ssh}
+    wanted["permitrootlogin"] = "without-password" if as_root else "no"
+    spelt = {"prohibit-password": "without-password"}
+    wrong = {
+        name: found
+        for name, value in wanted.items()
+        # An sshd that lacks a directive cannot do what it is about.
+        if (found := facts.sshd.get(name)) is not None and spelt.get(found, found) != value
+    }
+    checks = tuple(check for item in wishes.profile.host.ssh for check in item.checks)
+    if not wrong:
+        return Step("ssh", checks)
+    target = wishes.target.model_copy(update={"user": wishes.login})
+    drop_in = wishes.renderer.render("sshd.conf.j2", {"target": target})
+    config = SSHD_INCLUDE + facts.files.text(SSHD_CONFIG).removeprefix(SSHD_INCLUDE)
+    reload = "{ systemctl reload ssh.service || systemctl reload sshd.service; }"
+    return Step(
+        "ssh",
+        checks,
+        changes=differing(facts.files, [text_file(SSHD_DROP_IN, drop_in), _config(facts, config)]),
+        commands=("sshd -t", reload),
+        undo=(reload,),
+        says=tuple(
+            f"sshd: {name} {found} → {wanted[name]}" for name, found in sorted(wrong.items())
+        ),
+    )
+
+
+def _config(facts: HostFacts, text: str) -> LaidFile:
+    return text_file(SSHD_CONFIG, text, kept_mode(facts.files, SSHD_CONFIG))
+
+
+def mount_step(wishes: Wishes, facts: HostFacts) -> Step:
+    """Docker and containerd start only where their data is mounted."""
+    values = {"target": wishes.target, "volume": VOLUME}
+    wanted: list[Change] = [
+        text_file(
+            _drop_in(unit),
+            wishes.renderer.render("mounted-only.conf.j2", {**values, "bind": bind}),
+        )
+        for bind, units in BINDS.items()
+        for unit in units
+    ]
+    changes = differing(facts.files, wanted)
+    reload = ("systemctl daemon-reload",) if changes else ()
+    return Step("mount", ("1.1.1",), changes, commands=reload, undo=reload)
+
+
+def _drop_in(unit: str) -> str:
+    return f"{UNITS}/{unit}.d/50-{VOLUME}.conf"
+
+
+def users_step(wishes: Wishes, facts: HostFacts) -> Step:
+    """Put the trusted user into the group ``docker``, if the target names one.
+
+    Raises:
+        RefusedError: the board has no such account.
+    """
+    user = wishes.target.docker.trusted_user
+    if user is None or user in (facts.docker_group or ()):
+        return Step("users", ("1.1.2",))
+    if user not in facts.accounts:
+        raise RefusedError(
+            f"docker.trusted_user: the board has no account {user!r}; make it there first"
+        )
+    name = shlex.quote(user)
+    return Step(
+        "users",
+        ("1.1.2",),
+        commands=(f"gpasswd -a {name} docker",),
+        undo=(f"gpasswd -d {name} docker",),
+        says=(f"{user} may use Docker, which makes {user} root on the board by another name",),
+    )

@@ -1,0 +1,253 @@
+"""The relay of logs on a board: syslog-ng with a queue on the encrypted volume.
+
+Containers log to a socket that systemd holds, so that they start whatever the relay or the
+collector does. The relay takes what is there, keeps it in a queue of bounded size and delivers it.
+Nothing that reads ever waits for the network: a full queue loses records, which their numbers
+show, and containers go on running.
+
+Sources: syslog-ng's ``lib/rcptid.c`` (numbers), ``modules/diskq``, ``modules/http``,
+``modules/afsocket/systemd-syslog-source.c`` (the socket of systemd); moby's
+``daemon/logger/syslog``; systemd.socket(5).
+"""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from bootwright.core.board_names import MOUNT, STATE, UNITS
+from bootwright.core.config import Target
+from bootwright.core.errors import InputError, RefusedError
+from bootwright.core.file_changes import Change, LaidFile, LaidLink, Removal, text_file
+from bootwright.core.units import MIB, format_size, parse_size
+from bootwright.logs.delivery import TAG
+from bootwright.logs.relay_names import SERVICE, SOCKET
+from bootwright.provision.daemon_json import DAEMON_JSON
+from bootwright.provision.desired_state import Wishes
+from bootwright.provision.facts import HostFacts
+from bootwright.provision.steps import Step, differing
+
+QUEUE = f"{MOUNT}/logs"
+"""What waits to be delivered."""
+
+# As systemd-escape(1) writes the path of MOUNT.
+MOUNT_UNIT = MOUNT.strip("/").replace("-", r"\x2d").replace("/", "-") + ".mount"
+
+RELAY_STATE = f"{STATE}/logs"
+"""How far the relay has come, and what it has lost: nothing of any record. Not on the volume, since
+the relay has to start when that is full."""
+
+CONTROL = f"{RELAY_STATE}/control"
+
+FIGURES_S = 60
+"""Seconds between the relay's words about what it has lost, if it has lost anything."""
+
+SOCKET_UNIT = "bootwright-logs.socket"
+
+LAST_WORDS = "bootwright-containers.service"
+"""Has Docker end its containers when the board goes down: see ``templates/logs/last-words.j2``."""
+
+_FOLDER = "/etc/bootwright/logs"
+CONFIG = f"{_FOLDER}/syslog-ng.conf"
+DRAIN, LAST_WORDS_SCRIPT = f"{_FOLDER}/drain", f"{_FOLDER}/last-words"
+CA_FILE, CERT_FILE, KEY_FILE = f"{_FOLDER}/ca.pem", f"{_FOLDER}/cert.pem", f"{_FOLDER}/key.pem"
+_DROP_IN = f"{UNITS}/docker.service.d/70-bootwright-logs.conf"
+
+_TEMPLATES = {
+    CONFIG: "logs/relay.conf.j2",
+    DRAIN: "logs/drain.j2",
+    LAST_WORDS_SCRIPT: "logs/last-words.j2",
+    f"{UNITS}/{SERVICE}": "logs/relay.service.j2",
+    f"{UNITS}/{SOCKET_UNIT}": "logs/relay.socket.j2",
+    f"{UNITS}/{LAST_WORDS}": "logs/containers.service.j2",
+    _DROP_IN: "logs/docker.conf.j2",
+}
+
+LINKS = {
+    f"{UNITS}/multi-user.target.wants/{SERVICE}": f"{UNITS}/{SERVICE}",
+    f"{UNITS}/sockets.target.wants/{SOCKET_UNIT}": f"{UNITS}/{SOCKET_UNIT}",
+    f"{UNITS}/multi-user.target.wants/{LAST_WORDS}": f"{UNITS}/{LAST_WORDS}",
+}
+"""By which the units are started at boot: what ``systemctl enable`` would make."""
+
+FILES = (*_TEMPLATES, CA_FILE, CERT_FILE, *LINKS)
+"""What this step has to know of the board's files."""
+
+
+def daemon_keys(target: Target) -> dict[str, Any]:
+    """Return the keys of daemon.json by which containers log to the relay.
+
+    None where the target names a log driver of its own.
+    """
+    if target.logs.server is None or "log-driver" in target.docker.daemon:
+        return {}
+    return {
+        "log-driver": "syslog",
+        "log-opts": {
+            "syslog-address": f"unixgram://{SOCKET}",
+            "syslog-format": "rfc5424micro",
+            "tag": TAG,
+            # What docker logs reads, on the volume: enough to look back.
+            "cache-max-size": "10m",
+            "cache-max-file": "2",
+        },
+    }
+
+
+def relay_values(target: Target) -> dict[str, object]:
+    """Return what the relay's templates are filled with.
+
+    Raises:
+        InputError: the queue is too small.
+    """
+    logs = target.logs
+    queue = parse_size(logs.queue)
+    if queue < _LEAST:
+        raise InputError(f"targets.{target.name}.logs: queue: at least {format_size(_LEAST)}")
+    return {
+        "target": target,
+        "logs": logs,
+        "queue": QUEUE,
+        "state": RELAY_STATE,
+        "queues": {"collector": queue, "collector_system": _SYSTEM_QUEUE},
+        "figures_s": FIGURES_S,
+        "control": CONTROL,
+        "socket": SOCKET,
+        "mount": MOUNT,
+        "mount_unit": MOUNT_UNIT,
+        "config": CONFIG,
+        "drain": DRAIN,
+        "last_words": LAST_WORDS_SCRIPT,
+        "run": "/run/bootwright-daemon.json",
+        "daemon_json": DAEMON_JSON,
+        "service": SERVICE,
+        "socket_unit": SOCKET_UNIT,
+        "ca": CA_FILE,
+        "certificate": CERT_FILE,
+        "key": KEY_FILE,
+    }
+
+
+RIVAL = "rsyslog"
+"""Debian lets only one syslog daemon be installed."""
+
+
+def check_rival(wishes: Wishes, facts: HostFacts) -> None:
+    """Pass unless a syslog daemon on the board keeps the relay out.
+
+    Raises:
+        RefusedError: one does.
+    """
+    if wishes.logs and RIVAL in facts.packages and "syslog-ng-core" not in facts.packages:
+        raise RefusedError(
+            f"the board has {RIVAL}, and Debian does not let it be installed beside syslog-ng, the"
+            f" relay of logs: take it away there first (apt-get remove {RIVAL}); what it wrote to"
+            " files is shipped to the collector then"
+        )
+
+
+def logs_step(wishes: Wishes, facts: HostFacts) -> Step:
+    """Lay the relay, or take it away where no server is named any more."""
+    if wishes.logs is None:
+        return _without(facts)
+    logs = wishes.target.logs
+    values = relay_values(wishes.target)
+    wanted: list[Change] = [
+        text_file(path, wishes.renderer.render(template, values))
+        for path, template in _TEMPLATES.items()
+    ]
+    wanted += [
+        LaidFile(CA_FILE, wishes.logs.ca, 0o444),
+        LaidFile(CERT_FILE, wishes.logs.certificate, 0o444),
+        *(LaidLink(path, target) for path, target in LINKS.items()),
+    ]
+    changes = [*differing(facts.files, wanted)]
+    if facts.digests.get(KEY_FILE) != sha256(wishes.logs.key.reveal()).hexdigest():
+        changes.append(LaidFile(KEY_FILE, wishes.logs.key, 0o400))
+    paths = {change.path for change in changes}
+    commands = []
+    if CONFIG in paths:
+        commands.append(f"/usr/sbin/syslog-ng --syntax-only --no-caps --cfgfile={CONFIG}")
+    if any(path.startswith(UNITS) for path in paths):
+        commands.append("systemctl daemon-reload")
+    commands += [
+        f"systemctl start {unit}"
+        for unit in (SOCKET_UNIT, LAST_WORDS)
+        if facts.unit(unit).active != "active"
+    ]
+    says = []
+    of_relay = {CONFIG, CA_FILE, CERT_FILE, KEY_FILE, f"{UNITS}/{SERVICE}"}
+    if paths & of_relay or facts.unit(SERVICE).active != "active":
+        commands.append(f"systemctl restart {SERVICE}")
+        says.append(f"ship logs to {logs.server}:{logs.reached_at} ({logs.transport})")
+    return Step(
+        "logs",
+        ("2.13",),
+        tuple(changes),
+        commands=tuple(commands),
+        undo=(_UNDO,) if commands else (),
+        says=tuple(says),
+    )
+
+
+_UNDO = (
+    # What was not there before has no file by now; what was is to run with its own.
+    f"systemctl stop {SERVICE} {SOCKET_UNIT} {LAST_WORDS}; systemctl daemon-reload;"
+    f" [ ! -e {UNITS}/{SERVICE} ] || systemctl start {SOCKET_UNIT} {SERVICE} {LAST_WORDS}"
+)
+
+_SYSTEM_QUEUE = 16 * MIB
+"""Bytes of the queue for what the board says of itself, which waits in files of its own as well."""
+
+_LEAST = 1024 * 1024
+"""Bytes of the smallest queue that syslog-ng makes."""
+
+
+def _without(facts: HostFacts) -> Step:
+    there = [path for path in FILES if path in facts.files.files or path in facts.files.links]
+    if facts.digests.get(KEY_FILE):
+        there.append(KEY_FILE)
+    if not there:
+        return Step("logs")
+    return Step(
+        "logs",
+        changes=tuple(Removal(path) for path in there),
+        commands=(
+            f"systemctl stop {SERVICE} {SOCKET_UNIT} {LAST_WORDS}",
+            "systemctl daemon-reload",
+        ),
+        undo=(_UNDO,),
+        says=(
+            f"ship logs no more; what was not delivered stays in {QUEUE}",
+            *(
+                ("make containers anew that were made meanwhile: they log to the relay",)
+                if facts.engine is not None and facts.engine.containers
+                else ()
+            ),
+        ),
+    )
+
+
+def told(relayed: Mapping[str, Any], facts: HostFacts) -> list[str]:
+    """Return what an operator should know of the relay; ``relayed`` as :func:`daemon_keys` says."""
+    said = []
+    engine, driver = facts.engine, relayed.get("log-driver")
+    if engine is not None and engine.containers and driver and engine.log_driver != driver:
+        said.append(
+            f"{engine.containers} containers keep the log driver that they were made with"
+            f" ({engine.log_driver}): make them anew, and their logs are shipped too"
+        )
+    if facts.relay_dropped:
+        said.append(
+            f"{facts.relay_dropped} log records are lost since the board's relay was started: its"
+            " queue was full; see logs.queue"
+        )
+    if facts.relay_queued > _WAITING:
+        said.append(
+            f"{facts.relay_queued} log records wait on the board for the collector: does inv logs"
+            " serve run, and can the board reach it?"
+        )
+    return said
+
+
+_WAITING = 2_000
+"""Records in the queue from which on it is not just busy: four deliveries."""

@@ -1,0 +1,294 @@
+"""The plan of ``inv provision`` for one board: configuration and facts in, frozen steps out."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from bootwright.core.board_names import BINDS
+from bootwright.core.errors import FailedError, RefusedError
+from bootwright.hosts.profile import Profile, Waiver
+from bootwright.provision import docker_steps, host_steps, log_relay
+from bootwright.provision.daemon_json import (
+    DAEMON_JSON,
+    KEY_FILE,
+    DaemonJson,
+    plan_daemon_json,
+    read_json,
+)
+from bootwright.provision.daemon_validation import Daemon, cannot_start
+from bootwright.provision.desired_state import Wishes
+from bootwright.provision.docker_steps import engine_version
+from bootwright.provision.facts import HostFacts
+from bootwright.provision.facts_script import DATA_ROOT, Questions
+from bootwright.provision.kernel_check import judge_kernel
+from bootwright.provision.packages import PackagesPlan, needs_reboot, new_kernel, plan_packages
+from bootwright.provision.steps import Step, laid_files
+from bootwright.provision.transaction import Transaction
+
+_PARENTS = ("/var", "/var/lib", DATA_ROOT)
+
+
+@dataclass(frozen=True)
+class ProvisionPlan:
+    """What is to be done to a board.
+
+    Attributes:
+        packages: first of all; ``None`` if nothing is missing. What follows is planned again
+            after it.
+        reboot: why the board has to be restarted, after the packages; empty if it need not be.
+        steps: every step, also those without anything to do.
+        daemon: what daemon.json is to say.
+        vanishing: containers and images will seem to be gone, since user namespaces are
+            switched on or off.
+        warnings: what an operator should act on.
+        notes: what an operator may want to know.
+        waived: checks that are left unmet on purpose.
+    """
+
+    packages: PackagesPlan | None
+    reboot: str
+    steps: tuple[Step, ...]
+    daemon: DaemonJson
+    vanishing: bool
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    waived: tuple[Waiver, ...]
+
+    @property
+    def to_do(self) -> tuple[Step, ...]:
+        """The steps that change something."""
+        return tuple(step for step in self.steps if step.changed)
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the board is as it should be."""
+        return not (self.packages or self.reboot or self.to_do)
+
+
+def questions_for(profile: Profile, user: str | None) -> Questions:
+    """Return what a board has to be asked."""
+    names = (name for p in profile.host.package for name in (p.debian, p.arch, *p.instead) if name)
+    options = (name for option in profile.kernel.option for name in option.options)
+    watched = (path for watch in profile.audit.watch for path in watch.paths)
+    patterns = (path for file in profile.files.file for path in file.paths)
+    return Questions(
+        packages=tuple(dict.fromkeys((*names, log_relay.RIVAL))),
+        kernel=tuple(dict.fromkeys(options)),
+        paths=tuple(dict.fromkeys((*_PARENTS, *watched, *patterns))),
+        files=tuple(
+            dict.fromkeys(
+                (
+                    *host_steps.FILES,
+                    *host_steps.mount_files(),
+                    *docker_steps.FILES,
+                    *log_relay.FILES,
+                )
+            )
+        ),
+        secret_files=(KEY_FILE, log_relay.KEY_FILE),
+        user=user or "root",
+    )
+
+
+def plan_provision(wishes: Wishes, facts: HostFacts) -> ProvisionPlan:
+    """Return what has to be done, all of it checked as far as it can be from here.
+
+    Raises:
+        RefusedError: what is wanted would not work, or would endanger data.
+        FailedError: the board cannot be worked with as it is.
+    """
+    check_host(facts)
+    log_relay.check_rival(wishes, facts)
+    packages = plan_packages(wishes, facts)
+    version = engine_version(facts)
+    ours = tuple(facts.files.text(docker_steps.OUR_KEYS).split())
+    relayed = log_relay.daemon_keys(wishes.target)
+    existing, docker = facts.files.text(DAEMON_JSON), wishes.target.docker
+    daemon = plan_daemon_json(wishes.profile, docker, existing, ours, version, relayed)
+    tls = docker_steps.tls_step(wishes, facts)
+    steps = [
+        host_steps.host_step(wishes, facts),
+        host_steps.ssh_step(wishes, facts),
+        host_steps.mount_step(wishes, facts),
+        host_steps.users_step(wishes, facts),
+        docker_steps.userns_step(daemon, facts),
+        tls,
+        docker_steps.daemon_step(wishes, facts, daemon, new_certificate=tls.changed),
+    ]
+    # There before a container logs to it, and as long as one may.
+    relay = log_relay.logs_step(wishes, facts)
+    steps.insert(len(steps) if wishes.logs is None else len(steps) - 1, relay)
+    laid = {file.path for file in laid_files(steps)}
+    steps += [
+        docker_steps.audit_step(wishes, facts, laid),
+        docker_steps.modes_step(wishes.profile, facts),
+    ]
+    kernel = judge_kernel(wishes.profile, facts, daemon)
+    # With what DOCKER_OPTS adds, once it has run.
+    flags = " ".join(facts.engine_flags) or facts.unit("docker.service").command
+    judged = Daemon(
+        values=daemon.values,
+        version=version,
+        flags=(docker_steps.service_command(daemon, flags) or flags).split(),
+        seccomp=wishes.seccomp,
+        files=frozenset(laid),
+    )
+    stops = [*kernel.stops, *cannot_start(wishes.profile, judged, facts)]
+    if stops:
+        lines = "".join(f"\n  {line}" for line in stops)
+        raise RefusedError(f"this cannot work, so nothing was changed:{lines}")
+    return ProvisionPlan(
+        packages=packages,
+        reboot=_reboot(wishes, facts),
+        steps=tuple(steps),
+        daemon=daemon,
+        vanishing=_vanishing(daemon, facts),
+        warnings=tuple(_warnings(wishes, facts, kernel.costs, kernel.unknown)),
+        notes=daemon.notes,
+        waived=tuple(
+            waiver
+            for waiver in wishes.profile.daemon.waiver
+            if waiver.key not in {**docker.daemon, **relayed}
+        ),
+    )
+
+
+def check_host(facts: HostFacts) -> None:
+    """Raise unless the board can be worked with.
+
+    Raises:
+        FailedError: it has another system than those that are known, or cannot be written to.
+        RefusedError: Docker's data would not be encrypted.
+    """
+    if facts.family is None:
+        raise FailedError(
+            f"{facts.os_name or 'the board'} is neither Debian with apt nor Arch Linux with pacman"
+        )
+    lacking = [name for name in ("systemctl", "systemd-run") if name not in facts.tools]
+    if lacking:
+        raise FailedError(f"the board lacks {' and '.join(lacking)}: only systemd is supported")
+    root = facts.mounts.get("/")
+    if root is not None and "ro" in root.options:
+        raise FailedError(
+            "the board's root file system is read-only: see what is wrong with it (dmesg), then"
+            " mount -o remount,rw /"
+        )
+    for place in BINDS:
+        data = facts.mounts.get(place)
+        if data is None or not data.encrypted:
+            what = "is not mounted" if data is None else "is mounted from an unencrypted device"
+            raise RefusedError(
+                f"{place} {what}: Docker is only set up on the encrypted volume; open it with"
+                " inv unlock"
+            )
+    if facts.engine_runs and facts.engine is None and not facts.proven:
+        raise FailedError(
+            "the Docker daemon runs and does not answer"
+            f" ({facts.engine_error or 'no answer in 30 s'}): see journalctl -u docker there"
+        )
+    for path in sorted(facts.files.links.keys() - {host_steps.LOCALTIME, *log_relay.LINKS}):
+        raise RefusedError(
+            f"{path} is a symbolic link to {facts.files.links[path]}: it would be replaced; make"
+            " it a file"
+        )
+
+
+def _reboot(wishes: Wishes, facts: HostFacts) -> str:
+    why = needs_reboot(facts)
+    tried = facts.rebooted_for == new_kernel(facts)
+    return "" if tried or not wishes.reboot else why
+
+
+def _vanishing(daemon: DaemonJson, facts: HostFacts) -> bool:
+    remapped = bool(daemon.values.get("userns-remap"))
+    if facts.engine is not None:
+        engine, before = facts.engine, read_json(facts.files.text(DAEMON_JSON))
+        driver = daemon.values.get("storage-driver", engine.storage_driver)
+        other_ids = remapped and before.get("userns-remap") not in (
+            *(None, "", daemon.values["userns-remap"]),
+        )
+        moves = engine.userns != remapped or other_ids or driver != engine.storage_driver
+        return bool(engine.containers or engine.images) and moves
+    # Below data-root, or below its folder UID.GID with user namespaces.
+    return any(
+        path.startswith(f"{DATA_ROOT}/containers/") == remapped for path in facts.stored_containers
+    )
+
+
+def _warnings(wishes: Wishes, facts: HostFacts, costs: tuple[str, ...], unknown: bool) -> list[str]:
+    warnings = list(costs)
+    if unknown:
+        warnings.append(
+            "the board does not tell its kernel's configuration (no /proc/config.gz, no"
+            f" /boot/config-{facts.kernel}): what it lacks shows when a container is started"
+        )
+    if (why := needs_reboot(facts)) and not _reboot(wishes, facts):
+        again = " although it was restarted for it" if wishes.reboot else ": restart it"
+        warnings.append(f"{why}{again}")
+    if facts.sshd_matches:
+        warnings.append(
+            f"sshd has Match blocks ({'; '.join(facts.sshd_matches)}): for whom they match, other"
+            " settings count; see that they allow no passwords"
+        )
+    if facts.failed_units:
+        warnings.append(f"units that failed on the board: {', '.join(facts.failed_units)}")
+    warnings += log_relay.told(log_relay.daemon_keys(wishes.target), facts)
+    date, _, missing = facts.upgraded.partition(" ")
+    if missing.strip():
+        warnings.append(
+            f"the packages of {date} are without {missing.strip()}, which could not be fetched"
+            " then; --upgrade tries again"
+        )
+    return warnings
+
+
+def versions_of(facts: HostFacts) -> dict[str, Any]:
+    """Return the versions of Docker's two halves; ``None`` where there is none.
+
+    An old client tells nothing without being started, which takes a second on the board: it is
+    of the same package as the server, or of ``docker-cli``.
+    """
+    if facts.engine is None and facts.proven:
+        client, server = facts.proven[0], facts.proven[-1]
+        return {"client": client, "server": server}
+    package = facts.packages.get("docker-cli") or engine_version(facts)
+    client = (facts.engine.client_version if facts.engine else "") or package
+    return {"client": client or None, "server": facts.engine.version if facts.engine else None}
+
+
+def would_end_containers(plan: ProvisionPlan, facts: HostFacts) -> bool:
+    """Tell whether an upgrade of Docker, which restarts the daemon, would end containers."""
+    engine = facts.engine
+    wanted = plan.daemon.values.get("live-restore") is True
+    return engine is not None and engine.running > 0 and not engine.live_restore and wanted
+
+
+def interim_text(facts: HostFacts) -> str:
+    """Return the board's daemon.json with live-restore switched on."""
+    existing = read_json(facts.files.text(DAEMON_JSON))
+    return json.dumps({**existing, "live-restore": True}, indent=2) + "\n"
+
+
+def transaction_of(
+    plan: ProvisionPlan, facts: HostFacts, confirm_s: int, change_id: str
+) -> Transaction:
+    """Return the plan's steps as one change, with what a container has to prove."""
+    in_swarm = facts.engine is not None and facts.engine.swarm not in ("", "inactive")
+    values = plan.daemon.values
+    keep = values.get("live-restore") is True and not in_swarm and not plan.vanishing
+    proof = []
+    if values.get("userns-remap"):
+        proof.append("^uid_map: 0 [1-9]")
+    if values.get("no-new-privileges") is True:
+        proof.append("^NoNewPrivs: 1")
+    if values.get("seccomp-profile") != "unconfined":
+        proof.append("^Seccomp: 2")
+    return Transaction(
+        steps=plan.to_do,
+        interim=interim_text(facts),
+        id=change_id,
+        keep_containers=keep,
+        vanishing=plan.vanishing,
+        proof=tuple(proof),
+        confirm_s=confirm_s,
+    )

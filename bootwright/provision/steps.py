@@ -1,0 +1,135 @@
+"""What provisioning changes on a board: steps of frozen values, each with its way back."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bootwright.core.file_changes import Change, LaidFile, LaidFolder, LaidLink, Removal
+from bootwright.core.secret import Secret
+from bootwright.hosts.board_files import BoardFiles
+from bootwright.hosts.file_modes import PathMode
+
+
+@dataclass(frozen=True)
+class ModeFix:
+    """An owner and permissions that a path gets instead of those that it has."""
+
+    was: PathMode
+    mode: int
+    owner: str
+
+    def describe(self) -> str:
+        """Say it in a line."""
+        return (
+            f"{self.was.path}: {self.was.owner} {self.was.mode:04o} → {self.owner} {self.mode:04o}"
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of the whole that a person would name.
+
+    Attributes:
+        name: for JSON and messages.
+        checks: what it answers.
+        changes: files that become different.
+        fixes: owners and permissions that do.
+        commands: shell commands once the files are in place; may be repeated.
+        undo: shell commands once the files are back as they were.
+        says: what the commands do, for a person.
+    """
+
+    name: str
+    checks: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    fixes: tuple[ModeFix, ...] = ()
+    commands: tuple[str, ...] = ()
+    undo: tuple[str, ...] = ()
+    says: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.changes or self.fixes or self.commands)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What becomes different."""
+        return (*(item.path for item in self.changes), *(fix.was.path for fix in self.fixes))
+
+
+def kept_mode(files: BoardFiles, path: str, mode: int = 0o644) -> int:
+    """Return the mode that a file gets: never more than it has, if it is there."""
+    found = files.files.get(path)
+    return found.mode & mode if found is not None else mode
+
+
+def differing(files: BoardFiles, wanted: Iterable[Change]) -> tuple[Change, ...]:
+    """Return those of ``wanted`` that the board does not have yet.
+
+    A secret file differs as far as one can tell: its content is not read back.
+    """
+    return tuple(change for change in wanted if not _is_there(files, change))
+
+
+def _is_there(files: BoardFiles, change: Change) -> bool:
+    if isinstance(change, LaidLink):
+        return files.links.get(change.path) == change.target
+    if isinstance(change, Removal):
+        return change.path not in files.files and change.path not in files.links
+    if isinstance(change, LaidFolder):
+        return False
+    found = files.files.get(change.path)
+    return (
+        found is not None
+        and not isinstance(change.content, Secret)
+        and found.content == change.data
+        and (found.mode, found.uid, found.gid) == (change.mode, change.uid, change.gid)
+    )
+
+
+def diff_of(files: BoardFiles, step: Step) -> str:
+    """Return a unified diff of what the step does to files; secrets are not shown."""
+    parts: list[str] = []
+    for change in step.changes:
+        parts += _diff(files, change)
+    parts += [f"# {fix.describe()}" for fix in step.fixes]
+    return "".join(f"{line}\n" for line in parts)
+
+
+def _diff(files: BoardFiles, change: Change) -> list[str]:
+    path = change.path
+    if isinstance(change, LaidLink):
+        old = files.links.get(path)
+        return [f"# {path} → {change.target}" + (f" (was {old})" if old else "")]
+    if isinstance(change, LaidFolder):
+        return [f"# {path}/ {change.mode:04o}"]
+    found = files.files.get(path)
+    before = found.text.splitlines() if found else []
+    if isinstance(change, Removal):
+        after, name = [], "/dev/null"
+    elif isinstance(change.content, Secret):
+        return [f"# {path}: *** (secret, {change.mode:04o})"]
+    else:
+        after, name = change.data.decode("utf-8", "replace").splitlines(), path
+    lines = list(
+        difflib.unified_diff(before, after, path if found else "/dev/null", name, lineterm="")
+    )
+    mode = getattr(change, "mode", None)
+    if (
+        found
+        and mode is not None
+        and (found.mode, found.uid, found.gid)
+        != (
+            mode,
+            getattr(change, "uid", 0),
+            getattr(change, "gid", 0),
+        )
+    ):
+        lines.append(f"# {path}: {found.uid}:{found.gid} {found.mode:04o} → 0:0 {mode:04o}")
+    return lines
+
+
+def laid_files(steps: Sequence[Step]) -> list[LaidFile]:
+    """Return every file that the steps lay, in order."""
+    return [change for step in steps for change in step.changes if isinstance(change, LaidFile)]

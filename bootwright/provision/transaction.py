@@ -1,0 +1,312 @@
+"""Changing a board all or nothing: the scripts that carry steps out, and take them back.
+
+On the board: what will be changed is copied; a unit and a timer are armed that put it back;
+then the steps are carried out, the daemon restarted, a container run. The change stays only if
+it is confirmed over a new connection before the timer ends. Whatever happens in between, a
+crash, a lost network, a power cut, the board puts back what was there.
+"""
+
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from bootwright.core.file_changes import Change, LaidFile, LaidFolder, LaidLink, Removal
+from bootwright.provision.daemon_json import DAEMON_JSON
+from bootwright.provision.docker_steps import RESTART, quoted_fix, quoted_unfix
+from bootwright.provision.facts_script import RELOADED, TRANSACTION
+from bootwright.provision.steps import Step, laid_files
+from bootwright.provision.transaction_shell import (
+    APPLY,
+    CONFIRM,
+    FUNCTIONS,
+    HOLD,
+    RESTORE,
+    RESTORED,
+    STOP_CONTAINERS,
+    VERSIONS,
+)
+from bootwright.remote.job_script import FOLDER, JOB_PRELUDE
+from bootwright.remote.sections import END, PRELUDE, Section
+
+JOB = "apply"
+
+BROKEN_OFF = "end"
+"""The step that fails when a job was ended by somebody else."""
+
+INTERIM = "interim.json"
+"""The daemon.json that was there, with live-restore switched on."""
+
+CONFIRM_S = 600
+"""Seconds from the beginning until the board puts everything back unless it is confirmed."""
+
+ACCOUNTS = tuple(
+    f"/etc/{name}" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")
+)
+"""What the tools for accounts change, each of them several; they are put back as a whole."""
+
+_ENABLE = re.compile(r"systemctl enable (?:--now )?([\w@.-]+)")
+
+_DAEMON_S = 180
+"""Seconds for the daemon to start or end; an emulated board takes about 15."""
+
+
+_DOCKER_S = 120
+"""Seconds for one docker command; an emulated board takes up to 5."""
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """Steps to carry out on a board as one.
+
+    Attributes:
+        steps: those that change something.
+        interim: the daemon.json that is there now, with live-restore switched on.
+        id: by which only this change is confirmed.
+        keep_containers: those that run go on running when the daemon is restarted; else they
+            are stopped before and started after it.
+        vanishing: they cannot be started after it.
+        confirm_s: seconds until the board puts everything back by itself.
+        proof: lines that a container has to print; see ``smoke`` in the script.
+    """
+
+    steps: tuple[Step, ...]
+    interim: str
+    keep_containers: bool
+    proof: tuple[str, ...]
+    id: str
+    vanishing: bool = False
+    confirm_s: int = CONFIRM_S
+
+
+def job_files(change: Transaction) -> dict[str, LaidFile]:
+    """Return what the job needs beside its script; see :mod:`bootwright.remote.job_script`."""
+    files = {
+        str(number): LaidFile(file.path, file.content, file.mode, file.uid, file.gid)
+        for number, file in enumerate(laid_files(change.steps))
+    }
+    files[INTERIM] = LaidFile(INTERIM, change.interim.encode(), 0o600)
+    files["restore"] = LaidFile("restore", restore_script(change).encode(), 0o700)
+    return files
+
+
+def apply_script(change: Transaction) -> str:
+    """Return the job: back up, arm, carry out, prove."""
+    numbers = {file.path: str(n) for n, file in enumerate(laid_files(change.steps))}
+    backups = [f"begin backup {n} {shlex.quote(path)}" for path, n in _places(change).items()]
+    backups += [
+        f'systemctl is-enabled --quiet {unit} 2>/dev/null || : >"$state/disabled-{unit}"'
+        for unit in _enabled(change.steps)
+    ]
+    restarts = any(RESTART in step.commands for step in change.steps)
+    stops = restarts and not change.keep_containers
+    script = _values(
+        FUNCTIONS + APPLY,
+        change,
+        hold=': >"$state/hold"' if change.keep_containers else ":",
+        stop=STOP_CONTAINERS.strip() if stops else ":",
+        # Those that vanish with their user namespaces cannot be started.
+        start="start_containers >/dev/null || :" if change.vanishing else "start_containers",
+        backup="\n".join(backups),
+    )
+    for step in change.steps:
+        script += f"begun {step.name}\n"
+        commands = [
+            *(_lay(item, numbers) for item in step.changes),
+            *map(quoted_fix, step.fixes),
+            *step.commands,
+        ]
+        script += "".join(
+            f"said=$({{ {command}; }} 2>&1) || fail {step.name}\n" for command in commands
+        )
+    script += "begun smoke\n"
+    script += 'said=$(smoke) || fail smoke\nsection smoke\nprintf "%s\\n" "$said" | quoted\n'
+    for line in change.proof:
+        script += (
+            f"printf '%s\\n' \"$said\" | grep -q -e {shlex.quote(line)} ||"
+            f' {{ said="a container says otherwise than {line}: $said"; fail smoke; }}\n'
+        )
+    return JOB_PRELUDE + script + VERSIONS + "section applied\n"
+
+
+def _places(change: Transaction) -> dict[str, int]:
+    """Return a number for everything that is copied beforehand: folders made on the way too."""
+    paths = [item.path for step in change.steps for item in step.changes]
+    # A restart lays others in its place, whether or not it is to change.
+    paths.append(DAEMON_JSON)
+    if any(_is_about_accounts(command) for step in change.steps for command in step.commands):
+        paths += ACCOUNTS
+    parents = [str(parent) for path in paths for parent in PurePosixPath(path).parents]
+    below = sorted({path for path in parents if path.count("/") > 1}, key=len)
+    # A folder that is there already is left alone: only those that are not get a mark.
+    return {path: n for n, path in enumerate(dict.fromkeys([*below, *paths]))}
+
+
+def _is_about_accounts(command: str) -> bool:
+    return command.split()[0] in ("useradd", "userdel", "gpasswd")
+
+
+def _enabled(steps: Sequence[Step]) -> list[str]:
+    """Return the units that the steps enable."""
+    found = [_ENABLE.fullmatch(command) for step in steps for command in step.commands]
+    return [match[1] for match in found if match]
+
+
+def restore_script(change: Transaction) -> str:
+    """Return the script that puts everything back: ``now``, at the ``deadline``, at ``boot``."""
+    places = _places(change)
+    backs = {path: f"back {number} {shlex.quote(path)}" for path, number in places.items()}
+    # What lies in a folder before the folder.
+    script = "".join(f"step {backs[path]}\n" for path in reversed(places))
+    for step in reversed(change.steps):
+        for fix in step.fixes:
+            script += f"step sh -c {shlex.quote(quoted_unfix(fix))}\n"
+        for command in step.undo:
+            if _is_about_accounts(command):
+                continue  # The copies of their files are in place.
+            # At boot nothing runs yet, and to wait for what runs would be to wait for ourselves.
+            script += f'[ "$why" = boot ] || step sh -c {shlex.quote(command)}\n'
+    for unit in _enabled(change.steps):
+        script += f'[ ! -e "$state/disabled-{unit}" ] || step systemctl disable --quiet {unit}\n'
+    script = FUNCTIONS + RESTORE + script + RESTORED
+    folder = str(PurePosixPath(DAEMON_JSON).parent)
+    return PRELUDE + _values(
+        script, change, daemon_file_back=f"{backs[DAEMON_JSON]}; {backs[folder]}"
+    )
+
+
+def hold_script() -> str:
+    """Return what a job begins with that restarts the daemon by the way, as an upgrade does.
+
+    Containers outlive it then. The job needs the file :data:`INTERIM`.
+    """
+    values = {
+        "transaction": ".",
+        "interim": INTERIM,
+        "daemon_json": DAEMON_JSON,
+        "daemon_s": str(_DAEMON_S),
+        "docker_s": str(_DOCKER_S),
+    }
+    # What comes after it is not to write files that only root can read.
+    return JOB_PRELUDE + _replaced(FUNCTIONS + HOLD, values) + "umask 022\n"
+
+
+def confirm_script(change_id: str) -> str:
+    """Return the script by which a change stays, unless the board put it back already."""
+    values = {"transaction": TRANSACTION, "folder": FOLDER, "job": JOB, "id": change_id}
+    return PRELUDE + _replaced(CONFIRM, values) + END
+
+
+def put_back_script(change_id: str | None = None) -> str:
+    """Return the script that puts an unfinished change back at once.
+
+    Args:
+        change_id: only that one; any if ``None``, as long as nothing carries it out.
+    """
+    if change_id is None:
+        guard = (
+            f"if systemctl is-active --quiet bootwright-{JOB}.service; then section busy; {END}"
+            "exit 0; fi\n"
+        )
+    else:
+        armed = f'"$(cat {TRANSACTION}/armed 2>/dev/null)" = {change_id}'
+        guard = f"[ {armed} ] || {{ section too-late; {END.strip()}; exit 0; }}\n"
+    return f"{PRELUDE}{guard}sh {TRANSACTION}/restore now\n{END}"
+
+
+def _values(script: str, change: Transaction, **more: str) -> str:
+    values = {
+        "transaction": TRANSACTION,
+        "interim": INTERIM,
+        "daemon_json": DAEMON_JSON,
+        "daemon_s": str(_DAEMON_S),
+        "docker_s": str(_DOCKER_S),
+        "id": change.id,
+        "confirm_s": str(change.confirm_s),
+        "reloaded": RELOADED,
+        "folder": FOLDER,
+        "job": JOB,
+        **more,
+    }
+    return _replaced(script, values)
+
+
+def _replaced(script: str, values: dict[str, str]) -> str:
+    for name, value in values.items():
+        script = script.replace(f"@{name}@", value)
+    return script
+
+
+def _lay(item: Change, numbers: dict[str, str]) -> str:
+    path = shlex.quote(item.path)
+    parent = shlex.quote(item.path.rpartition("/")[0] or "/")
+    if isinstance(item, LaidFile):
+        # Folders that are made on the way are for everybody to enter.
+        return f"(umask 022; mkdir -p {parent}) && put {numbers[item.path]} {path}"
+    if isinstance(item, LaidLink):
+        return f"ln -sfn {shlex.quote(item.target)} {path}"
+    if isinstance(item, LaidFolder):
+        return (
+            f"mkdir -p {path} && chmod {item.mode:o} {path} && chown {item.uid}:{item.gid} {path}"
+        )
+    assert isinstance(item, Removal)
+    return f"rm -f {path}"
+
+
+@dataclass(frozen=True)
+class Applied:
+    """How carrying out ended.
+
+    Attributes:
+        failed: the step that failed; empty if none did.
+        said: what the board said then.
+        restored: everything was put back; ``None`` if there was no need to.
+        trouble: what could not be put back.
+        steps: those that were begun.
+        client: version of the docker command.
+        server: version of the engine.
+    """
+
+    failed: str
+    said: str
+    restored: bool | None
+    trouble: str
+    steps: tuple[str, ...]
+    client: str
+    server: str
+
+    @property
+    def broken_off(self) -> bool:
+        """Whether it ended without saying how: what it has changed is not known."""
+        return self.failed == BROKEN_OFF and self.restored is None
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was carried out and proven, and waits to be confirmed."""
+        return not self.failed and self.restored is None
+
+
+def applied(sections: Iterable[Section]) -> Applied:
+    """Return how the job ended that wrote ``sections``."""
+    failed, said, trouble, steps = "", "", [], []
+    restored: bool | None = None
+    client = server = ""
+    complete = False
+    for section in sections:
+        if section.name == "step":
+            steps.append(section.line(0))
+        elif section.name == "failed":
+            failed, said = section.line(0), "\n".join(section.lines[1:]).strip()
+        elif section.name == "trouble":
+            trouble.append(section.text.strip())
+        elif section.name == "restored":
+            restored = section.line(0) == "well"
+        elif section.name == "versions":
+            client, server = section.line(0), section.line(1)
+        elif section.name == "applied":
+            complete = True
+    if not complete and not failed:
+        failed = BROKEN_OFF
+        said = f"it ended without a word; the last step was {steps[-1] if steps else 'none'}"
+    return Applied(failed, said, restored, "\n".join(trouble), tuple(steps), client, server)

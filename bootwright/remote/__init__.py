@@ -1,0 +1,1 @@
+"""Scripts and jobs on a board over SSH."""

@@ -1,0 +1,1 @@
+"""SSH connections, host keys and client keys."""

@@ -1,0 +1,44 @@
+"""An SSH key of the checkout's own, for an operator who has none."""
+
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from bootwright.core import paths
+
+
+def project_key() -> Path:
+    """Return where the private key is kept; it need not exist."""
+    return paths.build_dir() / "ssh" / "id_ed25519"
+
+
+def operator_has_keys(home: Path) -> bool:
+    """Tell whether the operator has public keys where OpenSSH keeps them."""
+    return any((home / ".ssh").glob("id_*.pub"))
+
+
+def ensure_project_key() -> str:
+    """Make the key unless it is there, and return its public half, one line.
+
+    Only the operator can read the private half, which has no passphrase: it lies beside
+    images that hold as much.
+    """
+    private = project_key()
+    public = private.with_suffix(".pub")
+    if not (private.is_file() and public.is_file()):
+        key = Ed25519PrivateKey.generate()
+        private.parent.mkdir(parents=True, exist_ok=True)
+        private.unlink(missing_ok=True)
+        descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+        line = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+        public.write_text(f"{line} bootwright\n", encoding="utf-8")
+    return public.read_text(encoding="utf-8").strip()

@@ -1,0 +1,338 @@
+"""Deciding how a Debian root file system is built: recipe, digest and mmdebstrap's argv."""
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from bootwright.core import paths
+from bootwright.rootfs.source import Mmdebstrap
+
+SCHEMA = 1
+"""Raised when the same recipe would give another root file system."""
+
+EMULATOR_MODULES = (
+    "ext4",
+    "virtio_mmio",
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_net",
+    "virtio_rng",
+)
+"""Modules that QEMU's ``virt`` machine needs in the initial RAM disk."""
+
+HOOKS_NEED = ("ca-certificates", "initramfs-tools", "zstd")
+"""Packages that the hooks count on, whatever ``rootfs.toml`` names."""
+
+HOOKS = ("setup", "install", "finish", "device-trees")
+"""The scripts ``rootfs/debian/<hook>.sh``, the same for every root file system of this kind."""
+
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+"""Debian's own keys, at the same place on this machine and on the board."""
+
+MARK = "bootwright: "
+"""What begins a line in which a hook says which step comes next."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what is in a Debian root file system.
+
+    ``modules`` and ``device_trees`` are the board's: what its initial RAM disk needs, and
+    the file names of the device trees that its boot script may load. Without ``mirror``
+    this machine's own apt sources are used. ``hooks`` are the scripts' texts, in the
+    order of :data:`HOOKS`.
+    """
+
+    suite: str
+    architecture: str
+    components: tuple[str, ...]
+    packages: tuple[str, ...]
+    exclude: tuple[str, ...]
+    keep: tuple[str, ...]
+    modules: tuple[str, ...]
+    device_trees: tuple[str, ...]
+    mirror: str | None
+    hooks: tuple[str, ...]
+
+    @classmethod
+    def from_source(
+        cls,
+        source: Mmdebstrap,
+        *,
+        packages: Sequence[str] = (),
+        modules: Sequence[str] = (),
+        device_trees: Sequence[str] = (),
+        mirror: str | None = None,
+    ) -> Self:
+        """Return the recipe of ``source`` for a board.
+
+        Args:
+            source: what ``rootfs.toml`` says.
+            packages: the board's, beside the source's own.
+            modules: kernel modules that the board's initial RAM disk needs.
+            device_trees: file names of the board's device trees.
+            mirror: a Debian mirror's address; ``None`` for this machine's apt sources.
+        """
+        folder = paths.checkout() / "rootfs" / "debian"
+        return cls(
+            suite=source.suite,
+            architecture=source.architecture,
+            components=source.components,
+            packages=_unique([*HOOKS_NEED, *source.packages, *packages]),
+            exclude=source.exclude,
+            keep=source.keep,
+            modules=_unique([*EMULATOR_MODULES, *modules]),
+            device_trees=_unique(device_trees),
+            mirror=mirror,
+            hooks=tuple((folder / f"{name}.sh").read_text(encoding="utf-8") for name in HOOKS),
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the recipe: 64 hexadecimal digits, the same for the same recipe."""
+        text = json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        """The suite itself and the two that carry its fixes."""
+        return (self.suite, f"{self.suite}-updates", f"{self.suite}-security")
+
+
+def tar_name(recipe: Recipe, without: Sequence[str] = ()) -> str:
+    """Return the cached tarball's file name, which says which suites it had to do without."""
+    lacking = f"-without-{'+'.join(sorted(without))}" if without else ""
+    return f"debian-{recipe.digest[:16]}{lacking}.tar"
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(names)))
+
+
+@dataclass(frozen=True)
+class AptSource:
+    """One suite of one archive."""
+
+    uri: str
+    suite: str
+    components: tuple[str, ...]
+
+    @property
+    def line(self) -> str:
+        """The source as a line of ``sources.list``, checked with Debian's own keys."""
+        return f"deb [signed-by={KEYRING}] {self.uri} {self.suite} {' '.join(self.components)}"
+
+
+def sources_of_mirror(recipe: Recipe, mirror: str) -> tuple[AptSource, ...]:
+    """Return the recipe's suites on ``mirror``, the address of a Debian archive.
+
+    The security suite is looked for beside it (``…/debian-security`` by ``…/debian``), as
+    on Debian's own mirrors.
+    """
+    base = mirror.rstrip("/")
+    return tuple(
+        AptSource(
+            f"{base}-security" if suite.endswith("-security") else base,
+            suite,
+            recipe.components,
+        )
+        for suite in recipe.suites
+    )
+
+
+def sources_of_host(recipe: Recipe, files: Mapping[str, str]) -> tuple[AptSource, ...]:
+    """Return the recipe's suites as this machine's apt sources have them.
+
+    Other vendors also name suites after Debian's, so an archive counts only if it
+    carries all the recipe's components and no foreign key signs it.
+
+    Args:
+        recipe: names the suites and components.
+        files: the texts of ``sources.list`` and of the files in ``sources.list.d``, by
+            name; ``.sources`` are read as deb822, the others as one line each.
+    """
+    found: dict[str, AptSource] = {}
+    for name, text in sorted(files.items()):
+        entries = _deb822(text) if name.endswith(".sources") else _one_line(text)
+        for uri, suite, components, signed_by in entries:
+            debian = signed_by is None or "debian-archive" in signed_by
+            if suite in recipe.suites and set(recipe.components) <= components and debian:
+                # The first archive wins, as apt would ask it first.
+                found.setdefault(suite, AptSource(uri, suite, recipe.components))
+    return tuple(found[suite] for suite in recipe.suites if suite in found)
+
+
+_Entry = tuple[str, str, set[str], str | None]
+
+
+def _one_line(text: str) -> Iterable[_Entry]:
+    """Yield what lines such as ``deb [signed-by=KEYS] URI SUITE COMPONENT…`` say."""
+    pattern = re.compile(r"deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s+([^#]+)")
+    for line in text.splitlines():
+        if match := pattern.match(line.strip()):
+            options = dict(part.partition("=")[::2] for part in (match[1] or "").split())
+            yield match[2], match[3].rstrip("/"), set(match[4].split()), options.get("signed-by")
+
+
+def _deb822(text: str) -> Iterable[_Entry]:
+    """Yield what stanzas of ``Field: value`` lines say, for each address and suite."""
+    for stanza in re.split(r"\n\s*\n", text):
+        fields: dict[str, str] = {}
+        name = ""
+        for line in stanza.splitlines():
+            if line.startswith("#"):
+                continue
+            if line[:1].isspace():
+                fields[name] = f"{fields.get(name, '')}\n{line.strip()}"
+            else:
+                name, _, value = line.partition(":")
+                name = name.lower()
+                fields[name] = value.strip()
+        enabled = fields.get("enabled", "yes").lower() not in ("no", "false", "0")
+        if enabled and "deb" in fields.get("types", "").split():
+            for uri in fields.get("uris", "").split():
+                for suite in fields.get("suites", "").split():
+                    components = set(fields.get("components", "").split())
+                    yield uri, suite.rstrip("/"), components, fields.get("signed-by")
+
+
+def mmdebstrap_argv(
+    recipe: Recipe,
+    mode: str,
+    target: str,
+    sources: Sequence[AptSource],
+    later: Sequence[AptSource] = (),
+) -> list[str]:
+    """Return the command that builds the recipe.
+
+    Args:
+        recipe: what to build.
+        mode: mmdebstrap's: ``root`` or ``unshare``.
+        target: the plain tarball to write.
+        sources: where packages come from.
+        later: sources that are not used now but belong into the board's ``sources.list``.
+    """
+    setup, install, finish, device_trees = recipe.hooks
+    filters = [f"path-exclude={glob}" for glob in recipe.exclude]
+    filters += [f"path-include={glob}" for glob in recipe.keep]
+    filters += [f"path-include=/usr/lib/linux-image-*/{name}" for name in recipe.device_trees]
+    laid = [
+        _lay("/etc/initramfs-tools/conf.d/bootwright", 0o644, INITRAMFS_CONF),
+        _lay("/etc/initramfs-tools/modules", 0o644, _lines(recipe.modules)),
+        _lay("/etc/bootwright/device-trees", 0o644, _lines(recipe.device_trees)),
+        _lay("/etc/kernel/postinst.d/bootwright-device-trees", 0o755, device_trees),
+        # Below /run, which mmdebstrap empties at its end: in mode unshare nobody inside
+        # can read a script in a home directory.
+        _lay("/run/bootwright/setup.sh", 0o755, setup),
+        _lay("/run/bootwright/install.sh", 0o755, install),
+        _lay("/run/bootwright/finish.sh", 0o755, finish),
+    ]
+    added = _lines(source.line for source in later)
+    restore = f'printf %s {shlex.quote(added)} >> "$1/etc/apt/sources.list"'
+    return [
+        "mmdebstrap",
+        f"--mode={mode}",
+        # "custom" installs nothing itself: the extract hook does, in a faster way.
+        "--variant=custom",
+        "--format=tar",
+        f"--architectures={recipe.architecture}",
+        *(f"--dpkgopt={line}" for line in filters),
+        *(f"--setup-hook={text}" for text in laid),
+        '--setup-hook="$1/run/bootwright/setup.sh" "$1"',
+        f'--extract-hook="$1/run/bootwright/install.sh" "$1" {shlex.join(recipe.packages)}',
+        *([f"--customize-hook={restore}"] if later else []),
+        '--customize-hook="$1/run/bootwright/finish.sh" "$1"',
+        recipe.suite,
+        target,
+        *(source.line for source in sources),
+    ]
+
+
+INITRAMFS_CONF = "MODULES=list\nCOMPRESS=zstd\nCOMPRESSLEVEL=1\n"
+"""Only the modules that are named: minutes less under emulation, and 5 MB, not 25."""
+
+
+def _lines(values: Iterable[str]) -> str:
+    return "".join(f"{value}\n" for value in values)
+
+
+def _lay(path: str, mode: int, text: str) -> str:
+    quoted = shlex.quote(text)
+    return f'printf %s {quoted} | install -D -m {mode:04o} /dev/stdin "$1"{shlex.quote(path)}'
+
+
+_INDEX_ERROR = re.compile(
+    r"^Err:\d+ \S+ ([^\s/]+)(?:/\S+)?(?: \S+)? (?:InRelease|Release(?:\.gpg)?|Packages)\s*\n"
+    r"  (.*?)\s*(?:\[IP: [^\]]*\])?$",
+    re.MULTILINE,
+)
+
+
+def failed_suites(log: str) -> dict[str, str]:
+    """Return the suites whose index apt could not fetch, each with apt's reason.
+
+    Args:
+        log: mmdebstrap's output.
+    """
+    return {match[1]: match[2] for match in _INDEX_ERROR.finditer(log)}
+
+
+def binfmt_problem(machine: str, mounted: bool, registration: str | None) -> str | None:
+    """Return why this machine cannot run ARM programs, and what to do; ``None`` if it can.
+
+    Args:
+        machine: the kernel's name for the processor, as ``uname -m`` prints it.
+        mounted: whether ``binfmt_misc`` is mounted.
+        registration: the text of its file ``qemu-arm``, if there.
+    """
+    if machine.startswith(("arm", "aarch64")):
+        return None
+    if registration is not None and registration.startswith("enabled"):
+        return None
+    commands = ["apt-get install qemu-user-static binfmt-support"]
+    if not mounted:
+        commands.append("mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc")
+    commands.append("update-binfmts --enable qemu-arm")
+    return "\n".join(
+        [
+            "this machine cannot run ARM programs, which building Debian for armhf needs"
+            " (binfmt_misc has no enabled qemu-arm). Run as root, or run scripts/setup:",
+            *(f"  {command}" for command in commands),
+        ]
+    )
+
+
+def unprivileged_problem(user: str, newuidmap: bool, subuid: str, namespaces: bool) -> str | None:
+    """Return why a user who is not root cannot build, and what to do; ``None`` if they can.
+
+    Args:
+        user: the login name.
+        newuidmap: whether the tool of that name is installed.
+        subuid: the text of ``/etc/subuid``.
+        namespaces: whether the kernel lets the user make a user namespace.
+    """
+    lacking = []
+    if not newuidmap:
+        lacking.append("the tool newuidmap (as root: apt-get install uidmap)")
+    if not any(line.startswith(f"{user}:") for line in subuid.splitlines()):
+        lacking.append(
+            f"subordinate ids (as root: usermod --add-subuids 100000-165535"
+            f" --add-subgids 100000-165535 {user})"
+        )
+    if not namespaces:
+        lacking.append(
+            "user namespaces (as root: sysctl kernel.unprivileged_userns_clone=1, and on Ubuntu"
+            " kernel.apparmor_restrict_unprivileged_userns=0)"
+        )
+    if not lacking:
+        return None
+    return "\n".join(
+        [
+            "building Debian needs root, or for an ordinary user what is missing here:",
+            *(f"  {item}" for item in lacking),
+        ]
+    )

@@ -1,0 +1,376 @@
+"""Filling an empty ext4 with the entries of an archive, in one pass.
+
+mke2fs has laid the file system out. Contents go to their final place as they come;
+inodes, directories, bitmaps and counts are kept in memory and written at the end, so
+memory grows with the number of entries and not with their sizes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from bootwright.rootfs.ext4 import dirents
+from bootwright.rootfs.ext4.allocator import Allocator, NoRoomError, Run, bitmap_of, free_runs
+from bootwright.rootfs.ext4.dirents import encode_directory
+from bootwright.rootfs.ext4.extents import decode_root, encode_extents
+from bootwright.rootfs.ext4.inodes import (
+    EXTENTS_FLAG,
+    LINK_IN_INODE,
+    LINKS_MAX,
+    S_IFBLK,
+    S_IFCHR,
+    S_IFDIR,
+    S_IFIFO,
+    S_IFLNK,
+    S_IFREG,
+    encode_device,
+    encode_inode,
+    encode_time,
+    extents_root,
+    set_links,
+)
+from bootwright.rootfs.ext4.layout import (
+    BLOCK,
+    BLOCKS_PER_GROUP,
+    INODE_SIZE,
+    LOST_FOUND_INODE,
+    ROOT_INODE,
+    SUPERBLOCK_OFFSET,
+    SUPERBLOCK_SIZE,
+    encode_groups,
+    parse_groups,
+    parse_superblock,
+)
+from bootwright.rootfs.ext4.xattrs import attribute, encode_xattrs
+from bootwright.rootfs.tar_entries import Entry, Kind, Node, Refused, RootTree, shown
+
+_TYPES = {
+    Kind.FILE: (S_IFREG, dirents.TYPE_FILE),
+    Kind.DIRECTORY: (S_IFDIR, dirents.TYPE_DIRECTORY),
+    Kind.SYMLINK: (S_IFLNK, dirents.TYPE_SYMLINK),
+    Kind.CHAR_DEVICE: (S_IFCHR, dirents.TYPE_CHAR),
+    Kind.BLOCK_DEVICE: (S_IFBLK, dirents.TYPE_BLOCK),
+    Kind.FIFO: (S_IFIFO, dirents.TYPE_FIFO),
+}
+_MODE = {kind: mode for kind, (mode, _) in _TYPES.items()}
+_DIRENT = {kind: dirent for kind, (_, dirent) in _TYPES.items()}
+_ZEROS = bytes(BLOCK)
+_NONE: Mapping[bytes, bytes] = {}
+
+Runs = tuple[tuple[int, int], ...]
+"""Blocks on disk, in the file's order: (first, count)."""
+
+Read = Callable[[int], memoryview]
+"""Gives up to so many further bytes of the current entry's contents."""
+
+
+class Disk(Protocol):
+    """The image; offsets and sizes in bytes."""
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return ``size`` bytes from ``offset``."""
+        ...
+
+    def write_at(self, offset: int, data: bytes | memoryview) -> None:
+        """Write all of ``data`` to ``offset``."""
+        ...
+
+
+class Filler:
+    """Adds entries to the empty file system on ``disk``; :meth:`finish` makes it whole.
+
+    Raises:
+        ValueError: the file system is not of the shape supported here.
+    """
+
+    def __init__(self, disk: Disk, timestamp: int) -> None:
+        self._disk = disk
+        self._now_ns = timestamp * 10**9
+        self._super = parse_superblock(disk.read_at(SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE))
+        table = disk.read_at(BLOCK, 32 * self._super.groups)
+        self._groups = parse_groups(table, self._super.groups)
+        self._blocks = Allocator(self._free_blocks())
+        self._inodes = Allocator(self._free_inodes())
+        self._tables: dict[int, bytearray] = {}
+        self._tree = RootTree()
+        self._numbered = 0
+        self._hard_links = 0
+        self._attributes: dict[int, tuple[bytes, int]] = {}
+        self._adopt(self._tree.root, ROOT_INODE, 0o755)
+        self._adopt(self._tree.directory(b"lost+found"), LOST_FOUND_INODE, 0o700)
+        self.skipped_xattrs = 0
+        """How many extended attributes were left out as ext4 cannot hold them."""
+        self.first_skipped = ""
+        """The first of them, for a message."""
+
+    @property
+    def directories(self) -> int:
+        """How many directories there are."""
+        return self._tree.directories
+
+    @property
+    def implied(self) -> int:
+        """How many directories have no entry of their own so far."""
+        return self._tree.directories - self._numbered
+
+    @property
+    def blocks_free(self) -> int:
+        """Blocks that are left."""
+        return self._blocks.free
+
+    def add(self, entry: Entry, read: Read) -> None:
+        """Add an entry, with its contents from ``read``.
+
+        Raises:
+            Refused: it has no place in a root file system, or ext4 cannot hold it.
+            NoRoomError: the file system is full.
+        """
+        node, replaced = self._tree.place(entry)
+        if replaced:
+            self._drop(replaced)
+        if entry.kind is Kind.HARD_LINK:
+            if node.links > LINKS_MAX:
+                raise Refused(f"more than {LINKS_MAX} hard links")
+            self._hard_links += 1
+            if self._hard_links > self._super.inodes:
+                raise NoRoomError  # names alone take memory too
+            self._relink(node)
+            return
+        if not node.inode:
+            self._number(node)
+        if self.implied > self._inodes.free:
+            raise NoRoomError  # for those that only names imply, numbered at the end
+        if entry.kind is Kind.DIRECTORY:
+            self._keep_attributes(node, entry)
+        elif entry.kind is Kind.FILE:
+            runs = self._blocks.take(-(-entry.size // BLOCK))
+            self._copy(runs, entry.size, read)
+            self._write_inode(node, entry, size=entry.size, runs=runs)
+        elif entry.kind is Kind.SYMLINK:
+            self._add_link(node, entry)
+        else:
+            self._write_inode(node, entry, body=encode_device(*entry.device))
+
+    def finish(self) -> None:
+        """Write directories, inodes, bitmaps and counts.
+
+        Raises:
+            NoRoomError: the file system is full.
+        """
+        directories = self._number_directories()
+        for node, parent in directories:
+            self._write_directory(node, parent)
+        for number, table in self._tables.items():
+            # What follows the last inode in use is zero in the image already.
+            used = bytes(table).rstrip(b"\0")
+            self._disk.write_at(self._groups[number].inode_table * BLOCK, used)
+        self._write_bitmaps([node for node, _ in directories])
+
+    def _free_blocks(self) -> Iterator[Run]:
+        for number, group in enumerate(self._groups):
+            first = number * BLOCKS_PER_GROUP
+            count = min(BLOCKS_PER_GROUP, self._super.blocks - first)
+            yield from free_runs(self._block(group.block_bitmap), first, count)
+
+    def _free_inodes(self) -> Iterator[Run]:
+        """Yield free inodes, counted from 0 (inode 1) so that groups start at multiples."""
+        count = self._super.inodes_per_group
+        for number, group in enumerate(self._groups):
+            yield from free_runs(self._block(group.inode_bitmap), number * count, count)
+
+    def _block(self, number: int) -> bytes:
+        return self._disk.read_at(number * BLOCK, BLOCK)
+
+    def _adopt(self, node: Node, inode: int, mode: int) -> None:
+        """Take over a directory that mke2fs made, with its blocks."""
+        table, offset = self._slot(inode)
+        node.inode = inode
+        self._numbered += 1
+        node.runs = tuple(decode_root(extents_root(table, offset)))
+        node.attributes = self._plain_directory(mode)
+
+    def _plain_directory(self, mode: int) -> Entry:
+        return Entry(Kind.DIRECTORY, b"", mode, 0, 0, self._now_ns, 0, b"", (0, 0), {})
+
+    def _number(self, node: Node) -> None:
+        node.inode = self._inodes.take_one() + 1
+        self._numbered += node.kind is Kind.DIRECTORY
+
+    def _keep_attributes(self, node: Node, entry: Entry) -> None:
+        """Keep what a directory, written when its names are known, needs of its entry.
+
+        What may be large is checked and encoded now: its path, up to a MiB of attributes.
+        """
+        encode_time(entry.mtime_ns)
+        _, old = self._attributes.pop(node.inode, (b"", 0))
+        if old:
+            self._blocks.give_back([(old, 1)])
+        if entry.xattrs:
+            self._attributes[node.inode] = self._xattrs(entry)
+        node.attributes = entry._replace(name=b"", link=b"", xattrs=_NONE)
+
+    def _slot(self, inode: int) -> tuple[bytearray, int]:
+        """Return the table of inodes that holds ``inode``, and the offset in it."""
+        per_group = self._super.inodes_per_group
+        number, index = divmod(inode - 1, per_group)
+        table = self._tables.get(number)
+        if table is None:
+            start = self._groups[number].inode_table * BLOCK
+            table = bytearray(self._disk.read_at(start, per_group * INODE_SIZE))
+            self._tables[number] = table
+        return table, index * INODE_SIZE
+
+    def _copy(self, runs: Runs, size: int, read: Read) -> None:
+        write_at = self._disk.write_at
+        for start, count in runs:
+            offset = start * BLOCK
+            left = min(size, count * BLOCK)
+            size -= left
+            while left:
+                data = read(left)
+                write_at(offset, data)
+                offset += len(data)
+                left -= len(data)
+        if runs and offset % BLOCK:
+            # A block that a replaced file gave back may hold that file's bytes.
+            write_at(offset, _ZEROS[offset % BLOCK :])
+
+    def _store(self, content: bytes) -> Runs:
+        """Write ``content`` to blocks of its own; return them."""
+        runs = self._blocks.take(-(-len(content) // BLOCK))
+        view = memoryview(content)
+        position = 0
+
+        def read(limit: int) -> memoryview:
+            nonlocal position
+            position += limit
+            return view[position - limit : position]
+
+        self._copy(runs, len(content), read)
+        return runs
+
+    def _add_link(self, node: Node, entry: Entry) -> None:
+        target = entry.link
+        if len(target) <= LINK_IN_INODE:
+            self._write_inode(node, entry, size=len(target), body=target)
+        else:
+            self._write_inode(node, entry, size=len(target), runs=self._store(target))
+
+    def _write_inode(
+        self,
+        node: Node,
+        entry: Entry,
+        *,
+        size: int = 0,
+        links: int = 1,
+        runs: Runs = (),
+        body: bytes | None = None,
+        xattrs: tuple[bytes, int] = (b"", 0),
+    ) -> None:
+        """Write the inode of a file in ``runs``, or (with ``body``) of one without blocks.
+
+        ``xattrs`` are those of a directory, encoded before.
+        """
+        flags = 0
+        if body is None:
+            flags = EXTENTS_FLAG
+            body, tree = encode_extents(runs, self._blocks.take_one)
+            for number, content in tree:
+                self._disk.write_at(number * BLOCK, content)
+                runs = (*runs, (number, 1))
+        xattr_body, xattr_block = self._xattrs(entry) if entry.xattrs else xattrs
+        if xattr_block:
+            runs = (*runs, (xattr_block, 1))
+        node.runs = runs
+        table, offset = self._slot(node.inode)
+        table[offset : offset + INODE_SIZE] = encode_inode(
+            mode=_MODE[node.kind] | entry.mode,
+            uid=entry.uid,
+            gid=entry.gid,
+            mtime_ns=entry.mtime_ns,
+            changed_ns=self._now_ns,
+            size=size,
+            links=links,
+            blocks=sum(count for _, count in runs),
+            flags=flags,
+            body=body,
+            xattr_body=xattr_body,
+            xattr_block=xattr_block,
+        )
+
+    def _xattrs(self, entry: Entry) -> tuple[bytes, int]:
+        """Return the inode's tail and the number of the attributes' block, or 0."""
+        found = []
+        for name, value in entry.xattrs.items():
+            item = attribute(name, value)
+            if item:
+                found.append(item)
+            else:
+                self.skipped_xattrs += 1
+                self.first_skipped = self.first_skipped or f"{shown(name)} of {shown(entry.name)}"
+        body, block = encode_xattrs(found)
+        if block is None:
+            return body, 0
+        return body, self._store(block)[0][0]
+
+    def _relink(self, node: Node) -> None:
+        table, offset = self._slot(node.inode)
+        set_links(table, offset, node.links)
+
+    def _drop(self, node: Node) -> None:
+        """Take one name from a file; without names its inode and blocks are free again."""
+        node.links -= 1
+        if node.links:
+            self._relink(node)
+            return
+        table, offset = self._slot(node.inode)
+        table[offset : offset + INODE_SIZE] = bytes(INODE_SIZE)
+        self._inodes.give_back([(node.inode - 1, 1)])
+        self._blocks.give_back(node.runs)
+
+    def _number_directories(self) -> list[tuple[Node, Node]]:
+        """Return all directories with the one above each; each has an inode then."""
+        found = [(self._tree.root, self._tree.root)]
+        for node, _ in found:  # grows while it is walked
+            if not node.inode:
+                self._number(node)
+            below = (node.children or {}).values()
+            found += [(child, node) for child in below if child.kind is Kind.DIRECTORY]
+        return found
+
+    def _write_directory(self, node: Node, parent: Node) -> None:
+        children = node.children or {}
+        names = ((name, child.inode, _DIRENT[child.kind]) for name, child in children.items())
+        have = sum(count for _, count in node.runs)
+        content = encode_directory(node.inode, parent.inode, names, have)
+        more = self._blocks.take(len(content) // BLOCK - have)
+        runs = (*node.runs, *more)
+        view = memoryview(content)
+        for start, count in runs:
+            self._disk.write_at(start * BLOCK, view[: count * BLOCK])
+            view = view[count * BLOCK :]
+        below = sum(child.kind is Kind.DIRECTORY for child in children.values())
+        links = 2 + below if below <= LINKS_MAX - 2 else 1  # 1: too many to count (dir_nlink)
+        entry = node.attributes or self._plain_directory(0o755)
+        xattrs = self._attributes.get(node.inode, (b"", 0))
+        size = len(content)
+        self._write_inode(node, entry, size=size, links=links, runs=runs, xattrs=xattrs)
+
+    def _write_bitmaps(self, directories: list[Node]) -> None:
+        per_group = self._super.inodes_per_group
+        free_blocks = self._blocks.remaining(BLOCKS_PER_GROUP)
+        free_inodes = self._inodes.remaining(per_group)
+        for group in self._groups:
+            group.directories = 0
+        for node in directories:
+            self._groups[(node.inode - 1) // per_group].directories += 1
+        for number, group in enumerate(self._groups):
+            blocks, inodes = free_blocks.get(number, []), free_inodes.get(number, [])
+            group.free_blocks = sum(run.length for run in blocks)
+            group.free_inodes = sum(run.length for run in inodes)
+            bitmap = bitmap_of(blocks, number * BLOCKS_PER_GROUP, BLOCK)
+            self._disk.write_at(group.block_bitmap * BLOCK, bitmap)
+            bitmap = bitmap_of(inodes, number * per_group, BLOCK)
+            self._disk.write_at(group.inode_bitmap * BLOCK, bitmap)
+        self._disk.write_at(BLOCK, encode_groups(self._groups))
+        raw = self._super.with_free(self._blocks.free, self._inodes.free)
+        self._disk.write_at(SUPERBLOCK_OFFSET, raw)

@@ -1,0 +1,135 @@
+"""Extended attributes: in the inode's tail, or in one block of their own.
+
+Numbers: ``Documentation/filesystems/ext4/attributes.rst``; the hashes are those of
+``fs/ext4/xattr.c`` (``ext4_xattr_hash_entry``, ``ext4_xattr_rehash``), and access
+control lists those of ``fs/ext4/acl.h`` and ``include/uapi/linux/posix_acl_xattr.h``.
+"""
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from bootwright.rootfs.ext4.layout import BLOCK
+from bootwright.rootfs.tar_entries import Refused
+
+BODY_SIZE = 96
+"""Bytes of a 256-byte inode behind its fixed part of 160 bytes."""
+
+NAME_MAX = 255
+"""Bytes in a name without its prefix, which is stored as a number."""
+
+_PREFIXES = {b"user.": 1, b"trusted.": 4, b"security.": 6}
+_ACLS = {b"system.posix_acl_access": 2, b"system.posix_acl_default": 3}
+
+_MAGIC = 0xEA020000
+_ENTRY = struct.Struct("<BBHIII")
+_BLOCK_HEADER = struct.Struct("<IIII16x")
+_NAME_SHIFT, _VALUE_SHIFT, _BLOCK_SHIFT = 5, 16, 16
+
+_ACL_USER, _ACL_GROUP = 0x02, 0x08
+_ACL_TAGS = (0x01, _ACL_USER, 0x04, _ACL_GROUP, 0x10, 0x20)
+
+
+class Attribute(NamedTuple):
+    """An attribute as it is stored; the order of a block is that of the tuples."""
+
+    prefix: int
+    length: int
+    name: bytes
+    value: bytes
+
+
+def attribute(name: bytes, value: bytes) -> Attribute | None:
+    """Return an attribute given by its full name, ``None`` when ext4 cannot hold it."""
+    if name in _ACLS:
+        acl = _acl(value)
+        return None if acl is None else Attribute(_ACLS[name], 0, b"", acl)
+    for prefix, number in _PREFIXES.items():
+        rest = name[len(prefix) :]
+        if name.startswith(prefix) and 0 < len(rest) <= NAME_MAX and b"\0" not in rest:
+            return Attribute(number, len(rest), rest, value)
+    return None
+
+
+def _acl(value: bytes) -> bytes | None:
+    """Return a list as stored, from the form in which the kernel hands it out (version 2)."""
+    if len(value) < 4 or len(value) % 8 != 4 or value[:4] != struct.pack("<I", 2):
+        return None
+    out = struct.pack("<I", 1)
+    for tag, permissions, who in struct.iter_unpack("<HHI", value[4:]):
+        if tag not in _ACL_TAGS:
+            return None
+        out += struct.pack("<HH", tag, permissions)
+        if tag in (_ACL_USER, _ACL_GROUP):
+            out += struct.pack("<I", who)
+    return out
+
+
+def encode_xattrs(attributes: Iterable[Attribute]) -> tuple[bytes, bytes | None]:
+    """Return the inode's tail (empty, or :data:`BODY_SIZE` bytes) and the block, if needed.
+
+    Raises:
+        Refused: they fit in neither.
+    """
+    ordered = sorted(attributes)
+    if not ordered:
+        return b"", None
+    total = sum(len(item.name) + len(item.value) for item in ordered)
+    if total > BLOCK:  # told first: encoding a MiB of small ones would take long
+        raise _too_many(total)
+    # Offsets of values count from the first entry in an inode, from the start in a block.
+    body = _entries(ordered, BODY_SIZE - 4, 0)
+    if body is not None:
+        return struct.pack("<I", _MAGIC) + body[0], None
+    block = _entries(ordered, BLOCK - _BLOCK_HEADER.size, _BLOCK_HEADER.size)
+    if block is None:
+        raise _too_many(total)
+    content, hashes = block
+    return b"", _BLOCK_HEADER.pack(_MAGIC, 1, 1, block_hash(hashes)) + content
+
+
+def _too_many(size: int) -> Refused:
+    return Refused(f"{size} bytes of extended attributes do not fit in a block")
+
+
+def _entries(
+    attributes: Sequence[Attribute], size: int, base: int
+) -> tuple[bytes, list[int]] | None:
+    """Return entries from the start and values from the end of ``size`` bytes."""
+    entries, values = b"", b""
+    hashes = []
+    for prefix, length, name, value in attributes:
+        padded = value.ljust(len(value) + 3 & ~3, b"\0")
+        values = padded + values
+        offset = base + size - len(values) if value else 0
+        hashes.append(entry_hash(name, padded))
+        entry = _ENTRY.pack(length, prefix, offset & 0xFFFF, 0, len(value), hashes[-1]) + name
+        entries += entry.ljust(len(entry) + 3 & ~3, b"\0")
+    gap = size - len(entries) - len(values)
+    if gap < 4:  # four zero bytes end the entries
+        return None
+    return entries + bytes(gap) + values, hashes
+
+
+def entry_hash(name: bytes, padded: bytes) -> int:
+    """Return the hash of a name and its value, padded to words of four bytes."""
+    result = 0
+    for byte in name:
+        result = _rotated(result, _NAME_SHIFT) ^ byte
+    for (word,) in struct.iter_unpack("<I", padded):
+        result = _rotated(result, _VALUE_SHIFT) ^ word
+    return result
+
+
+def block_hash(hashes: Iterable[int]) -> int:
+    """Return the hash of a block; 0, "do not share", when an entry has none."""
+    result = 0
+    for value in hashes:
+        if not value:
+            return 0
+        result = _rotated(result, _BLOCK_SHIFT) ^ value
+    return result
+
+
+def _rotated(value: int, count: int) -> int:
+    return (value << count | value >> (32 - count)) & 0xFFFFFFFF

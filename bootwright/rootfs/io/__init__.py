@@ -1,0 +1,1 @@
+"""Downloads, tarballs, and the tools that make and read ext4."""

@@ -1,0 +1,255 @@
+"""The unpersonalised root file system as a cached ext4, and the tarball it came from."""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bootwright.core.board import Board, RootfsOnBoard
+from bootwright.core.config import Target
+from bootwright.core.errors import InputError
+from bootwright.core.io.lock import exclusive
+from bootwright.core.report import Reporter
+from bootwright.rootfs.debian_plan import Recipe
+from bootwright.rootfs.io import acquire as tarballs
+from bootwright.rootfs.io import debian
+from bootwright.rootfs.io.ext4_build import build_ext4
+from bootwright.rootfs.io.tarball_cache import Tarballs, sha256_of
+from bootwright.rootfs.origin import Origin
+from bootwright.rootfs.size import root_bytes
+from bootwright.rootfs.source import Mmdebstrap, Tarball
+
+BUILDER_VERSION = 1
+"""Raised whenever the same tarball would give another file system."""
+
+JOURNAL_MIB = 16
+"""Enough for a card's one writer; mke2fs's 64 MiB would be zeroed on every card."""
+
+KEPT = 4
+"""Base images kept in the cache; the least recently used one goes first."""
+
+
+@dataclass(frozen=True)
+class BaseImage:
+    """A cached ext4 image, never personalised, and its origin."""
+
+    path: Path
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class RootfsOptions:
+    """What the command line says about the root file system."""
+
+    file: Path | None = None
+    unverified: bool = False
+
+
+def obtain(
+    board: Board,
+    target: Target,
+    source: Mmdebstrap | Tarball,
+    options: RootfsOptions,
+    cache: Path,
+    reporter: Reporter,
+) -> BaseImage:
+    """Return the target's root file system as an ext4 image, building what is absent.
+
+    Args:
+        board: names packages, features and platform.
+        target: names the partition's size and how a download is verified.
+        source: the root file system.
+        options: see :class:`RootfsOptions`.
+        cache: everything expensive is kept below it.
+        reporter: hears of progress.
+
+    Raises:
+        InputError, RefusedError, FailedError: from the builder or the download; and a
+            tarball that is hostile or too large for ``root_size``.
+    """
+    if isinstance(source, Mmdebstrap) and options.file is None:
+        tarball, key, origin = _build(board, target, source, cache, reporter)
+    else:
+        tarball, key, origin = _acquire(board, target, source, options, cache, reporter)
+    return _as_ext4(board, target, tarball, key, origin, cache, reporter)
+
+
+def cached(
+    board: Board,
+    target: Target,
+    source: Mmdebstrap | Tarball,
+    options: RootfsOptions,
+    cache: Path,
+) -> BaseImage | None:
+    """Return what :func:`obtain` would use if it is in the cache; changes nothing."""
+    if options.file is not None:
+        if not options.file.is_file():
+            raise InputError(f"--rootfs-file {options.file}: no such file")
+        key = f"sha256:{sha256_of(options.file)}"
+    elif isinstance(source, Mmdebstrap):
+        tarball = debian.cached(debian_recipe(board, target, source), cache / "debian")
+        if tarball is None:
+            return None
+        key = _built_key(tarball)
+    else:
+        platform = board.rootfs.get(source.name, RootfsOnBoard()).platform or ""
+        record = Tarballs(cache).newest(source.url.replace("{platform}", platform))
+        if record is None:
+            return None
+        key = f"sha256:{record.sha256}"
+    image = base_path(cache, board, target, key)
+    made = _read_record(image.with_suffix(".json"))
+    return BaseImage(image, made) if made and image.is_file() else None
+
+
+def debian_recipe(board: Board, target: Target, source: Mmdebstrap) -> Recipe:
+    """Return the recipe of the Debian root file system for this board."""
+    own = board.rootfs.get(source.name, RootfsOnBoard())
+    return Recipe.from_source(
+        source,
+        packages=own.packages,
+        modules=board.initramfs_modules,
+        device_trees=board.device_trees,
+        mirror=target.mirror,
+    )
+
+
+def base_path(cache: Path, board: Board, target: Target, key: str) -> Path:
+    """Return where the ext4 image of the tarball ``key`` for this target is cached."""
+    parts: Sequence[object] = (
+        BUILDER_VERSION,
+        key,
+        target.root_size,
+        sorted(board.ext4.features),
+        JOURNAL_MIB,
+    )
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+    return cache / "ext4" / f"{digest}.ext4"
+
+
+def _build(
+    board: Board, target: Target, source: Mmdebstrap, cache: Path, reporter: Reporter
+) -> tuple[Path, str, Origin]:
+    recipe = debian_recipe(board, target, source)
+    tarball = debian.build(recipe, cache / "debian", reporter)
+    # The digest of a tarball made here is known once it was read; see _as_ext4.
+    origin = Origin(source.name, f"mmdebstrap {source.suite}", "", "apt")
+    return tarball, _built_key(tarball), origin
+
+
+def _built_key(tarball: Path) -> str:
+    # Its name says the recipe; its time tells a rebuilt one apart.
+    return f"built:{tarball.name}:{tarball.stat().st_mtime_ns}"
+
+
+def _acquire(
+    board: Board,
+    target: Target,
+    source: Mmdebstrap | Tarball,
+    options: RootfsOptions,
+    cache: Path,
+    reporter: Reporter,
+) -> tuple[Path, str, Origin]:
+    if isinstance(source, Mmdebstrap):
+        assert options.file is not None
+        if not options.file.is_file():
+            raise InputError(f"--rootfs-file {options.file}: no such file")
+        digest = sha256_of(options.file)
+        where = str(options.file)
+        return options.file, f"sha256:{digest}", Origin(source.name, where, digest, "operator")
+    own = board.rootfs.get(source.name, RootfsOnBoard())
+    if own.platform is None and options.file is None:
+        raise InputError(
+            f"{source.name} publishes nothing for {board.name}: board.toml has no"
+            f" rootfs.{source.name}.platform; give --rootfs-file"
+        )
+    key_file = target.signing_key_file
+    got = tarballs.acquire(
+        source,
+        own.platform or "",
+        tarballs.Options(
+            rootfs_file=options.file,
+            sha256=target.rootfs_sha256,
+            key_file=Path(key_file).expanduser() if key_file else None,
+            unverified=options.unverified,
+        ),
+        cache,
+        reporter,
+    )
+    where = got.source_url or str(options.file)
+    return got.path, f"sha256:{got.sha256}", Origin(source.name, where, got.sha256, got.verified_by)
+
+
+def _as_ext4(
+    board: Board,
+    target: Target,
+    tarball: Path,
+    key: str,
+    origin: Origin,
+    cache: Path,
+    reporter: Reporter,
+) -> BaseImage:
+    image = base_path(cache, board, target, key)
+    image.parent.mkdir(parents=True, exist_ok=True)
+    record = image.with_suffix(".json")
+    with exclusive(image.with_suffix(".lock"), f"building {image.name}"):
+        made = _read_record(record)
+        if made is None or not image.is_file():
+            made = _make(board, target, tarball, image, origin, record, reporter)
+        image.touch()
+    _forget_old(image)
+    # The same bytes may be vouched for in another way this time.
+    return BaseImage(image, Origin(origin.kind, origin.source, made.sha256, origin.verified_by))
+
+
+def _make(
+    board: Board,
+    target: Target,
+    tarball: Path,
+    image: Path,
+    origin: Origin,
+    record: Path,
+    reporter: Reporter,
+) -> Origin:
+    with reporter.step(f"Fill an ext4 file system from {tarball.name}"):
+        built = build_ext4(
+            tarball,
+            image,
+            size=root_bytes(target),
+            features=board.ext4.features,
+            uuid=str(uuid.uuid4()),
+            label="root",
+            timestamp=int(tarball.stat().st_mtime),
+            journal_mib=JOURNAL_MIB,
+            expected_sha256=origin.sha256 or None,
+            reporter=reporter,
+        )
+    for warning in built.warnings:
+        reporter.warn(warning)
+    made = Origin(origin.kind, origin.source, built.sha256, origin.verified_by)
+    # Replaced whole: half a record would stand in the way of every later run.
+    draft = record.with_suffix(".json.tmp")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(made)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(record)
+    return made
+
+
+def _read_record(record: Path) -> Origin | None:
+    try:
+        return Origin(**json.loads(record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _forget_old(current: Path) -> None:
+    images = sorted(current.parent.glob("*.ext4"), key=lambda path: path.stat().st_mtime)
+    for old in images[:-KEPT]:
+        if old != current:
+            old.with_suffix(".json").unlink(missing_ok=True)
+            old.unlink(missing_ok=True)

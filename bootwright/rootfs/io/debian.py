@@ -1,0 +1,281 @@
+"""Building a Debian root file system by mmdebstrap, once for each recipe."""
+
+import os
+import platform
+import pwd
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from bootwright.core.errors import FailedError, InputError
+from bootwright.core.io import process
+from bootwright.core.io.lock import exclusive
+from bootwright.core.report import Reporter
+from bootwright.rootfs.debian_plan import (
+    KEYRING,
+    MARK,
+    AptSource,
+    Recipe,
+    binfmt_problem,
+    failed_suites,
+    mmdebstrap_argv,
+    sources_of_host,
+    sources_of_mirror,
+    tar_name,
+    unprivileged_problem,
+)
+
+RETRY_PAUSES_S = (3.0, 10.0)
+"""Seconds before fetching a package index again: a mirror may be between two states."""
+
+STAND_IN_S = 24 * 3600.0
+"""How long a root file system that lacks a suite's updates stands in for the full one."""
+
+OLD_S = 30 * 24 * 3600.0
+"""The age of a cached root file system from which on the operator hears of it."""
+
+KEPT = 3
+"""Root file systems kept in the cache; the oldest goes first."""
+
+_APT = Path("/etc/apt")
+_BINFMT = Path("/proc/sys/fs/binfmt_misc")
+_SHOWN = 15
+
+
+def build(recipe: Recipe, cache_dir: Path, reporter: Reporter) -> Path:
+    """Return a plain tarball of the recipe's root file system, building it when absent.
+
+    The suite's own index must be there. When the index of its ``-updates`` or
+    ``-security`` cannot be fetched, it is left out with a warning; the board's
+    ``sources.list`` has it all the same.
+
+    Args:
+        recipe: what to build.
+        cache_dir: where tarballs are kept, and ``*.log`` with mmdebstrap's output.
+        reporter: hears of each step.
+
+    Raises:
+        InputError: neither a mirror nor an apt source of this machine has the suite.
+        FailedError: something that this machine lacks, with the commands that help; the
+            suite's index or a package cannot be fetched; a package cannot be installed;
+            or another run is building the same recipe.
+    """
+    tarball = cached(recipe, cache_dir)
+    if tarball is None:
+        whole = cache_dir / tar_name(recipe)
+        with exclusive(whole.with_suffix(".lock"), f"building {whole.name}"):
+            # Another run may have built it meanwhile.
+            tarball = cached(recipe, cache_dir)
+            if tarball is None:
+                return _build(recipe, whole, reporter)
+    if tarball.name != tar_name(recipe):
+        reporter.warn(f"{tarball.name} stands in: a suite could not be fetched when it was built")
+    days = (time.time() - tarball.stat().st_mtime) // 86400
+    if days * 86400 >= OLD_S:
+        reporter.note(
+            f"{tarball.name} was built {days:.0f} days ago: upgrade the board's packages, or"
+            f" remove {tarball} to have it built anew"
+        )
+    return tarball
+
+
+def cached(recipe: Recipe, cache_dir: Path) -> Path | None:
+    """Return the tarball that :func:`build` would use without building, if there is one."""
+    tarball = cache_dir / tar_name(recipe)
+    return tarball if tarball.is_file() else _recent_stand_in(tarball)
+
+
+def apt_sources(recipe: Recipe, reporter: Reporter) -> tuple[AptSource, ...]:
+    """Return where the recipe's packages come from: its mirror, or this machine's sources.
+
+    Raises:
+        InputError: neither has the recipe's suite.
+        FailedError: Debian's keys are missing.
+    """
+    if recipe.mirror:
+        sources = sources_of_mirror(recipe, recipe.mirror)
+    else:
+        sources = sources_of_host(recipe, _apt_files())
+    found = [source.suite for source in sources]
+    if recipe.suite not in found:
+        raise InputError(
+            f"this machine's apt sources do not have Debian {recipe.suite}: set `mirror` in"
+            " bootwright.toml to the address of a Debian mirror"
+        )
+    if not Path(KEYRING).is_file():
+        raise FailedError(
+            f"{KEYRING}, Debian's keys, is missing: run scripts/setup, or install the package"
+            " 'debian-archive-keyring'"
+        )
+    for suite in recipe.suites:
+        if suite not in found:
+            reporter.warn(f"this machine's apt sources lack {suite}, so the board gets none of it")
+    return sources
+
+
+def _recent_stand_in(tarball: Path) -> Path | None:
+    """Return a tarball of the same recipe that lacks a suite, unless it is too old."""
+    for path in tarball.parent.glob(f"{tarball.stem}-without-*.tar"):
+        if time.time() - path.stat().st_mtime < STAND_IN_S:
+            return path
+    return None
+
+
+def _build(recipe: Recipe, tarball: Path, reporter: Reporter) -> Path:
+    mode = _mode()
+    sources = apt_sources(recipe, reporter)
+    for stale in tarball.parent.glob(f"{tarball.stem}*.tmp"):
+        stale.unlink()
+    lost: tuple[AptSource, ...] = ()
+    while True:
+        target = tarball.with_name(tar_name(recipe, [source.suite for source in lost]))
+        used = [source for source in sources if source not in lost]
+        failed = _try(recipe, mode, used, lost, target, reporter)
+        if not failed:
+            break
+        lost += tuple(source for source in used if source.suite in failed)
+    for other in tarball.parent.glob(f"{tarball.stem}-without-*.tar"):
+        if other != target:
+            other.unlink()
+    _forget_old(target)
+    return target
+
+
+def _try(
+    recipe: Recipe,
+    mode: str,
+    sources: Sequence[AptSource],
+    later: Sequence[AptSource],
+    target: Path,
+    reporter: Reporter,
+) -> dict[str, str]:
+    """Build ``target``, or return the suites that cannot be fetched but may be left out."""
+    draft = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    log = target.with_suffix(".log")
+    argv = mmdebstrap_argv(recipe, mode, str(draft), sources, later)
+    for pause in (*RETRY_PAUSES_S, None):
+        try:
+            _run(argv, log, reporter)
+            draft.replace(target)
+            return {}
+        except FailedError:
+            failed = failed_suites(log.read_text(encoding="utf-8", errors="replace"))
+            if not failed:
+                raise
+        finally:
+            draft.unlink(missing_ok=True)
+        said = "; ".join(f"{suite}: {reason}" for suite, reason in failed.items())
+        if pause is not None:
+            reporter.warn(f"a package index cannot be fetched, next try in {pause:.0f} s: {said}")
+            time.sleep(pause)
+    if recipe.suite in failed:
+        raise FailedError(
+            f"the package index of Debian {recipe.suite} cannot be fetched: {said}\n"
+            "The mirror may be in the middle of an update: try again later, or set `mirror` in"
+            f" bootwright.toml to another one. All that apt said: {log}"
+        )
+    reporter.warn(
+        f"building without {' and '.join(failed)}, whose package index cannot be fetched: {said}."
+        " The board's apt sources have it: upgrade the packages there once the mirror is in order"
+    )
+    return failed
+
+
+def _run(argv: Sequence[str], log_path: Path, reporter: Reporter) -> None:
+    with log_path.open("w", encoding="utf-8") as log, ExitStack() as step:
+        log.write(f"{shlex.join(argv)}\n")
+        step.enter_context(reporter.step("Fetch Debian's package index"))
+        # In a group of its own, so that an interrupt reaches all of it, from here.
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=process.environment(),
+            encoding="utf-8",
+            errors="replace",
+            process_group=0,
+        )
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:
+                log.write(line)
+                if line.startswith(MARK):
+                    step.close()
+                    step.enter_context(reporter.step(line.removeprefix(MARK).strip()))
+            status = child.wait()
+        except BaseException:
+            _end(child)
+            raise
+        if status != 0:
+            log.flush()
+            raise _failure(status, log_path)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """End mmdebstrap in a way that lets it unmount and remove what it made."""
+    os.killpg(child.pid, signal.SIGTERM)
+    try:
+        child.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _failure(status: int, log_path: Path) -> FailedError:
+    lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+    shown = "\n".join(f"  {line[:300]}" for line in lines[-_SHOWN:])
+    return FailedError(
+        f"mmdebstrap failed (exit {status}). Its last lines:\n{shown}\n"
+        f"All of them, below the command itself: {log_path}"
+    )
+
+
+def _apt_files() -> dict[str, str]:
+    parts = _APT / "sources.list.d"
+    files = [_APT / "sources.list", *parts.glob("*.list"), *parts.glob("*.sources")]
+    return {
+        path.name: path.read_text(encoding="utf-8", errors="replace")
+        for path in files
+        if path.is_file()
+    }
+
+
+def _mode() -> str:
+    """Return the mode of mmdebstrap that works for this user, once all it needs is there."""
+    search = process.environment()["PATH"]
+    # openssl names the links to the certificate authorities.
+    for tool in ("mmdebstrap", "dpkg", "openssl"):
+        if shutil.which(tool, path=search) is None:
+            raise process.missing_tool(tool)
+    registration = _BINFMT / "qemu-arm"
+    problem = binfmt_problem(
+        platform.machine(),
+        (_BINFMT / "status").exists(),
+        registration.read_text(encoding="ascii") if registration.exists() else None,
+    )
+    if problem is None and os.geteuid() != 0:
+        problem = unprivileged_problem(
+            user=pwd.getpwuid(os.geteuid()).pw_name,
+            newuidmap=shutil.which("newuidmap", path=search) is not None,
+            subuid=Path("/etc/subuid").read_text(encoding="utf-8")
+            if Path("/etc/subuid").exists()
+            else "",
+            namespaces=process.run(["unshare", "--user", "true"], check=False).returncode == 0,
+        )
+    if problem is not None:
+        raise FailedError(problem)
+    return "root" if os.geteuid() == 0 else "unshare"
+
+
+def _forget_old(current: Path) -> None:
+    tarballs = sorted(current.parent.glob("debian-*.tar"), key=lambda path: path.stat().st_mtime)
+    for old in tarballs[:-KEPT]:
+        if old != current:
+            old.with_suffix(".log").unlink(missing_ok=True)
+            old.unlink()

@@ -1,0 +1,79 @@
+"""Gathering the facts of a root file system from its ext4 image, without mounting it."""
+
+from pathlib import Path
+
+from bootwright.core.errors import InputError
+from bootwright.core.units import MIB, format_size
+from bootwright.rootfs.facts import (
+    RootfsFacts,
+    common_modules,
+    parse_modules,
+    parse_os_release,
+)
+from bootwright.rootfs.io.ext4_read import Ext4Reader
+
+TEXT_MAX = 4 * MIB
+"""Bytes in a text that is read whole; the largest real one, modules.dep, is below 2 MiB."""
+
+_REQUIRED = ("/etc/passwd", "/etc/shadow", "/etc/group")
+
+
+def read_rootfs_facts(image: Path, timezone: str) -> RootfsFacts:
+    """Return the facts of the root file system in the ext4 ``image``.
+
+    Raises:
+        InputError: it is not a root file system, or a text of it is far too long.
+    """
+    reader = Ext4Reader(image)
+    for path in _REQUIRED:
+        if not reader.exists(path):
+            raise InputError(f"{image.name}: not a root file system: {path} is missing")
+
+    def text(path: str) -> str:
+        entry = reader.lookup(path)
+        if entry is None:
+            return ""
+        if entry.size > TEXT_MAX:
+            raise InputError(
+                f"{image.name}: {path} has {format_size(entry.size)}, more than"
+                f" {format_size(TEXT_MAX)}; this is no root file system to trust"
+            )
+        return reader.read_file(path).decode("utf-8", "replace")
+
+    has_modules = reader.exists("/lib/modules")
+    kernels = [e.name for e in reader.list_dir("/lib/modules") if e.is_dir] if has_modules else []
+    modules = common_modules(
+        parse_modules(
+            text(f"/lib/modules/{kernel}/modules.builtin"),
+            text(f"/lib/modules/{kernel}/modules.dep"),
+        )
+        for kernel in kernels
+    )
+    systemd = "/usr/lib/systemd"
+    if not reader.exists(f"{systemd}/systemd"):
+        raise InputError(f"{image.name}: no systemd under {systemd}; a merged /usr is needed")
+    ssh = reader.list_dir("/etc/ssh") if reader.exists("/etc/ssh") else ()
+    shadow = reader.lookup("/etc/shadow")
+    return RootfsFacts(
+        distribution=parse_os_release(text("/etc/os-release")).get("PRETTY_NAME", "unknown"),
+        kernels=tuple(kernels),
+        modules=modules,
+        has_systemd_cryptsetup=reader.exists(f"{systemd}/systemd-cryptsetup"),
+        has_systemd_makefs=reader.exists(f"{systemd}/systemd-makefs"),
+        has_sshd=reader.exists("/usr/sbin/sshd") or reader.exists("/usr/bin/sshd"),
+        has_sudo=reader.exists("/usr/bin/sudo"),
+        has_networkd=reader.exists(f"{systemd}/systemd-networkd"),
+        has_resolved=reader.exists(f"{systemd}/systemd-resolved"),
+        has_timesyncd=reader.exists(f"{systemd}/systemd-timesyncd"),
+        has_timezone=reader.exists(f"/usr/share/zoneinfo/{timezone}"),
+        passwd=text("/etc/passwd"),
+        shadow=text("/etc/shadow"),
+        group=text("/etc/group"),
+        shadow_gid=shadow.gid if shadow else 0,
+        sshd_config=text("/etc/ssh/sshd_config"),
+        boot_txt=text("/boot/boot.txt") or None,
+        boot_ini=text("/boot/boot.ini") or None,
+        host_keys=tuple(
+            f"/etc/ssh/{entry.name}" for entry in ssh if entry.name.startswith("ssh_host_")
+        ),
+    )

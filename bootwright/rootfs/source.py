@@ -1,0 +1,68 @@
+"""Where a root file system comes from: the tables of ``rootfs/<name>/rootfs.toml``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bootwright.core.toml_model import Table, check_table, read_toml
+
+Fingerprint = Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
+"""An OpenPGP fingerprint: 40 upper-case hexadecimal digits, no spaces."""
+
+InsidePath = Annotated[str, Field(pattern=r"^/[^/]")]
+"""An absolute path within the root file system."""
+
+
+class _Common(Table):
+    """What every kind of root file system says about itself."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    summary: str
+    default_logins: tuple[str, ...]
+    """Accounts that exist in it before personalisation."""
+    kernel: InsidePath
+    initrd: InsidePath | None = None
+
+
+class Mmdebstrap(_Common):
+    """A Debian tarball that is built on this machine by mmdebstrap."""
+
+    kind: Literal["mmdebstrap"]
+    suite: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    architecture: str = Field(pattern=r"^[a-z0-9]+$")
+    components: tuple[str, ...] = Field(min_length=1)
+    packages: tuple[str, ...] = Field(min_length=1)
+    exclude: tuple[str, ...] = ()
+    """Paths, as globs, that dpkg does not unpack (its ``path-exclude``)."""
+    keep: tuple[str, ...] = ()
+    """Paths, as globs, that it unpacks all the same (its ``path-include``)."""
+
+
+class Tarball(_Common):
+    """A tarball that a distribution publishes."""
+
+    kind: Literal["tarball"]
+    url: str = Field(pattern=r"^https?://")
+    """Its address; ``{platform}`` stands for the board's name upstream."""
+    signature_suffix: str | None = None
+    """Added to the address, gives that of a detached OpenPGP signature."""
+    digest_suffix: str | None = None
+    """Added to the address, gives that of a digest file, such as ``.md5``."""
+    signing_key: Fingerprint | None = None
+    keyserver: str | None = None
+
+
+class _Source(Table):
+    """The discriminated union, wrapped so that :func:`check_table` can check it."""
+
+    rootfs: Annotated[Mmdebstrap | Tarball, Field(discriminator="kind")]
+
+
+def load_rootfs_source(path: Path) -> Mmdebstrap | Tarball:
+    """Return what the file ``rootfs/<name>/rootfs.toml`` describes.
+
+    Raises:
+        InputError: the file cannot be read, or a key is missing, unknown or wrong.
+    """
+    return check_table(_Source, {"rootfs": read_toml(path)}, str(path)).rootfs

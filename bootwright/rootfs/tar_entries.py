@@ -1,0 +1,380 @@
+"""What a tarball of a root file system may hold, and what is refused.
+
+Pure: decoded headers become entries, entries find their place in a tree of names, or
+are :class:`Refused`. The archive is untrusted input. Nothing here is ever resolved
+by the file systems of this machine, but the result is mounted on a board, and an
+archive that only *some* readers understand in the intended way is a trap; so what
+is ambiguous is refused rather than guessed.
+
+Accepted: files, directories, symbolic links, hard links to an earlier file, FIFOs,
+and device nodes under ``dev/``. A name may come again as a directory (new
+attributes) or as a file that replaces a file; every other repetition is refused.
+
+Format: POSIX.1-2008, utility ``pax``; the header blocks themselves are decoded by
+:mod:`bootwright.rootfs.io.tar_stream`.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from bootwright.core.errors import InputError
+
+NAME_MAX = 255
+"""Bytes in one component of a path (Linux ``limits.h``)."""
+
+PATH_MAX = 4095
+"""Bytes in a path or in a symbolic link's target (Linux ``limits.h``, less the NUL)."""
+
+_KNOWN_MAX = 512
+"""Directories whose paths are remembered; every one of them would be too many."""
+
+_PAX_TIME = re.compile(rb"(-?)(\d{1,18})(?:\.(\d*))?")
+_PLAIN_KEYS = frozenset(
+    (b"path", b"linkpath", b"size", b"uid", b"gid", b"mtime", b"atime", b"ctime")
+)
+_SCHILY = b"SCHILY.xattr."
+_LIBARCHIVE = b"LIBARCHIVE.xattr."
+_TEXT_ACL = b"SCHILY.acl."
+_SELINUX = b"RHT.security.selinux"
+
+
+class Refused(ValueError):
+    """Why an entry cannot be part of a root file system, without the entry's name."""
+
+
+def refusal(archive: object, name: bytes, why: object) -> InputError:
+    """Return the error that names archive and entry and says why it was refused."""
+    return InputError(f"{archive}: {shown(name)}: {why}")
+
+
+def shown(name: bytes) -> str:
+    """Return ``name`` for a message: quoted, control characters and bad UTF-8 escaped."""
+    text = name if len(name) <= NAME_MAX else name[:NAME_MAX] + b"..."
+    return repr(text.decode("utf-8", "surrogateescape"))
+
+
+class Kind(Enum):
+    """What an entry is; the value is how a message calls it."""
+
+    FILE = "a file"
+    DIRECTORY = "a directory"
+    SYMLINK = "a symbolic link"
+    HARD_LINK = "a hard link"
+    CHAR_DEVICE = "a character device"
+    BLOCK_DEVICE = "a block device"
+    FIFO = "a FIFO"
+
+
+_KINDS = {
+    b"\0": Kind.FILE,
+    b"0": Kind.FILE,
+    b"7": Kind.FILE,
+    b"1": Kind.HARD_LINK,
+    b"2": Kind.SYMLINK,
+    b"3": Kind.CHAR_DEVICE,
+    b"4": Kind.BLOCK_DEVICE,
+    b"5": Kind.DIRECTORY,
+    b"6": Kind.FIFO,
+}
+
+
+class Header(NamedTuple):
+    """One header block, decoded; ``mtime`` in seconds, ``size`` in bytes."""
+
+    name: bytes
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime: int
+    flag: bytes
+    link: bytes
+    device: tuple[int, int]
+
+
+class Entry(NamedTuple):
+    """One entry of the archive, with what its extended headers said.
+
+    ``size`` is how many bytes of content follow (0 unless a file), ``link`` the target
+    of either kind of link, ``device`` a (major, minor) pair, ``xattrs`` the extended
+    attributes by full name.
+    """
+
+    kind: Kind
+    name: bytes
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    size: int
+    link: bytes
+    device: tuple[int, int]
+    xattrs: Mapping[bytes, bytes]
+
+
+def entry_of(header: Header, extended: Mapping[bytes, bytes]) -> Entry:
+    """Return the entry that a header and its extended header describe.
+
+    Args:
+        header: the block itself.
+        extended: pax records that precede it; GNU long names are passed as the records
+            ``path`` and ``linkpath``.
+
+    Raises:
+        Refused: a sparse file, an unknown type, a number out of range.
+    """
+    special = extended.keys() - _PLAIN_KEYS
+    if header.flag == b"S" or any(key.startswith(b"GNU.sparse.") for key in special):
+        raise Refused("a sparse file in GNU's format; make the archive without --sparse")
+    kind = _KINDS.get(header.flag)
+    if kind is None:
+        raise Refused(f"type {header.flag!r} is not one of a root file system")
+    name = extended.get(b"path") or header.name
+    size = _decimal(extended, b"size", header.size)
+    if size < 0:
+        raise Refused(f"its size is {size}")
+    if kind is Kind.FILE and name.endswith(b"/") and not size:
+        kind = Kind.DIRECTORY  # how archivers before POSIX wrote one
+    if kind is Kind.HARD_LINK and size:
+        raise Refused("a hard link that carries contents")
+    uid = _decimal(extended, b"uid", header.uid)
+    gid = _decimal(extended, b"gid", header.gid)
+    if not (0 <= uid < 1 << 32 and 0 <= gid < 1 << 32):
+        raise Refused(f"owner {uid}:{gid} is out of range")
+    return Entry(
+        kind=kind,
+        name=name,
+        mode=header.mode & 0o7777,
+        uid=uid,
+        gid=gid,
+        mtime_ns=_mtime_ns(extended, header.mtime),
+        size=size if kind is Kind.FILE else 0,
+        link=extended.get(b"linkpath") or header.link,
+        device=header.device,
+        xattrs=_xattrs(extended) if special else {},
+    )
+
+
+def _decimal(extended: Mapping[bytes, bytes], key: bytes, default: int) -> int:
+    text = extended.get(key)
+    if not text:
+        return default
+    if not text.isdigit() or len(text) > 20:
+        raise Refused(f"extended header {key.decode()!r} is not a number")
+    return int(text)
+
+
+def _mtime_ns(extended: Mapping[bytes, bytes], default_s: int) -> int:
+    text = extended.get(b"mtime")
+    if not text:
+        return default_s * 10**9
+    match = _PAX_TIME.fullmatch(text)
+    if match is None:
+        raise Refused("extended header 'mtime' is not a time")
+    fraction = int((match[3] or b"")[:9].ljust(9, b"0"))
+    time_ns = int(match[2]) * 10**9 + fraction
+    return -time_ns if match[1] else time_ns
+
+
+def _xattrs(extended: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Return extended attributes; bsdtar writes each twice, and SCHILY's form is exact."""
+    found: dict[bytes, bytes] = {}
+    for key, value in extended.items():
+        if key.startswith(_LIBARCHIVE):
+            name = unquote_to_bytes(key[len(_LIBARCHIVE) :])
+            try:
+                found.setdefault(name, base64.b64decode(value + b"=" * (-len(value) % 4)))
+            except binascii.Error:
+                raise Refused(f"extended attribute {shown(name)} is not base64") from None
+        elif key.startswith(_SCHILY):
+            found[key[len(_SCHILY) :]] = value
+        elif key.startswith(_TEXT_ACL):
+            found[key] = value  # in words; passed on so that its loss can be told
+        elif key == _SELINUX:
+            found[b"security.selinux"] = value + b"\0"
+    return found
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A file of the tree; hard links are one node under several names.
+
+    ``inode`` and ``runs`` belong to whoever stores it; ``attributes`` is the entry a
+    directory got last (``None`` for one that only other names imply).
+    """
+
+    kind: Kind
+    inode: int = 0
+    links: int = 1
+    runs: tuple[tuple[int, int], ...] = ()
+    children: dict[bytes, "Node"] | None = None
+    attributes: Entry | None = None
+
+
+def directory_node() -> Node:
+    """Return an empty directory."""
+    return Node(Kind.DIRECTORY, children={})
+
+
+class Placement(NamedTuple):
+    """Where an entry went, and the file whose name it took, if any."""
+
+    node: Node
+    replaced: Node | None
+
+
+class RootTree:
+    """The names of a root file system, grown entry by entry."""
+
+    def __init__(self) -> None:
+        self.root = directory_node()
+        self.directories = 1
+        """How many directories there are, the root included."""
+        # Those met last: a path costs as much as all directories on it are deep.
+        self._known = {b"": self.root}
+
+    def place(self, entry: Entry) -> Placement:
+        """Give ``entry`` its place, making the directories above it when missing.
+
+        Raises:
+            Refused: see the module's description; the tree is then of no use.
+        """
+        path = clean_path(entry.name)
+        if entry.kind is Kind.DIRECTORY:
+            node = self.directory(path)
+            node.attributes = entry
+            return Placement(node, None)
+        if not path or entry.name.endswith(b"/"):
+            raise Refused(f"the name of a directory, but it is {entry.kind.value}")
+        above, _, base = path.rpartition(b"/")
+        names = _children(self._known.get(above) or self.directory(above))
+        old = names.get(base)
+        if old is not None and not old.kind is entry.kind is Kind.FILE:
+            raise Refused(f"{entry.kind.value} in place of {old.kind.value} of the same name")
+        if entry.kind is Kind.HARD_LINK:
+            node = self._linked(entry.link)
+            node.links += 1
+        else:
+            _check_special(entry, path, above)
+            node = Node(entry.kind)
+        names[base] = node
+        return Placement(node, old)
+
+    def _linked(self, target: bytes) -> Node:
+        above, _, base = clean_path(target).rpartition(b"/")
+        directory = self._known.get(above) or self._find(above)
+        node = (directory.children or {}).get(base) if directory else None
+        if node is None:
+            raise Refused(f"a hard link to {shown(target)}, which no earlier entry is")
+        if node.kind is not Kind.FILE:
+            raise Refused(f"a hard link to {shown(target)}, which is {node.kind.value}")
+        return node
+
+    def directory(self, path: bytes) -> Node:
+        """Return the directory at ``path`` (as :func:`clean_path` gives it), made if missing.
+
+        Raises:
+            Refused: there is something else, or a link on the way.
+        """
+        known = self._known.get(path)
+        if known is not None:
+            return known
+        node, parts = self.root, path.split(b"/")
+        for depth, base in enumerate(parts, 1):
+            below = _children(node).get(base)
+            if below is None:
+                below = self._made(node, base)
+            elif below.kind is not Kind.DIRECTORY:
+                raise _not_a_directory(b"/".join(parts[:depth]), below)
+            node = below
+        if len(self._known) >= _KNOWN_MAX:
+            self._known = {b"": self.root}
+        self._known[path] = node
+        return node
+
+    def _made(self, parent: Node, base: bytes) -> Node:
+        node = _children(parent)[base] = directory_node()
+        self.directories += 1
+        return node
+
+    def _find(self, path: bytes) -> Node | None:
+        node: Node | None = self.root
+        for base in path.split(b"/"):
+            node = (node.children or {}).get(base) if node else None
+        return node
+
+
+def _not_a_directory(path: bytes, node: Node) -> Refused:
+    if node.kind is Kind.SYMLINK:
+        return Refused(f"{shown(path)} is a symbolic link, and this would go through it")
+    return Refused(f"{shown(path)} is {node.kind.value}, not a directory")
+
+
+def _children(node: Node) -> dict[bytes, Node]:
+    if node.children is None:
+        raise AssertionError("only directories have children")
+    return node.children
+
+
+def _check_special(entry: Entry, path: bytes, above: bytes) -> None:
+    if entry.kind is Kind.SYMLINK:
+        check_target(entry.link, above)
+    elif entry.kind in (Kind.CHAR_DEVICE, Kind.BLOCK_DEVICE):
+        if not path.startswith(b"dev/"):
+            raise Refused("a device node outside dev/")
+        major, minor = entry.device
+        if not (0 <= major < 1 << 12 and 0 <= minor < 1 << 20):
+            raise Refused(f"device number {major}:{minor} is out of range")
+
+
+def clean_path(name: bytes) -> bytes:
+    """Return ``name`` without ``.`` and doubled slashes; the root itself is ``b""``.
+
+    Raises:
+        Refused: empty, absolute, with ``..`` or NUL, or longer than Linux allows.
+    """
+    if not name:
+        raise Refused("it has no name")
+    if name[0] == 0x2F:
+        raise Refused("its name is absolute")
+    if b"\0" in name:
+        raise Refused("NUL in a name")
+    if len(name) > PATH_MAX:
+        raise Refused(f"a name of {len(name)} bytes; {PATH_MAX} is the limit")
+    parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+    if b".." in parts:
+        raise Refused("'..' in a name")
+    if len(name) > NAME_MAX and any(len(part) > NAME_MAX for part in parts):
+        raise Refused(f"a component longer than {NAME_MAX} bytes")
+    return b"/".join(parts)
+
+
+def check_target(target: bytes, above: bytes) -> None:
+    """Check a symbolic link's target, as a path of the root file system.
+
+    An absolute target counts from the root, a relative one from the link's directory
+    ``above`` (as :func:`clean_path` gives it). ``..`` may not lead above the root.
+
+    Raises:
+        Refused: empty, too long, with NUL, or leaving the root.
+    """
+    if not target:
+        raise Refused("a symbolic link to nothing")
+    if b"\0" in target:
+        raise Refused("NUL in the target of a symbolic link")
+    if len(target) > PATH_MAX:
+        raise Refused(f"a symbolic link to a name of {len(target)} bytes; {PATH_MAX} is the limit")
+    depth = 0 if target[0] == 0x2F or not above else above.count(b"/") + 1
+    for part in target.split(b"/"):
+        if part == b"..":
+            depth -= 1
+        elif part not in (b"", b"."):
+            depth += 1
+        if depth < 0:
+            raise Refused(f"a symbolic link to {shown(target)}, which leaves the root")

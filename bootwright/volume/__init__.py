@@ -1,0 +1,1 @@
+"""The encrypted volume: its LUKS header, unlocking, status and passphrases."""

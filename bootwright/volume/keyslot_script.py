@@ -1,0 +1,220 @@
+"""Changing who can open a volume: the script that does it, and what it reports.
+
+Both passphrases come to the script's standard input, a line each, and go on to cryptsetup
+through pipes alone, written by the shell's own ``printf``. A slot is removed only once
+another passphrase has been proven to open another slot, and under that passphrase, so that
+whatever breaks in between leaves more ways into the volume, never none.
+"""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bootwright.core.board import Kdf
+from bootwright.core.errors import BootwrightError, FailedError, InputError, RefusedError
+from bootwright.core.parsing import OTHER_FORM
+from bootwright.remote.sections import END, PRELUDE, Section
+from bootwright.volume.luks_dump import SLOTS, Header, parse_header
+
+Action = Literal["change", "add", "remove"]
+"""What to do: put a new passphrase in the old one's place, beside it, or take one away."""
+
+STEP_S = 120
+"""Seconds for one call of cryptsetup: far more than any key derivation takes. What takes
+longer waits for the header, which another program holds."""
+
+_FUNCTIONS = r"""
+# A variable that came from the environment, or that is made under allexport, would be in the
+# environment of every program called; what is traced would be written to standard error.
+set +a +x
+unset existing other new keep gone said
+umask 077
+fail() {
+    section error
+    printf '%s\n' "$1" "$code" "$said" | quoted
+    section end
+    exit 0
+}
+luks() { timeout @limit@ cryptsetup "$@"; }
+probe() {
+    said=$(printf %s "$1" |
+        luks open --test-passphrase --verbose --type luks2 --key-file=- "$device" 2>&1)
+    code=$?
+    slot=$(printf '%s\n' "$said" | sed -n 's/^Key slot \([0-9][0-9]*\) unlocked.*/\1/p' | head -n 1)
+    [ "$code" -eq 0 ] || [ "$code" -eq 2 ] || fail probe
+}
+tell() { section "$1"; printf '%s\n' "$slot" | quoted; }
+add() {
+    said=$(printf %s "$new" | {
+        exec 4<&0
+        printf %s "$existing" |
+            luks luksAddKey --batch-mode --key-file=- @kdf@ "$device" /dev/fd/4 2>&1
+    })
+    code=$?
+    [ "$code" -eq 0 ] || fail add
+    probe "$new"
+    [ "$code" -eq 0 ] || fail prove
+    tell added
+}
+have() { if [ "$code" -eq 0 ]; then tell there; else add; fi; kept=$slot; }
+remove() {
+    while probe "$gone"; [ "$code" -eq 0 ]; do
+        [ "$slot" != "$kept" ] || fail same-slot
+        said=$(printf %s "$keep" |
+            luks luksKillSlot --batch-mode --key-file=- "$device" "$slot" 2>&1)
+        code=$?
+        [ "$code" -eq 0 ] || fail remove
+        removed=$slot
+        tell removed
+    done
+}
+code= said=
+case $(command -v printf) in /*) fail printf ;; esac
+exec 9>/run/bootwright-keyslots.lock || fail lock
+flock -n 9 || fail lock
+IFS= read -r existing && IFS= read -r other || fail input
+probe "$existing"
+"""
+
+_ADD = r"""
+new=$other
+[ "$code" -eq 0 ] || fail wrong-existing
+probe "$new"
+have
+"""
+
+_CHANGE = r"""
+new=$other keep=$other gone=$existing
+if [ "$code" -eq 0 ]; then
+    probe "$new"
+    have
+    remove
+else
+    probe "$new"
+    [ "$code" -eq 0 ] || fail wrong-existing
+    tell there
+fi
+"""
+
+_REMOVE = r"""
+keep=$existing gone=$other
+[ "$code" -eq 0 ] || fail wrong-existing
+kept=$slot removed=
+remove
+[ -n "$removed" ] || fail wrong-other
+"""
+
+_HEADER = r"""
+section header
+{ cryptsetup luksUUID "$device" && cryptsetup luksDump --dump-json-metadata "$device"; } | quoted
+"""
+
+_BODIES: dict[Action, str] = {"add": _ADD, "change": _CHANGE, "remove": _REMOVE}
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What was done: key slots added and removed, and the header after it.
+
+    Attributes:
+        added: the slot of the new passphrase, if it was not there already.
+        removed: the slots that were removed.
+        header: the header after it all.
+    """
+
+    added: int | None
+    removed: tuple[int, ...]
+    header: Header
+
+
+def keyslot_script(action: Action, device: str, kdf: Kdf, step_s: int = STEP_S) -> str:
+    """Return the script; it reads the existing and the other passphrase, a line each.
+
+    Args:
+        action: what to do.
+        device: the device with the LUKS2 header.
+        kdf: what a new slot's key derivation may cost.
+        step_s: seconds for one call of cryptsetup.
+    """
+    options = [
+        # As in the header that the card was made with; the data's cipher need not suit.
+        *("--keyslot-cipher", "aes-xts-plain64", "--keyslot-key-size", "512"),
+        *("--pbkdf", "argon2id", "--pbkdf-memory", str(kdf.memory_kib)),
+        *("--pbkdf-force-iterations", str(kdf.iterations)),
+        *("--pbkdf-parallel", str(kdf.threads)),
+    ]
+    functions = _FUNCTIONS.replace("@kdf@", shlex.join(options)).replace("@limit@", str(step_s))
+    return f"{PRELUDE}device={shlex.quote(device)}\n{functions}{_BODIES[action]}{_HEADER}{END}"
+
+
+def changed(action: Action, sections: Sequence[Section]) -> Changed:
+    """Return what the script reports to have done.
+
+    Raises:
+        InputError: a passphrase is wrong.
+        RefusedError: the volume would be left without a passphrase.
+        FailedError: cryptsetup failed, or another program holds the header.
+    """
+    numbers: dict[str, list[int]] = {"added": [], "removed": []}
+    header = None
+    try:
+        for section in sections:
+            if section.name == "error":
+                raise _error(action, section, numbers)
+            if section.name in numbers:
+                numbers[section.name].append(int(section.line(0)))
+            if section.name == "header":
+                header = parse_header(section.line(0), "\n".join(section.lines[1:]))
+    except OTHER_FORM as error:
+        raise FailedError(f"the board's answer cannot be understood: {error}") from None
+    if header is None:
+        raise FailedError("the board's answer lacks the header after the change")
+    added = numbers["added"]
+    return Changed(added[0] if added else None, tuple(numbers["removed"]), header)
+
+
+def _error(action: Action, section: Section, done: dict[str, list[int]]) -> BootwrightError:
+    step, code = section.line(0), section.line(1)
+    said = "\n".join(section.lines[2:]).strip()
+    after = "nothing was changed"
+    if done["added"]:
+        after = "the new passphrase opens the volume, and the old one still does; run it again"
+    if done["removed"]:
+        after = f"key slot {done['removed'][-1]} is removed, but not every one; run it again"
+    if step == "wrong-existing":
+        which = "that stays" if action == "remove" else "that exists"
+        return InputError(f"the passphrase {which} opens no key slot of the volume; {after}")
+    if step == "wrong-other":
+        return InputError(
+            "the passphrase to remove opens no key slot (was it removed before?); nothing was"
+            " changed"
+        )
+    if step == "same-slot":
+        return RefusedError(
+            f"both passphrases open the same key slot: removing it would leave no other; {after}"
+        )
+    if step == "lock":
+        return FailedError(
+            f"another `inv passphrase` is at work on this board; wait for it to end; {after}"
+        )
+    if code in ("124", "5"):
+        return FailedError(
+            "the header is in use: another program on the board holds it (is a cryptsetup"
+            f" running there?); {after}"
+        )
+    if "All key slots full" in said:
+        return FailedError(
+            f"all {SLOTS} key slots are taken; remove one: inv passphrase TARGET remove; {after}"
+        )
+    return FailedError(f"{_STEPS.get(step, step)} failed ({code}): {said}; {after}")
+
+
+_STEPS = {
+    "probe": "trying a passphrase",
+    "add": "adding the new passphrase",
+    "prove": "proving that the new passphrase opens the volume",
+    "remove": "removing the key slot",
+    "input": "reading the passphrases",
+    "printf": "the board's shell has no printf of its own: handing over the passphrases",
+}

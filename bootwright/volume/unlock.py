@@ -1,0 +1,213 @@
+"""Unlocking a board's encrypted volume: ``inv unlock``, over serial or over SSH.
+
+Here is the order of things. The rules at a console are in
+:class:`~bootwright.volume.unlock_session.UnlockSession`, those over SSH in
+:mod:`bootwright.volume.unlock_ssh`.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from bootwright.console.boot import BootWatcher
+from bootwright.console.io.console import open_console
+from bootwright.console.io.pending_prompt import recall, remember
+from bootwright.console.io.transcript_file import TranscriptFile
+from bootwright.console.tries import Tries
+from bootwright.core.endpoints import Endpoint
+from bootwright.core.errors import FailedError, InputError
+from bootwright.core.io.ask import Ask
+from bootwright.core.passphrase import check_typeable
+from bootwright.core.report import Reporter
+from bootwright.core.secret import Secret
+from bootwright.remote.io.wait import answers
+from bootwright.volume.unlock_result import UnlockResult, Via
+from bootwright.volume.unlock_session import UnlockSession
+from bootwright.volume.unlock_ssh import unlock_over_ssh
+
+GREETING_S = 1.5
+"""Seconds that an SSH server gets to greet before the serial line is used. One that is up
+greets in milliseconds; the emulator accepts a connection before its guest runs."""
+
+Choice = Literal["auto", "serial", "ssh"]
+
+Another = Callable[[str], Secret | None]
+"""Asks for another passphrase after a wrong one; is told how many tries are left."""
+
+
+@dataclass(frozen=True)
+class UnlockOptions:
+    """How to unlock.
+
+    Attributes:
+        via: ``auto`` takes SSH when it answers, else the serial line.
+        timeout: seconds for the whole; with ``watch``, for what follows an answer.
+        all_tries: use even the last try that the boot allows.
+        transcript: a new file for what goes over the console.
+        watch: unlock at every boot; end only when the passphrase is wrong.
+    """
+
+    via: Choice = "auto"
+    timeout: float = 300.0
+    all_tries: bool = False
+    transcript: Path | None = None
+    watch: bool = False
+
+
+def options_of(
+    *,
+    via: str,
+    timeout: float,
+    all_tries: bool,
+    transcript: str | None,
+    watch: bool,
+    json: bool,
+) -> UnlockOptions:
+    """Return the options of the command line.
+
+    Raises:
+        InputError: they are unknown, or do not go together.
+    """
+    if via not in get_args(Choice):
+        raise InputError(f"--via: {via!r} is none of: {', '.join(get_args(Choice))}")
+    if watch and json:
+        raise InputError("--watch goes on from boot to boot: it has no one JSON document")
+    if transcript and via == "ssh":
+        raise InputError("--transcript is of the serial console; with --via ssh there is none")
+    return UnlockOptions(
+        via=cast(Choice, via),
+        timeout=timeout,
+        all_tries=all_tries,
+        transcript=Path(transcript) if transcript else None,
+        watch=watch,
+    )
+
+
+def unlock(
+    endpoint: Endpoint,
+    passphrase: Secret,
+    reporter: Reporter,
+    options: UnlockOptions = UnlockOptions(),
+    *,
+    another: Another | None = None,
+    ask: Ask | None = None,
+) -> UnlockResult:
+    """Open the board's encrypted volume, or find it open.
+
+    Args:
+        endpoint: the board.
+        passphrase: typed at the prompt or piped over SSH, and nowhere else.
+        reporter: where to tell what is done.
+        options: how.
+        another: asks for another passphrase when the first one is wrong, at a console.
+        ask: asks about an SSH host key that is not known.
+
+    Raises:
+        InputError: the target has no way to be reached, or the passphrase cannot be typed.
+        RefusedError: another program uses the console, or the SSH server is another one.
+        FailedError: the serial line cannot be opened, or SSH failed.
+    """
+    check_typeable(passphrase.reveal(), endpoint.name)
+    via = chosen_via(endpoint, options)
+    if via == "ssh":
+        if options.transcript is not None:
+            reporter.warn("over SSH there is no console: no transcript is written")
+        try:
+            return unlock_over_ssh(
+                endpoint, passphrase, timeout=options.timeout, reporter=reporter, ask=ask
+            )
+        except FailedError as error:
+            if options.via == "ssh" or not _asks_on_serial(endpoint):
+                raise
+            reporter.warn(str(error))
+            reporter.note("going on with the serial line")
+    with console_session(endpoint, passphrase, reporter, options, another) as session:
+        return session.run()
+
+
+def check_reachable(endpoint: Endpoint, options: UnlockOptions) -> None:
+    """Raise unless the target names what ``options`` need; before a passphrase is asked for.
+
+    Raises:
+        InputError: says what is missing, and where to set it.
+    """
+    serial = "serial_port (or --port, such as /dev/ttyUSB0)"
+    missing = {
+        "serial": None if endpoint.serial_url else f"serial port: set {serial}",
+        "ssh": None if endpoint.ssh else "address: set host (and port, user)",
+        "auto": None
+        if endpoint.ssh or endpoint.serial_url
+        else f"address and no serial port: set host, or {serial}",
+    }[options.via]
+    if missing:
+        raise InputError(f"target {endpoint.name!r} has no {missing} in bootwright.toml")
+    if options.via == "serial" and endpoint.unlock == "ssh":
+        raise InputError(
+            f"the card of {endpoint.name!r} does not ask for the passphrase at boot"
+            ' (unlock = "ssh"); leave --via away'
+        )
+
+
+def _asks_on_serial(endpoint: Endpoint) -> bool:
+    return endpoint.serial_url is not None and endpoint.unlock == "serial"
+
+
+def chosen_via(endpoint: Endpoint, options: UnlockOptions) -> Via:
+    """Return how the board is to be reached now.
+
+    Raises:
+        InputError: it cannot be; says what is missing.
+    """
+    check_reachable(endpoint, options)
+    if options.via != "auto":
+        return options.via
+    if not _asks_on_serial(endpoint):
+        if endpoint.ssh is None:
+            raise InputError(
+                f"the card of {endpoint.name!r} does not ask for the passphrase at boot"
+                ' (unlock = "ssh"), and there is no host for it in bootwright.toml'
+            )
+        return "ssh"
+    if options.watch:
+        # Its prompt is what blocks the boot; SSH is up only after it.
+        return "serial"
+    return "ssh" if endpoint.ssh and answers(endpoint.ssh, within=GREETING_S) else "serial"
+
+
+@contextlib.contextmanager
+def console_session(
+    endpoint: Endpoint,
+    passphrase: Secret,
+    reporter: Reporter,
+    options: UnlockOptions,
+    another: Another | None = None,
+) -> Iterator[UnlockSession]:
+    """Open the board's console and its transcript for a session there; see :func:`unlock`."""
+    who = "inv unlock --watch" if options.watch else "inv unlock"
+    with contextlib.ExitStack() as stack:
+        console = stack.enter_context(open_console(endpoint, who, reporter, patient=options.watch))
+        recorder = None
+        if options.transcript is not None:
+            title = f"{endpoint.name}: {who}"
+            recorder = stack.enter_context(
+                TranscriptFile(options.transcript, title, warn=reporter.warn)
+            )
+        session = UnlockSession(
+            target=endpoint.name,
+            watcher=BootWatcher(endpoint.volume, endpoint.mount),
+            console=console,
+            passphrase=passphrase,
+            timeout=options.timeout,
+            reporter=reporter,
+            recorder=recorder,
+            tries=Tries(endpoint.tries, options.all_tries),
+            another=another,
+            patient=options.watch,
+            left=recall(endpoint.name) if endpoint.console_history is None else None,
+        )
+        try:
+            yield session
+        finally:
+            remember(endpoint.name, session.waiting)

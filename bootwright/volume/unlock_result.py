@@ -1,0 +1,82 @@
+"""How unlocking a volume ended: ``bootwright.unlock/1``. Pure."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal
+
+from bootwright.core.errors import FailedError
+
+SCHEMA = "bootwright.unlock/1"
+
+Via = Literal["serial", "ssh"]
+"""How the board was reached."""
+
+
+class Result(Enum):
+    """How unlocking ended."""
+
+    UNLOCKED = "unlocked"
+    ALREADY_UNLOCKED = "already-unlocked"
+    WRONG_PASSPHRASE = "wrong-passphrase"
+    NO_PROMPT = "no-prompt"
+    FAILED = "failed"
+    EMERGENCY = "emergency"
+
+
+@dataclass(frozen=True)
+class UnlockResult:
+    """How unlocking ended, and the evidence.
+
+    Attributes:
+        target: the target's name.
+        via: how the board was reached.
+        result: how it ended.
+        detail: what happened and what to do, for a person; a console line at most.
+        prompts_seen: how many times this boot asked for the volume's passphrase.
+        attempts: how many times it was given here.
+        to_prompt: seconds from the start to the prompt; ``None`` without one.
+        to_unlocked: seconds from the start to the boot's report of the open volume.
+    """
+
+    target: str
+    via: Via
+    result: Result
+    detail: str
+    prompts_seen: int
+    attempts: int
+    to_prompt: float | None
+    to_unlocked: float | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the volume is open."""
+        return self.result in (Result.UNLOCKED, Result.ALREADY_UNLOCKED)
+
+    def check(self) -> None:
+        """Raise unless the volume is open.
+
+        Raises:
+            FailedError: says what happened and what to do.
+        """
+        if not self.ok:
+            raise FailedError(f"{self.target}: {self.result.value}: {self.detail}")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON document, schema ``bootwright.unlock/1``; seconds to 0.1."""
+        return {
+            "schema": SCHEMA,
+            "target": self.target,
+            "via": self.via,
+            "result": self.result.value,
+            "detail": self.detail,
+            "prompts_seen": self.prompts_seen,
+            "attempts": self.attempts,
+            "seconds": {
+                "to_prompt": _tenths(self.to_prompt),
+                "to_unlocked": _tenths(self.to_unlocked),
+            },
+        }
+
+
+def _tenths(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)

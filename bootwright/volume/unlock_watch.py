@@ -1,0 +1,86 @@
+"""``inv unlock --watch``: unlock a board at every boot, for as long as it goes on."""
+
+import time
+
+from bootwright.core.endpoints import Endpoint
+from bootwright.core.errors import FailedError
+from bootwright.core.io.ask import Ask
+from bootwright.core.passphrase import check_typeable
+from bootwright.core.report import Reporter
+from bootwright.core.secret import Secret
+from bootwright.remote.io.connection import Remote, UnreachableError
+from bootwright.volume.unlock import UnlockOptions, chosen_via, console_session
+from bootwright.volume.unlock_result import Result, UnlockResult
+from bootwright.volume.unlock_ssh import unlock_over_ssh
+
+PAUSE_S = 10.0
+"""Seconds after a failure over SSH before it is tried again."""
+
+
+def watch(
+    endpoint: Endpoint,
+    passphrase: Secret,
+    reporter: Reporter,
+    options: UnlockOptions,
+    *,
+    ask: Ask | None = None,
+) -> UnlockResult:
+    """Unlock the board at every boot; return only when the passphrase is wrong.
+
+    Args:
+        endpoint: the board.
+        passphrase: typed at the prompt or piped over SSH, and nowhere else.
+        reporter: where to tell of each boot.
+        options: how; the timeout is for what follows an answer.
+        ask: asks about an SSH host key that is not known.
+
+    Raises:
+        InputError: the target has no way to be reached, or the passphrase cannot be typed.
+        RefusedError: another program uses the console, or the SSH server is another one.
+        FailedError: the serial line cannot be opened at the start.
+    """
+    check_typeable(passphrase.reveal(), endpoint.name)
+    if chosen_via(endpoint, options) == "ssh":
+        return _watch_ssh(endpoint, passphrase, reporter, options, ask)
+    with console_session(endpoint, passphrase, reporter, options) as session:
+        for result in session.results():
+            if _is_final(result, reporter):
+                return result
+    raise AssertionError("a console has no last boot")
+
+
+def _watch_ssh(
+    endpoint: Endpoint,
+    passphrase: Secret,
+    reporter: Reporter,
+    options: UnlockOptions,
+    ask: Ask | None,
+) -> UnlockResult:
+    while True:
+        try:
+            result = unlock_over_ssh(
+                endpoint, passphrase, timeout=options.timeout, reporter=reporter, ask=ask
+            )
+            if _is_final(result, reporter):
+                return result
+            # As long as this connection lives, the board has not started again.
+            with Remote(endpoint) as board:
+                board.wait_until_lost()
+            reporter.note(f"{endpoint.name}: the connection has ended")
+        except UnreachableError as error:
+            reporter.note(f"{error}; waiting")
+        except FailedError as error:
+            reporter.warn(f"{error}; trying again")
+            time.sleep(PAUSE_S)
+
+
+def _is_final(result: UnlockResult, reporter: Reporter) -> bool:
+    """Tell how a boot ended; return whether going on would waste a try at the next one."""
+    if result.result is Result.WRONG_PASSPHRASE:
+        return True
+    said = f"{result.target}: {result.result.value}: {result.detail}"
+    if result.ok:
+        reporter.note(f"{said}; waiting for the next boot")
+    else:
+        reporter.warn(said)
+    return False

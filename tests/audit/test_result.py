@@ -1,0 +1,198 @@
+"""What an audit comes to: waivers, the score, who can help, and the document."""
+
+import json
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from bootwright.audit.model import RESULTS, Result
+from bootwright.audit.report.compare import compare, parse_baseline
+from bootwright.audit.result import (
+    as_document,
+    document,
+    evidence_of,
+    result_of,
+    tally,
+    to_act_on,
+    ways,
+)
+from bootwright.core.paths import checkout
+from tests.support.auditresults import (
+    TODAY,
+    audit,
+    check,
+    checked,
+    hostile,
+    item,
+    of_all_kinds,
+    unreachable,
+    waiver,
+)
+
+SCHEMA = json.loads((checkout() / "docs/schemas/audit-1.json").read_text(encoding="utf-8"))
+VALIDATOR = Draft202012Validator(SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("judged", "expires", "shown"),
+    [
+        ("warn", date(2026, 11, 27), "waived"),
+        ("warn", TODAY, "waived"),
+        ("warn", date(2026, 11, 25), "warn"),
+        ("pass", date(2027, 1, 1), "pass"),
+        ("skipped", date(2027, 1, 1), "skipped"),
+        ("info", date(2027, 1, 1), "info"),
+        ("manual", date(2027, 1, 1), "manual"),
+    ],
+)
+def test_a_waiver_hides_a_warn_until_its_last_day(
+    judged: Result, expires: date, shown: Result
+) -> None:
+    one = checked("2.12", judged, waiver=waiver("2.12", expires))
+    assert result_of(one, TODAY) == shown
+    assert one.judgement.result == judged
+    expired = "as it is (the waiver expired on 2026-11-25)"
+    assert evidence_of(one, TODAY) == (expired if expires < TODAY else "as it is")
+
+
+def test_score_counts_as_docker_bench_over_a_fixed_number() -> None:
+    result = of_all_kinds()
+    summary = result.summary
+    assert summary.total.counts == {
+        "pass": 2,
+        "warn": 4,
+        "info": 1,
+        "manual": 1,
+        "waived": 1,
+        "skipped": 1,
+    }
+    # Two pass, three scored ones warn; 2.1 and 5.18 are not scored.
+    assert (summary.total.score, summary.total.max_score) == (2 - 3, 8)
+    assert list(summary.sections) == ["1", "2", "4", "5", "7"]
+    assert summary.sections["2"].as_json() == {
+        "pass": 0,
+        "warn": 2,
+        "info": 1,
+        "manual": 1,
+        "waived": 1,
+        "skipped": 0,
+        "score": -2,
+        "max_score": 4,
+    }
+
+
+@given(st.lists(st.tuples(st.sampled_from(RESULTS), st.booleans())), st.sampled_from(RESULTS))
+def test_denominator_does_not_depend_on_results(
+    rows: list[tuple[Result, bool]], result: Result
+) -> None:
+    one, other = tally(rows), tally((result, scored) for _, scored in rows)
+    assert one.max_score == other.max_score >= abs(one.score)
+    assert sum(one.counts.values()) == len(rows)
+
+
+def test_ways_put_provisioning_first_and_leave_out_what_is_waived() -> None:
+    found = [
+        (way.who, way.step, [check.id for check in way.checks]) for way in ways(of_all_kinds())
+    ]
+    assert found == [
+        ("inv provision", "daemon", ["2.2"]),
+        ("the daemon's configuration", "", ["2.13"]),
+        ("flags of docker run", "", ["5.11", "5.18"]),
+    ]
+
+
+def test_to_act_on_leaves_out_what_every_board_meets() -> None:
+    other = replace(of_all_kinds("second"), checks=(*of_all_kinds().checks[:-1], checked("7.1")))
+    rows = {one.id: came for one, came in to_act_on([of_all_kinds(), other])}
+    assert list(rows) == ["2.2", "2.12", "2.13", "5.11", "5.18", "7.1"]
+    assert rows["7.1"] == ("skipped", "pass")
+
+
+def _documents() -> list[tuple[str, dict[str, Any]]]:
+    before = as_document(audit(*(replace(one, waiver=None) for one in of_all_kinds().checks[:5])))
+    recorded = parse_baseline(before, "before.json").target("odroid")
+    compared = compare(recorded, of_all_kinds()).as_json()
+    return [
+        ("all kinds", document([of_all_kinds()])),
+        ("hostile", document([hostile()])),
+        ("unreachable", document([unreachable()])),
+        ("several", document([of_all_kinds(), unreachable()])),
+        ("none", document([])),
+        ("compared", document([of_all_kinds()], {"odroid": compared})),
+    ]
+
+
+@pytest.mark.parametrize(("name", "found"), _documents(), ids=lambda one: str(one)[:12])
+def test_document_is_what_the_schema_says(name: str, found: dict[str, Any]) -> None:
+    VALIDATOR.check_schema(SCHEMA)
+    again = json.loads(json.dumps(found))
+    assert [error.message for error in VALIDATOR.iter_errors(again)] == []
+
+
+def test_document_tells_everything_of_a_check() -> None:
+    found = as_document(of_all_kinds())
+    assert (found["schema"], found["benchmark"]) == ("bootwright.audit/1", "cis-docker-1.6.0")
+    assert (found["target"], found["date"], found["seconds"]) == ("odroid", "2026-11-26", 2.3)
+    assert found["host"]["engine"] == "20.10.24+dfsg1"
+    assert "error" not in found and "comparison" not in found
+    rows = {row["id"]: row for row in found["checks"]}
+    assert rows["5.11"] == {
+        "id": "5.11",
+        "title": "Wish 5.11 is met",
+        "section": "5",
+        "result": "warn",
+        "scored": True,
+        "evidence": "web: no limit",
+        "remedy": "Do what 5.11 wants",
+        "owner": "run",
+        "step": "",
+        "aliases": {"1.11.0": ["5.11"]},
+        "items": [
+            {"subject": "web", "result": "warn", "evidence": "no limit"},
+            {"subject": "db", "result": "pass", "evidence": "256 MiB"},
+        ],
+    }
+    reason = "there is nobody to be kept out"
+    assert rows["2.12"]["result"] == "waived"
+    assert rows["2.12"]["waiver"] == {"reason": reason, "expires": "2026-11-26", "expired": False}
+    assert rows["2.13"]["result"] == "warn"
+    assert rows["2.13"]["waiver"]["expired"] is True
+    assert "2026-11-25" in rows["2.13"]["evidence"]
+
+
+def test_document_of_a_board_that_was_not_audited() -> None:
+    found = as_document(unreachable())
+    assert found["checks"] == [] and found["host"] is None
+    assert found["summary"]["max_score"] == 0
+    assert found["error"]["exit_code"] == 4
+    assert "no SSH server answers" in found["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda found: found | {"extra": 1},
+        lambda found: found | {"checks": []},
+        lambda found: found | {"host": None},
+        lambda found: found | {"benchmark": "cis-k8s-1.6.0"},
+        lambda found: found | {"error": {"message": "x", "exit_code": 4}},
+        lambda found: found | {"checks": [{**found["checks"][0], "result": "fail"}]},
+        lambda found: found | {"checks": [{**found["checks"][0], "more": 1}]},
+        lambda found: {"schema": found["schema"], "targets": [{}]},
+    ],
+)
+def test_schema_is_strict(spoil: Any) -> None:
+    found = as_document(audit(checked("2.2", "warn", item("x"), of=check("2.2"))))
+    assert VALIDATOR.is_valid(found)
+    assert not VALIDATOR.is_valid(spoil(found))
+
+
+def test_who_runs_a_container_makes_it_anew_whatever_provisioning_sets_for_new_ones() -> None:
+    of = check("5.26", owner="run", step="daemon")
+    (way,) = ways(audit(checked("5.26", "warn", of=of)))
+    assert (way.who, way.step) == ("flags of docker run", "")

@@ -1,0 +1,110 @@
+"""`waivers.toml`: which file is taken, and which waiver is for a check of a target."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bootwright.audit.benchmark import load_checks
+from bootwright.audit.checks.judge import judge
+from bootwright.audit.model import Waiver
+from bootwright.audit.result import AuditResult
+from bootwright.audit.waivers import WAIVERS_NAME, load_waivers, waiver_of
+from bootwright.core.errors import InputError
+from bootwright.core.paths import checkout
+from tests.support.auditfacts import stock, subject
+
+CHECKS = load_checks(checkout() / "checks" / "cis-docker")
+KNOWN = [check.id for check in CHECKS]
+REASON = "Nobody but the owner uses this board."
+DAY = date(2026, 11, 26)
+
+
+def entry(check: str = "2.12", more: str = "expires = 2027-01-31", reason: str = REASON) -> str:
+    return f'[[waiver]]\ncheck = "{check}"\nreason = "{reason}"\n{more}\n'
+
+
+def waiver(check: str, *targets: str, expires: date = DAY) -> Waiver:
+    told = {"targets": targets} if targets else {}
+    return Waiver(check=check, reason=REASON, expires=expires, **told)
+
+
+def test_the_checkouts_own_file_can_be_used() -> None:
+    waivers = load_waivers(checkout() / WAIVERS_NAME, KNOWN)
+    assert [one.check for one in waivers] == ["2.12"]
+
+
+@pytest.mark.parametrize("text", ["", "# none\n", "waiver = []\n"])
+def test_a_file_without_waivers(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "waivers.toml"
+    path.write_text(text)
+    assert load_waivers(path, KNOWN) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (entry("9.9"), "9.9: there is no such check"),
+        (entry("2.12 "), "no such check"),
+        (entry("5"), "no such check"),
+        (entry(reason="because"), "reason"),
+        (entry(reason=" " * 22), "reason"),
+        (entry(more="expires = 2027-01-31\ntargets = []"), "targets"),
+        (entry(more=""), "expires"),
+        (entry(more='expires = "soon"'), "expires"),
+        (entry(more="expires = 2027-02-31"), "waivers.toml"),
+        (entry(more="expires = 2027-01-31\nuntil = 2028-01-31"), "until"),
+        (entry(more='expires = 2027-01-31\ntargets = "board"'), "targets"),
+        (entry() + entry(), "2.12 is waived twice"),
+        (entry(more='expires = 2027-01-31\ntargets = ["a", "a"]'), "2.12 is waived twice"),
+        ("[[waivers]]\n", "waivers"),
+        ("[[waiver]\n", "waivers.toml"),
+        ("waiver = 7\n", "waiver"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "waivers.toml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_waivers(path, KNOWN)
+    assert str(path) in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nosuch"):
+        load_waivers(tmp_path / "nosuch.toml", KNOWN)
+    path = tmp_path / "waivers.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="waivers"):
+        load_waivers(path, KNOWN)
+
+
+def test_the_one_that_lasts_longest_counts() -> None:
+    late = waiver("5.4", "board", expires=DAY + timedelta(days=30))
+    waivers = (waiver("5.4"), late, waiver("5.4", "shelf", expires=DAY + timedelta(days=90)))
+    assert waiver_of(waivers, "5.4", "board") == late
+    assert waiver_of(waivers, "5.4", "other") == waivers[0]
+    assert waiver_of(waivers, "5.5", "board") is None
+    assert waiver_of((late,), "5.4", "other") is None
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(KNOWN), st.integers(-400, 400)), max_size=12),
+    st.booleans(),
+)
+def test_a_waiver_only_ever_hides_a_warn_of_its_own_check(
+    rows: list[tuple[str, int]], here: bool
+) -> None:
+    waivers = tuple(
+        waiver(check, *([] if here else ["other"]), expires=DAY + timedelta(days=days))
+        for check, days in rows
+    )
+    checked, _ = judge(subject(stock()), CHECKS, waivers, "board")
+    result = AuditResult("board", DAY, checks=checked)
+    in_force = {check for check, days in rows if days >= 0} if here else set()
+    for one in checked:
+        hidden = one.judgement.result == "warn" and one.check.id in in_force
+        assert result.result(one) == ("waived" if hidden else one.judgement.result)

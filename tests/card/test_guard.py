@@ -1,0 +1,244 @@
+"""The guard against recorded devices: every JSON file in cases/guard is one case.
+
+A case gives what lsblk and the kernel said (or what the path is), the request, the
+error that is expected (null when the destination is allowed), and what it says.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootwright.card.block_device import (
+    UNFINISHED,
+    BlockReadings,
+    DeviceFacts,
+    Identity,
+    Kind,
+    Partition,
+    block_facts,
+    file_facts,
+    is_removable,
+    is_unfinished,
+    lsblk_identity,
+    probed,
+)
+from bootwright.card.guard import (
+    DEFAULT_IMAGE_SIZE,
+    GuardRequest,
+    card_size,
+    check,
+    describe,
+    refusals,
+)
+from bootwright.card.io.confirm import confirm_device
+from bootwright.core import errors
+from bootwright.core.errors import BootwrightError, FailedError, RefusedError
+from bootwright.core.units import GIB
+
+CASES = sorted((Path(__file__).parent.parent / "cases" / "guard").glob("*.json"))
+
+
+def load(path: Path) -> dict[str, Any]:
+    case: dict[str, Any] = json.loads(path.read_text())
+    return case
+
+
+def facts_of(case: dict[str, Any]) -> DeviceFacts:
+    path = case["path"]
+    resolved = case.get("resolved", path)
+    return dataclasses.replace(
+        _facts_of(case, path, resolved),
+        **{
+            name: case[name]
+            for name in ("may_write", "read_only", "table", "unfinished")
+            if name in case
+        },
+    )
+
+
+def _facts_of(case: dict[str, Any], path: str, resolved: str) -> DeviceFacts:
+    uses = case.get("uses", {})
+    if "lsblk" in case:
+        readings = BlockReadings(
+            json.dumps(case["lsblk"]),
+            mountinfo="\n".join(case.get("mountinfo", ())),
+            sfdisk=json.dumps(case["sfdisk"]) if "sfdisk" in case else "",
+            mmc_type=case.get("mmc_type", ""),
+            uses=uses,
+        )
+        return block_facts(path, resolved, readings)
+    kind = Kind[case["kind"]]
+    identity = Identity(case.get("node", ""), case.get("size", 0))
+    if kind is Kind.FILE:
+        return file_facts(path, resolved, identity, "", uses)
+    return DeviceFacts(path, resolved, kind, identity)
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_case(path: Path) -> None:
+    case = load(path)
+    facts, request = facts_of(case), GuardRequest(**case.get("request", {}))
+    if case["error"] is None:
+        assert refusals(facts, request) == []
+        check(facts, request)
+        return
+    with pytest.raises(BootwrightError) as caught:
+        check(facts, request)
+    assert type(caught.value) is getattr(errors, case["error"])
+    assert case["says"], "a case says what the operator is told"
+    for fragment in case["says"]:
+        assert fragment in str(caught.value)
+
+
+def test_every_line_names_the_destination() -> None:
+    case = load(next(path for path in CASES if path.stem == "several-reasons"))
+    with pytest.raises(RefusedError) as caught:
+        check(facts_of(case), GuardRequest(needed=2 * GIB))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("/dev/sdb: ") for line in lines)
+
+
+def usb_card() -> DeviceFacts:
+    return facts_of(load(next(path for path in CASES if path.stem == "ok-usb-card")))
+
+
+def test_the_facts_of_a_card() -> None:
+    facts = usb_card()
+    assert facts.identity == Identity("8:16", 31914983424, "SD  Transcend", "000000000039")
+    assert (facts.device_type, facts.removable, facts.read_only) == ("disk", True, False)
+    assert (facts.is_partition, facts.is_loop, facts.unfinished) == (False, False, False)
+    assert facts.partitions == (
+        Partition(1, "/dev/sdb1", 8192 * 512, 268435456, "vfat", "BOOT"),
+        Partition(2, "/dev/sdb2", 532480 * 512, 30 * GIB, "ext4", "rootfs"),
+    )
+
+
+def test_the_table_on_the_disk_counts_more_than_the_kernel() -> None:
+    """The kernel may still have the partitions of a table that is gone, or none."""
+    case = load(next(path for path in CASES if path.stem == "ok-usb-card"))
+    case["sfdisk"] = {
+        "partitiontable": {
+            "label": "dos",
+            "sectorsize": 512,
+            "partitions": [
+                {"node": "/dev/sdb1", "start": 8192, "size": 1000, "type": "c"},
+                {"node": "/dev/sdb3", "start": 10000, "size": 1000, "type": "83"},
+            ],
+        }
+    }
+    facts = facts_of(case)
+    assert facts.table == "dos"
+    assert facts.partitions == (
+        Partition(1, "/dev/sdb1", 8192 * 512, 512000, "vfat", "BOOT"),
+        Partition(3, "/dev/sdb3", 10000 * 512, 512000),
+    )
+
+
+def test_describe_shows_what_would_be_lost() -> None:
+    assert describe(usb_card()) == [
+        "/dev/sdb: a block device, 29.7 GiB (31914983424 bytes)",
+        "model: SD  Transcend",
+        "serial number: 000000000039",
+        "removable: yes",
+        "contents: a partition table",
+        "  1: 256.0 MiB, vfat labelled 'BOOT'",
+        "  2: 30.0 GiB, ext4 labelled 'rootfs'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stem", "request_", "size"),
+    [
+        ("ok-usb-card", GuardRequest(), 31914983424),
+        ("ok-new-image", GuardRequest(), DEFAULT_IMAGE_SIZE),
+        ("ok-new-image", GuardRequest(image_size=GIB), GIB),
+        ("image-too-small", GuardRequest(), GIB),
+        ("image-too-small", GuardRequest(image_size=2 * GIB), 2 * GIB),
+    ],
+)
+def test_the_size_of_the_card(stem: str, request_: GuardRequest, size: int) -> None:
+    facts = facts_of(load(next(path for path in CASES if path.stem == stem)))
+    assert card_size(facts, request_) == size
+
+
+@pytest.mark.parametrize(
+    "tran", ["ata", "fc", "iscsi", "mmc", "nvme", "sas", "sata", "scsi", "spi"]
+)
+def test_an_internal_bus_is_fixed_whatever_else_is_said(tran: str) -> None:
+    node = {"type": "disk", "rm": True, "hotplug": True, "tran": tran}
+    assert not is_removable(node, "")
+    assert is_removable({**node, "tran": None}, "")
+    assert is_removable({**node, "tran": "usb"}, "")
+
+
+def test_a_card_in_a_slot_of_the_board_is_removable_and_an_emmc_is_not() -> None:
+    node = {"type": "disk", "rm": False, "hotplug": False, "tran": "mmc"}
+    assert is_removable(node, "SD")
+    assert not is_removable({**node, "rm": True, "hotplug": True}, "MMC")
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"blockdevices": []}', "lsblk: not a block device"])
+def test_a_device_that_lsblk_does_not_show(text: str) -> None:
+    with pytest.raises(FailedError, match="/dev/sdb: lsblk does not show it"):
+        lsblk_identity(text, "/dev/sdb", "")
+
+
+def test_the_count_of_media_is_part_of_the_identity() -> None:
+    text = json.dumps(load(CASES[0].with_name("ok-usb-card.json"))["lsblk"])
+    assert lsblk_identity(text, "/dev/sdb", "12\n").diskseq == 12
+    assert lsblk_identity(text, "/dev/sdb", "").diskseq is None
+
+
+def test_blkid_labels_are_unescaped() -> None:
+    text = "DEVNAME=/dev/sdb\nLABEL=my\\ card\nTYPE=ext4\nUSAGE=filesystem\n"
+    assert probed(text) == ("ext4", "my card")
+    assert probed("") == ("", "")
+
+
+def test_only_the_whole_marker_marks() -> None:
+    assert is_unfinished(UNFINISHED.ljust(512, b"\0"))
+    assert not is_unfinished(UNFINISHED[:20].ljust(512, b"\0"))
+    assert not is_unfinished(b"")
+
+
+def typing(answer: str, shown: list[str]) -> Callable[[str], str]:
+    def ask(text: str) -> str:
+        shown.append(text)
+        return answer
+
+    return ask
+
+
+@pytest.mark.parametrize("answer", ["sdb", "/dev/sdb", " sdb \n"])
+def test_the_name_of_the_device_confirms(answer: str) -> None:
+    shown: list[str] = []
+    confirm_device(usb_card(), typing(answer, shown), yes=False)
+    assert "serial number: 000000000039" in shown[0]
+    assert "labelled 'rootfs'" in shown[0]
+
+
+@pytest.mark.parametrize("answer", ["", "y", "yes", "sda", "sdb1", "/dev/sda", "SDB"])
+def test_anything_else_does_not(answer: str) -> None:
+    with pytest.raises(RefusedError, match="nothing was changed"):
+        confirm_device(usb_card(), typing(answer, []), yes=False)
+
+
+def test_without_a_terminal_yes_is_needed() -> None:
+    with pytest.raises(RefusedError, match="if it is meant, give --yes"):
+        confirm_device(usb_card(), None, yes=False)
+    confirm_device(usb_card(), None, yes=True)
+
+
+def test_an_image_that_exists_is_asked_for_and_a_new_one_is_not() -> None:
+    identity = Identity("1:2", GIB)
+    old = DeviceFacts("card.img", "/home/ann/card.img", Kind.FILE, identity)
+    with pytest.raises(RefusedError):
+        confirm_device(old, None, yes=False)
+    confirm_device(old, typing("card.img", []), yes=False)
+    new = DeviceFacts("card.img", "/home/ann/card.img", Kind.NEW, Identity("", 0))
+    confirm_device(new, None, yes=False)

@@ -1,0 +1,231 @@
+"""What is laid on a card: reachable by key alone, docker on the volume alone, unique."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bootwright.card.accounts import logins_with_password
+from bootwright.card.flash import load_source
+from bootwright.card.io.identity import new_identity
+from bootwright.card.personalise import OverlayEntry, boot_files, plan_personalisation
+from bootwright.core import paths
+from bootwright.core.board import load_board
+from bootwright.core.config import load_config
+from bootwright.core.errors import InputError, RefusedError
+from bootwright.core.file_changes import Change, LaidFile, LaidFolder, LaidLink, Removal
+from bootwright.core.templates import Renderer
+from bootwright.rootfs.facts import RootfsFacts
+from bootwright.volume.luks_plan import plan_luks
+from tests.support.rootfs_facts import FACTS
+
+ROOT = paths.checkout()
+KEY = "ssh-ed25519 AAAAC3Nza operator@bench"
+IDENTITY = new_identity("auto", "bench")
+
+
+def planned(
+    rootfs: RootfsFacts = FACTS,
+    keys: tuple[str, ...] = (KEY,),
+    overlays: tuple[OverlayEntry, ...] = (),
+    script: str = "boot.scr",
+    missing_boot_files: tuple[str, ...] = (),
+    **settings: Any,
+) -> dict[str, Change]:
+    board = load_board(ROOT / "board", "odroid-xu3")
+    target = load_config(ROOT, "odroid", {"rootfs": "debian", **settings}).target
+    changes = plan_personalisation(
+        board,
+        target,
+        load_source(ROOT, "debian"),
+        rootfs,
+        IDENTITY,
+        plan_luks(board, target, rootfs, IDENTITY.luks_uuid),
+        keys,
+        overlays,
+        Renderer(ROOT / "templates"),
+        script,
+        missing_boot_files,
+    )
+    return {change.path: change for change in changes}
+
+
+def text(changes: dict[str, Change], path: str) -> str:
+    change = changes[path]
+    assert isinstance(change, LaidFile)
+    return change.data.decode()
+
+
+def lines(changes: dict[str, Change], path: str) -> list[list[str]]:
+    return [line.split() for line in text(changes, path).splitlines() if line and line[0] != "#"]
+
+
+def test_fstab_and_crypttab_name_uuids_and_bind_docker_onto_the_volume() -> None:
+    changes = planned()
+    fstab = {row[1]: row for row in lines(changes, "/etc/fstab")}
+    assert fstab["/"][0] == f"UUID={IDENTITY.root_uuid}"
+    assert fstab["/mnt/docker-data"][0] == "/dev/mapper/docker-data"
+    assert "x-systemd.growfs" in fstab["/mnt/docker-data"][3]
+    for bound in ("/var/lib/docker", "/var/lib/containerd"):
+        assert fstab[bound][0] == f"/mnt/docker-data{bound}"
+        assert fstab[bound][3].split(",")[0] == "bind"
+    assert lines(changes, "/etc/crypttab") == [
+        ["docker-data", f"UUID={IDENTITY.luks_uuid}", "none", "luks,tries=3"]
+    ]
+    assert not any("noauto" in row[3] for row in fstab.values())
+
+
+def test_an_ssh_target_boots_without_the_volume() -> None:
+    changes = planned(unlock="ssh")
+    fstab = {row[1]: row[3] for row in lines(changes, "/etc/fstab")}
+    assert "noauto" not in fstab["/"]
+    assert all("noauto" in fstab[path] for path in fstab if path != "/")
+    assert lines(changes, "/etc/crypttab")[0][3].endswith(",noauto")
+    gate = text(changes, "/etc/systemd/system/docker.service.d/50-docker-data.conf")
+    assert "ConditionPathIsMountPoint=/var/lib/docker" in gate
+    assert "RequiresMountsFor" not in gate
+
+
+@pytest.mark.parametrize(
+    ("unit", "path"),
+    [
+        ("docker.service", "/var/lib/docker"),
+        ("docker.socket", "/var/lib/docker"),
+        ("containerd.service", "/var/lib/containerd"),
+    ],
+)
+def test_nothing_of_docker_starts_without_its_mount(unit: str, path: str) -> None:
+    gate = text(planned(), f"/etc/systemd/system/{unit}.d/50-docker-data.conf")
+    assert f"RequiresMountsFor={path}" in gate
+    assert f"AssertPathIsMountPoint={path}" in gate
+
+
+def test_passwords_are_closed_and_the_key_is_laid() -> None:
+    changes = planned()
+    assert logins_with_password(text(changes, "/etc/shadow")) == []
+    shadow = changes["/etc/shadow"]
+    assert isinstance(shadow, LaidFile)
+    assert (shadow.mode, shadow.gid) == (0o640, 42)
+    assert text(changes, "/root/.ssh/authorized_keys") == f"{KEY}\n"
+    assert changes["/root/.ssh"] == LaidFolder("/root/.ssh", 0o700)
+    sshd = text(changes, "/etc/ssh/sshd_config.d/10-bootwright.conf")
+    assert "PasswordAuthentication no" in sshd
+    assert "PermitRootLogin prohibit-password" in sshd
+
+
+def test_without_a_key_the_card_is_refused() -> None:
+    with pytest.raises(RefusedError, match="ssh-keygen"):
+        planned(keys=())
+
+
+def test_a_new_user_gets_a_home_a_key_and_sudo() -> None:
+    changes = planned(user="pilot")
+    assert "pilot:x:1001:1001::/home/pilot:/bin/bash" in text(changes, "/etc/passwd")
+    assert changes["/home/pilot"] == LaidFolder("/home/pilot", 0o700, 1001, 1001)
+    key = changes["/home/pilot/.ssh/authorized_keys"]
+    assert isinstance(key, LaidFile)
+    assert (key.uid, key.mode) == (1001, 0o600)
+    assert "PermitRootLogin no" in text(changes, "/etc/ssh/sshd_config.d/10-bootwright.conf")
+    sudoers = changes["/etc/sudoers.d/10-bootwright"]
+    assert isinstance(sudoers, LaidFile)
+    assert sudoers.mode == 0o440
+
+
+def test_a_new_user_without_sudo_is_refused() -> None:
+    with pytest.raises(RefusedError, match="sudo"):
+        planned(rootfs=replace(FACTS, has_sudo=False), user="pilot")
+
+
+@pytest.mark.parametrize("lack", ["has_sshd", "has_systemd_makefs", "has_networkd", "has_timezone"])
+def test_a_root_file_system_that_could_not_be_used_is_refused(lack: str) -> None:
+    changed: dict[str, Any] = {lack: False}
+    with pytest.raises(RefusedError, match="lacks"):
+        planned(rootfs=replace(FACTS, **changed))
+
+
+def test_what_is_unique_is_laid_and_what_was_shared_goes() -> None:
+    changes = planned()
+    assert text(changes, "/etc/machine-id") == f"{IDENTITY.machine_id}\n"
+    assert all(isinstance(changes[path], Removal) for path in FACTS.host_keys)
+    for key in IDENTITY.host_keys:
+        private = changes[f"/etc/ssh/ssh_host_{key.kind}_key"]
+        assert isinstance(private, LaidFile)
+        assert private.mode == 0o600
+    assert f"MACAddress={IDENTITY.mac}" in text(changes, "/etc/systemd/network/10-bootwright.link")
+    assert IDENTITY.mac in text(changes, "/boot/boot.txt")
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        "PermitRootLogin yes\nPasswordAuthentication yes\n",
+        "PermitRootLogin no\nInclude /etc/ssh/sshd_config.d/*.conf\n",
+        "Match User nobody\nInclude /etc/ssh/sshd_config.d/*.conf\n",
+    ],
+)
+def test_our_word_comes_first_in_sshd_config(own: str) -> None:
+    changes = planned(rootfs=replace(FACTS, sshd_config=own))
+    assert text(changes, "/etc/ssh/sshd_config") == (
+        f"Include /etc/ssh/sshd_config.d/10-bootwright.conf\n{own}"
+    )
+
+
+def test_an_account_that_cannot_log_in_is_refused() -> None:
+    passwd = FACTS.passwd.replace("/home/alarm:/bin/bash", "/home/alarm:/usr/sbin/nologin")
+    with pytest.raises(RefusedError, match="nologin"):
+        planned(rootfs=replace(FACTS, passwd=passwd), user="alarm")
+
+
+def test_a_boot_script_that_is_there_only_gets_the_mac() -> None:
+    own = '# After modifying, run ./mkscr\n# setenv macaddr "00:1e:ee:61:7a:39"\nbootz\n'
+    script = text(planned(rootfs=replace(FACTS, boot_txt=own)), "/boot/boot.txt")
+    assert script == own.replace(
+        '# setenv macaddr "00:1e:ee:61:7a:39"', f'setenv macaddr "{IDENTITY.mac}"'
+    )
+
+
+def test_the_vendors_u_boot_gets_boot_ini() -> None:
+    script = text(planned(script="boot.ini"), "/boot/boot.ini")
+    assert script.startswith("ODROIDXU-UBOOT-CONFIG\n")
+    assert f'setenv macaddr "{IDENTITY.mac}"' in script
+    assert "console=ttySAC2,115200n8" in script
+
+
+def test_a_card_without_what_its_boot_script_loads_is_refused() -> None:
+    board = load_board(ROOT / "board", "odroid-xu3")
+    source = load_source(ROOT, "debian")
+    needed = boot_files(board, source, FACTS, "boot.scr")
+    assert needed == ("/vmlinuz", "/initrd.img", "/boot/dtbs/exynos5422-odroidxu3.dtb")
+    own = replace(FACTS, boot_txt="bootz\n")
+    assert boot_files(board, source, own, "boot.scr") == ("/vmlinuz",)
+    with pytest.raises(RefusedError, match=r"lacks /initrd\.img"):
+        planned(missing_boot_files=("/initrd.img",))
+
+
+def test_the_time_zone_and_the_name_are_laid() -> None:
+    changes = planned(timezone="Europe/Zurich", hostname="probe-7")
+    assert changes["/etc/localtime"] == LaidLink(
+        "/etc/localtime", "/usr/share/zoneinfo/Europe/Zurich"
+    )
+    assert text(changes, "/etc/hostname") == "probe-7\n"
+    assert json.loads(text(changes, "/etc/bootwright/card.json"))["hostname"] == "probe-7"
+
+
+def test_an_overlay_lays_its_files_and_may_not_replace_ours() -> None:
+    script = OverlayEntry("/usr/local/bin/x", b"#!/bin/sh\n", None, 0o750, "mine")
+    laid = planned(overlays=(script,))["/usr/local/bin/x"]
+    assert laid == LaidFile("/usr/local/bin/x", b"#!/bin/sh\n", 0o750)
+    with pytest.raises(InputError, match=r"overlay mine: /etc/crypttab"):
+        planned(overlays=(replace(script, path="/etc/crypttab"),))
+
+
+def test_no_two_cards_share_anything_that_identifies_them() -> None:
+    other = new_identity("auto", "bench")
+    for field in ("root_uuid", "luks_uuid", "disk_id", "machine_id", "mac", "hash_seed"):
+        assert getattr(other, field) != getattr(IDENTITY, field)
+    assert {key.public for key in other.host_keys}.isdisjoint(
+        {key.public for key in IDENTITY.host_keys}
+    )
+    # Unicast and locally administered.
+    assert int(other.mac[:2], 16) & 0b11 == 0b10

@@ -1,0 +1,74 @@
+"""What a transcript of interactive work holds: everything but what was typed in secret."""
+
+import pytest
+
+from bootwright.console.session_recorder import Scribe
+from tests.support.tape import Tape
+
+PROMPT = b"Please enter passphrase for disk docker-data: (press TAB for no echo) "
+STATUS = b"\r\n[  OK  ] Started something.\r\n"
+
+
+def work() -> tuple[Tape, Scribe]:
+    tape = Tape()
+    return tape, Scribe(tape, "docker-data", "/mnt/docker-data")
+
+
+def test_what_is_typed_in_the_open_is_written_down() -> None:
+    tape, scribe = work()
+    scribe.printed(b"board login: ")
+    scribe.typed(b"root\r")
+    scribe.printed(b"root\r\n")
+    assert tape.all == b"board login: <r><o><o><t><\r>root\r\n"
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        PROMPT,
+        PROMPT + STATUS,
+        b"board login: root\r\nPassword: ",
+        b"[sudo] password for alarm: ",
+        b"Enter passphrase for /dev/mmcblk0p2: ",
+        b"Give root password for maintenance\r\n(or press Control-D to continue): ",
+        b"Enter PIN: ",
+        b"Passwort: ",
+        b"Mot de passe : ",
+        b"Verification code: ",
+    ],
+)
+def test_what_is_typed_in_secret_is_not(asks: bytes) -> None:
+    tape, scribe = work()
+    scribe.printed(asks)
+    scribe.printed(b"[   47.067120] EXT4-fs: mounted\r\n")
+    asks += b"[   47.067120] EXT4-fs: mounted\r\n"
+    for byte in b"hunxx\x7f\x7fter2":
+        scribe.typed(bytes([byte]))
+        scribe.printed(b"*")
+    scribe.typed(b"\r")
+    scribe.printed(b"\r\nnext: ")
+    scribe.typed(b"y")
+    scribe.end()
+    assert tape.all == asks + b"<***\r>" + b"*" * 11 + b"\r\n<y>next: "
+
+
+def test_an_echo_is_masked_too() -> None:
+    tape, scribe = work()
+    scribe.printed(PROMPT)
+    for byte in b"hunter2":
+        scribe.typed(bytes([byte]))
+        scribe.printed(bytes([byte]))
+    scribe.typed(b"\r")
+    scribe.printed(b"\r\nhun[   47.067120] EXT4-fs: mounted\r\nter2\r\n")
+    scribe.idle()
+    assert b"hunter2" not in tape.all and b"ter2" not in tape.all
+    assert tape.all.startswith(PROMPT + b"<***\r>***\r\n")
+
+
+def test_leaving_in_the_middle() -> None:
+    tape, scribe = work()
+    scribe.printed(PROMPT)
+    scribe.typed(b"hunt")
+    scribe.printed(b"hunt")
+    scribe.end()
+    assert tape.all == PROMPT + b"<***>***"

@@ -1,0 +1,99 @@
+"""What a status line says about the volume."""
+
+import pytest
+
+from bootwright.console.screen import Line
+from bootwright.console.status_lines import Names, Report, judge
+from bootwright.core.systemd import unit_name
+
+NAMES = Names("docker-data", "/mnt/docker-data")
+UNIT = r"systemd-cryptsetup@docker\x2ddata.service"
+
+
+@pytest.mark.parametrize(
+    ("report", "text"),
+    [
+        (Report.OPENED, "[  OK  ] Started Cryptography Setup for docker-data."),
+        (Report.OPENED, "[  OK  ] Finished Cryptography Setup for docker-data."),
+        (Report.OPENED, f"[  OK  ] Finished {UNIT} - Cryptography Setup for docker-data."),
+        (Report.OPENED, f"[  OK  ] Finished {UNIT}."),
+        (Report.OPENED, "[  OK  ] Finished systemd-cryptsetu…ryptography Setup for docker-data."),
+        (Report.OPENED, "[  OK  ] Finished Cryptography Setu…for docker-data."),
+        (Report.OPENED, "[  OK  ] Finished systemd-crypts...graphy Setup for docker-data."),
+        (Report.OPENED, "systemd[1]: Finished Cryptography Setup for docker-data."),
+        (Report.OPENED, "[  OK  ] Mounted /mnt/docker-data."),
+        (Report.OPENED, r"[  OK  ] Mounted mnt-docker\x2ddata.mount - /mnt/docker-data."),
+        (Report.OPENED, "[  OK  ] Mounted mnt-docker…[0m - /mnt/docker-data."),
+        (Report.OPENED, "[  OK  ] Mounted mnt-docker\\x2ddata.m…0m - /mnt/docker-data."),
+        (Report.OPENED, "cryptsetup: docker-data: set up successfully"),
+        (Report.OPENED, "Please enter passphrase for disk x: [  OK  ] Mounted /mnt/docker-data."),
+        (Report.ALL_OPENED, "[  OK  ] Reached target Encrypted Volumes."),
+        (Report.ALL_OPENED, "[  OK  ] Reached target Local Encrypted Volumes."),
+        (Report.ALL_OPENED, "[  OK  ] Reached target cryptsetup.…get - Local Encrypted Volumes."),
+        (Report.FAILED, "[FAILED] Failed to start Cryptography Setup for docker-data."),
+        (Report.FAILED, "[FAILED] Failed to start systemd-cr…yptography Setup for docker-data."),
+        (Report.FAILED, "[DEPEND] Dependency failed for /mnt/docker-data."),
+        (Report.FAILED, r"[DEPEND] Dependency failed for mnt-docker\x2ddata.mount - /mnt/docker-d"
+         "ata."),
+        (Report.FAILED, "[DEPEND] Dependency failed for Cryptography Setup for docker-data."),
+        (Report.FAILED, "[ TIME ] Timed out waiting for device /dev/mapper/docker-data."),
+        (Report.FAILED, r"[ TIME ] Timed out waiting for device dev-mapper-docker\x2ddata.device."),
+        (Report.FAILED, "Kernel panic - not syncing: VFS: Unable to mount root fs"),
+        (Report.EMERGENCY, "Welcome to emergency mode! After logging in, type …"),
+        (Report.EMERGENCY, "You are in emergency mode. After logging in, type …"),
+        (Report.EMERGENCY, "Give root password for maintenance"),
+        (Report.EMERGENCY, "Cannot open access to console, the root account is locked."),
+        (Report.EMERGENCY, "ALERT!  UUID=1 does not exist.  Dropping to a shell!"),
+        (Report.REFUSED, "systemd-cryptsetup[214]: Invalid passphrase."),
+        (Report.REFUSED, "Failed to activate with specified passphrase. (Passphrase incorrect?)"),
+        (Report.REFUSED, "Too many attempts; giving up."),
+        (Report.REFUSED, "Too many attempts to activate; giving up."),
+        (Report.REFUSED, "cryptsetup: ERROR: docker-data: cryptsetup failed, bad password or "
+         "options?"),
+        (Report.REFUSED, "cryptsetup: ERROR: docker-data: maximum number of tries exceeded"),
+        (Report.RESTARTED, "Linux version 6.1.0-50-armmp-lpae (debian-kernel@lists.debian.org)"),
+        (Report.RESTARTED, "U-Boot 2024.01 (Jan 08 2024 - 15:37:48 +0000)"),
+        (Report.RESTARTED, "reboot: Restarting system"),
+    ],
+)  # fmt: skip
+def test_lines_about_the_volume(report: Report, text: str) -> None:
+    finding = judge(Line(text), NAMES)
+    assert finding is not None
+    assert finding.report is report
+    assert finding.words in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "         Starting Cryptography Setup for docker-data...",
+        "         Mounting /mnt/docker-data...",
+        "[  OK  ] Started Cryptography Setup for swap.",
+        "[  OK  ] Finished Cryptography Setup for docker-data-2.",
+        "[  OK  ] Finished systemd-cryptsetu…yptography Setup for old-docker-data.",
+        "[  OK  ] Finished Cryptograph…data.",
+        "[  OK  ] Finished …",
+        "[  OK  ] Mounted /mnt/docker-data-old.",
+        "[  OK  ] Mounted /srv/mnt/docker-data.",
+        "[  OK  ] Unmounted /mnt/docker-data.",
+        "[  OK  ] Stopped Cryptography Setup for docker-data.",
+        "[  OK  ] Found device /dev/mapper/docker-data.",
+        "[  OK  ] Reached target Local File Systems.",
+        "[  OK  ] Reached target Remote Encrypted Volumes.",
+        "[FAILED] Failed to start Cryptography Setup for swap.",
+        "[DEPEND] Dependency failed for Local File Systems.",
+        "[ TIME ] Timed out waiting for device /dev/mapper/swap.",
+        "cryptsetup: my-docker-data: set up successfully",
+        "(1 of 2) Job dev-mapper-docker\\x2dd…vice/start running (4s / no limit)",
+        "",
+    ],
+)
+def test_other_lines(text: str) -> None:
+    assert judge(Line(text), NAMES) is None
+
+
+def test_unit_names_are_escaped_as_systemd_does() -> None:
+    assert unit_name("docker-data") == r"docker\x2ddata"
+    assert unit_name("mnt/docker-data") == r"mnt-docker\x2ddata"
+    assert unit_name(".hidden") == r"\x2ehidden"
+    assert unit_name("a b") == r"a\x20b"

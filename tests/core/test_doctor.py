@@ -1,0 +1,147 @@
+"""The list of tools, what tools print, and the judgement of a machine."""
+
+import dataclasses
+import io
+import json
+
+import pytest
+
+from bootwright.core.doctor import show
+from bootwright.core.doctor_report import ROOM, Found, Machine, Place, examine
+from bootwright.core.errors import InputError
+from bootwright.core.tools import Binfmt, Tool, parse_binfmt, parse_tools, parse_version
+
+MKE2FS = Tool("mke2fs", "run", ("-V",), "e2fsprogs", "e2fsprogs", "ext4")
+DEBUGFS = Tool("debugfs", "run", ("-V",), "e2fsprogs", "e2fsprogs", "editing")
+MMDEBSTRAP = Tool("mmdebstrap", "run", (), "mmdebstrap", "!", "Debian")
+BINFMTS = Tool("update-binfmts", "run", (), "binfmt-support", "-", "registering")
+SHELLCHECK = Tool("shellcheck", "test", (), "shellcheck", "shellcheck", "tests")
+
+WELL = Machine(
+    tools=(Found(MKE2FS, "/sbin/mke2fs", "1.47.0"),),
+    python=(3, 11, 2),
+    architecture="x86_64",
+    binfmt=Binfmt(True, "/usr/bin/qemu-arm-static"),
+    places=(Place("cache", "/c", ROOM), Place("build", "/b", ROOM)),
+    family="debian",
+    root=True,
+)
+
+
+def lacking(*tools: Tool, **changes: object) -> Machine:
+    made = dataclasses.replace(WELL, tools=tuple(Found(tool, None) for tool in tools))
+    return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
+
+
+def test_list_of_tools() -> None:
+    text = (
+        "# a comment\n\nmke2fs\trun\t-V\te2fsprogs\te2fsprogs\text4\nx\tbench\t-\ta\t!\tno need\n"
+    )
+    assert parse_tools(text) == (
+        MKE2FS,
+        Tool("x", "bench", (), "a", "!", "no need"),
+    )
+
+
+@pytest.mark.parametrize(
+    "line", ["mke2fs", "a\trun\t-\tb\tc", "a\trun\t\tb\tc\td", "a\tsoon\t-\tb\tc\td"]
+)
+def test_malformed_list_names_the_line(line: str) -> None:
+    with pytest.raises(InputError, match=r"tools\.tsv:2:"):
+        parse_tools(f"# first\n{line}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("mke2fs 1.47.0 (5-Feb-2023)\n\tUsing EXT2FS Library version 1.47.0\n", "1.47.0"),
+        ("OpenSSH_9.2p1 Debian-2+deb12u6, OpenSSL 3.0.19 27 Jan 2026\n", "9.2p1"),
+        ("sfdisk from util-linux 2.38.1\n", "2.38.1"),
+        ("cryptsetup 2.6.1 flags: UDEV BLKID KEYRING KERNEL_CAPI \n", "2.6.1"),
+        ("mkimage version 2023.01\n", "2023.01"),
+        ("*** Zstandard CLI (64-bit) v1.5.4, by Yann Collet ***\n", "1.5.4"),
+        ("qemu-arm version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)\n", "7.2.22"),
+        ("gpg (GnuPG) 2.2.40\nlibgcrypt 1.10.1\n", "2.2.40"),
+        ("ShellCheck - shell script analysis tool\nversion: 0.9.0\n", "0.9.0"),
+        ("usage: setcap [-h]\n", None),
+    ],
+)
+def test_versions_as_debian_12_prints_them(text: str, version: str | None) -> None:
+    assert parse_version(text) == version
+
+
+def test_binfmt_entry() -> None:
+    text = "enabled\ninterpreter /usr/libexec/qemu-binfmt/arm-binfmt-P\nflags: PF\noffset 0\n"
+    assert parse_binfmt(text) == Binfmt(True, "/usr/libexec/qemu-binfmt/arm-binfmt-P")
+    assert parse_binfmt("disabled\ninterpreter /x\n") == Binfmt(False, "/x")
+    assert parse_binfmt("") == Binfmt(False, None)
+
+
+def test_machine_that_has_everything() -> None:
+    report = examine(WELL)
+    assert report.ok
+    assert report.exit_code == 0
+    assert (report.install, report.install_optional) == (None, None)
+    assert {row.state for row in (*report.tools, *report.checks)} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("machine", "exit_code", "install", "optional"),
+    [
+        (
+            lacking(MKE2FS, MMDEBSTRAP, DEBUGFS),
+            4,
+            "apt-get install --no-install-recommends e2fsprogs mmdebstrap",
+            None,
+        ),
+        (
+            lacking(MKE2FS, root=False),
+            4,
+            "sudo apt-get install --no-install-recommends e2fsprogs",
+            None,
+        ),
+        (lacking(MKE2FS, MMDEBSTRAP, family="arch"), 4, "pacman -S --needed e2fsprogs", None),
+        (lacking(BINFMTS, family="arch"), 0, None, None),
+        (lacking(MMDEBSTRAP, family="arch"), 4, None, None),
+        (lacking(MKE2FS, family=None), 4, None, None),
+        (lacking(SHELLCHECK), 0, None, "apt-get install --no-install-recommends shellcheck"),
+        (lacking(binfmt=None), 4, None, None),
+        (lacking(binfmt=Binfmt(False, "/x")), 4, None, None),
+        (lacking(binfmt=None, architecture="armv7l"), 0, None, None),
+        (lacking(python=(3, 10, 9)), 4, None, None),
+        (lacking(places=(Place("cache", "/c", ROOM - 1),)), 0, None, None),
+    ],
+)
+def test_machine_that_lacks_something(
+    machine: Machine, exit_code: int, install: str | None, optional: str | None
+) -> None:
+    report = examine(machine)
+    assert report.exit_code == exit_code
+    assert (report.install, report.install_optional) == (install, optional)
+
+
+def test_little_room_is_a_warning() -> None:
+    report = examine(lacking(places=(Place("cache", "/c", 1024),)))
+    assert [(row.name, row.state, row.found) for row in report.checks if row.state != "ok"] == [
+        ("cache", "warning", "/c: 1.0 KiB free")
+    ]
+
+
+def test_document() -> None:
+    document = json.loads(json.dumps(examine(lacking(MKE2FS, SHELLCHECK)).document()))
+    assert (document["schema"], document["ok"]) == ("bootwright.doctor/1", False)
+    assert [(row["name"], row["state"]) for row in document["tools"]] == [
+        ("mke2fs", "missing"),
+        ("shellcheck", "optional"),
+    ]
+    assert [row["name"] for row in document["checks"]] == ["python", "binfmt-arm", "cache", "build"]
+
+
+def test_plain_report() -> None:
+    out = io.StringIO()
+    show(examine(lacking(MKE2FS, SHELLCHECK)), out)
+    text = out.getvalue()
+    assert "missing  mke2fs: none (package e2fsprogs); for ext4\n" in text
+    assert "install what is missing:\n  apt-get install --no-install-recommends e2fsprogs\n" in text
+    assert text.endswith("something required is missing\n")
+    assert "\x1b" not in text

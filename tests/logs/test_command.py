@@ -1,0 +1,301 @@
+"""`inv logs` as an operator calls it: serve, tail, web."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bootwright.logs.record import Container
+from bootwright.pki.certificate_store import Holder
+from tests.support.bench import INV, Bench
+from tests.support.logship import DEADLINE_S, Operator, free_port, need_syslog_ng, relay, until
+
+pytestmark = pytest.mark.integration
+
+TARGET = '[targets.odroid]\nboard = "odroid-xu3"\nrootfs = "debian"\n'
+
+
+class Desk:
+    """An operator's checkout, with a collector that is configured for loopback."""
+
+    def __init__(self, root: Path) -> None:
+        self.port, self.tls_port = free_port(), free_port()
+        self.bench = Bench(root)
+        self.configure("")
+        self.bench.env["BOOTWRIGHT_PKI"] = str(root / "pki")
+        self.bench.env["BOOTWRIGHT_LOGS"] = str(root / "logs")
+        self.operator = Operator(root, port=self.port)
+
+    def configure(self, more: str) -> None:
+        text = (
+            f'{TARGET}[logs]\nserver = "127.0.0.1"\nport = {self.port}\n[logs.collector]\n'
+            f'listen = "127.0.0.1"\nport = {self.port}\ntls_port = {self.tls_port}\n{more}'
+        )
+        if self.bench.checkout.parent != self.bench.root:
+            self.bench.own_checkout("")
+        (self.bench.checkout / "bootwright.toml").write_text(text)
+
+    def logs(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(INV), "logs", *argv],
+            cwd=self.bench.checkout,
+            env=self.bench.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+        )
+
+    @contextmanager
+    def running(self, *argv: str, until_said: str = "http", ends: int = 0) -> Iterator[Path]:
+        """Run it as long as the context, once it has said something; yields what it says."""
+        said = self.bench.root / "said"
+        with said.open("wb") as file:
+            child = subprocess.Popen(
+                [str(INV), "logs", *argv],
+                cwd=self.bench.checkout,
+                env=self.bench.env,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+            )
+
+        def heard() -> bool:
+            assert child.poll() is None, said.read_text()
+            return until_said in said.read_text()
+
+        try:
+            until(heard, f"inv logs {argv} says {until_said}")
+            yield said
+            child.send_signal(signal.SIGTERM)
+            assert child.wait(DEADLINE_S) == ends, said.read_text()
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    need_syslog_ng()
+    return Desk(tmp_path_factory.mktemp("desk"))
+
+
+def test_what_is_served_is_read_and_shown(desk: Desk, tmp_path: Path) -> None:
+    with desk.running("serve") as said, relay(tmp_path / "board", desk.operator) as board:
+        assert f"boards deliver to https://127.0.0.1:{desk.port}/v1/records" in said.read_text()
+        board.write([b"first", b"second \x1b[31m"])
+        board.write([b"broken"], priority=27)
+        until(lambda: len(desk.operator.texts("odroid")) == 3, "they arrive")
+
+    shown = desk.logs("tail", "odroid", "--container", "web")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.splitlines() == [
+        "2026-11-26 02:00:00.123 web: first",
+        "2026-11-26 02:00:00.123 web: second #033[31m",
+        "2026-11-26 02:00:00.123 web: err: broken",
+    ]
+    found = json.loads(desk.logs("tail", "odroid", "--json", "--severity", "err").stdout)
+    assert (found["schema"], found["target"]) == ("bootwright.logs/1", "odroid")
+    (record,) = found["records"]
+    assert record["text"] == "broken"
+    assert record["container"]["image"] == "registry:5000/app:1"
+    assert desk.logs("tail", "odroid", "--grep", "^sec", "--lines", "1").stdout.count("\n") == 1
+    later = desk.logs("tail", "odroid", "--since", "2999-11-27")
+    assert (later.returncode, later.stdout) == (0, "")
+    assert "no record of odroid is like that" in later.stderr
+
+    follow = ("tail", "odroid", "--follow", "--container", "web")
+    with desk.running(*follow, until_said="broken", ends=-signal.SIGTERM) as said:
+        line = "<30>1 2026-11-26T02:00:01Z odroid web - - - it goes on"
+        desk.operator.store.append("odroid", [line, line.replace("web", "db")], now().date())
+        until(lambda: "it goes on" in said.read_text(), "it is shown")
+    assert said.read_text().count("it goes on") == 1
+
+
+@pytest.mark.parametrize("transport", ["tls", "tcp", "udp"])
+def test_what_only_speaks_syslog_is_served_by_a_real_server(
+    desk: Desk, tmp_path: Path, transport: str
+) -> None:
+    plain = free_port()
+    desk.configure(f"tcp_port = {plain}\nudp_port = {plain}\n")
+    port = desk.tls_port if transport == "tls" else plain
+    # Who sends is the certificate's name, or else no more than an address.
+    sender = f"by-{transport}" if transport == "tls" else "127.0.0.1"
+    try:
+        with (
+            desk.running("serve"),
+            relay(
+                tmp_path / "board",
+                desk.operator,
+                name=f"by-{transport}",
+                transport=transport,
+                port=port,
+            ) as board,
+        ):
+            # One by one: a server before 4.8 tells whose certificate it was only for the first
+            # record that comes in one piece of TLS.
+            for text in (b"%s \x00 two\nlines" % transport.encode(), b"second"):
+                board.write([text])
+                wanted = text.replace(b"\x00", b"#000").replace(b"\n", b"#012").decode()
+                until(lambda: wanted in every(desk, sender), f"{wanted} arrives")  # noqa: B023
+            board.write([b"own tag"], tag=f"tag-{transport}")
+            until(lambda: "own tag" in every(desk, sender), "it arrives")
+    finally:
+        desk.configure("")
+    found = [one for one in desk.operator.records(sender) if one.text == "second"]
+    assert found[-1].app == "web"
+    assert found[-1].container == Container("web", "registry:5000/app:1", "0123456789ab")
+
+
+def every(desk: Desk, sender: str) -> list[str]:
+    # The first record of a connection may be without the certificate's name: by its address then.
+    boards = {sender, "127.0.0.1"}
+    return [record.text for board in boards for record in desk.operator.records(board)]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "said"),
+    [
+        (["show"], 2, "say serve, tail, web, unit or compose"),
+        (["tail"], 2, "takes one target"),
+        (["serve", "odroid"], 2, "takes no target"),
+        (["tail", "nobody"], 2, "no target 'nobody'"),
+        (["tail", "odroid", "--since", "soon"], 2, "--since 'soon'"),
+        (["tail", "odroid", "--grep", "("], 2, "no regular expression"),
+        (["tail", "odroid", "--severity", "loud"], 2, "one of emerg"),
+        (["tail", "odroid", "--lines", "0"], 2, "--lines"),
+        (["tail", "odroid", "--follow", "--json"], 2, "give one of them"),
+        (["web", "--port", "99999"], 2, "--port"),
+        (["serve", "--listen", "not an address"], 2, "--listen"),
+        (["serve", "--listen", "nobody.invalid"], 2, "no address of this machine"),
+        (["serve", "--port", "7000"], 2, "--port is for inv logs web"),
+        (["web", "--json"], 2, "--json is for inv logs tail"),
+        (["tail", "odroid", "--listen", "127.0.0.1"], 2, "--listen is for inv logs serve"),
+    ],
+)
+def test_wrong_input_is_told(desk: Desk, argv: Sequence[str], code: int, said: str) -> None:
+    done = desk.logs(*argv)
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_board_without_logs_is_told_with_those_that_have_some(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    done = desk.logs("tail", "odroid")
+    assert done.returncode == 2
+    assert "no logs of 'odroid'" in done.stderr
+    assert "boards there: none" in done.stderr
+
+
+def test_a_port_that_is_taken_is_told(desk: Desk) -> None:
+    with desk.running("serve"):
+        second = desk.logs("serve")
+    assert second.returncode == 4
+    assert f"127.0.0.1:{desk.port}: Address already in use" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_the_page_shows_what_there_is(desk: Desk) -> None:
+    with desk.running("web") as said:
+        url = said.read_text().strip()
+        assert url.startswith("http://127.0.0.1:")
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with opener.open(url, timeout=DEADLINE_S) as answer:
+            assert b"<title>" in answer.read()
+        base = url.split("?")[0]
+        with opener.open(f"{base}api/boards", timeout=DEADLINE_S) as answer:
+            assert "odroid" in {board["name"] for board in json.load(answer)["boards"]}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ('forward = "loki"\n', "forward and forward_url are given together"),
+        ("keep_days = 1\n", "keep_days"),
+        ("tcp_port = 514\n", "1024"),
+        ('colour = "red"\n', "colour: unknown key"),
+    ],
+)
+def test_a_wrong_configuration_says_where(desk: Desk, more: str, said: str) -> None:
+    desk.configure(more)
+    try:
+        done = desk.logs("serve")
+    finally:
+        desk.configure("")
+    assert done.returncode == 2
+    assert "bootwright.toml: logs.collector" in done.stderr
+    assert said in done.stderr
+
+
+def test_without_syslog_ng_boards_are_served_all_the_same(desk: Desk, tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("python3", "sh", "env"):
+        for place in os.environ["PATH"].split(":"):
+            if (Path(place) / name).exists() and not (folder / name).exists():
+                (folder / name).symlink_to(Path(place) / name)
+    path, desk.bench.env["PATH"] = desk.bench.env["PATH"], str(folder)
+    try:
+        with desk.running("serve") as said:
+            assert "syslog-ng is not installed" in said.read_text()
+    finally:
+        desk.bench.env["PATH"] = path
+
+
+def test_it_runs_as_a_service_and_in_a_container(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    unit = desk.logs("unit", "--user", "keeper")
+    assert unit.returncode == 0, unit.stderr
+    assert "User=keeper\n" in unit.stdout
+    assert f"ExecStart={desk.bench.checkout}/.venv/bin/inv logs serve\n" in unit.stdout
+    assert desk.logs("unit", "--user", "root").returncode == 2
+    early = desk.logs("compose")
+    assert (early.returncode, early.stdout) == (2, "")
+    assert "inv logs serve makes it" in early.stderr
+    with desk.running("serve"):
+        pass
+    compose = desk.logs("compose")
+    if os.geteuid() == 0:
+        # Whoever owns the key is who it would run as.
+        assert (compose.returncode, compose.stdout) == (2, "")
+        assert "is not to run as root" in compose.stderr
+        place = desk.operator.pki.folder
+        for path in (place, *place.rglob("*")):
+            os.chown(path, 12345, 12345, follow_symlinks=False)
+        compose = desk.logs("compose")
+    assert compose.returncode == 0, compose.stderr
+    assert 'user: "' in compose.stdout
+    assert f'"{desk.port}:{desk.port}/tcp"' in compose.stdout
+
+
+def test_certificates_of_a_container_are_used_as_they_are(desk: Desk, tmp_path: Path) -> None:
+    with desk.running("serve"):
+        pass
+    own = tmp_path / "own"
+    shutil.copytree(desk.operator.pki.place(Holder("collector", "collector")), own)
+    env = dict(desk.bench.env)
+    desk.bench.env |= {
+        "BOOTWRIGHT_PKI": str(tmp_path / "none"),
+        "BOOTWRIGHT_COLLECTOR_CERTIFICATES": str(own),
+    }
+    try:
+        with desk.running("serve"), relay(tmp_path / "board", desk.operator) as board:
+            board.write([b"contained"])
+            until(lambda: "contained" in desk.operator.texts("odroid"), "it arrives")
+    finally:
+        desk.bench.env = env
+    assert not (tmp_path / "none").exists()

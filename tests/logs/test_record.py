@@ -1,0 +1,215 @@
+"""Log records: their form, what is asked of them, deliveries, losses."""
+
+import string
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bootwright.core.errors import InputError
+from bootwright.logs.deduplicator import REMEMBERED, Inbox
+from bootwright.logs.delivery import CONTAINER, LOSS, Delivered, parse_delivery
+from bootwright.logs.query import Query, parse_pattern, parse_severity, parse_since
+from bootwright.logs.record import (
+    SEVERITIES,
+    Container,
+    Record,
+    format_record,
+    parse_record,
+    safe,
+)
+
+NOW = datetime(2026, 11, 26, 8, 0, tzinfo=UTC)
+
+words = st.text(
+    st.characters(categories=("L", "N", "P", "S"), exclude_characters="\u061c\u200e\u200f"),
+    min_size=1,
+).filter(lambda word: word != "-")
+texts = st.text().map(safe)
+records = st.builds(
+    Record,
+    priority=st.integers(0, 191),
+    time=st.none() | st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 1)),
+    board=words,
+    app=st.just("") | words,
+    process=st.just("") | words,
+    text=texts.filter(lambda text: not text.startswith("\ufeff")),
+    container=st.none() | st.builds(Container, texts, texts, texts),
+    sequence=st.none() | st.integers(0, 2**64 - 1),
+    lost=st.integers(0, 10**9),
+)
+
+
+@given(records)
+def test_what_is_stored_is_read_back(record: Record) -> None:
+    line = format_record(record)
+    assert "\n" not in line
+    assert parse_record(line) == record
+
+
+@given(st.text())
+def test_any_line_is_a_record_that_is_safe(line: str) -> None:
+    record = parse_record(line, "odroid")
+    shown = f"{record.app}{record.process}{record.text}{record.board}"
+    assert not {chr(n) for n in (*range(9), *range(10, 32), *range(127, 160))} & set(shown)
+    assert 0 <= record.severity <= 7
+
+
+@given(st.binary())
+def test_any_delivery_is_understood_and_stays_the_boards_own(body: bytes) -> None:
+    found = [one.record for one in parse_delivery(body, "odroid")]
+    assert len(found) == len([line for line in body.split(b"\n") if line])
+    assert all(record.board == "odroid" for record in found)
+    assert all("\n" not in format_record(record) for record in found)
+
+
+@given(st.binary(min_size=1))
+def test_what_the_relay_escapes_is_text_again(message: bytes) -> None:
+    escaped = b"".join(
+        b"\\" + bytes([byte])
+        if byte in b"'\"\\"
+        else b"\\%03o" % byte
+        if byte < 32
+        else bytes([byte])
+        for byte in message
+    )
+    (one,) = parse_delivery(b"7 c <30>1 - odroid web 1 web - " + escaped, "odroid")
+    assert one.record.text == safe(message.decode("utf-8", "surrogateescape"))
+    assert (one.origin, one.record.app, one.record.sequence) == (CONTAINER, "web", 7)
+
+
+def test_what_cannot_be_parsed_is_all_text() -> None:
+    for line in ("", "hello", "<999>1 - a b c - - x", "<30>2 - a b c - - x", "<30>1 a"):
+        record = parse_record(line, "odroid")
+        assert (record.text, record.board, record.time) == (line, "odroid", None)
+
+
+def record(text: str = "x", minutes: int = 0, severity: int = 6, **more: object) -> Record:
+    time = NOW - timedelta(minutes=minutes)
+    return Record(24 + severity, time, "odroid", "web", "", text, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        (Query(), True),
+        (Query(severity=5), False),
+        (Query(since=NOW - timedelta(minutes=10)), True),
+        (Query(since=NOW), False),
+        (Query(until=NOW), True),
+        (Query(until=NOW - timedelta(minutes=9)), False),
+        (Query(pattern=parse_pattern("two|three")), True),
+        (Query(pattern=parse_pattern("^three")), False),
+        (Query(container="web"), True),
+        (Query(container="we"), False),
+        (Query(container="0123"), True),
+        (Query(container="01"), False),
+        (Query(container="0123456789abcdef0123"), True),
+        (Query(container="other"), False),
+    ],
+)
+def test_questions(query: Query, wanted: bool) -> None:
+    container = Container("web", "app:1", "0123456789ab")
+    asked = record("one two", minutes=5, container=container)
+    assert query.matches(asked) is wanted
+
+
+def test_words_of_a_question() -> None:
+    assert parse_since("90s", NOW) == NOW - timedelta(seconds=90)
+    assert parse_since("10min", NOW) == NOW - timedelta(minutes=10)
+    assert parse_since("2h", NOW) == NOW - timedelta(hours=2)
+    assert parse_since("3d", NOW) == NOW - timedelta(days=3)
+    assert parse_since("2026-11-26T07:00:00+01:00", NOW) == NOW - timedelta(hours=2)
+    for wrong in ("", "yesterday", "9" * 30 + "d", "2026-13-01"):
+        with pytest.raises(InputError, match="--since"):
+            parse_since(wrong, NOW)
+    with pytest.raises(InputError, match="--grep"):
+        parse_pattern("(")
+    assert [parse_severity(name) for name in SEVERITIES] == list(range(8))
+    with pytest.raises(InputError, match="emerg"):
+        parse_severity("loud")
+
+
+def test_where_a_line_is_from_is_the_relays_word_alone() -> None:
+    body = (
+        b"1 c <30>1 - h 0123456789ab/web/app:1 9 0123456789ab/web/app:1 - said\n"
+        b"2 s <30>1 - h 0123456789ab/web/app:1 - - - forged\n"
+        b"3 c <30>1 - h bootwright-lost 9 bootwright-lost - "
+        + f"{A}=5\n".encode()
+        + b"4 l <44>1 - h bootwright - - - "
+        + f" {A}=7\n".encode()
+        + b'5 s <30>1 - h bootwright - - [lost@32473 records="9"] forged\n'
+        b"6 c <30>1 - h my own tag 9 my own tag - with blanks\n"
+    )
+    found = parse_delivery(body, "odroid")
+    assert [one.origin for one in found] == ["c", "s", "c", "l", "s", "c"]
+    assert found[0].record.container == Container("web", "app:1", "0123456789ab")
+    assert found[1].record.container is None
+    assert found[5].record.app == "my own tag"
+    assert {one.record.lost for one in found} == {0}
+    added = Inbox("odroid", [], {}).add(found, NOW)
+    assert (added.lost, len(added.lines)) == (7, 6)
+    assert added.totals == {A: 7}
+
+
+def test_hostile_structured_data_is_read_in_a_moment() -> None:
+    # Quadratic, it would take hours.
+    for piece in ("[", '[a="', "[a ", '\\"', "a/b 9 "):
+        text = piece * (256 * 1024 // len(piece))
+        parse_record(f"<30>1 - a b c - {text}")
+        parse_delivery(f"1 c <30>1 - h {text}".encode(), "odroid")
+
+
+def delivered(*records: Record) -> list[Delivered]:
+    return [Delivered(CONTAINER, one) for one in records]
+
+
+def test_a_delivery_that_comes_again_adds_nothing() -> None:
+    inbox = Inbox("odroid", [], {})
+    first = [record(f"number {n}", sequence=n) for n in range(10)]
+    assert len(inbox.add(delivered(*first), NOW).lines) == 10
+    again = inbox.add(delivered(*first[5:], record("new", sequence=10)), NOW)
+    assert (len(again.lines), again.repeated) == (1, 5)
+    # Equal, but for the number that the relay gave it: another one.
+    assert len(inbox.add(delivered(record("number 1", sequence=11)), NOW).lines) == 1
+
+
+def test_a_collector_that_is_started_anew_knows_what_is_stored() -> None:
+    inbox = Inbox("odroid", [], {})
+    every = delivered(*(record(f"number {n}", sequence=n) for n in range(10)))
+    anew = Inbox("odroid", inbox.add(every, NOW).lines, {})
+    assert anew.add(every[9:], NOW).repeated == 1
+
+
+def test_an_inbox_forgets_what_is_long_past() -> None:
+    inbox = Inbox("odroid", [], {})
+    every = delivered(*(record(f"number {n}", sequence=n) for n in range(REMEMBERED + 1)))
+    inbox.add(every, NOW)
+    assert inbox.add(every[-1:], NOW).repeated == 1
+    assert inbox.add(every[:1], NOW).repeated == 0
+
+
+A, B = "a" * 32, "b" * 32
+
+
+def word(text: str) -> list[Delivered]:
+    return [Delivered(LOSS, Record(44, NOW, "odroid", "bootwright", "", text))]
+
+
+def test_losses_are_told_once() -> None:
+    inbox = Inbox("odroid", [], {})
+    assert inbox.add(word(f" {A}=10"), NOW).lost == 10
+    assert inbox.add(word(f" {A}=10"), NOW).lines == ()
+    added = inbox.add(word(f"{A}=12 {B}=5"), NOW)
+    assert added.lost == 7
+    (line,) = added.lines
+    told = parse_record(line)
+    assert (told.lost, told.text) == (7, "7 records are lost: the board's queue was full")
+    # Also by a collector that is started anew.
+    assert Inbox("odroid", [], added.totals).add(word(f"{A}=12 {B}=6"), NOW).lost == 1
+
+
+@given(st.text(string.printable))
+def test_no_other_word_is_a_loss(text: str) -> None:
+    assert Inbox("odroid", [], {}).add(word(text), NOW).lost == 0

@@ -1,0 +1,233 @@
+"""Our certificates in real TLS: Python's ssl, the openssl command, and Docker's own client."""
+
+import contextlib
+import http.server
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bootwright.pki.certificate_store import Holder, issue, issue_board, reissue
+from bootwright.pki.certificates import Names
+from bootwright.pki.io.store import PkiStore
+
+pytestmark = pytest.mark.integration
+
+NOW = datetime.now(UTC)
+NAMES = Names(("board", "localhost"), ("127.0.0.1",))
+SERVER = Holder("server", "odroid")
+LOG = Holder("log", "odroid")
+ALICE = Holder("client", "alice")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> PkiStore:
+    return filled(tmp_path / "pki", NOW)
+
+
+def filled(folder: Path, now: datetime) -> PkiStore:
+    store = PkiStore(folder)
+    store.update(lambda held: issue_board(held, "odroid", NAMES, now))
+    for name in ("alice", "ci"):
+        store.update(lambda held, name=name: issue(held, Holder("client", name), Names(), now))  # type: ignore[misc]
+    return store
+
+
+def server_context(place: Path) -> ssl.SSLContext:
+    """Return what dockerd does with --tlsverify, as strict as Python can be."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(place / "cert.pem", place / "key.pem")
+    context.load_verify_locations(place / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    return context
+
+
+def client_context(ca: Path, place: Path | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(ca / "ca.pem")
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    if place is not None:
+        context.load_cert_chain(place / "cert.pem", place / "key.pem")
+    return context
+
+
+def talk(
+    server: Path, client: Path | None, name: str = "127.0.0.1", ca: Path | None = None
+) -> tuple[str, str]:
+    """Return what the server and the client say about a connection; ``ok`` is a word passed."""
+    said: list[str] = []
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.settimeout(20)
+
+    def serve() -> None:
+        raw, _ = listening.accept()
+        raw.settimeout(20)
+        try:
+            with server_context(server).wrap_socket(raw, server_side=True) as line:
+                line.sendall(line.recv(10))
+            said.append("ok")
+        except OSError as error:
+            said.append(str(error))
+            raw.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with listening, socket.create_connection(listening.getsockname(), 20) as raw:
+        try:
+            context = client_context(ca or client or server, client)
+            with context.wrap_socket(raw, server_hostname=name) as line:
+                line.sendall(b"word")
+                ours = "ok" if line.recv(10) == b"word" else "closed"
+        except OSError as error:
+            ours = str(error)
+            raw.close()
+        thread.join(30)
+    return said[0], ours
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "board"])
+def test_the_right_client_is_let_in(store: PkiStore, name: str) -> None:
+    assert talk(store.place(SERVER), store.place(ALICE), name) == ("ok", "ok")
+
+
+def test_no_certificate_no_entry(store: PkiStore) -> None:
+    server, client = talk(store.place(SERVER), None)
+    assert "did not return a certificate" in server
+    assert client != "ok"
+
+
+@pytest.mark.parametrize("name", ["192.0.2.10", "odroid.example"])
+def test_a_server_of_another_name_is_refused(store: PkiStore, name: str) -> None:
+    server, client = talk(store.place(SERVER), store.place(ALICE), name)
+    assert "mismatch" in client
+    assert server != "ok"
+
+
+def test_neither_a_board_s_certificate_nor_that_for_its_logs_opens_another_board(
+    store: PkiStore,
+) -> None:
+    store.update(lambda held: issue_board(held, "other", NAMES, NOW))
+    docker = store.place(SERVER)
+    own, _ = talk(store.place(Holder("server", "other")), docker)
+    assert "unsuitable certificate purpose" in own or "unsupported" in own
+    logs, _ = talk(store.place(Holder("server", "other")), store.place(LOG), ca=docker)
+    assert "unable to get local issuer" in logs
+
+
+def test_a_client_s_certificate_is_no_server_s(store: PkiStore) -> None:
+    _, client = talk(store.place(ALICE), store.place(Holder("client", "ci")))
+    assert client != "ok"
+
+
+def test_after_a_reissue_the_old_are_refused_and_the_new_let_in(
+    store: PkiStore, tmp_path: Path
+) -> None:
+    stolen = shutil.copytree(store.place(Holder("client", "ci")), tmp_path / "stolen")
+    unprovisioned = shutil.copytree(store.place(SERVER), tmp_path / "unprovisioned")
+    store.update(lambda held: reissue(held, "ci", NOW, {}))
+    server, client = talk(store.place(SERVER), stolen, ca=store.place(SERVER))
+    assert "unable to get local issuer" in server
+    assert client != "ok"
+    assert talk(store.place(SERVER), store.place(ALICE)) == ("ok", "ok")
+    # Why the boards have to be provisioned.
+    assert talk(unprovisioned, stolen) == ("ok", "ok")
+    assert "certificate verify failed" in talk(unprovisioned, store.place(ALICE))[1]
+
+
+def test_who_is_late_is_refused(store: PkiStore, tmp_path: Path) -> None:
+    old = filled(tmp_path / "old", NOW - timedelta(days=400))
+    assert "certificate has expired" in talk(old.place(SERVER), old.place(ALICE))[1]
+    fresh = issue_board(old.load(), "odroid", NAMES, NOW)
+    old.update(lambda held: fresh)
+    server, client = talk(old.place(SERVER), old.place(ALICE))
+    assert "certificate has expired" in server
+    assert client != "ok"
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_openssl_agrees(store: PkiStore) -> None:
+    def verify(holder: Holder, *options: str) -> str:
+        place = store.place(holder)
+        command = ["openssl", "verify", "-x509_strict", "-CAfile", str(place / "ca.pem")]
+        done = subprocess.run(
+            [*command, *options, "cert.pem"], cwd=place, capture_output=True, text=True
+        )
+        return done.stdout + done.stderr
+
+    for holder, right, wrong in (
+        (SERVER, "sslserver", "sslclient"),
+        (ALICE, "sslclient", "sslserver"),
+        (LOG, "sslclient", "sslserver"),
+    ):
+        assert verify(holder, "-purpose", right) == "cert.pem: OK\n"
+        assert "purpose" in verify(holder, "-purpose", wrong)
+    assert verify(SERVER, "-verify_hostname", "board") == "cert.pem: OK\n"
+    assert verify(SERVER, "-verify_ip", "127.0.0.1") == "cert.pem: OK\n"
+    assert "mismatch" in verify(SERVER, "-verify_hostname", "other")
+
+
+class Api(http.server.BaseHTTPRequestHandler):
+    """As much of Docker's API as `docker version` asks for."""
+
+    def do_GET(self) -> None:
+        body = json.dumps({"Version": "99.0", "ApiVersion": "1.44", "Os": "linux"}).encode()
+        self.send_response(200)
+        self.send_header("Api-Version", "1.44")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class TlsServer(http.server.ThreadingHTTPServer):
+    """Speaks TLS on every connection, in that connection's own thread."""
+
+    context: ssl.SSLContext
+
+    def finish_request(self, request: object, client_address: object) -> None:
+        assert isinstance(request, socket.socket)
+        with contextlib.suppress(OSError), self.context.wrap_socket(request, True) as line:
+            super().finish_request(line, client_address)
+
+
+@pytest.fixture
+def api(store: PkiStore) -> Iterator[int]:
+    with TlsServer(("127.0.0.1", 0), Api) as server:
+        server.context = server_context(store.place(SERVER))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="docker is not installed")
+def test_docker_s_own_client_takes_a_client_s_folder(
+    store: PkiStore, api: int, tmp_path: Path
+) -> None:
+    def docker(certificates: Path) -> "subprocess.CompletedProcess[str]":
+        host = f"tcp://127.0.0.1:{api}"
+        return subprocess.run(
+            ["docker", "--tlsverify", "-H", host, "version", "--format", "{{.Server.Version}}"],
+            env=os.environ | {"DOCKER_CERT_PATH": str(certificates), "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    assert docker(store.place(ALICE)).stdout == "99.0\n"
+    stranger = filled(tmp_path / "stranger", NOW).place(ALICE)
+    assert "signed by unknown authority" in docker(stranger).stderr
+    assert docker(store.place(SERVER)).returncode != 0

@@ -1,0 +1,150 @@
+"""What boards really reported: every file in cases/dockerhost is the answer of one.
+
+``bare`` is a card as `inv flash` makes it, booted and unlocked; ``provisioned`` the same after
+`inv provision`: Debian 12 on an emulated ARMv7. Keys of the host and of who logs in are not in
+them.
+"""
+
+import contextlib
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bootwright.core.errors import BootwrightError, FailedError
+from bootwright.hosts.audit_rules import WatchedPath, parse_audit_rules
+from bootwright.hosts.board_files import parse_board_files
+from bootwright.hosts.engine import parse_engine
+from bootwright.provision.facts import HostFacts, parse_host
+from bootwright.provision.facts_script import host_script
+from bootwright.provision.plan import plan_provision, questions_for
+from tests.support.host_facts import PROFILE, wishes
+
+CASES = Path(__file__).parent.parent / "cases" / "dockerhost"
+
+
+def text(name: str) -> str:
+    return (CASES / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def case(name: str) -> HostFacts:
+    return parse_host(text(name))
+
+
+def test_a_bare_board() -> None:
+    facts = case("debian-12-bare")
+    assert (facts.family, facts.hostname) == ("debian", "odroid")
+    assert facts.kernel == facts.default_kernel
+    assert facts.kernel in facts.modules
+    assert (facts.engine, facts.engine_runs, facts.docker_group) == (None, False, None)
+    assert facts.mounts["/var/lib/docker"].encrypted
+    assert facts.mounts["/var/lib/containerd"].encrypted
+    assert not facts.mounts["/"].encrypted
+    assert facts.audit is None
+    assert facts.sshd is not None
+    assert facts.sshd["passwordauthentication"] == "no"
+    assert (facts.kernel_options or {})["OVERLAY_FS"] == "m"
+    assert (facts.max_user_namespaces or 0) > 1000
+    assert facts.files.links["/etc/localtime"] == "/usr/share/zoneinfo/UTC"
+    assert facts.files.text("/etc/hostname") == "odroid\n"
+    plan = plan_provision(wishes(), facts)
+    assert plan.packages is not None
+    assert "docker.io" in plan.packages.install
+    assert plan.packages.upgrade
+
+
+def test_a_provisioned_board_has_nothing_left_to_do() -> None:
+    facts = case("debian-12-provisioned")
+    assert facts.engine is not None
+    assert facts.engine.version.startswith("20.10.24")
+    assert facts.engine.userns
+    assert facts.engine.live_restore
+    assert facts.accounts["dockremap"] > 0
+    assert facts.docker_group == ()
+    assert facts.engine_flags[0] == "/usr/sbin/dockerd"
+    assert facts.unit("docker.service").enabled == "enabled"
+    assert any(rule.covers("/etc/docker/daemon.json", "wa") for rule in facts.audit or ())
+    assert facts.modes["/run/docker.sock"].owner == "root:docker"
+    assert facts.modes["/etc/docker"].kind == "directory"
+    plan = plan_provision(wishes(), facts)
+    assert plan.nothing, [(step.name, step.says, step.paths) for step in plan.to_do]
+    answered = {check for step in plan.steps for check in step.checks}
+    assert {"2.2", "2.9", "2.14", "2.15", "1.1.3", "1.1.18", "3.1", "3.16"} <= answered
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(CASES.glob("*.txt"))])
+def test_an_answer_that_is_cut_short_is_an_error(name: str) -> None:
+    whole = text(name)
+    with pytest.raises(FailedError, match="cut short"):
+        parse_host(whole[: len(whole) // 2])
+
+
+@given(st.data())
+def test_whatever_a_board_answers_it_is_facts_or_an_error(data: st.DataObject) -> None:
+    lines = text("debian-12-provisioned").splitlines()
+    for _ in range(data.draw(st.integers(1, 5))):
+        at = data.draw(st.integers(0, len(lines) - 1))
+        change = data.draw(st.sampled_from(["drop", "twice", "text", "part"]))
+        if change == "drop":
+            del lines[at]
+        elif change == "twice":
+            lines.insert(at, lines[at])
+        elif change == "text":
+            lines[at] = "|" + data.draw(st.text(max_size=40))
+        else:
+            lines[at] = lines[at][: len(lines[at]) // 2]
+    with contextlib.suppress(BootwrightError):
+        plan_provision(wishes(), parse_host("\n".join(lines)))
+
+
+def test_the_script_is_whole_and_short_enough_for_one_argument() -> None:
+    script = host_script(questions_for(PROFILE, "mia"))
+    # Every name of the template was filled in.
+    assert not re.search(r"@\w+@", script)
+    assert len(script) < 100_000  # One argument of a command holds 128 KiB.
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "permissions", "recursive"),
+    [
+        ("-w /etc/docker -p wa -k docker", "/etc/docker", "wa", False),
+        ("-w /usr/bin/dockerd -p rwxa -k docker", "/usr/bin/dockerd", "rwxa", False),
+        ("-w /srv/x/ -p wa", "/srv/x/", "wa", True),
+        ("-a always,exit -F path=/run/x -F perm=war -F key=docker", "/run/x", "war", False),
+        ("-a always,exit -S all -F dir=/srv -F perm=w", None, "", False),
+        ("-a always,exit -F dir=/srv -F perm=w -F auid>=1000", None, "", False),
+        ("-a never,exit -F path=/run/x -F perm=wa", None, "", False),
+        ("No rules", None, "", False),
+        ("enabled 1", None, "", False),
+        ("-w 'unclosed", None, "", False),
+    ],
+)
+def test_audit_rules(line: str, path: str | None, permissions: str, recursive: bool) -> None:
+    expected = () if path is None else (WatchedPath(path, frozenset(permissions), recursive),)
+    assert parse_audit_rules([line]) == expected
+
+
+def test_a_watch_covers_its_own_path_only() -> None:
+    rule = WatchedPath("/usr/bin/containerd-shim", frozenset("rwxa"))
+    assert rule.covers("/usr/bin/containerd-shim", "wa")
+    assert not rule.covers("/usr/bin/containerd", "wa")
+    assert not WatchedPath("/etc/docker", frozenset("w")).covers("/etc/docker", "wa")
+
+
+@pytest.mark.parametrize("garbage", ["", "====", "AAAA", "not base64 !"])
+def test_files_that_are_no_archive(garbage: str) -> None:
+    with pytest.raises(FailedError, match="cannot be understood"):
+        parse_board_files(garbage)
+
+
+@pytest.mark.parametrize("garbage", ["{", "[1]", '"x"', "7", "[" * 100_000])
+def test_an_engine_that_answers_garbage(garbage: str) -> None:
+    with pytest.raises(FailedError, match="docker info"):
+        parse_engine(garbage)
+
+
+def test_an_engine_that_does_not_answer() -> None:
+    assert parse_engine("") is None
+    assert parse_engine('{"ServerErrors": ["Cannot connect"]}') is None

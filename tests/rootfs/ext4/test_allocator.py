@@ -1,0 +1,96 @@
+"""Free runs, bitmaps and what is handed out."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bootwright.rootfs.ext4.allocator import (
+    Allocator,
+    NoRoomError,
+    Run,
+    bitmap_of,
+    divided,
+    free_runs,
+    merged,
+)
+
+SIZE = 16
+FIRST = 1000
+
+
+def numbers(runs: object) -> list[int]:
+    return [number for start, count in runs for number in range(start, start + count)]  # type: ignore[attr-defined]
+
+
+sets = st.sets(st.integers(0, 8 * SIZE - 1))
+
+
+def runs_of(free: set[int]) -> list[Run]:
+    return list(merged(Run(number, 1) for number in free))
+
+
+@given(sets)
+def test_bitmap_and_runs_are_inverse(free: set[int]) -> None:
+    runs = [Run(FIRST + run.start, run.length) for run in runs_of(free)]
+    bitmap = bitmap_of(runs, FIRST, SIZE)
+    used = {i for i in range(8 * SIZE) if bitmap[i // 8] >> i % 8 & 1}
+    assert used == set(range(8 * SIZE)) - free
+    assert free_runs(bitmap, FIRST, 8 * SIZE) == runs
+
+
+def test_what_lies_past_a_short_group_is_not_free() -> None:
+    assert free_runs(bytes(SIZE), 0, 10) == [Run(0, 10)]
+    assert bitmap_of([Run(0, 10)], 0, 4) == b"\x00\xfc\xff\xff"
+
+
+@given(sets)
+def test_merged_runs_do_not_touch(free: set[int]) -> None:
+    runs = runs_of(free)
+    assert numbers(runs) == sorted(free)
+    assert all(a.start + a.length < b.start for a, b in pairwise(runs))
+
+
+@given(st.integers(0, 200), st.integers(0, 200), st.integers(1, 50))
+def test_divided(start: int, count: int, size: int) -> None:
+    parts = list(divided(Run(start, count), size))
+    assert numbers(parts) == list(range(start, start + count))
+    assert all(p.start // size == (p.start + p.length - 1) // size for p in parts)
+
+
+@given(sets, st.lists(st.tuples(st.integers(0, 40), st.booleans())), st.integers(1, 40))
+def test_nothing_is_handed_out_twice_and_nothing_is_lost(
+    free: set[int], wishes: list[tuple[int, bool]], group: int
+) -> None:
+    allocator = Allocator(runs_of(free))
+    left = set(free)
+    for count, comes_back in wishes:
+        if count > len(left):
+            with pytest.raises(NoRoomError):
+                allocator.take(count)
+            continue
+        runs = allocator.take(count)
+        got = numbers(runs)
+        assert len(got) == len(set(got)) == count
+        assert left >= set(got)
+        assert all(run.length for run in runs)
+        if comes_back:
+            allocator.give_back(runs)
+        else:
+            left -= set(got)
+        assert allocator.free == len(left)
+    remaining = allocator.remaining(group)
+    assert sorted(n for runs in remaining.values() for n in numbers(runs)) == sorted(left)
+    assert all(n // group == key for key, runs in remaining.items() for n in numbers(runs))
+
+
+def test_files_follow_each_other_and_freed_blocks_come_last() -> None:
+    allocator = Allocator([Run(10, 10), Run(30, 10)])
+    first = allocator.take(4)
+    assert first == (Run(10, 4),)
+    allocator.give_back(first)
+    assert allocator.take(10) == (Run(14, 6), Run(30, 4))
+    assert allocator.take(8) == (Run(34, 6), Run(10, 2))
+    assert allocator.take_one() == 12
+    assert allocator.take(0) == ()

@@ -1,0 +1,171 @@
+"""Laying files into an ext4 image with the real debugfs, judged by e2fsck."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from bootwright.core.errors import FailedError, InputError
+from bootwright.core.file_changes import Change, LaidFile, LaidFolder, LaidLink, Removal
+from bootwright.core.io.process import run
+from bootwright.core.secret import Secret
+from bootwright.rootfs.io.ext4_edit import apply_changes, check, set_identity
+from bootwright.rootfs.io.ext4_read import Ext4Reader
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    tree = tmp_path / "tree"
+    (tree / "etc").mkdir(parents=True)
+    (tree / "usr" / "lib").mkdir(parents=True)
+    (tree / "lib").symlink_to("usr/lib")
+    (tree / "etc" / "hostname").write_text("old\n")
+    (tree / "etc" / "localtime").symlink_to("/usr/share/zoneinfo/UTC")
+    path = tmp_path / "root.ext4"
+    with path.open("xb") as file:
+        file.truncate(32 << 20)
+    run(["mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum,^64bit", "-d", str(tree), str(path)])
+    return path
+
+
+def test_files_links_folders_and_removals_are_as_asked(image: Path) -> None:
+    odd = r"/etc/systemd/system/systemd-cryptsetup@docker\x2ddata.service.d/with blank.conf"
+    apply_changes(
+        image,
+        [
+            LaidFile("/etc/hostname", b"new\n", 0o640, 70000, 42),
+            LaidFile(odd, b"[Service]\n"),
+            LaidFile("/lib/firmware/x.bin", bytes(range(256)) * 40),
+            LaidFile("/etc/empty", b""),
+            LaidFile("/etc/ssh/key", Secret(b"private"), 0o600),
+            LaidLink("/etc/localtime", "/usr/share/zoneinfo/Europe/Zurich"),
+            LaidFolder("/root/.ssh", 0o700, 7, 8),
+            Removal("/etc/not-there"),
+        ],
+    )
+    check(image)
+    reader = Ext4Reader(image)
+    hostname = reader.lookup("/etc/hostname")
+    assert hostname is not None
+    assert (hostname.mode & 0o7777, hostname.uid, hostname.gid) == (0o640, 70000, 42)
+    assert reader.read_file("/etc/hostname") == b"new\n"
+    assert reader.read_file(odd) == b"[Service]\n"
+    # Through the link, as merged /usr has it: no second /lib appears.
+    assert reader.read_file("/usr/lib/firmware/x.bin") == bytes(range(256)) * 40
+    assert reader.read_file("/etc/empty") == b""
+    assert reader.readlink("/etc/localtime") == "/usr/share/zoneinfo/Europe/Zurich"
+    folder = reader.lookup("/root/.ssh")
+    assert folder is not None
+    assert (folder.mode & 0o7777, folder.uid, folder.gid) == (0o700, 7, 8)
+
+
+def test_a_folder_that_is_a_link_is_the_folder_it_leads_to(image: Path) -> None:
+    lay: list[Change] = [LaidLink("/var/docker", "../srv/docker"), LaidFolder("/srv/docker", 0o700)]
+    apply_changes(image, lay)
+    apply_changes(
+        image,
+        [LaidFolder("/var/docker", 0o711, 5, 6), LaidFile("/var/docker/new/x", b"x")],
+    )
+    check(image)
+    reader = Ext4Reader(image)
+    folder = reader.lookup("/srv/docker")
+    assert folder is not None
+    assert folder.is_dir
+    assert (folder.mode & 0o7777, folder.uid, folder.gid) == (0o711, 5, 6)
+    assert reader.readlink("/var/docker") == "../srv/docker"
+    assert reader.read_file("/srv/docker/new/x") == b"x"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [LaidFolder("/var/docker"), LaidFile("/var/docker/x", b""), LaidLink("/var/docker/a/b", "c")],
+)
+def test_a_link_to_nothing_is_no_folder(image: Path, change: Change) -> None:
+    apply_changes(image, [LaidLink("/var/docker", "/srv/docker")])
+    before = image.read_bytes()
+    why = "/var/docker is a link to /srv/docker, which is not in the root file system; add"
+    with pytest.raises(InputError, match=why):
+        apply_changes(image, [change])
+    assert image.read_bytes() == before
+    apply_changes(image, [Removal("/var/docker"), change])
+    check(image)
+
+
+def test_a_link_to_a_file_is_no_folder(image: Path) -> None:
+    apply_changes(image, [LaidLink("/var/docker", "/etc/hostname")])
+    with pytest.raises(InputError, match="/var/docker is a link to a file"):
+        apply_changes(image, [LaidFolder("/var/docker")])
+    with pytest.raises(InputError, match="/new is laid as a file or a link"):
+        apply_changes(image, [LaidLink("/new", "/etc"), LaidFile("/new/x", b"")])
+
+
+def test_names_that_are_not_utf_8(image: Path) -> None:
+    odd = os.fsdecode(b"/etc/ssh/ssh_host_\xff")
+    apply_changes(image, [LaidFile(odd, b"x", uid=3_000_000_000)])
+    reader = Ext4Reader(image)
+    laid = reader.lookup(odd)
+    assert laid is not None
+    assert laid.uid == 3_000_000_000
+    assert reader.read_file(odd) == b"x"
+    apply_changes(image, [Removal(odd)])
+    check(image)
+    assert not Ext4Reader(image).exists(odd)
+
+
+def test_nothing_secret_is_copied_to_the_systems_folder(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = image.parent / "system"
+    system.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(system))
+    system.chmod(0o500)
+    made: list[str] = []
+    real = tempfile.mkdtemp
+
+    def mkdtemp(suffix: str | None, prefix: str | None, dir: str | Path | None) -> str:
+        made.append(str(dir))
+        return real(suffix, prefix, dir)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    apply_changes(image, [LaidFile("/etc/ssh/key", Secret(b"private"), 0o600)])
+    assert made[0] == str(image.parent)
+    assert len(made) == 2
+    assert made[1].startswith(f"{image.parent}/lay-")
+    assert not list(image.parent.glob("lay-*"))
+
+
+def test_laying_twice_is_the_same_as_once(image: Path) -> None:
+    for content in (b"one", b"two"):
+        apply_changes(image, [LaidFile("/etc/new/file", content), LaidLink("/etc/l", "file")])
+    check(image)
+    assert Ext4Reader(image).read_file("/etc/new/file") == b"two"
+
+
+def test_a_file_cannot_take_a_folders_place(image: Path) -> None:
+    before = image.read_bytes()
+    with pytest.raises(InputError, match="/etc is a folder"):
+        apply_changes(image, [LaidFile("/etc", b"x")])
+    with pytest.raises(InputError, match="/etc/hostname is a file"):
+        apply_changes(image, [LaidFile("/etc/hostname/x", b"x")])
+    assert image.read_bytes() == before
+
+
+def test_a_full_file_system_is_an_error_and_not_a_short_file(image: Path) -> None:
+    with pytest.raises(FailedError, match=r"root\.ext4: not all was changed; it is of no use"):
+        apply_changes(image, [LaidFile("/etc/large", os.urandom(40 << 20))])
+
+
+def test_the_identity_is_the_cards_own(image: Path) -> None:
+    own = "3f7a1c52-1111-4222-8333-000000000001"
+    set_identity(image, own, "3f7a1c52-1111-4222-8333-000000000002")
+    assert Ext4Reader(image).superblock().uuid == own
+    check(image)
+
+
+def test_a_damaged_file_system_is_noticed(image: Path) -> None:
+    run(["debugfs", "-w", "-R", "clri /etc/hostname", str(image)])
+    with pytest.raises(FailedError, match="e2fsck"):
+        check(image)

@@ -1,0 +1,401 @@
+"""A board for transactions: real shells and tools, a made-up ``/etc``, and a systemd and a Docker
+that are a script whose state lies in files.
+
+Every script runs in namespaces of its own, where ``/etc``, ``/var/lib`` and ``/run`` are the
+board's folders, so that this machine stays as it is. Every program that a script calls goes by
+way of one stand-in, which writes the call down, and can have exactly one of them fail, hang, or
+be the last thing before the power is cut.
+"""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from bootwright.provision.facts_script import TRANSACTION
+from bootwright.provision.transaction import (
+    JOB,
+    Applied,
+    Transaction,
+    applied,
+    apply_script,
+    confirm_script,
+    job_files,
+)
+from bootwright.remote.job_script import FOLDER, archive
+from bootwright.remote.sections import Section, parse_sections
+
+FAKED = (
+    *("systemctl", "systemd-run", "journalctl", "docker", "useradd", "userdel", "gpasswd"),
+    *("augenrules", "sshd", "ldd"),
+)
+"""Programs that a board has and that would not do here."""
+
+ID = "0123456789abcdef"
+"""The id of every change."""
+
+COUNTED = (
+    *("cat", "chmod", "chown", "cp", "flock", "grep", "ln", "mkdir", "mv", "rm", "rmdir", "sed"),
+    *("sh", "sleep", "sync", "tar", "timeout"),
+)
+"""Programs that are real, and called by way of the stand-in."""
+
+_STAND_IN = r"""#!/bin/bash -p
+name=${0##*/}
+text="$name $*"
+text=${text//$'\n'/ }
+[[ $text =~ ^(.*bootwright-smoke:)[0-9]+(.*)$ ]] && text=${BASH_REMATCH[1]}N${BASH_REMATCH[2]}
+count=1
+while IFS= read -r line; do [[ $line == "$text" ]] && ((count++)); done <"$BOARD/calls"
+echo "$text" >>"$BOARD/calls"
+if [[ -e $BOARD/strike ]]; then
+    { read -r how; read -r nth; IFS= read -r which; } <"$BOARD/strike"
+    if [[ $text == "$which" && $count == "$nth" ]]; then
+        rm -f "$BOARD/strike"
+        : >"$BOARD/struck"
+        case $how in
+        fail) echo "struck: $text" >&2; exit 1 ;;
+        hang) echo hangs >"$BOARD/hung"; exec /usr/bin/sleep 1000 ;;
+        cut) kill -9 -- "-$(<"$BOARD/group")" $$ ;;
+        esac
+    fi
+fi
+live() { grep -q '"live-restore": *true' "$docker/loaded"; }
+die() { sed -i 's/ running$/ exited/' "$docker/containers"; }
+load() {
+    if [[ -e /etc/docker/daemon.json ]]; then cat /etc/docker/daemon.json; else echo '{}'; fi \
+        >"$docker/loaded"
+}
+stop_docker() {
+    [[ -e $docker/active ]] || return 0
+    live || die
+    [[ ! -e $docker/mortal ]] ||
+        sed -i "/ \/$(<"$docker/mortal") /s/ running$/ exited/" "$docker/containers"
+    rm -f "$docker/active"
+}
+start_docker() {
+    [[ ! -e $docker/active ]] || return 0
+    if grep -qs broken /etc/docker/daemon.json; then
+        echo "Job for docker.service failed" >&2
+        return 1
+    fi
+    load
+    # Containers that it finds and was not told to let live: moby's daemon.restore().
+    live || die
+    : >"$docker/active"
+}
+start_container() {
+    sed -n "/^$1 .* running$/q1" "$docker/containers" || return 0
+    pid=$(($(<"$docker/pids") + 1))
+    echo "$pid" >"$docker/pids"
+    sed -i "s,^$1 [0-9]* \([^ ]*\) .*,$1 $pid \1 running," "$docker/containers"
+}
+unit_docker() {
+    case $1 in
+    start) start_docker ;;
+    restart) stop_docker; start_docker ;;
+    stop) stop_docker ;;
+    reload) [[ -e $docker/active ]] && load ;;
+    is-active) [[ -e $docker/active ]] || return 3 ;;
+    esac
+}
+wants=/etc/systemd/system/multi-user.target.wants
+do_systemctl() {
+    verb=$1
+    shift
+    local now=
+    while [[ $1 == --* ]]; do [[ $1 == --now ]] && now=yes; shift; done
+    if [[ $verb == daemon-reload ]]; then
+        (cd /etc/systemd/system && ls) >"$BOARD/units"
+        return
+    fi
+    for unit; do
+        case $verb in
+        is-enabled) [[ -L $wants/$unit ]] && continue; return 1 ;;
+        enable) mkdir -p "$wants" && ln -sfn "/etc/systemd/system/$unit" "$wants/$unit" ;;
+        disable) rm -f "$wants/$unit"; rmdir "$wants" 2>/dev/null || : ;;
+        esac || return
+        case $unit in
+        docker.service) unit_docker "$verb" || return ;;
+        bootwright-apply.service)
+            [[ $verb != stop ]] || kill -9 -- "-$(<"$BOARD/group")" 2>/dev/null || : ;;
+        bootwright-deadline.timer) rm -f "$BOARD/timer" ;;
+        *) echo "$verb$now" >>"$BOARD/unit-$unit" ;;
+        esac
+    done
+}
+do_docker() {
+    [[ -e $docker/active ]] || { echo "Cannot connect to the Docker daemon" >&2; return 1; }
+    case $1 in
+    info) live && echo true || echo false ;;
+    ps) sed -n 's/^\([^ ]*\) .* running$/\1/p' "$docker/containers" ;;
+    inspect)
+        format=$3
+        shift 3
+        if [[ $format == *Status* ]]; then
+            sed -n "s/^$1 .* \([a-z]*\)$/\1 $(<"$docker/exit") 0/p" "$docker/containers"
+            return
+        fi
+        for id; do sed -n "s/^\($id .*\) running$/\1/p" "$docker/containers"; done ;;
+    start) start_container "$2" ;;
+    stop) shift; for id; do sed -i "/^$id /s/ running$/ exited/" "$docker/containers"; done ;;
+    import) cat >/dev/null; echo sha256:0 ;;
+    run)
+        [[ ! -e $docker/lies ]] || { cat "$docker/lies"; return; }
+        grep -q '"no-new-privileges": *true' "$docker/loaded" && echo "NoNewPrivs: 1" ||
+            echo "NoNewPrivs: 0"
+        echo "Seccomp: 2"
+        grep -q userns-remap "$docker/loaded" && echo "uid_map: 0 100000" || echo "uid_map: 0 0" ;;
+    version) printf '20.10\n20.11\n' ;;
+    esac
+}
+docker=$BOARD/docker
+board_path=$PATH
+PATH=/usr/bin:/bin
+case $name in
+systemctl) do_systemctl "$@" ;;
+docker) do_docker "$@" ;;
+systemd-run) echo "$*" >"$BOARD/timer" ;;
+journalctl) echo "dockerd: no such thing" ;;
+ldd) echo "	/lib/ld.so (0x00)" ;;
+sshd) : ;;
+augenrules) cat /etc/audit/rules.d/* >"$BOARD/kernel-rules" 2>/dev/null || : ;;
+useradd)
+    ! grep -q "^${*: -1}:" /etc/passwd || exit 9
+    echo "${*: -1}:x:999:999::/home:/usr/sbin/nologin" >>/etc/passwd
+    echo "${*: -1}:x:999:" >>/etc/group
+    echo "${*: -1}:!:1::::::" >>/etc/shadow ;;
+userdel)
+    grep -q "^$1:" /etc/passwd || { echo "userdel: user '$1' does not exist" >&2; exit 6; }
+    sed -i "/^$1:/d" /etc/passwd /etc/group /etc/shadow ;;
+gpasswd)
+    case $1 in
+    -a) sed -i "s/^\($3:.*:\)$/\1$2/" /etc/group ;;
+    -d)
+        grep -q "^$3:.*$2" /etc/group || { echo "'$2' is not a member of '$3'" >&2; exit 3; }
+        sed -i "s/^\($3:.*:\)$2$/\1/" /etc/group ;;
+    esac ;;
+*) PATH=$board_path exec "/usr/bin/$name" "$@" ;;
+esac
+"""
+
+_INSIDE = r"""
+set -e
+mount --bind "$BOARD/etc" /etc
+mount --bind "$BOARD/lib" /var/lib
+mount --bind "$BOARD/run" /run
+[ "$SHELL_UNDER_TEST" = dash ] || mount --bind "/usr/bin/$SHELL_UNDER_TEST" /usr/bin/dash
+cd "${1%/*}"
+# Before anything can strike. It leads its group of processes.
+[ -z "$LEADS" ] || echo $$ >"$BOARD/group"
+PATH=$BOARD/bin:/usr/bin:/bin
+exec sh "$@"
+"""
+
+ETC = {
+    "hostname": "odroid\n",
+    "hosts": "127.0.0.1 localhost\n127.0.1.1 odroid\n",
+    "timezone": "UTC\n",
+    "passwd": "root:x:0:0::/root:/bin/sh\nmia:x:1000:1000::/home:/bin/sh\n",
+    "group": "root:x:0:\ndocker:x:998:\nmia:x:1000:\n",
+    "shadow": "root:*:1::::::\n",
+    "subuid": "",
+    "subgid": "",
+    "ssh/sshd_config": "UsePAM yes\n",
+    "systemd/system/multi-user.target.wants/.keep": "",
+}
+
+Tree = dict[str, tuple[str, str, bytes]]
+
+
+@dataclass
+class FakeBoard:
+    """One board; ``shell`` is what its ``sh`` is."""
+
+    root: Path
+    shell: str = "dash"
+
+    def copy(self, root: Path) -> "FakeBoard":
+        """Return a board that is as this one is."""
+        subprocess.run(["cp", "-a", self.root, root], check=True)
+        return FakeBoard(root, self.shell)
+
+    def make(self) -> None:
+        """Lay everything that the board begins with."""
+        for name in ("etc/docker", "lib/bootwright", "run", "bin", "docker"):
+            (self.root / name).mkdir(parents=True)
+        for name, text in ETC.items():
+            self.write(f"/etc/{name}", text)
+        (self.root / "etc/shadow").chmod(0o600)
+        (self.root / "etc/localtime").symlink_to("/usr/share/zoneinfo/UTC")
+        stand_in = self.root / "bin" / "stand-in"
+        stand_in.write_text(_STAND_IN)
+        stand_in.chmod(0o755)
+        for name in (*FAKED, *COUNTED):
+            (self.root / "bin" / name).symlink_to("stand-in")
+        self.state("docker/containers", "a1 10 /web running\nb2 11 /db running\n")
+        self.state("docker/pids", "100\n")
+        self.state("docker/exit", "137")
+        self.state("calls", "")
+        self.start_docker()
+
+    def state(self, name: str, text: str) -> None:
+        """Write a file of the stand-in's own."""
+        (self.root / name).write_text(text)
+
+    def start_docker(self) -> None:
+        """Have the daemon run with the daemon.json that is there."""
+        file = self.root / "etc/docker/daemon.json"
+        self.state("docker/loaded", file.read_text() if file.exists() else "{}")
+        self.state("docker/active", "")
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file of the board."""
+        file = self.path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def path(self, path: str) -> Path:
+        """Return where a path of the board lies."""
+        for prefix, name in (("/etc", "etc"), ("/var/lib", "lib"), ("/run", "run")):
+            if path == prefix or path.startswith(f"{prefix}/"):
+                return self.root / name / path[len(prefix) :].lstrip("/")
+        raise AssertionError(path)
+
+    def strike(self, how: str, which: str, nth: int = 1) -> None:
+        """Have the ``nth`` call from now on that reads ``which`` ``fail``, ``hang`` or ``cut``."""
+        self.state("calls", "")
+        (self.root / "struck").unlink(missing_ok=True)
+        self.state("strike", f"{how}\n{nth}\n{which}\n")
+
+    @property
+    def calls(self) -> list[str]:
+        """Every call since the last strike was set up."""
+        return (self.root / "calls").read_text().splitlines()
+
+    def start(self, *argv: str, leads: bool = True) -> subprocess.Popen[bytes]:
+        """Start a script of the board; ``leads``: it is what a strike ends, and systemd stops."""
+        env = {
+            "BOARD": str(self.root),
+            "SHELL_UNDER_TEST": self.shell,
+            "LEADS": "yes" if leads else "",
+            "PATH": os.environ["PATH"],
+        }
+        return subprocess.Popen(
+            ["unshare", "--mount", "--uts", "/bin/bash", "-c", _INSIDE, "inside", *argv],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def run(self, *argv: str) -> tuple[Section, ...]:
+        """Run a script of the board to its end."""
+        return told(self.start(*argv, leads=False))
+
+    def lay_job(self, change: Transaction) -> str:
+        """Lay the job that applies the change, as the start script does; return its script."""
+        folder = self.path(f"{FOLDER}/{JOB}")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, mode=0o700)
+        data = archive(apply_script(change), job_files(change))
+        with tarfile.open(fileobj=BytesIO(data)) as tar:
+            tar.extractall(folder, numeric_owner=True, filter="fully_trusted")
+        return f"{FOLDER}/{JOB}/job"
+
+    def start_apply(self, change: Transaction) -> subprocess.Popen[bytes]:
+        """Begin to carry the change out."""
+        return self.start(self.lay_job(change))
+
+    def apply(self, change: Transaction) -> Applied:
+        """Carry the change out."""
+        return applied(told(self.start_apply(change)))
+
+    def restore(self, why: str) -> tuple[Section, ...]:
+        """Run the script that puts back, as systemd does."""
+        return self.run(f"{TRANSACTION}/restore", why)
+
+    def confirm(self) -> tuple[str, ...]:
+        """Confirm; return the names of the sections that come back."""
+        return tuple(section.name for section in told(self.start_confirm()))
+
+    def start_confirm(self) -> subprocess.Popen[bytes]:
+        """Begin to confirm."""
+        self.write("/run/confirm", confirm_script(ID))
+        return self.start("/run/confirm")
+
+    def reboot(self) -> None:
+        """Lose what a restart loses, and start up with what was armed."""
+        shutil.rmtree(self.path(FOLDER), ignore_errors=True)
+        (self.root / "docker/active").unlink(missing_ok=True)
+        (self.root / "timer").unlink(missing_ok=True)
+        units = self.path("/etc/systemd/system")
+        wanted = units / "multi-user.target.wants" / "bootwright-restore.service"
+        # What the unit says itself.
+        if wanted.is_symlink() and (units / wanted.name).exists() and self.armed:
+            self.restore("boot")
+
+    @property
+    def armed(self) -> bool:
+        """Whether the change would be put back."""
+        return self.path(f"{TRANSACTION}/armed").exists()
+
+    @property
+    def running(self) -> str:
+        """The containers with process and state."""
+        return (self.root / "docker/containers").read_text()
+
+    @property
+    def loaded(self) -> object:
+        """The configuration of the daemon that runs."""
+        return json.loads((self.root / "docker/loaded").read_text())
+
+    @property
+    def left(self) -> list[str]:
+        """What a transaction left of itself, but for its locks."""
+        found = [
+            *self.path("/etc").rglob("*bootwright-restore*"),
+            *self.path("/etc").rglob("*.bootwright"),
+            *self.path("/var/lib/bootwright").glob("transaction"),
+            *self.path(f"{FOLDER}/{JOB}").glob("[0-9]*"),
+            *self.root.glob("timer"),
+        ]
+        return [str(path.relative_to(self.root)) for path in found]
+
+    def tree(self) -> Tree:
+        """Return everything that lasts: kind, owner and mode, link, and content."""
+        found: Tree = {}
+        paths = [*self.path("/etc").rglob("*"), *self.path("/var/lib").rglob("*")]
+        for path in sorted(paths):
+            if path.is_relative_to(self.path(TRANSACTION)) or "transaction.lock" in path.name:
+                continue
+            status = path.lstat()
+            name = str(path.relative_to(self.root))
+            what = f"{stat.filemode(status.st_mode)} {status.st_uid}:{status.st_gid}"
+            link = str(path.readlink()) if path.is_symlink() else ""
+            content = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
+            found[name] = (what, link, content)
+        return found
+
+
+def told(running: subprocess.Popen[bytes]) -> tuple[Section, ...]:
+    """Return what a script told until it ended, also if it was cut short."""
+    out, _ = running.communicate(timeout=120)
+    text = out.decode("utf-8", "replace")
+    return parse_sections(f"{text}\n== end\n")
+
+
+def need_namespaces() -> None:
+    """Skip the test where no namespace can be made."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for a mount namespace")
+    if subprocess.run(["unshare", "--mount", "--uts", "true"], check=False).returncode != 0:
+        pytest.skip("this machine allows no mount namespace")

@@ -1,0 +1,115 @@
+"""A card booted in the emulator that is provisioned, for the tests of several modules."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from bootwright.audit.result import AuditResult
+from bootwright.audit.run import judged, load_rules, look
+from bootwright.core.config import Docker, Logs, Target
+from bootwright.core.endpoints import Endpoint
+from bootwright.core.paths import checkout
+from bootwright.core.report import TextReporter
+from bootwright.core.secret import Secret
+from bootwright.core.templates import Renderer
+from bootwright.hosts.profile import load_profile
+from bootwright.provision.desired_state import Wishes
+from bootwright.provision.one_board import Means, ProvisionOptions, provision
+from bootwright.provision.result import ProvisionResult
+from bootwright.remote.io.connection import Remote
+from tests.support.machine import Machine
+
+GUEST_S = 400.0
+"""Seconds for anything in the guest but installing."""
+
+# A container of the board's own shell, made as the report's are, but without a registry.
+OLD_CONTAINER = """
+set -e
+apt-get -qq install -y --no-install-recommends busybox-static >/dev/null 2>&1
+mkdir -p /tmp/root/bin && cp /bin/busybox /tmp/root/bin/ && ln -sf busybox /tmp/root/bin/sh
+tar -C /tmp/root -c . | docker import - busybox:local >/dev/null
+docker run -d --name old --restart unless-stopped busybox:local /bin/busybox sleep 1000000
+"""
+
+
+@dataclass
+class Board:
+    """The booted card."""
+
+    machine: Machine
+    known: Path
+    passphrase: Secret
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.machine.endpoint
+
+    def sh(self, script: str, stdin: bytes | None = None) -> str:
+        """Run a script in the guest, which must end well."""
+        with Remote(self.endpoint, directory=self.known, wait=GUEST_S) as remote:
+            done = remote.run(script, title="a script", stdin=stdin, timeout=GUEST_S)
+        assert done.returncode == 0, f"{script}\n{done.text}\n{done.said}"
+        return done.text
+
+    def pid_of_old(self) -> str:
+        return self.sh("docker inspect --format '{{.State.Running}} {{.State.Pid}}' old").strip()
+
+    def daemon_json(self) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(self.sh("cat /etc/docker/daemon.json"))
+        return values
+
+    def audit(self) -> AuditResult:
+        """Audit the board."""
+        rules = load_rules()
+        with Remote(self.endpoint, directory=self.known, wait=GUEST_S) as remote:
+            facts = look(remote, rules.profile)
+        return judged(facts, rules, "odroid", None, day=datetime.now(UTC).date())
+
+    def provision(
+        self,
+        docker: dict[str, Any] | None = None,
+        *,
+        endpoint: Endpoint | None = None,
+        options: ProvisionOptions | None = None,
+        reporter: TextReporter | None = None,
+        passphrase: Secret | None = None,
+        ships: Logs | None = None,
+        unlock: Literal["serial", "ssh"] = "serial",
+        **different: Any,
+    ) -> ProvisionResult:
+        target = Target(
+            name="odroid",
+            board="odroid-xu3",
+            rootfs="debian",
+            hostname="odroid",
+            unlock=unlock,
+            docker=Docker(**(docker or {})),
+            logs=ships or Logs(),
+        )
+        wishes = Wishes(
+            target=target,
+            login="root",
+            profile=load_profile(checkout() / "profiles"),
+            renderer=Renderer(checkout() / "templates"),
+            **different,
+        )
+        usual = ProvisionOptions(directory=self.known, wait=GUEST_S)
+        return provision(
+            endpoint or self.endpoint,
+            wishes,
+            options or usual,
+            Means(None, lambda: passphrase or self.passphrase),
+            reporter or TextReporter(),
+        )
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Wait for something in the guest, which is asked once a second."""
+    end = time.monotonic() + GUEST_S
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(1)

@@ -1,0 +1,479 @@
+"""unlock() over a real line: a scripted board behind a socket or a pseudo-terminal."""
+
+import io
+import os
+import pty
+import socket
+import stat
+import subprocess
+import threading
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import serial
+import serial.rfc2217
+
+from bootwright.console.io.pending_prompt import recall
+from bootwright.console.io.serial_port import LineLostError, SerialPort
+from bootwright.console.transcript import read_transcript
+from bootwright.core.endpoints import Endpoint
+from bootwright.core.errors import FailedError, InputError, RefusedError
+from bootwright.core.report import TextReporter
+from bootwright.core.secret import Secret
+from bootwright.volume.unlock import UnlockOptions, unlock
+from bootwright.volume.unlock_result import Result, UnlockResult
+
+pytestmark = pytest.mark.integration
+
+SECRET = b"correct horse"
+HINT = b"(press TAB for no echo) "
+PROMPT = b"Please enter passphrase for disk docker-data on /mnt/docker-data: " + HINT
+OLD_PROMPT = b"Please enter passphrase for disk docker-data! "
+HIDDEN = b"\b \b" * len(HINT) + b"(no echo) "
+TYPED = b"\t\x15" + SECRET + b"\n"
+OPENED = b"\r\n[  OK  ] Finished Cryptography Setup for docker-data.\r\n"
+
+
+class Line:
+    """The board's end of the line."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.got = b""
+
+    def send(self, data: bytes) -> None:
+        os.write(self._fd, data)
+
+    def expect(self, end: bytes) -> None:
+        while not self.got.endswith(end):
+            byte = os.read(self._fd, 1)
+            assert byte, "the host closed the line"
+            self.got += byte
+
+
+Script = Callable[[Line], None]
+
+
+@pytest.fixture(autouse=True)
+def own_build_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the consoles' locks are."""
+    monkeypatch.setenv("BOOTWRIGHT_BUILD", str(tmp_path / "build"))
+
+
+def good_board(line: Line) -> None:
+    line.send(b"Linux\r\n" + PROMPT)
+    line.expect(b"\t")
+    line.send(HIDDEN)
+    line.expect(b"\n")
+    line.send(OPENED if line.got == TYPED else b"\r\n" + PROMPT)
+
+
+def old_board(line: Line) -> None:
+    line.send(OLD_PROMPT)
+    line.expect(b"\t")
+    line.send(b"(no echo) ")
+    line.expect(SECRET + b"\n")
+
+
+@contextmanager
+def running(board: Callable[[], None]) -> Iterator[None]:
+    """Run the board in a thread; what it raises fails the test."""
+    errors: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            board()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=guarded)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(timeout=30)
+    assert not errors and not thread.is_alive(), errors
+
+
+@contextmanager
+def socket_board(script: Script) -> Iterator[Endpoint]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        # A small buffer, so that a host that does not read holds the board up.
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                script(Line(connection.fileno()))
+
+        with running(serve):
+            port = server.getsockname()[1]
+            yield Endpoint("board", serial_url=f"socket://127.0.0.1:{port}")
+
+
+@contextmanager
+def terminal_board(script: Script) -> Iterator[Endpoint]:
+    """A device; the board begins when the host has it open (which drops what came before)."""
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+
+    def serve() -> None:
+        line = Line(ours)
+        line.expect(b"!")
+        line.got = b""
+        script(line)
+
+    try:
+        with running(serve):
+            yield Endpoint("board", serial_url=os.ttyname(theirs))
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def run(endpoint: Endpoint, secret: bytes = SECRET, timeout: float = 30) -> UnlockResult:
+    reporter = TextReporter(io.StringIO())
+    return unlock(endpoint, Secret(secret), reporter, UnlockOptions(timeout=timeout))
+
+
+def test_a_prompt_sent_at_once_is_not_lost() -> None:
+    with socket_board(good_board) as endpoint:
+        assert run(endpoint).result is Result.UNLOCKED
+
+
+def test_a_prompt_byte_by_byte() -> None:
+    def script(line: Line) -> None:
+        for byte in b"\x1b[0;1;39m" + OLD_PROMPT + b"\x1b[0m":
+            line.send(bytes([byte]))
+        line.expect(b"\t")
+        line.send(b"(no echo) ")
+        line.expect(SECRET + b"\n")
+        for byte in OPENED:
+            line.send(bytes([byte]))
+
+    with socket_board(script) as endpoint:
+        result = run(endpoint)
+    assert (result.result, result.prompts_seen) == (Result.UNLOCKED, 1)
+
+
+def test_a_torn_prompt() -> None:
+    def script(line: Line) -> None:
+        line.send(b"Please en[   47.067120] EXT4-fs (sda1): mounted\r\n" + OLD_PROMPT[9:])
+        line.expect(b"\t")
+        line.send(b"(no e[  OK  ] Started x.\r\ncho) ")
+        line.expect(SECRET + b"\n")
+        line.send(OPENED)
+
+    with socket_board(script) as endpoint:
+        assert run(endpoint).result is Result.UNLOCKED
+
+
+def test_a_wrong_passphrase() -> None:
+    with socket_board(good_board) as endpoint:
+        result = run(endpoint, b"wrong")
+    assert (result.result, result.attempts) == (Result.WRONG_PASSPHRASE, 1)
+
+
+def test_wrong_then_right_in_two_runs_on_a_line_without_a_past() -> None:
+    def first(line: Line) -> None:
+        line.send(PROMPT)
+        line.expect(b"\t")
+        line.send(HIDDEN)
+        line.expect(b"\n")
+        line.send(b"\r\n" + PROMPT)
+
+    def second(line: Line) -> None:
+        line.expect(b"\t")
+        line.send(HIDDEN)
+        line.expect(b"\n")
+        line.send(OPENED if line.got == TYPED else b"\r\nAnother question")
+
+    with replugged_board(first, second) as endpoint:
+        assert run(endpoint, b"wrong").result is Result.WRONG_PASSPHRASE
+        assert run(endpoint).result is Result.UNLOCKED
+    assert recall("board") is None
+
+
+def test_another_disks_prompt() -> None:
+    def script(line: Line) -> None:
+        line.send(PROMPT.replace(b"docker-data on", b"swap on"))
+        with pytest.raises(AssertionError):
+            line.expect(b"anything")
+        assert line.got == b""
+
+    with socket_board(script) as endpoint:
+        assert run(endpoint, timeout=1.5).result is Result.NO_PROMPT
+
+
+def test_silence_until_the_timeout() -> None:
+    def script(line: Line) -> None:
+        with pytest.raises(AssertionError):
+            line.expect(b"anything")
+
+    with socket_board(script) as endpoint:
+        assert run(endpoint, timeout=0.5).result is Result.NO_PROMPT
+
+
+def test_a_line_that_is_lost_and_stays_away() -> None:
+    with socket_board(old_board) as endpoint:
+        result = run(endpoint, timeout=2)
+    assert result.result is Result.FAILED
+    assert "did not report the volume open" in result.detail
+
+
+def test_success_counts_if_the_line_is_lost_right_after() -> None:
+    def script(line: Line) -> None:
+        old_board(line)
+        line.send(OPENED)
+
+    for _ in range(5):
+        with socket_board(script) as endpoint:
+            assert run(endpoint).result is Result.UNLOCKED
+
+
+@contextmanager
+def replugged_board(*scripts: Script) -> Iterator[Endpoint]:
+    """A server that hangs up after each script and takes the client again."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            for script in scripts:
+                connection, _ = server.accept()
+                with connection:
+                    script(Line(connection.fileno()))
+
+        with running(serve):
+            port = server.getsockname()[1]
+            yield Endpoint("board", serial_url=f"socket://127.0.0.1:{port}")
+
+
+def test_a_line_that_is_cut_and_comes_back(tmp_path: Path) -> None:
+    def first(line: Line) -> None:
+        line.send(b"Linux\r\nPlease enter pass")
+
+    def second(line: Line) -> None:
+        line.send(PROMPT[:30])
+        line.send(PROMPT[30:])
+
+    def third(line: Line) -> None:
+        # The prompt still waits: it is not printed again, but it answers.
+        line.expect(b"\t")
+        line.send(HIDDEN)
+        line.expect(SECRET + b"\n")
+        line.send(OPENED)
+        with pytest.raises(AssertionError, match="closed"):
+            line.expect(b"anything")
+
+    transcript = tmp_path / "unlock.cast"
+    with replugged_board(first, second, third) as endpoint:
+        log = io.StringIO()
+        options = UnlockOptions(timeout=30, transcript=transcript)
+        result = unlock(endpoint, Secret(SECRET), TextReporter(log), options)
+    assert (result.result, result.attempts) == (Result.UNLOCKED, 1)
+    assert log.getvalue().count("the serial line was lost") == 2
+    assert log.getvalue().count("the line is back") == 2
+    events = list(read_transcript(transcript.read_text(), "x"))
+    assert [event.kind for event in events].count("m") == 2
+    assert stat.S_IMODE(transcript.stat().st_mode) == 0o600
+    with pytest.raises(InputError, match="exists already"), replugged_board() as endpoint:
+        unlock(endpoint, Secret(SECRET), TextReporter(log), options)
+
+
+def test_a_transcript_is_the_console_as_it_was_without_the_passphrase(tmp_path: Path) -> None:
+    noise = b"\x1b]0;title\x07\xff\xfe \xf0\x9f\x94"
+
+    def script(line: Line) -> None:
+        line.send(noise + b"\x90 " + PROMPT)
+        line.expect(b"\t")
+        line.send(HIDDEN)
+        line.expect(b"\n")
+        line.send(SECRET[:5] + b"[   47.067120] EXT4-fs (sda1): mounted\r\n" + SECRET[5:])
+        line.send(OPENED)
+
+    path = tmp_path / "unlock.cast"
+    with socket_board(script) as endpoint:
+        options = UnlockOptions(timeout=30, transcript=path)
+        unlock(endpoint, Secret(SECRET), TextReporter(io.StringIO()), options).check()
+    text = path.read_text()
+    assert text.isascii() and not set(text) & set(map(chr, range(32))) - {"\n"}
+    events = list(read_transcript(text, "x"))
+    printed = b"".join(event.data for event in events if event.kind == "o")
+    assert printed == noise + b"\x90 " + PROMPT + HIDDEN + b"***\r\n***" + OPENED
+    assert [event.data for event in events if event.kind == "i"] == [b"\t", b"\x15***\n"]
+    assert [event.at for event in events] == sorted(event.at for event in events)
+
+
+class Rfc2217Line(Line):
+    """The board's end behind a server that speaks RFC 2217, as ser2net does."""
+
+    def __init__(self, connection: socket.socket, settings: Any) -> None:
+        super().__init__(connection.fileno())
+        self._connection = connection
+        self._manager = serial.rfc2217.PortManager(settings, cast(Any, self))
+        self._waiting = b""
+
+    def write(self, data: bytes) -> None:
+        """The manager's own answers go out by this."""
+        self._connection.sendall(data)
+
+    def send(self, data: bytes) -> None:
+        self.write(b"".join(self._manager.escape(data)))
+
+    def expect(self, end: bytes) -> None:
+        while not self.got.endswith(end):
+            data = self._connection.recv(64)
+            assert data, "the host closed the line"
+            self.got += b"".join(self._manager.filter(data))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pyserial's own
+def test_a_terminal_server_of_rfc_2217() -> None:
+    settings = serial.serial_for_url("loop://")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                line = Rfc2217Line(connection, settings)
+                line.expect(b"")
+                # Nothing but negotiation until the host has set the speed.
+                while settings.baudrate != 57600:
+                    line.got += b"".join(line._manager.filter(connection.recv(64)))
+                good_board(line)
+                # pyserial drops what it has not read when the server hangs up.
+                while connection.recv(64):
+                    pass
+
+        with running(serve):
+            url = f"rfc2217://127.0.0.1:{server.getsockname()[1]}"
+            result = run(Endpoint("board", serial_url=url, baud=57600))
+    assert result.result is Result.UNLOCKED
+
+
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(FailedError, match="cannot open the serial line"):
+        run(Endpoint("board", serial_url=f"socket://127.0.0.1:{port}"))
+
+
+def test_a_device() -> None:
+    with terminal_board(good_board) as endpoint:
+        assert endpoint.serial_url is not None
+        opened = threading.Event()
+        original = SerialPort.read
+
+        def read(self: SerialPort) -> bytes:
+            if not opened.is_set():
+                opened.set()
+                self.write(b"!")
+            return original(self)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SerialPort, "read", read)
+            assert run(endpoint).result is Result.UNLOCKED
+
+
+@contextmanager
+def open_elsewhere(name: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Have another program open a device, as a terminal program would."""
+    with Path(name).open("rb", buffering=0) as device:
+        process = subprocess.Popen(["sleep", "60"], stdin=device)
+    try:
+        while not Path(f"/proc/{process.pid}/comm").read_text().startswith("sleep"):
+            assert process.poll() is None
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_device_that_another_program_has() -> None:
+    ours, theirs = pty.openpty()
+    name = os.ttyname(theirs)
+    try:
+        with SerialPort(name, 115200), pytest.raises(RefusedError, match="another program"):
+            run(Endpoint("board", serial_url=name))
+        # One that knows nothing of locks.
+        with open_elsewhere(name) as process:
+            said = rf"process {process.pid} \(sleep\) has this serial port open"
+            with pytest.raises(RefusedError, match=said):
+                run(Endpoint("board", serial_url=name))
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_a_device_that_vanishes() -> None:
+    ours, theirs = pty.openpty()
+    with SerialPort(os.ttyname(theirs), 115200) as port:
+        os.close(theirs)
+        os.close(ours)
+        with pytest.raises(LineLostError, match="was lost"):
+            port.read()
+
+
+def test_a_device_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such serial port"):
+        run(Endpoint("board", serial_url=str(tmp_path / "ttyUSB9")))
+    with pytest.raises(InputError, match="not a serial line"):
+        run(Endpoint("board", serial_url="nonsense://x"))
+    with pytest.raises(InputError, match="no address and no serial port: set host, or serial_port"):
+        run(Endpoint("board"))
+    with pytest.raises(InputError, match="no address: set host"):
+        unlock(Endpoint("board"), Secret(SECRET), TextReporter(), UnlockOptions(via="ssh"))
+
+
+def test_a_logged_console(tmp_path: Path) -> None:
+    """The log has all, the socket repeats a part of it: the prompt counts once."""
+    path = tmp_path / "console.log"
+    with path.open("wb", buffering=0) as log:
+        log.write(b"Linux\r\n" + PROMPT[:30])
+
+        def script(line: Line) -> None:
+            def say(data: bytes) -> None:
+                log.write(data)
+                line.send(data)
+
+            say(PROMPT[30:])
+            line.expect(b"\t")
+            say(HIDDEN)
+            line.expect(b"\n")
+            # More than the sockets buffer: it must be read, or the board stands still.
+            for _ in range(20):
+                say(b"[  OK  ] Started something.\r\n" * 1000)
+            say(OPENED)
+
+        with socket_board(script) as board:
+            endpoint = Endpoint("emulator", serial_url=board.serial_url, console_history=path)
+            result = run(endpoint, timeout=60)
+    assert (result.result, result.prompts_seen, result.attempts) == (Result.UNLOCKED, 1, 1)
+
+
+def test_a_console_has_one_user_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "console.log"
+    path.touch()
+
+    def script(line: Line) -> None:
+        with pytest.raises(RefusedError, match=rf"process {os.getpid()} \(inv unlock\) is using"):
+            run(endpoint)
+        path.write_bytes(b"board login: ")
+        with pytest.raises(AssertionError):
+            line.expect(b"anything")
+
+    with socket_board(script) as board:
+        endpoint = Endpoint("emulator", serial_url=board.serial_url, console_history=path)
+        assert run(endpoint).result is Result.ALREADY_UNLOCKED
+
+
+def test_a_board_that_does_not_ask_at_boot_is_not_called_open() -> None:
+    """Its login prompt says nothing of the volume."""
+    endpoint = Endpoint("bench", serial_url="socket://127.0.0.1:9", unlock="ssh")
+    with pytest.raises(InputError, match="no host for it"):
+        run(endpoint)
+    with pytest.raises(InputError, match="does not ask for the passphrase at boot"):
+        unlock(endpoint, Secret(SECRET), TextReporter(), UnlockOptions(via="serial"))
