@@ -355,7 +355,7 @@ def passphrase(
 
     asked = keyslots.action_of(action)
     endpoint, configured = resolve.endpoint_of(target, identity or None), resolve.target_of(target)
-    files = keyslots.Files(
+    files = keyslots.PassphraseFiles(
         passphrase_file or None, new_passphrase_file or None, old_passphrase_file or None
     )
     document = keyslots.change_keyslots(
@@ -411,11 +411,11 @@ def provision(
     json: bool = False,
 ) -> None:
     """Make boards hardened Docker hosts, or leave them what they were: provision TARGET …"""
-    from bootwright.provision.command import Request, provision_targets
+    from bootwright.provision.command import ProvisionRequest, provision_targets
     from bootwright.provision.one_board import ProvisionOptions
     from bootwright.provision.result import document, lines
 
-    request = Request(
+    request = ProvisionRequest(
         names=tuple(target or ()),
         group=group or None,
         options=ProvisionOptions(
@@ -482,12 +482,12 @@ def audit(
     """Judge boards by the CIS Docker Benchmark, in one round trip each: audit TARGET …"""
     from bootwright.audit import command
     from bootwright.audit.report.text import print_lines
-    from bootwright.audit.run import Request, audit_targets
+    from bootwright.audit.run import AuditRequest, audit_targets
     from bootwright.core import paths
 
     options = command.options_of(format, json, fail_on, baseline or None, output or None)
     results = audit_targets(
-        Request(
+        AuditRequest(
             names=tuple(target or ()),
             group=group or None,
             identity=identity or None,

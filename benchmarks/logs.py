@@ -31,10 +31,10 @@ from bootwright.core.secret import Secret
 from bootwright.core.templates import Renderer
 from bootwright.hosts import resolve
 from bootwright.hosts.profile import load_profile
-from bootwright.pki.certificate_store import Holder
-from bootwright.pki.certificates import Names
-from bootwright.provision.desired_state import TlsFiles, Wishes
-from bootwright.provision.one_board import Means, ProvisionOptions, provision
+from bootwright.pki.certificate_store import CertificateSubject
+from bootwright.pki.certificates import ServerNames
+from bootwright.provision.desired_state import DesiredState, TlsFiles
+from bootwright.provision.one_board import Credentials, ProvisionOptions, provision
 from bootwright.remote.io.connection import Remote
 from tests.support.logship import Operator, Relay, free_port, relay
 
@@ -137,18 +137,18 @@ def _memory(board: Relay) -> int:
 
 def on_board(folder: Path, count: int, runs: int, identity: str | None) -> None:
     endpoint, target = resolve.endpoint_of("emulator", identity), resolve.target_of("emulator")
-    operator = Operator(folder / "operator", names=Names(("localhost",), (HOST, "127.0.0.1")))
-    files = operator.files(Holder("log", target.name))
+    operator = Operator(folder / "operator", names=ServerNames(("localhost",), (HOST, "127.0.0.1")))
+    files = operator.files(CertificateSubject("log", target.name))
     read = [Path(name).read_bytes() for name in (files.authority, files.certificate, files.key)]
     logs = Logs(server=HOST, port=operator.port)
-    wishes = Wishes(
+    wishes = DesiredState(
         target=target.model_copy(update={"logs": logs}),
         login="root",
         profile=load_profile(paths.checkout() / "profiles"),
         renderer=Renderer(paths.checkout() / "templates"),
         logs=TlsFiles(read[0], read[1], Secret(read[2])),
     )
-    means = Means(None, lambda: sys.exit("the board wants a restart"))
+    means = Credentials(None, lambda: sys.exit("the board wants a restart"))
     done = provision(endpoint, wishes, ProvisionOptions(wait=WAIT_S), means, TextReporter())
     if done.error is not None:
         raise done.error
@@ -166,7 +166,7 @@ def on_board(folder: Path, count: int, runs: int, identity: str | None) -> None:
         def sh(script: str) -> str:
             done = remote.run(script, title="a script", sudo=True, timeout=WAIT_S)
             if done.returncode != 0:
-                sys.exit(f"{script}\n{done.text}{done.said}")
+                sys.exit(f"{script}\n{done.text}{done.stderr_text}")
             return done.text
 
         sh(image)

@@ -35,7 +35,7 @@ from bootwright.core.templates import Renderer
 from bootwright.emulator.io.qemu import emulator_dir
 from bootwright.hosts import resolve
 from bootwright.hosts.profile import load_profile
-from bootwright.provision.desired_state import Wishes
+from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.facts import parse_host
 from bootwright.provision.facts_script import host_script
 from bootwright.provision.packages import plan_packages
@@ -72,7 +72,7 @@ def pyinfra() -> str:
     return str(program)
 
 
-def wishes_for_peer(wishes: Wishes, facts_text: str) -> dict[str, object]:
+def wishes_for_peer(wishes: DesiredState, facts_text: str) -> dict[str, object]:
     """Return what the provisioned board has, as wishes for the peer."""
     facts = parse_host(facts_text)
     plan = plan_provision(wishes, facts)
@@ -215,7 +215,7 @@ def main() -> None:
     target = resolve.target_of("emulator")
     profile = load_profile(paths.checkout() / "profiles")
     renderer = Renderer(paths.checkout() / "templates")
-    wishes = Wishes(target=target, login="root", profile=profile, renderer=renderer)
+    wishes = DesiredState(target=target, login="root", profile=profile, renderer=renderer)
     with Remote(endpoint) as board:
         script = host_script(questions_for(profile, None))
         board.run(script, title="facts", sudo=True, timeout=60)

@@ -11,14 +11,14 @@ from pydantic import Field
 
 from bootwright.audit.model import Check
 from bootwright.core.errors import InputError
-from bootwright.core.toml_model import Table, load_table
+from bootwright.core.toml_model import StrictModel, load_table
 from bootwright.hosts.profile import CheckIds, version_key
 
 OURS = "1.6.0"
 """The version whose ids the checks have."""
 
 
-class Entry(Table):
+class BenchmarkEntry(StrictModel):
     """A recommendation of a version of the benchmark.
 
     Attributes:
@@ -36,7 +36,7 @@ class Entry(Table):
     note: str = ""
 
 
-class View(Table):
+class View(StrictModel):
     """A version of the benchmark.
 
     Attributes:
@@ -51,10 +51,10 @@ class View(Table):
     name: str
     source: str
     partial: bool = False
-    entry: tuple[Entry, ...]
+    entry: tuple[BenchmarkEntry, ...]
 
 
-class _Checks(Table):
+class _Checks(StrictModel):
     """The file of the checks themselves."""
 
     benchmark: str
@@ -106,7 +106,7 @@ def load_view(root: Path, benchmark: str) -> View:
         name=ours.name,
         source=ours.source,
         entry=tuple(
-            Entry(id=check.id, title=check.title, scored=check.scored, checks=(check.id,))
+            BenchmarkEntry(id=check.id, title=check.title, scored=check.scored, checks=(check.id,))
             for check in ours.check
         ),
     )

@@ -25,7 +25,7 @@ MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
-class Options:
+class AuditOptions:
     """How results are told.
 
     Attributes:
@@ -44,7 +44,7 @@ class Options:
 
 def options_of(
     form: str, as_json: bool, fail_on: str, baseline: str | None, output: str | None
-) -> Options:
+) -> AuditOptions:
     """Return the options of a command line.
 
     Raises:
@@ -63,7 +63,7 @@ def options_of(
     path = Path(output).expanduser() if output else None
     if path is not None and not path.parent.is_dir():
         raise InputError(f"--output: {path.parent}: there is no such folder")
-    return Options(
+    return AuditOptions(
         form=form or "text",  # type: ignore[arg-type]
         fail_on=fail_on,  # type: ignore[arg-type]
         baseline=load_baseline(Path(baseline).expanduser()) if baseline else None,

@@ -24,8 +24,8 @@ from bootwright.audit.inspected import (
     parse_network,
 )
 from bootwright.core.errors import FailedError
-from bootwright.core.parsing import OTHER_FORM
-from bootwright.core.text import shown
+from bootwright.core.parsing import PARSE_ERRORS
+from bootwright.core.text import sanitize_line
 from bootwright.hosts.audit_rules import WatchedPath, parse_audit_rules
 from bootwright.hosts.file_modes import PathMode, parse_mode
 from bootwright.hosts.systemd_units import HostUnit, parse_units
@@ -206,7 +206,7 @@ def parse_audit_host(text: str) -> AuditFacts:
             root="not-root" not in values,
             troubles=read.troubles,
         )
-    except OTHER_FORM as error:
+    except PARSE_ERRORS as error:
         raise FailedError(f"the board's answer cannot be understood: {error}") from None
 
 
@@ -227,8 +227,8 @@ class _Reader:
             return None
         try:
             return parse(value)
-        except OTHER_FORM as error:
-            self.troubles[name] = f"it cannot be understood: {shown(str(error))[:200]}"
+        except PARSE_ERRORS as error:
+            self.troubles[name] = f"it cannot be understood: {sanitize_line(str(error))[:200]}"
             return None
 
     def long(self, name: str) -> str | None:
@@ -285,11 +285,11 @@ def _object(text: str) -> dict[str, Any]:
 
 def _harmless(value: Any) -> Any:
     if isinstance(value, str):
-        return shown(value)
+        return sanitize_line(value)
     if isinstance(value, list):
         return [_harmless(item) for item in value]
     if isinstance(value, dict):
-        return {shown(key): _harmless(item) for key, item in value.items()}
+        return {sanitize_line(key): _harmless(item) for key, item in value.items()}
     return value
 
 

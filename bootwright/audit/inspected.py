@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Mount:
+class ContainerMount:
     """What of the board a container sees. ``kind``: ``bind``, ``volume``, ``tmpfs`` …"""
 
     kind: str
@@ -45,7 +45,7 @@ class Container:
     state: str
     user: str
     apparmor: str
-    mounts: tuple[Mount, ...]
+    mounts: tuple[ContainerMount, ...]
     ports: tuple[Port, ...]
     networks: tuple[str, ...]
     health: str | None
@@ -177,10 +177,10 @@ def parse_container(row: Mapping[str, Any], beside: Beside) -> Container:
     )
 
 
-def _mount(row: Mapping[str, Any], beside: Beside) -> Mount:
+def _mount(row: Mapping[str, Any], beside: Beside) -> ContainerMount:
     folder = beside.volumes.get(_text(row.get("Name", "")))
     source = _text(row.get("Source", ""))
-    return Mount(
+    return ContainerMount(
         kind=_text(row.get("Type", "")),
         source=folder or beside.links.get(source) or source,
         destination=_text(row.get("Destination", "")),

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 
 from bootwright.audit.checks.namespaces import Owners
 from bootwright.audit.facts import AuditFacts
-from bootwright.core.toml_model import Table
+from bootwright.core.toml_model import StrictModel
 from bootwright.hosts.profile import Profile
 
 Result = Literal["pass", "warn", "info", "manual", "waived", "skipped"]
@@ -24,7 +24,7 @@ Owner = Literal["host", "daemon", "run", "image", "manual", "swarm"]
 image, a person's judgement, who sets a swarm up."""
 
 
-class Check(Table):
+class Check(StrictModel):
     """A check of the benchmark, as docker-bench-security 1.6.0 numbers it.
 
     Attributes:
@@ -51,7 +51,7 @@ class Check(Table):
         return self.id.partition(".")[0]
 
 
-class Waiver(Table):
+class Waiver(StrictModel):
     """A check that is left unmet on purpose, until a day.
 
     ``targets``: left out, it is for all of them; an empty list would be a mistake.
@@ -131,7 +131,7 @@ def short(text: str, most: int = 300) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-def judged(items: tuple[Item, ...], good: str, nothing: str) -> Judgement:
+def worst_of(items: tuple[Item, ...], good: str, nothing: str) -> Judgement:
     """Return the judgement of a check that is the worst of its items.
 
     Args:

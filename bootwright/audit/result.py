@@ -100,7 +100,7 @@ def tallies(rows: Iterable[tuple[str, Result, bool]]) -> dict[str, Tally]:
 
 
 @dataclass(frozen=True)
-class Summary:
+class AuditSummary:
     """The tally of all checks, and that of each section."""
 
     total: Tally
@@ -145,10 +145,10 @@ class AuditResult:
         return self.benchmark.removeprefix(FAMILY)
 
     @property
-    def summary(self) -> Summary:
+    def summary(self) -> AuditSummary:
         """Count the results and the score; all are 0 for a board that could not be audited."""
         rows = [(one.check.section, self.result(one), one.check.scored) for one in self.checks]
-        return Summary(tally((result, scored) for _, result, scored in rows), tallies(rows))
+        return AuditSummary(tally((result, scored) for _, result, scored in rows), tallies(rows))
 
     def having(self, *results: Result) -> tuple[Checked, ...]:
         """Return the checks that came to one of these."""
@@ -175,7 +175,7 @@ def evidence_of(checked: Checked, today: date) -> str:
 
 
 @dataclass(frozen=True)
-class Way:
+class Remedy:
     """Who can make checks pass, and which; ``step`` is one of ``inv provision``, or empty."""
 
     who: str
@@ -191,14 +191,14 @@ def step_of(check: Check) -> str:
     return "" if check.owner in ("run", "image") else check.step
 
 
-def ways(result: AuditResult) -> tuple[Way, ...]:
+def remedies(result: AuditResult) -> tuple[Remedy, ...]:
     """Return what can make pass what warns: steps of ``inv provision``, then other owners."""
     found: dict[tuple[str, str], list[Check]] = {}
     warns = [one.check for one in result.having("warn")]
     for check in sorted(warns, key=lambda check: not step_of(check)):
         who = "inv provision" if step_of(check) else WHO[check.owner]
         found.setdefault((who, step_of(check)), []).append(check)
-    return tuple(Way(who, step, tuple(checks)) for (who, step), checks in found.items())
+    return tuple(Remedy(who, step, tuple(checks)) for (who, step), checks in found.items())
 
 
 def to_act_on(results: Sequence[AuditResult]) -> tuple[tuple[Check, tuple[Result, ...]], ...]:

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from bootwright.audit.benchmark import View, load_checks, load_view
-from bootwright.audit.checks.judge import judge
+from bootwright.audit.checks.evaluate import evaluate
 from bootwright.audit.facts import AuditFacts, parse_audit_host
 from bootwright.audit.facts_script import audit_script
 from bootwright.audit.model import Check, Subject, Waiver
@@ -19,10 +19,10 @@ from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.io.ask import Ask, terminal
 from bootwright.core.io.secret_input import read_sudo_password
-from bootwright.core.parsing import OTHER_FORM
+from bootwright.core.parsing import PARSE_ERRORS
 from bootwright.core.report import Reporter, TextReporter
 from bootwright.core.secret import Secret
-from bootwright.core.text import shown
+from bootwright.core.text import sanitize_line
 from bootwright.hosts import resolve
 from bootwright.hosts.fleet import Fleet
 from bootwright.hosts.profile import Profile, load_profile
@@ -40,7 +40,7 @@ PARALLEL = 16
 
 
 @dataclass(frozen=True)
-class Request:
+class AuditRequest:
     """What the command line asks for.
 
     Attributes:
@@ -86,7 +86,7 @@ class _Board:
     trusted_user: str | None
 
 
-def audit_targets(request: Request) -> list[AuditResult]:
+def audit_targets(request: AuditRequest) -> list[AuditResult]:
     """Audit every target; a board that could not be audited is a result with its error.
 
     Raises:
@@ -149,7 +149,7 @@ def questions(profile: Profile) -> list[str]:
     return list(dict.fromkeys(paths))
 
 
-def look(board: Remote, profile: Profile) -> AuditFacts:
+def collect(board: Remote, profile: Profile) -> AuditFacts:
     """Return what a board reports, in one round trip.
 
     Raises:
@@ -163,7 +163,7 @@ def look(board: Remote, profile: Profile) -> AuditFacts:
         raise FailedError(f"{board.where}: {error}") from None
 
 
-def judged(
+def evaluate_board(
     facts: AuditFacts,
     rules: Rules,
     target: str,
@@ -174,7 +174,7 @@ def judged(
 ) -> AuditResult:
     """Return a board's result, in the numbering that was asked for."""
     subject = Subject(facts, rules.profile, trusted_user)
-    checked, findings = judge(subject, rules.checks, rules.waivers, target)
+    checked, findings = evaluate(subject, rules.checks, rules.waivers, target)
     return rules.shown(
         AuditResult(
             target,
@@ -187,7 +187,9 @@ def judged(
     )
 
 
-def _alone(board: _Board, rules: Rules, request: Request, password: Secret | None) -> AuditResult:
+def _alone(
+    board: _Board, rules: Rules, request: AuditRequest, password: Secret | None
+) -> AuditResult:
     """Audit the only board; the operator may be asked."""
     reporter = TextReporter()
     result = _guarded(board, rules, request, password, terminal(), reporter)
@@ -201,7 +203,7 @@ def _alone(board: _Board, rules: Rules, request: Request, password: Secret | Non
 def _guarded(
     board: _Board,
     rules: Rules,
-    request: Request,
+    request: AuditRequest,
     password: Secret | None,
     ask: Ask | None,
     reporter: Reporter,
@@ -219,14 +221,14 @@ def _guarded(
             sudo_password=password,
         )
         with remote.step(reporter, f"Look at {name}"), remote:
-            facts = look(remote, rules.profile)
+            facts = collect(remote, rules.profile)
         took = time.monotonic() - begin
-        return judged(facts, rules, name, board.trusted_user, day=_today(), seconds=took)
+        return evaluate_board(facts, rules, name, board.trusted_user, day=_today(), seconds=took)
     except BootwrightError as error:
         failed = error
-    except OTHER_FORM as error:
+    except PARSE_ERRORS as error:
         # A board may answer with what no judge has thought of; it is not to end the others.
-        said = shown(str(error))[:200]
+        said = sanitize_line(str(error))[:200]
         failed = FailedError(f"{name}: what the board told cannot be judged: {said}")
     return rules.shown(AuditResult(name, _today(), seconds=time.monotonic() - begin, error=failed))
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from bootwright.audit.model import Waiver
 from bootwright.core.errors import InputError
-from bootwright.core.toml_model import Table, load_table
+from bootwright.core.toml_model import StrictModel, load_table
 
 WAIVERS_NAME = "waivers.toml"
 
 
-class Waivers(Table):
+class Waivers(StrictModel):
     """The file."""
 
     waiver: tuple[Waiver, ...] = ()

@@ -9,7 +9,7 @@ from pathlib import Path
 from bootwright.card.geometry import Geometry
 from bootwright.core.board import PlacedBlob
 from bootwright.core.extents import Extent
-from bootwright.core.file_changes import Change, LaidFile
+from bootwright.core.file_changes import Change, FileChange
 from bootwright.volume.luks_plan import LuksSpec
 
 
@@ -34,7 +34,7 @@ class Personalise:
 
     def describe(self) -> str:
         """Say it in a line."""
-        files = sum(isinstance(change, LaidFile) for change in self.changes)
+        files = sum(isinstance(change, FileChange) for change in self.changes)
         return f"lay {files} files on it and give it the UUID {self.root_uuid}"
 
 

@@ -42,7 +42,7 @@ _STACKED = {
 }
 
 
-class Kind(StrEnum):
+class DeviceKind(StrEnum):
     """What a path is; the value reads well in a message."""
 
     BLOCK = "a block device"
@@ -126,7 +126,7 @@ class DeviceFacts:
 
     path: str
     resolved: str
-    kind: Kind
+    kind: DeviceKind
     identity: Identity
     device_type: str = ""
     removable: bool = False
@@ -211,7 +211,7 @@ def block_facts(path: str, resolved: str, readings: BlockReadings) -> DeviceFact
     return DeviceFacts(
         path,
         resolved,
-        Kind.BLOCK,
+        DeviceKind.BLOCK,
         _identity(node, readings.diskseq),
         device_type=node["type"],
         removable=is_removable(node, readings.mmc_type),
@@ -235,7 +235,7 @@ def file_facts(
     return DeviceFacts(
         path,
         resolved,
-        Kind.FILE,
+        DeviceKind.FILE,
         identity,
         table=_sfdisk(sfdisk).get("label", ""),
         partitions=_partitions({}, sfdisk),

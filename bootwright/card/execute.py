@@ -23,12 +23,12 @@ from bootwright.card.io.card import Card, open_card
 from bootwright.card.io.medium import data_of
 from bootwright.card.io.mkimage import compile_boot_script
 from bootwright.card.io.sfdisk import make_table
-from bootwright.card.outcome import Outcome
+from bootwright.card.outcome import CardOutcome
 from bootwright.card.personalise import BOOT_SCR, BOOT_TXT
 from bootwright.card.plan import CardPlan
 from bootwright.core.board_names import VOLUME
 from bootwright.core.extents import Extent, flatten, total
-from bootwright.core.file_changes import Change, LaidFile
+from bootwright.core.file_changes import Change, FileChange
 from bootwright.core.io.process import run
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
@@ -45,7 +45,7 @@ def execute(
     passphrase: Secret,
     workbench: Path,
     reporter: Reporter,
-) -> Outcome:
+) -> CardOutcome:
     """Carry out ``plan`` on the card that ``device`` describes.
 
     Args:
@@ -102,9 +102,9 @@ class _Worker:
             return f"{self._device.path}: nothing on it was changed"
         return f"{self._device.path}: the card is unfinished; the next run starts clean"
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> CardOutcome:
         assert self._luks_facts is not None, "a plan formats the volume"
-        return Outcome(self.card.counters, self._luks_facts, self._seconds)
+        return CardOutcome(self.card.counters, self._luks_facts, self._seconds)
 
     def do(self, action: Action) -> None:
         match action:
@@ -179,9 +179,9 @@ class _Worker:
 def with_boot_script(changes: tuple[Change, ...]) -> tuple[Change, ...]:
     """Return the changes with a compiled ``boot.scr`` wherever they lay a ``boot.txt``."""
     compiled = [
-        LaidFile(BOOT_SCR, compile_boot_script(change.data))
+        FileChange(BOOT_SCR, compile_boot_script(change.data))
         for change in changes
-        if isinstance(change, LaidFile) and change.path == BOOT_TXT
+        if isinstance(change, FileChange) and change.path == BOOT_TXT
     ]
     return (*changes, *compiled)
 

@@ -98,8 +98,8 @@ def flash(options: FlashOptions, reporter: Reporter) -> dict[str, Any]:
     if not request.keys:
         request = replace(request, keys=(ensure_project_key(),))
         reporter.warn(
-            f"you have no SSH key in ~/.ssh; {paths.shown(project_key())} may log in, and inv ssh"
-            " uses it"
+            f"you have no SSH key in ~/.ssh; {paths.display_path(project_key())} may log in, and"
+            " inv ssh uses it"
         )
     confirm_device(request.device, terminal(), options.yes)
     passphrase = read_passphrase(request.target, options.passphrase_file, twice=True)

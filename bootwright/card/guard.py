@@ -6,7 +6,7 @@ same questions, so there is nothing here to switch off.
 
 from dataclasses import dataclass
 
-from bootwright.card.block_device import DeviceFacts, Kind, Partition
+from bootwright.card.block_device import DeviceFacts, DeviceKind, Partition
 from bootwright.core.errors import InputError, RefusedError
 from bootwright.core.units import GIB, SECTOR, format_size
 
@@ -62,7 +62,7 @@ def card_size(facts: DeviceFacts, request: GuardRequest) -> int:
     A device has its own size. An image file gets the requested one, keeps the one
     it has, or else gets :data:`DEFAULT_IMAGE_SIZE`.
     """
-    if facts.kind is Kind.BLOCK:
+    if facts.kind is DeviceKind.BLOCK:
         return facts.size
     return request.image_size or facts.size or DEFAULT_IMAGE_SIZE
 
@@ -72,7 +72,7 @@ def refusals(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
     mistakes = _mistakes(facts, request)
     if mistakes:
         return mistakes
-    if facts.kind is Kind.BLOCK and facts.device_type not in ("disk", "loop"):
+    if facts.kind is DeviceKind.BLOCK and facts.device_type not in ("disk", "loop"):
         return [_not_a_disk(facts)]
     return [
         *_system(facts),
@@ -100,10 +100,10 @@ def check(facts: DeviceFacts, request: GuardRequest) -> None:
 
 def describe(facts: DeviceFacts) -> list[str]:
     """Return what the destination is and what is on it, as lines for the operator."""
-    if facts.kind is Kind.NEW:
+    if facts.kind is DeviceKind.NEW:
         return [f"{_names(facts)}: a new image file"]
     lines = [f"{_names(facts)}: {facts.kind}, {format_size(facts.size)} ({facts.size} bytes)"]
-    if facts.kind is Kind.BLOCK:
+    if facts.kind is DeviceKind.BLOCK:
         lines.append(f"model: {facts.identity.model or 'unknown'}")
         lines.append(f"serial number: {facts.identity.serial or 'none'}")
         lines.append("removable: " + ("yes" if facts.removable else "no, a fixed disk"))
@@ -139,14 +139,14 @@ def _file_system(fstype: str, label: str) -> str:
 
 def _mistakes(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
     size = request.image_size
-    if facts.kind in (Kind.NEW, Kind.ORPHAN) and facts.resolved.startswith("/dev/"):
+    if facts.kind in (DeviceKind.NEW, DeviceKind.ORPHAN) and facts.resolved.startswith("/dev/"):
         # A mistyped device name must not become a file that fills the memory.
         return [Refusal("there is no such device", "see 'lsblk' for names", is_input=True)]
-    if facts.kind is Kind.ORPHAN:
+    if facts.kind is DeviceKind.ORPHAN:
         return [Refusal("its directory does not exist", "make it, or name another", is_input=True)]
-    if facts.kind is Kind.NEW and not facts.resolved.endswith(".img"):
+    if facts.kind is DeviceKind.NEW and not facts.resolved.endswith(".img"):
         return [Refusal("no such file or device", "a new image's name ends in .img", is_input=True)]
-    if facts.kind is Kind.FILE and not _looks_like_an_image(facts):
+    if facts.kind is DeviceKind.FILE and not _looks_like_an_image(facts):
         return [
             Refusal(
                 "it does not look like a card image: its name does not end in .img, and it has "
@@ -155,9 +155,9 @@ def _mistakes(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
                 is_input=True,
             )
         ]
-    if facts.kind not in (Kind.BLOCK, Kind.FILE, Kind.NEW):
+    if facts.kind not in (DeviceKind.BLOCK, DeviceKind.FILE, DeviceKind.NEW):
         return [Refusal(f"it is {facts.kind}", "name a disk or an image file", is_input=True)]
-    if size is not None and facts.kind is Kind.BLOCK:
+    if size is not None and facts.kind is DeviceKind.BLOCK:
         return [Refusal("a disk has its own size", "leave the image size out", is_input=True)]
     if size is not None and (size <= 0 or size % SECTOR):
         return [
@@ -167,7 +167,7 @@ def _mistakes(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
                 is_input=True,
             )
         ]
-    if facts.kind is not Kind.BLOCK and card_size(facts, request) > LARGEST_IMAGE:
+    if facts.kind is not DeviceKind.BLOCK and card_size(facts, request) > LARGEST_IMAGE:
         return [
             Refusal(
                 f"{_exact(card_size(facts, request))} is more than a DOS partition table can say",
@@ -209,7 +209,7 @@ def _held(facts: DeviceFacts) -> list[Refusal]:
 
 
 def _fixed(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
-    if facts.kind is not Kind.BLOCK or facts.removable:
+    if facts.kind is not DeviceKind.BLOCK or facts.removable:
         return []
     serial = facts.identity.serial
     if not serial:
@@ -237,20 +237,20 @@ def _fixed(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
 
 
 def _read_only(facts: DeviceFacts) -> list[Refusal]:
-    is_disk = facts.kind is Kind.BLOCK
+    is_disk = facts.kind is DeviceKind.BLOCK
     if facts.read_only:
         lock = "move the lock of the card, or " if is_disk else ""
         return [Refusal("it is read-only", f"{lock}make it writable")]
     if facts.may_write:
         return []
-    if facts.kind is Kind.NEW:
+    if facts.kind is DeviceKind.NEW:
         return [Refusal("you may not make a file there", "name another directory")]
     todo = "run it as root" if is_disk else "make it writable, or name another file"
     return [Refusal("you may not write to it", todo)]
 
 
 def _sectors(facts: DeviceFacts) -> list[Refusal]:
-    if facts.kind is not Kind.BLOCK or facts.sector_size == SECTOR:
+    if facts.kind is not DeviceKind.BLOCK or facts.sector_size == SECTOR:
         return []
     return [
         Refusal(
@@ -270,11 +270,11 @@ def _sizes(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
             Refusal(
                 f"it has {_exact(size)}, but {_exact(request.needed)} are needed",
                 "use a larger card"
-                if facts.kind is Kind.BLOCK
+                if facts.kind is DeviceKind.BLOCK
                 else "give the image a larger --size, or remove it",
             )
         )
-    if facts.kind is Kind.BLOCK and size > LARGE and not request.allow_large:
+    if facts.kind is DeviceKind.BLOCK and size > LARGE and not request.allow_large:
         found.append(
             Refusal(
                 f"it has {_exact(size)}, more than a card usually has ({format_size(LARGE)})",

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bootwright.card.block_device import DeviceFacts, Kind
+from bootwright.card.block_device import DeviceFacts, DeviceKind
 from bootwright.card.geometry import Geometry
 from bootwright.card.guard import describe
-from bootwright.card.outcome import Outcome
+from bootwright.card.outcome import CardOutcome
 from bootwright.card.plan import CardPlan
 from bootwright.core.board import Board
 from bootwright.core.config import Target
-from bootwright.core.paths import shown
+from bootwright.core.paths import display_path
 from bootwright.core.units import SECTOR, format_size
 from bootwright.rootfs.origin import Origin
 
@@ -21,7 +21,7 @@ def manifest(
     origin: Origin,
     device: DeviceFacts,
     plan: CardPlan,
-    outcome: Outcome,
+    outcome: CardOutcome,
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return the document that describes a finished, verified card."""
@@ -95,7 +95,7 @@ def summary(document: Mapping[str, Any]) -> list[str]:
     """Return the manifest as lines for the operator."""
     count, seconds = document["bytes"], document["seconds"]
     volume = document["partitions"][1]
-    where = shown(document["device"]["path"])
+    where = display_path(document["device"]["path"])
     lines = [
         f"{where} is finished and verified: {format_size(count['verified'])} read back equal,"
         f" {seconds['total']:.1f} s in all",
@@ -154,7 +154,7 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
 def _device(device: DeviceFacts, geometry: Geometry) -> dict[str, Any]:
     return {
         "path": device.resolved,
-        "kind": "block" if device.kind is Kind.BLOCK else "file",
+        "kind": "block" if device.kind is DeviceKind.BLOCK else "file",
         "size_bytes": geometry.card_sectors * SECTOR,
         "model": device.identity.model or None,
         "serial": device.identity.serial or None,

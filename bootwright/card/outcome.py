@@ -21,7 +21,7 @@ class Counters:
 
 
 @dataclass
-class Outcome:
+class CardOutcome:
     """What came of a plan: what was written and how long each step took, in seconds."""
 
     counters: Counters

@@ -19,7 +19,14 @@ from bootwright.core.board_names import (
 )
 from bootwright.core.config import Target
 from bootwright.core.errors import InputError, RefusedError
-from bootwright.core.file_changes import Change, LaidFile, LaidFolder, LaidLink, Removal, text_file
+from bootwright.core.file_changes import (
+    Change,
+    DirectoryChange,
+    FileChange,
+    Removal,
+    SymlinkChange,
+    text_file,
+)
 from bootwright.core.secret import Secret
 from bootwright.core.templates import Renderer
 from bootwright.rootfs.facts import RootfsFacts
@@ -30,7 +37,9 @@ VENDOR_UNITS = "/usr/lib/systemd/system"
 
 
 class _Laid(Protocol):
-    def __call__(self, path: str, template: str, mode: int = 0o644, **more: object) -> LaidFile: ...
+    def __call__(
+        self, path: str, template: str, mode: int = 0o644, **more: object
+    ) -> FileChange: ...
 
 
 @dataclass(frozen=True)
@@ -112,7 +121,7 @@ def plan_personalisation(
         "initrd": source.initrd,
     }
 
-    def laid(path: str, template: str, mode: int = 0o644, **more: object) -> LaidFile:
+    def laid(path: str, template: str, mode: int = 0o644, **more: object) -> FileChange:
         return text_file(path, renderer.render(template, {**values, **more}), mode)
 
     accounts, account, account_changes = _accounts(target, rootfs)
@@ -129,22 +138,22 @@ def plan_personalisation(
             for bind, units in BINDS.items()
             for unit in units
         ),
-        *(LaidFolder(path, 0o711) for path in BINDS),
-        LaidFolder(MOUNT),
+        *(DirectoryChange(path, 0o711) for path in BINDS),
+        DirectoryChange(MOUNT),
         text_file("/etc/hostname", f"{target.hostname}\n"),
         laid("/etc/hosts", "hosts.j2"),
         text_file("/etc/machine-id", f"{identity.machine_id}\n", 0o444),
         laid("/etc/systemd/network/10-bootwright.network", "wired.network.j2"),
         laid("/etc/systemd/network/10-bootwright.link", "ethernet.link.j2"),
         *_enabled(rootfs),
-        LaidLink("/etc/localtime", f"/usr/share/zoneinfo/{target.timezone}"),
+        SymlinkChange("/etc/localtime", f"/usr/share/zoneinfo/{target.timezone}"),
         text_file("/etc/timezone", f"{target.timezone}\n"),
         text_file("/etc/locale.conf", f"LANG={target.locale}\n"),
         text_file("/etc/default/locale", f"LANG={target.locale}\n"),
         *_ssh(rootfs, identity, laid),
         text_file("/etc/passwd", accounts.passwd),
         text_file("/etc/group", accounts.group),
-        LaidFile("/etc/shadow", Secret(accounts.shadow.encode()), 0o640, 0, rootfs.shadow_gid),
+        FileChange("/etc/shadow", Secret(accounts.shadow.encode()), 0o640, 0, rootfs.shadow_gid),
         *account_changes,
         *_authorized_keys(account, keys),
         *_boot_script(rootfs, identity, boot_script_kind, laid),
@@ -208,7 +217,7 @@ def _accounts(target: Target, rootfs: RootfsFacts) -> tuple[Accounts, Account, l
         accounts = with_account(accounts, target.user)
         new = find(accounts, target.user)
         assert new is not None
-        changes.append(LaidFolder(new.home, 0o700, new.uid, new.gid))
+        changes.append(DirectoryChange(new.home, 0o700, new.uid, new.gid))
     account = find(accounts, target.user)
     assert account is not None
     if not account.can_log_in:
@@ -223,8 +232,8 @@ def _authorized_keys(account: Account, keys: Sequence[str]) -> list[Change]:
     folder = f"{account.home.rstrip('/')}/.ssh"
     text = "".join(f"{key.strip()}\n" for key in keys).encode()
     return [
-        LaidFolder(folder, 0o700, account.uid, account.gid),
-        LaidFile(f"{folder}/authorized_keys", text, 0o600, account.uid, account.gid),
+        DirectoryChange(folder, 0o700, account.uid, account.gid),
+        FileChange(f"{folder}/authorized_keys", text, 0o600, account.uid, account.gid),
     ]
 
 
@@ -233,11 +242,11 @@ def _enabled(rootfs: RootfsFacts) -> list[Change]:
     changes: list[Change] = []
     if rootfs.has_resolved:
         wanted.append(("multi-user.target.wants", "systemd-resolved.service"))
-        changes.append(LaidLink("/etc/resolv.conf", "/run/systemd/resolve/stub-resolv.conf"))
+        changes.append(SymlinkChange("/etc/resolv.conf", "/run/systemd/resolve/stub-resolv.conf"))
     if rootfs.has_timesyncd:
         wanted.append(("sysinit.target.wants", "systemd-timesyncd.service"))
     for folder, unit in wanted:
-        changes.append(LaidLink(f"{UNITS}/{folder}/{unit}", f"{VENDOR_UNITS}/{unit}"))
+        changes.append(SymlinkChange(f"{UNITS}/{folder}/{unit}", f"{VENDOR_UNITS}/{unit}"))
     return changes
 
 
@@ -245,7 +254,7 @@ def _ssh(rootfs: RootfsFacts, identity: CardIdentity, laid: _Laid) -> list[Chang
     changes: list[Change] = [Removal(path) for path in rootfs.host_keys]
     for key in identity.host_keys:
         path = f"/etc/ssh/ssh_host_{key.kind}_key"
-        changes.append(LaidFile(path, key.private, 0o600))
+        changes.append(FileChange(path, key.private, 0o600))
         changes.append(text_file(f"{path}.pub", f"{key.public}\n"))
     changes.append(laid(SSHD_DROP_IN, "sshd.conf.j2"))
     # First of all, since sshd takes the first value that it meets.
@@ -300,7 +309,7 @@ def _overlay_changes(own: Sequence[Change], overlays: Iterable[OverlayEntry]) ->
                 " of the overlay"
             )
         if entry.link_target is not None:
-            changes.append(LaidLink(entry.path, entry.link_target))
+            changes.append(SymlinkChange(entry.path, entry.link_target))
         else:
-            changes.append(LaidFile(entry.path, entry.content or b"", entry.mode))
+            changes.append(FileChange(entry.path, entry.content or b"", entry.mode))
     return changes

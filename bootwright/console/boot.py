@@ -9,7 +9,7 @@ Bytes may come in any chunks: the same bytes give the same states in the same or
 
 from enum import Enum
 
-from bootwright.console.interleaved import Mark, TornTexts
+from bootwright.console.interleaved import InterleavedMatcher, Mark
 from bootwright.console.prompt import (
     BEGUN,
     INITRAMFS,
@@ -22,7 +22,13 @@ from bootwright.console.prompt import (
     question_patterns,
 )
 from bootwright.console.screen import Line, Partial, Screen
-from bootwright.console.status_lines import Finding, Names, Report, judge, status_patterns
+from bootwright.console.status_lines import (
+    UnitFinding,
+    UnitState,
+    VolumeUnits,
+    evaluate,
+    status_patterns,
+)
 
 LONGEST = 1000
 """Characters of a line after which it is no prompt and no report any more."""
@@ -81,11 +87,13 @@ class BootWatcher:
     """
 
     def __init__(self, volume: str, mount: str) -> None:
-        self._names = Names(volume, mount)
+        self._names = VolumeUnits(volume, mount)
         self._screen = Screen()
-        self._questions = TornTexts(question_patterns(volume))
-        self._reports = TornTexts(status_patterns(self._names))
-        self._answers = TornTexts((text, (text,)) for text in (_HIDDEN, _HINT, _VERIFICATION))
+        self._questions = InterleavedMatcher(question_patterns(volume))
+        self._reports = InterleavedMatcher(status_patterns(self._names))
+        self._answers = InterleavedMatcher(
+            (text, (text,)) for text in (_HIDDEN, _HINT, _VERIFICATION)
+        )
         self._marks: dict[int, tuple[Mark, ...]] = {}
         self.boots = 0
         self.knows_tab = True
@@ -219,7 +227,7 @@ class BootWatcher:
         self._answers.forget()
 
     @property
-    def _texts(self) -> tuple[TornTexts, ...]:
+    def _texts(self) -> tuple[InterleavedMatcher, ...]:
         return (self._questions, self._reports, self._answers)
 
     def _forget_line(self) -> None:
@@ -259,7 +267,7 @@ class BootWatcher:
         begins = own and short and char in "FSMD" and may_begin(before)
         for name in self._reports.put(char, begins):
             report, _, words = name.partition(" ")
-            self._take(Finding(Report[report], words))
+            self._take(UnitFinding(UnitState[report], words))
         # Status lines and records have brackets of their own.
         begins = self._awaits_tab or (self.waits and self._is_next(before))
         after = self._answers.put(char, begins)
@@ -360,29 +368,29 @@ class BootWatcher:
                 texts.end_line()
         self._marks = {}
         self.last_line = line.text.strip() or self.last_line
-        finding = judge(line, self._names)
+        finding = evaluate(line, self._names)
         if finding is not None:
             self._take(finding)
 
-    def _take(self, finding: Finding) -> None:
+    def _take(self, finding: UnitFinding) -> None:
         report, words = finding.report, finding.words
-        if report is Report.RESTARTED or (report is Report.GREETED and self.login_seen):
+        if report is UnitState.RESTARTED or (report is UnitState.GREETED and self.login_seen):
             self.boots += 1
             self._begin()
             self._enter(State.BOOTING)
-        elif report is Report.OPENED or (
+        elif report is UnitState.OPENED or (
             # The target says nothing of a volume that the boot does not wait for; that
             # it comes after the answer is what makes it count.
-            report is Report.ALL_OPENED and self.state is State.ANSWERED
+            report is UnitState.ALL_OPENED and self.state is State.ANSWERED
         ):
             # Opened and mounted are two lines for one thing.
             if not self.opened:
                 self.opened = True
                 self._enter(State.UNLOCKED, words)
-        elif report is Report.REFUSED:
+        elif report is UnitState.REFUSED:
             if self.state is State.ANSWERED:
                 self._enter(State.REFUSED, words)
-        elif report is Report.FAILED and self.state is not State.FAILED:
+        elif report is UnitState.FAILED and self.state is not State.FAILED:
             self._enter(State.FAILED, words)
-        elif report is Report.EMERGENCY and self.state is not State.EMERGENCY:
+        elif report is UnitState.EMERGENCY and self.state is not State.EMERGENCY:
             self._enter(State.EMERGENCY, words)

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 from bootwright.console.boot import BootWatcher, State
-from bootwright.console.ports import ConsoleLine, LineCut, Recorder
+from bootwright.console.ports import ConnectionLost, ConsoleLine, Recorder
 from bootwright.console.redact import Redactor
 from bootwright.core.report import Reporter
 from bootwright.core.secret import MASK, Secret
-from bootwright.core.text import shown
+from bootwright.core.text import sanitize_line
 
 IDLE_S = 0.3
 """Seconds without a byte after which an unfinished line is written down."""
@@ -67,7 +67,7 @@ class ConsoleFeed:
         """Take what has come; return the states entered, in order."""
         try:
             data = self._console.read()
-        except LineCut as cut:
+        except ConnectionLost as cut:
             self._cut(str(cut))
             return []
         now = self._clock()
@@ -104,7 +104,7 @@ class ConsoleFeed:
     def _write(self, data: bytes) -> bool:
         try:
             self._console.write(data)
-        except LineCut as cut:
+        except ConnectionLost as cut:
             self._cut(str(cut))
             return False
         return True
@@ -138,4 +138,4 @@ class ConsoleFeed:
             line = self._watcher.last_line or "nothing on the console yet"
             if self._secret_typed:
                 line = f"the boot is {self._watcher.state.value}"
-            self._reporter.note(f"{now - self._begin:.0f} s: {shown(line)}")
+            self._reporter.note(f"{now - self._begin:.0f} s: {sanitize_line(line)}")

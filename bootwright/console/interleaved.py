@@ -5,7 +5,7 @@ printing there. What a program prints is then found in pieces: the first one any
 a line, up to where a foreign line cuts in; each further one at the beginning of a later
 line, after the foreign line has ended (systemd issue 5123 shows such a prompt).
 
-A person puts the pieces together, and so does :class:`TornTexts`: after each piece it
+A person puts the pieces together, and so does :class:`InterleavedMatcher`: after each piece it
 follows both what may come next, the rest of the text and a foreign line.
 """
 
@@ -74,13 +74,13 @@ _Trail = tuple[_Node, ...]
 
 @dataclass(frozen=True)
 class Mark:
-    """Where :class:`TornTexts` was."""
+    """Where :class:`InterleavedMatcher` was."""
 
     here: tuple[_Trail, ...]
     cut: dict[int, tuple[_Node, int]]
 
 
-class TornTexts:
+class InterleavedMatcher:
     """Follows a console, character by character, and says which texts have just ended.
 
     Args:

@@ -1,7 +1,7 @@
 """What to tell a person whose board did not ask. Pure."""
 
 from bootwright.console.boot import BootWatcher, State
-from bootwright.core.text import shown
+from bootwright.core.text import sanitize_line
 
 CHECK = (
     "nothing comes from the console. Is the board on, the cable in (TX to RX, GND), the speed "
@@ -25,7 +25,7 @@ def why_no_prompt(watcher: BootWatcher, *, cut: bool, readable: bool, deaf: bool
     if deaf:
         return "what looked like a prompt did not react to keys"
     if watcher.other_disks:
-        disks = ", ".join(map(shown, watcher.other_disks))
+        disks = ", ".join(map(sanitize_line, watcher.other_disks))
         return f"the boot asked for {disks}, not for this volume"
-    line = shown(watcher.last_line)
+    line = sanitize_line(watcher.last_line)
     return f"the boot did not ask for the passphrase; it says: {line}"

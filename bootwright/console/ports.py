@@ -3,7 +3,7 @@
 from typing import Protocol
 
 
-class LineCut(Exception):
+class ConnectionLost(Exception):
     """The line is gone; it is opened again by reading on. Says why, for a person."""
 
 

@@ -19,7 +19,7 @@ _ERASES = b"\b\x7f"
 _CLEARS = b"\x15"  # Ctrl-U
 
 
-class Scribe:
+class SessionRecorder:
     """Tells a recorder what is printed and typed; a passphrase or password as a mask.
 
     While something is asked for that is not meant to be seen, what is printed is held

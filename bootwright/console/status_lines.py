@@ -16,7 +16,7 @@ from bootwright.console.screen import Line
 from bootwright.core.systemd import unit_name
 
 
-class Report(Enum):
+class UnitState(Enum):
     """What a line reports."""
 
     OPENED = auto()
@@ -36,7 +36,7 @@ class Report(Enum):
 
 
 @dataclass(frozen=True)
-class Names:
+class VolumeUnits:
     """What systemd calls a volume and its mount point in status lines."""
 
     volume: str
@@ -73,21 +73,21 @@ _STATUS = re.compile(
 )
 _ANYWHERE = (
     (
-        Report.RESTARTED,
+        UnitState.RESTARTED,
         r"^Linux version \d+\.\S* \(|^U-Boot (?:SPL )?\d{4}\.\d\d"
         r"|\breboot: (?:Restarting system|Power)",
     ),
-    (Report.GREETED, r"^Welcome to .{1,60}!$"),
+    (UnitState.GREETED, r"^Welcome to .{1,60}!$"),
     (
-        Report.EMERGENCY,
+        UnitState.EMERGENCY,
         r"Welcome to emergency mode!|You are in emergency mode"
         r"|Give root password for maintenance|Press Enter for maintenance"
         r"|Cannot open access to console, the root account is locked"
         r"|Dropping to a shell!",  # initramfs-tools: no root file system
     ),
-    (Report.FAILED, r"Kernel panic - not syncing"),
+    (UnitState.FAILED, r"Kernel panic - not syncing"),
     (
-        Report.REFUSED,
+        UnitState.REFUSED,
         r"Invalid passphrase\."  # v239
         r"|Failed to activate with specified passphrase"  # v241+
         r"|Too many attempts(?: to activate)?; giving up"
@@ -101,21 +101,21 @@ _TORN_COLOUR = re.compile(r"\[?[\d;]*m(?= )")
 
 
 @dataclass(frozen=True)
-class Finding:
+class UnitFinding:
     """A report, and the words it was found in; nothing else of their line."""
 
-    report: Report
+    report: UnitState
     words: str
 
 
-def judge(line: Line, names: Names) -> Finding | None:
+def evaluate(line: Line, names: VolumeUnits) -> UnitFinding | None:
     """Return what ``line`` reports about the volume, or ``None``."""
     text = line.text.rstrip()
     for report, pattern in _ANYWHERE:
         if found := re.search(pattern, text):
-            return Finding(report, found[0])
+            return UnitFinding(report, found[0])
     if found := re.search(rf"(?<!\S){re.escape(names.volume)}: set up successfully", text):
-        return Finding(Report.OPENED, found[0])  # Debian's initramfs
+        return UnitFinding(UnitState.OPENED, found[0])  # Debian's initramfs
     status = _STATUS.search(text)
     if status is None:
         return None
@@ -124,34 +124,34 @@ def judge(line: Line, names: Names) -> Finding | None:
     if before != "systemd[1]: " and not may_begin(before):
         return None
     report_of_unit = _judge_status(status[1], status[2], names)
-    return Finding(report_of_unit, status[0].rstrip()) if report_of_unit else None
+    return UnitFinding(report_of_unit, status[0].rstrip()) if report_of_unit else None
 
 
-def status_patterns(names: Names) -> list[tuple[str, Pattern]]:
+def status_patterns(names: VolumeUnits) -> list[tuple[str, Pattern]]:
     """Return the status lines about the volume, to find where other output tears them.
 
-    Each is named by its :class:`Report` and its words. Lines that systemd cut in the middle
+    Each is named by its :class:`UnitState` and its words. Lines that systemd cut in the middle
     are not among them.
     """
-    texts: list[tuple[Report, str]] = []
+    texts: list[tuple[UnitState, str]] = []
     for unit in names.setup():
-        texts += [(Report.OPENED, f"{verb} {unit}") for verb in ("Finished", "Started")]
-        texts.append((Report.FAILED, f"Failed to start {unit}"))
+        texts += [(UnitState.OPENED, f"{verb} {unit}") for verb in ("Finished", "Started")]
+        texts.append((UnitState.FAILED, f"Failed to start {unit}"))
     for unit in names.mounted():
-        texts.append((Report.OPENED, f"Mounted {unit}"))
-        texts += [(Report.FAILED, f"{verb} {unit}") for verb in ("Failed to mount", _DEPENDENCY)]
+        texts.append((UnitState.OPENED, f"Mounted {unit}"))
+        texts += [(UnitState.FAILED, f"{verb} {unit}") for verb in ("Failed to mount", _DEPENDENCY)]
     return [(f"{report.name} {text}", (text,)) for report, text in texts]
 
 
-def _judge_status(verb: str, what: str, names: Names) -> Report | None:
+def _judge_status(verb: str, what: str, names: VolumeUnits) -> UnitState | None:
     if verb in ("Finished", "Started"):  # Started: up to v244
-        return Report.OPENED if shows(what, names.setup()) else None
+        return UnitState.OPENED if shows(what, names.setup()) else None
     if verb == "Mounted":
-        return Report.OPENED if shows(what, names.mounted()) else None
+        return UnitState.OPENED if shows(what, names.mounted()) else None
     if verb == "Reached target":
-        return Report.ALL_OPENED if shows(what, _TARGETS) else None
+        return UnitState.ALL_OPENED if shows(what, _TARGETS) else None
     ours = (*names.setup(), *names.mounted(), *names.device())
-    return Report.FAILED if shows(what, ours) else None
+    return UnitState.FAILED if shows(what, ours) else None
 
 
 def shows(shown: str, candidates: tuple[str, ...]) -> bool:

@@ -34,7 +34,7 @@ AS_ON_OUR_CARDS = Tries()
 
 
 @dataclass(frozen=True)
-class Left:
+class PendingPrompt:
     """A question that an earlier run saw, and left waiting.
 
     Attributes:

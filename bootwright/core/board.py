@@ -10,14 +10,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from bootwright.core.errors import InputError
-from bootwright.core.toml_model import Table, check_table, read_toml
+from bootwright.core.toml_model import StrictModel, check_table, read_toml
 from bootwright.core.units import SECTOR
 
 Positive = Annotated[int, Field(gt=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class SectorRange(Table):
+class SectorRange(StrictModel):
     """``sectors`` sectors of 512 bytes from ``sector`` on."""
 
     sector: Annotated[int, Field(ge=0)]
@@ -29,7 +29,7 @@ class SectorRange(Table):
         return self.sector + self.sectors
 
 
-class KnownBlob(Table):
+class KnownBlob(StrictModel):
     """A blob that somebody has seen boot, by its digest and length in bytes."""
 
     sha256: Sha256
@@ -65,7 +65,7 @@ class Blob(SectorRange):
         return self
 
 
-class Layout(Table):
+class Layout(StrictModel):
     """Where the boot blobs and U-Boot's environment lie."""
 
     title: str
@@ -98,7 +98,7 @@ class Layout(Table):
         return self
 
 
-class Console(Table):
+class Console(StrictModel):
     """The serial console: kernel device name and baud rate."""
 
     device: str
@@ -110,7 +110,7 @@ class Console(Table):
         return f"{self.device},{self.baud}n8"
 
 
-class Kdf(Table):
+class Kdf(StrictModel):
     """What the board can afford to derive a LUKS2 key by Argon2id."""
 
     memory_kib: Annotated[int, Field(ge=32, le=4 * 1024 * 1024)]
@@ -118,13 +118,13 @@ class Kdf(Table):
     threads: Annotated[int, Field(ge=1, le=4)]  # LUKS2 allows at most 4
 
 
-class Ext4(Table):
+class Ext4(StrictModel):
     """File system features that the board's boot loader can read."""
 
     features: tuple[str, ...]
 
 
-class RootfsOnBoard(Table):
+class RootfsOnBoard(StrictModel):
     """What a root file system needs to know of this board."""
 
     platform: str | None = None
@@ -132,7 +132,7 @@ class RootfsOnBoard(Table):
     packages: tuple[str, ...] = ()
 
 
-class Board(Table):
+class Board(StrictModel):
     """A board: everything that differs from another one."""
 
     name: str

@@ -13,7 +13,7 @@ from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
 from bootwright.core.errors import BootwrightError, FailedError, InputError
-from bootwright.core.text import harmless
+from bootwright.core.text import sanitize_text
 
 INTERRUPTED = 4
 """Exit code of Ctrl-C: what was asked for did not come about."""
@@ -97,9 +97,9 @@ def whole_number(option: str, text: str, least: int, most: int) -> int:
 def print_result(document: dict[str, Any], lines: list[str], as_json: bool) -> None:
     """Print the result on standard output: one JSON document, or the lines."""
     if as_json or lines:
-        print(json.dumps(document, indent=2) if as_json else "\n".join(map(harmless, lines)))
+        print(json.dumps(document, indent=2) if as_json else "\n".join(map(sanitize_text, lines)))
 
 
 def _red(text: str) -> str:
-    text = harmless(text)
+    text = sanitize_text(text)
     return f"\033[31m{text}\033[0m" if sys.stderr.isatty() else text

@@ -11,7 +11,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, Field
 
 from bootwright.core.errors import InputError
-from bootwright.core.toml_model import Table, check_table, read_toml
+from bootwright.core.toml_model import StrictModel, check_table, read_toml
 from bootwright.core.units import parse_size
 
 CONFIG_NAME = "bootwright.toml"
@@ -89,7 +89,7 @@ def _size_or_rest(value: str) -> str:
     return value if value == "rest" else _size(value)
 
 
-class Docker(Table):
+class Docker(StrictModel):
     """What a target wants of its Docker host, beyond the profile.
 
     ``daemon`` holds keys of daemon.json, laid over the profile's. ``api`` is where the remote
@@ -118,7 +118,7 @@ def _plain_port(value: int) -> int:
 PlainPort = Annotated[int, AfterValidator(_plain_port)]
 
 
-class Logs(Table):
+class Logs(StrictModel):
     """Where a board's logs go: ``[logs]``, and over it ``[targets.NAME.logs]``.
 
     Only ``https`` is acknowledged, so that nothing is lost on the way; ``tls`` is RFC 5425, for
@@ -137,7 +137,7 @@ class Logs(Table):
         return self.port or PORTS[self.transport]
 
 
-class Collector(Table):
+class Collector(StrictModel):
     """``[logs.collector]``: what ``inv logs serve`` does on this machine.
 
     ``listen`` is the address, ``names`` are what boards call this machine beside ``server`` of
@@ -160,7 +160,7 @@ class Collector(Table):
     keep_days: Annotated[int, Field(ge=2)] = 90
 
 
-class Target(Table):
+class Target(StrictModel):
     """One card or board to make, reach and unlock. Sizes are text in IEC units."""
 
     name: Annotated[str, AfterValidator(_name)]

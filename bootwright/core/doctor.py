@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bootwright.core.doctor_report import Report, Row, State, examine
+from bootwright.core.doctor_report import DoctorReport, Row, State, examine
 from bootwright.core.io.machine import look_around
 from bootwright.core.paths import build_dir, cache_dir
 
@@ -19,11 +19,11 @@ _COLOURS: dict[State, str] = {
 }
 
 
-def doctor(cache: Path | None = None, build: Path | None = None) -> Report:
+def doctor(cache: Path | None = None, build: Path | None = None) -> DoctorReport:
     """Examine this machine and return the report; changes nothing.
 
-    The caller prints it (:func:`show`, or :meth:`Report.document` as JSON) and exits
-    with :attr:`Report.exit_code`.
+    The caller prints it (:func:`show`, or :meth:`DoctorReport.document` as JSON) and exits
+    with :attr:`DoctorReport.exit_code`.
 
     Args:
         cache: the cache directory; the usual one when ``None``.
@@ -35,7 +35,7 @@ def doctor(cache: Path | None = None, build: Path | None = None) -> Report:
     return examine(look_around(cache or cache_dir(), build or build_dir()))
 
 
-def show(report: Report, out: TextIO) -> None:
+def show(report: DoctorReport, out: TextIO) -> None:
     """Print the report: a table on a terminal, plain lines elsewhere."""
     rows = (*report.tools, *report.checks)
     console = Console(file=out, highlight=False)

@@ -7,7 +7,7 @@ from bootwright.core.tools import Binfmt, Family, Tool
 from bootwright.core.units import GIB, format_size
 
 SCHEMA = "bootwright.doctor/1"
-"""Names the shape of :meth:`Report.document`."""
+"""Names the shape of :meth:`DoctorReport.document`."""
 
 PYTHON = (3, 11)
 """The oldest Python that works: ``requires-python`` in ``pyproject.toml``."""
@@ -22,7 +22,7 @@ benchmarks need it; ``warning`` may lead to a failure."""
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundTool:
     """A tool and where it is; ``path`` is ``None`` when it is missing."""
 
     tool: Tool
@@ -31,7 +31,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Place:
+class DiskSpace:
     """A directory that is written to, and the bytes free on its file system."""
 
     name: str
@@ -43,13 +43,13 @@ class Place:
 class Machine:
     """What was found on this machine."""
 
-    tools: tuple[Found, ...]
+    tools: tuple[FoundTool, ...]
     python: tuple[int, int, int]
     architecture: str
     """As ``uname -m`` says it."""
     binfmt: Binfmt | None
     """The entry for 32-bit ARM; ``None`` when the kernel has none."""
-    places: tuple[Place, ...]
+    places: tuple[DiskSpace, ...]
     family: Family | None
     root: bool
 
@@ -66,7 +66,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Report:
+class DoctorReport:
     """The examination's result."""
 
     tools: tuple[Row, ...]
@@ -98,11 +98,11 @@ class Report:
         }
 
 
-def examine(machine: Machine) -> Report:
+def examine(machine: Machine) -> DoctorReport:
     """Return what is there, what is missing, and the commands that install it."""
     family = machine.family
     needed = [one for one in machine.tools if one.path or one.tool.needed(family)]
-    return Report(
+    return DoctorReport(
         tools=tuple(_tool(found, family) for found in needed),
         checks=(_python(machine), _binfmt(machine), *(_place(one) for one in machine.places)),
         install=_install(machine, required=True),
@@ -110,7 +110,7 @@ def examine(machine: Machine) -> Report:
     )
 
 
-def _tool(found: Found, family: Family | None) -> Row:
+def _tool(found: FoundTool, family: Family | None) -> Row:
     tool = found.tool
     if found.path is not None:
         return Row(tool.command, "ok", found.version or found.path, tool.need)
@@ -143,7 +143,7 @@ def _binfmt(machine: Machine) -> Row:
     return Row(name, "missing", found, need, "run scripts/setup")
 
 
-def _place(place: Place) -> Row:
+def _place(place: DiskSpace) -> Row:
     enough = place.free >= ROOM
     return Row(
         place.name,

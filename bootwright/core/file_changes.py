@@ -6,7 +6,7 @@ from bootwright.core.secret import Secret
 
 
 @dataclass(frozen=True)
-class LaidFile:
+class FileChange:
     """A regular file with this content, replacing what was there."""
 
     path: str
@@ -22,7 +22,7 @@ class LaidFile:
 
 
 @dataclass(frozen=True)
-class LaidLink:
+class SymlinkChange:
     """A symbolic link, replacing what was there."""
 
     path: str
@@ -30,7 +30,7 @@ class LaidLink:
 
 
 @dataclass(frozen=True)
-class LaidFolder:
+class DirectoryChange:
     """A folder that is there afterwards, with this owner and mode."""
 
     path: str
@@ -46,9 +46,9 @@ class Removal:
     path: str
 
 
-Change = LaidFile | LaidLink | LaidFolder | Removal
+Change = FileChange | SymlinkChange | DirectoryChange | Removal
 
 
-def text_file(path: str, text: str, mode: int = 0o644) -> LaidFile:
+def text_file(path: str, text: str, mode: int = 0o644) -> FileChange:
     """Return a root-owned text file; lone surrogates are the bytes that they stand for."""
-    return LaidFile(path, text.encode("utf-8", "surrogateescape"), mode)
+    return FileChange(path, text.encode("utf-8", "surrogateescape"), mode)

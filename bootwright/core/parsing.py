@@ -1,6 +1,6 @@
 """What parsers of foreign text share."""
 
-OTHER_FORM = (
+PARSE_ERRORS = (
     *(ValueError, OverflowError, IndexError, KeyError),
     *(TypeError, AttributeError, RecursionError),
 )

@@ -33,7 +33,7 @@ def build_dir() -> Path:
     return checkout() / "build"
 
 
-def shown(path: str | Path) -> str:
+def display_path(path: str | Path) -> str:
     """Return ``path`` as a person in this directory would write it."""
     try:
         return str(Path(path).relative_to(Path.cwd()))

@@ -25,7 +25,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from bootwright.core.text import harmless
+from bootwright.core.text import sanitize_text
 from bootwright.core.units import format_size
 
 PLAIN_INTERVAL_S = 5.0
@@ -149,8 +149,8 @@ class TextReporter:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self._console.print(f"  {harmless(text)}", markup=False)
+        self._console.print(f"  {sanitize_text(text)}", markup=False)
 
     def warn(self, text: str) -> None:
         """Print a line that stands out."""
-        self._console.print(Text.assemble(("warning:", "yellow"), f" {harmless(text)}"))
+        self._console.print(Text.assemble(("warning:", "yellow"), f" {sanitize_text(text)}"))

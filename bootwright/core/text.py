@@ -1,7 +1,7 @@
 """Text from elsewhere, made safe to show on a terminal."""
 
 
-def shown(text: str) -> str:
+def sanitize_line(text: str) -> str:
     """Return a board's text as it may be shown: nothing in it acts on a terminal.
 
     Control characters and invisible ones, such as those that turn the direction of
@@ -10,6 +10,6 @@ def shown(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def harmless(text: str) -> str:
+def sanitize_text(text: str) -> str:
     """Return a text of several lines, which may quote a board, as it may be shown."""
-    return "\n".join(shown(line.expandtabs()) for line in text.split("\n"))
+    return "\n".join(sanitize_line(line.expandtabs()) for line in text.split("\n"))

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bootwright.core.errors import InputError
 
 
-class Table(BaseModel):
+class StrictModel(BaseModel):
     """A TOML table: frozen; unknown keys and wrong types are errors.
 
     Arrays become tuples, so a model can be shared and hashed.
@@ -18,7 +18,7 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-Model = TypeVar("Model", bound=Table)
+Model = TypeVar("Model", bound=StrictModel)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _tuples(value: object) -> object:
     return value
 
 
-def _lines(model: type[Table], error: ValidationError, where: str) -> list[str]:
+def _lines(model: type[StrictModel], error: ValidationError, where: str) -> list[str]:
     lines = []
     for item in error.errors(include_url=False):
         key = ".".join(str(part) for part in item["loc"])

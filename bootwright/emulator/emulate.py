@@ -69,7 +69,7 @@ def lines(document: dict[str, Any]) -> list[str]:
     return [
         f"the emulator {waits}; go on with: {following}",
         f"serial console  socket://127.0.0.1:{document['serial_port']}"
-        f" (log: {paths.shown(document['console_log'])})",
+        f" (log: {paths.display_path(document['console_log'])})",
         f"SSH             127.0.0.1 port {document['ssh_port']}",
         "stop it with    inv emulate --stop",
     ]

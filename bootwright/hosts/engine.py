@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootwright.core.errors import FailedError
-from bootwright.core.parsing import OTHER_FORM
+from bootwright.core.parsing import PARSE_ERRORS
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def parse_engine(text: str) -> Engine | None:
             ),
             warnings=_texts(info.get("Warnings")),
         )
-    except OTHER_FORM as error:
+    except PARSE_ERRORS as error:
         raise FailedError(f"what docker info printed cannot be understood: {error}") from None
 
 

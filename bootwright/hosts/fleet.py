@@ -20,7 +20,7 @@ from rich.text import Text
 
 from bootwright.core.errors import BootwrightError, FailedError
 from bootwright.core.report import Meter, Reporter
-from bootwright.core.text import harmless
+from bootwright.core.text import sanitize_text
 
 ALIVE_S = 10.0
 """Seconds between lines that say which boards are still at work, without a terminal."""
@@ -153,7 +153,7 @@ class Fleet(Generic[T]):
             self._done.put(_Ended(name, result, took, tuple(reporter.kept)))
 
     def _show(self, name: str, text: str) -> None:
-        self._shown[name] = harmless(text)
+        self._shown[name] = sanitize_text(text)
 
     def _next(self, redraw: Callable[[], None]) -> "_Ended[T] | None":
         on_terminal = self._console.is_terminal
@@ -187,9 +187,9 @@ class Fleet(Generic[T]):
     def _line(self, ended: "_Ended[T]", text: str, good: bool) -> None:
         mark = "[green]✓[/green]" if good else "[red]✗[/red]"
         took = f"[dim]({ended.took:.1f} s)[/dim]"
-        first, *rest = harmless(text).splitlines() or [""]
+        first, *rest = sanitize_text(text).splitlines() or [""]
         lines = [f"{mark} {escape(ended.name)} {took}: {escape(first)}"]
-        rest += harmless("\n".join(ended.kept)).splitlines()
+        rest += sanitize_text("\n".join(ended.kept)).splitlines()
         lines += [f"    {escape(line)}" for line in rest]
         self._console.print("\n".join(lines))
 

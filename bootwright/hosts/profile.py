@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bootwright.core.errors import InputError
-from bootwright.core.toml_model import Table, load_table
+from bootwright.core.toml_model import StrictModel, load_table
 
 CheckIds = tuple[Annotated[str, Field(pattern=r"^[1-7](\.\d{1,2}){1,2}$")], ...]
 KernelOptions = tuple[Annotated[str, Field(pattern=r"^[A-Z0-9_]+$")], ...]
@@ -23,7 +23,7 @@ Needed = Literal["docker", "dm-crypt", "seccomp", "userns", "cgroup", "apparmor"
 """What a kernel option is for."""
 
 
-class _Wish(Table):
+class _Wish(StrictModel):
     """What every wish has: the checks it answers, and why it is there."""
 
     checks: CheckIds = ()
@@ -47,7 +47,7 @@ class Setting(_Wish):
     since: Version | None = None
 
 
-class Waiver(Table):
+class ProfileWaiver(StrictModel):
     """A check that the profile leaves unmet on purpose, unless a target sets ``key`` itself."""
 
     key: str
@@ -56,14 +56,14 @@ class Waiver(Table):
     reason: Annotated[str, Field(min_length=20)]
 
 
-class DaemonProfile(Table):
+class DaemonProfile(StrictModel):
     """``daemon.toml``."""
 
     setting: tuple[Setting, ...]
-    waiver: tuple[Waiver, ...] = ()
+    waiver: tuple[ProfileWaiver, ...] = ()
 
 
-class EngineKey(Table):
+class EngineKey(StrictModel):
     """A key that some engine knows in ``daemon.json``.
 
     ``since`` is the first engine that knows it (absent: all that are supported, from 20.10
@@ -78,21 +78,21 @@ class EngineKey(Table):
     removed: str = ""
 
 
-class StorageDriver(Table):
+class StorageDriver(StrictModel):
     """A storage driver and the first engine without it."""
 
     name: str
     until: Version | None = None
 
 
-class LogDriver(Table):
+class LogDriver(StrictModel):
     """A log driver and the names of its ``log-opts``."""
 
     name: str
     options: tuple[str, ...]
 
 
-class EngineFacts(Table):
+class EngineFacts(StrictModel):
     """``engine.toml``: what the supported engines understand."""
 
     key: tuple[EngineKey, ...]
@@ -112,7 +112,7 @@ class Watch(_Wish):
     recursive: bool = False
 
 
-class AuditProfile(Table):
+class AuditProfile(StrictModel):
     """``audit.toml``."""
 
     watch: tuple[Watch, ...]
@@ -136,13 +136,13 @@ class FileMode(_Wish):
         return int(self.mode, 8)
 
 
-class FilesProfile(Table):
+class FilesProfile(StrictModel):
     """``files.toml``."""
 
     file: tuple[FileMode, ...]
 
 
-class KernelOption(Table):
+class KernelOption(StrictModel):
     """A kernel option: any of ``options`` (without ``CONFIG_``), for what, and at what cost.
 
     ``required``: without it the profile cannot be applied at all.
@@ -154,13 +154,13 @@ class KernelOption(Table):
     cost: Annotated[str, Field(min_length=10)]
 
 
-class KernelProfile(Table):
+class KernelProfile(StrictModel):
     """``kernel.toml``."""
 
     option: tuple[KernelOption, ...]
 
 
-class Package(Table):
+class Package(StrictModel):
     """A package by its name in each distribution; ``None`` where it needs none.
 
     ``optional``: installed only where the distribution has it. ``instead``: others that do
@@ -187,14 +187,14 @@ class SshSetting(_Wish):
     value: str
 
 
-class HostProfile(Table):
+class HostProfile(StrictModel):
     """``host.toml``."""
 
     package: tuple[Package, ...]
     ssh: tuple[SshSetting, ...]
 
 
-class Profile(Table):
+class Profile(StrictModel):
     """A whole profile."""
 
     name: str

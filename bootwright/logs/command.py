@@ -18,32 +18,32 @@ from bootwright.core.report import Reporter
 from bootwright.core.templates import Renderer
 from bootwright.emulator.plan import HOST_OF_GUESTS
 from bootwright.hosts import resolve
-from bootwright.logs.io.collector import Served, collect, url_of, written
+from bootwright.logs.io.collector import CollectorConfig, collect, url_of, written
 from bootwright.logs.io.store import LogStore, default_folder
 from bootwright.logs.io.web_page import serve_page
 from bootwright.logs.syslog_ng import (
     CERTIFICATES,
     PASSWORD_FILE,
     Certificates,
-    Container,
     Forward,
-    Service,
+    ServerContainer,
+    ServerUnit,
     collector_command,
     compose_file,
     password_include,
     service_unit,
 )
-from bootwright.logs.syslog_ng import Collector as Syslog
+from bootwright.logs.syslog_ng import SyslogServer as Syslog
 from bootwright.logs.syslog_ng import collector_config as syslog_config
-from bootwright.pki.certificate_store import Holder
-from bootwright.pki.certificates import Names
-from bootwright.pki.command import credentials
+from bootwright.pki.certificate_store import CertificateSubject
+from bootwright.pki.certificates import ServerNames
+from bootwright.pki.command import issued_certificate
 from bootwright.pki.io.store import PkiStore, pki_dir
 
 FORWARDED_DAYS = 7
 """Days that logs stay uncompressed where they are forwarded: as long as that may stand still."""
 
-HOLDER = Holder("collector", "collector")
+HOLDER = CertificateSubject("collector", "collector")
 """Who holds the collector's certificate; there is one for all machines that collect."""
 
 
@@ -102,7 +102,7 @@ def unit(user: str) -> str:
     """
     logs, state = Path("/var/log/bootwright"), Path("/var/lib/bootwright")
     return service_unit(
-        Service(paths.checkout(), user, logs, state, pki_dir()),
+        ServerUnit(paths.checkout(), user, logs, state, pki_dir()),
         Renderer(paths.checkout() / "templates"),
     )
 
@@ -118,24 +118,24 @@ def compose() -> str:
     place = PkiStore(pki_dir()).place(HOLDER)
     if not place.is_dir():
         raise InputError(
-            f"{paths.shown(place)}: no certificate yet; inv logs serve makes it: run it once"
+            f"{paths.display_path(place)}: no certificate yet; inv logs serve makes it: run it once"
         )
     owner = place.stat()
     if owner.st_uid == 0:
         raise InputError(
-            f"{paths.shown(place)} is root's, and the collector is not to run as root: make the"
-            " certificate as the user who is to run it (inv logs serve, once), then call this as"
-            " that user"
+            f"{paths.display_path(place)} is root's, and the collector is not to run as root:"
+            " make the certificate as the user who is to run it (inv logs serve, once), then call"
+            " this as that user"
         )
     tcp = (collector.port, collector.tls_port, collector.tcp_port)
     udp = (collector.udp_port,) if collector.udp_port else ()
-    made = Container(
+    made = ServerContainer(
         paths.checkout(), place, owner.st_uid, owner.st_gid, tuple(filter(None, tcp)), udp
     )
     return compose_file(made, Renderer(paths.checkout() / "templates"))
 
 
-def names_of(collector: Collector, logs: Logs) -> Names:
+def names_of(collector: Collector, logs: Logs) -> ServerNames:
     """Return what boards call this machine."""
     words = [*collector.names, *([logs.server] if logs.server else [])]
     words += [socket.gethostname().lower(), "localhost", "127.0.0.1", HOST_OF_GUESTS]
@@ -145,7 +145,7 @@ def names_of(collector: Collector, logs: Logs) -> Names:
             ips.append(str(ip_address(word)))
         except ValueError:
             dns.append(word.lower())
-    return Names(tuple(dns), tuple(ips))
+    return ServerNames(tuple(dns), tuple(ips))
 
 
 def serve(reporter: Reporter, listen: str | None = None) -> None:
@@ -177,7 +177,7 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
     def place() -> Path:
         if own:
             return Path(own)
-        credentials(certificates, HOLDER, names, datetime.now(UTC))
+        issued_certificate(certificates, HOLDER, names, datetime.now(UTC))
         # Not by the link: both halves are to go by the same certificates.
         return certificates.place(HOLDER).resolve()
 
@@ -202,7 +202,7 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
             written(run / PASSWORD_FILE, password_include(password).reveal())
         return collector_command(wanted, written(config, syslog_config(wanted, renderer).encode()))
 
-    served = Served(
+    served = CollectorConfig(
         listen=collector.listen,
         port=collector.port,
         keep_days=collector.keep_days,
@@ -214,7 +214,7 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
 
     def ready(port: int) -> None:
         reporter.note(f"boards deliver to {url_of(collector.listen, port)}")
-        reporter.note(f"logs are kept in {paths.shown(store.folder)}; Ctrl-C ends this")
+        reporter.note(f"logs are kept in {paths.display_path(store.folder)}; Ctrl-C ends this")
 
     async def collecting(stop: asyncio.Event) -> None:
         await collect(store, served, stop, ready, reporter.note)

@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 from bootwright.logs import losses
 from bootwright.logs.delivery import LOSS, Delivered
-from bootwright.logs.record import Record, format_record
+from bootwright.logs.record import LogRecord, format_record
 
 REMEMBERED = 5_000
 """Lines that are known by heart; a relay repeats at most two deliveries, of 500 records each."""
@@ -34,7 +34,7 @@ class Added:
     totals: losses.Totals
 
 
-class Inbox:
+class Deduplicator:
     """The recent past of one board's log.
 
     Where an addition cannot be stored, the inbox has to be made anew from what is stored.
@@ -83,8 +83,8 @@ class Inbox:
             if len(self._order) > REMEMBERED:
                 self._known.discard(self._order.popleft())
 
-    def _word_of(self, lost: int, now: datetime) -> Record:
-        return Record(
+    def _word_of(self, lost: int, now: datetime) -> LogRecord:
+        return LogRecord(
             priority=_PRIORITY,
             time=now,
             board=self._board,

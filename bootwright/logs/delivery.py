@@ -13,7 +13,7 @@ Sources: moby's ``daemon/logger/syslog`` and ``daemon/logger/loggerutils``; srsl
 import re
 from dataclasses import dataclass, replace
 
-from bootwright.logs.record import Container, Record, parse_record, parse_time, safe
+from bootwright.logs.record import LogContainer, LogRecord, parse_record, parse_time, safe
 
 TAG = "{{.ID}}/{{.Name}}/{{.ImageName}}"
 """The tag that containers log with, unless they have one of their own."""
@@ -46,7 +46,7 @@ class Delivered:
     """
 
     origin: str
-    record: Record
+    record: LogRecord
 
 
 def parse_delivery(body: bytes, board: str) -> list[Delivered]:
@@ -72,7 +72,7 @@ def _delivered(line: bytes, board: str) -> Delivered:
     return Delivered(origin, replace(found, board=board, sequence=number, lost=0))
 
 
-def _of_container(text: str) -> Record | None:
+def _of_container(text: str) -> LogRecord | None:
     match = _DOCKER.fullmatch(text)
     if match is None or int(match["priority"]) > 191:
         return None
@@ -80,9 +80,9 @@ def _of_container(text: str) -> Record | None:
     tagged = _TAGGED.fullmatch(match["tag"])
     if tagged is None:
         # One of its own.
-        return Record(priority, time, "", match["tag"], "", text)
-    container = Container(name=tagged[2], image=tagged[3], id=tagged[1])
-    return Record(priority, time, "", container.name, container.id, text, container)
+        return LogRecord(priority, time, "", match["tag"], "", text)
+    container = LogContainer(name=tagged[2], image=tagged[3], id=tagged[1])
+    return LogRecord(priority, time, "", container.name, container.id, text, container)
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from bootwright.core.errors import InputError
-from bootwright.logs.record import SEVERITIES, Record
+from bootwright.logs.record import SEVERITIES, LogRecord
 
 _AGO = re.compile(r"(\d+)\s*(s|min|m|h|d)")
 _ID = re.compile(r"[0-9a-f]{4,64}")
@@ -30,7 +30,7 @@ class Query:
     until: datetime | None = None
     pattern: re.Pattern[str] | None = None
 
-    def matches(self, record: Record) -> bool:
+    def matches(self, record: LogRecord) -> bool:
         """Tell whether a record is wanted."""
         if record.severity > self.severity:
             return False
@@ -42,7 +42,7 @@ class Query:
             return False
         return self.pattern is None or self.pattern.search(record.text) is not None
 
-    def _is_of(self, record: Record) -> bool:
+    def _is_of(self, record: LogRecord) -> bool:
         if record.app == self.container:
             return True
         found = record.container

@@ -34,7 +34,7 @@ _UNSAFE = re.compile(
 
 
 @dataclass(frozen=True)
-class Container:
+class LogContainer:
     """What a record's container is called; ``id`` are the first 12 digits."""
 
     name: str
@@ -43,7 +43,7 @@ class Container:
 
 
 @dataclass(frozen=True)
-class Record:
+class LogRecord:
     """A log record.
 
     Attributes:
@@ -64,7 +64,7 @@ class Record:
     app: str
     process: str
     text: str
-    container: Container | None = None
+    container: LogContainer | None = None
     sequence: int | None = None
     lost: int = 0
 
@@ -94,7 +94,7 @@ def _octal(match: re.Match[str]) -> str:
     return "".join(f"#{byte:03o}" for byte in character.encode())
 
 
-def format_record(record: Record) -> str:
+def format_record(record: LogRecord) -> str:
     """Return the line for a record, without its end."""
     data = ""
     if record.sequence is not None:
@@ -123,7 +123,7 @@ def _escaped(value: str) -> str:
     return re.sub(r'([\\"\]])', r"\\\1", safe(value))
 
 
-def parse_record(line: str, board: str = "") -> Record:
+def parse_record(line: str, board: str = "") -> LogRecord:
     """Return the record of a line; one that is no RFC 5424 is all text.
 
     Args:
@@ -132,17 +132,17 @@ def parse_record(line: str, board: str = "") -> Record:
     """
     match = _LINE.fullmatch(line)
     if match is None or int(match["priority"]) > 191:
-        return Record(NOTICE, None, board, "", "", safe(line))
+        return LogRecord(NOTICE, None, board, "", "", safe(line))
     elements = _elements(match["data"])
     container = elements.get(CONTAINER_ELEMENT)
-    return Record(
+    return LogRecord(
         priority=int(match["priority"]),
         time=parse_time(match["time"]),
         board=_given(match["board"]) or board,
         app=_given(match["app"]),
         process=_given(match["process"]),
         text=safe((match["text"] or "").removeprefix("\ufeff")),
-        container=Container(*(container.get(key, "") for key in ("name", "image", "id")))
+        container=LogContainer(*(container.get(key, "") for key in ("name", "image", "id")))
         if container
         else None,
         sequence=_number(elements.get("meta", {}).get("sequenceId", "")),

@@ -91,7 +91,7 @@ class Forward:
 
 
 @dataclass(frozen=True)
-class Collector:
+class SyslogServer:
     """What syslog-ng does on the operator's machine. A port that is ``None`` is not open.
 
     Attributes:
@@ -128,7 +128,7 @@ class Collector:
 
 
 @dataclass(frozen=True)
-class Service:
+class ServerUnit:
     """The collector as a unit of systemd; all folders have to exist and be the user's.
 
     Attributes:
@@ -147,7 +147,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Container:
+class ServerContainer:
     """The collector in a container.
 
     Attributes:
@@ -169,7 +169,7 @@ class Container:
     base: str = "debian:12-slim"
 
 
-def collector_config(collector: Collector, renderer: Renderer) -> str:
+def collector_config(collector: SyslogServer, renderer: Renderer) -> str:
     """Return the configuration of syslog-ng, 3.38 or later; nothing in it is secret.
 
     Raises:
@@ -200,7 +200,7 @@ def collector_config(collector: Collector, renderer: Renderer) -> str:
     return renderer.render("logs/collector.conf.j2", values)
 
 
-def collector_command(collector: Collector, config: Path) -> tuple[str, ...]:
+def collector_command(collector: SyslogServer, config: Path) -> tuple[str, ...]:
     """Return the command that runs syslog-ng in the foreground, speaking to standard error.
 
     The paths are absolute: it changes its directory.
@@ -249,7 +249,7 @@ def opensearch_template() -> dict[str, Any]:
     return {"index_patterns": [f"{INDEX}-*"], "template": {"mappings": mappings}}
 
 
-def service_unit(service: Service, renderer: Renderer) -> str:
+def service_unit(service: ServerUnit, renderer: Renderer) -> str:
     """Return the unit that runs ``inv logs serve`` from a checkout.
 
     Raises:
@@ -262,7 +262,7 @@ def service_unit(service: Service, renderer: Renderer) -> str:
     return renderer.render("logs/bootwright-collector.service.j2", {"service": service})
 
 
-def compose_file(container: Container, renderer: Renderer) -> str:
+def compose_file(container: ServerContainer, renderer: Renderer) -> str:
     """Return a file for ``docker compose`` that builds and runs the collector.
 
     Raises:
@@ -309,7 +309,7 @@ def _actions(forward: Forward) -> list[tuple[int, str]]:
     return sorted(actions.items())
 
 
-def _check_numbers(collector: Collector) -> None:
+def _check_numbers(collector: SyslogServer) -> None:
     tcp = [collector.tls, collector.tcp]
     for port in (*tcp, collector.udp):
         if port is not None and not 1024 <= port <= 65535:
@@ -321,7 +321,7 @@ def _check_numbers(collector: Collector) -> None:
         raise InputError("logs.collector: tls_port needs the collector's certificate")
 
 
-def _check_paths(collector: Collector) -> None:
+def _check_paths(collector: SyslogServer) -> None:
     paths = [collector.folder, collector.run]
     if files := collector.certificates:
         paths += [files.authority, files.certificate, files.key]

@@ -8,9 +8,9 @@ from typing import Any
 
 from bootwright.core import paths
 from bootwright.core.errors import InputError
-from bootwright.logs.io.store import LogStore, Place
+from bootwright.logs.io.store import LogCursor, LogStore
 from bootwright.logs.query import Query, parse_pattern, parse_severity, parse_since
-from bootwright.logs.record import Record
+from bootwright.logs.record import LogRecord
 
 SCHEMA = "bootwright.logs/1"
 
@@ -68,8 +68,8 @@ def options_of(
 
 
 def last_records(
-    store: LogStore, board: str, options: TailOptions, place: Place | None = None
-) -> list[Record]:
+    store: LogStore, board: str, options: TailOptions, place: LogCursor | None = None
+) -> list[LogRecord]:
     """Return the last records that are asked for (before ``place``), the oldest first.
 
     Raises:
@@ -78,10 +78,10 @@ def last_records(
     if board not in store.boards():
         there = ", ".join(store.boards()) or "none"
         raise InputError(
-            f"no logs of {board!r} in {paths.shown(store.folder)}; boards there: {there}. Does inv"
-            " logs serve run, and was the board provisioned with a server for logs?"
+            f"no logs of {board!r} in {paths.display_path(store.folder)}; boards there: {there}."
+            " Does inv logs serve run, and was the board provisioned with a server for logs?"
         )
-    found: list[Record] = []
+    found: list[LogRecord] = []
     for record in store.newest_first(board, options.query, place):
         found.append(record)
         if len(found) == options.lines:
@@ -103,13 +103,13 @@ def follow(store: LogStore, board: str, options: TailOptions) -> None:
         time.sleep(_LOOK_S)
 
 
-def _print(record: Record) -> None:
+def _print(record: LogRecord) -> None:
     text = line_of(record)
     colour = _COLOURS.get(record.severity, "") if sys.stdout.isatty() else ""
     print(f"\033[{colour}m{text}\033[0m" if colour else text)
 
 
-def line_of(record: Record) -> str:
+def line_of(record: LogRecord) -> str:
     """Return a record as a line for a person; the time is the board's, in UTC."""
     time_ = (
         f"{record.time:%Y-%m-%d %H:%M:%S}.{record.time.microsecond // 1000:03d}"
@@ -123,12 +123,12 @@ def line_of(record: Record) -> str:
     return f"{time_} {name}:{urgent} {record.text}"
 
 
-def document(board: str, records: list[Record]) -> dict[str, Any]:
+def document(board: str, records: list[LogRecord]) -> dict[str, Any]:
     """Return the records as one JSON document."""
     return {"schema": SCHEMA, "target": board, "records": [as_json(record) for record in records]}
 
 
-def as_json(record: Record) -> dict[str, Any]:
+def as_json(record: LogRecord) -> dict[str, Any]:
     """Return a record for JSON."""
     container = record.container
     return {

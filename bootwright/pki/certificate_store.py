@@ -11,10 +11,10 @@ from typing import NamedTuple
 from bootwright.core.errors import InputError
 from bootwright.pki.certificates import (
     SCOPES,
+    KeyPair,
     Kind,
-    Names,
-    Pair,
     Scope,
+    ServerNames,
     make_authority,
     names_in,
     needs_renewal,
@@ -25,7 +25,7 @@ BOARD_KINDS: tuple[Kind, ...] = ("server", "log")
 """What a board has certificates for."""
 
 
-class Holder(NamedTuple):
+class CertificateSubject(NamedTuple):
     """Who has a certificate, and what for."""
 
     kind: Kind
@@ -36,11 +36,11 @@ class Holder(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Holdings:
+class CertificateStore:
     """The authorities, and everybody's certificate and key."""
 
-    authorities: Mapping[Scope, Pair] = field(default_factory=dict)
-    pairs: Mapping[Holder, Pair] = field(default_factory=dict)
+    authorities: Mapping[Scope, KeyPair] = field(default_factory=dict)
+    pairs: Mapping[CertificateSubject, KeyPair] = field(default_factory=dict)
 
     def boards(self) -> tuple[str, ...]:
         """Return the targets that have certificates."""
@@ -52,7 +52,7 @@ class Holdings:
 
 
 @dataclass(frozen=True)
-class Change:
+class StoreChange:
     """Holdings after a change.
 
     Attributes:
@@ -60,12 +60,12 @@ class Change:
         made: what is new, and why: ``server odroid``, ``docker authority``.
     """
 
-    holdings: Holdings
+    holdings: CertificateStore
     made: Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Reissue(Change):
+class Reissue(StoreChange):
     """Holdings after all were made anew.
 
     Attributes:
@@ -80,8 +80,13 @@ class Reissue(Change):
 
 
 def issue(
-    holdings: Holdings, holder: Holder, names: Names, now: datetime, *, renew: bool = False
-) -> Change:
+    holdings: CertificateStore,
+    holder: CertificateSubject,
+    names: ServerNames,
+    now: datetime,
+    *,
+    renew: bool = False,
+) -> StoreChange:
     """Give a certificate to who has none, or one that is due for renewal.
 
     Args:
@@ -109,30 +114,38 @@ def issue(
         why = needs_renewal(old.certificate, names, now, authority.certificate)
         why = why or ("--renew was given" if renew else "")
     if not why:
-        return Change(holdings, {})
+        return StoreChange(holdings, {})
     made[str(holder)] = why
     pair = sign(authority, holder.kind, holder.name, names, now)
-    return Change(
-        Holdings({**holdings.authorities, scope: authority}, {**holdings.pairs, holder: pair}), made
+    return StoreChange(
+        CertificateStore(
+            {**holdings.authorities, scope: authority}, {**holdings.pairs, holder: pair}
+        ),
+        made,
     )
 
 
 def issue_board(
-    holdings: Holdings, target: str, names: Names, now: datetime, *, renew: bool = False
-) -> Change:
+    holdings: CertificateStore,
+    target: str,
+    names: ServerNames,
+    now: datetime,
+    *,
+    renew: bool = False,
+) -> StoreChange:
     """Give a board both of its certificates: for its Docker API, and for shipping its logs.
 
     Raises:
         InputError: a client has the target's name.
         RefusedError: an authority cannot sign.
     """
-    server = issue(holdings, Holder("server", target), names, now, renew=renew)
-    log = issue(server.holdings, Holder("log", target), Names(), now, renew=renew)
-    return Change(log.holdings, {**server.made, **log.made})
+    server = issue(holdings, CertificateSubject("server", target), names, now, renew=renew)
+    log = issue(server.holdings, CertificateSubject("log", target), ServerNames(), now, renew=renew)
+    return StoreChange(log.holdings, {**server.made, **log.made})
 
 
 def reissue(
-    holdings: Holdings, without: str | None, now: datetime, names: Mapping[str, Names]
+    holdings: CertificateStore, without: str | None, now: datetime, names: Mapping[str, ServerNames]
 ) -> Reissue:
     """Make new authorities, and new certificates for everybody but ``without``.
 
@@ -157,8 +170,8 @@ def reissue(
     for scope in sorted(touched):
         authorities[scope] = make_authority(scope, now)
         made[f"{scope} authority"] = f"without {without}" if without else "reissue"
-    pairs: dict[Holder, Pair] = {}
-    fresh: list[Holder] = []
+    pairs: dict[CertificateSubject, KeyPair] = {}
+    fresh: list[CertificateSubject] = []
     for holder, old in holdings.pairs.items():
         scope = SCOPES[holder.kind]
         if holder in dropped:
@@ -173,7 +186,7 @@ def reissue(
         made[str(holder)] = "the authority is new"
         fresh.append(holder)
     return Reissue(
-        Holdings(authorities, pairs),
+        CertificateStore(authorities, pairs),
         made,
         provision=_sorted(holder.name for holder in fresh if holder.kind in BOARD_KINDS),
         hand_out=_sorted(holder.name for holder in fresh if holder.kind == "client"),
@@ -181,7 +194,7 @@ def reissue(
     )
 
 
-def _check_one_meaning(holdings: Holdings, holder: Holder) -> None:
+def _check_one_meaning(holdings: CertificateStore, holder: CertificateSubject) -> None:
     """Pass when no board and client share a name, or ``--without`` would mean two."""
     if holder.kind == "client" and holder.name in holdings.boards():
         raise InputError(f"client {holder.name}: a target has this name; give the client another")

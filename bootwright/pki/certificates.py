@@ -66,7 +66,7 @@ _CLIENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True)
-class Names:
+class ServerNames:
     """What a server may be called by those who connect to it; a client needs none."""
 
     dns: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class Names:
 
 
 @dataclass(frozen=True)
-class Pair:
+class KeyPair:
     """A certificate and its private key (PEM).
 
     The key of an authority may be ``None``: kept elsewhere, it checks but does not sign.
@@ -92,7 +92,7 @@ class Pair:
         return self.certificate.public_bytes(Encoding.PEM)
 
 
-def server_names(target: Target) -> Names:
+def server_names(target: Target) -> ServerNames:
     """Return the names that a target's Docker API is reached by.
 
     Raises:
@@ -108,7 +108,7 @@ def server_names(target: Target) -> Names:
     found += ["localhost", "127.0.0.1"]
     ips = [ip for ip in map(_ip, found) if ip is not None]
     names = [_dns(name) for name in found if _ip(name) is None]
-    return Names(
+    return ServerNames(
         tuple(dict.fromkeys(name for name in names if name)),
         # Nobody connects to "all addresses".
         tuple(dict.fromkeys(ip for ip in ips if not ipaddress.ip_address(ip).is_unspecified)),
@@ -147,7 +147,7 @@ def check_client_name(name: str) -> str:
     return name
 
 
-def make_authority(scope: Scope, now: datetime) -> Pair:
+def make_authority(scope: Scope, now: datetime) -> KeyPair:
     """Return a new authority, which signs its own certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     serial = x509.random_serial_number()
@@ -163,7 +163,7 @@ def make_authority(scope: Scope, now: datetime) -> Pair:
     return _sealed(builder, own, key, key)
 
 
-def sign(authority: Pair, kind: Kind, name: str, names: Names, now: datetime) -> Pair:
+def sign(authority: KeyPair, kind: Kind, name: str, names: ServerNames, now: datetime) -> KeyPair:
     """Return a new certificate and key, signed by ``authority``.
 
     Args:
@@ -213,7 +213,10 @@ def sign(authority: Pair, kind: Kind, name: str, names: Names, now: datetime) ->
 
 
 def needs_renewal(
-    certificate: x509.Certificate, names: Names | None, now: datetime, authority: x509.Certificate
+    certificate: x509.Certificate,
+    names: ServerNames | None,
+    now: datetime,
+    authority: x509.Certificate,
 ) -> str:
     """Say why a certificate must be made anew; empty when it need not.
 
@@ -249,13 +252,13 @@ def authority_ageing(certificate: x509.Certificate, now: datetime) -> str:
     return ""
 
 
-def names_in(certificate: x509.Certificate) -> Names:
+def names_in(certificate: x509.Certificate) -> ServerNames:
     """Return the names that a certificate is for."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return Names()
-    return Names(
+        return ServerNames()
+    return ServerNames(
         tuple(found.get_values_for_type(x509.DNSName)),
         tuple(str(ip) for ip in found.get_values_for_type(x509.IPAddress)),
     )
@@ -316,13 +319,13 @@ def _sealed(
     issuer: x509.SubjectKeyIdentifier,
     key: ec.EllipticCurvePrivateKey,
     signer: ec.EllipticCurvePrivateKey,
-) -> Pair:
+) -> KeyPair:
     """Add both key identifiers, without which strict checkers refuse, and sign."""
     own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     theirs = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer)
     builder = builder.add_extension(own, critical=False).add_extension(theirs, critical=False)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return Pair(builder.sign(signer, hashes.SHA256()), Secret(pem))
+    return KeyPair(builder.sign(signer, hashes.SHA256()), Secret(pem))
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
@@ -339,7 +342,7 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _alternative(names: Names) -> x509.SubjectAlternativeName:
+def _alternative(names: ServerNames) -> x509.SubjectAlternativeName:
     found: list[x509.GeneralName] = [x509.DNSName(name) for name in names.dns]
     found += [x509.IPAddress(ipaddress.ip_address(ip)) for ip in names.ips]
     return x509.SubjectAlternativeName(found)

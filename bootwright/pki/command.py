@@ -14,17 +14,17 @@ from bootwright.core.errors import InputError
 from bootwright.core.secret import Secret
 from bootwright.hosts import resolve
 from bootwright.pki.certificate_store import (
-    Change,
-    Holder,
-    Holdings,
+    CertificateStore,
+    CertificateSubject,
     Reissue,
+    StoreChange,
     issue,
     issue_board,
     reissue,
 )
 from bootwright.pki.certificates import (
     SCOPES,
-    Names,
+    ServerNames,
     authority_ageing,
     check_client_name,
     names_in,
@@ -49,7 +49,7 @@ class PkiOptions:
 
 
 @dataclass(frozen=True)
-class Credentials:
+class IssuedCertificate:
     """What a holder proves itself with, and whom it believes.
 
     Attributes:
@@ -67,7 +67,9 @@ class Credentials:
     why: str
 
 
-def credentials(store: PkiStore, holder: Holder, names: Names, now: datetime) -> Credentials:
+def issued_certificate(
+    store: PkiStore, holder: CertificateSubject, names: ServerNames, now: datetime
+) -> IssuedCertificate:
     """Return what a holder needs, made or renewed where due.
 
     Args:
@@ -81,29 +83,29 @@ def credentials(store: PkiStore, holder: Holder, names: Names, now: datetime) ->
         RefusedError: the folder is not for the operator alone, or the authority cannot sign.
         FailedError: another run does not end.
     """
-    return _credentials(store.update(lambda held: issue(held, holder, names, now)), holder)
+    return _issued_certificate(store.update(lambda held: issue(held, holder, names, now)), holder)
 
 
-def preview_credentials(
-    store: PkiStore, holder: Holder, names: Names, now: datetime
-) -> Credentials:
+def preview_certificate(
+    store: PkiStore, holder: CertificateSubject, names: ServerNames, now: datetime
+) -> IssuedCertificate:
     """Return the same without writing anything.
 
     What would be made is made, shown by ``renewed`` and ``why``, and forgotten: the next call
     makes others.
 
     Raises:
-        InputError, RefusedError, FailedError: as :func:`credentials`.
+        InputError, RefusedError, FailedError: as :func:`issued_certificate`.
     """
-    return _credentials(issue(store.load(), holder, names, now), holder)
+    return _issued_certificate(issue(store.load(), holder, names, now), holder)
 
 
-def _credentials(change: Change, holder: Holder) -> Credentials:
+def _issued_certificate(change: StoreChange, holder: CertificateSubject) -> IssuedCertificate:
     pair = change.holdings.pairs[holder]
     authority = change.holdings.authorities[SCOPES[holder.kind]]
     assert pair.key is not None
     why = change.made.get(str(holder), "")
-    return Credentials(
+    return IssuedCertificate(
         authority.certificate_pem(), pair.certificate_pem(), pair.key, bool(why), why
     )
 
@@ -155,7 +157,7 @@ def pki(options: PkiOptions, now: datetime, store: PkiStore | None = None) -> di
         "schema": SCHEMA,
         "action": options.action,
         "name": options.name or options.without,
-        "folder": paths.shown(store.folder),
+        "folder": paths.display_path(store.folder),
         "made": [{"what": what, "why": why} for what, why in change.made.items()],
         "dropped": list(again.dropped) if again else [],
         "provision": list(again.provision) if again else [],
@@ -164,7 +166,7 @@ def pki(options: PkiOptions, now: datetime, store: PkiStore | None = None) -> di
     }
 
 
-def _apply(options: PkiOptions, now: datetime, store: PkiStore) -> Change:
+def _apply(options: PkiOptions, now: datetime, store: PkiStore) -> StoreChange:
     if options.action == "issue":
         assert options.name is not None
         target = resolve.target_of(options.name)
@@ -174,16 +176,18 @@ def _apply(options: PkiOptions, now: datetime, store: PkiStore) -> Change:
         )
     if options.action == "client":
         assert options.name is not None
-        holder = Holder("client", options.name)
-        return store.update(lambda held: issue(held, holder, Names(), now, renew=options.renew))
+        holder = CertificateSubject("client", options.name)
+        return store.update(
+            lambda held: issue(held, holder, ServerNames(), now, renew=options.renew)
+        )
     if options.action == "reissue":
         return store.update(lambda held: reissue(held, options.without, now, _configured(held)))
-    return Change(store.load(), {})
+    return StoreChange(store.load(), {})
 
 
-def _configured(holdings: Holdings) -> Mapping[str, Names]:
+def _configured(holdings: CertificateStore) -> Mapping[str, ServerNames]:
     """Return what the boards are called now; one that is no longer configured is left out."""
-    names: dict[str, Names] = {}
+    names: dict[str, ServerNames] = {}
     for board in holdings.boards():
         try:
             names[board] = server_names(resolve.target_of(board))
@@ -193,12 +197,12 @@ def _configured(holdings: Holdings) -> Mapping[str, Names]:
 
 
 def _certificates(
-    holdings: Holdings, names: Mapping[str, Names], now: datetime, store: PkiStore
+    holdings: CertificateStore, names: Mapping[str, ServerNames], now: datetime, store: PkiStore
 ) -> list[dict[str, Any]]:
     found = []
     for scope, pair in sorted(holdings.authorities.items()):
         why = authority_ageing(pair.certificate, now)
-        place = paths.shown(store.authority_place(scope))
+        place = paths.display_path(store.authority_place(scope))
         found.append({"kind": "authority", "name": scope, **_shown(pair.certificate, why, now)})
         found[-1] |= {"files": place, "has_key": pair.key is not None}
     for holder, pair in sorted(holdings.pairs.items(), key=lambda item: (item[0].name, item[0])):
@@ -206,15 +210,18 @@ def _certificates(
         called = _called(holder, names)
         why = needs_renewal(pair.certificate, called, now, authority)
         found.append({**holder._asdict(), **_shown(pair.certificate, why, now)})
-        found[-1] |= {"files": paths.shown(store.place(holder)), "has_key": pair.key is not None}
+        found[-1] |= {
+            "files": paths.display_path(store.place(holder)),
+            "has_key": pair.key is not None,
+        }
     return found
 
 
-def _called(holder: Holder, names: Mapping[str, Names]) -> Names | None:
+def _called(holder: CertificateSubject, names: Mapping[str, ServerNames]) -> ServerNames | None:
     """Return what a holder should be called; ``None`` if only its certificate says."""
     if holder.kind == "server":
         return names.get(holder.name)
-    return None if holder.kind == "collector" else Names()
+    return None if holder.kind == "collector" else ServerNames()
 
 
 def _shown(certificate: x509.Certificate, why: str, now: datetime) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from bootwright.provision.transaction import (
     confirm_script,
     put_back_script,
 )
-from bootwright.remote.job import Link
+from bootwright.remote.job import Reconnector
 from bootwright.remote.job_script import JobState
 from bootwright.remote.sections import parse_sections
 
@@ -25,7 +25,7 @@ CONFIRM_S = 120.0
 
 
 @dataclass(frozen=True)
-class CarriedOut:
+class ApplyResult:
     """How it ended.
 
     Attributes:
@@ -43,13 +43,13 @@ class CarriedOut:
     server: str = ""
 
 
-def carry_out(
-    link: Link,
+def apply(
+    link: Reconnector,
     change: Transaction,
     run: Callable[[], JobState],
     look: Callable[[], tuple[HostFacts, str]],
     reporter: Reporter,
-) -> CarriedOut:
+) -> ApplyResult:
     """Carry a change out; it stays only if nothing is left to do afterwards.
 
     Args:
@@ -69,9 +69,9 @@ def carry_out(
             # Killed, say: it may have armed and begun.
             ended = _put_back(link, change, ended)
     if not ended.ok:
-        said = "\n  ".join(line for line in ended.said.splitlines() if line.strip())
+        said = "\n  ".join(line for line in ended.message.splitlines() if line.strip())
         error = f"{where}: step {ended.failed} failed. {_outcome(ended)}. The board says:\n  {said}"
-        return CarriedOut(error=FailedError(error), rolled_back=ended.restored is not None)
+        return ApplyResult(error=FailedError(error), rolled_back=ended.restored is not None)
     with reporter.step("Prove it over a new connection, and confirm"):
         try:
             link.again(float(change.confirm_s))
@@ -84,7 +84,7 @@ def carry_out(
         if left:
             back = _put_back(link, change, ended)
             why = FailedError(f"{where}: this did not take: {left}. {_outcome(back)}")
-            return CarriedOut(error=why, rolled_back=True)
+            return ApplyResult(error=why, rolled_back=True)
         done = link.board.run(
             confirm_script(change.id), title="confirming", sudo=True, timeout=CONFIRM_S
         )
@@ -92,11 +92,11 @@ def carry_out(
         why = FailedError(
             f"{where}: the confirmation came too late; the board has put everything back"
         )
-        return CarriedOut(error=why, rolled_back=True)
-    return CarriedOut(facts, client=ended.client, server=ended.server)
+        return ApplyResult(error=why, rolled_back=True)
+    return ApplyResult(facts, client=ended.client, server=ended.server)
 
 
-def put_back_what_is_left(link: Link, reporter: Reporter) -> None:
+def put_back_what_is_left(link: Reconnector, reporter: Reporter) -> None:
     """Put back what an interrupted run had changed.
 
     Raises:
@@ -117,12 +117,12 @@ def put_back_what_is_left(link: Link, reporter: Reporter) -> None:
         raise FailedError(f"{link.board.where}: {_outcome(ended)}")
 
 
-def _put_back(link: Link, change: Transaction, ended: Applied) -> Applied:
+def _put_back(link: Reconnector, change: Transaction, ended: Applied) -> Applied:
     done = link.board.run(
         put_back_script(change.id), title="putting back", sudo=True, timeout=PUT_BACK_S
     )
     back = applied(parse_sections(done.text))
-    return Applied(ended.failed, ended.said, back.restored, back.trouble, ended.steps, "", "")
+    return Applied(ended.failed, ended.message, back.restored, back.trouble, ended.steps, "", "")
 
 
 def _outcome(ended: Applied) -> str:

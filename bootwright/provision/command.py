@@ -1,4 +1,4 @@
-"""``inv provision`` for one or several targets: from names to wishes, and back to results."""
+"""``inv provision`` for one or several targets: from names to desired, and back to results."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -19,12 +19,12 @@ from bootwright.core.toml_model import check_table
 from bootwright.hosts import resolve
 from bootwright.hosts.fleet import Fleet, worst
 from bootwright.hosts.profile import Profile, load_profile
-from bootwright.pki.certificate_store import Holder
-from bootwright.pki.certificates import Names, server_names
-from bootwright.pki.command import credentials, preview_credentials
+from bootwright.pki.certificate_store import CertificateSubject
+from bootwright.pki.certificates import ServerNames, server_names
+from bootwright.pki.command import issued_certificate, preview_certificate
 from bootwright.pki.io.store import PkiStore, pki_dir
-from bootwright.provision.desired_state import TlsFiles, Wishes
-from bootwright.provision.one_board import Means, ProvisionOptions, provision
+from bootwright.provision.desired_state import DesiredState, TlsFiles
+from bootwright.provision.one_board import Credentials, ProvisionOptions, provision
 from bootwright.provision.result import ProvisionResult
 from bootwright.remote.sudo import SudoPasswordError
 
@@ -33,7 +33,7 @@ PARALLEL = 8
 
 
 @dataclass(frozen=True)
-class Request:
+class ProvisionRequest:
     """What the command line asks for.
 
     Attributes:
@@ -69,10 +69,10 @@ class Job:
 
     endpoint: Endpoint
     target: Target
-    wishes: Wishes
+    desired: DesiredState
 
 
-def provision_targets(request: Request) -> tuple[list[ProvisionResult], int]:
+def provision_targets(request: ProvisionRequest) -> tuple[list[ProvisionResult], int]:
     """Provision every target; return the results and the exit code of the whole.
 
     Raises:
@@ -87,14 +87,14 @@ def provision_targets(request: Request) -> tuple[list[ProvisionResult], int]:
         (job,) = jobs.values()
         results = [_one(job, request, sudo_password)]
     else:
-        alone = Means(None, lambda: _no_passphrase(request), sudo_password)
+        alone = Credentials(None, lambda: _no_passphrase(request), sudo_password)
 
         def work(name: str, reporter: Reporter) -> ProvisionResult:
             job = jobs[name]
-            means = alone
+            credentials = alone
             if request.passphrase_file is not None or job.target.passphrase_command:
-                means = replace(alone, passphrase=_passphrase(job, request))
-            return _guarded(job, request.options, means, reporter)
+                credentials = replace(alone, passphrase=_passphrase(job, request))
+            return _guarded(job, request.options, credentials, reporter)
 
         fleet = Fleet(
             list(jobs), work, lambda result: (result.summary(), result.ok), request.parallel
@@ -107,20 +107,20 @@ def provision_targets(request: Request) -> tuple[list[ProvisionResult], int]:
     return results, worst({result.target: result.error for result in results})
 
 
-def _jobs(request: Request) -> list[Job]:
+def _jobs(request: ProvisionRequest) -> list[Job]:
     names = resolve.targets_named(request.names, request.group)
     profile = load_profile(paths.checkout() / "profiles")
     return [_job(name, request, profile) for name in names]
 
 
-def _job(name: str, request: Request, profile: Profile) -> Job:
+def _job(name: str, request: ProvisionRequest, profile: Profile) -> Job:
     endpoint = resolve.endpoint_of(name, request.identity)
     target = _with_logs(resolve.target_of(name), request.logs)
     if endpoint.ssh is None:
         raise InputError(
             f"target {name!r} has no address: set host (and port, user) in bootwright.toml"
         )
-    wishes = Wishes(
+    desired = DesiredState(
         target=target,
         login=endpoint.ssh.user or target.user,
         profile=profile,
@@ -132,7 +132,7 @@ def _job(name: str, request: Request, profile: Profile) -> Job:
         upgrade=request.upgrade,
         reboot=request.reboot,
     )
-    return Job(endpoint, target, wishes)
+    return Job(endpoint, target, desired)
 
 
 def _with_logs(target: Target, server: str | None) -> Target:
@@ -150,7 +150,7 @@ def _seccomp(target: Target) -> str | None:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"targets.{target.name}.docker.seccomp_profile: {paths.shown(path)}: {error}"
+            f"targets.{target.name}.docker.seccomp_profile: {paths.display_path(path)}: {error}"
         ) from None
 
 
@@ -158,51 +158,51 @@ def _tls(target: Target, dry_run: bool) -> TlsFiles | None:
     """Return what the remote API needs; made or renewed where due, but for a dry run."""
     if target.docker.api is None:
         return None
-    return _issued(Holder("server", target.name), server_names(target), dry_run)
+    return _issued(CertificateSubject("server", target.name), server_names(target), dry_run)
 
 
 def _logs(target: Target, dry_run: bool) -> TlsFiles | None:
     """Return what shipping logs needs, likewise."""
     if target.logs.server is None:
         return None
-    return _issued(Holder("log", target.name), Names(), dry_run)
+    return _issued(CertificateSubject("log", target.name), ServerNames(), dry_run)
 
 
-def _issued(holder: Holder, names: Names, dry_run: bool) -> TlsFiles:
-    issue = preview_credentials if dry_run else credentials
+def _issued(holder: CertificateSubject, names: ServerNames, dry_run: bool) -> TlsFiles:
+    issue = preview_certificate if dry_run else issued_certificate
     made = issue(PkiStore(pki_dir()), holder, names, datetime.now(UTC))
     return TlsFiles(made.ca_pem, made.cert_pem, made.key_pem)
 
 
-def _one(job: Job, request: Request, sudo_password: Secret | None) -> ProvisionResult:
+def _one(job: Job, request: ProvisionRequest, sudo_password: Secret | None) -> ProvisionResult:
     """Provision the only board; the operator may be asked."""
     reporter = TextReporter()
-    means = Means(terminal(), _passphrase(job, request), sudo_password)
-    result = _guarded(job, request.options, means, reporter)
+    credentials = Credentials(terminal(), _passphrase(job, request), sudo_password)
+    result = _guarded(job, request.options, credentials, reporter)
     if isinstance(result.error, SudoPasswordError) and sudo_password is None and terminal():
-        password = read_sudo_password(None, f"{job.wishes.login} on {job.endpoint.name}")
-        means = replace(means, sudo_password=password)
-        result = _guarded(job, request.options, means, reporter)
+        password = read_sudo_password(None, f"{job.desired.login} on {job.endpoint.name}")
+        credentials = replace(credentials, sudo_password=password)
+        result = _guarded(job, request.options, credentials, reporter)
     return result
 
 
 def _guarded(
-    job: Job, options: ProvisionOptions, means: Means, reporter: Reporter
+    job: Job, options: ProvisionOptions, credentials: Credentials, reporter: Reporter
 ) -> ProvisionResult:
     """Provision a board; an error is a result as well."""
     begin = time.monotonic()
     try:
-        return provision(job.endpoint, job.wishes, options, means, reporter)
+        return provision(job.endpoint, job.desired, options, credentials, reporter)
     except BootwrightError as error:
         name = job.endpoint.name
         return ProvisionResult(name, seconds=time.monotonic() - begin, error=error)
 
 
-def _passphrase(job: Job, request: Request) -> Callable[[], Secret]:
+def _passphrase(job: Job, request: ProvisionRequest) -> Callable[[], Secret]:
     return lambda: read_passphrase(job.target, request.passphrase_file, twice=False)
 
 
-def _no_passphrase(request: Request) -> Secret:
+def _no_passphrase(request: ProvisionRequest) -> Secret:
     assert request.passphrase_file is None
     raise InputError(
         "no passphrase: give --passphrase-file, or passphrase_command in bootwright.toml; with"

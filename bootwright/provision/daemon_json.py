@@ -1,4 +1,4 @@
-"""Deciding what ``daemon.json`` holds: the profile, the target's wishes, the operator's keys."""
+"""Deciding what ``daemon.json`` holds: the profile, the target's desired, the operator's keys."""
 
 import json
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ def plan_daemon_json(
 
     Args:
         profile: whose settings are the beginning.
-        docker: the target's wishes, laid over them; an empty text takes a key out.
+        docker: the target's desired, laid over them; an empty text takes a key out.
         existing: the file as it is; empty if there is none.
         ours_before: the keys of it that an earlier run put there.
         version: the engine's version; empty when it is not known yet.

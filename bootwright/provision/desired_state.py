@@ -18,8 +18,8 @@ class TlsFiles:
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """The wishes.
+class DesiredState:
+    """The desired.
 
     Attributes:
         target: the board's configuration.

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from bootwright.core.board_names import STATE, UNITS
 from bootwright.core.errors import RefusedError
-from bootwright.core.file_changes import Change, LaidFile, text_file
+from bootwright.core.file_changes import Change, FileChange, text_file
 from bootwright.hosts.engine import Engine
 from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.profile import FileMode, Profile, Watch, version_key
@@ -22,7 +22,7 @@ from bootwright.provision.daemon_json import (
     DaemonJson,
     needs_restart,
 )
-from bootwright.provision.desired_state import Wishes
+from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.facts import HostFacts
 from bootwright.provision.steps import ModeFix, Step, differing, kept_mode
 from bootwright.provision.subids import REMAP_USER, with_range
@@ -78,18 +78,18 @@ def userns_step(daemon: DaemonJson, facts: HostFacts) -> Step:
     )
 
 
-def tls_step(wishes: Wishes, facts: HostFacts) -> Step:
+def tls_step(desired: DesiredState, facts: HostFacts) -> Step:
     """Lay the certificates of the remote API."""
-    if wishes.tls is None:
+    if desired.tls is None:
         return Step("tls")
     checks = ("2.7", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
     wanted = [
-        LaidFile(CA_FILE, wishes.tls.ca, 0o444),
-        LaidFile(CERT_FILE, wishes.tls.certificate, 0o444),
+        FileChange(CA_FILE, desired.tls.ca, 0o444),
+        FileChange(CERT_FILE, desired.tls.certificate, 0o444),
     ]
     changes: list[Change] = list(differing(facts.files, wanted))
-    if facts.digests.get(KEY_FILE) != sha256(wishes.tls.key.reveal()).hexdigest():
-        changes.append(LaidFile(KEY_FILE, wishes.tls.key, 0o400))
+    if facts.digests.get(KEY_FILE) != sha256(desired.tls.key.reveal()).hexdigest():
+        changes.append(FileChange(KEY_FILE, desired.tls.key, 0o400))
     says = ("the remote API gets a new certificate",) if changes else ()
     return Step("tls", checks, tuple(changes), says=says)
 
@@ -162,14 +162,14 @@ def service_command(daemon: DaemonJson, vendor: str) -> str:
 
 
 def daemon_step(
-    wishes: Wishes, facts: HostFacts, daemon: DaemonJson, new_certificate: bool = False
+    desired: DesiredState, facts: HostFacts, daemon: DaemonJson, new_certificate: bool = False
 ) -> Step:
     """Configure the daemon, and have it run with that.
 
     ``new_certificate``: the daemon reads its certificate when it starts only.
     """
     unit = facts.unit("docker.service")
-    drop_in = wishes.renderer.render(
+    drop_in = desired.renderer.render(
         "docker/service.conf.j2",
         {
             "command": service_command(daemon, unit.command),
@@ -181,8 +181,8 @@ def daemon_step(
         text_file(OUR_KEYS, "".join(f"{key}\n" for key in daemon.ours)),
         text_file(SERVICE_DROP_IN, drop_in),
     ]
-    if wishes.seccomp is not None:
-        wanted.append(text_file(SECCOMP_PROFILE, wishes.seccomp))
+    if desired.seccomp is not None:
+        wanted.append(text_file(SECCOMP_PROFILE, desired.seccomp))
     changes = differing(facts.files, wanted)
     paths = {change.path for change in changes}
     commands, undo, says = [], [], []
@@ -195,7 +195,7 @@ def daemon_step(
         says.append("start Docker at every boot")
     if new_certificate:
         paths.add(CERT_FILE)
-    action, why = _action(wishes.profile, facts, daemon, paths)
+    action, why = _action(desired.profile, facts, daemon, paths)
     if DAEMON_JSON in paths and version_key(engine_version(facts)) >= VALIDATES:
         commands.append(f"dockerd --validate --config-file={DAEMON_JSON}")
     if action:
@@ -226,7 +226,7 @@ def _action(
     return "", ""
 
 
-def audit_step(wishes: Wishes, facts: HostFacts, laid: Iterable[str]) -> Step:
+def audit_step(desired: DesiredState, facts: HostFacts, laid: Iterable[str]) -> Step:
     """Have the kernel tell who touches Docker, for every path that the board has.
 
     Raises:
@@ -237,12 +237,12 @@ def audit_step(wishes: Wishes, facts: HostFacts, laid: Iterable[str]) -> Step:
     will_be = {*laid, *folders, *RUNTIME}
     watches = [
         (watch, path)
-        for watch in wishes.profile.audit.watch
+        for watch in desired.profile.audit.watch
         for path in watch.paths
         if path in will_be or facts.exists(path)
     ]
     checks = tuple(dict.fromkeys(check for watch, _ in watches for check in watch.checks))
-    rules = wishes.renderer.render(
+    rules = desired.renderer.render(
         "docker/audit.rules.j2", {"rules": [_rule(watch, path, facts) for watch, path in watches]}
     )
     changes = differing(facts.files, [text_file(AUDIT_RULES, rules, 0o640)])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bootwright.core.errors import FailedError
-from bootwright.core.parsing import OTHER_FORM
+from bootwright.core.parsing import PARSE_ERRORS
 from bootwright.hosts.audit_rules import WatchedPath, parse_audit_rules
 from bootwright.hosts.board_files import BoardFiles, parse_board_files
 from bootwright.hosts.engine import Engine, parse_engine
@@ -190,7 +190,7 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             rebooted_for=facts.one("rebooted-for"),
             transaction=bool(facts.one("transaction")),
         )
-    except OTHER_FORM as error:
+    except PARSE_ERRORS as error:
         raise FailedError(f"the board's answer cannot be understood: {error}") from None
 
 

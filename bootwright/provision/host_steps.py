@@ -4,8 +4,8 @@ import shlex
 
 from bootwright.core.board_names import BINDS, SSHD_DROP_IN, SSHD_INCLUDE, UNITS, VOLUME
 from bootwright.core.errors import RefusedError
-from bootwright.core.file_changes import Change, LaidFile, LaidLink, text_file
-from bootwright.provision.desired_state import Wishes
+from bootwright.core.file_changes import Change, FileChange, SymlinkChange, text_file
+from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.facts import HostFacts
 from bootwright.provision.steps import Step, differing, kept_mode
 
@@ -29,19 +29,19 @@ def mount_files() -> tuple[str, ...]:
     return tuple(_drop_in(unit) for units in BINDS.values() for unit in units)
 
 
-def host_step(wishes: Wishes, facts: HostFacts) -> Step:
+def host_step(desired: DesiredState, facts: HostFacts) -> Step:
     """Name, time zone, and a clock that is kept right."""
-    name = wishes.target.hostname
-    zone = f"/usr/share/zoneinfo/{wishes.target.timezone}"
+    name = desired.target.hostname
+    zone = f"/usr/share/zoneinfo/{desired.target.timezone}"
     changes = list(differing(facts.files, [text_file(HOSTNAME, f"{name}\n")]))
     commands, undo, says = [], [], []
     hosts = _with_host(facts.files.text(HOSTS), name)
     changes += differing(facts.files, [text_file(HOSTS, hosts, kept_mode(facts.files, HOSTS))])
-    if facts.files.links.get(LOCALTIME, "").split("zoneinfo/")[-1] != wishes.target.timezone:
+    if facts.files.links.get(LOCALTIME, "").split("zoneinfo/")[-1] != desired.target.timezone:
         # Refused by the board if it has no such zone, before the link is made.
         commands.append(f"test -f {shlex.quote(zone)}")
-        changes.append(LaidLink(LOCALTIME, zone))
-        changes += differing(facts.files, [text_file(TIMEZONE, f"{wishes.target.timezone}\n")])
+        changes.append(SymlinkChange(LOCALTIME, zone))
+        changes += differing(facts.files, [text_file(TIMEZONE, f"{desired.target.timezone}\n")])
     if facts.hostname != name:
         commands.append(f"printf %s {name} >{_KERNEL_NAME}")
         undo.append(f"printf %s {shlex.quote(facts.hostname)} >{_KERNEL_NAME}")
@@ -73,7 +73,7 @@ def _with_host(text: str, name: str) -> str:
     return "".join(f"{line}\n" for line in (*kept[:place], f"127.0.1.1 {name}", *kept[place:]))
 
 
-def ssh_step(wishes: Wishes, facts: HostFacts) -> Step:
+def ssh_step(desired: DesiredState, facts: HostFacts) -> Step:
     """Keys only; as root only by key, and not at all where somebody else logs in.
 
     Raises:
@@ -83,8 +83,8 @@ def ssh_step(wishes: Wishes, facts: HostFacts) -> Step:
         raise RefusedError(
             f"sshd on the board does not tell its settings: {facts.sshd_error or 'sshd -T failed'}"
         )
-    as_root = wishes.login == "root"
-    wanted = {item.directive.lower(): item.value for item in wishes.profile.host.ssh}
+    as_root = desired.login == "root"
+    wanted = {item.directive.lower(): item.value for item in desired.profile.host.ssh}
     wanted["permitrootlogin"] = "without-password" if as_root else "no"
     spelt = {"prohibit-password": "without-password"}
     wrong = {
@@ -93,11 +93,11 @@ def ssh_step(wishes: Wishes, facts: HostFacts) -> Step:
         # An sshd that lacks a directive cannot do what it is about.
         if (found := facts.sshd.get(name)) is not None and spelt.get(found, found) != value
     }
-    checks = tuple(check for item in wishes.profile.host.ssh for check in item.checks)
+    checks = tuple(check for item in desired.profile.host.ssh for check in item.checks)
     if not wrong:
         return Step("ssh", checks)
-    target = wishes.target.model_copy(update={"user": wishes.login})
-    drop_in = wishes.renderer.render("sshd.conf.j2", {"target": target})
+    target = desired.target.model_copy(update={"user": desired.login})
+    drop_in = desired.renderer.render("sshd.conf.j2", {"target": target})
     config = SSHD_INCLUDE + facts.files.text(SSHD_CONFIG).removeprefix(SSHD_INCLUDE)
     reload = "{ systemctl reload ssh.service || systemctl reload sshd.service; }"
     return Step(
@@ -112,17 +112,17 @@ def ssh_step(wishes: Wishes, facts: HostFacts) -> Step:
     )
 
 
-def _config(facts: HostFacts, text: str) -> LaidFile:
+def _config(facts: HostFacts, text: str) -> FileChange:
     return text_file(SSHD_CONFIG, text, kept_mode(facts.files, SSHD_CONFIG))
 
 
-def mount_step(wishes: Wishes, facts: HostFacts) -> Step:
+def mount_step(desired: DesiredState, facts: HostFacts) -> Step:
     """Docker and containerd start only where their data is mounted."""
-    values = {"target": wishes.target, "volume": VOLUME}
+    values = {"target": desired.target, "volume": VOLUME}
     wanted: list[Change] = [
         text_file(
             _drop_in(unit),
-            wishes.renderer.render("mounted-only.conf.j2", {**values, "bind": bind}),
+            desired.renderer.render("mounted-only.conf.j2", {**values, "bind": bind}),
         )
         for bind, units in BINDS.items()
         for unit in units
@@ -136,13 +136,13 @@ def _drop_in(unit: str) -> str:
     return f"{UNITS}/{unit}.d/50-{VOLUME}.conf"
 
 
-def users_step(wishes: Wishes, facts: HostFacts) -> Step:
+def users_step(desired: DesiredState, facts: HostFacts) -> Step:
     """Put the trusted user into the group ``docker``, if the target names one.
 
     Raises:
         RefusedError: the board has no such account.
     """
-    user = wishes.target.docker.trusted_user
+    user = desired.target.docker.trusted_user
     if user is None or user in (facts.docker_group or ()):
         return Step("users", ("1.1.2",))
     if user not in facts.accounts:

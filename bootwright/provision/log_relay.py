@@ -17,12 +17,12 @@ from typing import Any
 from bootwright.core.board_names import MOUNT, STATE, UNITS
 from bootwright.core.config import Target
 from bootwright.core.errors import InputError, RefusedError
-from bootwright.core.file_changes import Change, LaidFile, LaidLink, Removal, text_file
+from bootwright.core.file_changes import Change, FileChange, Removal, SymlinkChange, text_file
 from bootwright.core.units import MIB, format_size, parse_size
 from bootwright.logs.delivery import TAG
 from bootwright.logs.relay_names import SERVICE, SOCKET
 from bootwright.provision.daemon_json import DAEMON_JSON
-from bootwright.provision.desired_state import Wishes
+from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.facts import HostFacts
 from bootwright.provision.steps import Step, differing
 
@@ -131,13 +131,13 @@ RIVAL = "rsyslog"
 """Debian lets only one syslog daemon be installed."""
 
 
-def check_rival(wishes: Wishes, facts: HostFacts) -> None:
+def check_rival(desired: DesiredState, facts: HostFacts) -> None:
     """Pass unless a syslog daemon on the board keeps the relay out.
 
     Raises:
         RefusedError: one does.
     """
-    if wishes.logs and RIVAL in facts.packages and "syslog-ng-core" not in facts.packages:
+    if desired.logs and RIVAL in facts.packages and "syslog-ng-core" not in facts.packages:
         raise RefusedError(
             f"the board has {RIVAL}, and Debian does not let it be installed beside syslog-ng, the"
             f" relay of logs: take it away there first (apt-get remove {RIVAL}); what it wrote to"
@@ -145,24 +145,24 @@ def check_rival(wishes: Wishes, facts: HostFacts) -> None:
         )
 
 
-def logs_step(wishes: Wishes, facts: HostFacts) -> Step:
+def logs_step(desired: DesiredState, facts: HostFacts) -> Step:
     """Lay the relay, or take it away where no server is named any more."""
-    if wishes.logs is None:
+    if desired.logs is None:
         return _without(facts)
-    logs = wishes.target.logs
-    values = relay_values(wishes.target)
+    logs = desired.target.logs
+    values = relay_values(desired.target)
     wanted: list[Change] = [
-        text_file(path, wishes.renderer.render(template, values))
+        text_file(path, desired.renderer.render(template, values))
         for path, template in _TEMPLATES.items()
     ]
     wanted += [
-        LaidFile(CA_FILE, wishes.logs.ca, 0o444),
-        LaidFile(CERT_FILE, wishes.logs.certificate, 0o444),
-        *(LaidLink(path, target) for path, target in LINKS.items()),
+        FileChange(CA_FILE, desired.logs.ca, 0o444),
+        FileChange(CERT_FILE, desired.logs.certificate, 0o444),
+        *(SymlinkChange(path, target) for path, target in LINKS.items()),
     ]
     changes = [*differing(facts.files, wanted)]
-    if facts.digests.get(KEY_FILE) != sha256(wishes.logs.key.reveal()).hexdigest():
-        changes.append(LaidFile(KEY_FILE, wishes.logs.key, 0o400))
+    if facts.digests.get(KEY_FILE) != sha256(desired.logs.key.reveal()).hexdigest():
+        changes.append(FileChange(KEY_FILE, desired.logs.key, 0o400))
     paths = {change.path for change in changes}
     commands = []
     if CONFIG in paths:

@@ -13,12 +13,12 @@ from uuid import uuid4
 
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import FailedError, InputError, RefusedError
-from bootwright.core.file_changes import LaidFile
+from bootwright.core.file_changes import FileChange
 from bootwright.core.io.ask import Ask
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
-from bootwright.provision.apply import carry_out, put_back_what_is_left
-from bootwright.provision.desired_state import Wishes
+from bootwright.provision.apply import apply, put_back_what_is_left
+from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.docker_steps import RESTART, START
 from bootwright.provision.facts import HostFacts, parse_host
 from bootwright.provision.facts_script import Questions, host_script, proven_script
@@ -43,7 +43,7 @@ from bootwright.provision.transaction import (
     job_files,
 )
 from bootwright.remote.io.connection import Remote
-from bootwright.remote.job import Link, run_job
+from bootwright.remote.job import Reconnector, run_job
 from bootwright.remote.job_script import JobState
 from bootwright.remote.sections import END, PRELUDE, parse_sections
 
@@ -76,7 +76,7 @@ class ProvisionOptions:
 
 
 @dataclass(frozen=True)
-class Means:
+class Credentials:
     """What the operator can be asked for, and how.
 
     Attributes:
@@ -92,9 +92,9 @@ class Means:
 
 def provision(
     endpoint: Endpoint,
-    wishes: Wishes,
+    desired: DesiredState,
     options: ProvisionOptions,
-    means: Means,
+    credentials: Credentials,
     reporter: Reporter,
 ) -> ProvisionResult:
     """Make the board what is wished; return how that went.
@@ -102,41 +102,42 @@ def provision(
     A change of configuration that fails is put back, and the result says so and why.
 
     Raises:
-        InputError: the target has no address, or what it wishes for cannot be.
+        InputError: the target has no address, or what it asks for cannot be.
         RefusedError: it would not work or endanger data; or the board's host key is another.
         FailedError: the board cannot be reached, or something on it failed; what holds then
             is said, and the same call goes on from there.
     """
-    run = _Run(endpoint, wishes, options, means, reporter)
+    run = BoardRun(endpoint, desired, options, credentials, reporter)
     try:
         return run.run()
     finally:
         run.close()
 
 
-class _Run:
+class BoardRun:
     """One run on one board."""
 
     def __init__(
         self,
         endpoint: Endpoint,
-        wishes: Wishes,
+        desired: DesiredState,
         options: ProvisionOptions,
-        means: Means,
+        credentials: Credentials,
         reporter: Reporter,
     ) -> None:
         self._endpoint = endpoint
-        self._wishes = wishes
+        self._desired = desired
         self._options = options
-        self._means = means
+        self._credentials = credentials
         self._reporter = reporter
         self._begin = time.monotonic()
-        self._link = Link(self._connection, options.wait)
-        self._questions = questions_for(wishes.profile, wishes.target.docker.trusted_user)
+        self._link = Reconnector(self._connection, options.wait)
+        self._questions = questions_for(desired.profile, desired.target.docker.trusted_user)
         self._done: list[StepResult] = []
         self._restarted: list[str] = []
 
     def close(self) -> None:
+        """Hang up."""
         self._link.close()
 
     @property
@@ -144,6 +145,7 @@ class _Run:
         return self._link.board
 
     def run(self) -> ProvisionResult:
+        """Look at the board, plan, apply, and look again."""
         facts, plan = self._look_first()
         if self._options.dry_run:
             return self._result(plan, facts, step_results(plan, facts.files), planned=True)
@@ -161,10 +163,10 @@ class _Run:
     def _connection(self, wait: float) -> Remote:
         return Remote(
             self._endpoint,
-            ask=self._means.ask,
+            ask=self._credentials.ask,
             directory=self._options.directory,
             wait=wait,
-            sudo_password=self._means.sudo_password,
+            sudo_password=self._credentials.sudo_password,
         )
 
     def _look_first(self) -> tuple[HostFacts, ProvisionPlan]:
@@ -191,7 +193,7 @@ class _Run:
         facts = self._ask(replace(self._questions, whole=False))
         if not facts.proven or facts.transaction:
             return facts
-        plan = self._named(plan_provision, self._wishes, facts)
+        plan = self._named(plan_provision, self._desired, facts)
         return facts if plan.nothing else self._look()
 
     def _remember(self, facts: HostFacts) -> None:
@@ -209,8 +211,8 @@ class _Run:
             raise type(error)(f"{self._board.where}: {error}") from None
 
     def _plan(self, facts: HostFacts) -> ProvisionPlan:
-        plan = self._named(plan_provision, self._wishes, facts)
-        if plan.vanishing and not self._wishes.migrate_userns:
+        plan = self._named(plan_provision, self._desired, facts)
+        if plan.vanishing and not self._desired.migrate_userns:
             names = self._vanishing()
             what = "switched on" if plan.daemon.values.get("userns-remap") else "switched off"
             raise RefusedError(
@@ -251,7 +253,7 @@ class _Run:
                 self._reporter.warn("containers end if a new Docker is installed: no live-restore")
             if would_end_containers(plan, facts):
                 script = hold_script() + script
-                files = {INTERIM: LaidFile(INTERIM, interim_text(facts).encode())}
+                files = {INTERIM: FileChange(INTERIM, interim_text(facts).encode())}
             state = self._job("packages", script, files)
             for section in state.sections:
                 if section.name == "failed":
@@ -273,7 +275,7 @@ class _Run:
             facts = self._look()
         return facts, self._plan(facts)
 
-    def _job(self, name: str, script: str, files: dict[str, LaidFile]) -> JobState:
+    def _job(self, name: str, script: str, files: dict[str, FileChange]) -> JobState:
         return run_job(
             self._link,
             name,
@@ -286,7 +288,7 @@ class _Run:
 
     def _reboot(self, plan: ProvisionPlan, facts: HostFacts) -> tuple[HostFacts, ProvisionPlan]:
         try:
-            passphrase = self._means.passphrase()
+            passphrase = self._credentials.passphrase()
         except InputError as error:
             raise FailedError(
                 f"{self._board.where}: {plan.reboot}: it has to be restarted, and its volume"
@@ -301,7 +303,7 @@ class _Run:
             passphrase,
             new_kernel(facts),
             self._reporter,
-            self._means.ask,
+            self._credentials.ask,
         )
         again = self._look()
         if again.boot_id == facts.boot_id:
@@ -314,7 +316,7 @@ class _Run:
         self, plan: ProvisionPlan, facts: HostFacts, steps: tuple[StepResult, ...]
     ) -> ProvisionResult:
         change = transaction_of(plan, facts, self._options.confirm_s, uuid4().hex)
-        done = carry_out(
+        done = apply(
             self._link,
             change,
             lambda: self._job(JOB, apply_script(change), job_files(change)),
@@ -337,7 +339,7 @@ class _Run:
     def _look_after(self) -> tuple[HostFacts, str]:
         """Return the board's facts, and what a plan made now would still do."""
         facts = self._look()
-        plan = self._named(plan_provision, self._wishes, facts)
+        plan = self._named(plan_provision, self._desired, facts)
         left = (f"{step.name} ({', '.join(step.says or step.paths)})" for step in plan.to_do)
         return facts, "; ".join(left)
 

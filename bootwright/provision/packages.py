@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass
 
 from bootwright.core.board_names import STATE
-from bootwright.provision.desired_state import Wishes
+from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.facts import Family, HostFacts
 from bootwright.provision.facts_script import UPGRADED
 from bootwright.remote.job_script import JOB_PRELUDE
@@ -157,21 +157,21 @@ class PackagesPlan:
         return f"{' and '.join(what)} ({self.why})"
 
 
-def plan_packages(wishes: Wishes, facts: HostFacts) -> PackagesPlan | None:
+def plan_packages(desired: DesiredState, facts: HostFacts) -> PackagesPlan | None:
     """Return what has to be done to packages; ``None`` if nothing."""
     assert facts.family is not None
     missing = [
         package
-        for package in wishes.profile.host.package
-        if (package.only_for != "logs" or wishes.logs is not None)
+        for package in desired.profile.host.package
+        if (package.only_for != "logs" or desired.logs is not None)
         and (name := package.name(facts.family))
         and facts.packages.keys().isdisjoint((name, *package.instead))
     ]
     install = tuple(p.name(facts.family) or "" for p in missing if not p.optional)
-    upgrade = wishes.upgrade or not facts.upgraded
+    upgrade = desired.upgrade or not facts.upgraded
     if not install and not upgrade:
         return None
-    if wishes.upgrade:
+    if desired.upgrade:
         why = "asked for"
     elif upgrade:
         why = "never done by bootwright on this board"

@@ -6,7 +6,7 @@ from typing import Any
 
 from bootwright.core.board_names import BINDS
 from bootwright.core.errors import FailedError, RefusedError
-from bootwright.hosts.profile import Profile, Waiver
+from bootwright.hosts.profile import Profile, ProfileWaiver
 from bootwright.provision import docker_steps, host_steps, log_relay
 from bootwright.provision.daemon_json import (
     DAEMON_JSON,
@@ -16,7 +16,7 @@ from bootwright.provision.daemon_json import (
     read_json,
 )
 from bootwright.provision.daemon_validation import Daemon, cannot_start
-from bootwright.provision.desired_state import Wishes
+from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.docker_steps import engine_version
 from bootwright.provision.facts import HostFacts
 from bootwright.provision.facts_script import DATA_ROOT, Questions
@@ -52,7 +52,7 @@ class ProvisionPlan:
     vanishing: bool
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
-    waived: tuple[Waiver, ...]
+    waived: tuple[ProfileWaiver, ...]
 
     @property
     def to_do(self) -> tuple[Step, ...]:
@@ -90,7 +90,7 @@ def questions_for(profile: Profile, user: str | None) -> Questions:
     )
 
 
-def plan_provision(wishes: Wishes, facts: HostFacts) -> ProvisionPlan:
+def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
     """Return what has to be done, all of it checked as far as it can be from here.
 
     Raises:
@@ -98,56 +98,56 @@ def plan_provision(wishes: Wishes, facts: HostFacts) -> ProvisionPlan:
         FailedError: the board cannot be worked with as it is.
     """
     check_host(facts)
-    log_relay.check_rival(wishes, facts)
-    packages = plan_packages(wishes, facts)
+    log_relay.check_rival(desired, facts)
+    packages = plan_packages(desired, facts)
     version = engine_version(facts)
     ours = tuple(facts.files.text(docker_steps.OUR_KEYS).split())
-    relayed = log_relay.daemon_keys(wishes.target)
-    existing, docker = facts.files.text(DAEMON_JSON), wishes.target.docker
-    daemon = plan_daemon_json(wishes.profile, docker, existing, ours, version, relayed)
-    tls = docker_steps.tls_step(wishes, facts)
+    relayed = log_relay.daemon_keys(desired.target)
+    existing, docker = facts.files.text(DAEMON_JSON), desired.target.docker
+    daemon = plan_daemon_json(desired.profile, docker, existing, ours, version, relayed)
+    tls = docker_steps.tls_step(desired, facts)
     steps = [
-        host_steps.host_step(wishes, facts),
-        host_steps.ssh_step(wishes, facts),
-        host_steps.mount_step(wishes, facts),
-        host_steps.users_step(wishes, facts),
+        host_steps.host_step(desired, facts),
+        host_steps.ssh_step(desired, facts),
+        host_steps.mount_step(desired, facts),
+        host_steps.users_step(desired, facts),
         docker_steps.userns_step(daemon, facts),
         tls,
-        docker_steps.daemon_step(wishes, facts, daemon, new_certificate=tls.changed),
+        docker_steps.daemon_step(desired, facts, daemon, new_certificate=tls.changed),
     ]
     # There before a container logs to it, and as long as one may.
-    relay = log_relay.logs_step(wishes, facts)
-    steps.insert(len(steps) if wishes.logs is None else len(steps) - 1, relay)
+    relay = log_relay.logs_step(desired, facts)
+    steps.insert(len(steps) if desired.logs is None else len(steps) - 1, relay)
     laid = {file.path for file in laid_files(steps)}
     steps += [
-        docker_steps.audit_step(wishes, facts, laid),
-        docker_steps.modes_step(wishes.profile, facts),
+        docker_steps.audit_step(desired, facts, laid),
+        docker_steps.modes_step(desired.profile, facts),
     ]
-    kernel = judge_kernel(wishes.profile, facts, daemon)
+    kernel = judge_kernel(desired.profile, facts, daemon)
     # With what DOCKER_OPTS adds, once it has run.
     flags = " ".join(facts.engine_flags) or facts.unit("docker.service").command
     judged = Daemon(
         values=daemon.values,
         version=version,
         flags=(docker_steps.service_command(daemon, flags) or flags).split(),
-        seccomp=wishes.seccomp,
+        seccomp=desired.seccomp,
         files=frozenset(laid),
     )
-    stops = [*kernel.stops, *cannot_start(wishes.profile, judged, facts)]
+    stops = [*kernel.stops, *cannot_start(desired.profile, judged, facts)]
     if stops:
         lines = "".join(f"\n  {line}" for line in stops)
         raise RefusedError(f"this cannot work, so nothing was changed:{lines}")
     return ProvisionPlan(
         packages=packages,
-        reboot=_reboot(wishes, facts),
+        reboot=_reboot(desired, facts),
         steps=tuple(steps),
         daemon=daemon,
         vanishing=_vanishing(daemon, facts),
-        warnings=tuple(_warnings(wishes, facts, kernel.costs, kernel.unknown)),
+        warnings=tuple(_warnings(desired, facts, kernel.costs, kernel.unknown)),
         notes=daemon.notes,
         waived=tuple(
             waiver
-            for waiver in wishes.profile.daemon.waiver
+            for waiver in desired.profile.daemon.waiver
             if waiver.key not in {**docker.daemon, **relayed}
         ),
     )
@@ -193,10 +193,10 @@ def check_host(facts: HostFacts) -> None:
         )
 
 
-def _reboot(wishes: Wishes, facts: HostFacts) -> str:
+def _reboot(desired: DesiredState, facts: HostFacts) -> str:
     why = needs_reboot(facts)
     tried = facts.rebooted_for == new_kernel(facts)
-    return "" if tried or not wishes.reboot else why
+    return "" if tried or not desired.reboot else why
 
 
 def _vanishing(daemon: DaemonJson, facts: HostFacts) -> bool:
@@ -215,15 +215,17 @@ def _vanishing(daemon: DaemonJson, facts: HostFacts) -> bool:
     )
 
 
-def _warnings(wishes: Wishes, facts: HostFacts, costs: tuple[str, ...], unknown: bool) -> list[str]:
+def _warnings(
+    desired: DesiredState, facts: HostFacts, costs: tuple[str, ...], unknown: bool
+) -> list[str]:
     warnings = list(costs)
     if unknown:
         warnings.append(
             "the board does not tell its kernel's configuration (no /proc/config.gz, no"
             f" /boot/config-{facts.kernel}): what it lacks shows when a container is started"
         )
-    if (why := needs_reboot(facts)) and not _reboot(wishes, facts):
-        again = " although it was restarted for it" if wishes.reboot else ": restart it"
+    if (why := needs_reboot(facts)) and not _reboot(desired, facts):
+        again = " although it was restarted for it" if desired.reboot else ": restart it"
         warnings.append(f"{why}{again}")
     if facts.sshd_matches:
         warnings.append(
@@ -232,7 +234,7 @@ def _warnings(wishes: Wishes, facts: HostFacts, costs: tuple[str, ...], unknown:
         )
     if facts.failed_units:
         warnings.append(f"units that failed on the board: {', '.join(facts.failed_units)}")
-    warnings += log_relay.told(log_relay.daemon_keys(wishes.target), facts)
+    warnings += log_relay.told(log_relay.daemon_keys(desired.target), facts)
     date, _, missing = facts.upgraded.partition(" ")
     if missing.strip():
         warnings.append(

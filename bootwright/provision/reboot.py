@@ -12,9 +12,9 @@ from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
 from bootwright.provision.facts_script import REBOOTED_FOR
 from bootwright.remote.io.connection import UnreachableError
-from bootwright.remote.job import Link
+from bootwright.remote.job import Reconnector
 from bootwright.remote.sections import PRELUDE
-from bootwright.volume.status import look
+from bootwright.volume.status import collect
 from bootwright.volume.unlock import UnlockOptions, check_reachable, unlock
 from bootwright.volume.unlock_result import Result, Via
 from bootwright.volume.unlock_ssh_plan import WRONG_PASSPHRASE, place_of
@@ -27,7 +27,7 @@ REBOOT_S = 600.0
 
 
 def restart_board(
-    link: Link,
+    link: Reconnector,
     endpoint: Endpoint,
     passphrase: Secret,
     kernel: str,
@@ -64,7 +64,7 @@ def restart_board(
     with reporter.step(f"Restart {endpoint.name}"):
         done = link.board.run(PRELUDE + script, title="restarting", sudo=True, timeout=REBOOT_S)
         if done.returncode != 0 or not link.board.wait_until_lost(REBOOT_S):
-            said = f": {done.said}" if done.said else ""
+            said = f": {done.stderr_text}" if done.stderr_text else ""
             raise FailedError(f"{link.board.where}: it does not go down{said}; look at its console")
         link.close()
     end = time.monotonic() + REBOOT_S
@@ -82,8 +82,8 @@ def restart_board(
                 raise
 
 
-def _try_passphrase(link: Link, endpoint: Endpoint, passphrase: Secret) -> None:
-    facts = look(link.board, place_of(endpoint))
+def _try_passphrase(link: Reconnector, endpoint: Endpoint, passphrase: Secret) -> None:
+    facts = collect(link.board, place_of(endpoint))
     if facts.device is None:
         raise FailedError(f"{link.board.where}: it has no encrypted volume in /etc/crypttab")
     script = (
@@ -100,6 +100,6 @@ def _try_passphrase(link: Link, endpoint: Endpoint, passphrase: Secret) -> None:
         )
     if done.returncode != 0:
         raise FailedError(
-            f"{link.board.where}: the passphrase could not be tried ({done.said}); the board was"
-            " not restarted"
+            f"{link.board.where}: the passphrase could not be tried ({done.stderr_text}); the board"
+            " was not restarted"
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from bootwright.core.errors import BootwrightError
 from bootwright.hosts.board_files import BoardFiles
-from bootwright.hosts.profile import Waiver
+from bootwright.hosts.profile import ProfileWaiver
 from bootwright.provision.plan import ProvisionPlan
 from bootwright.provision.steps import Step, diff_of
 
@@ -49,7 +49,7 @@ class ProvisionResult:
     versions: Mapping[str, str | None] = field(default_factory=dict)
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
-    waived: tuple[Waiver, ...] = ()
+    waived: tuple[ProfileWaiver, ...] = ()
     error: BootwrightError | None = None
 
     @property

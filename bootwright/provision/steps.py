@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bootwright.core.file_changes import Change, LaidFile, LaidFolder, LaidLink, Removal
+from bootwright.core.file_changes import Change, DirectoryChange, FileChange, Removal, SymlinkChange
 from bootwright.core.secret import Secret
 from bootwright.hosts.board_files import BoardFiles
 from bootwright.hosts.file_modes import PathMode
@@ -73,11 +73,11 @@ def differing(files: BoardFiles, wanted: Iterable[Change]) -> tuple[Change, ...]
 
 
 def _is_there(files: BoardFiles, change: Change) -> bool:
-    if isinstance(change, LaidLink):
+    if isinstance(change, SymlinkChange):
         return files.links.get(change.path) == change.target
     if isinstance(change, Removal):
         return change.path not in files.files and change.path not in files.links
-    if isinstance(change, LaidFolder):
+    if isinstance(change, DirectoryChange):
         return False
     found = files.files.get(change.path)
     return (
@@ -99,10 +99,10 @@ def diff_of(files: BoardFiles, step: Step) -> str:
 
 def _diff(files: BoardFiles, change: Change) -> list[str]:
     path = change.path
-    if isinstance(change, LaidLink):
+    if isinstance(change, SymlinkChange):
         old = files.links.get(path)
         return [f"# {path} → {change.target}" + (f" (was {old})" if old else "")]
-    if isinstance(change, LaidFolder):
+    if isinstance(change, DirectoryChange):
         return [f"# {path}/ {change.mode:04o}"]
     found = files.files.get(path)
     before = found.text.splitlines() if found else []
@@ -130,6 +130,6 @@ def _diff(files: BoardFiles, change: Change) -> list[str]:
     return lines
 
 
-def laid_files(steps: Sequence[Step]) -> list[LaidFile]:
+def laid_files(steps: Sequence[Step]) -> list[FileChange]:
     """Return every file that the steps lay, in order."""
-    return [change for step in steps for change in step.changes if isinstance(change, LaidFile)]
+    return [change for step in steps for change in step.changes if isinstance(change, FileChange)]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from bootwright.core.file_changes import Change, LaidFile, LaidFolder, LaidLink, Removal
+from bootwright.core.file_changes import Change, DirectoryChange, FileChange, Removal, SymlinkChange
 from bootwright.provision.daemon_json import DAEMON_JSON
 from bootwright.provision.docker_steps import RESTART, quoted_fix, quoted_unfix
 from bootwright.provision.facts_script import RELOADED, TRANSACTION
@@ -80,14 +80,14 @@ class Transaction:
     confirm_s: int = CONFIRM_S
 
 
-def job_files(change: Transaction) -> dict[str, LaidFile]:
+def job_files(change: Transaction) -> dict[str, FileChange]:
     """Return what the job needs beside its script; see :mod:`bootwright.remote.job_script`."""
     files = {
-        str(number): LaidFile(file.path, file.content, file.mode, file.uid, file.gid)
+        str(number): FileChange(file.path, file.content, file.mode, file.uid, file.gid)
         for number, file in enumerate(laid_files(change.steps))
     }
-    files[INTERIM] = LaidFile(INTERIM, change.interim.encode(), 0o600)
-    files["restore"] = LaidFile("restore", restore_script(change).encode(), 0o700)
+    files[INTERIM] = FileChange(INTERIM, change.interim.encode(), 0o600)
+    files["restore"] = FileChange("restore", restore_script(change).encode(), 0o700)
     return files
 
 
@@ -241,12 +241,12 @@ def _replaced(script: str, values: dict[str, str]) -> str:
 def _lay(item: Change, numbers: dict[str, str]) -> str:
     path = shlex.quote(item.path)
     parent = shlex.quote(item.path.rpartition("/")[0] or "/")
-    if isinstance(item, LaidFile):
+    if isinstance(item, FileChange):
         # Folders that are made on the way are for everybody to enter.
         return f"(umask 022; mkdir -p {parent}) && put {numbers[item.path]} {path}"
-    if isinstance(item, LaidLink):
+    if isinstance(item, SymlinkChange):
         return f"ln -sfn {shlex.quote(item.target)} {path}"
-    if isinstance(item, LaidFolder):
+    if isinstance(item, DirectoryChange):
         return (
             f"mkdir -p {path} && chmod {item.mode:o} {path} && chown {item.uid}:{item.gid} {path}"
         )
@@ -260,7 +260,7 @@ class Applied:
 
     Attributes:
         failed: the step that failed; empty if none did.
-        said: what the board said then.
+        message: what the board said then.
         restored: everything was put back; ``None`` if there was no need to.
         trouble: what could not be put back.
         steps: those that were begun.
@@ -269,7 +269,7 @@ class Applied:
     """
 
     failed: str
-    said: str
+    message: str
     restored: bool | None
     trouble: str
     steps: tuple[str, ...]

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from bootwright.core.errors import FailedError
-from bootwright.core.file_changes import LaidFile
-from bootwright.core.parsing import OTHER_FORM
+from bootwright.core.file_changes import FileChange
+from bootwright.core.parsing import PARSE_ERRORS
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
 from bootwright.remote.io.connection import Remote, UnreachableError
@@ -27,7 +27,7 @@ START_S = 60.0
 """Seconds to hand a job over."""
 
 
-class Link:
+class Reconnector:
     """The connection to a board, made again when it is lost.
 
     ``connect`` returns a connection that is not made yet; it is told how many seconds to wait
@@ -54,10 +54,10 @@ class Link:
 
 
 def run_job(
-    link: Link,
+    link: Reconnector,
     name: str,
     script: str,
-    files: Mapping[str, LaidFile],
+    files: Mapping[str, FileChange],
     *,
     timeout: float,
     patience: float,
@@ -81,7 +81,7 @@ def run_job(
     data = Secret(archive(script, files))
     done = link.board.run(start_script(name), title=name, stdin=data, sudo=True, timeout=START_S)
     if done.returncode != 0:
-        raise FailedError(f"{link.board.where}: {name}: {done.said or done.text.strip()}")
+        raise FailedError(f"{link.board.where}: {name}: {done.stderr_text or done.text.strip()}")
     end = time.monotonic() + timeout
     told = ""
     while time.monotonic() < end:
@@ -102,7 +102,7 @@ def run_job(
     )
 
 
-def _look(link: Link, name: str, told: str, patience: float, reporter: Reporter) -> JobState:
+def _look(link: Reconnector, name: str, told: str, patience: float, reporter: Reporter) -> JobState:
     for failures in range(MOST_FAILURES + 1):
         try:
             done = link.board.run(
@@ -120,12 +120,12 @@ def _look(link: Link, name: str, told: str, patience: float, reporter: Reporter)
             continue
         try:
             return job_state(parse_sections(done.text))
-        except OTHER_FORM as error:
+        except PARSE_ERRORS as error:
             raise FailedError(f"{link.board.where}: {name}: {error}") from None
     raise AssertionError("the last failure is raised")
 
 
-def _reconnect(link: Link, name: str, patience: float) -> None:
+def _reconnect(link: Reconnector, name: str, patience: float) -> None:
     try:
         link.again(patience)
     except UnreachableError as error:

@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bootwright.core.file_changes import LaidFile
+from bootwright.core.file_changes import FileChange
 from bootwright.remote.sections import END, PRELUDE, Section
 
 FOLDER = "/run/bootwright"
@@ -112,11 +112,11 @@ def start_script(name: str) -> str:
     return PRELUDE + _filled(_START, name)
 
 
-def archive(script: str, files: Mapping[str, LaidFile]) -> bytes:
+def archive(script: str, files: Mapping[str, FileChange]) -> bytes:
     """Return the archive of a job: its script and its files, with owner and mode."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        job = LaidFile("job", script.encode(), 0o700)
+        job = FileChange("job", script.encode(), 0o700)
         for name, file in {"job": job, **files}.items():
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(file.data), file.mode

@@ -8,7 +8,7 @@ shell prints beforehand is in no section and is passed over.
 from dataclasses import dataclass
 
 from bootwright.core.errors import FailedError
-from bootwright.core.text import shown
+from bootwright.core.text import sanitize_line
 
 PRELUDE = r"""
 PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
@@ -58,7 +58,7 @@ def parse_sections(text: str) -> tuple[Section, ...]:
         if line.startswith("== "):
             found.append((line[3:], []))
         elif found and line.startswith("|"):
-            found[-1][1].append(shown(line[1:].replace("\t", " ")))
+            found[-1][1].append(sanitize_line(line[1:].replace("\t", " ")))
     if not found or found[-1][0] != "end":
         # What is in a section may be a secret; what is before them all, a login shell has said.
         where = f"in {found[-1][0]}" if found else f"it is: {text.strip()[-200:]!r}"

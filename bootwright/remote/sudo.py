@@ -14,7 +14,7 @@ import shlex
 
 from bootwright.core.errors import FailedError
 from bootwright.core.secret import Secret, without_passphrase
-from bootwright.core.text import shown
+from bootwright.core.text import sanitize_line
 
 _NO_SUDO = "bootwright: no sudo"
 _ASKS = "bootwright: sudo asks"
@@ -118,9 +118,11 @@ def check_sudo(stderr: bytes, where: str, user: str | None, password: Secret | N
             f"{where}: sudo asks for a password, and {user} is not root; {allow} (NOPASSWD)"
         )
     if what == _REFUSES:
-        said = "; ".join(shown(line.strip()) for line in lines if line.strip())
+        said = "; ".join(sanitize_line(line.strip()) for line in lines if line.strip())
         if password is not None:
-            said = without_passphrase(said, shown(password.reveal().decode("utf-8", "replace")))
+            said = without_passphrase(
+                said, sanitize_line(password.reveal().decode("utf-8", "replace"))
+            )
         raise FailedError(f"{where}: {_refusal(said, user, allow)}")
 
 

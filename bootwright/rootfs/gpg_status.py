@@ -34,7 +34,7 @@ class Signature:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class GpgVerdict:
     """Whether the pinned key vouches for a file, and why (not)."""
 
     good: bool
@@ -61,22 +61,22 @@ def parse_imported(status: str) -> tuple[str, ...]:
     return tuple(rest[1] for keyword, rest in _lines(status) if keyword == "IMPORT_OK" and rest[1:])
 
 
-def judge_signatures(signatures: tuple[Signature, ...], pinned: str) -> Judgement:
+def judge_signatures(signatures: tuple[Signature, ...], pinned: str) -> GpgVerdict:
     """Return whether ``signatures`` prove that the holder of ``pinned`` signed the file.
 
     Each signature must be good and valid; at least one must be by the primary key
     ``pinned`` (40 upper-case digits) or by a subkey of it.
     """
     if not signatures:
-        return Judgement(False, "the signature file holds no signature")
+        return GpgVerdict(False, "the signature file holds no signature")
     for one in signatures:
         if one.state != "good" or one.primary is None:
             why = one.state if one.state != "good" else "gpg does not call it valid"
-            return Judgement(False, f"signature by {one.key}: {why}")
+            return GpgVerdict(False, f"signature by {one.key}: {why}")
     if all(one.primary != pinned for one in signatures):
         keys = ", ".join(str(one.primary) for one in signatures)
-        return Judgement(False, f"signature by {keys}: not the pinned key {pinned}")
-    return Judgement(True, f"signed by {pinned}")
+        return GpgVerdict(False, f"signature by {keys}: not the pinned key {pinned}")
+    return GpgVerdict(True, f"signed by {pinned}")
 
 
 def _lines(status: str) -> list[tuple[str, list[str]]]:

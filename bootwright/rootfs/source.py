@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bootwright.core.toml_model import Table, check_table, read_toml
+from bootwright.core.toml_model import StrictModel, check_table, read_toml
 
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
 """An OpenPGP fingerprint: 40 upper-case hexadecimal digits, no spaces."""
@@ -14,7 +14,7 @@ InsidePath = Annotated[str, Field(pattern=r"^/[^/]")]
 """An absolute path within the root file system."""
 
 
-class _Common(Table):
+class _Common(StrictModel):
     """What every kind of root file system says about itself."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -53,7 +53,7 @@ class Tarball(_Common):
     keyserver: str | None = None
 
 
-class _Source(Table):
+class _Source(StrictModel):
     """The discriminated union, wrapped so that :func:`check_table` can check it."""
 
     rootfs: Annotated[Mmdebstrap | Tarball, Field(discriminator="kind")]

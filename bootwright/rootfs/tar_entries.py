@@ -50,16 +50,16 @@ class Refused(ValueError):
 
 def refusal(archive: object, name: bytes, why: object) -> InputError:
     """Return the error that names archive and entry and says why it was refused."""
-    return InputError(f"{archive}: {shown(name)}: {why}")
+    return InputError(f"{archive}: {quote_name(name)}: {why}")
 
 
-def shown(name: bytes) -> str:
+def quote_name(name: bytes) -> str:
     """Return ``name`` for a message: quoted, control characters and bad UTF-8 escaped."""
     text = name if len(name) <= NAME_MAX else name[:NAME_MAX] + b"..."
     return repr(text.decode("utf-8", "surrogateescape"))
 
 
-class Kind(Enum):
+class EntryKind(Enum):
     """What an entry is; the value is how a message calls it."""
 
     FILE = "a file"
@@ -72,19 +72,19 @@ class Kind(Enum):
 
 
 _KINDS = {
-    b"\0": Kind.FILE,
-    b"0": Kind.FILE,
-    b"7": Kind.FILE,
-    b"1": Kind.HARD_LINK,
-    b"2": Kind.SYMLINK,
-    b"3": Kind.CHAR_DEVICE,
-    b"4": Kind.BLOCK_DEVICE,
-    b"5": Kind.DIRECTORY,
-    b"6": Kind.FIFO,
+    b"\0": EntryKind.FILE,
+    b"0": EntryKind.FILE,
+    b"7": EntryKind.FILE,
+    b"1": EntryKind.HARD_LINK,
+    b"2": EntryKind.SYMLINK,
+    b"3": EntryKind.CHAR_DEVICE,
+    b"4": EntryKind.BLOCK_DEVICE,
+    b"5": EntryKind.DIRECTORY,
+    b"6": EntryKind.FIFO,
 }
 
 
-class Header(NamedTuple):
+class TarHeader(NamedTuple):
     """One header block, decoded; ``mtime`` in seconds, ``size`` in bytes."""
 
     name: bytes
@@ -98,7 +98,7 @@ class Header(NamedTuple):
     device: tuple[int, int]
 
 
-class Entry(NamedTuple):
+class TarEntry(NamedTuple):
     """One entry of the archive, with what its extended headers said.
 
     ``size`` is how many bytes of content follow (0 unless a file), ``link`` the target
@@ -106,7 +106,7 @@ class Entry(NamedTuple):
     attributes by full name.
     """
 
-    kind: Kind
+    kind: EntryKind
     name: bytes
     mode: int
     uid: int
@@ -118,7 +118,7 @@ class Entry(NamedTuple):
     xattrs: Mapping[bytes, bytes]
 
 
-def entry_of(header: Header, extended: Mapping[bytes, bytes]) -> Entry:
+def entry_of(header: TarHeader, extended: Mapping[bytes, bytes]) -> TarEntry:
     """Return the entry that a header and its extended header describe.
 
     Args:
@@ -139,22 +139,22 @@ def entry_of(header: Header, extended: Mapping[bytes, bytes]) -> Entry:
     size = _decimal(extended, b"size", header.size)
     if size < 0:
         raise Refused(f"its size is {size}")
-    if kind is Kind.FILE and name.endswith(b"/") and not size:
-        kind = Kind.DIRECTORY  # how archivers before POSIX wrote one
-    if kind is Kind.HARD_LINK and size:
+    if kind is EntryKind.FILE and name.endswith(b"/") and not size:
+        kind = EntryKind.DIRECTORY  # how archivers before POSIX wrote one
+    if kind is EntryKind.HARD_LINK and size:
         raise Refused("a hard link that carries contents")
     uid = _decimal(extended, b"uid", header.uid)
     gid = _decimal(extended, b"gid", header.gid)
     if not (0 <= uid < 1 << 32 and 0 <= gid < 1 << 32):
         raise Refused(f"owner {uid}:{gid} is out of range")
-    return Entry(
+    return TarEntry(
         kind=kind,
         name=name,
         mode=header.mode & 0o7777,
         uid=uid,
         gid=gid,
         mtime_ns=_mtime_ns(extended, header.mtime),
-        size=size if kind is Kind.FILE else 0,
+        size=size if kind is EntryKind.FILE else 0,
         link=extended.get(b"linkpath") or header.link,
         device=header.device,
         xattrs=_xattrs(extended) if special else {},
@@ -191,7 +191,7 @@ def _xattrs(extended: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
             try:
                 found.setdefault(name, base64.b64decode(value + b"=" * (-len(value) % 4)))
             except binascii.Error:
-                raise Refused(f"extended attribute {shown(name)} is not base64") from None
+                raise Refused(f"extended attribute {quote_name(name)} is not base64") from None
         elif key.startswith(_SCHILY):
             found[key[len(_SCHILY) :]] = value
         elif key.startswith(_TEXT_ACL):
@@ -209,17 +209,17 @@ class Node:
     directory got last (``None`` for one that only other names imply).
     """
 
-    kind: Kind
+    kind: EntryKind
     inode: int = 0
     links: int = 1
     runs: tuple[tuple[int, int], ...] = ()
     children: dict[bytes, "Node"] | None = None
-    attributes: Entry | None = None
+    attributes: TarEntry | None = None
 
 
 def directory_node() -> Node:
     """Return an empty directory."""
-    return Node(Kind.DIRECTORY, children={})
+    return Node(EntryKind.DIRECTORY, children={})
 
 
 class Placement(NamedTuple):
@@ -239,14 +239,14 @@ class RootTree:
         # Those met last: a path costs as much as all directories on it are deep.
         self._known = {b"": self.root}
 
-    def place(self, entry: Entry) -> Placement:
+    def place(self, entry: TarEntry) -> Placement:
         """Give ``entry`` its place, making the directories above it when missing.
 
         Raises:
             Refused: see the module's description; the tree is then of no use.
         """
         path = clean_path(entry.name)
-        if entry.kind is Kind.DIRECTORY:
+        if entry.kind is EntryKind.DIRECTORY:
             node = self.directory(path)
             node.attributes = entry
             return Placement(node, None)
@@ -255,9 +255,9 @@ class RootTree:
         above, _, base = path.rpartition(b"/")
         names = _children(self._known.get(above) or self.directory(above))
         old = names.get(base)
-        if old is not None and not old.kind is entry.kind is Kind.FILE:
+        if old is not None and not old.kind is entry.kind is EntryKind.FILE:
             raise Refused(f"{entry.kind.value} in place of {old.kind.value} of the same name")
-        if entry.kind is Kind.HARD_LINK:
+        if entry.kind is EntryKind.HARD_LINK:
             node = self._linked(entry.link)
             node.links += 1
         else:
@@ -271,9 +271,9 @@ class RootTree:
         directory = self._known.get(above) or self._find(above)
         node = (directory.children or {}).get(base) if directory else None
         if node is None:
-            raise Refused(f"a hard link to {shown(target)}, which no earlier entry is")
-        if node.kind is not Kind.FILE:
-            raise Refused(f"a hard link to {shown(target)}, which is {node.kind.value}")
+            raise Refused(f"a hard link to {quote_name(target)}, which no earlier entry is")
+        if node.kind is not EntryKind.FILE:
+            raise Refused(f"a hard link to {quote_name(target)}, which is {node.kind.value}")
         return node
 
     def directory(self, path: bytes) -> Node:
@@ -290,7 +290,7 @@ class RootTree:
             below = _children(node).get(base)
             if below is None:
                 below = self._made(node, base)
-            elif below.kind is not Kind.DIRECTORY:
+            elif below.kind is not EntryKind.DIRECTORY:
                 raise _not_a_directory(b"/".join(parts[:depth]), below)
             node = below
         if len(self._known) >= _KNOWN_MAX:
@@ -311,9 +311,9 @@ class RootTree:
 
 
 def _not_a_directory(path: bytes, node: Node) -> Refused:
-    if node.kind is Kind.SYMLINK:
-        return Refused(f"{shown(path)} is a symbolic link, and this would go through it")
-    return Refused(f"{shown(path)} is {node.kind.value}, not a directory")
+    if node.kind is EntryKind.SYMLINK:
+        return Refused(f"{quote_name(path)} is a symbolic link, and this would go through it")
+    return Refused(f"{quote_name(path)} is {node.kind.value}, not a directory")
 
 
 def _children(node: Node) -> dict[bytes, Node]:
@@ -322,10 +322,10 @@ def _children(node: Node) -> dict[bytes, Node]:
     return node.children
 
 
-def _check_special(entry: Entry, path: bytes, above: bytes) -> None:
-    if entry.kind is Kind.SYMLINK:
+def _check_special(entry: TarEntry, path: bytes, above: bytes) -> None:
+    if entry.kind is EntryKind.SYMLINK:
         check_target(entry.link, above)
-    elif entry.kind in (Kind.CHAR_DEVICE, Kind.BLOCK_DEVICE):
+    elif entry.kind in (EntryKind.CHAR_DEVICE, EntryKind.BLOCK_DEVICE):
         if not path.startswith(b"dev/"):
             raise Refused("a device node outside dev/")
         major, minor = entry.device
@@ -377,4 +377,4 @@ def check_target(target: bytes, above: bytes) -> None:
         elif part not in (b"", b"."):
             depth += 1
         if depth < 0:
-            raise Refused(f"a symbolic link to {shown(target)}, which leaves the root")
+            raise Refused(f"a symbolic link to {quote_name(target)}, which leaves the root")

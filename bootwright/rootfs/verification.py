@@ -13,8 +13,8 @@ from typing import Literal
 from pydantic import Field
 
 from bootwright.core.errors import InputError, RefusedError
-from bootwright.core.toml_model import Table
-from bootwright.rootfs.gpg_status import Judgement
+from bootwright.core.toml_model import StrictModel
+from bootwright.rootfs.gpg_status import GpgVerdict
 
 VerifiedBy = Literal["signature", "pin", "operator", "none"]
 """Who vouches for a tarball; ``none`` only under ``--rootfs-unverified``."""
@@ -26,7 +26,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{32})\b")
 
 
-class Record(Table):
+class DownloadRecord(StrictModel):
     """What is known about a cached tarball; the JSON file beside it."""
 
     url: str
@@ -115,8 +115,8 @@ def choose(
     return Checks(pin, hindrance is None, "operator" if operator else "none")
 
 
-def judge(
-    checks: Checks, sha256: str, signature: Judgement | None, signing_key: str | None, what: str
+def evaluate(
+    checks: Checks, sha256: str, signature: GpgVerdict | None, signing_key: str | None, what: str
 ) -> Verdict:
     """Return who vouches for a file that has been read.
 
@@ -150,7 +150,7 @@ def judge(
     return Verdict("signature", signer) if signer else Verdict(checks.otherwise)
 
 
-def vouched(record: Record, pin: str | None, signing_key: str | None) -> bool:
+def vouched(record: DownloadRecord, pin: str | None, signing_key: str | None) -> bool:
     """Return whether what was checked when ``record`` was made satisfies this target too.
 
     A pin of another target does not count, nor does a signature by another key.

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from bootwright.core.errors import FailedError
-from bootwright.core.parsing import OTHER_FORM
+from bootwright.core.parsing import PARSE_ERRORS
 from bootwright.core.systemd import unit_name
-from bootwright.core.text import shown
+from bootwright.core.text import sanitize_line
 from bootwright.core.units import SECTOR
 from bootwright.remote.sections import END, PRELUDE, Section, parse_sections
-from bootwright.volume.luks_dump import Header, parse_header
+from bootwright.volume.luks_dump import LuksHeader, parse_header
 
 _Number = TypeVar("_Number", int, float)
 
@@ -108,7 +108,7 @@ tell_facts() {
 
 
 @dataclass(frozen=True)
-class Place:
+class VolumeLayout:
     """Where a volume is used: its name, its mount point, what is bound onto it, who uses it.
 
     Attributes:
@@ -230,7 +230,7 @@ class VolumeFacts:
     missing: tuple[str, ...]
     crypttab: Crypttab | None
     device: str | None
-    header: Header | None
+    header: LuksHeader | None
     header_error: str
     mapping: OpenVolume | None
     mounts: Mapping[str, Mount]
@@ -265,7 +265,7 @@ class VolumeFacts:
         return None
 
 
-def volume_functions(place: Place, crypttab: str = CRYPTTAB) -> str:
+def volume_functions(place: VolumeLayout, crypttab: str = CRYPTTAB) -> str:
     """Return the shell functions that report on a volume, ``tell_facts`` above all."""
     values = {
         "volume": place.volume,
@@ -278,7 +278,7 @@ def volume_functions(place: Place, crypttab: str = CRYPTTAB) -> str:
     return PRELUDE + variables + IS_OPEN + script.replace("@units@", shlex.join(place.units))
 
 
-def volume_script(place: Place) -> str:
+def volume_script(place: VolumeLayout) -> str:
     """Return the script that reports on a volume; it needs root."""
     return volume_functions(place) + "tell_facts\n" + END
 
@@ -325,7 +325,7 @@ def volume_facts(sections: Sequence[Section]) -> VolumeFacts:
                 _question(section) for section in sections if section.name == "question"
             ),
         )
-    except OTHER_FORM as error:
+    except PARSE_ERRORS as error:
         raise FailedError(f"the board's answer cannot be understood: {error}") from None
 
 
@@ -359,7 +359,7 @@ def _mapping(section: Section) -> OpenVolume:
 def _mount(line: str) -> tuple[str, Mount]:
     fields = line.split(" ")
     source = fields[fields.index("-", 6) + 2]
-    return _unescaped(fields[4]), Mount(fields[2], shown(_unescaped(source)))
+    return _unescaped(fields[4]), Mount(fields[2], sanitize_line(_unescaped(source)))
 
 
 def _unescaped(text: str) -> str:

@@ -13,9 +13,9 @@ from typing import Literal
 
 from bootwright.core.board import Kdf
 from bootwright.core.errors import BootwrightError, FailedError, InputError, RefusedError
-from bootwright.core.parsing import OTHER_FORM
+from bootwright.core.parsing import PARSE_ERRORS
 from bootwright.remote.sections import END, PRELUDE, Section
-from bootwright.volume.luks_dump import SLOTS, Header, parse_header
+from bootwright.volume.luks_dump import SLOTS, LuksHeader, parse_header
 
 Action = Literal["change", "add", "remove"]
 """What to do: put a new passphrase in the old one's place, beside it, or take one away."""
@@ -125,7 +125,7 @@ class Changed:
 
     added: int | None
     removed: tuple[int, ...]
-    header: Header
+    header: LuksHeader
 
 
 def keyslot_script(action: Action, device: str, kdf: Kdf, step_s: int = STEP_S) -> str:
@@ -166,7 +166,7 @@ def changed(action: Action, sections: Sequence[Section]) -> Changed:
                 numbers[section.name].append(int(section.line(0)))
             if section.name == "header":
                 header = parse_header(section.line(0), "\n".join(section.lines[1:]))
-    except OTHER_FORM as error:
+    except PARSE_ERRORS as error:
         raise FailedError(f"the board's answer cannot be understood: {error}") from None
     if header is None:
         raise FailedError("the board's answer lacks the header after the change")

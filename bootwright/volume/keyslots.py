@@ -18,7 +18,7 @@ from bootwright.remote.io.connection import Remote
 from bootwright.remote.sections import parse_sections
 from bootwright.volume.keyslot_script import STEP_S, Action, Changed, changed, keyslot_script
 from bootwright.volume.luks_dump import Keyslot
-from bootwright.volume.status import keyslot_text, look
+from bootwright.volume.status import collect, keyslot_text
 from bootwright.volume.unlock_ssh_plan import check_volume, place_of
 
 SCHEMA = "bootwright.passphrase/1"
@@ -28,7 +28,7 @@ CHANGE_S = 900.0
 
 
 @dataclass(frozen=True)
-class Files:
+class PassphraseFiles:
     """The files of the command line; ``None`` where none was given."""
 
     existing: str | None = None
@@ -65,7 +65,7 @@ def kdf_of(target: Target) -> Kdf:
     return load_board(paths.checkout() / "board", target.board).kdf
 
 
-def read_passphrases(action: Action, target: Target, files: Files) -> Passphrases:
+def read_passphrases(action: Action, target: Target, files: PassphraseFiles) -> Passphrases:
     """Return both passphrases, from files, the target's command or the keyboard.
 
     Raises:
@@ -138,7 +138,7 @@ def change_keyslots(
         # Not in a step, which on a terminal would be drawn over a question for the host key.
         board.connect()
         with reporter.step(f"Look at the volume of {endpoint.name}"):
-            facts = look(board, place)
+            facts = collect(board, place)
             check_volume(facts, place)
         assert facts.device is not None
         with reporter.step(_TITLES[action]):

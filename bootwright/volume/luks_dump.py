@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from bootwright.core.text import shown
+from bootwright.core.text import sanitize_line
 
 SLOTS = 32
 """Key slots that a LUKS2 header has at most."""
@@ -29,7 +29,7 @@ class Keyslot:
 
 
 @dataclass(frozen=True)
-class Header:
+class LuksHeader:
     """A LUKS2 header: its UUID, the volume's cipher and sector size, its key slots."""
 
     uuid: str
@@ -38,7 +38,7 @@ class Header:
     keyslots: tuple[Keyslot, ...]
 
 
-def parse_header(uuid: str, text: str) -> Header:
+def parse_header(uuid: str, text: str) -> LuksHeader:
     """Return the header in ``text``, the JSON.
 
     Raises:
@@ -47,10 +47,10 @@ def parse_header(uuid: str, text: str) -> Header:
     metadata = json.loads(text)
     segment = metadata["segments"]["0"]
     slots = (_keyslot(_whole(number), slot) for number, slot in metadata["keyslots"].items())
-    return Header(
+    return LuksHeader(
         # JSON can write any character, whatever the text itself was cleared of.
-        uuid=shown(uuid),
-        cipher=shown(str(segment["encryption"])),
+        uuid=sanitize_line(uuid),
+        cipher=sanitize_line(str(segment["encryption"])),
         sector_size=_whole(segment["sector_size"]),
         keyslots=tuple(sorted(slots, key=lambda slot: slot.number)),
     )
@@ -61,7 +61,7 @@ def _keyslot(number: int, slot: Any) -> Keyslot:
     if kdf["type"] == "pbkdf2":
         return Keyslot(number, "pbkdf2", None, _whole(kdf["iterations"]), None)
     costs = (_whole(kdf[name]) for name in ("memory", "time", "cpus"))
-    return Keyslot(number, shown(str(kdf["type"])), *costs)
+    return Keyslot(number, sanitize_line(str(kdf["type"])), *costs)
 
 
 def _whole(value: Any) -> int:

@@ -10,7 +10,7 @@ from bootwright.core.errors import FailedError
 from bootwright.core.io.ask import Ask
 from bootwright.core.units import KIB, format_size
 from bootwright.remote.io.connection import Remote, UnreachableError
-from bootwright.volume.facts import Place, VolumeFacts, parse_volume, volume_script
+from bootwright.volume.facts import VolumeFacts, VolumeLayout, parse_volume, volume_script
 from bootwright.volume.luks_dump import Keyslot
 from bootwright.volume.unlock_ssh_plan import check_volume, decide, place_of
 
@@ -38,7 +38,7 @@ def status(
     place = place_of(endpoint)
     try:
         with Remote(endpoint, ask=ask, directory=directory) as board:
-            facts = look(board, place)
+            facts = collect(board, place)
     except UnreachableError as error:
         raise UnreachableError(
             f"{error} A board that waits for its passphrase has no SSH server yet:"
@@ -47,7 +47,7 @@ def status(
     return document(endpoint.name, facts, place)
 
 
-def look(board: Remote, place: Place) -> VolumeFacts:
+def collect(board: Remote, place: VolumeLayout) -> VolumeFacts:
     """Return what the board reports of its volume.
 
     Raises:
@@ -58,7 +58,7 @@ def look(board: Remote, place: Place) -> VolumeFacts:
     return parse_volume(done.text)
 
 
-def document(target: str, facts: VolumeFacts, place: Place) -> dict[str, Any]:
+def document(target: str, facts: VolumeFacts, place: VolumeLayout) -> dict[str, Any]:
     """Return the JSON document; sizes in bytes, except a key slot's ``memory_kib``."""
     header = facts.header
     use = facts.use if facts.mounted(place.mount) else None
@@ -131,7 +131,7 @@ def keyslot_text(slot: Keyslot) -> str:
     return f"{slot.kdf}, {format_size(slot.memory_kib * KIB)}, {slot.iterations} passes, {threads}"
 
 
-def _problem(facts: VolumeFacts, place: Place) -> str | None:
+def _problem(facts: VolumeFacts, place: VolumeLayout) -> str | None:
     try:
         check_volume(facts, place)
         decide(facts, place)

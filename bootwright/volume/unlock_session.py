@@ -12,12 +12,12 @@ from bootwright.console.boot import BootWatcher, State
 from bootwright.console.feed import ConsoleFeed
 from bootwright.console.no_prompt_advice import why_no_prompt
 from bootwright.console.ports import ConsoleLine, NoRecorder, Recorder
-from bootwright.console.tries import AS_ON_OUR_CARDS, Left, Tries
+from bootwright.console.tries import AS_ON_OUR_CARDS, PendingPrompt, Tries
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
-from bootwright.core.text import shown
+from bootwright.core.text import sanitize_line
 from bootwright.volume.unlock_result import Result, UnlockResult
-from bootwright.volume.unlock_typing import Typist
+from bootwright.volume.unlock_typing import PassphraseSender
 
 AFTERMATH_S = 5.0
 """Seconds from a failure to the maintenance shell that may follow it."""
@@ -55,7 +55,7 @@ class UnlockSession:
         tries: Tries = AS_ON_OUR_CARDS,
         another: Callable[[str], Secret | None] | None = None,
         patient: bool = False,
-        left: Left | None = None,
+        left: PendingPrompt | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._target = target
@@ -67,7 +67,7 @@ class UnlockSession:
         self._patient = patient
         self._clock = clock
         self._feed = ConsoleFeed(console, watcher, recorder or NoRecorder(), reporter, clock)
-        self._typist = Typist(self._feed, watcher, passphrase, tries, reporter, clock)
+        self._typist = PassphraseSender(self._feed, watcher, passphrase, tries, reporter, clock)
         self._begin_boot(clock())
         self._typist.left = left
 
@@ -145,7 +145,7 @@ class UnlockSession:
             if self._to_prompt is None:
                 self._to_prompt = self._elapsed()
             if self._watcher.pending:
-                self._reporter.note(f"prompt: {shown(self._watcher.question)}")
+                self._reporter.note(f"prompt: {sanitize_line(self._watcher.question)}")
 
     # What the boot has decided -----------------------------------------------------------
 
@@ -164,7 +164,7 @@ class UnlockSession:
         if watcher.login_seen:
             if not watcher.prompts_seen:
                 return self._result(
-                    Result.ALREADY_UNLOCKED, f"the board is up: {shown(watcher.reason)}"
+                    Result.ALREADY_UNLOCKED, f"the board is up: {sanitize_line(watcher.reason)}"
                 )
             # Its reader and the prompt's would share what is typed, and show it.
             return self._result(
@@ -214,13 +214,13 @@ class UnlockSession:
         if state is State.EMERGENCY:
             return self._result(
                 Result.EMERGENCY,
-                f"the boot ended in a maintenance shell ({shown(self._watcher.reason)}); "
+                f"the boot ended in a maintenance shell ({sanitize_line(self._watcher.reason)}); "
                 "after too many wrong passphrases, or a volume that does not open, only a "
                 "restart helps: switch the board off and on, then run `inv unlock` again",
             )
         if state is State.FAILED:
             return self._aftermath(
-                f"the boot reported: {shown(self._watcher.reason)}; look at the console"
+                f"the boot reported: {sanitize_line(self._watcher.reason)}; look at the console"
             )
         return None
 

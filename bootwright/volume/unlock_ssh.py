@@ -16,7 +16,7 @@ from bootwright.core.io.ask import Ask
 from bootwright.core.passphrase import check_typeable
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret, without_passphrase
-from bootwright.core.text import shown
+from bootwright.core.text import sanitize_line
 from bootwright.remote.io.connection import Remote
 from bootwright.remote.sections import parse_sections
 from bootwright.volume.facts import (
@@ -28,8 +28,8 @@ from bootwright.volume.facts import (
 )
 from bootwright.volume.unlock_result import Result, UnlockResult
 from bootwright.volume.unlock_ssh_plan import (
-    Outcome,
-    Way,
+    UnlockMethod,
+    UnlockOutcome,
     answer_script,
     decide,
     finish_script,
@@ -108,11 +108,13 @@ class _Session:
                 way = decide(facts, self._place)
             except FailedError as error:
                 return self._result(Result.FAILED, str(error))
-            if way is Way.NOTHING:
+            if way is UnlockMethod.NOTHING:
                 return self._result(
                     Result.ALREADY_UNLOCKED, "the volume was open, mounted and in use already"
                 )
-            question = facts.question_for(self._place.volume) if way is Way.ANSWER else None
+            question = (
+                facts.question_for(self._place.volume) if way is UnlockMethod.ANSWER else None
+            )
             ended, facts = self._act(way, facts, question)
             if ended.wrong:
                 return self._wrong(question)
@@ -131,19 +133,19 @@ class _Session:
         return parse_volume(done.text)
 
     def _act(
-        self, way: Way, facts: VolumeFacts, question: Waiting | None
-    ) -> tuple[Outcome, VolumeFacts]:
+        self, way: UnlockMethod, facts: VolumeFacts, question: Waiting | None
+    ) -> tuple[UnlockOutcome, VolumeFacts]:
         """Do what is left to do; return how it went, and the facts after it."""
         place = self._place
         if question is not None:
             self._to_prompt = self._to_prompt or self._elapsed()
             self._reporter.note(f"answering on the board: {question.message}")
             script = answer_script(facts, place, question)
-        elif way is Way.OPEN:
+        elif way is UnlockMethod.OPEN:
             script = open_script(facts, place)
         else:
             script = finish_script(facts, place)
-        gives = way is not Way.FINISH
+        gives = way is not UnlockMethod.FINISH
         self._attempts += gives
         done = self._board.run(
             script,
@@ -155,7 +157,7 @@ class _Session:
         sections = parse_sections(done.text)
         ended = outcome(sections)
         # Shown as the board's text is, or it would not be found there.
-        given = shown(self._passphrase.reveal().decode("utf-8", "replace"))
+        given = sanitize_line(self._passphrase.reveal().decode("utf-8", "replace"))
         ended = replace(ended, trouble=without_passphrase(ended.trouble, given))
         if ended.gone:
             return ended, self._look()
@@ -172,7 +174,7 @@ class _Session:
             )
         return self._result(Result.WRONG_PASSPHRASE, detail)
 
-    def _judge(self, ended: Outcome, facts: VolumeFacts) -> UnlockResult:
+    def _judge(self, ended: UnlockOutcome, facts: VolumeFacts) -> UnlockResult:
         """Return the result by what the board reports after everything was done."""
         if not ended.opened:
             return self._result(Result.FAILED, ended.trouble)
@@ -180,7 +182,7 @@ class _Session:
             way = decide(facts, self._place)
         except FailedError as error:
             return self._result(Result.FAILED, str(error))
-        if way is Way.NOTHING:
+        if way is UnlockMethod.NOTHING:
             return self._result(
                 Result.UNLOCKED,
                 f"the volume is open and mounted at {self._place.mount}",

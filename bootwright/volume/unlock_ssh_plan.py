@@ -14,7 +14,7 @@ from bootwright.core.board_names import BINDS
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import FailedError
 from bootwright.remote.sections import END, Section
-from bootwright.volume.facts import Place, VolumeFacts, Waiting, volume_functions
+from bootwright.volume.facts import VolumeFacts, VolumeLayout, Waiting, volume_functions
 
 SERVICES = ("containerd.service", "docker.service")
 """What keeps its data on the volume, in the order in which it starts."""
@@ -98,7 +98,7 @@ printf '%s\n' "$code" "$outcome" "$said" | quoted
 """
 
 
-class Way(Enum):
+class UnlockMethod(Enum):
     """What is left to do."""
 
     NOTHING = auto()
@@ -109,12 +109,12 @@ class Way(Enum):
     OPEN = auto()
 
 
-def place_of(endpoint: Endpoint) -> Place:
+def place_of(endpoint: Endpoint) -> VolumeLayout:
     """Return where the target's volume is used."""
-    return Place(endpoint.volume, endpoint.mount, tuple(BINDS), SERVICES)
+    return VolumeLayout(endpoint.volume, endpoint.mount, tuple(BINDS), SERVICES)
 
 
-def decide(facts: VolumeFacts, place: Place) -> Way:
+def decide(facts: VolumeFacts, place: VolumeLayout) -> UnlockMethod:
     """Return what is left to do until the volume is open and in use.
 
     Raises:
@@ -123,17 +123,17 @@ def decide(facts: VolumeFacts, place: Place) -> Way:
     check_volume(facts, place)
     assert facts.header is not None
     if facts.mapping is None:
-        return Way.ANSWER if facts.question_for(place.volume) else Way.OPEN
+        return UnlockMethod.ANSWER if facts.question_for(place.volume) else UnlockMethod.OPEN
     if facts.mapping.luks_uuid != facts.header.uuid:
         raise FailedError(
             f"another volume ({facts.mapping.luks_uuid or 'no LUKS volume'}) is open under the"
             f" name {place.volume}, not {facts.device} ({facts.header.uuid}); if nothing uses"
             f" it, close it on the board: cryptsetup close {place.volume}"
         )
-    return Way.FINISH if unfinished(facts, place) else Way.NOTHING
+    return UnlockMethod.FINISH if unfinished(facts, place) else UnlockMethod.NOTHING
 
 
-def check_volume(facts: VolumeFacts, place: Place) -> None:
+def check_volume(facts: VolumeFacts, place: VolumeLayout) -> None:
     """Raise unless the board has the volume, with a sound header.
 
     Raises:
@@ -164,7 +164,7 @@ def check_volume(facts: VolumeFacts, place: Place) -> None:
         )
 
 
-def unfinished(facts: VolumeFacts, place: Place) -> list[str]:
+def unfinished(facts: VolumeFacts, place: VolumeLayout) -> list[str]:
     """Return what is still to be done once the volume is open; empty when it is in use."""
     missing = [
         f"{path} is not mounted from it"
@@ -178,7 +178,7 @@ def unfinished(facts: VolumeFacts, place: Place) -> list[str]:
     return missing
 
 
-def open_script(facts: VolumeFacts, place: Place) -> str:
+def open_script(facts: VolumeFacts, place: VolumeLayout) -> str:
     """Return the script that opens the volume by the passphrase on its standard input."""
     assert facts.crypttab is not None
     assert facts.device is not None
@@ -187,7 +187,7 @@ def open_script(facts: VolumeFacts, place: Place) -> str:
     return _script(facts, place, script.replace("@device@", shlex.quote(facts.device)))
 
 
-def answer_script(facts: VolumeFacts, place: Place, question: Waiting) -> str:
+def answer_script(facts: VolumeFacts, place: VolumeLayout, question: Waiting) -> str:
     """Return the script that answers ``question`` by the passphrase on its standard input.
 
     The protocol is systemd's "Password Agents"; its own helper speaks it. A question that is
@@ -204,12 +204,12 @@ def answer_script(facts: VolumeFacts, place: Place, question: Waiting) -> str:
     return _script(facts, place, names.sub(lambda name: shlex.quote(values[name[1]]), _ANSWER))
 
 
-def finish_script(facts: VolumeFacts, place: Place) -> str:
+def finish_script(facts: VolumeFacts, place: VolumeLayout) -> str:
     """Return the script that mounts the open volume and starts what lies on it."""
     return _script(facts, place, "finish\n")
 
 
-def _script(facts: VolumeFacts, place: Place, body: str) -> str:
+def _script(facts: VolumeFacts, place: VolumeLayout, body: str) -> str:
     units = (
         place.crypt_unit,
         *place.mount_units,
@@ -220,7 +220,7 @@ def _script(facts: VolumeFacts, place: Place, body: str) -> str:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class UnlockOutcome:
     """How opening, or answering, ended.
 
     Attributes:
@@ -236,26 +236,26 @@ class Outcome:
     trouble: str = ""
 
 
-def outcome(sections: Sequence[Section]) -> Outcome:
+def outcome(sections: Sequence[Section]) -> UnlockOutcome:
     """Return how the script ended that wrote ``sections``."""
     first = {section.name: section for section in reversed(sections)}
     if "open" in first:
         code, said = first["open"].line(0), "\n".join(first["open"].lines[1:]).strip()
         if code == str(WRONG_PASSPHRASE):
-            return Outcome(wrong=True)
+            return UnlockOutcome(wrong=True)
         # Open already: somebody else was faster. Whether it is this volume shows next.
         if code not in ("0", str(BUSY)):
-            return Outcome(trouble=f"cryptsetup ended with {code}: {said}")
+            return UnlockOutcome(trouble=f"cryptsetup ended with {code}: {said}")
         if code == str(BUSY) and "mapping" not in first:
-            return Outcome(trouble=f"the device is busy; cryptsetup: {said}")
+            return UnlockOutcome(trouble=f"the device is busy; cryptsetup: {said}")
     if "answer" in first:
         answer = first["answer"]
         if answer.line(0) != "0" or answer.line(1) == "gone":
             # The question is gone, or was answered by somebody else meanwhile.
-            return Outcome(gone=True)
+            return UnlockOutcome(gone=True)
         if answer.line(1) == "asks-again":
-            return Outcome(wrong=True)
-    return Outcome(opened=True, trouble=_failed_start(sections))
+            return UnlockOutcome(wrong=True)
+    return UnlockOutcome(opened=True, trouble=_failed_start(sections))
 
 
 def _failed_start(sections: Sequence[Section]) -> str:

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from bootwright.console.boot import BootWatcher, State
 from bootwright.console.feed import ConsoleFeed
 from bootwright.console.no_prompt_advice import CHECK
-from bootwright.console.tries import Left, Tries
+from bootwright.console.tries import PendingPrompt, Tries
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
 
@@ -64,7 +64,7 @@ CLEAR = b"\x15"  # Ctrl-U
 ENTER = b"\n"
 
 
-class Typist:
+class PassphraseSender:
     """Answers the volume's question, once for each time it is asked.
 
     Args:
@@ -110,7 +110,7 @@ class Typist:
         self.unsure = ""
         self.deaf = False
         self.until = math.inf
-        self.left: Left | None = None
+        self.left: PendingPrompt | None = None
         self._asked_without_us = 0
         self._settled: tuple[int, str] | None = None
         self._settled_at = self._clock()

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from bootwright.audit.benchmark import Entry, benchmarks, load_checks, load_view
+from bootwright.audit.benchmark import BenchmarkEntry, benchmarks, load_checks, load_view
 from bootwright.core.errors import InputError
 from bootwright.core.paths import checkout
 from bootwright.provision.plan import plan_provision
-from tests.support.host_facts import PROFILE, stock, wishes
+from tests.support.host_facts import PROFILE, desired, stock
 from tests.support.recorded_bench import recorded
 
 ROOT = checkout() / "checks" / "cis-docker"
@@ -93,13 +93,13 @@ def test_titles_differ() -> None:
 
 
 def test_a_step_is_one_of_provisioning() -> None:
-    names = {step.name for step in plan_provision(wishes(), stock()).steps}
+    names = {step.name for step in plan_provision(desired(), stock()).steps}
     assert {check.step for check in CHECKS} <= {*names, "packages", ""}
 
 
 def test_a_step_of_the_plan_answers_the_checks_that_name_it() -> None:
     doers: dict[str, set[str]] = {}
-    for step in plan_provision(wishes(), stock()).steps:
+    for step in plan_provision(desired(), stock()).steps:
         for check in step.checks:
             doers.setdefault(check, set()).add(step.name)
     assert {"1.1.1", "1.1.2", "1.1.3", "2.2", "2.9", "3.5", "5.26"} <= set(doers)
@@ -209,7 +209,9 @@ def test_a_check_has_its_numbers_in_other_versions() -> None:
 def test_the_version_of_the_checks_is_a_view_of_itself() -> None:
     view = load_view(ROOT, "1.6.0")
     assert [one.checks for one in view.entry] == [(check.id,) for check in CHECKS]
-    assert view.entry[0] == Entry(id="1.1.1", title=CHECKS[0].title, scored=True, checks=("1.1.1",))
+    assert view.entry[0] == BenchmarkEntry(
+        id="1.1.1", title=CHECKS[0].title, scored=True, checks=("1.1.1",)
+    )
 
 
 @pytest.mark.parametrize("name", ["1.12.0", "", "../cis-docker/1.2.0"])

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bootwright.audit import facts
 from bootwright.audit.benchmark import load_checks
-from bootwright.audit.checks.judge import judge
+from bootwright.audit.checks.evaluate import evaluate
 from bootwright.audit.facts import AuditFacts, parse_audit_host
 from bootwright.audit.facts_script import audit_script
 from bootwright.audit.model import Result
@@ -79,7 +79,7 @@ def answer(**changed: list[str] | str | None) -> str:
 
 
 def results(facts: AuditFacts) -> dict[str, Result]:
-    checked, findings = judge(subject(facts), CHECKS, (), "board")
+    checked, findings = evaluate(subject(facts), CHECKS, (), "board")
     # What is judged can be told as well.
     result = AuditResult("board", TODAY, checks=checked, findings=findings)
     json.dumps(as_document(result))

@@ -14,7 +14,7 @@ import pytest
 
 from bootwright.audit import facts_script
 from bootwright.audit.benchmark import load_checks
-from bootwright.audit.checks.judge import judge
+from bootwright.audit.checks.evaluate import evaluate
 from bootwright.audit.facts import AuditFacts, parse_audit_host
 from bootwright.audit.model import Judgement
 from bootwright.core.paths import checkout
@@ -34,7 +34,7 @@ def board(tmp_path: Path) -> Board:
 
 
 def judged(facts: AuditFacts) -> dict[str, Judgement]:
-    checked, _ = judge(subject(facts), CHECKS, (), "board")
+    checked, _ = evaluate(subject(facts), CHECKS, (), "board")
     return {one.check.id: one.judgement for one in checked}
 
 

@@ -16,10 +16,10 @@ from bootwright.audit.result import (
     as_document,
     document,
     evidence_of,
+    remedies,
     result_of,
     tally,
     to_act_on,
-    ways,
 )
 from bootwright.core.paths import checkout
 from tests.support.auditresults import (
@@ -97,7 +97,7 @@ def test_denominator_does_not_depend_on_results(
 
 def test_ways_put_provisioning_first_and_leave_out_what_is_waived() -> None:
     found = [
-        (way.who, way.step, [check.id for check in way.checks]) for way in ways(of_all_kinds())
+        (way.who, way.step, [check.id for check in way.checks]) for way in remedies(of_all_kinds())
     ]
     assert found == [
         ("inv provision", "daemon", ["2.2"]),
@@ -194,5 +194,5 @@ def test_schema_is_strict(spoil: Any) -> None:
 
 def test_who_runs_a_container_makes_it_anew_whatever_provisioning_sets_for_new_ones() -> None:
     of = check("5.26", owner="run", step="daemon")
-    (way,) = ways(audit(checked("5.26", "warn", of=of)))
+    (way,) = remedies(audit(checked("5.26", "warn", of=of)))
     assert (way.who, way.step) == ("flags of docker run", "")

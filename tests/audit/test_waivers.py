@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootwright.audit.benchmark import load_checks
-from bootwright.audit.checks.judge import judge
+from bootwright.audit.checks.evaluate import evaluate
 from bootwright.audit.model import Waiver
 from bootwright.audit.result import AuditResult
 from bootwright.audit.waivers import WAIVERS_NAME, load_waivers, waiver_of
@@ -102,7 +102,7 @@ def test_a_waiver_only_ever_hides_a_warn_of_its_own_check(
         waiver(check, *([] if here else ["other"]), expires=DAY + timedelta(days=days))
         for check, days in rows
     )
-    checked, _ = judge(subject(stock()), CHECKS, waivers, "board")
+    checked, _ = evaluate(subject(stock()), CHECKS, waivers, "board")
     result = AuditResult("board", DAY, checks=checked)
     in_force = {check for check, days in rows if days >= 0} if here else set()
     for one in checked:

@@ -16,8 +16,8 @@ from bootwright.card.block_device import (
     UNFINISHED,
     BlockReadings,
     DeviceFacts,
+    DeviceKind,
     Identity,
-    Kind,
     Partition,
     block_facts,
     file_facts,
@@ -71,9 +71,9 @@ def _facts_of(case: dict[str, Any], path: str, resolved: str) -> DeviceFacts:
             uses=uses,
         )
         return block_facts(path, resolved, readings)
-    kind = Kind[case["kind"]]
+    kind = DeviceKind[case["kind"]]
     identity = Identity(case.get("node", ""), case.get("size", 0))
-    if kind is Kind.FILE:
+    if kind is DeviceKind.FILE:
         return file_facts(path, resolved, identity, "", uses)
     return DeviceFacts(path, resolved, kind, identity)
 
@@ -236,9 +236,9 @@ def test_without_a_terminal_yes_is_needed() -> None:
 
 def test_an_image_that_exists_is_asked_for_and_a_new_one_is_not() -> None:
     identity = Identity("1:2", GIB)
-    old = DeviceFacts("card.img", "/home/ann/card.img", Kind.FILE, identity)
+    old = DeviceFacts("card.img", "/home/ann/card.img", DeviceKind.FILE, identity)
     with pytest.raises(RefusedError):
         confirm_device(old, None, yes=False)
     confirm_device(old, typing("card.img", []), yes=False)
-    new = DeviceFacts("card.img", "/home/ann/card.img", Kind.NEW, Identity("", 0))
+    new = DeviceFacts("card.img", "/home/ann/card.img", DeviceKind.NEW, Identity("", 0))
     confirm_device(new, None, yes=False)

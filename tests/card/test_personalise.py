@@ -14,7 +14,7 @@ from bootwright.core import paths
 from bootwright.core.board import load_board
 from bootwright.core.config import load_config
 from bootwright.core.errors import InputError, RefusedError
-from bootwright.core.file_changes import Change, LaidFile, LaidFolder, LaidLink, Removal
+from bootwright.core.file_changes import Change, DirectoryChange, FileChange, Removal, SymlinkChange
 from bootwright.core.templates import Renderer
 from bootwright.rootfs.facts import RootfsFacts
 from bootwright.volume.luks_plan import plan_luks
@@ -53,7 +53,7 @@ def planned(
 
 def text(changes: dict[str, Change], path: str) -> str:
     change = changes[path]
-    assert isinstance(change, LaidFile)
+    assert isinstance(change, FileChange)
     return change.data.decode()
 
 
@@ -105,10 +105,10 @@ def test_passwords_are_closed_and_the_key_is_laid() -> None:
     changes = planned()
     assert logins_with_password(text(changes, "/etc/shadow")) == []
     shadow = changes["/etc/shadow"]
-    assert isinstance(shadow, LaidFile)
+    assert isinstance(shadow, FileChange)
     assert (shadow.mode, shadow.gid) == (0o640, 42)
     assert text(changes, "/root/.ssh/authorized_keys") == f"{KEY}\n"
-    assert changes["/root/.ssh"] == LaidFolder("/root/.ssh", 0o700)
+    assert changes["/root/.ssh"] == DirectoryChange("/root/.ssh", 0o700)
     sshd = text(changes, "/etc/ssh/sshd_config.d/10-bootwright.conf")
     assert "PasswordAuthentication no" in sshd
     assert "PermitRootLogin prohibit-password" in sshd
@@ -122,13 +122,13 @@ def test_without_a_key_the_card_is_refused() -> None:
 def test_a_new_user_gets_a_home_a_key_and_sudo() -> None:
     changes = planned(user="pilot")
     assert "pilot:x:1001:1001::/home/pilot:/bin/bash" in text(changes, "/etc/passwd")
-    assert changes["/home/pilot"] == LaidFolder("/home/pilot", 0o700, 1001, 1001)
+    assert changes["/home/pilot"] == DirectoryChange("/home/pilot", 0o700, 1001, 1001)
     key = changes["/home/pilot/.ssh/authorized_keys"]
-    assert isinstance(key, LaidFile)
+    assert isinstance(key, FileChange)
     assert (key.uid, key.mode) == (1001, 0o600)
     assert "PermitRootLogin no" in text(changes, "/etc/ssh/sshd_config.d/10-bootwright.conf")
     sudoers = changes["/etc/sudoers.d/10-bootwright"]
-    assert isinstance(sudoers, LaidFile)
+    assert isinstance(sudoers, FileChange)
     assert sudoers.mode == 0o440
 
 
@@ -150,7 +150,7 @@ def test_what_is_unique_is_laid_and_what_was_shared_goes() -> None:
     assert all(isinstance(changes[path], Removal) for path in FACTS.host_keys)
     for key in IDENTITY.host_keys:
         private = changes[f"/etc/ssh/ssh_host_{key.kind}_key"]
-        assert isinstance(private, LaidFile)
+        assert isinstance(private, FileChange)
         assert private.mode == 0o600
     assert f"MACAddress={IDENTITY.mac}" in text(changes, "/etc/systemd/network/10-bootwright.link")
     assert IDENTITY.mac in text(changes, "/boot/boot.txt")
@@ -205,7 +205,7 @@ def test_a_card_without_what_its_boot_script_loads_is_refused() -> None:
 
 def test_the_time_zone_and_the_name_are_laid() -> None:
     changes = planned(timezone="Europe/Zurich", hostname="probe-7")
-    assert changes["/etc/localtime"] == LaidLink(
+    assert changes["/etc/localtime"] == SymlinkChange(
         "/etc/localtime", "/usr/share/zoneinfo/Europe/Zurich"
     )
     assert text(changes, "/etc/hostname") == "probe-7\n"
@@ -215,7 +215,7 @@ def test_the_time_zone_and_the_name_are_laid() -> None:
 def test_an_overlay_lays_its_files_and_may_not_replace_ours() -> None:
     script = OverlayEntry("/usr/local/bin/x", b"#!/bin/sh\n", None, 0o750, "mine")
     laid = planned(overlays=(script,))["/usr/local/bin/x"]
-    assert laid == LaidFile("/usr/local/bin/x", b"#!/bin/sh\n", 0o750)
+    assert laid == FileChange("/usr/local/bin/x", b"#!/bin/sh\n", 0o750)
     with pytest.raises(InputError, match=r"overlay mine: /etc/crypttab"):
         planned(overlays=(replace(script, path="/etc/crypttab"),))
 

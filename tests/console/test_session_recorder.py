@@ -2,16 +2,16 @@
 
 import pytest
 
-from bootwright.console.session_recorder import Scribe
+from bootwright.console.session_recorder import SessionRecorder
 from tests.support.tape import Tape
 
 PROMPT = b"Please enter passphrase for disk docker-data: (press TAB for no echo) "
 STATUS = b"\r\n[  OK  ] Started something.\r\n"
 
 
-def work() -> tuple[Tape, Scribe]:
+def work() -> tuple[Tape, SessionRecorder]:
     tape = Tape()
-    return tape, Scribe(tape, "docker-data", "/mnt/docker-data")
+    return tape, SessionRecorder(tape, "docker-data", "/mnt/docker-data")
 
 
 def test_what_is_typed_in_the_open_is_written_down() -> None:

@@ -3,61 +3,62 @@
 import pytest
 
 from bootwright.console.screen import Line
-from bootwright.console.status_lines import Names, Report, judge
+from bootwright.console.status_lines import UnitState as State
+from bootwright.console.status_lines import VolumeUnits, evaluate
 from bootwright.core.systemd import unit_name
 
-NAMES = Names("docker-data", "/mnt/docker-data")
+NAMES = VolumeUnits("docker-data", "/mnt/docker-data")
 UNIT = r"systemd-cryptsetup@docker\x2ddata.service"
 
 
 @pytest.mark.parametrize(
     ("report", "text"),
     [
-        (Report.OPENED, "[  OK  ] Started Cryptography Setup for docker-data."),
-        (Report.OPENED, "[  OK  ] Finished Cryptography Setup for docker-data."),
-        (Report.OPENED, f"[  OK  ] Finished {UNIT} - Cryptography Setup for docker-data."),
-        (Report.OPENED, f"[  OK  ] Finished {UNIT}."),
-        (Report.OPENED, "[  OK  ] Finished systemd-cryptsetu…ryptography Setup for docker-data."),
-        (Report.OPENED, "[  OK  ] Finished Cryptography Setu…for docker-data."),
-        (Report.OPENED, "[  OK  ] Finished systemd-crypts...graphy Setup for docker-data."),
-        (Report.OPENED, "systemd[1]: Finished Cryptography Setup for docker-data."),
-        (Report.OPENED, "[  OK  ] Mounted /mnt/docker-data."),
-        (Report.OPENED, r"[  OK  ] Mounted mnt-docker\x2ddata.mount - /mnt/docker-data."),
-        (Report.OPENED, "[  OK  ] Mounted mnt-docker…[0m - /mnt/docker-data."),
-        (Report.OPENED, "[  OK  ] Mounted mnt-docker\\x2ddata.m…0m - /mnt/docker-data."),
-        (Report.OPENED, "cryptsetup: docker-data: set up successfully"),
-        (Report.OPENED, "Please enter passphrase for disk x: [  OK  ] Mounted /mnt/docker-data."),
-        (Report.ALL_OPENED, "[  OK  ] Reached target Encrypted Volumes."),
-        (Report.ALL_OPENED, "[  OK  ] Reached target Local Encrypted Volumes."),
-        (Report.ALL_OPENED, "[  OK  ] Reached target cryptsetup.…get - Local Encrypted Volumes."),
-        (Report.FAILED, "[FAILED] Failed to start Cryptography Setup for docker-data."),
-        (Report.FAILED, "[FAILED] Failed to start systemd-cr…yptography Setup for docker-data."),
-        (Report.FAILED, "[DEPEND] Dependency failed for /mnt/docker-data."),
-        (Report.FAILED, r"[DEPEND] Dependency failed for mnt-docker\x2ddata.mount - /mnt/docker-d"
+        (State.OPENED, "[  OK  ] Started Cryptography Setup for docker-data."),
+        (State.OPENED, "[  OK  ] Finished Cryptography Setup for docker-data."),
+        (State.OPENED, f"[  OK  ] Finished {UNIT} - Cryptography Setup for docker-data."),
+        (State.OPENED, f"[  OK  ] Finished {UNIT}."),
+        (State.OPENED, "[  OK  ] Finished systemd-cryptsetu…ryptography Setup for docker-data."),
+        (State.OPENED, "[  OK  ] Finished Cryptography Setu…for docker-data."),
+        (State.OPENED, "[  OK  ] Finished systemd-crypts...graphy Setup for docker-data."),
+        (State.OPENED, "systemd[1]: Finished Cryptography Setup for docker-data."),
+        (State.OPENED, "[  OK  ] Mounted /mnt/docker-data."),
+        (State.OPENED, r"[  OK  ] Mounted mnt-docker\x2ddata.mount - /mnt/docker-data."),
+        (State.OPENED, "[  OK  ] Mounted mnt-docker…[0m - /mnt/docker-data."),
+        (State.OPENED, "[  OK  ] Mounted mnt-docker\\x2ddata.m…0m - /mnt/docker-data."),
+        (State.OPENED, "cryptsetup: docker-data: set up successfully"),
+        (State.OPENED, "Please enter passphrase for disk x: [  OK  ] Mounted /mnt/docker-data."),
+        (State.ALL_OPENED, "[  OK  ] Reached target Encrypted Volumes."),
+        (State.ALL_OPENED, "[  OK  ] Reached target Local Encrypted Volumes."),
+        (State.ALL_OPENED, "[  OK  ] Reached target cryptsetup.…get - Local Encrypted Volumes."),
+        (State.FAILED, "[FAILED] Failed to start Cryptography Setup for docker-data."),
+        (State.FAILED, "[FAILED] Failed to start systemd-cr…yptography Setup for docker-data."),
+        (State.FAILED, "[DEPEND] Dependency failed for /mnt/docker-data."),
+        (State.FAILED, r"[DEPEND] Dependency failed for mnt-docker\x2ddata.mount - /mnt/docker-d"
          "ata."),
-        (Report.FAILED, "[DEPEND] Dependency failed for Cryptography Setup for docker-data."),
-        (Report.FAILED, "[ TIME ] Timed out waiting for device /dev/mapper/docker-data."),
-        (Report.FAILED, r"[ TIME ] Timed out waiting for device dev-mapper-docker\x2ddata.device."),
-        (Report.FAILED, "Kernel panic - not syncing: VFS: Unable to mount root fs"),
-        (Report.EMERGENCY, "Welcome to emergency mode! After logging in, type …"),
-        (Report.EMERGENCY, "You are in emergency mode. After logging in, type …"),
-        (Report.EMERGENCY, "Give root password for maintenance"),
-        (Report.EMERGENCY, "Cannot open access to console, the root account is locked."),
-        (Report.EMERGENCY, "ALERT!  UUID=1 does not exist.  Dropping to a shell!"),
-        (Report.REFUSED, "systemd-cryptsetup[214]: Invalid passphrase."),
-        (Report.REFUSED, "Failed to activate with specified passphrase. (Passphrase incorrect?)"),
-        (Report.REFUSED, "Too many attempts; giving up."),
-        (Report.REFUSED, "Too many attempts to activate; giving up."),
-        (Report.REFUSED, "cryptsetup: ERROR: docker-data: cryptsetup failed, bad password or "
+        (State.FAILED, "[DEPEND] Dependency failed for Cryptography Setup for docker-data."),
+        (State.FAILED, "[ TIME ] Timed out waiting for device /dev/mapper/docker-data."),
+        (State.FAILED, r"[ TIME ] Timed out waiting for device dev-mapper-docker\x2ddata.device."),
+        (State.FAILED, "Kernel panic - not syncing: VFS: Unable to mount root fs"),
+        (State.EMERGENCY, "Welcome to emergency mode! After logging in, type …"),
+        (State.EMERGENCY, "You are in emergency mode. After logging in, type …"),
+        (State.EMERGENCY, "Give root password for maintenance"),
+        (State.EMERGENCY, "Cannot open access to console, the root account is locked."),
+        (State.EMERGENCY, "ALERT!  UUID=1 does not exist.  Dropping to a shell!"),
+        (State.REFUSED, "systemd-cryptsetup[214]: Invalid passphrase."),
+        (State.REFUSED, "Failed to activate with specified passphrase. (Passphrase incorrect?)"),
+        (State.REFUSED, "Too many attempts; giving up."),
+        (State.REFUSED, "Too many attempts to activate; giving up."),
+        (State.REFUSED, "cryptsetup: ERROR: docker-data: cryptsetup failed, bad password or "
          "options?"),
-        (Report.REFUSED, "cryptsetup: ERROR: docker-data: maximum number of tries exceeded"),
-        (Report.RESTARTED, "Linux version 6.1.0-50-armmp-lpae (debian-kernel@lists.debian.org)"),
-        (Report.RESTARTED, "U-Boot 2024.01 (Jan 08 2024 - 15:37:48 +0000)"),
-        (Report.RESTARTED, "reboot: Restarting system"),
+        (State.REFUSED, "cryptsetup: ERROR: docker-data: maximum number of tries exceeded"),
+        (State.RESTARTED, "Linux version 6.1.0-50-armmp-lpae (debian-kernel@lists.debian.org)"),
+        (State.RESTARTED, "U-Boot 2024.01 (Jan 08 2024 - 15:37:48 +0000)"),
+        (State.RESTARTED, "reboot: Restarting system"),
     ],
 )  # fmt: skip
-def test_lines_about_the_volume(report: Report, text: str) -> None:
-    finding = judge(Line(text), NAMES)
+def test_lines_about_the_volume(report: State, text: str) -> None:
+    finding = evaluate(Line(text), NAMES)
     assert finding is not None
     assert finding.report is report
     assert finding.words in text
@@ -89,7 +90,7 @@ def test_lines_about_the_volume(report: Report, text: str) -> None:
     ],
 )
 def test_other_lines(text: str) -> None:
-    assert judge(Line(text), NAMES) is None
+    assert evaluate(Line(text), NAMES) is None
 
 
 def test_unit_names_are_escaped_as_systemd_does() -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from bootwright.console.io import terminal
 from bootwright.console.io.transcript_file import TranscriptFile
-from bootwright.console.ports import LineCut, NoRecorder
-from bootwright.console.session_recorder import Scribe
+from bootwright.console.ports import ConnectionLost, NoRecorder
+from bootwright.console.session_recorder import SessionRecorder
 from bootwright.console.transcript import header_line, read_transcript
 from bootwright.core.errors import InputError
 from bootwright.core.report import TextReporter
@@ -93,7 +93,7 @@ class Away:
         return b""
 
     def write(self, data: bytes) -> None:
-        raise LineCut("the line is still away")
+        raise ConnectionLost("the line is still away")
 
     def fileno(self) -> int:
         return -1
@@ -106,7 +106,7 @@ def test_a_paste_into_a_line_that_is_away(monkeypatch: pytest.MonkeyPatch) -> No
     with os.fdopen(keys) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr(sys, "stdout", shown)
-        scribe = Scribe(NoRecorder(), "docker-data", "/mnt/docker-data")
+        scribe = SessionRecorder(NoRecorder(), "docker-data", "/mnt/docker-data")
         terminal._join(Away(), scribe, NoRecorder(), TextReporter(told))
     os.close(typing)
     assert told.getvalue().count("the line is still away") == 1

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bootwright.core.doctor import show
-from bootwright.core.doctor_report import ROOM, Found, Machine, Place, examine
+from bootwright.core.doctor_report import ROOM, DiskSpace, FoundTool, Machine, examine
 from bootwright.core.errors import InputError
 from bootwright.core.tools import Binfmt, Tool, parse_binfmt, parse_tools, parse_version
 
@@ -18,18 +18,18 @@ BINFMTS = Tool("update-binfmts", "run", (), "binfmt-support", "-", "registering"
 SHELLCHECK = Tool("shellcheck", "test", (), "shellcheck", "shellcheck", "tests")
 
 WELL = Machine(
-    tools=(Found(MKE2FS, "/sbin/mke2fs", "1.47.0"),),
+    tools=(FoundTool(MKE2FS, "/sbin/mke2fs", "1.47.0"),),
     python=(3, 11, 2),
     architecture="x86_64",
     binfmt=Binfmt(True, "/usr/bin/qemu-arm-static"),
-    places=(Place("cache", "/c", ROOM), Place("build", "/b", ROOM)),
+    places=(DiskSpace("cache", "/c", ROOM), DiskSpace("build", "/b", ROOM)),
     family="debian",
     root=True,
 )
 
 
 def lacking(*tools: Tool, **changes: object) -> Machine:
-    made = dataclasses.replace(WELL, tools=tuple(Found(tool, None) for tool in tools))
+    made = dataclasses.replace(WELL, tools=tuple(FoundTool(tool, None) for tool in tools))
     return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -109,7 +109,7 @@ def test_machine_that_has_everything() -> None:
         (lacking(binfmt=Binfmt(False, "/x")), 4, None, None),
         (lacking(binfmt=None, architecture="armv7l"), 0, None, None),
         (lacking(python=(3, 10, 9)), 4, None, None),
-        (lacking(places=(Place("cache", "/c", ROOM - 1),)), 0, None, None),
+        (lacking(places=(DiskSpace("cache", "/c", ROOM - 1),)), 0, None, None),
     ],
 )
 def test_machine_that_lacks_something(
@@ -121,7 +121,7 @@ def test_machine_that_lacks_something(
 
 
 def test_little_room_is_a_warning() -> None:
-    report = examine(lacking(places=(Place("cache", "/c", 1024),)))
+    report = examine(lacking(places=(DiskSpace("cache", "/c", 1024),)))
     assert [(row.name, row.state, row.found) for row in report.checks if row.state != "ok"] == [
         ("cache", "warning", "/c: 1.0 KiB free")
     ]

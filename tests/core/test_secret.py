@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootwright.core.errors import InputError
-from bootwright.core.file_changes import LaidFile
+from bootwright.core.file_changes import FileChange
 from bootwright.core.passphrase import MAX_BYTES, check_passphrase
 from bootwright.core.secret import Secret
 
@@ -19,7 +19,7 @@ WORD = "correct horse"
 def test_no_way_of_printing_shows_it() -> None:
     secret = Secret(WORD.encode())
     shown = [str(secret), repr(secret), f"{secret}", f"{secret!r:>9}", f"{[secret]}"]
-    shown.append(repr(LaidFile("/etc/shadow", secret)))
+    shown.append(repr(FileChange("/etc/shadow", secret)))
     assert not any(WORD in text for text in shown)
 
 

@@ -20,9 +20,9 @@ from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
 from bootwright.emulator.io.qmp import qmp_command
-from bootwright.pki.certificate_store import Holder, issue
-from bootwright.pki.certificates import Names, server_names
-from bootwright.pki.command import credentials
+from bootwright.pki.certificate_store import CertificateSubject, issue
+from bootwright.pki.certificates import ServerNames, server_names
+from bootwright.pki.command import issued_certificate
 from bootwright.pki.io.store import PkiStore
 from bootwright.provision.desired_state import TlsFiles
 from bootwright.provision.one_board import ProvisionOptions
@@ -153,10 +153,12 @@ def test_the_remote_api_listens_with_mutual_tls_only(board: Board, tmp_path: Pat
     api = "tcp://127.0.0.1:2376"
     target = Target(name="odroid", board="b", rootfs="r", hostname="odroid", docker=Docker(api=api))
     store, now = PkiStore(tmp_path / "pki"), datetime.now(UTC)
-    made = credentials(store, Holder("server", "odroid"), server_names(target), now)
+    made = issued_certificate(
+        store, CertificateSubject("server", "odroid"), server_names(target), now
+    )
     tls = TlsFiles(made.ca_pem, made.cert_pem, made.key_pem)
-    client = issue(store.load(), Holder("client", "alice"), Names(), now).holdings
-    pair = client.pairs[Holder("client", "alice")]
+    client = issue(store.load(), CertificateSubject("client", "alice"), ServerNames(), now).holdings
+    pair = client.pairs[CertificateSubject("client", "alice")]
     assert pair.key is not None
 
     done = board.provision({"api": api}, tls=tls)

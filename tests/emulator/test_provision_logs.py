@@ -14,8 +14,8 @@ import pytest
 from bootwright.core.config import Logs
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
-from bootwright.pki.certificate_store import Holder
-from bootwright.pki.certificates import Names
+from bootwright.pki.certificate_store import CertificateSubject
+from bootwright.pki.certificates import ServerNames
 from bootwright.provision.desired_state import TlsFiles
 from bootwright.provision.facts_script import RELAY_CONTROL
 from bootwright.provision.log_relay import CONTROL
@@ -62,13 +62,13 @@ class Shipping:
 
     def __init__(self, board: Board, folder: Path) -> None:
         self.board = board
-        names = Names(("localhost",), (HOST, "127.0.0.1"))
+        names = ServerNames(("localhost",), (HOST, "127.0.0.1"))
         self.operator = logship.Operator(folder, names=names)
 
     def provision(
         self, queue: str = "64MiB", unlock: Literal["serial", "ssh"] = "serial"
     ) -> ProvisionResult:
-        files = self.operator.files(Holder("log", "odroid"))
+        files = self.operator.files(CertificateSubject("log", "odroid"))
         read = [Path(name).read_bytes() for name in (files.authority, files.certificate, files.key)]
         logs = Logs(server=HOST, port=self.operator.port, queue=queue)
         return self.board.provision(

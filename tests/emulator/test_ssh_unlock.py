@@ -51,7 +51,7 @@ class Board:
         """Run a script in the guest, which must end well."""
         with Remote(self.endpoint, directory=self.known, wait=GUEST_S) as remote:
             done = remote.run(script, title="a script", stdin=stdin, timeout=GUEST_S)
-        assert done.returncode == 0, f"{script}\n{done.text}\n{done.said}"
+        assert done.returncode == 0, f"{script}\n{done.text}\n{done.stderr_text}"
         return done.text
 
     def lock(self, wipe: bool = False) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.logs.record import Container
-from bootwright.pki.certificate_store import Holder
+from bootwright.logs.record import LogContainer
+from bootwright.pki.certificate_store import CertificateSubject
 from tests.support.bench import INV, Bench
 from tests.support.logship import DEADLINE_S, Operator, free_port, need_syslog_ng, relay, until
 
@@ -153,7 +153,7 @@ def test_what_only_speaks_syslog_is_served_by_a_real_server(
         desk.configure("")
     found = [one for one in desk.operator.records(sender) if one.text == "second"]
     assert found[-1].app == "web"
-    assert found[-1].container == Container("web", "registry:5000/app:1", "0123456789ab")
+    assert found[-1].container == LogContainer("web", "registry:5000/app:1", "0123456789ab")
 
 
 def every(desk: Desk, sender: str) -> list[str]:
@@ -286,7 +286,7 @@ def test_certificates_of_a_container_are_used_as_they_are(desk: Desk, tmp_path: 
     with desk.running("serve"):
         pass
     own = tmp_path / "own"
-    shutil.copytree(desk.operator.pki.place(Holder("collector", "collector")), own)
+    shutil.copytree(desk.operator.pki.place(CertificateSubject("collector", "collector")), own)
     env = dict(desk.bench.env)
     desk.bench.env |= {
         "BOOTWRIGHT_PKI": str(tmp_path / "none"),

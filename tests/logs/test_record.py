@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootwright.core.errors import InputError
-from bootwright.logs.deduplicator import REMEMBERED, Inbox
+from bootwright.logs.deduplicator import REMEMBERED, Deduplicator
 from bootwright.logs.delivery import CONTAINER, LOSS, Delivered, parse_delivery
 from bootwright.logs.query import Query, parse_pattern, parse_severity, parse_since
 from bootwright.logs.record import (
     SEVERITIES,
-    Container,
-    Record,
+    LogContainer,
+    LogRecord,
     format_record,
     parse_record,
     safe,
@@ -28,21 +28,21 @@ words = st.text(
 ).filter(lambda word: word != "-")
 texts = st.text().map(safe)
 records = st.builds(
-    Record,
+    LogRecord,
     priority=st.integers(0, 191),
     time=st.none() | st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 1)),
     board=words,
     app=st.just("") | words,
     process=st.just("") | words,
     text=texts.filter(lambda text: not text.startswith("\ufeff")),
-    container=st.none() | st.builds(Container, texts, texts, texts),
+    container=st.none() | st.builds(LogContainer, texts, texts, texts),
     sequence=st.none() | st.integers(0, 2**64 - 1),
     lost=st.integers(0, 10**9),
 )
 
 
 @given(records)
-def test_what_is_stored_is_read_back(record: Record) -> None:
+def test_what_is_stored_is_read_back(record: LogRecord) -> None:
     line = format_record(record)
     assert "\n" not in line
     assert parse_record(line) == record
@@ -85,9 +85,9 @@ def test_what_cannot_be_parsed_is_all_text() -> None:
         assert (record.text, record.board, record.time) == (line, "odroid", None)
 
 
-def record(text: str = "x", minutes: int = 0, severity: int = 6, **more: object) -> Record:
+def record(text: str = "x", minutes: int = 0, severity: int = 6, **more: object) -> LogRecord:
     time = NOW - timedelta(minutes=minutes)
-    return Record(24 + severity, time, "odroid", "web", "", text, **more)  # type: ignore[arg-type]
+    return LogRecord(24 + severity, time, "odroid", "web", "", text, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def record(text: str = "x", minutes: int = 0, severity: int = 6, **more: object)
     ],
 )
 def test_questions(query: Query, wanted: bool) -> None:
-    container = Container("web", "app:1", "0123456789ab")
+    container = LogContainer("web", "app:1", "0123456789ab")
     asked = record("one two", minutes=5, container=container)
     assert query.matches(asked) is wanted
 
@@ -144,11 +144,11 @@ def test_where_a_line_is_from_is_the_relays_word_alone() -> None:
     )
     found = parse_delivery(body, "odroid")
     assert [one.origin for one in found] == ["c", "s", "c", "l", "s", "c"]
-    assert found[0].record.container == Container("web", "app:1", "0123456789ab")
+    assert found[0].record.container == LogContainer("web", "app:1", "0123456789ab")
     assert found[1].record.container is None
     assert found[5].record.app == "my own tag"
     assert {one.record.lost for one in found} == {0}
-    added = Inbox("odroid", [], {}).add(found, NOW)
+    added = Deduplicator("odroid", [], {}).add(found, NOW)
     assert (added.lost, len(added.lines)) == (7, 6)
     assert added.totals == {A: 7}
 
@@ -161,12 +161,12 @@ def test_hostile_structured_data_is_read_in_a_moment() -> None:
         parse_delivery(f"1 c <30>1 - h {text}".encode(), "odroid")
 
 
-def delivered(*records: Record) -> list[Delivered]:
+def delivered(*records: LogRecord) -> list[Delivered]:
     return [Delivered(CONTAINER, one) for one in records]
 
 
 def test_a_delivery_that_comes_again_adds_nothing() -> None:
-    inbox = Inbox("odroid", [], {})
+    inbox = Deduplicator("odroid", [], {})
     first = [record(f"number {n}", sequence=n) for n in range(10)]
     assert len(inbox.add(delivered(*first), NOW).lines) == 10
     again = inbox.add(delivered(*first[5:], record("new", sequence=10)), NOW)
@@ -176,14 +176,14 @@ def test_a_delivery_that_comes_again_adds_nothing() -> None:
 
 
 def test_a_collector_that_is_started_anew_knows_what_is_stored() -> None:
-    inbox = Inbox("odroid", [], {})
+    inbox = Deduplicator("odroid", [], {})
     every = delivered(*(record(f"number {n}", sequence=n) for n in range(10)))
-    anew = Inbox("odroid", inbox.add(every, NOW).lines, {})
+    anew = Deduplicator("odroid", inbox.add(every, NOW).lines, {})
     assert anew.add(every[9:], NOW).repeated == 1
 
 
 def test_an_inbox_forgets_what_is_long_past() -> None:
-    inbox = Inbox("odroid", [], {})
+    inbox = Deduplicator("odroid", [], {})
     every = delivered(*(record(f"number {n}", sequence=n) for n in range(REMEMBERED + 1)))
     inbox.add(every, NOW)
     assert inbox.add(every[-1:], NOW).repeated == 1
@@ -194,11 +194,11 @@ A, B = "a" * 32, "b" * 32
 
 
 def word(text: str) -> list[Delivered]:
-    return [Delivered(LOSS, Record(44, NOW, "odroid", "bootwright", "", text))]
+    return [Delivered(LOSS, LogRecord(44, NOW, "odroid", "bootwright", "", text))]
 
 
 def test_losses_are_told_once() -> None:
-    inbox = Inbox("odroid", [], {})
+    inbox = Deduplicator("odroid", [], {})
     assert inbox.add(word(f" {A}=10"), NOW).lost == 10
     assert inbox.add(word(f" {A}=10"), NOW).lines == ()
     added = inbox.add(word(f"{A}=12 {B}=5"), NOW)
@@ -207,9 +207,9 @@ def test_losses_are_told_once() -> None:
     told = parse_record(line)
     assert (told.lost, told.text) == (7, "7 records are lost: the board's queue was full")
     # Also by a collector that is started anew.
-    assert Inbox("odroid", [], added.totals).add(word(f"{A}=12 {B}=6"), NOW).lost == 1
+    assert Deduplicator("odroid", [], added.totals).add(word(f"{A}=12 {B}=6"), NOW).lost == 1
 
 
 @given(st.text(string.printable))
 def test_no_other_word_is_a_loss(text: str) -> None:
-    assert Inbox("odroid", [], {}).add(word(text), NOW).lost == 0
+    assert Deduplicator("odroid", [], {}).add(word(text), NOW).lost == 0

@@ -20,10 +20,10 @@ from bootwright.logs.syslog_ng import (
     CERTIFICATES,
     PASSWORD_FILE,
     Certificates,
-    Collector,
-    Container,
     Forward,
-    Service,
+    ServerContainer,
+    ServerUnit,
+    SyslogServer,
     collector_command,
     collector_config,
     compose_file,
@@ -34,7 +34,7 @@ from bootwright.logs.syslog_ng import (
 
 RENDERER = Renderer(checkout() / "templates")
 PEM = Certificates(Path("/pki/ca.pem"), Path("/pki/cert.pem"), Path("/pki/key.pem"))
-COLLECTOR = Collector(Path("/logs"), Path("/run/x"), tls=6514, certificates=PEM)
+COLLECTOR = SyslogServer(Path("/logs"), Path("/run/x"), tls=6514, certificates=PEM)
 LOKI = Forward("loki", "https://loki.example:3100")
 
 
@@ -53,7 +53,7 @@ def test_only_what_is_wanted_is_open() -> None:
 
 
 def test_nothing_to_do_is_known() -> None:
-    nothing = Collector(Path("/logs"), Path("/run/x"))
+    nothing = SyslogServer(Path("/logs"), Path("/run/x"))
     assert not nothing.needed
     assert replace(nothing, udp=6516).needed
     assert replace(nothing, forward=LOKI).needed
@@ -163,7 +163,7 @@ def test_the_guide_shows_the_template_for_opensearch() -> None:
     assert json.loads(match[1]) == opensearch_template()
 
 
-SERVICE = Service(
+SERVICE = ServerUnit(
     *(Path("/opt/bootwright"), "bootwright"),
     *(Path("/var/log/bootwright"), Path("/var/lib/bootwright"), Path("/opt/bootwright/pki")),
 )
@@ -214,7 +214,7 @@ def test_a_unit_with_surprises_is_refused(change: dict[str, Any]) -> None:
         service_unit(replace(SERVICE, **change), RENDERER)
 
 
-CONTAINER = Container(
+CONTAINER = ServerContainer(
     checkout=Path("/opt/bootwright"),
     certificates=Path("/opt/bootwright/pki/current/logs/collectors/collector"),
     uid=1000,

@@ -18,11 +18,18 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from bootwright.core.config import Target
 from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.paths import checkout
-from bootwright.pki.certificate_store import Change, Holder, Holdings, issue, issue_board, reissue
+from bootwright.pki.certificate_store import (
+    CertificateStore,
+    CertificateSubject,
+    StoreChange,
+    issue,
+    issue_board,
+    reissue,
+)
 from bootwright.pki.certificates import (
     SCOPES,
-    Names,
-    Pair,
+    KeyPair,
+    ServerNames,
     authority_ageing,
     check_client_name,
     make_authority,
@@ -33,25 +40,25 @@ from bootwright.pki.certificates import (
 )
 from bootwright.pki.command import (
     PkiOptions,
-    credentials,
+    issued_certificate,
     lines,
     options_of,
     pki,
-    preview_credentials,
+    preview_certificate,
 )
 from bootwright.pki.io import store as store_module
 from bootwright.pki.io.store import PkiStore, pki_dir
 
 NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
-NAMES = Names(("board", "localhost"), ("192.0.2.10", "127.0.0.1"))
+NAMES = ServerNames(("board", "localhost"), ("192.0.2.10", "127.0.0.1"))
 
 
 def target(**values: Any) -> Target:
     return Target(**{"name": "odroid", "board": "b", "rootfs": "r", "hostname": "board"} | values)
 
 
-def extension(pair: Pair, kind: type[x509.ExtensionType]) -> tuple[Any, bool]:
+def extension(pair: KeyPair, kind: type[x509.ExtensionType]) -> tuple[Any, bool]:
     found = pair.certificate.extensions.get_extension_for_class(kind)
     return found.value, found.critical
 
@@ -88,7 +95,7 @@ def test_an_authority() -> None:
 )
 def test_a_leaf(kind: Any, purpose: x509.ObjectIdentifier) -> None:
     authority = make_authority("docker", NOW)
-    names = NAMES if kind == "server" else Names()
+    names = NAMES if kind == "server" else ServerNames()
     leaf = sign(authority, kind, "odroid", names, NOW)
     certificate = leaf.certificate
     basic, critical = extension(leaf, x509.BasicConstraints)
@@ -108,13 +115,13 @@ def test_a_leaf(kind: Any, purpose: x509.ObjectIdentifier) -> None:
 def test_a_leaf_does_not_outlive_its_authority_and_a_dying_one_signs_nothing() -> None:
     authority = make_authority("docker", NOW)
     end = authority.certificate.not_valid_after_utc
-    late = sign(authority, "client", "ci", Names(), end - 31 * DAY)
+    late = sign(authority, "client", "ci", ServerNames(), end - 31 * DAY)
     assert late.certificate.not_valid_after_utc == end
     for when, why in ((end - 29 * DAY, "ends on 2036"), (NOW - 2 * DAY, "set the clock")):
         with pytest.raises(RefusedError, match=why):
-            sign(authority, "client", "ci", Names(), when)
+            sign(authority, "client", "ci", ServerNames(), when)
     with pytest.raises(RefusedError, match=r"bring ca-key\.pem back"):
-        sign(Pair(authority.certificate, None), "client", "ci", Names(), NOW)
+        sign(KeyPair(authority.certificate, None), "client", "ci", ServerNames(), NOW)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +151,7 @@ def test_what_a_server_is_called(
     values: dict[str, Any], dns: tuple[str, ...], ips: tuple[str, ...]
 ) -> None:
     names = server_names(target(**values))
-    assert names == Names(dns, ips)
+    assert names == ServerNames(dns, ips)
     leaf = sign(make_authority("docker", NOW), "server", "odroid", names, NOW)
     assert names_in(leaf.certificate) == names
 
@@ -169,7 +176,7 @@ def test_names_that_no_client_has(name: str) -> None:
     ("days", "names", "why"),
     [
         (0, NAMES, ""),
-        (0, Names(NAMES.dns[::-1], NAMES.ips[::-1]), ""),
+        (0, ServerNames(NAMES.dns[::-1], NAMES.ips[::-1]), ""),
         (0, None, ""),
         (365, NAMES, ""),
         (366, NAMES, ""),
@@ -179,12 +186,16 @@ def test_names_that_no_client_has(name: str) -> None:
         (1000, None, "expired on 2027-06-04"),
         (-1, NAMES, ""),
         (-1.1, NAMES, "not valid before 2026-05-03"),
-        (0, Names(), "without names"),
-        (0, Names(("board", "localhost"), ("127.0.0.1",)), "DNS:board, DNS:localhost, IP:127"),
-        (0, Names(("board", "other", "localhost"), NAMES.ips), "DNS:other"),
+        (0, ServerNames(), "without names"),
+        (
+            0,
+            ServerNames(("board", "localhost"), ("127.0.0.1",)),
+            "DNS:board, DNS:localhost, IP:127",
+        ),
+        (0, ServerNames(("board", "other", "localhost"), NAMES.ips), "DNS:other"),
     ],
 )
-def test_when_renewal_is_due(days: float, names: Names | None, why: str) -> None:
+def test_when_renewal_is_due(days: float, names: ServerNames | None, why: str) -> None:
     authority = make_authority("docker", NOW)
     leaf = sign(authority, "server", "odroid", NAMES, NOW)
     found = needs_renewal(leaf.certificate, names, NOW + days * DAY, authority.certificate)
@@ -210,21 +221,21 @@ def test_an_authority_ages(days: int, why: str) -> None:
 # All of them together
 
 
-def fleet() -> Holdings:
-    held = Holdings()
+def fleet() -> CertificateStore:
+    held = CertificateStore()
     for board in ("one", "two"):
-        held = issue_board(held, board, Names((board,), ("127.0.0.1",)), NOW).holdings
+        held = issue_board(held, board, ServerNames((board,), ("127.0.0.1",)), NOW).holdings
     for client in ("ci", "alice"):
-        held = issue(held, Holder("client", client), Names(), NOW).holdings
+        held = issue(held, CertificateSubject("client", client), ServerNames(), NOW).holdings
     return held
 
 
 def test_issue_leaves_what_is_good() -> None:
-    first = issue_board(Holdings(), "odroid", NAMES, NOW)
+    first = issue_board(CertificateStore(), "odroid", NAMES, NOW)
     assert list(first.made) == ["docker authority", "server odroid", "logs authority", "log odroid"]
     again = issue_board(first.holdings, "odroid", NAMES, NOW + DAY)
-    assert again == Change(first.holdings, {})
-    moved = issue_board(first.holdings, "odroid", Names(("board",)), NOW)
+    assert again == StoreChange(first.holdings, {})
+    moved = issue_board(first.holdings, "odroid", ServerNames(("board",)), NOW)
     assert moved.made == {"server odroid": "the target is now DNS:board"}
     forced = issue_board(first.holdings, "odroid", NAMES, NOW, renew=True)
     assert list(forced.made) == ["server odroid", "log odroid"]
@@ -236,19 +247,19 @@ def test_issue_leaves_what_is_good() -> None:
 def test_a_board_s_certificate_for_logs_is_not_from_docker_s_authority() -> None:
     held = fleet()
     docker, logs = (held.authorities[scope].certificate for scope in ("docker", "logs"))
-    log = held.pairs[Holder("log", "one")].certificate
-    assert needs_renewal(log, Names(), NOW, logs) == ""
-    assert needs_renewal(log, Names(), NOW, docker) == "it is signed by another authority"
+    log = held.pairs[CertificateSubject("log", "one")].certificate
+    assert needs_renewal(log, ServerNames(), NOW, logs) == ""
+    assert needs_renewal(log, ServerNames(), NOW, docker) == "it is signed by another authority"
 
 
 def test_boards_and_clients_do_not_share_names() -> None:
     with pytest.raises(InputError, match="a target has this name"):
-        issue(fleet(), Holder("client", "one"), Names(), NOW)
+        issue(fleet(), CertificateSubject("client", "one"), ServerNames(), NOW)
     with pytest.raises(InputError, match="reissue --without ci"):
         issue_board(fleet(), "ci", NAMES, NOW)
 
 
-def serials(held: Holdings) -> dict[str, int]:
+def serials(held: CertificateStore) -> dict[str, int]:
     return {str(holder): pair.certificate.serial_number for holder, pair in held.pairs.items()}
 
 
@@ -267,9 +278,9 @@ def test_reissue_without_a_client() -> None:
     for holder, pair in done.holdings.pairs.items():
         if holder.kind != "log":
             pair.certificate.verify_directly_issued_by(authority)
-    assert names_in(done.holdings.pairs[Holder("server", "one")].certificate) == NAMES
-    two = names_in(done.holdings.pairs[Holder("server", "two")].certificate)
-    assert two == Names(("two",), ("127.0.0.1",)), "as before: nothing else is known"
+    assert names_in(done.holdings.pairs[CertificateSubject("server", "one")].certificate) == NAMES
+    two = names_in(done.holdings.pairs[CertificateSubject("server", "two")].certificate)
+    assert two == ServerNames(("two",), ("127.0.0.1",)), "as before: nothing else is known"
 
 
 def test_reissue_without_a_board_and_without_nobody() -> None:
@@ -281,15 +292,17 @@ def test_reissue_without_a_board_and_without_nobody() -> None:
     all_new = reissue(old, None, NOW, {})
     assert set(serials(all_new.holdings)) == set(serials(old))
     assert not set(serials(old).values()) & set(serials(all_new.holdings).values())
-    assert reissue(Holdings(), None, NOW, {}).made == {}
+    assert reissue(CertificateStore(), None, NOW, {}).made == {}
     with pytest.raises(InputError, match="'bob' has no certificate; there are: alice, ci, one"):
         reissue(old, "bob", NOW, {})
 
 
 def test_reissue_needs_no_old_key() -> None:
     old = fleet()
-    lost = {scope: Pair(pair.certificate, None) for scope, pair in old.authorities.items()}
-    assert reissue(Holdings(lost, old.pairs), None, NOW, {}).holdings.authorities["docker"].key
+    lost = {scope: KeyPair(pair.certificate, None) for scope, pair in old.authorities.items()}
+    assert (
+        reissue(CertificateStore(lost, old.pairs), None, NOW, {}).holdings.authorities["docker"].key
+    )
 
 
 # The folder
@@ -300,9 +313,11 @@ def store(tmp_path: Path) -> PkiStore:
     return PkiStore(tmp_path / "deep" / "pki")
 
 
-def fill(store: PkiStore, client: str = "ci") -> Change:
+def fill(store: PkiStore, client: str = "ci") -> StoreChange:
     store.update(lambda held: issue_board(held, "odroid", NAMES, NOW))
-    return store.update(lambda held: issue(held, Holder("client", client), Names(), NOW))
+    return store.update(
+        lambda held: issue(held, CertificateSubject("client", client), ServerNames(), NOW)
+    )
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -336,7 +351,7 @@ def test_modes_and_what_comes_back(store: PkiStore, umask: int) -> None:
             assert mode == 0o400, path
         elif path.suffix == ".pem":
             assert mode == 0o444, path
-    client = store.place(Holder("client", "ci"))
+    client = store.place(CertificateSubject("client", "ci"))
     assert sorted(path.name for path in client.iterdir()) == ["ca.pem", "cert.pem", "key.pem"]
     authority = store.authority_place("docker")
     assert (client / "ca.pem").read_bytes() == (authority / "ca.pem").read_bytes()
@@ -344,27 +359,33 @@ def test_modes_and_what_comes_back(store: PkiStore, umask: int) -> None:
 
 
 def test_reading_creates_nothing(store: PkiStore) -> None:
-    assert store.load() == Holdings()
-    preview = preview_credentials(store, Holder("server", "odroid"), NAMES, NOW)
+    assert store.load() == CertificateStore()
+    preview = preview_certificate(store, CertificateSubject("server", "odroid"), NAMES, NOW)
     assert (preview.renewed, preview.why) == (True, "there was none")
     assert not store.folder.parent.exists()
     fill(store)
     before = contents(store.folder)
-    assert not preview_credentials(store, Holder("server", "odroid"), NAMES, NOW).renewed
-    assert preview_credentials(store, Holder("server", "odroid"), NAMES, NOW + 380 * DAY).renewed
+    assert not preview_certificate(
+        store, CertificateSubject("server", "odroid"), NAMES, NOW
+    ).renewed
+    assert preview_certificate(
+        store, CertificateSubject("server", "odroid"), NAMES, NOW + 380 * DAY
+    ).renewed
     assert contents(store.folder) == before
 
 
 def test_credentials_of_a_server(store: PkiStore) -> None:
-    first = credentials(store, Holder("server", "odroid"), NAMES, NOW)
+    first = issued_certificate(store, CertificateSubject("server", "odroid"), NAMES, NOW)
     assert first.renewed
-    place = store.place(Holder("server", "odroid"))
+    place = store.place(CertificateSubject("server", "odroid"))
     assert first.ca_pem == (place / "ca.pem").read_bytes()
     assert first.cert_pem == (place / "cert.pem").read_bytes()
     assert first.key_pem.reveal() == (place / "key.pem").read_bytes()
-    again = credentials(store, Holder("server", "odroid"), NAMES, NOW + DAY)
+    again = issued_certificate(store, CertificateSubject("server", "odroid"), NAMES, NOW + DAY)
     assert (again.renewed, again.why, again.cert_pem) == (False, "", first.cert_pem)
-    later = credentials(store, Holder("server", "odroid"), NAMES, NOW + 400 * DAY)
+    later = issued_certificate(
+        store, CertificateSubject("server", "odroid"), NAMES, NOW + 400 * DAY
+    )
     assert later.renewed and later.ca_pem == first.ca_pem and later.key_pem != first.key_pem
 
 
@@ -395,8 +416,8 @@ def test_the_key_of_an_authority_may_be_elsewhere(store: PkiStore, tmp_path: Pat
     fill(store)
     key = store.authority_place("docker") / "ca-key.pem"
     away = key.rename(tmp_path / "stick")
-    assert not credentials(store, Holder("server", "odroid"), NAMES, NOW).renewed
-    store.update(lambda held: issue(held, Holder("log", "other"), Names(), NOW))
+    assert not issued_certificate(store, CertificateSubject("server", "odroid"), NAMES, NOW).renewed
+    store.update(lambda held: issue(held, CertificateSubject("log", "other"), ServerNames(), NOW))
     with pytest.raises(RefusedError, match="inv pki reissue"):
         fill(store, "alice")
     away.rename(store.authority_place("docker") / "ca-key.pem")
@@ -439,7 +460,7 @@ def test_damaged_files_are_named_and_no_key_is_shown(
     store: PkiStore, damage: Callable[[Path], Path]
 ) -> None:
     fill(store)
-    place = store.place(Holder("client", "ci"))
+    place = store.place(CertificateSubject("client", "ci"))
     assert KEY_TEXT in (place / "key.pem").read_text()
     path = damage(place)
     with pytest.raises(InputError) as caught:
@@ -480,7 +501,7 @@ def test_a_backup_that_followed_links(store: PkiStore) -> None:
 
 def test_nothing_shows_a_key(store: PkiStore) -> None:
     change = fill(store)
-    made = credentials(store, Holder("server", "odroid"), NAMES, NOW)
+    made = issued_certificate(store, CertificateSubject("server", "odroid"), NAMES, NOW)
     document = pki(PkiOptions("show"), NOW, store)
     said = f"{change!r} {made!r} {document} {lines(document)}"
     assert KEY_TEXT not in said and "PRIVATE" not in said
@@ -542,9 +563,9 @@ def test_what_changes_while_it_is_read_is_read_again(
 ) -> None:
     old = fill(store).holdings
     real = store_module._read
-    raced: list[Change] = []
+    raced: list[StoreChange] = []
 
-    def slow(root: Path, called: Path) -> Holdings:
+    def slow(root: Path, called: Path) -> CertificateStore:
         found = real(root, called)
         if not raced:
             monkeypatch.undo()
@@ -588,10 +609,10 @@ def test_runs_at_once_lose_nothing_and_readers_see_whole_generations(store: PkiS
 def test_a_run_that_does_not_end(store: PkiStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "WAIT_S", 0.1)
 
-    def slow(held: Holdings) -> Change:
+    def slow(held: CertificateStore) -> StoreChange:
         with pytest.raises(FailedError, match="another run is changing certificates"):
             fill(PkiStore(store.folder))
-        return Change(held, {})
+        return StoreChange(held, {})
 
     store.update(slow)
 
@@ -626,7 +647,7 @@ def test_the_task_from_issue_to_reissue(store: PkiStore) -> None:
     assert lines(made)[1] == "server odroid: made, there was none"
     assert lines(pki(PkiOptions("issue", "odroid"), NOW, store))[0].startswith("nothing to do")
     client = pki(options_of("client", ("ci",), None, False), NOW, store)
-    place = store.place(Holder("client", "ci"))
+    place = store.place(CertificateSubject("client", "ci"))
     assert lines(client) == ["client ci: made, there was none", f"DOCKER_CERT_PATH={place}"]
     pki(options_of("client", ("alice",), None, False), NOW, store)
     late = pki(PkiOptions("show"), NOW + 380 * DAY, store)
@@ -642,7 +663,7 @@ def test_the_task_from_issue_to_reissue(store: PkiStore) -> None:
         "these boards go by the old authority until they are provisioned:",
         "  inv provision odroid",
         "these clients are let in again when they have their new files:",
-        f"  alice: {store.place(Holder('client', 'alice'))}",
+        f"  alice: {store.place(CertificateSubject('client', 'alice'))}",
     ]
     assert not place.exists()
 

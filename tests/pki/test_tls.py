@@ -15,17 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.pki.certificate_store import Holder, issue, issue_board, reissue
-from bootwright.pki.certificates import Names
+from bootwright.pki.certificate_store import CertificateSubject, issue, issue_board, reissue
+from bootwright.pki.certificates import ServerNames
 from bootwright.pki.io.store import PkiStore
 
 pytestmark = pytest.mark.integration
 
 NOW = datetime.now(UTC)
-NAMES = Names(("board", "localhost"), ("127.0.0.1",))
-SERVER = Holder("server", "odroid")
-LOG = Holder("log", "odroid")
-ALICE = Holder("client", "alice")
+NAMES = ServerNames(("board", "localhost"), ("127.0.0.1",))
+SERVER = CertificateSubject("server", "odroid")
+LOG = CertificateSubject("log", "odroid")
+ALICE = CertificateSubject("client", "alice")
 
 
 @pytest.fixture
@@ -37,7 +37,8 @@ def filled(folder: Path, now: datetime) -> PkiStore:
     store = PkiStore(folder)
     store.update(lambda held: issue_board(held, "odroid", NAMES, now))
     for name in ("alice", "ci"):
-        store.update(lambda held, name=name: issue(held, Holder("client", name), Names(), now))  # type: ignore[misc]
+        client = CertificateSubject("client", name)
+        store.update(lambda held, client=client: issue(held, client, ServerNames(), now))  # type: ignore[misc]
     return store
 
 
@@ -117,21 +118,21 @@ def test_neither_a_board_s_certificate_nor_that_for_its_logs_opens_another_board
 ) -> None:
     store.update(lambda held: issue_board(held, "other", NAMES, NOW))
     docker = store.place(SERVER)
-    own, _ = talk(store.place(Holder("server", "other")), docker)
+    own, _ = talk(store.place(CertificateSubject("server", "other")), docker)
     assert "unsuitable certificate purpose" in own or "unsupported" in own
-    logs, _ = talk(store.place(Holder("server", "other")), store.place(LOG), ca=docker)
+    logs, _ = talk(store.place(CertificateSubject("server", "other")), store.place(LOG), ca=docker)
     assert "unable to get local issuer" in logs
 
 
 def test_a_client_s_certificate_is_no_server_s(store: PkiStore) -> None:
-    _, client = talk(store.place(ALICE), store.place(Holder("client", "ci")))
+    _, client = talk(store.place(ALICE), store.place(CertificateSubject("client", "ci")))
     assert client != "ok"
 
 
 def test_after_a_reissue_the_old_are_refused_and_the_new_let_in(
     store: PkiStore, tmp_path: Path
 ) -> None:
-    stolen = shutil.copytree(store.place(Holder("client", "ci")), tmp_path / "stolen")
+    stolen = shutil.copytree(store.place(CertificateSubject("client", "ci")), tmp_path / "stolen")
     unprovisioned = shutil.copytree(store.place(SERVER), tmp_path / "unprovisioned")
     store.update(lambda held: reissue(held, "ci", NOW, {}))
     server, client = talk(store.place(SERVER), stolen, ca=store.place(SERVER))
@@ -155,7 +156,7 @@ def test_who_is_late_is_refused(store: PkiStore, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_openssl_agrees(store: PkiStore) -> None:
-    def verify(holder: Holder, *options: str) -> str:
+    def verify(holder: CertificateSubject, *options: str) -> str:
         place = store.place(holder)
         command = ["openssl", "verify", "-x509_strict", "-CAfile", str(place / "ca.pem")]
         done = subprocess.run(

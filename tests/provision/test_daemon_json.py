@@ -1,4 +1,4 @@
-"""What daemon.json is to hold: the profile, the target's wishes, the operator's own keys."""
+"""What daemon.json is to hold: the profile, the target's desired, the operator's own keys."""
 
 import json
 from typing import Any

@@ -8,7 +8,7 @@ from bootwright.hosts.file_modes import PathMode
 from bootwright.provision.daemon_json import plan_daemon_json
 from bootwright.provision.daemon_validation import Daemon, cannot_start, flag_keys
 from bootwright.provision.facts import HostFacts
-from tests.support.host_facts import PROFILE, engine, stock, wishes
+from tests.support.host_facts import PROFILE, desired, engine, stock
 
 ULIMIT = {"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 4096}}
 
@@ -25,7 +25,7 @@ def judge(
 
 @pytest.mark.parametrize("version", ["20.10.24+dfsg1", "23.0.0", "26.1.5+dfsg1", "28.3.3", ""])
 def test_the_profile_itself_starts_on_every_engine(version: str) -> None:
-    made = plan_daemon_json(PROFILE, wishes().target.docker, "", (), version)
+    made = plan_daemon_json(PROFILE, desired().target.docker, "", (), version)
     assert judge(dict(made.values), version=version) == []
 
 

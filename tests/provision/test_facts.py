@@ -20,7 +20,7 @@ from bootwright.hosts.engine import parse_engine
 from bootwright.provision.facts import HostFacts, parse_host
 from bootwright.provision.facts_script import host_script
 from bootwright.provision.plan import plan_provision, questions_for
-from tests.support.host_facts import PROFILE, wishes
+from tests.support.host_facts import PROFILE, desired
 
 CASES = Path(__file__).parent.parent / "cases" / "dockerhost"
 
@@ -49,7 +49,7 @@ def test_a_bare_board() -> None:
     assert (facts.max_user_namespaces or 0) > 1000
     assert facts.files.links["/etc/localtime"] == "/usr/share/zoneinfo/UTC"
     assert facts.files.text("/etc/hostname") == "odroid\n"
-    plan = plan_provision(wishes(), facts)
+    plan = plan_provision(desired(), facts)
     assert plan.packages is not None
     assert "docker.io" in plan.packages.install
     assert plan.packages.upgrade
@@ -68,7 +68,7 @@ def test_a_provisioned_board_has_nothing_left_to_do() -> None:
     assert any(rule.covers("/etc/docker/daemon.json", "wa") for rule in facts.audit or ())
     assert facts.modes["/run/docker.sock"].owner == "root:docker"
     assert facts.modes["/etc/docker"].kind == "directory"
-    plan = plan_provision(wishes(), facts)
+    plan = plan_provision(desired(), facts)
     assert plan.nothing, [(step.name, step.says, step.paths) for step in plan.to_do]
     answered = {check for step in plan.steps for check in step.checks}
     assert {"2.2", "2.9", "2.14", "2.15", "1.1.3", "1.1.18", "3.1", "3.16"} <= answered
@@ -96,7 +96,7 @@ def test_whatever_a_board_answers_it_is_facts_or_an_error(data: st.DataObject) -
         else:
             lines[at] = lines[at][: len(lines[at]) // 2]
     with contextlib.suppress(BootwrightError):
-        plan_provision(wishes(), parse_host("\n".join(lines)))
+        plan_provision(desired(), parse_host("\n".join(lines)))
 
 
 def test_the_script_is_whole_and_short_enough_for_one_argument() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bootwright.core.config import Logs
 from bootwright.core.errors import InputError, RefusedError
-from bootwright.core.file_changes import LaidFile, Removal
+from bootwright.core.file_changes import FileChange, Removal
 from bootwright.core.secret import Secret
 from bootwright.hosts.board_files import BoardFile, BoardFiles
 from bootwright.logs.relay_names import SERVICE, SOCKET
@@ -22,23 +22,23 @@ from bootwright.provision.packages import packages_script, plan_packages
 from bootwright.provision.plan import ProvisionPlan, plan_provision
 from bootwright.remote.sections import Section
 from tests.provision.test_plan import converge, step
-from tests.support.host_facts import engine, stock, wishes
+from tests.support.host_facts import desired, engine, stock
 
 FILES = TlsFiles(b"ca\n", b"certificate\n", Secret(b"the private key\n"))
 
 
 def shipping(server: str = "192.0.2.20", **more: Any) -> dict[str, Any]:
-    target = wishes().target.model_copy(update={"logs": Logs(server=server, **more)})
+    target = desired().target.model_copy(update={"logs": Logs(server=server, **more)})
     return {"target": target, "logs": FILES}
 
 
 def planned(facts: HostFacts, **want: Any) -> ProvisionPlan:
-    return plan_provision(wishes(**want), facts)
+    return plan_provision(desired(**want), facts)
 
 
 def text_of(plan: ProvisionPlan, path: str) -> str:
     found = [item for item in step(plan, "logs").changes if item.path == path]
-    assert isinstance(found[0], LaidFile)
+    assert isinstance(found[0], FileChange)
     return found[0].data.decode()
 
 
@@ -70,7 +70,7 @@ def test_a_server_gets_all_of_it_and_a_second_run_nothing() -> None:
     assert names.index("logs") < names.index("daemon")
     assert relay.commands[-1] == f"systemctl restart {SERVICE}"
     keys = [item for item in relay.changes if item.path == KEY_FILE]
-    assert isinstance(keys[0], LaidFile)
+    assert isinstance(keys[0], FileChange)
     assert keys[0].mode == 0o400
     assert "the private key" not in repr(plan)
     assert planned(converge(stock(), **want), **want).nothing
@@ -124,7 +124,7 @@ def test_a_log_driver_of_the_targets_own_is_kept() -> None:
     plan = planned(
         stock(),
         logs=FILES,
-        target=wishes({"daemon": {"log-driver": "journald"}}).target.model_copy(
+        target=desired({"daemon": {"log-driver": "journald"}}).target.model_copy(
             update={"logs": Logs(server="192.0.2.20")}
         ),
     )
@@ -153,8 +153,8 @@ def test_a_queue_that_is_too_small_is_refused() -> None:
 def test_packages_are_for_who_ships_logs_only() -> None:
     packages = {"docker.io": "1", "docker-cli": "1", "auditd": "1", "apparmor": "1"}
     board = stock(packages={**packages, "ca-certificates": "1"})
-    assert plan_packages(wishes(), board) is None
-    plan = plan_packages(wishes(**shipping()), board)
+    assert plan_packages(desired(), board) is None
+    plan = plan_packages(desired(**shipping()), board)
     assert plan is not None
     assert plan.install == ("syslog-ng-core", "syslog-ng-mod-http")
     assert "/etc/systemd/system/syslog-ng.service" in packages_script(plan)

@@ -165,7 +165,7 @@ def test_the_lock_of_an_interrupted_pacman_is_taken_away(board: ArchRoot, keys: 
 
 def test_a_pacman_that_is_at_work_is_left_alone(board: ArchRoot) -> None:
     fetch = board.root / "run/fetch"
-    # It downloads for as long as the test wishes.
+    # It downloads for as long as the test desired.
     fetch.write_text("#!/bin/sh\necho begun >/run/begun\nread word </run/end\nexit 1\n")
     fetch.chmod(0o755)
     board.write(

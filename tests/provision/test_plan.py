@@ -1,4 +1,4 @@
-"""What is planned for a board: its steps, from its facts and a target's wishes."""
+"""What is planned for a board: its steps, from its facts and a target's desired."""
 
 from dataclasses import replace
 from hashlib import sha256
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bootwright.core.errors import FailedError, RefusedError
-from bootwright.core.file_changes import LaidFile, LaidLink, Removal
+from bootwright.core.file_changes import FileChange, Removal, SymlinkChange
 from bootwright.core.secret import Secret
 from bootwright.hosts.audit_rules import WatchedPath
 from bootwright.hosts.board_files import BoardFiles
@@ -24,7 +24,7 @@ from bootwright.provision.facts import HostFacts, Mounted
 from bootwright.provision.packages import needs_reboot, plan_packages
 from bootwright.provision.plan import ProvisionPlan, plan_provision, versions_of
 from bootwright.provision.steps import Step, diff_of, laid_files
-from tests.support.host_facts import DATA, PROFILE, board_file, engine, stock, wishes
+from tests.support.host_facts import DATA, PROFILE, board_file, desired, engine, stock
 
 
 def step(plan: ProvisionPlan, name: str) -> Step:
@@ -33,17 +33,17 @@ def step(plan: ProvisionPlan, name: str) -> Step:
 
 def converge(facts: HostFacts, **want: Any) -> HostFacts:
     """Return the facts after a plan for them was carried out, as far as files go."""
-    plan = plan_provision(wishes(**want), facts)
+    plan = plan_provision(desired(**want), facts)
     files, links, modes = dict(facts.files.files), dict(facts.files.links), dict(facts.modes)
     digests = dict(facts.digests)
     watched = list(facts.audit or ())
     for item in (item for step in plan.steps for item in step.changes):
-        if isinstance(item, LaidFile):
+        if isinstance(item, FileChange):
             files[item.path] = board_file(item.data.decode(), item.mode)
             modes.setdefault(item.path, PathMode(item.path, item.mode, "root:root", "regular file"))
             if isinstance(item.content, Secret):
                 digests[item.path] = sha256(item.data).hexdigest()
-        elif isinstance(item, LaidLink):
+        elif isinstance(item, SymlinkChange):
             links[item.path] = item.target
         elif isinstance(item, Removal):
             for there in (files, links, digests):
@@ -87,10 +87,10 @@ def converge(facts: HostFacts, **want: Any) -> HostFacts:
 
 
 def test_a_stock_board_gets_all_of_it_and_a_converged_one_nothing() -> None:
-    first = plan_provision(wishes(), stock())
+    first = plan_provision(desired(), stock())
     assert [item.name for item in first.to_do] == ["mount", "userns", "daemon", "audit"]
     assert first.packages is None
-    after = plan_provision(wishes(), converge(stock()))
+    after = plan_provision(desired(), converge(stock()))
     assert after.nothing, [(item.name, item.says, item.paths) for item in after.to_do]
     assert after.warnings == ()
     assert after.notes == ()
@@ -114,7 +114,7 @@ def test_a_stock_board_gets_all_of_it_and_a_converged_one_nothing() -> None:
 def test_whatever_somebody_changed_since_is_mended(different: dict[str, Any]) -> None:
     facts = converge(stock())
     modes = {**facts.modes, **different.get("modes", {})}
-    plan = plan_provision(wishes(), replace(facts, **{**different, "modes": modes}))
+    plan = plan_provision(desired(), replace(facts, **{**different, "modes": modes}))
     assert len(plan.to_do) == 1, [item.name for item in plan.to_do]
 
 
@@ -124,7 +124,7 @@ def test_an_edited_file_is_mended_and_its_diff_shows_how() -> None:
     path = "/etc/docker/daemon.json"
     files[path] = board_file(files[path].text.replace('"icc": false', '"icc": true'))
     changed = replace(facts, files=BoardFiles(files, facts.files.links))
-    plan = plan_provision(wishes(), changed)
+    plan = plan_provision(desired(), changed)
     daemon = step(plan, "daemon")
     assert '-  "icc": true,' in diff_of(changed.files, daemon)
     assert '+  "icc": false,' in diff_of(changed.files, daemon)
@@ -142,32 +142,32 @@ def test_on_a_board_without_docker_everything_is_planned_and_checked_beforehand(
         docker_group=None,
         upgraded="",
     )
-    plan = plan_provision(wishes(), bare)
+    plan = plan_provision(desired(), bare)
     assert plan.packages is not None
     assert (plan.packages.install, plan.packages.upgrade) == (("docker.io",), True)
     with pytest.raises(RefusedError, match="nothing was changed") as error:
-        plan_provision(wishes({"daemon": {"disable-legacy-registry": True}}), bare)
+        plan_provision(desired({"daemon": {"disable-legacy-registry": True}}), bare)
     assert "v1 registry" in str(error.value)
 
 
 def test_upgrades_happen_once_and_when_asked_for() -> None:
-    assert plan_packages(wishes(), stock()) is None
-    never = plan_packages(wishes(), stock(upgraded=""))
+    assert plan_packages(desired(), stock()) is None
+    never = plan_packages(desired(), stock(upgraded=""))
     assert never is not None
     assert never.upgrade
-    asked = plan_packages(wishes(upgrade=True), stock())
+    asked = plan_packages(desired(upgrade=True), stock())
     assert asked is not None
     assert asked.upgrade
     # With pacman always everything: a partial upgrade is not supported.
     arch = stock(family="arch", packages={"audit": "4.0-1"})
-    missing = plan_packages(wishes(), arch)
+    missing = plan_packages(desired(), arch)
     assert missing is not None
     assert missing.install == ("docker", "ca-certificates")
     assert missing.upgrade
 
 
 def test_what_could_not_be_fetched_then_is_said_at_every_run() -> None:
-    plan = plan_provision(wishes(), stock(upgraded="2026-11-25 bookworm-security"))
+    plan = plan_provision(desired(), stock(upgraded="2026-11-25 bookworm-security"))
     assert "without bookworm-security" in plan.warnings[0]
     assert "--upgrade" in plan.warnings[0]
 
@@ -185,17 +185,17 @@ def test_a_new_kernel_needs_a_restart(different: dict[str, Any], why: str) -> No
     facts = stock(**different)
     assert why in needs_reboot(facts)
     assert bool(needs_reboot(facts)) == bool(why)
-    plan = plan_provision(wishes(), facts)
+    plan = plan_provision(desired(), facts)
     assert bool(plan.reboot) == bool(why)
     if why:
-        quiet = plan_provision(wishes(reboot=False), facts)
+        quiet = plan_provision(desired(reboot=False), facts)
         assert not quiet.reboot
         assert any(why in warning for warning in quiet.warnings)
 
 
 def test_a_kernel_that_never_comes_up_is_not_tried_for_ever() -> None:
     facts = stock(default_kernel="6.1.0-51-armmp-lpae", rebooted_for="6.1.0-51-armmp-lpae")
-    plan = plan_provision(wishes(), facts)
+    plan = plan_provision(desired(), facts)
     assert not plan.reboot
     assert any("although it was restarted for it" in warning for warning in plan.warnings)
 
@@ -227,7 +227,7 @@ def test_a_board_that_cannot_be_worked_with(
     different: dict[str, Any], error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error, match=said):
-        plan_provision(wishes(), stock(**different))
+        plan_provision(desired(), stock(**different))
 
 
 def test_a_file_that_is_a_link_is_not_replaced() -> None:
@@ -235,11 +235,11 @@ def test_a_file_that_is_a_link_is_not_replaced() -> None:
     links = {**facts.files.links, "/etc/docker/daemon.json": "/srv/daemon.json"}
     linked = replace(facts, files=BoardFiles(facts.files.files, links))
     with pytest.raises(RefusedError, match=r"daemon\.json is a symbolic link to /srv/daemon\.json"):
-        plan_provision(wishes(), linked)
+        plan_provision(desired(), linked)
 
 
 def test_a_kernel_that_does_not_tell_is_a_warning() -> None:
-    plan = plan_provision(wishes(), stock(kernel_options=None))
+    plan = plan_provision(desired(), stock(kernel_options=None))
     assert any("does not tell its kernel" in warning for warning in plan.warnings)
 
 
@@ -247,9 +247,9 @@ def test_a_missing_option_counts_only_where_it_is_needed() -> None:
     known = dict(stock().kernel_options or {})
     del known["USER_NS"]
     with pytest.raises(RefusedError, match="CONFIG_USER_NS"):
-        plan_provision(wishes(), stock(kernel_options=known))
+        plan_provision(desired(), stock(kernel_options=known))
     plan = plan_provision(
-        wishes({"daemon": {"userns-remap": ""}}),
+        desired({"daemon": {"userns-remap": ""}}),
         stock(kernel_options=known, max_user_namespaces=None),
     )
     assert any("CONFIG_USER_NS" in warning for warning in plan.warnings)
@@ -281,18 +281,18 @@ def test_a_missing_option_counts_only_where_it_is_needed() -> None:
     ],
 )
 def test_data_that_will_seem_to_vanish(different: dict[str, Any], vanishing: bool) -> None:
-    assert plan_provision(wishes(), stock(**different)).vanishing == vanishing
+    assert plan_provision(desired(), stock(**different)).vanishing == vanishing
 
 
 def test_a_trusted_user_only_when_the_target_names_one() -> None:
-    assert not step(plan_provision(wishes(), stock()), "users").changed
-    users = step(plan_provision(wishes({"trusted_user": "mia"}), stock()), "users")
+    assert not step(plan_provision(desired(), stock()), "users").changed
+    users = step(plan_provision(desired({"trusted_user": "mia"}), stock()), "users")
     assert users.commands == ("gpasswd -a mia docker",)
     assert "root on the board" in users.says[0]
     there = stock(docker_group=("mia",))
-    assert not step(plan_provision(wishes({"trusted_user": "mia"}), there), "users").changed
+    assert not step(plan_provision(desired({"trusted_user": "mia"}), there), "users").changed
     with pytest.raises(RefusedError, match="no account 'eve'"):
-        plan_provision(wishes({"trusted_user": "eve"}), stock())
+        plan_provision(desired({"trusted_user": "eve"}), stock())
 
 
 TLS = TlsFiles(b"ca\n", b"certificate\n", Secret(b"the private key\n"))
@@ -300,7 +300,7 @@ TLS = TlsFiles(b"ca\n", b"certificate\n", Secret(b"the private key\n"))
 
 def test_the_remote_api_only_with_certificates() -> None:
     want: dict[str, Any] = {"docker": {"api": "tcp://192.0.2.10:2376"}, "tls": TLS}
-    plan = plan_provision(wishes(**want), stock())
+    plan = plan_provision(desired(**want), stock())
     tls, daemon = step(plan, "tls"), step(plan, "daemon")
     assert [(item.path, getattr(item, "mode", 0)) for item in tls.changes] == [
         ("/etc/docker/tls/ca.pem", 0o444),
@@ -308,7 +308,7 @@ def test_the_remote_api_only_with_certificates() -> None:
         ("/etc/docker/tls/server-key.pem", 0o400),
     ]
     drop_in = next(item for item in daemon.changes if item.path == SERVICE_DROP_IN)
-    assert isinstance(drop_in, LaidFile)
+    assert isinstance(drop_in, FileChange)
     text = drop_in.data.decode()
     assert "ExecStart=\nExecStart=/usr/sbin/dockerd --containerd=" in text
     assert "-H" not in text
@@ -316,10 +316,10 @@ def test_the_remote_api_only_with_certificates() -> None:
     assert "the private key" not in shown + repr(plan)
     assert "/etc/docker/tls/server-key.pem: ***" in shown
     after = converge(stock(), **want)
-    assert plan_provision(wishes(**want), after).nothing
+    assert plan_provision(desired(**want), after).nothing
     # Another key for the same board: the daemon has to be started again.
     other = replace(TLS, certificate=b"new\n", key=Secret(b"another key\n"))
-    renewed = plan_provision(wishes(docker=want["docker"], tls=other), after)
+    renewed = plan_provision(desired(docker=want["docker"], tls=other), after)
     assert [item.name for item in renewed.to_do] == ["tls", "daemon"]
     assert step(renewed, "daemon").commands == ("restart_docker",)
 
@@ -335,16 +335,16 @@ def test_the_remote_api_only_with_certificates() -> None:
     ],
 )
 def test_the_address_is_taken_off_the_command_line(vendor: str) -> None:
-    plan = plan_provision(wishes({"api": "tcp://192.0.2.10:2376"}, tls=TLS), stock())
+    plan = plan_provision(desired({"api": "tcp://192.0.2.10:2376"}, tls=TLS), stock())
     assert service_command(plan.daemon, vendor) == "/usr/bin/dockerd --containerd=/run/c.sock"
-    assert service_command(plan_provision(wishes(), stock()).daemon, vendor) == ""
+    assert service_command(plan_provision(desired(), stock()).daemon, vendor) == ""
 
 
 def test_an_operators_keys_are_told_from_ours() -> None:
     own = stock({"/etc/docker/daemon.json": '{"dns": ["192.0.2.53"]}\n'})
-    plan = plan_provision(wishes(), own)
+    plan = plan_provision(desired(), own)
     record = next(item for item in step(plan, "daemon").changes if item.path == OUR_KEYS)
-    assert isinstance(record, LaidFile)
+    assert isinstance(record, FileChange)
     assert "icc" in record.data.decode().split()
     assert "dns" not in record.data.decode().split()
 
@@ -355,11 +355,11 @@ UNIT = "/etc/systemd/system/docker.service"
 def test_data_in_other_folders_vanishes_too() -> None:
     remapped = engine(images=1, security=("name=userns", "name=seccomp"))
     other = stock({"/etc/docker/daemon.json": '{"userns-remap": "mia"}'}, engine=remapped)
-    assert plan_provision(wishes(), other).vanishing
+    assert plan_provision(desired(), other).vanishing
     same = stock({"/etc/docker/daemon.json": '{"userns-remap": "default"}'}, engine=remapped)
-    assert not plan_provision(wishes(), same).vanishing
+    assert not plan_provision(desired(), same).vanishing
     driver = engine(images=1, security=remapped.security, storage_driver="btrfs")
-    assert plan_provision(wishes(), stock(engine=driver)).vanishing
+    assert plan_provision(desired(), stock(engine=driver)).vanishing
 
 
 def test_a_private_file_stays_private_and_its_bytes_what_they_are() -> None:
@@ -369,26 +369,26 @@ def test_a_private_file_stays_private_and_its_bytes_what_they_are() -> None:
     files = dict(facts.files.files)
     files[path] = replace(files[path], mode=0o600)
     files["/etc/hosts"] = replace(files["/etc/hosts"], content=hosts)
-    plan = plan_provision(wishes(), replace(facts, files=BoardFiles(files, facts.files.links)))
+    plan = plan_provision(desired(), replace(facts, files=BoardFiles(files, facts.files.links)))
     laid = {item.path: item for item in laid_files(plan.steps)}
     assert laid[path].mode == 0o600
     assert laid["/etc/hosts"].data == hosts.replace(
         b"localhost\n", b"localhost\n127.0.1.1 odroid\n"
     )
     after = {**files, "/etc/hosts": replace(files["/etc/hosts"], content=laid["/etc/hosts"].data)}
-    again = plan_provision(wishes(), replace(facts, files=BoardFiles(after, facts.files.links)))
+    again = plan_provision(desired(), replace(facts, files=BoardFiles(after, facts.files.links)))
     assert "/etc/hosts" not in {item.path for item in laid_files(again.steps)}
 
 
 def test_an_engine_of_dockers_own_packages_is_not_replaced() -> None:
     packages = {name: "1" for name in stock().packages if name != "docker.io"}
-    assert plan_packages(wishes(), stock(packages=packages)) is not None
+    assert plan_packages(desired(), stock(packages=packages)) is not None
     own = {**packages, "docker-ce": "5:28.3.3-1"}
-    assert plan_packages(wishes(), stock(packages=own)) is None
+    assert plan_packages(desired(), stock(packages=own)) is None
 
 
 def test_match_blocks_of_sshd_are_told() -> None:
-    plan = plan_provision(wishes(), stock(sshd_matches=("Match Address 192.0.2.0/24",)))
+    plan = plan_provision(desired(), stock(sshd_matches=("Match Address 192.0.2.0/24",)))
     assert any("Match Address 192.0.2.0/24" in warning for warning in plan.warnings)
 
 
@@ -403,7 +403,7 @@ def test_modes_are_never_widened() -> None:
             UNIT: PathMode(UNIT, 0o777, "root:root", "symbolic link"),
         }
     )
-    fixes = {fix.was.path: fix for fix in step(plan_provision(wishes(), facts), "modes").fixes}
+    fixes = {fix.was.path: fix for fix in step(plan_provision(desired(), facts), "modes").fixes}
     assert path not in fixes
     assert UNIT not in fixes
     assert (fixes["/etc/docker"].mode, fixes["/etc/docker"].owner) == (0o755, "root:root")
@@ -414,9 +414,9 @@ def test_modes_are_never_widened() -> None:
 
 
 def test_audit_rules_for_what_the_board_has_and_will_have() -> None:
-    audit = step(plan_provision(wishes(), stock()), "audit")
+    audit = step(plan_provision(desired(), stock()), "audit")
     rules = audit.changes[0]
-    assert isinstance(rules, LaidFile)
+    assert isinstance(rules, FileChange)
     lines = rules.data.decode().splitlines()
     assert "-w /usr/sbin/dockerd -p rwxa -k docker" in lines
     assert "-w /etc/docker/daemon.json -p wa -k docker" in lines
@@ -425,27 +425,27 @@ def test_audit_rules_for_what_the_board_has_and_will_have() -> None:
     assert not any("/usr/bin/dockerd" in line or "/etc/sysconfig" in line for line in lines)
     # Before auditd is installed as well: a plan shows what will be done after it.
     assert step(
-        plan_provision(wishes(), stock(tools=stock().tools - {"auditctl"})), "audit"
+        plan_provision(desired(), stock(tools=stock().tools - {"auditctl"})), "audit"
     ).changed
 
 
 def test_who_logs_in_keeps_the_way_in() -> None:
     open_door = {"permitrootlogin": "yes", "passwordauthentication": "yes"}
-    as_root = step(plan_provision(wishes(login="root"), stock(sshd=open_door)), "ssh")
+    as_root = step(plan_provision(desired(login="root"), stock(sshd=open_door)), "ssh")
     laid = next(item for item in as_root.changes if "10-bootwright" in item.path)
-    assert isinstance(laid, LaidFile)
+    assert isinstance(laid, FileChange)
     assert "PermitRootLogin prohibit-password" in laid.data.decode()
-    as_mia = step(plan_provision(wishes(login="mia"), stock(sshd=open_door)), "ssh")
+    as_mia = step(plan_provision(desired(login="mia"), stock(sshd=open_door)), "ssh")
     laid = next(item for item in as_mia.changes if "10-bootwright" in item.path)
-    assert isinstance(laid, LaidFile)
+    assert isinstance(laid, FileChange)
     assert "PermitRootLogin no" in laid.data.decode()
     assert as_mia.commands[0] == "sshd -t"
 
 
 def test_the_report_of_waivers_ends_where_a_target_decides() -> None:
-    waived = {check for w in plan_provision(wishes(), stock()).waived for check in w.checks}
+    waived = {check for w in plan_provision(desired(), stock()).waived for check in w.checks}
     assert waived == {"2.12", "2.13"}
-    own = wishes(
+    own = desired(
         {"daemon": {"log-driver": "syslog", "log-opts": {"syslog-address": "udp://192.0.2.5:514"}}}
     )
     assert {check for w in plan_provision(own, stock()).waived for check in w.checks} == {"2.12"}
@@ -456,8 +456,8 @@ def test_every_setting_of_the_profile_says_why() -> None:
 
 
 def test_an_engine_that_can_checks_the_file_before_the_restart() -> None:
-    old = step(plan_provision(wishes(), stock()), "daemon").commands
-    new = step(plan_provision(wishes(), stock(engine=engine(version="28.3.3"))), "daemon").commands
+    old = step(plan_provision(desired(), stock()), "daemon").commands
+    new = step(plan_provision(desired(), stock(engine=engine(version="28.3.3"))), "daemon").commands
     validate = "dockerd --validate --config-file=/etc/docker/daemon.json"
     assert validate not in old
     assert new.index(validate) < new.index("restart_docker")
@@ -465,9 +465,9 @@ def test_an_engine_that_can_checks_the_file_before_the_restart() -> None:
 
 def test_an_engine_that_was_proven_need_not_be_asked_again() -> None:
     facts = replace(converge(stock()), engine=None, proven=("20.10.24", "20.10.24+dfsg1"))
-    plan = plan_provision(wishes(), facts)
+    plan = plan_provision(desired(), facts)
     assert plan.nothing
     assert versions_of(facts) == {"client": "20.10.24", "server": "20.10.24+dfsg1"}
     # What is to be changed still is.
-    changed = plan_provision(wishes({"daemon": {"icc": True}}), facts)
+    changed = plan_provision(desired({"daemon": {"icc": True}}), facts)
     assert step(changed, "daemon").commands[-1] == "restart_docker"

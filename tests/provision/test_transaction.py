@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.core.file_changes import LaidFile, LaidLink, Removal, text_file
+from bootwright.core.file_changes import FileChange, Removal, SymlinkChange, text_file
 from bootwright.core.secret import Secret
 from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.systemd_units import HostUnit
@@ -25,7 +25,7 @@ from bootwright.provision.steps import ModeFix, Step
 from bootwright.provision.transaction import JOB, Transaction
 from bootwright.remote.job_script import FOLDER
 from tests.support.fakeboard import COUNTED, ID, FakeBoard, Tree, need_namespaces, told
-from tests.support.host_facts import SSHD, stock, wishes
+from tests.support.host_facts import SSHD, desired, stock
 
 pytestmark = pytest.mark.integration
 
@@ -69,7 +69,7 @@ def whole() -> Transaction:
         },
     )
     tls = TlsFiles(b"ca", b"certificate", Secret(b"key"))
-    want = wishes({"trusted_user": "mia"}, timezone="Europe/Berlin", tls=tls)
+    want = desired({"trusted_user": "mia"}, timezone="Europe/Berlin", tls=tls)
     plan = plan_provision(want, facts)
     assert [step.name for step in plan.to_do] == [
         *("host", "ssh", "mount", "users", "userns", "tls", "daemon", "audit", "modes"),
@@ -90,10 +90,10 @@ def odd() -> Transaction:
     links = Step(
         "links",
         changes=(
-            LaidLink("/etc/to-folder", "/etc/ssh"),
-            LaidLink("/etc/new-link", "/etc/ssh"),
-            LaidLink("/etc/was-file", "hostname"),
-            LaidFile("/etc/new/deep/odd 'name'", b"x", 0o4711, 12, 34),
+            SymlinkChange("/etc/to-folder", "/etc/ssh"),
+            SymlinkChange("/etc/new-link", "/etc/ssh"),
+            SymlinkChange("/etc/was-file", "hostname"),
+            FileChange("/etc/new/deep/odd 'name'", b"x", 0o4711, 12, 34),
             text_file("/etc/was-link", "file\n"),
             Removal("/etc/to-go"),
             Removal("/etc/never-there"),
@@ -133,7 +133,7 @@ CHANGES = {
 def plain(existing: str = "") -> Transaction:
     """Return a small change: accounts, the daemon, its restart."""
     facts = stock({DAEMON_JSON: existing} if existing else {})
-    return transaction_of(plan_provision(wishes(), facts), facts, 600, ID)
+    return transaction_of(plan_provision(desired(), facts), facts, 600, ID)
 
 
 def every_call(board: FakeBoard, change: Transaction) -> list[Call]:
@@ -188,11 +188,11 @@ def test_what_was_carried_out_and_confirmed_is_there_and_nothing_else(
     after = board.tree()
     for file in (item for step in change.steps for item in step.changes):
         name = str(board.path(file.path).relative_to(board.root))
-        if isinstance(file, LaidFile):
+        if isinstance(file, FileChange):
             status = board.path(file.path).stat()
             assert after.pop(name)[2] == file.data, name
             assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (file.mode, 0, 0)
-        elif isinstance(file, LaidLink):
+        elif isinstance(file, SymlinkChange):
             assert after.pop(name)[1] == file.target
     changed = {name for name in after if after[name] != before.get(name)}
     assert changed == {
@@ -367,8 +367,8 @@ def test_a_daemon_that_does_not_start_gets_its_old_configuration_back(
     before, containers = board.tree(), board.running
     ended = board.apply(replace(change, steps=tuple(steps)))
     assert (ended.failed, ended.restored, ended.ok) == ("daemon", True, False)
-    assert "Job for docker.service failed" in ended.said
-    assert "dockerd: no such thing" in ended.said
+    assert "Job for docker.service failed" in ended.message
+    assert "dockerd: no such thing" in ended.message
     assert difference(board, before) == ""
     assert not board.path(DAEMON_JSON).exists()
     # It was found by the shell that keeps containers alive, and goes on without.
@@ -383,7 +383,7 @@ def test_a_container_that_says_otherwise_takes_everything_back(make: Make) -> No
     board.state("docker/lies", "uid_map: 0 0\nNoNewPrivs: 1\nSeccomp: 2\n== applied\n")
     ended = board.apply(whole())
     assert (ended.failed, ended.restored, ended.trouble) == ("smoke", True, "")
-    assert ended.said.startswith("a container says otherwise than ^uid_map: 0 [1-9]: ")
+    assert ended.message.startswith("a container says otherwise than ^uid_map: 0 [1-9]: ")
     assert difference(board, before) == ""
     assert (board.running, board.left) == (containers, [])
 
@@ -396,7 +396,7 @@ def test_a_container_that_dies_in_the_restart_is_started_again_and_that_is_told(
     board.state("docker/mortal", "db")
     ended = board.apply(plain())
     assert ended.failed == "daemon"
-    assert "did not go on running: db" in ended.said
+    assert "did not go on running: db" in ended.message
     # What was lost cannot be undone, and is not called so.
     assert ended.restored is False
     assert "did not go on running: db" in ended.trouble
@@ -451,7 +451,7 @@ def test_a_second_change_waits_until_the_first_is_confirmed_or_put_back(make: Ma
     between = board.tree()
     ended = board.apply(plain())
     assert (ended.failed, ended.restored) == ("begin", None)
-    assert "armed" in ended.said
+    assert "armed" in ended.message
     assert difference(board, between) == ""
     assert board.armed
     board.restore("now")

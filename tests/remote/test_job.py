@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from bootwright.core.errors import FailedError
-from bootwright.core.file_changes import LaidFile
+from bootwright.core.file_changes import FileChange
 from bootwright.core.report import Meter
 from bootwright.core.secret import Secret
 from bootwright.remote import job_script
 from bootwright.remote.io.connection import Remote
-from bootwright.remote.job import Link, run_job
+from bootwright.remote.job import Reconnector, run_job
 from bootwright.remote.job_script import FOLDER, JOB_PRELUDE, JobState, follow_script, job_state
 from bootwright.remote.sections import parse_sections
 from tests.support.sshserver import USER, SshServer, need_sshd
@@ -69,7 +69,7 @@ class Notes:
 class Started:
     """A job that is followed in the background."""
 
-    def __init__(self, link: Link, script: str, **more: float) -> None:
+    def __init__(self, link: Reconnector, script: str, **more: float) -> None:
         self.notes = Notes()
         self._end: queue.Queue[JobState | FailedError] = queue.Queue()
         options = {"timeout": 60.0, "patience": 20.0, **more}
@@ -93,19 +93,19 @@ class Board:
 
     def __init__(self, server: SshServer, known: Path) -> None:
         self.server, self.known = server, known
-        self._links: list[Link] = []
+        self._links: list[Reconnector] = []
         assert server.run is not None
         self.folder = server.run / FOLDER.removeprefix("/run/") / "work"
 
-    def link(self, user: str = "root") -> Link:
+    def link(self, user: str = "root") -> Reconnector:
         """Connect."""
         endpoint = self.server.endpoint(user)
-        link = Link(lambda wait: Remote(endpoint, directory=self.known, wait=wait), 0.0)
+        link = Reconnector(lambda wait: Remote(endpoint, directory=self.known, wait=wait), 0.0)
         link.board.connect()
         self._links.append(link)
         return link
 
-    def run(self, script: str, **files: LaidFile) -> JobState:
+    def run(self, script: str, **files: FileChange) -> JobState:
         """Run a job to its end."""
         return run_job(
             self.link(), "work", script, files, timeout=60, patience=20, reporter=Notes()
@@ -285,8 +285,8 @@ def test_files_arrive_with_owner_and_mode_and_a_secret_shows_nowhere(
         "stat -c '|%n %a %u:%g' . job secret plain; section secret; quoted <secret\n"
     )
     files = {
-        "secret": LaidFile("/x", Secret(SECRET.encode()), 0o400, 12, 34),
-        "plain": LaidFile("/y", b"\0\xff" * 500_000, 0o4755),
+        "secret": FileChange("/x", Secret(SECRET.encode()), 0o400, 12, 34),
+        "plain": FileChange("/y", b"\0\xff" * 500_000, 0o4755),
     }
     state = run_job(
         board.link(user), "work", script, files, timeout=60, patience=20, reporter=Notes()

@@ -16,41 +16,43 @@ from bootwright.rootfs.io.tar_stream import (
     pax_records,
 )
 from bootwright.rootfs.tar_entries import (
-    Entry,
-    Header,
-    Kind,
+    EntryKind,
     Refused,
     RootTree,
+    TarEntry,
+    TarHeader,
     check_target,
     clean_path,
     entry_of,
+    quote_name,
     refusal,
-    shown,
 )
 
 
-def entry(kind: Kind, name: bytes, link: bytes = b"", device: tuple[int, int] = (0, 0)) -> Entry:
-    return Entry(kind, name, 0o755, 0, 0, 0, 0, link, device, {})
+def entry(
+    kind: EntryKind, name: bytes, link: bytes = b"", device: tuple[int, int] = (0, 0)
+) -> TarEntry:
+    return TarEntry(kind, name, 0o755, 0, 0, 0, 0, link, device, {})
 
 
-def file(name: bytes) -> Entry:
-    return entry(Kind.FILE, name)
+def file(name: bytes) -> TarEntry:
+    return entry(EntryKind.FILE, name)
 
 
-def directory(name: bytes) -> Entry:
-    return entry(Kind.DIRECTORY, name)
+def directory(name: bytes) -> TarEntry:
+    return entry(EntryKind.DIRECTORY, name)
 
 
-def symlink(name: bytes, target: bytes) -> Entry:
-    return entry(Kind.SYMLINK, name, target)
+def symlink(name: bytes, target: bytes) -> TarEntry:
+    return entry(EntryKind.SYMLINK, name, target)
 
 
-def hard_link(name: bytes, target: bytes) -> Entry:
-    return entry(Kind.HARD_LINK, name, target)
+def hard_link(name: bytes, target: bytes) -> TarEntry:
+    return entry(EntryKind.HARD_LINK, name, target)
 
 
-def node(name: bytes, device: tuple[int, int] = (1, 3)) -> Entry:
-    return entry(Kind.CHAR_DEVICE, name, device=device)
+def node(name: bytes, device: tuple[int, int] = (1, 3)) -> TarEntry:
+    return entry(EntryKind.CHAR_DEVICE, name, device=device)
 
 
 REFUSED = {
@@ -120,7 +122,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("entries", "why"), REFUSED.values(), ids=REFUSED)
-def test_refused(entries: list[Entry], why: str) -> None:
+def test_refused(entries: list[TarEntry], why: str) -> None:
     tree = RootTree()
     with pytest.raises(Refused, match=why):
         for item in entries:
@@ -144,12 +146,12 @@ ACCEPTED = {
     "hard links": [file(b"a"), hard_link(b"b", b"./a"), hard_link(b"c", b"b")],
     "file in place of a hard link": [file(b"a"), hard_link(b"b", b"a"), file(b"b")],
     "device": [node(b"dev/null"), node(b"./dev/pts/x", (4095, 0xFFFFF))],
-    "FIFO": [entry(Kind.FIFO, b"run/initctl")],
+    "FIFO": [entry(EntryKind.FIFO, b"run/initctl")],
 }
 
 
 @pytest.mark.parametrize("entries", ACCEPTED.values(), ids=ACCEPTED)
-def test_accepted(entries: list[Entry]) -> None:
+def test_accepted(entries: list[TarEntry]) -> None:
     tree = RootTree()
     for item in entries:
         tree.place(item)
@@ -196,7 +198,7 @@ def test_many_directories_are_found_again() -> None:
     assert tree.directories == 2 + 2 * 2000
 
 
-HEADER = Header(b"x", 0o644, 0, 0, 0, 0, b"0", b"", (0, 0))
+HEADER = TarHeader(b"x", 0o644, 0, 0, 0, 0, b"0", b"", (0, 0))
 
 REFUSED_HEADERS = {
     "GNU sparse": (HEADER._replace(flag=b"S"), {}, "sparse"),
@@ -218,7 +220,7 @@ REFUSED_HEADERS = {
 @pytest.mark.parametrize(
     ("header", "extended", "why"), REFUSED_HEADERS.values(), ids=REFUSED_HEADERS
 )
-def test_refused_header(header: Header, extended: dict[bytes, bytes], why: str) -> None:
+def test_refused_header(header: TarHeader, extended: dict[bytes, bytes], why: str) -> None:
     with pytest.raises(Refused, match=why):
         entry_of(header, extended)
 
@@ -233,8 +235,8 @@ def test_extended_header_wins() -> None:
         b"mtime": b"1700000000.5",
     }
     found = entry_of(HEADER._replace(mode=0o104755), extended)
-    assert found == Entry(
-        Kind.FILE, b"long/name", 0o4755, 70000, 80000, 1700000000500000000,
+    assert found == TarEntry(
+        EntryKind.FILE, b"long/name", 0o4755, 70000, 80000, 1700000000500000000,
         12345678901, b"target", (0, 0), {},
     )  # fmt: skip
 
@@ -252,7 +254,7 @@ def test_only_files_have_a_size() -> None:
 
 
 def test_old_directory() -> None:
-    assert entry_of(HEADER._replace(flag=b"\0", name=b"d/"), {}).kind is Kind.DIRECTORY
+    assert entry_of(HEADER._replace(flag=b"\0", name=b"d/"), {}).kind is EntryKind.DIRECTORY
 
 
 def test_extended_attributes_of_both_archivers() -> None:
@@ -276,7 +278,7 @@ def test_extended_attributes_of_both_archivers() -> None:
 def test_a_message_cannot_carry_control_characters() -> None:
     error = refusal("root.tar", b"a\x1b[2J\xff", "why")
     assert str(error) == r"root.tar: 'a\x1b[2J\udcff': why"
-    assert len(shown(b"x" * 10**6)) < 300
+    assert len(quote_name(b"x" * 10**6)) < 300
 
 
 @given(st.binary(max_size=40))
@@ -312,7 +314,7 @@ def test_header_as_tarfile_writes_it(form: Literal[0, 1]) -> None:
     info.devmajor, info.devminor = 5, 6
     block = info.tobuf(form)
     check_sum(block)
-    assert decode_header(block) == Header(
+    assert decode_header(block) == TarHeader(
         info.name.encode(), 0o4755, 12, 34, 0, 1700000000, b"3", b"target", (5, 6)
     )
 

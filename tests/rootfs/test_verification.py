@@ -3,14 +3,14 @@
 import pytest
 
 from bootwright.core.errors import InputError, RefusedError
-from bootwright.rootfs.gpg_status import Judgement
+from bootwright.rootfs.gpg_status import GpgVerdict
 from bootwright.rootfs.verification import (
     Checks,
-    Record,
+    DownloadRecord,
     Verdict,
     check_pin,
     choose,
-    judge,
+    evaluate,
     obstacle,
     parse_digest,
     vouched,
@@ -18,7 +18,7 @@ from bootwright.rootfs.verification import (
 
 PIN = "ab" * 32
 KEY = "68B3537F39A313B3E574D06777193F152BDBE6A6"
-GOOD, BAD = Judgement(True, "signed"), Judgement(False, "altered")
+GOOD, BAD = GpgVerdict(True, "signed"), GpgVerdict(False, "altered")
 
 
 @pytest.mark.parametrize(
@@ -81,13 +81,13 @@ def test_choice(
     ],
 )
 def test_judgement(
-    checks: Checks, sha256: str, signature: Judgement | None, expected: Verdict | str
+    checks: Checks, sha256: str, signature: GpgVerdict | None, expected: Verdict | str
 ) -> None:
     if isinstance(expected, str):
         with pytest.raises(RefusedError, match=expected):
-            judge(checks, sha256, signature, KEY, "it")
+            evaluate(checks, sha256, signature, KEY, "it")
     else:
-        assert judge(checks, sha256, signature, KEY, "it") == expected
+        assert evaluate(checks, sha256, signature, KEY, "it") == expected
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,9 @@ def test_judgement(
 def test_what_an_older_check_is_worth(
     signer: str | None, pin: str | None, signing_key: str | None, expected: bool
 ) -> None:
-    record = Record(url="u", sha256=PIN, size=1, verified_by="none", signer=signer, date="d")
+    record = DownloadRecord(
+        url="u", sha256=PIN, size=1, verified_by="none", signer=signer, date="d"
+    )
     assert vouched(record, pin, signing_key) is expected
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from bootwright.audit.inspected import Container, Image, Mount, Port
+from bootwright.audit.inspected import Container, ContainerMount, Image, Port
 
 
 def container(**different: Any) -> Container:
@@ -69,8 +69,8 @@ def restricted(**different: Any) -> Container:
     return replace(held, **different)
 
 
-def bind(source: str, destination: str = "/data", writable: bool = True) -> Mount:
-    return Mount("bind", source, destination, writable, "rprivate")
+def bind(source: str, destination: str = "/data", writable: bool = True) -> ContainerMount:
+    return ContainerMount("bind", source, destination, writable, "rprivate")
 
 
 def image(**different: Any) -> Image:

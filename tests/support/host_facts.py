@@ -12,7 +12,7 @@ from bootwright.hosts.engine import Engine
 from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.profile import Profile, load_profile
 from bootwright.hosts.systemd_units import HostUnit
-from bootwright.provision.desired_state import Wishes
+from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.facts import HostFacts, Mounted
 
 PROFILE: Profile = load_profile(checkout() / "profiles")
@@ -148,9 +148,9 @@ def engine(**different: Any) -> Engine:
     return replace(ENGINE, **different)
 
 
-def wishes(docker: Mapping[str, Any] | None = None, **different: Any) -> Wishes:
-    """Return the wishes of a target whose ``[docker]`` is given."""
-    known = {field.name for field in fields(Wishes)}
+def desired(docker: Mapping[str, Any] | None = None, **different: Any) -> DesiredState:
+    """Return the desired state of a target whose ``[docker]`` is given."""
+    known = {field.name for field in fields(DesiredState)}
     own = {key: value for key, value in different.items() if key not in known}
     target = Target(
         name="odroid",
@@ -161,6 +161,6 @@ def wishes(docker: Mapping[str, Any] | None = None, **different: Any) -> Wishes:
         **own,
     )
     mine = {key: value for key, value in different.items() if key in known}
-    return Wishes(
+    return DesiredState(
         **{"target": target, "login": "root", "profile": PROFILE, "renderer": RENDERER, **mine}
     )

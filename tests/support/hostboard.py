@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bootwright.audit.result import AuditResult
-from bootwright.audit.run import judged, load_rules, look
+from bootwright.audit.run import collect, evaluate_board, load_rules
 from bootwright.core.config import Docker, Logs, Target
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.paths import checkout
@@ -17,8 +17,8 @@ from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
 from bootwright.core.templates import Renderer
 from bootwright.hosts.profile import load_profile
-from bootwright.provision.desired_state import Wishes
-from bootwright.provision.one_board import Means, ProvisionOptions, provision
+from bootwright.provision.desired_state import DesiredState
+from bootwright.provision.one_board import Credentials, ProvisionOptions, provision
 from bootwright.provision.result import ProvisionResult
 from bootwright.remote.io.connection import Remote
 from tests.support.machine import Machine
@@ -52,7 +52,7 @@ class Board:
         """Run a script in the guest, which must end well."""
         with Remote(self.endpoint, directory=self.known, wait=GUEST_S) as remote:
             done = remote.run(script, title="a script", stdin=stdin, timeout=GUEST_S)
-        assert done.returncode == 0, f"{script}\n{done.text}\n{done.said}"
+        assert done.returncode == 0, f"{script}\n{done.text}\n{done.stderr_text}"
         return done.text
 
     def pid_of_old(self) -> str:
@@ -66,8 +66,8 @@ class Board:
         """Audit the board."""
         rules = load_rules()
         with Remote(self.endpoint, directory=self.known, wait=GUEST_S) as remote:
-            facts = look(remote, rules.profile)
-        return judged(facts, rules, "odroid", None, day=datetime.now(UTC).date())
+            facts = collect(remote, rules.profile)
+        return evaluate_board(facts, rules, "odroid", None, day=datetime.now(UTC).date())
 
     def provision(
         self,
@@ -90,7 +90,7 @@ class Board:
             docker=Docker(**(docker or {})),
             logs=ships or Logs(),
         )
-        wishes = Wishes(
+        desired = DesiredState(
             target=target,
             login="root",
             profile=load_profile(checkout() / "profiles"),
@@ -100,9 +100,9 @@ class Board:
         usual = ProvisionOptions(directory=self.known, wait=GUEST_S)
         return provision(
             endpoint or self.endpoint,
-            wishes,
+            desired,
             options or usual,
-            Means(None, lambda: passphrase or self.passphrase),
+            Credentials(None, lambda: passphrase or self.passphrase),
             reporter or TextReporter(),
         )
 

@@ -17,14 +17,14 @@ from aiohttp import web
 
 from bootwright.logs.io.store import LogStore
 from bootwright.logs.io.web_page import page_app, serve_page
-from bootwright.logs.record import Container, Record, format_record
+from bootwright.logs.record import LogContainer, LogRecord, format_record
 
 TOKEN = "a-token-that-a-test-knows"
 TIMEOUT = 20
-WEB = Container("web", "nginx:1.27", "0123456789ab")
+WEB = LogContainer("web", "nginx:1.27", "0123456789ab")
 
 
-def add(store: LogStore, *records: Record) -> None:
+def add(store: LogStore, *records: LogRecord) -> None:
     """Store records as arriving now, one after the other."""
     for record in records:
         add_lines(store, [format_record(record)], record.board)
@@ -43,11 +43,13 @@ def iso(time: datetime | None) -> str:
     return time.isoformat().replace("+00:00", "Z") if time else ""
 
 
-def record(text: str, seconds_ago: float = 0, board: str = "odroid", severity: int = 6) -> Record:
-    return Record(24 + severity, ago(seconds_ago), board, "app", "17", text)
+def record(
+    text: str, seconds_ago: float = 0, board: str = "odroid", severity: int = 6
+) -> LogRecord:
+    return LogRecord(24 + severity, ago(seconds_ago), board, "app", "17", text)
 
 
-def of_web(text: str, seconds_ago: float = 0, board: str = "odroid") -> Record:
+def of_web(text: str, seconds_ago: float = 0, board: str = "odroid") -> LogRecord:
     return replace(record(text, seconds_ago, board), app="web", process=WEB.id, container=WEB)
 
 

@@ -20,18 +20,18 @@ import pytest
 from bootwright.core.config import Logs, Target
 from bootwright.core.paths import checkout
 from bootwright.core.templates import Renderer
-from bootwright.logs.io.collector import Served, collect
+from bootwright.logs.io.collector import CollectorConfig, collect
 from bootwright.logs.io.store import LogStore
-from bootwright.logs.record import Record
+from bootwright.logs.record import LogRecord
 from bootwright.logs.syslog_ng import Certificates
-from bootwright.pki.certificate_store import Holder
-from bootwright.pki.certificates import Names
-from bootwright.pki.command import credentials
+from bootwright.pki.certificate_store import CertificateSubject
+from bootwright.pki.certificates import ServerNames
+from bootwright.pki.command import issued_certificate
 from bootwright.pki.io.store import PkiStore
 from bootwright.provision.log_relay import relay_values
 
 DEADLINE_S = 60.0
-SERVER = Names(("localhost",), ("127.0.0.1",))
+SERVER = ServerNames(("localhost",), ("127.0.0.1",))
 TAG = "0123456789ab/web/registry:5000/app:1"
 
 
@@ -64,15 +64,15 @@ class Operator:
     folder: Path
     port: int = field(default_factory=free_port)
     told: list[str] = field(default_factory=list)
-    names: Names = SERVER
+    names: ServerNames = SERVER
 
     def __post_init__(self) -> None:
         self.pki = PkiStore(self.folder / "pki")
         self.store = LogStore(self.folder / "logs")
 
-    def files(self, holder: Holder) -> Certificates:
-        names = self.names if holder.kind == "collector" else Names()
-        credentials(self.pki, holder, names, datetime.now(UTC))
+    def files(self, holder: CertificateSubject) -> Certificates:
+        names = self.names if holder.kind == "collector" else ServerNames()
+        issued_certificate(self.pki, holder, names, datetime.now(UTC))
         place = self.pki.place(holder)
         return Certificates(*(place / name for name in ("ca.pem", "cert.pem", "key.pem")))
 
@@ -82,11 +82,11 @@ class Operator:
         loop = asyncio.new_event_loop()
         stop, ready = asyncio.Event(), threading.Event()
         errors: list[BaseException] = []
-        served = Served(
+        served = CollectorConfig(
             "127.0.0.1",
             self.port,
             90,
-            lambda: self.files(Holder("collector", "collector")),
+            lambda: self.files(CertificateSubject("collector", "collector")),
             self.pki.generation,
         )
 
@@ -111,7 +111,7 @@ class Operator:
             thread.join(DEADLINE_S)
             loop.close()
 
-    def records(self, board: str) -> list[Record]:
+    def records(self, board: str) -> list[LogRecord]:
         """Return what was stored, the oldest first."""
         return [*self.store.newest_first(board)][::-1]
 
@@ -138,7 +138,7 @@ class Relay:
         self._held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._held.bind(str(self.socket))
         self.control = self.folder / "control"
-        self.files = self.files or self.operator.files(Holder("log", self.name))
+        self.files = self.files or self.operator.files(CertificateSubject("log", self.name))
 
     def configure(self) -> Path:
         files = self.files

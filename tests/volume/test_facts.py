@@ -10,11 +10,11 @@ from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import FailedError
 from bootwright.core.secret import without_passphrase
 from bootwright.remote.sections import parse_sections
-from bootwright.volume.facts import Crypttab, Place, Unit, VolumeFacts, parse_volume
+from bootwright.volume.facts import Crypttab, Unit, VolumeFacts, VolumeLayout, parse_volume
 from bootwright.volume.luks_dump import Keyslot
 from bootwright.volume.status import document, lines
 from bootwright.volume.unlock_ssh_plan import (
-    Way,
+    UnlockMethod,
     answer_script,
     decide,
     open_script,
@@ -56,7 +56,7 @@ def test_a_locked_volume() -> None:
     assert found.question_for("docker-data") is None
     assert not found.unit("docker.service").installed
     assert found.unit(PLACE.crypt_unit) == Unit("loaded", "inactive", "dead")
-    assert decide(found, PLACE) is Way.OPEN
+    assert decide(found, PLACE) is UnlockMethod.OPEN
 
 
 def test_an_open_volume_in_use() -> None:
@@ -68,7 +68,7 @@ def test_an_open_volume_in_use() -> None:
     assert found.use is not None
     assert found.use.size > found.use.available > 900 * 1024 * 1024
     assert unfinished(found, PLACE) == []
-    assert decide(found, PLACE) is Way.NOTHING
+    assert decide(found, PLACE) is UnlockMethod.NOTHING
 
 
 def test_a_question_that_waits() -> None:
@@ -77,7 +77,7 @@ def test_a_question_that_waits() -> None:
     assert question is not None
     assert question.message == "Please enter passphrase for disk docker-data on /mnt/docker-data:"
     assert question.id == f"cryptsetup:/dev/disk/by-uuid/{UUID}"
-    assert decide(found, PLACE) is Way.ANSWER
+    assert decide(found, PLACE) is UnlockMethod.ANSWER
     script = answer_script(found, PLACE, question)
     assert f"/proc/{question.pid}" in script
     assert question.socket in script
@@ -138,7 +138,7 @@ def test_what_cannot_be_opened(name: str, change: tuple[str, str], message: str)
 def test_what_is_mounted_from_elsewhere_is_not_mounted() -> None:
     found = facts("open", (" 253:0 /var/lib/docker ", " 8:1 /var/lib/docker "))
     assert unfinished(found, PLACE) == ["/var/lib/docker is not mounted from it"]
-    assert decide(found, PLACE) is Way.FINISH
+    assert decide(found, PLACE) is UnlockMethod.FINISH
 
 
 def test_a_docker_that_is_installed_has_to_run() -> None:
@@ -164,7 +164,7 @@ def test_crypttabs_options_are_honoured(options: str, flags: str | None) -> None
 
 
 def test_a_name_that_the_shell_could_take_for_more() -> None:
-    place = Place("a b$(x)", "/mnt/a b", (), ())
+    place = VolumeLayout("a b$(x)", "/mnt/a b", (), ())
     script = open_script(facts("locked"), place)
     assert "volume='a b$(x)'\n" in script
     assert r"systemd-cryptsetup@a\x20b\x24\x28x\x29.service" in script

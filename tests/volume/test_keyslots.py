@@ -20,7 +20,13 @@ from bootwright.remote.io.connection import Remote
 from bootwright.remote.sections import parse_sections
 from bootwright.volume.io.luks import prove_passphrase
 from bootwright.volume.keyslot_script import Action, changed, keyslot_script
-from bootwright.volume.keyslots import Files, Passphrases, change_keyslots, lines, read_passphrases
+from bootwright.volume.keyslots import (
+    PassphraseFiles,
+    Passphrases,
+    change_keyslots,
+    lines,
+    read_passphrases,
+)
 from bootwright.volume.status import lines as status_lines
 from bootwright.volume.status import status
 from tests.support.bench import INV, Bench
@@ -266,18 +272,26 @@ def test_the_files_of_the_command_line(tmp_path: Path) -> None:
 
     target = Target(name="odroid", **BUILT_IN["odroid"])
     one, two = file("one", "one\n"), file("two", "two\n")
-    both = read_passphrases("change", target, Files(existing=one, new=two))
+    both = read_passphrases("change", target, PassphraseFiles(existing=one, new=two))
     assert both == Passphrases(Secret(b"one"), Secret(b"two"))
-    both = read_passphrases("remove", target, Files(existing=one, old=two))
+    both = read_passphrases("remove", target, PassphraseFiles(existing=one, old=two))
     assert both == Passphrases(Secret(b"one"), Secret(b"two"))
     for action, files, text in (
-        ("change", Files(one, file("same", "one\r\n")), "the new passphrase is the one that"),
-        ("remove", Files(one, old=one), "the passphrase to remove is the one that stays"),
-        ("add", Files(one, file("tab", "a\tb")), "tab: the passphrase has a control character"),
-        ("add", Files(one, two, one), "--old-passphrase-file is for remove"),
-        ("remove", Files(one, two, one), "--new-passphrase-file"),
-        ("add", Files(one), "give --new-passphrase-file"),
-        ("remove", Files(one), "give --old-passphrase-file"),
+        (
+            "change",
+            PassphraseFiles(one, file("same", "one\r\n")),
+            "the new passphrase is the one that",
+        ),
+        ("remove", PassphraseFiles(one, old=one), "the passphrase to remove is the one that stays"),
+        (
+            "add",
+            PassphraseFiles(one, file("tab", "a\tb")),
+            "tab: the passphrase has a control character",
+        ),
+        ("add", PassphraseFiles(one, two, one), "--old-passphrase-file is for remove"),
+        ("remove", PassphraseFiles(one, two, one), "--new-passphrase-file"),
+        ("add", PassphraseFiles(one), "give --new-passphrase-file"),
+        ("remove", PassphraseFiles(one), "give --old-passphrase-file"),
     ):
         with pytest.raises(InputError, match=text):
             read_passphrases(action, target, files)  # type: ignore[arg-type]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bootwright.console.boot import BootWatcher
-from bootwright.console.ports import LineCut
-from bootwright.console.tries import Left, Tries
+from bootwright.console.ports import ConnectionLost
+from bootwright.console.tries import PendingPrompt, Tries
 from bootwright.core.errors import FailedError, InputError
 from bootwright.core.passphrase import check_typeable
 from bootwright.core.report import TextReporter
@@ -357,10 +357,10 @@ def test_a_question_that_an_earlier_run_left_waiting() -> None:
 
     # It was ours that asked last: no try is spent on finding out.
     board = Board(script)
-    assert board.unlock(left=Left(2, fresh=True)).result is Result.UNLOCKED
+    assert board.unlock(left=PendingPrompt(2, fresh=True)).result is Result.UNLOCKED
     assert board.typed == TYPED
     # The last try is kept, over runs as well.
-    for left in (Left(3, fresh=True), Left(2, fresh=False)):
+    for left in (PendingPrompt(3, fresh=True), PendingPrompt(2, fresh=False)):
         board = Board(script)
         result = board.unlock(left=left)
         assert (result.result, board.typed) == (Result.FAILED, b"\t")
@@ -373,7 +373,7 @@ def test_a_question_that_an_earlier_run_left_waiting() -> None:
     session = Board(refused).session()
     assert session.run().result is Result.WRONG_PASSPHRASE
     assert session.waiting == 2
-    session = Board(script).session(left=Left(2, fresh=True))
+    session = Board(script).session(left=PendingPrompt(2, fresh=True))
     assert session.run().ok
     assert session.waiting == 0
 
@@ -384,7 +384,7 @@ def test_what_was_left_is_forgotten_with_a_restart() -> None:
         yield from board.answers(PROMPT, HIDDEN)
         yield b"\r\n" + PROMPT
 
-    result = Board(script).unlock(left=Left(3, fresh=True))
+    result = Board(script).unlock(left=PendingPrompt(3, fresh=True))
     assert "2 tries are left of 3" in result.detail
 
 
@@ -538,13 +538,13 @@ class Cutting(Board):
     def read(self) -> bytes:
         data = super().read()
         if data == self.CUT:
-            raise LineCut("cut")
+            raise ConnectionLost("cut")
         return data
 
     def write(self, data: bytes) -> None:
         super().write(data)
         if self._cut_writes and self._cut_writes in data:
-            raise LineCut("cut while typing")
+            raise ConnectionLost("cut while typing")
 
 
 def test_a_cut_while_the_prompt_waits() -> None:

@@ -22,7 +22,7 @@ from bootwright.audit.checks.ports import (
     published,
 )
 from bootwright.audit.inspected import Container, Port
-from bootwright.audit.model import Item, Judge, Judgement, Subject, judged, short
+from bootwright.audit.model import Item, Judge, Judgement, Subject, short, worst_of
 
 Look = Callable[[Subject, Container], Judgement]
 """Judges one container."""
@@ -50,7 +50,7 @@ def each_running(look: Look, good: str) -> Judge:
             for container in sorted(running, key=lambda one: one.name)
         )
         items = tuple(Item(short(name), one.result, short(one.evidence)) for name, one in looked)
-        return judged(items, good, NO_CONTAINER)
+        return worst_of(items, good, NO_CONTAINER)
 
     return judge
 

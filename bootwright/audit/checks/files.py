@@ -9,7 +9,7 @@ from functools import partial
 
 from bootwright.audit.checks.settings import configured, installed
 from bootwright.audit.checks.watches import unlisted
-from bootwright.audit.model import Item, Judge, Judgement, Subject, judged
+from bootwright.audit.model import Item, Judge, Judgement, Subject, worst_of
 from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.profile import FileMode
 
@@ -43,37 +43,37 @@ def _judged(subject: Subject, check: str, owner: bool) -> Judgement:
     facts = subject.facts
     if unseen := unlisted(facts):
         return Judgement("skipped", unseen)
-    wishes = [wish for wish in subject.profile.files.file if check in wish.checks]
-    places = ", ".join(path for wish in wishes for path in wish.paths)
+    entries = [entry for entry in subject.profile.files.file if check in entry.checks]
+    places = ", ".join(path for entry in entries for path in entry.paths)
     items: dict[str, Item] = {}
-    for wish in wishes:
+    for entry in entries:
         named = facts.tls.get(_KEYS.get(check, ""))
-        found = [mode for mode in facts.modes.values() if _is_meant(wish, mode.path)]
+        found = [mode for mode in facts.modes.values() if _is_meant(entry, mode.path)]
         for mode in (*found, *([named] if named is not None else ())):
-            items[mode.path] = _item(wish, mode, owner, mode.path in facts.acls)
+            items[mode.path] = _item(entry, mode, owner, mode.path in facts.acls)
     for path, why in _unread(subject, check).items():
         items.setdefault(path, Item(path, "skipped", why))
     good = "; ".join(item.evidence for item in items.values())
-    return judged(tuple(items.values()), good, f"not there: {places}")
+    return worst_of(tuple(items.values()), good, f"not there: {places}")
 
 
-def _is_meant(wish: FileMode, path: str) -> bool:
-    return any(fnmatchcase(path, pattern) for pattern in wish.paths)
+def _is_meant(entry: FileMode, path: str) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in entry.paths)
 
 
-def _item(wish: FileMode, mode: PathMode, owner: bool, acl: bool) -> Item:
+def _item(entry: FileMode, mode: PathMode, owner: bool, acl: bool) -> Item:
     found = f"{mode.mode:04o} {mode.owner} {mode.path}"
     if mode.kind == "symbolic link":
         return Item(mode.path, "skipped", f"{found} is a link: what it leads to is not told")
     if owner:
-        right, wanted = mode.owner == wish.owner, wish.owner
+        right, wanted = mode.owner == entry.owner, entry.owner
     elif acl:
         # Whom it lets in besides, and whether that is less than the mode shows, is not told.
         return Item(mode.path, "warn", f"{found} has an ACL; wanted: none, see getfacl")
-    elif wish.exact:
-        right, wanted = mode.mode == wish.bits, f"exactly {wish.mode}"
+    elif entry.exact:
+        right, wanted = mode.mode == entry.bits, f"exactly {entry.mode}"
     else:
-        right, wanted = not mode.mode & ~wish.bits, f"no more than {wish.mode}"
+        right, wanted = not mode.mode & ~entry.bits, f"no more than {entry.mode}"
     return (
         Item(mode.path, "pass", found)
         if right

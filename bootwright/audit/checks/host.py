@@ -10,7 +10,7 @@ from bootwright.audit.checks import watches
 from bootwright.audit.checks.engine import security_option
 from bootwright.audit.checks.settings import InForce, configured, judge_in_force, silence
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import Item, Judge, Judgement, Subject, judged
+from bootwright.audit.model import Item, Judge, Judgement, Subject, worst_of
 
 
 def separate_partition(subject: Subject) -> Judgement:
@@ -55,7 +55,7 @@ def trusted_users(subject: Subject) -> Judgement:
             "info", said, tuple(Item(name, "info", "in the group docker") for name in members)
         )
     items = tuple(_member(name, trusted) for name in members)
-    return judged(items, f"in the group docker: {trusted}, whom the target trusts", "")
+    return worst_of(items, f"in the group docker: {trusted}, whom the target trusts", "")
 
 
 def _member(name: str, trusted: str) -> Item:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from bootwright.audit.checks.containers import each_running
 from bootwright.audit.checks.engine import why_unknown
 from bootwright.audit.inspected import Container, Image
-from bootwright.audit.model import Item, Judge, Judgement, Subject, judged
+from bootwright.audit.model import Item, Judge, Judgement, Subject, worst_of
 
 NO_IMAGE = "there is no image"
 
@@ -42,7 +42,7 @@ def _each_image(look: Callable[[Image], Judgement], good: str) -> Judge:
             return Judgement("skipped", why_unknown(subject.facts, "images"))
         looked = ((image.name, look(image)) for image in sorted(images, key=lambda one: one.name))
         items = tuple(Item(name, one.result, one.evidence) for name, one in looked)
-        return judged(items, good, NO_IMAGE)
+        return worst_of(items, good, NO_IMAGE)
 
     return judge
 

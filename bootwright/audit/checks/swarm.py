@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from bootwright.audit.checks.engine import swarm_state, told, why_unknown
-from bootwright.audit.model import Item, Judge, Judgement, Subject, judged, short
+from bootwright.audit.model import Item, Judge, Judgement, Subject, short, worst_of
 
 OFF = "swarm mode is off"
 
@@ -116,7 +116,7 @@ def _overlays(subject: Subject) -> Judgement:
             plain = network.options.get("encrypted", "false").lower() in ("false", "0")
             evidence = "not encrypted" if plain else "encrypted"
             items.append(Item(network.name, "warn" if plain else "pass", evidence))
-    return judged(tuple(items), "every overlay network is encrypted", "no overlay network")
+    return worst_of(tuple(items), "every overlay network is encrypted", "no overlay network")
 
 
 def _autolock(subject: Subject) -> Judgement:

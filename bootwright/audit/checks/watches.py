@@ -6,7 +6,7 @@ from functools import partial
 from itertools import pairwise
 
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import Item, Judge, Judgement, Result, Subject, judged
+from bootwright.audit.model import Item, Judge, Judgement, Result, Subject, worst_of
 from bootwright.hosts.profile import Watch
 
 AUDITED = tuple(f"1.1.{number}" for number in range(3, 19))
@@ -32,7 +32,7 @@ def watched(subject: Subject, check: str) -> Judgement:
         return Judgement("skipped", unseen)
     items = tuple(_watch(facts, watch, path) for watch, path in wishes if path in facts.modes)
     good = "; ".join(item.evidence for item in items)
-    return judged(items, good, f"not there: {', '.join(path for _, path in wishes)}")
+    return worst_of(items, good, f"not there: {', '.join(path for _, path in wishes)}")
 
 
 def unlisted(facts: AuditFacts) -> str:

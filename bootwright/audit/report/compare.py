@@ -11,10 +11,10 @@ from pydantic import ConfigDict, Field
 from bootwright.audit.model import Finding, Item, Result
 from bootwright.audit.result import FAMILY, SCHEMA, AuditResult, Tally, tallies, tally
 from bootwright.core.errors import InputError
-from bootwright.core.toml_model import Table, check_table
+from bootwright.core.toml_model import StrictModel, check_table
 
 
-class _Read(Table):
+class _Read(StrictModel):
     # Only what a comparison needs is read; the schema describes the whole document.
     model_config = ConfigDict(extra="ignore")
 
@@ -119,7 +119,7 @@ def parse_baseline(found: object, where: str) -> Baseline:
 
 
 @dataclass(frozen=True)
-class Change:
+class CheckChange:
     """A check whose result is another one, or of which an item got worse.
 
     ``items`` are the subjects that got worse: see :func:`_is_worse`.
@@ -173,9 +173,9 @@ class Comparison:
     """
 
     since: str
-    improved: tuple[Change, ...]
-    worse: tuple[Change, ...]
-    other: tuple[Change, ...]
+    improved: tuple[CheckChange, ...]
+    worse: tuple[CheckChange, ...]
+    other: tuple[CheckChange, ...]
     found: tuple[FindingChange, ...]
     mended: tuple[FindingChange, ...]
     new: tuple[ItemChange, ...]
@@ -217,7 +217,12 @@ def compare(before: Recorded, after: AuditResult) -> Comparison:
             f" {after.benchmark}: give --benchmark {before.benchmark.removeprefix(FAMILY)}"
         )
     former = {check.id: check for check in before.checks}
-    found: dict[str, list[Change]] = {"improved": [], "worse": [], "other": [], "unchanged": []}
+    found: dict[str, list[CheckChange]] = {
+        "improved": [],
+        "worse": [],
+        "other": [],
+        "unchanged": [],
+    }
     new: list[ItemChange] = []
     gone: list[ItemChange] = []
     for checked in after.checks:
@@ -233,7 +238,7 @@ def compare(before: Recorded, after: AuditResult) -> Comparison:
             for subject, result in here.items()
             if _is_worse(old.get(subject), result, was.result)
         )
-        change = Change(check.id, check.title, was.result, now, worse)
+        change = CheckChange(check.id, check.title, was.result, now, worse)
         found[_direction(change)].append(change)
     return Comparison(
         since=before.date,
@@ -286,7 +291,7 @@ def _is_worse(before: Result | None, after: Result, check: Result) -> bool:
     return False
 
 
-def _direction(change: Change) -> Literal["improved", "worse", "other", "unchanged"]:
+def _direction(change: CheckChange) -> Literal["improved", "worse", "other", "unchanged"]:
     before, after = change.before, change.after
     if (before, after) == ("skipped", "warn"):
         # It may have been as bad before; as on a board that had no Docker yet.
@@ -319,7 +324,7 @@ def _finding(change: FindingChange) -> dict[str, Any]:
     return {"id": change.id, "title": change.title, "subjects": list(change.subjects)}
 
 
-def _change(change: Change) -> dict[str, Any]:
+def _change(change: CheckChange) -> dict[str, Any]:
     return {
         "id": change.id,
         "title": change.title,

@@ -12,11 +12,11 @@ from bootwright.audit.result import (
     WHO,
     AuditResult,
     reason_of,
+    remedies,
     step_of,
     to_act_on,
-    ways,
 )
-from bootwright.core.text import harmless
+from bootwright.core.text import sanitize_text
 
 
 def html(
@@ -36,7 +36,7 @@ def html(
         lstrip_blocks=True,
         autoescape=True,
     )
-    environment.filters["ways"] = ways
+    environment.filters["ways"] = remedies
     environment.filters["reason"] = reason_of
     environment.filters["step"] = step_of
     audited = [result for result in results if result.error is None]
@@ -51,4 +51,4 @@ def html(
         who=WHO,
     )
     # Escaping leaves characters that no page may have, and those that turn the writing around.
-    return harmless(page)
+    return sanitize_text(page)

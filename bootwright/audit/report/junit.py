@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 from bootwright.audit.model import Checked
 from bootwright.audit.result import SECTIONS, AuditResult, reason_of
-from bootwright.core.text import harmless
+from bootwright.core.text import sanitize_text
 
 
 def junit(results: Sequence[AuditResult]) -> str:
@@ -55,7 +55,7 @@ def _case(checked: Checked, result: AuditResult, suite: str) -> ET.Element:
         failure = ET.SubElement(case, "failure", _texts(message=evidence, type="warn"))
         items = [item for item in checked.judgement.items if item.result == "warn"]
         said = [f"{item.subject}: {item.evidence}" for item in items] or [evidence]
-        failure.text = harmless("\n".join((*said, check.remedy)))
+        failure.text = sanitize_text("\n".join((*said, check.remedy)))
     elif came in ("skipped", "manual", "waived"):
         said = [f"{came}: {evidence}"]
         if came == "waived" and checked.waiver is not None:
@@ -66,4 +66,4 @@ def _case(checked: Checked, result: AuditResult, suite: str) -> ET.Element:
 
 def _texts(**attributes: str) -> dict[str, str]:
     """Return attributes without the characters that no XML may have, escaped or not."""
-    return {name: harmless(text) for name, text in attributes.items()}
+    return {name: sanitize_text(text) for name, text in attributes.items()}

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.text import Text
 
 from bootwright.audit.model import RESULTS, Checked, Finding, Result
-from bootwright.audit.report.compare import Change, Comparison, FindingChange
-from bootwright.audit.result import SECTIONS, AuditResult, Tally, reason_of, to_act_on, ways
-from bootwright.core.text import harmless
+from bootwright.audit.report.compare import CheckChange, Comparison, FindingChange
+from bootwright.audit.result import SECTIONS, AuditResult, Tally, reason_of, remedies, to_act_on
+from bootwright.core.text import sanitize_text
 
 TAGS: dict[Result, str] = {
     "pass": "[PASS]",
@@ -79,7 +79,7 @@ def print_lines(lines: Iterable[str], out: TextIO | None = None) -> None:
     encoding = file.encoding or "utf-8"
     console = Console(file=file, highlight=False, soft_wrap=True, emoji=False)
     for line in lines:
-        console.print(coloured(_encodable(harmless(line), encoding)))
+        console.print(coloured(_encodable(sanitize_text(line), encoding)))
 
 
 def _encodable(line: str, encoding: str) -> str:
@@ -153,7 +153,7 @@ def _score(tally: Tally) -> str:
 
 
 def _ways(result: AuditResult) -> list[str]:
-    found = ways(result)
+    found = remedies(result)
     if not found:
         return []
     by: dict[str, int] = {}
@@ -215,7 +215,7 @@ def _names(subjects: Sequence[str]) -> str:
     return f" ({', '.join(subjects)})" if subjects else ""
 
 
-def _changes(word: str, changes: Iterable[Change]) -> list[str]:
+def _changes(word: str, changes: Iterable[CheckChange]) -> list[str]:
     told = []
     for change in changes:
         came = f"{change.before} → {change.after}{_names(change.items)}"

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bootwright.audit.benchmark import OURS, Entry, View
+from bootwright.audit.benchmark import OURS, BenchmarkEntry, View
 from bootwright.audit.model import Check, Checked, Judgement, Result
 from bootwright.audit.result import AuditResult
 
@@ -38,7 +38,7 @@ def _ids(view: View, checks: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(entry.id for entry in view.entry if set(entry.checks) & set(checks))
 
 
-def _checked(entry: Entry, parts: list[Checked], result: AuditResult) -> Checked:
+def _checked(entry: BenchmarkEntry, parts: list[Checked], result: AuditResult) -> Checked:
     if not parts:
         check = Check(
             id=entry.id,

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
-from bootwright.card.block_device import UNFINISHED, DeviceFacts, Identity, Kind
+from bootwright.card.block_device import UNFINISHED, DeviceFacts, DeviceKind, Identity
 from bootwright.card.io import copy_verify
 from bootwright.card.io.inspect import file_identity, identify, used_now
 from bootwright.card.io.medium import BlockDevice, Buffer, ImageFile, Medium, same
@@ -52,12 +52,12 @@ def open_card(facts: DeviceFacts, size: int) -> "Card":
         InputError: the file cannot be opened or created.
     """
     medium: BlockDevice | ImageFile
-    if facts.kind is Kind.BLOCK:
+    if facts.kind is DeviceKind.BLOCK:
         medium = BlockDevice(facts.resolved)
     else:
-        medium = ImageFile(facts.resolved, size, new=facts.kind is Kind.NEW)
+        medium = ImageFile(facts.resolved, size, new=facts.kind is DeviceKind.NEW)
     try:
-        if facts.kind is not Kind.NEW:
+        if facts.kind is not DeviceKind.NEW:
             _refuse_another(facts, _identity(medium))
         _refuse_used(facts, medium)
         if isinstance(medium, ImageFile):

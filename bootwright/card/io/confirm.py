@@ -2,7 +2,7 @@
 
 from pathlib import PurePath
 
-from bootwright.card.block_device import DeviceFacts, Kind
+from bootwright.card.block_device import DeviceFacts, DeviceKind
 from bootwright.card.guard import describe
 from bootwright.core.errors import RefusedError
 from bootwright.core.io.ask import Ask
@@ -23,7 +23,7 @@ def confirm_device(facts: DeviceFacts, ask: Ask | None, yes: bool) -> None:
     Raises:
         RefusedError: another name was typed, or there is no terminal to ask at.
     """
-    if yes or facts.kind is Kind.NEW or (facts.kind is Kind.FILE and facts.unfinished):
+    if yes or facts.kind is DeviceKind.NEW or (facts.kind is DeviceKind.FILE and facts.unfinished):
         return
     if ask is None:
         raise RefusedError(

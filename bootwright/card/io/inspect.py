@@ -12,8 +12,8 @@ from pathlib import Path
 from bootwright.card.block_device import (
     BlockReadings,
     DeviceFacts,
+    DeviceKind,
     Identity,
-    Kind,
     blkid_command,
     block_facts,
     file_facts,
@@ -36,12 +36,12 @@ WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 """``struct flock`` for a lock that excludes every other, on the whole of a file."""
 
 _KINDS = (
-    (stat.S_ISBLK, Kind.BLOCK),
-    (stat.S_ISREG, Kind.FILE),
-    (stat.S_ISDIR, Kind.DIRECTORY),
-    (stat.S_ISCHR, Kind.CHARACTER),
-    (stat.S_ISFIFO, Kind.FIFO),
-    (stat.S_ISSOCK, Kind.SOCKET),
+    (stat.S_ISBLK, DeviceKind.BLOCK),
+    (stat.S_ISREG, DeviceKind.FILE),
+    (stat.S_ISDIR, DeviceKind.DIRECTORY),
+    (stat.S_ISCHR, DeviceKind.CHARACTER),
+    (stat.S_ISFIFO, DeviceKind.FIFO),
+    (stat.S_ISSOCK, DeviceKind.SOCKET),
 )
 
 
@@ -57,12 +57,12 @@ def inspect(path: str) -> DeviceFacts:
     """
     resolved = str(Path(path).resolve())
     kind, status = _look(path)
-    if status is None or kind not in (Kind.BLOCK, Kind.FILE):
+    if status is None or kind not in (DeviceKind.BLOCK, DeviceKind.FILE):
         place = str(Path(resolved).parent)
         return DeviceFacts(path, resolved, kind, Identity("", 0), may_write=_may_write(place))
     sfdisk = run(sfdisk_command(resolved), check=False)
     table = sfdisk.text if sfdisk.returncode == 0 else ""
-    if kind is Kind.BLOCK:
+    if kind is DeviceKind.BLOCK:
         facts = block_facts(path, resolved, _read_block(resolved, status.st_rdev, table))
     else:
         identity = file_identity(status)
@@ -107,12 +107,12 @@ def used_now(node: str) -> list[str]:
     return [found[each] for each in nodes if each in found]
 
 
-def _look(path: str) -> tuple[Kind, os.stat_result | None]:
+def _look(path: str) -> tuple[DeviceKind, os.stat_result | None]:
     """Return what ``path`` is, and its status when it exists."""
     try:
         status = Path(path).stat()
     except FileNotFoundError:
-        return (Kind.NEW if Path(path).resolve().parent.is_dir() else Kind.ORPHAN), None
+        return (DeviceKind.NEW if Path(path).resolve().parent.is_dir() else DeviceKind.ORPHAN), None
     except OSError as error:
         raise InputError(f"{path}: cannot look at it: {error.strerror}") from error
     return next(kind for is_kind, kind in _KINDS if is_kind(status.st_mode)), status
@@ -137,7 +137,7 @@ def _with_contents(facts: DeviceFacts) -> DeviceFacts:
             fstype, label = probed(run(blkid_command(facts.resolved, partition), check=False).text)
             partition = dataclasses.replace(partition, fstype=fstype, label=label)
         partitions.append(partition)
-    empty = facts.kind is Kind.FILE and facts.size == 0
+    empty = facts.kind is DeviceKind.FILE and facts.size == 0
     fstype, label = facts.fstype, facts.label
     if not facts.partitions and not fstype:
         fstype, label = probed(run(blkid_command(facts.resolved), check=False).text)

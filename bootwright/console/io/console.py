@@ -8,7 +8,7 @@ from typing import Protocol
 from bootwright.console.io.lock import console_lock
 from bootwright.console.io.log_file import ConsoleLog
 from bootwright.console.io.serial_port import LineLostError, NoPortError, SerialPort
-from bootwright.console.ports import ConsoleLine, LineCut
+from bootwright.console.ports import ConnectionLost, ConsoleLine
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.report import Reporter
@@ -123,7 +123,7 @@ class _LiveConsole:
 
     def write(self, data: bytes) -> None:
         if self._port is None:
-            raise LineCut(f"{self._url}: the line is still away")
+            raise ConnectionLost(f"{self._url}: the line is still away")
         try:
             self._port.write(data)
         except LineLostError as error:
@@ -136,10 +136,10 @@ class _LiveConsole:
         if self._port is not None:
             self._port.close()
 
-    def _cut(self, error: LineLostError) -> LineCut:
+    def _cut(self, error: LineLostError) -> ConnectionLost:
         self.close()
         self._port = None
-        return LineCut(f"{error}; it is opened again when it is back")
+        return ConnectionLost(f"{error}; it is opened again when it is back")
 
     def _open_again(self) -> None:
         time.sleep(REOPEN_S)

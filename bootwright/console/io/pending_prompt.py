@@ -3,14 +3,14 @@
 import json
 import time
 
-from bootwright.console.tries import Left
+from bootwright.console.tries import PendingPrompt
 from bootwright.core import paths
 
 FRESH_S = 600.0
 """Seconds in which the question that was left is taken to wait still, if a TAB finds one."""
 
 
-def recall(target: str) -> Left | None:
+def recall(target: str) -> PendingPrompt | None:
     """Return the question that was left waiting at ``target``, if one is remembered."""
     path = paths.build_dir() / "console" / f"{target}.json"
     try:
@@ -18,7 +18,7 @@ def recall(target: str) -> Left | None:
         asked, at = int(record["asked"]), float(record["at"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Left(asked, fresh=0 <= time.time() - at < FRESH_S)
+    return PendingPrompt(asked, fresh=0 <= time.time() - at < FRESH_S)
 
 
 def remember(target: str, asked: int) -> None:

@@ -13,8 +13,8 @@ from types import FrameType
 
 from bootwright.console.io.console import SelectableConsole, open_console
 from bootwright.console.io.transcript_file import TranscriptFile
-from bootwright.console.ports import LineCut, NoRecorder, Recorder
-from bootwright.console.session_recorder import Scribe
+from bootwright.console.ports import ConnectionLost, NoRecorder, Recorder
+from bootwright.console.session_recorder import SessionRecorder
 from bootwright.console.terminal_filter import HarmlessFilter
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import InputError
@@ -59,7 +59,7 @@ def work_at_console(endpoint: Endpoint, transcript: str | None, reporter: Report
             recorder = stack.enter_context(
                 TranscriptFile(Path(transcript), title, warn=reporter.warn)
             )
-        scribe = Scribe(recorder, endpoint.volume, endpoint.mount)
+        scribe = SessionRecorder(recorder, endpoint.volume, endpoint.mount)
         stack.callback(scribe.end)
         reporter.note(f"{endpoint.serial_url}: connected; leave with Ctrl-]")
         with _every_key():
@@ -67,7 +67,7 @@ def work_at_console(endpoint: Endpoint, transcript: str | None, reporter: Report
 
 
 def _join(
-    console: SelectableConsole, scribe: Scribe, recorder: Recorder, reporter: Reporter
+    console: SelectableConsole, scribe: SessionRecorder, recorder: Recorder, reporter: Reporter
 ) -> None:
     harmless = HarmlessFilter()
     told_away = False
@@ -100,7 +100,7 @@ def _join(
                 show(data)
                 if not data:
                     scribe.idle()
-        except LineCut as cut:
+        except ConnectionLost as cut:
             if not told_away:  # Each key that is typed while it is away is cut.
                 recorder.remark(str(cut))
                 reporter.warn(str(cut))

@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from bootwright.core.doctor_report import Found, Machine, Place
+from bootwright.core.doctor_report import DiskSpace, FoundTool, Machine
 from bootwright.core.io.process import environment, run
 from bootwright.core.io.tool_list import listed_tools
 from bootwright.core.tools import Binfmt, Family, Tool, parse_binfmt, parse_version
@@ -33,17 +33,17 @@ def look_around(cache_dir: Path, build_dir: Path) -> Machine:
     )
 
 
-def find(tool: Tool) -> Found:
+def find(tool: Tool) -> FoundTool:
     """Return where ``tool`` is, and its version when it can say that."""
     if tool.is_file:
-        return Found(tool, tool.command if Path(tool.command).exists() else None)
+        return FoundTool(tool, tool.command if Path(tool.command).exists() else None)
     path = shutil.which(tool.command, path=environment()["PATH"])
     if path is None or not tool.version:
-        return Found(tool, path)
+        return FoundTool(tool, path)
     said = run([path, *tool.version], check=False, timeout=_VERSION_TIMEOUT_S)
     # Some print it to standard error.
     text = said.text + said.stderr.decode("utf-8", "replace")
-    return Found(tool, path, parse_version(text))
+    return FoundTool(tool, path, parse_version(text))
 
 
 def _binfmt() -> Binfmt | None:
@@ -53,9 +53,9 @@ def _binfmt() -> Binfmt | None:
         return None
 
 
-def _place(name: str, path: Path) -> Place:
+def _place(name: str, path: Path) -> DiskSpace:
     existing = next(one for one in (path, *path.parents) if one.exists())
-    return Place(name, str(path), shutil.disk_usage(existing).free)
+    return DiskSpace(name, str(path), shutil.disk_usage(existing).free)
 
 
 def _family() -> Family | None:

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.io.process import environment
-from bootwright.logs.io.ingest import PATH, Intake, Tell, server_context
+from bootwright.logs.io.ingest import PATH, IngestServer, Tell, server_context
 from bootwright.logs.io.store import LogStore
 from bootwright.logs.syslog_ng import Certificates
 
@@ -31,7 +31,7 @@ ENDS_S = 10.0
 
 
 @dataclass(frozen=True)
-class Served:
+class CollectorConfig:
     """What the collector does.
 
     Attributes:
@@ -55,14 +55,18 @@ class Served:
 
 
 async def collect(
-    store: LogStore, served: Served, stop: asyncio.Event, ready: Callable[[int], None], tell: Tell
+    store: LogStore,
+    served: CollectorConfig,
+    stop: asyncio.Event,
+    ready: Callable[[int], None],
+    tell: Tell,
 ) -> None:
     """Collect until ``stop``; ``ready`` gets the intake's port.
 
     Raises:
         FailedError: a port is in use, or the syslog server does not run.
     """
-    intake = Intake(store, tell)
+    intake = IngestServer(store, tell)
     tidied, told = -TIDY_S, False
     port = served.port
     while not stop.is_set():
@@ -90,7 +94,7 @@ async def collect(
             tell("the certificates are others: beginning anew with them")
 
 
-def _tidy(store: LogStore, served: Served, tell: Tell) -> None:
+def _tidy(store: LogStore, served: CollectorConfig, tell: Tell) -> None:
     """Do what is due; who cannot tidy up still collects."""
     try:
         store.tidy(served.keep_days, served.plain_days)
@@ -102,7 +106,7 @@ def _tidy(store: LogStore, served: Served, tell: Tell) -> None:
 
 @asynccontextmanager
 async def _site(
-    intake: Intake, listen: str, port: int, context: ssl.SSLContext
+    intake: IngestServer, listen: str, port: int, context: ssl.SSLContext
 ) -> AsyncIterator[int]:
     runner = web.AppRunner(
         intake.application(), access_log=None, keepalive_timeout=3600, shutdown_timeout=5

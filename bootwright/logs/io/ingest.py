@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from bootwright.core.errors import BootwrightError
-from bootwright.logs.deduplicator import REMEMBERED, Inbox
+from bootwright.logs.deduplicator import REMEMBERED, Deduplicator
 from bootwright.logs.delivery import parse_delivery
 from bootwright.logs.io.store import LogStore
 from bootwright.logs.syslog_ng import Certificates
@@ -42,14 +42,14 @@ def server_context(files: Certificates) -> ssl.SSLContext:
     return context
 
 
-class Intake:
+class IngestServer:
     """The server; one inbox for each board."""
 
     def __init__(self, store: LogStore, tell: Tell) -> None:
         """``tell``: where to tell of boards that appear, of losses and of trouble."""
         self._store = store
         self._tell = tell
-        self._inboxes: dict[str, Inbox] = {}
+        self._inboxes: dict[str, Deduplicator] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._met: set[str] = set()
         self._trouble = ""
@@ -86,7 +86,7 @@ class Intake:
         inbox = self._inboxes.pop(board, None)
         if inbox is None:
             lines = self._store.last_lines(board, REMEMBERED)
-            inbox = Inbox(board, lines, self._store.losses(board))
+            inbox = Deduplicator(board, lines, self._store.losses(board))
         now = datetime.now(UTC)
         added = inbox.add(parse_delivery(body, board), now)
         if added.lines:

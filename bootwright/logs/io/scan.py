@@ -15,11 +15,11 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
 from bootwright.core.errors import InputError
-from bootwright.logs.io.store import LogStore, Place
+from bootwright.logs.io.store import LogCursor, LogStore
 from bootwright.logs.query import Query
-from bootwright.logs.record import NOTICE, Record, parse_record, parse_time, safe
+from bootwright.logs.record import NOTICE, LogRecord, parse_record, parse_time, safe
 
-Places = dict[str, Place]
+Places = dict[str, LogCursor]
 """One place for each board."""
 
 _HEAD = re.compile(r"<(\d{1,3})>1 (\S+) ")
@@ -47,13 +47,13 @@ class Piece:
         reached: the time of the last line that was looked at.
     """
 
-    records: list[Record]
+    records: list[LogRecord]
     older: Places | None
     reached: datetime | None
 
 
 @dataclass(frozen=True)
-class Summary:
+class BoardSummary:
     """What a board has sent of late: when, and which containers and programs wrote it."""
 
     last: datetime | None
@@ -66,7 +66,7 @@ class _Line:
     """A line, and the time it stands at among those of other boards."""
 
     board: str
-    place: Place
+    place: LogCursor
     text: str
     severity: int
     time: datetime | None
@@ -88,7 +88,7 @@ def unpack(word: str) -> Places:
     """
     try:
         plain = json.loads(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)))
-        places = {board: Place(day, offset) for board, (day, offset) in plain.items()}
+        places = {board: LogCursor(day, offset) for board, (day, offset) in plain.items()}
         if not all(_is_place(place) for place in places.values()):
             raise ValueError
     except (ValueError, TypeError, AttributeError, RecursionError):
@@ -96,7 +96,7 @@ def unpack(word: str) -> Places:
     return places
 
 
-def _is_place(place: Place) -> bool:
+def _is_place(place: LogCursor) -> bool:
     return (
         isinstance(place.day, str)
         and _PLACE_DAY.fullmatch(place.day) is not None
@@ -122,7 +122,7 @@ def scan(
         limit: how many.
         enough: asked now and then; when it says so, what was found until then is returned.
     """
-    places, records = dict(start), list[Record]()
+    places, records = dict(start), list[LogRecord]()
     first = query.since.date() if query.since is not None else None
     boards = [_backwards(store, board, place, first) for board, place in start.items()]
     reached = None
@@ -138,7 +138,9 @@ def scan(
     return Piece(records, None, reached)
 
 
-def _backwards(store: LogStore, board: str, place: Place, first: date | None) -> Iterator[_Line]:
+def _backwards(
+    store: LogStore, board: str, place: LogCursor, first: date | None
+) -> Iterator[_Line]:
     """Return a board's lines.
 
     One whose clock was off when it was written, by what the day of its arrival tells, stands
@@ -183,16 +185,17 @@ def _may_match(line: _Line, query: Query) -> bool:
 
 def arrived(
     store: LogStore, places: Places, boards: Sequence[str], query: Query
-) -> tuple[list[Record], int]:
+) -> tuple[list[LogRecord], int]:
     """Return what has arrived behind a cursor, which is moved on, and how many lines it was."""
     new = [
-        store.follow(board, places.setdefault(board, Place("", 0)), _AT_ONCE) for board in boards
+        store.follow(board, places.setdefault(board, LogCursor("", 0)), _AT_ONCE)
+        for board in boards
     ]
     together = heapq.merge(*new, key=lambda record: record.time or _LONG_AGO)
     return [record for record in together if query.matches(record)], sum(map(len, new))
 
 
-def summary(store: LogStore, board: str, lines: int) -> Summary:
+def summary(store: LogStore, board: str, lines: int) -> BoardSummary:
     """Return what is in a board's last lines."""
     containers, programs = set[str](), set[str]()
     last: datetime | None = None
@@ -203,4 +206,4 @@ def summary(store: LogStore, board: str, lines: int) -> Summary:
             containers.add(record.container.name)
         else:
             programs.add(record.app)
-    return Summary(last, tuple(sorted(containers - {""})), tuple(sorted(programs - {""})))
+    return BoardSummary(last, tuple(sorted(containers - {""})), tuple(sorted(programs - {""})))

@@ -24,7 +24,7 @@ from bootwright.core import paths
 from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io.fsync import sync_path
 from bootwright.logs.query import Query
-from bootwright.logs.record import Record, parse_record
+from bootwright.logs.record import LogRecord, parse_record
 
 _BOARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,62}")
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})\.log(\.gz)?")
@@ -43,7 +43,7 @@ _BLOCK = 1 << 16
 
 
 @dataclass
-class Place:
+class LogCursor:
     """Between two lines of one board; it stays what it is when records arrive or are compressed."""
 
     day: str
@@ -140,8 +140,8 @@ class LogStore:
         new.rename(path)
 
     def newest_first(
-        self, board: str, query: Query | None = None, place: Place | None = None
-    ) -> Iterator[Record]:
+        self, board: str, query: Query | None = None, place: LogCursor | None = None
+    ) -> Iterator[LogRecord]:
         """Return a board's records, from the last that arrived (before ``place``) to the first.
 
         Raises:
@@ -154,8 +154,8 @@ class LogStore:
                 yield record
 
     def backwards(
-        self, board: str, place: Place | None = None, first: date | None = None
-    ) -> Iterator[tuple[Place, str]]:
+        self, board: str, place: LogCursor | None = None, first: date | None = None
+    ) -> Iterator[tuple[LogCursor, str]]:
         """Return a board's lines, each with the place before it, from the last to the first.
 
         Args:
@@ -175,7 +175,7 @@ class LogStore:
                 return
             end = place.offset if place is not None and name == place.day else sys.maxsize
             for offset, line in _reversed_lines(file, end):
-                yield Place(name, offset), line
+                yield LogCursor(name, offset), line
 
     def last_lines(self, board: str, count: int) -> list[str]:
         """Return the last lines of what is not compressed, the oldest first: 64 MiB at most."""
@@ -189,18 +189,18 @@ class LogStore:
                     return found[::-1]
         return found[::-1]
 
-    def end(self, board: str) -> Place:
+    def end(self, board: str) -> LogCursor:
         """Return the place behind the last whole line, for :meth:`follow` and :meth:`backwards`."""
         files = self._files(board)
         if not files:
-            return Place("", 0)
+            return LogCursor("", 0)
         last = files[-1][0]
         if last.suffix == ".gz":
-            return Place(last.name.removesuffix(".gz"), sys.maxsize)
+            return LogCursor(last.name.removesuffix(".gz"), sys.maxsize)
         with last.open("rb") as reader:
-            return Place(last.name, _last_line_end(reader, sys.maxsize) + 1)
+            return LogCursor(last.name, _last_line_end(reader, sys.maxsize) + 1)
 
-    def behind(self, board: str, place: Place) -> int:
+    def behind(self, board: str, place: LogCursor) -> int:
         """Return how many bytes :meth:`follow` has not read yet."""
         waiting = 0
         for file, _ in self._files(board):
@@ -209,13 +209,13 @@ class LogStore:
                 waiting += max(0, file.stat().st_size - read)
         return waiting
 
-    def follow(self, board: str, place: Place, most: int = 1 << 20) -> list[Record]:
+    def follow(self, board: str, place: LogCursor, most: int = 1 << 20) -> list[LogRecord]:
         """Return what has arrived behind ``place``, which is moved on.
 
         A line that is only half there is left for the next time, and so is what exceeds ``most``
         bytes by more than a line.
         """
-        found: list[Record] = []
+        found: list[LogRecord] = []
         for file, _ in self._files(board):
             if file.suffix == ".gz" or file.name < place.day:
                 continue

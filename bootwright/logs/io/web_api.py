@@ -17,9 +17,9 @@ from aiohttp import web
 
 from bootwright.core.errors import InputError
 from bootwright.logs.io.scan import (
+    BoardSummary,
     Piece,
     Places,
-    Summary,
     arrived,
     ends,
     pack,
@@ -27,9 +27,9 @@ from bootwright.logs.io.scan import (
     summary,
     unpack,
 )
-from bootwright.logs.io.store import LogStore, Place
+from bootwright.logs.io.store import LogCursor, LogStore
 from bootwright.logs.query import Query, parse_severity, parse_since
-from bootwright.logs.record import Record
+from bootwright.logs.record import LogRecord
 
 SECONDS = 5.0
 """For which one request may search."""
@@ -62,7 +62,7 @@ class LogApi:
         self._closing = asyncio.Event()
         # Searches may not take all threads from the streams.
         self._searches = asyncio.Semaphore(2)
-        self._summaries: dict[str, tuple[Place, Summary]] = {}
+        self._summaries: dict[str, tuple[LogCursor, BoardSummary]] = {}
 
     async def close(self, _app: web.Application) -> None:
         """End the streams."""
@@ -158,14 +158,14 @@ class LogApi:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), _POLL)
 
-    def _new(self, places: Places, board: str, query: Query) -> tuple[list[Record], int]:
+    def _new(self, places: Places, board: str, query: Query) -> tuple[list[LogRecord], int]:
         return arrived(self._store, places, self._names(board), query)
 
     def _names(self, board: str) -> tuple[str, ...]:
         return (board,) if board else self._store.boards()
 
     def _behind(self, places: Places, board: str) -> int:
-        start = Place("", 0)
+        start = LogCursor("", 0)
         return sum(self._store.behind(name, places.get(name, start)) for name in self._names(board))
 
 
@@ -201,7 +201,7 @@ def _limit(given: Mapping[str, str]) -> int:
     return int(text)
 
 
-def _plain(record: Record) -> dict[str, object]:
+def _plain(record: LogRecord) -> dict[str, object]:
     return {
         "time": _iso(record.time),
         "severity": record.severity_name,

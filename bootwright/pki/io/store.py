@@ -24,8 +24,8 @@ from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.io.fsync import sync_path
 from bootwright.core.io.lock import exclusive
 from bootwright.core.secret import Secret
-from bootwright.pki.certificate_store import Change, Holder, Holdings
-from bootwright.pki.certificates import SCOPES, Kind, Pair, Scope, check_key, parse_certificate
+from bootwright.pki.certificate_store import CertificateStore, CertificateSubject, StoreChange
+from bootwright.pki.certificates import SCOPES, KeyPair, Kind, Scope, check_key, parse_certificate
 
 WAIT_S = 20.0
 """Seconds to wait for another run; a change takes well below one."""
@@ -39,7 +39,7 @@ _FOLDERS: dict[Kind, str] = {
 _AUTHORITIES: dict[Scope, str] = {"docker": "docker/authority", "logs": "logs/authority"}
 _GENERATION = "generation-"
 
-C = TypeVar("C", bound=Change)
+C = TypeVar("C", bound=StoreChange)
 
 
 def pki_dir() -> Path:
@@ -59,7 +59,7 @@ class PkiStore:
         self.folder = folder
         self._current = folder / "current"
 
-    def place(self, holder: Holder) -> Path:
+    def place(self, holder: CertificateSubject) -> Path:
         """Return the folder with a holder's ``ca.pem``, ``cert.pem`` and ``key.pem``."""
         return self._current / _FOLDERS[holder.kind] / holder.name
 
@@ -67,7 +67,7 @@ class PkiStore:
         """Return the folder with an authority's ``ca.pem`` and ``ca-key.pem``."""
         return self._current / _AUTHORITIES[scope]
 
-    def load(self) -> Holdings:
+    def load(self) -> CertificateStore:
         """Return what the folder holds, without writing anything; nothing if there is none.
 
         Raises:
@@ -76,12 +76,12 @@ class PkiStore:
             FailedError: it is changed faster than it can be read.
         """
         if not self._exists():
-            return Holdings()
+            return CertificateStore()
         deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline:
             before = self.generation()
             if before is None:
-                return Holdings()
+                return CertificateStore()
             try:
                 found = _read(self.folder / before, self._current)
             except InputError:
@@ -91,9 +91,11 @@ class PkiStore:
             # What another run has replaced meanwhile may have been read in part.
             if self.generation() == before:
                 return found
-        raise FailedError(f"{paths.shown(self.folder)}: others change it all the time; try again")
+        raise FailedError(
+            f"{paths.display_path(self.folder)}: others change it all the time; try again"
+        )
 
-    def update(self, change: Callable[[Holdings], C]) -> C:
+    def update(self, change: Callable[[CertificateStore], C]) -> C:
         """Apply ``change`` to what the folder holds, and keep the result.
 
         Only one run does this at a time. Nothing is written when ``change`` made nothing.
@@ -114,7 +116,7 @@ class PkiStore:
         return changed
 
     def _exists(self) -> bool:
-        shown = paths.shown(self.folder)
+        shown = paths.display_path(self.folder)
         try:
             found = self.folder.stat()
         except FileNotFoundError:
@@ -144,8 +146,8 @@ class PkiStore:
             if error.errno != errno.EINVAL:
                 raise
             # A copy that followed links, such as a restored backup.
-            shown = paths.shown(self._current)
-            aside = paths.shown(self.folder / f"{_GENERATION}restored")
+            shown = paths.display_path(self._current)
+            aside = paths.display_path(self.folder / f"{_GENERATION}restored")
             raise InputError(
                 f"{shown}: a folder, where a link to one should be; mv {shown} {aside} &&"
                 f" ln -s {_GENERATION}restored {shown}"
@@ -165,7 +167,7 @@ class PkiStore:
                     time.sleep(0.02)
             yield
 
-    def _save(self, holdings: Holdings) -> None:
+    def _save(self, holdings: CertificateStore) -> None:
         new = Path(tempfile.mkdtemp(prefix=_GENERATION, dir=self.folder))
         _write(new, holdings)
         link = self.folder / "current.new"
@@ -179,7 +181,7 @@ class PkiStore:
                 shutil.rmtree(old)
 
 
-def _write(root: Path, holdings: Holdings) -> None:
+def _write(root: Path, holdings: CertificateStore) -> None:
     for scope, pair in holdings.authorities.items():
         folder = _make_folder(root, _AUTHORITIES[scope])
         _write_file(folder / "ca.pem", pair.certificate_pem(), 0o444)
@@ -213,12 +215,12 @@ def _write_file(path: Path, content: bytes, mode: int) -> None:
         os.fsync(descriptor)
 
 
-def _read(root: Path, called: Path) -> Holdings:
+def _read(root: Path, called: Path) -> CertificateStore:
     """Read a generation; errors name its files below ``called``."""
     restore = "restore the whole folder from a backup"
     if not root.is_dir():
-        raise InputError(f"{paths.shown(called)}: leads nowhere; {restore}")
-    authorities: dict[Scope, Pair] = {}
+        raise InputError(f"{paths.display_path(called)}: leads nowhere; {restore}")
+    authorities: dict[Scope, KeyPair] = {}
     for scope, inside in _AUTHORITIES.items():
         if (root / inside).is_dir():
             place = called / inside
@@ -226,30 +228,30 @@ def _read(root: Path, called: Path) -> Holdings:
             # An authority's key may be kept elsewhere.
             if (root / inside / "ca-key.pem").exists():
                 key = _key(root / inside, "ca-key.pem", place, restore, certificate)
-                authorities[scope] = Pair(certificate, key)
+                authorities[scope] = KeyPair(certificate, key)
             else:
-                authorities[scope] = Pair(certificate, None)
-    pairs: dict[Holder, Pair] = {}
+                authorities[scope] = KeyPair(certificate, None)
+    pairs: dict[CertificateSubject, KeyPair] = {}
     for kind, inside in _FOLDERS.items():
         for folder in sorted((root / inside).glob("*/")):
             if SCOPES[kind] not in authorities:
-                missing = paths.shown(called / _AUTHORITIES[SCOPES[kind]])
+                missing = paths.display_path(called / _AUTHORITIES[SCOPES[kind]])
                 raise InputError(f"{missing}: missing; {restore}")
             place = called / inside / folder.name
-            again = f"{restore}, or have this made anew: rm -rf {paths.shown(place)}"
+            again = f"{restore}, or have this made anew: rm -rf {paths.display_path(place)}"
             certificate = _certificate(folder, "cert.pem", place, again)
             key = _key(folder, "key.pem", place, again, certificate)
-            pairs[Holder(kind, folder.name)] = Pair(certificate, key)
-    return Holdings(authorities, pairs)
+            pairs[CertificateSubject(kind, folder.name)] = KeyPair(certificate, key)
+    return CertificateStore(authorities, pairs)
 
 
 def _certificate(folder: Path, name: str, called: Path, remedy: str) -> Certificate:
     try:
         return parse_certificate((folder / name).read_bytes())
     except FileNotFoundError:
-        raise InputError(f"{paths.shown(called / name)}: missing; {remedy}") from None
+        raise InputError(f"{paths.display_path(called / name)}: missing; {remedy}") from None
     except InputError as error:
-        raise InputError(f"{paths.shown(called / name)}: {error}; {remedy}") from None
+        raise InputError(f"{paths.display_path(called / name)}: {error}; {remedy}") from None
 
 
 def _key(folder: Path, name: str, called: Path, remedy: str, certificate: Certificate) -> Secret:
@@ -257,7 +259,7 @@ def _key(folder: Path, name: str, called: Path, remedy: str, certificate: Certif
         key = Secret((folder / name).read_bytes())
         check_key(certificate, key)
     except FileNotFoundError:
-        raise InputError(f"{paths.shown(called / name)}: missing; {remedy}") from None
+        raise InputError(f"{paths.display_path(called / name)}: missing; {remedy}") from None
     except InputError as error:
-        raise InputError(f"{paths.shown(called / name)}: {error}; {remedy}") from None
+        raise InputError(f"{paths.display_path(called / name)}: {error}; {remedy}") from None
     return key

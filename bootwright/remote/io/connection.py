@@ -32,7 +32,7 @@ from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io.ask import Ask
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
-from bootwright.core.text import shown
+from bootwright.core.text import sanitize_line
 from bootwright.remote.io.client_keys import USUAL, OfferedKeys, refusal
 from bootwright.remote.io.host_keys import HostKeys
 from bootwright.remote.io.wait import PAUSE_S
@@ -77,10 +77,10 @@ class RemoteFinished:
         return self.stdout.decode("utf-8", "replace")
 
     @property
-    def said(self) -> str:
+    def stderr_text(self) -> str:
         """Standard error likewise, without the blanks around it; harmless to a terminal."""
         lines = self.stderr.decode("utf-8", "replace").strip().splitlines()
-        return "\n".join(map(shown, lines))
+        return "\n".join(map(sanitize_line, lines))
 
 
 class Remote:
@@ -394,4 +394,4 @@ def _reasons(error: NoValidConnectionsError) -> str:
 
 def _said(error: BaseException) -> str:
     # It may quote what the server sent.
-    return shown(" ".join(str(error).split())) or type(error).__name__
+    return sanitize_line(" ".join(str(error).split())) or type(error).__name__

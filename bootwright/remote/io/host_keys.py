@@ -10,7 +10,7 @@ from pathlib import Path
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import FailedError, RefusedError
 from bootwright.core.io.ask import Ask
-from bootwright.core.paths import shown
+from bootwright.core.paths import display_path
 from bootwright.remote.io.openssh import write_known_hosts
 from bootwright.remote.known_hosts import fingerprint, known_hosts_line, known_keys
 
@@ -55,7 +55,7 @@ class HostKeys:
         if key in self._revoked:
             raise RefusedError(
                 f"{self._where}: its host key {fingerprint(key)} is revoked in"
-                f" {shown(self._file)}; not connected"
+                f" {display_path(self._file)}; not connected"
             )
         if key in self._known:
             return
@@ -74,7 +74,7 @@ class HostKeys:
         else:
             advice = (
                 "If the board has a new card, forget the old key: "
-                f"ssh-keygen -R {self._name.lower()} -f {shown(self._file)}. "
+                f"ssh-keygen -R {self._name.lower()} -f {display_path(self._file)}. "
                 "If not, somebody may be in between."
             )
         return "\n".join(
@@ -109,7 +109,7 @@ class HostKeys:
                 file.write(separator + known_hosts_line(self._name, key))
         except OSError as error:
             raise FailedError(
-                f"{shown(self._file)}: the host key cannot be remembered: {error.strerror}"
+                f"{display_path(self._file)}: the host key cannot be remembered: {error.strerror}"
             ) from error
 
 

@@ -41,15 +41,15 @@ from bootwright.rootfs.ext4.layout import (
     parse_superblock,
 )
 from bootwright.rootfs.ext4.xattrs import attribute, encode_xattrs
-from bootwright.rootfs.tar_entries import Entry, Kind, Node, Refused, RootTree, shown
+from bootwright.rootfs.tar_entries import EntryKind, Node, Refused, RootTree, TarEntry, quote_name
 
 _TYPES = {
-    Kind.FILE: (S_IFREG, dirents.TYPE_FILE),
-    Kind.DIRECTORY: (S_IFDIR, dirents.TYPE_DIRECTORY),
-    Kind.SYMLINK: (S_IFLNK, dirents.TYPE_SYMLINK),
-    Kind.CHAR_DEVICE: (S_IFCHR, dirents.TYPE_CHAR),
-    Kind.BLOCK_DEVICE: (S_IFBLK, dirents.TYPE_BLOCK),
-    Kind.FIFO: (S_IFIFO, dirents.TYPE_FIFO),
+    EntryKind.FILE: (S_IFREG, dirents.TYPE_FILE),
+    EntryKind.DIRECTORY: (S_IFDIR, dirents.TYPE_DIRECTORY),
+    EntryKind.SYMLINK: (S_IFLNK, dirents.TYPE_SYMLINK),
+    EntryKind.CHAR_DEVICE: (S_IFCHR, dirents.TYPE_CHAR),
+    EntryKind.BLOCK_DEVICE: (S_IFBLK, dirents.TYPE_BLOCK),
+    EntryKind.FIFO: (S_IFIFO, dirents.TYPE_FIFO),
 }
 _MODE = {kind: mode for kind, (mode, _) in _TYPES.items()}
 _DIRENT = {kind: dirent for kind, (_, dirent) in _TYPES.items()}
@@ -117,7 +117,7 @@ class Filler:
         """Blocks that are left."""
         return self._blocks.free
 
-    def add(self, entry: Entry, read: Read) -> None:
+    def add(self, entry: TarEntry, read: Read) -> None:
         """Add an entry, with its contents from ``read``.
 
         Raises:
@@ -127,7 +127,7 @@ class Filler:
         node, replaced = self._tree.place(entry)
         if replaced:
             self._drop(replaced)
-        if entry.kind is Kind.HARD_LINK:
+        if entry.kind is EntryKind.HARD_LINK:
             if node.links > LINKS_MAX:
                 raise Refused(f"more than {LINKS_MAX} hard links")
             self._hard_links += 1
@@ -139,13 +139,13 @@ class Filler:
             self._number(node)
         if self.implied > self._inodes.free:
             raise NoRoomError  # for those that only names imply, numbered at the end
-        if entry.kind is Kind.DIRECTORY:
+        if entry.kind is EntryKind.DIRECTORY:
             self._keep_attributes(node, entry)
-        elif entry.kind is Kind.FILE:
+        elif entry.kind is EntryKind.FILE:
             runs = self._blocks.take(-(-entry.size // BLOCK))
             self._copy(runs, entry.size, read)
             self._write_inode(node, entry, size=entry.size, runs=runs)
-        elif entry.kind is Kind.SYMLINK:
+        elif entry.kind is EntryKind.SYMLINK:
             self._add_link(node, entry)
         else:
             self._write_inode(node, entry, body=encode_device(*entry.device))
@@ -188,14 +188,14 @@ class Filler:
         node.runs = tuple(decode_root(extents_root(table, offset)))
         node.attributes = self._plain_directory(mode)
 
-    def _plain_directory(self, mode: int) -> Entry:
-        return Entry(Kind.DIRECTORY, b"", mode, 0, 0, self._now_ns, 0, b"", (0, 0), {})
+    def _plain_directory(self, mode: int) -> TarEntry:
+        return TarEntry(EntryKind.DIRECTORY, b"", mode, 0, 0, self._now_ns, 0, b"", (0, 0), {})
 
     def _number(self, node: Node) -> None:
         node.inode = self._inodes.take_one() + 1
-        self._numbered += node.kind is Kind.DIRECTORY
+        self._numbered += node.kind is EntryKind.DIRECTORY
 
-    def _keep_attributes(self, node: Node, entry: Entry) -> None:
+    def _keep_attributes(self, node: Node, entry: TarEntry) -> None:
         """Keep what a directory, written when its names are known, needs of its entry.
 
         What may be large is checked and encoded now: its path, up to a MiB of attributes.
@@ -248,7 +248,7 @@ class Filler:
         self._copy(runs, len(content), read)
         return runs
 
-    def _add_link(self, node: Node, entry: Entry) -> None:
+    def _add_link(self, node: Node, entry: TarEntry) -> None:
         target = entry.link
         if len(target) <= LINK_IN_INODE:
             self._write_inode(node, entry, size=len(target), body=target)
@@ -258,7 +258,7 @@ class Filler:
     def _write_inode(
         self,
         node: Node,
-        entry: Entry,
+        entry: TarEntry,
         *,
         size: int = 0,
         links: int = 1,
@@ -297,7 +297,7 @@ class Filler:
             xattr_block=xattr_block,
         )
 
-    def _xattrs(self, entry: Entry) -> tuple[bytes, int]:
+    def _xattrs(self, entry: TarEntry) -> tuple[bytes, int]:
         """Return the inode's tail and the number of the attributes' block, or 0."""
         found = []
         for name, value in entry.xattrs.items():
@@ -306,7 +306,9 @@ class Filler:
                 found.append(item)
             else:
                 self.skipped_xattrs += 1
-                self.first_skipped = self.first_skipped or f"{shown(name)} of {shown(entry.name)}"
+                self.first_skipped = (
+                    self.first_skipped or f"{quote_name(name)} of {quote_name(entry.name)}"
+                )
         body, block = encode_xattrs(found)
         if block is None:
             return body, 0
@@ -334,7 +336,7 @@ class Filler:
             if not node.inode:
                 self._number(node)
             below = (node.children or {}).values()
-            found += [(child, node) for child in below if child.kind is Kind.DIRECTORY]
+            found += [(child, node) for child in below if child.kind is EntryKind.DIRECTORY]
         return found
 
     def _write_directory(self, node: Node, parent: Node) -> None:
@@ -348,7 +350,7 @@ class Filler:
         for start, count in runs:
             self._disk.write_at(start * BLOCK, view[: count * BLOCK])
             view = view[count * BLOCK :]
-        below = sum(child.kind is Kind.DIRECTORY for child in children.values())
+        below = sum(child.kind is EntryKind.DIRECTORY for child in children.values())
         links = 2 + below if below <= LINKS_MAX - 2 else 1  # 1: too many to count (dir_nlink)
         entry = node.attributes or self._plain_directory(0o755)
         xattrs = self._attributes.get(node.inode, (b"", 0))

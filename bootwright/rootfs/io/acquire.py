@@ -11,19 +11,19 @@ from typing import Protocol
 from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.io.lock import exclusive
 from bootwright.core.report import Reporter
-from bootwright.rootfs.gpg_status import Judgement
+from bootwright.rootfs.gpg_status import GpgVerdict
 from bootwright.rootfs.io import download, openpgp
-from bootwright.rootfs.io.download import UnreachableError, Validators
+from bootwright.rootfs.io.download import DownloadUnreachableError, Validators
 from bootwright.rootfs.io.tarball_cache import Tarballs, sha256_of
 from bootwright.rootfs.verification import (
     FLAG,
     Checks,
-    Record,
+    DownloadRecord,
     Verdict,
     VerifiedBy,
     check_pin,
     choose,
-    judge,
+    evaluate,
     obstacle,
     parse_digest,
     vouched,
@@ -60,7 +60,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Options:
+class AcquireOptions:
     """What the target and the command line say about the tarball."""
 
     rootfs_file: Path | None = None
@@ -87,14 +87,14 @@ class Acquired:
 
 
 def acquire(
-    source: Source, platform: str, options: Options, cache_dir: Path, reporter: Reporter
+    source: Source, platform: str, options: AcquireOptions, cache_dir: Path, reporter: Reporter
 ) -> Acquired:
     """Return the tarball of ``source`` for ``platform``, checked.
 
     Args:
         source: the tarball's ``rootfs.toml``.
         platform: the board's name upstream, such as ``odroid-xu3``.
-        options: see :class:`Options`.
+        options: see :class:`AcquireOptions`.
         cache_dir: downloads are kept below it.
         reporter: gets progress and warnings.
 
@@ -127,7 +127,7 @@ class _Evidence:
 class _Examiner:
     """Checks one file for one target, and says what the operator has to be told."""
 
-    def __init__(self, source: Source, options: Options, reporter: Reporter) -> None:
+    def __init__(self, source: Source, options: AcquireOptions, reporter: Reporter) -> None:
         self.source, self.options, self.reporter = source, options, reporter
         self.pin = check_pin(options.sha256)
 
@@ -148,12 +148,12 @@ class _Examiner:
         return _Evidence(checks, signature, key)
 
     def examine(self, evidence: _Evidence, path: Path, sha256: str, what: str) -> Verdict:
-        """Return who vouches for ``path``; see :func:`bootwright.rootfs.verification.judge`."""
+        """Return who vouches for ``path``; see :func:`bootwright.rootfs.verification.evaluate`."""
         signing_key = self.source.signing_key
-        judgement: Judgement | None = None
+        judgement: GpgVerdict | None = None
         if evidence.signature is not None and evidence.key is not None and signing_key is not None:
             judgement = openpgp.verify(path, evidence.signature, evidence.key, signing_key)
-        return judge(evidence.checks, sha256, judgement, signing_key, what)
+        return evaluate(evidence.checks, sha256, judgement, signing_key, what)
 
     def _key(self, fingerprint: str) -> bytes | None:
         """Return the signing key; ``None`` when the keyserver does not give it."""
@@ -196,13 +196,13 @@ class _Fetch:
             return self._use(held, "pin")
         try:
             return self._online(held, known)
-        except UnreachableError as error:
+        except DownloadUnreachableError as error:
             if held is None or not (known or self.options.unverified):
                 raise
             self.reporter.warn(f"{error}; using the copy of {held.date}")
             return self._use(held, "signature" if known else "none")
 
-    def _held(self) -> Record | None:
+    def _held(self) -> DownloadRecord | None:
         """Return the cached tarball to begin with, after reading it whole."""
         if self.pin is not None:
             record = self.tarballs.with_digest(self.pin)
@@ -214,7 +214,7 @@ class _Fetch:
         self.tarballs.remove(record)
         return None
 
-    def _online(self, held: Record | None, known: bool) -> Acquired:
+    def _online(self, held: DownloadRecord | None, known: bool) -> Acquired:
         same = held is not None and download.unchanged(
             self.url, Validators(held.etag, held.last_modified)
         )
@@ -239,7 +239,7 @@ class _Fetch:
                 # Bytes known to be wrong are not resumed.
                 download.discard(got.path)
                 raise
-            record = Record(
+            record = DownloadRecord(
                 url=self.url,
                 sha256=got.sha256,
                 size=got.size,
@@ -265,11 +265,11 @@ class _Fetch:
     def _beside(self, suffix: str | None) -> bytes | None:
         return download.small(self.url + suffix) if suffix else None
 
-    def _keep(self, path: Path, record: Record) -> Acquired:
+    def _keep(self, path: Path, record: DownloadRecord) -> Acquired:
         kept = self.tarballs.add(path, record)
         return Acquired(kept, record.sha256, record.verified_by, self.url, record.signer)
 
-    def _use(self, held: Record, verified_by: VerifiedBy) -> Acquired:
+    def _use(self, held: DownloadRecord, verified_by: VerifiedBy) -> Acquired:
         path = self.tarballs.path(held.sha256)
         return Acquired(path, held.sha256, verified_by, held.url, held.signer)
 
@@ -278,7 +278,7 @@ class _DamagedError(FailedError):
     """The transfer went wrong; the same download may go well the next time."""
 
 
-def _renewed(held: Record, verdict: Verdict) -> Record:
+def _renewed(held: DownloadRecord, verdict: Verdict) -> DownloadRecord:
     return held.model_copy(
         update={
             "verified_by": verdict.verified_by,

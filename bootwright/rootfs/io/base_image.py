@@ -170,7 +170,7 @@ def _acquire(
     got = tarballs.acquire(
         source,
         own.platform or "",
-        tarballs.Options(
+        tarballs.AcquireOptions(
             rootfs_file=options.file,
             sha256=target.rootfs_sha256,
             key_file=Path(key_file).expanduser() if key_file else None,

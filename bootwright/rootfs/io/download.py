@@ -37,7 +37,7 @@ _CHUNK = 1024 * 1024
 _AGENT = "bootwright"
 
 
-class UnreachableError(FailedError):
+class DownloadUnreachableError(FailedError):
     """The server cannot be reached, or cannot answer now; another time it may."""
 
 
@@ -166,7 +166,7 @@ def download(
                     raise _answer(url, error) from error
                 problem: Exception = _answer(url, error)
             except _LostError as error:
-                problem = UnreachableError(f"{url}: {error}")
+                problem = DownloadUnreachableError(f"{url}: {error}")
             if transfer.size - furthest >= PROGRESS:
                 attempts, furthest = 0, transfer.size
             attempts += 1
@@ -370,14 +370,14 @@ def _content_total(headers: Message) -> int | None:
 def _answer(url: str, error: urllib.error.HTTPError) -> FailedError:
     said = f"{url}: the server answers {error.code} {error.reason}"
     if error.code >= 500:
-        return UnreachableError(said)
+        return DownloadUnreachableError(said)
     if error.code in (404, 410):
         return FailedError(f"{said}: check the address, and the board's name in it")
     return FailedError(said)
 
 
-def _unreachable(url: str, error: Exception) -> UnreachableError:
-    return UnreachableError(f"{url}: {_reason(error)}")
+def _unreachable(url: str, error: Exception) -> DownloadUnreachableError:
+    return DownloadUnreachableError(f"{url}: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bootwright.core.errors import FailedError, InputError
-from bootwright.core.file_changes import Change, LaidFile, LaidFolder, LaidLink, Removal
+from bootwright.core.file_changes import Change, DirectoryChange, FileChange, Removal, SymlinkChange
 from bootwright.core.io.process import failure, run
 from bootwright.rootfs.io.ext4_read import Ext4Reader
 
@@ -76,7 +76,7 @@ class _Script:
         path = self._real(posixpath.normpath(change.path))
         if isinstance(change, Removal):
             self._clear(path)
-        elif isinstance(change, LaidFolder):
+        elif isinstance(change, DirectoryChange):
             path = self._folder(path)
             self._own(path, _FOLDER | change.mode, change.uid, change.gid)
         else:
@@ -84,7 +84,7 @@ class _Script:
             self._clear(path)
             self._enter(path)
             name = posixpath.basename(path)
-            if isinstance(change, LaidLink):
+            if isinstance(change, SymlinkChange):
                 self.lines.append(f"symlink {_quoted(name)} {_quoted(change.target)}")
             else:
                 staged = self._staging / str(len(self.lines))
@@ -177,7 +177,7 @@ def _debugfs(image: Path, lines: Iterable[str], folder: Path) -> None:
 
 def _read_back(image: Path, changes: Sequence[Change], folder: Path) -> None:
     last = {change.path: change for change in changes}
-    files = {path: item for path, item in last.items() if isinstance(item, LaidFile)}
+    files = {path: item for path, item in last.items() if isinstance(item, FileChange)}
     found = Ext4Reader(image).read_files(list(files), folder)
     for path, item in files.items():
         if found[path] != item.data:

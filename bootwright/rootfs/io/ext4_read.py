@@ -6,7 +6,7 @@ the end of a path, so this module asks it by inode number only (``<12>``: nothin
 to quote), walks paths itself and checks every length it gets.
 
 The journal is not replayed: after a hard power-off the newest changes may be
-missing (:attr:`Superblock.needs_recovery`).
+missing (:attr:`FileSystemFacts.needs_recovery`).
 """
 
 import re
@@ -33,7 +33,7 @@ _FAST_LINK = re.compile(rb'^Fast link dest: "(.*)"$', re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Entry:
+class DirectoryEntry:
     """A name in a directory.
 
     ``mode`` holds type and permissions as in ``st_mode``; ``size`` is in bytes
@@ -64,7 +64,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Superblock:
+class FileSystemFacts:
     """What the superblock says of the file system; sizes in bytes."""
 
     uuid: str
@@ -99,9 +99,9 @@ class Ext4Reader:
         self.image = image
         self._device = f"{image}?offset={offset}" if offset else str(image)
         self._where = f"{image}, byte {offset}" if offset else str(image)
-        self._directories: dict[int, dict[str, Entry]] = {}
+        self._directories: dict[int, dict[str, DirectoryEntry]] = {}
 
-    def superblock(self) -> Superblock:
+    def superblock(self) -> FileSystemFacts:
         """Return the superblock's fields.
 
         Raises:
@@ -115,7 +115,7 @@ class Ext4Reader:
         }
         label = fields["Filesystem volume name"]
         block_size = int(fields["Block size"])
-        return Superblock(
+        return FileSystemFacts(
             uuid=fields["Filesystem UUID"],
             label="" if label == "<none>" else label,
             features=frozenset(fields["Filesystem features"].split()),
@@ -129,7 +129,7 @@ class Ext4Reader:
         found = self._walk(path, follow_last=True)
         return found[0] if found else None
 
-    def lookup(self, path: str, *, follow: bool = True) -> Entry | None:
+    def lookup(self, path: str, *, follow: bool = True) -> DirectoryEntry | None:
         """Return what ``path`` names, or ``None``.
 
         Args:
@@ -157,7 +157,7 @@ class Ext4Reader:
             raise InputError(f"{self._where}: {path} is not a symbolic link")
         return self._link(entry)
 
-    def list_dir(self, path: str) -> tuple[Entry, ...]:
+    def list_dir(self, path: str) -> tuple[DirectoryEntry, ...]:
         """Return the names in the directory ``path``, sorted, without ``.`` and ``..``.
 
         Raises:
@@ -220,15 +220,15 @@ class Ext4Reader:
                     f"{'; '.join(said) or f'{got} of {entry.size} bytes'}"
                 )
 
-    def _file(self, path: str) -> Entry:
+    def _file(self, path: str) -> DirectoryEntry:
         entry = self.lookup(path)
         if entry is None or not entry.is_file:
             raise InputError(f"{self._where}: there is no file {path}")
         return entry
 
-    def _walk(self, path: str, follow_last: bool) -> tuple[str, Entry] | None:
+    def _walk(self, path: str, follow_last: bool) -> tuple[str, DirectoryEntry] | None:
         """Return the path without links and what it names."""
-        root = Entry("/", ROOT_INODE, stat.S_IFDIR | 0o755, 0, 0, 0)
+        root = DirectoryEntry("/", ROOT_INODE, stat.S_IFDIR | 0o755, 0, 0, 0)
         trail = [root]
         todo = [part for part in path.split("/") if part]
         links = 0
@@ -254,13 +254,13 @@ class Ext4Reader:
             todo = [part for part in target.split("/") if part] + todo
         return "/" + "/".join(entry.name for entry in trail[1:]), trail[-1]
 
-    def _link(self, entry: Entry) -> str:
+    def _link(self, entry: DirectoryEntry) -> str:
         # A target of up to 59 bytes lives in the inode ("fast"), a longer one in a block.
         fast = _FAST_LINK.search(self._ask(f"stat <{entry.inode}>").stdout)
         target = fast[1] if fast else self._content(entry, entry.name)
         return target.decode("utf-8", "surrogateescape")
 
-    def _content(self, entry: Entry, path: str) -> bytes:
+    def _content(self, entry: DirectoryEntry, path: str) -> bytes:
         done = self._ask(f"cat <{entry.inode}>")
         if len(done.stdout) != entry.size:
             raise FailedError(
@@ -269,7 +269,7 @@ class Ext4Reader:
             )
         return done.stdout
 
-    def _directory(self, inode: int) -> dict[str, Entry]:
+    def _directory(self, inode: int) -> dict[str, DirectoryEntry]:
         if inode not in self._directories:
             # The listing ends in one empty line.
             out = self._ask(f"ls -p <{inode}>").stdout.removesuffix(b"\n")
@@ -296,9 +296,9 @@ class Ext4Reader:
         return done
 
 
-def _entry(match: re.Match[bytes]) -> Entry:
+def _entry(match: re.Match[bytes]) -> DirectoryEntry:
     inode, mode, uid, gid, name, size = match.groups()
-    return Entry(
+    return DirectoryEntry(
         name=name.decode("utf-8", "surrogateescape"),
         inode=int(inode),
         mode=int(mode, 8),

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io.process import failure, run
 from bootwright.rootfs.gpg_status import (
-    Judgement,
+    GpgVerdict,
     judge_signatures,
     parse_imported,
     parse_signatures,
@@ -64,7 +64,7 @@ def receive_key(fingerprint: str, keyserver: str | None) -> bytes:
     return key
 
 
-def verify(data: Path, signature: bytes, key: bytes, fingerprint: str) -> Judgement:
+def verify(data: Path, signature: bytes, key: bytes, fingerprint: str) -> GpgVerdict:
     """Return whether ``signature`` proves that the pinned key signed ``data``.
 
     Args:

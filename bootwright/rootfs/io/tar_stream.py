@@ -26,7 +26,7 @@ from typing import IO, Protocol
 from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io import process
 from bootwright.core.units import MIB
-from bootwright.rootfs.tar_entries import Entry, Header, Refused, entry_of, refusal
+from bootwright.rootfs.tar_entries import Refused, TarEntry, TarHeader, entry_of, refusal
 
 TAR_BLOCK = 512
 """Bytes in a tar block: a header is one, contents are padded to a whole number."""
@@ -201,7 +201,7 @@ class TarStream:
         """The hash of the stored file, in hexadecimal; whole once iteration has ended."""
         return self._source.hash.hexdigest()
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[TarEntry]:
         """Yield the entries; the contents of each can be read until the next is asked for.
 
         Raises:
@@ -330,7 +330,7 @@ def check_sum(block: bytes) -> None:
         raise Refused("a header with a wrong checksum; this is no tarball, or a damaged one")
 
 
-def decode_header(block: bytes) -> Header:
+def decode_header(block: bytes) -> TarHeader:
     """Return the header in a 512-byte block.
 
     Raises:
@@ -342,7 +342,7 @@ def decode_header(block: bytes) -> Header:
     name = name.partition(b"\0")[0]
     if prefix[0] and magic.startswith(b"ustar\0"):
         name = prefix.partition(b"\0")[0] + b"/" + name
-    return Header(
+    return TarHeader(
         name,
         decode_number(mode),
         decode_number(uid),

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from bootwright.core.errors import FailedError, InputError
-from bootwright.rootfs.verification import Record
+from bootwright.rootfs.verification import DownloadRecord
 
 
 class Tarballs:
@@ -23,20 +23,20 @@ class Tarballs:
         """Return where the tarball with this digest is, or would be."""
         return self._dir / f"{sha256}.tar.gz"
 
-    def newest(self, url: str) -> Record | None:
+    def newest(self, url: str) -> DownloadRecord | None:
         """Return the record of the last tarball that came from ``url`` and is still there."""
         found = [record for record in self._records() if record.url == url]
         return max(found, key=lambda record: record.date, default=None)
 
-    def with_digest(self, sha256: str) -> Record | None:
+    def with_digest(self, sha256: str) -> DownloadRecord | None:
         """Return the record of the tarball with this digest, when it is there."""
         return next((one for one in self._records() if one.sha256 == sha256), None)
 
-    def intact(self, record: Record) -> bool:
+    def intact(self, record: DownloadRecord) -> bool:
         """Return whether the cached bytes still have the digest that names them; reads all."""
         return sha256_of(self.path(record.sha256)) == record.sha256
 
-    def add(self, file: Path, record: Record) -> Path:
+    def add(self, file: Path, record: DownloadRecord) -> Path:
         """Move ``file`` into the cache (same file system) and return its new path.
 
         Raises:
@@ -52,14 +52,14 @@ class Tarballs:
             raise FailedError(f"{target}: cannot write the cache: {error.strerror}") from error
         return target
 
-    def note(self, record: Record) -> None:
+    def note(self, record: DownloadRecord) -> None:
         """Write the record of a tarball that is in the cache."""
         final = self._json(record.sha256)
         draft = final.with_suffix(f".{os.getpid()}.tmp")
         draft.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
         draft.replace(final)
 
-    def remove(self, record: Record) -> None:
+    def remove(self, record: DownloadRecord) -> None:
         """Remove a tarball and its record."""
         self._json(record.sha256).unlink(missing_ok=True)
         self.path(record.sha256).unlink(missing_ok=True)
@@ -67,11 +67,11 @@ class Tarballs:
     def _json(self, sha256: str) -> Path:
         return self._dir / f"{sha256}.json"
 
-    def _records(self) -> list[Record]:
+    def _records(self) -> list[DownloadRecord]:
         records = []
         for path in sorted(self._dir.glob("*.json")):
             try:
-                record = Record.model_validate_json(path.read_bytes())
+                record = DownloadRecord.model_validate_json(path.read_bytes())
             except (OSError, ValidationError):
                 continue  # A damaged record only costs a download.
             if path.stem == record.sha256 and self.path(record.sha256).is_file():

@@ -8,7 +8,7 @@ import pytest
 from bootwright.audit.checks import images, swarm
 from bootwright.audit.checks.containers import JUDGES
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.inspected import Container, Mount, Port
+from bootwright.audit.inspected import Container, ContainerMount, Port
 from bootwright.audit.model import Judgement
 from tests.support.auditcontainers import bind, container, image, restricted
 from tests.support.auditfacts import (
@@ -92,7 +92,11 @@ def test_a_restricted_container_passes_all_but_selinux_and_its_port() -> None:
         ("5.6", {"mounts": (bind("/etc/cron.d"),)}, "/etc/cron.d is writable"),
         ("5.6", {"mounts": (bind("/dev/mmcblk0"),)}, "/dev/mmcblk0 is writable"),
         ("5.6", {"mounts": (bind("/bin"),)}, "/usr/bin is writable"),
-        ("5.6", {"mounts": (Mount("volume", "/etc", "/x", True, ""),)}, "/etc is writable"),
+        (
+            "5.6",
+            {"mounts": (ContainerMount("volume", "/etc", "/x", True, ""),)},
+            "/etc is writable",
+        ),
         ("5.8", {"ports": (Port("80/tcp", "192.0.2.7", 80),)}, "privileged ports 192.0.2.7:80"),
         ("5.8", {"ports": (Port("80/tcp", "::", 1023),)}, "privileged ports [::]:1023"),
         ("5.8", {"network_mode": "host", "ports": ()}, "every port it opens is the board's"),
@@ -119,8 +123,16 @@ def test_a_restricted_container_passes_all_but_selinux_and_its_port() -> None:
         ("5.21", {"uts_mode": "host"}, "host name: the host's"),
         ("5.18", {"device_rules": ("a *:* rwm",)}, "any device, by the rule a *:* rwm"),
         ("5.18", {"device_rules": ("c 1:3 r", "b *:* r"), "privileged": True}, "the rule b *:* r"),
-        ("5.20", {"mounts": (Mount("bind", "/srv", "/x", False, "shared"),)}, "/x is shared"),
-        ("5.20", {"mounts": (Mount("bind", "/srv", "/x", False, "rshared"),)}, "/x is rshared"),
+        (
+            "5.20",
+            {"mounts": (ContainerMount("bind", "/srv", "/x", False, "shared"),)},
+            "/x is shared",
+        ),
+        (
+            "5.20",
+            {"mounts": (ContainerMount("bind", "/srv", "/x", False, "rshared"),)},
+            "/x is rshared",
+        ),
         ("5.22", {"security": ("seccomp=unconfined",)}, "seccomp=unconfined"),
         ("5.22", {"security": ("seccomp:unconfined",)}, "seccomp=unconfined"),
         ("5.22", {"privileged": True}, "privileged, which switches seccomp off"),
@@ -171,7 +183,7 @@ def test_what_a_container_should_not_have(
     [
         ("5.4", {"cap_add": ("chown", "CAP_NET_RAW")}),
         ("5.6", {"mounts": (bind("/srv/data"), bind("/etcetera"), bind("/etc", writable=False))}),
-        ("5.6", {"mounts": (Mount("tmpfs", "", "/etc", True, ""),)}),
+        ("5.6", {"mounts": (ContainerMount("tmpfs", "", "/etc", True, ""),)}),
         ("5.8", {"ports": (Port("80/tcp", "192.0.2.7", 1024),)}),
         ("5.12", {"cpu_shares": 0, "nano_cpus": 500_000_000}),
         ("5.12", {"cpu_shares": 0, "cpu_quota": 50_000}),
@@ -179,7 +191,7 @@ def test_what_a_container_should_not_have(
         ("5.15", {"restart": ("on-failure", 1)}),
         ("5.15", {"restart": ("no", 0)}),
         ("5.17", {"ipc_mode": "shareable"}),
-        ("5.20", {"mounts": (Mount("bind", "/srv", "/x", True, "rslave"),)}),
+        ("5.20", {"mounts": (ContainerMount("bind", "/srv", "/x", True, "rslave"),)}),
         ("5.22", {"security": (f"seccomp={DENIES}",)}),
         ("5.22", {"security": ("seccomp=builtin",)}),
         ("5.22", {"security": (seccomp("ALLOW", ("ERRNO", "kexec_load")),)}),

@@ -7,7 +7,7 @@ import pytest
 
 from bootwright.audit.checks.findings import findings
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.inspected import Mount
+from bootwright.audit.inspected import ContainerMount
 from bootwright.audit.model import Finding, Judgement
 from tests.support.auditcontainers import bind, container, restricted
 from tests.support.auditfacts import (
@@ -38,8 +38,8 @@ def with_plugin(version: str) -> dict[str, Any]:
     return info(ServerVersion=version, Plugins={"Authorization": ["opa"]})
 
 
-def volume(source: str) -> Mount:
-    return Mount("volume", source, "/v", True, "")
+def volume(source: str) -> ContainerMount:
+    return ContainerMount("volume", source, "/v", True, "")
 
 
 def key(mode: int) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootwright.audit.checks import containers, images, swarm
+from bootwright.audit.checks.evaluate import JUDGES
 from bootwright.audit.checks.findings import findings
-from bootwright.audit.checks.judge import JUDGES
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.inspected import Beside, Container, Mount, Port, parse_container
+from bootwright.audit.inspected import Beside, Container, ContainerMount, Port, parse_container
 from bootwright.audit.model import Result
 from tests.support.auditcontainers import bind, container, restricted
 from tests.support.auditfacts import DAEMON_JSON, HARDENED_INFO, provisioned, stock, subject
@@ -67,7 +67,7 @@ WEAKER: tuple[Weaken, ...] = (
     *(_more("cap_add", name) for name in ("SYS_ADMIN", "CAP_NET_ADMIN", "all", "cap_bpf")),
     *(_more("mounts", bind(path)) for path in ("/", "/etc", "/proc", "/run", "//usr/../dev")),
     _more("mounts", bind("/var/run/docker.sock", writable=False)),
-    _more("mounts", Mount("bind", "/srv", "/srv", True, "rshared")),
+    _more("mounts", ContainerMount("bind", "/srv", "/srv", True, "rshared")),
     _set(memory=0),
     _set(nano_cpus=0, cpu_quota=0, cpu_shares=0),
     _set(pids_limit=-1),

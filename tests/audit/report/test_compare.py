@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from bootwright.audit.benchmark import load_checks
-from bootwright.audit.checks.judge import judge
+from bootwright.audit.checks.evaluate import evaluate
 from bootwright.audit.command import failure
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.model import Check, Checked, Result
@@ -58,7 +58,7 @@ def check(scored: bool) -> Check:
 
 
 def judged(facts: AuditFacts) -> AuditResult:
-    checks, findings = judge(subject(facts), CHECKS, (), "board")
+    checks, findings = evaluate(subject(facts), CHECKS, (), "board")
     return AuditResult("board", TODAY, HOST, checks, findings)
 
 

@@ -7,8 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootwright.audit.benchmark import OURS, Entry, View, benchmarks, load_checks, load_view
-from bootwright.audit.checks.judge import judge
+from bootwright.audit.benchmark import (
+    OURS,
+    BenchmarkEntry,
+    View,
+    benchmarks,
+    load_checks,
+    load_view,
+)
+from bootwright.audit.checks.evaluate import evaluate
 from bootwright.audit.model import Checked, Finding, Item, Judgement, Result, Waiver
 from bootwright.audit.report.view import viewed
 from bootwright.audit.result import AuditResult
@@ -24,17 +31,17 @@ JUDGED: tuple[Result, ...] = ("pass", "warn", "info", "manual", "skipped")
 
 
 def whole(waivers: tuple[Waiver, ...] = ()) -> AuditResult:
-    ways, findings = judge(subject(stock()), CHECKS, waivers, "board")
+    ways, findings = evaluate(subject(stock()), CHECKS, waivers, "board")
     return AuditResult("board", TODAY, checks=ways, findings=findings)
 
 
-def view(*entries: Entry) -> View:
+def view(*entries: BenchmarkEntry) -> View:
     return View(benchmark="9.9", name="a test's", source="nowhere", entry=entries)
 
 
-def entry(number: str, *checks: str, scored: bool | None = True, note: str = "") -> Entry:
+def entry(number: str, *checks: str, scored: bool | None = True, note: str = "") -> BenchmarkEntry:
     title = f"The wish that is number {number}"
-    return Entry(id=number, title=title, scored=scored, checks=checks, note=note)
+    return BenchmarkEntry(id=number, title=title, scored=scored, checks=checks, note=note)
 
 
 def results(result: AuditResult) -> dict[str, Result]:

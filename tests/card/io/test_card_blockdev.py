@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from bootwright.card.block_device import Kind
+from bootwright.card.block_device import DeviceKind
 from bootwright.card.guard import GuardRequest, check
 from bootwright.card.io.card import Card, open_card
 from bootwright.card.io.inspect import inspect
@@ -87,7 +87,7 @@ def device(backing: Path) -> Iterator[str]:
 
 def flash(path: str, sources: dict[str, Path], discard: bool = True) -> Card:
     facts = inspect(path)
-    check(facts, GuardRequest(image_size=None if facts.kind is Kind.BLOCK else SIZE))
+    check(facts, GuardRequest(image_size=None if facts.kind is DeviceKind.BLOCK else SIZE))
     with open_card(facts, SIZE) as card:
         run_steps(card, sources, discard)
     return card

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.card.block_device import UNFINISHED, Kind
+from bootwright.card.block_device import UNFINISHED, DeviceKind
 from bootwright.card.guard import GuardRequest, check, describe, refusals
 from bootwright.card.io.card import open_card
 from bootwright.card.io.inspect import identify, inspect
@@ -52,7 +52,7 @@ def device(image: Path) -> Iterator[str]:
 @pytest.mark.blockdev
 def test_a_loop_device_is_a_card(device: str) -> None:
     facts = inspect(device)
-    assert (facts.kind, facts.size, facts.sector_size) == (Kind.BLOCK, SIZE, 512)
+    assert (facts.kind, facts.size, facts.sector_size) == (DeviceKind.BLOCK, SIZE, 512)
     assert facts.is_loop
     assert facts.removable
     assert identify(device) == facts.identity
@@ -280,7 +280,7 @@ def test_a_path_below_a_file_is_an_input_error(tmp_path: Path) -> None:
 
 def test_an_image_file_shows_its_partitions(image: Path) -> None:
     facts = inspect(str(image))
-    assert (facts.kind, facts.size, facts.table) == (Kind.FILE, SIZE, "dos")
+    assert (facts.kind, facts.size, facts.table) == (DeviceKind.FILE, SIZE, "dos")
     assert [each.label for each in facts.partitions] == ["ROOT", ""]
     assert refusals(facts, REQUEST) == []
 
@@ -327,7 +327,7 @@ def test_an_image_or_place_that_may_not_be_written_is_refused(
 
 def test_a_new_image_is_allowed(tmp_path: Path) -> None:
     facts = inspect(str(tmp_path / "new.img"))
-    assert facts.kind is Kind.NEW
+    assert facts.kind is DeviceKind.NEW
     assert refusals(facts, REQUEST) == []
     assert not (tmp_path / "new.img").exists()
 

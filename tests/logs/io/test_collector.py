@@ -27,18 +27,18 @@ from bootwright.core.paths import checkout
 from bootwright.core.secret import Secret
 from bootwright.core.templates import Renderer
 from bootwright.logs.io.store import LogStore
-from bootwright.logs.record import Container, Record, format_record, parse_record, safe
+from bootwright.logs.record import LogContainer, LogRecord, format_record, parse_record, safe
 from bootwright.logs.syslog_ng import (
     PASSWORD_FILE,
     Certificates,
-    Collector,
     Forward,
+    SyslogServer,
     collector_command,
     collector_config,
     opensearch_template,
     password_include,
 )
-from bootwright.pki.certificates import Names, Pair, make_authority, sign
+from bootwright.pki.certificates import KeyPair, ServerNames, make_authority, sign
 
 pytestmark = [
     pytest.mark.integration,
@@ -102,12 +102,12 @@ class Daemon:
     """syslog-ng with the rendered configuration."""
 
     place: Path
-    collector: Collector
+    collector: SyslogServer
     variables: dict[str, str] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
-    def said(self) -> str:
+    def stderr_text(self) -> str:
         return (self.place / "said").read_text(errors="replace")
 
     @property
@@ -129,8 +129,8 @@ class Daemon:
                 group=NOBODY,
                 extra_groups=None if NOBODY is None else (),
             )
-        until(lambda: "starting up" in self.said or self.ended, "syslog-ng runs")
-        assert not self.ended, self.said
+        until(lambda: "starting up" in self.stderr_text or self.ended, "syslog-ng runs")
+        assert not self.ended, self.stderr_text
 
     @property
     def ended(self) -> bool:
@@ -153,7 +153,7 @@ class Daemon:
         files = sorted((self.collector.folder / board).glob("*.log"))
         return [line for file in files for line in file.read_bytes().decode().split("\n")[:-1]]
 
-    def records(self, board: str, count: int) -> list[Record]:
+    def records(self, board: str, count: int) -> list[LogRecord]:
         """Return a board's records, once there are so many."""
         until(lambda: len(self.lines(board)) >= count, f"{count} lines of {board}")
         found = [parse_record(line, board) for line in self.lines(board)]
@@ -182,16 +182,16 @@ AUTHORITY = make_authority("logs", NOW)
 FOREIGN = make_authority("logs", NOW)
 
 
-def server_pair() -> Pair:
+def server_pair() -> KeyPair:
     """Return what the collector proves itself with."""
-    return sign(AUTHORITY, "server", "collector", Names(("localhost",), ("127.0.0.1",)), NOW)
+    return sign(AUTHORITY, "server", "collector", ServerNames(("localhost",), ("127.0.0.1",)), NOW)
 
 
-def board_pair(name: str, authority: Pair = AUTHORITY) -> Pair:
-    return sign(authority, "log", name, Names(), NOW)
+def board_pair(name: str, authority: KeyPair = AUTHORITY) -> KeyPair:
+    return sign(authority, "log", name, ServerNames(), NOW)
 
 
-def lay(place: Path, name: str, pair: Pair) -> tuple[Path, Path]:
+def lay(place: Path, name: str, pair: KeyPair) -> tuple[Path, Path]:
     assert pair.key is not None
     certificate, key = place / f"{name}.pem", place / f"{name}-key.pem"
     certificate.write_bytes(pair.certificate_pem())
@@ -237,7 +237,7 @@ class Ways:
             line.sendall(data)
 
     def tls(
-        self, *messages: bytes, pair: Pair | None, context: ssl.SSLContext | None = None
+        self, *messages: bytes, pair: KeyPair | None, context: ssl.SSLContext | None = None
     ) -> None:
         """Send each message in a record of its own; raise what the other side says against it.
 
@@ -267,7 +267,7 @@ class Ways:
 @pytest.fixture
 def ways() -> Iterator[Ways]:
     with folder() as place:
-        collector = Collector(
+        collector = SyslogServer(
             place / "logs",
             place / "run",
             listen="127.0.0.1",
@@ -298,7 +298,7 @@ def test_a_board_writes_its_own_log_whatever_it_calls_itself(ways: Ways) -> None
 @pytest.mark.parametrize("who", ["foreign", "nobody", "old TLS"])
 def test_who_has_no_certificate_of_ours_is_refused(ways: Ways, who: str) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    pair: Pair | None = board_pair("odroid")
+    pair: KeyPair | None = board_pair("odroid")
     if who == "foreign":
         pair = board_pair("odroid", FOREIGN)
     elif who == "nobody":
@@ -357,7 +357,7 @@ def test_addresses_of_ipv6_are_names_too() -> None:
             line.bind(("::1", 0))
         except OSError:
             pytest.skip("no IPv6 here")
-        collector = Collector(place / "logs", place / "run", listen="::", udp=free_port())
+        collector = SyslogServer(place / "logs", place / "run", listen="::", udp=free_port())
         with running(Daemon(place, collector)) as daemon:
             line.sendto(rfc5424(b"six"), ("::1", collector.udp))
             Ways(daemon, place).udp(rfc5424(b"four"))
@@ -399,7 +399,7 @@ def test_nobody_can_count_as_the_relay_does(ways: Ways) -> None:
     (record,) = ways.daemon.records("odroid", 1)
     assert record.sequence is None
     assert not record.lost
-    assert record.container == Container('web]"', "i", "0123456789ab")
+    assert record.container == LogContainer('web]"', "i", "0123456789ab")
     assert 'x="y"' not in ways.daemon.lines("odroid")[0]
 
 
@@ -472,7 +472,7 @@ def test_long_lines(ways: Ways) -> None:
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12"])
 def test_the_day_is_that_of_arrival_in_utc(zone: str) -> None:
     with folder() as place:
-        collector = Collector(place / "logs", place / "run", listen="127.0.0.1", udp=free_port())
+        collector = SyslogServer(place / "logs", place / "run", listen="127.0.0.1", udp=free_port())
         with running(Daemon(place, collector, {"TZ": zone})) as daemon:
             before = datetime.now(UTC).date()
             Ways(daemon, place).udp(rfc5424(b"text"), b"<13>Jan  1 10:00:00 h a: zoneless")
@@ -487,7 +487,7 @@ def test_the_day_is_that_of_arrival_in_utc(zone: str) -> None:
 def test_what_is_sent_and_what_a_relay_delivers_share_a_file(ways: Ways) -> None:
     def deliver(text: str) -> None:
         day = datetime.now(UTC).date()
-        record = Record(30, NOW, "odroid", "app", "", text, sequence=1)
+        record = LogRecord(30, NOW, "odroid", "app", "", text, sequence=1)
         ways.daemon.store.append("odroid", [format_record(record)], day)
         path = ways.daemon.store.path("odroid", day)
         give(path, path.parent)
@@ -686,7 +686,7 @@ class Forwarding:
         """Write records as the intake does."""
         now = datetime.now(UTC)
         records = [
-            Record(30, now, board, "web", "12", text, sequence=number)
+            LogRecord(30, now, board, "web", "12", text, sequence=number)
             for number, text in enumerate(texts, 1)
         ]
         self.write_lines(board, [format_record(record) for record in records])
@@ -717,7 +717,7 @@ def forwarding(request: pytest.FixtureRequest) -> Iterator[Forwarding]:
         else:
             sink = OpenSearch()
             authority = make_authority("docker", NOW)
-            pair = sign(authority, "server", "search", Names((), ("127.0.0.1",)), NOW)
+            pair = sign(authority, "server", "search", ServerNames((), ("127.0.0.1",)), NOW)
             ca_file = place / "pki" / "search-ca.pem"
             ca_file.write_bytes(authority.certificate_pem())
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -727,7 +727,7 @@ def forwarding(request: pytest.FixtureRequest) -> Iterator[Forwarding]:
             forward = Forward("opensearch", url, "forwarder", ca_file)
             password = password_include(Secret(b'a "pass\\word$`x`'))
             (place / "run" / PASSWORD_FILE).write_bytes(password.reveal())
-        collector = Collector(place / "logs", place / "run", forward=forward, retry_s=1)
+        collector = SyslogServer(place / "logs", place / "run", forward=forward, retry_s=1)
         yield Forwarding(stack.enter_context(running(Daemon(place, collector))), sink)
 
 
@@ -785,7 +785,7 @@ def test_what_is_not_taken_waits(forwarding: Forwarding) -> None:
     forwarding.sink.refusals.clear()
     forwarding.arrived("odroid", texts)
     assert len(forwarding.sink.taken) == len(texts)
-    assert "dropp" not in forwarding.daemon.said
+    assert "dropp" not in forwarding.daemon.stderr_text
 
 
 def test_what_was_passed_on_is_not_passed_on_again(forwarding: Forwarding) -> None:
@@ -880,7 +880,7 @@ def test_loki_gets_no_time_that_it_refuses(forwarding: Forwarding) -> None:
         datetime(2106, 2, 7, 6, 28, 16, tzinfo=UTC),
         now,
     ]
-    records = [Record(30, moment, "odroid", "web", "", "text") for moment in times]
+    records = [LogRecord(30, moment, "odroid", "web", "", "text") for moment in times]
     forwarding.write_lines("odroid", [format_record(record) for record in records])
     changed = [f"{moment:%Y-%m-%dT%H:%M:%S.%f+00:00} text" for moment in times[1:5]]
     forwarding.arrived("odroid", ["text", "text", *changed])
@@ -904,9 +904,9 @@ def test_a_record_that_loki_never_takes_holds_nobody_up(forwarding: Forwarding) 
 def test_opensearch_gets_all_fields(forwarding: Forwarding) -> None:
     sink = forwarding.sink
     assert isinstance(sink, OpenSearch)
-    container = Container("a" * 60, "registry:5000/app:1", "0123456789ab")
+    container = LogContainer("a" * 60, "registry:5000/app:1", "0123456789ab")
     moment = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
-    record = Record(27, moment, "odroid", "a" * 60, "77", "text", container, 41)
+    record = LogRecord(27, moment, "odroid", "a" * 60, "77", "text", container, 41)
     plain = '<13>1 - odroid - - - [arrival@32473 number="1" host="claimed"] plain'
     forwarding.write_lines("odroid", [format_record(record), plain])
     forwarding.arrived("odroid", ["text", "plain"])

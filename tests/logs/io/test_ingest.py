@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.logs.io.ingest import PATH, Intake
+from bootwright.logs.io.ingest import PATH, IngestServer
 from bootwright.logs.io.store import LogStore
-from bootwright.logs.record import Container
+from bootwright.logs.record import LogContainer
 from bootwright.logs.syslog_ng import Certificates
-from bootwright.pki.certificate_store import Holder, reissue
+from bootwright.pki.certificate_store import CertificateSubject, reissue
 from tests.support.logship import Operator, Relay, need_syslog_ng, relay, until
 
 pytestmark = pytest.mark.integration
@@ -50,7 +50,7 @@ def test_a_record_arrives_with_all_that_is_known_of_it(operator: Operator, board
         until(lambda: operator.texts("odroid", "remote"), "both arrive")
         (first,) = (record for record in operator.records("odroid") if record.app == "web")
         (second,) = (record for record in operator.records("odroid") if record.app == "remote")
-    assert first.container == Container("web", "registry:5000/app:1", "0123456789ab")
+    assert first.container == LogContainer("web", "registry:5000/app:1", "0123456789ab")
     assert (first.text, first.severity_name, first.board) == ("hello", "info", "odroid")
     assert first.time is not None
     assert first.time.isoformat() == "2026-11-26T02:00:00.123456+00:00"
@@ -97,15 +97,15 @@ def test_a_lost_acknowledgement_repeats_nothing(
     operator: Operator, board: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(5)
-    take = Intake._take
+    take = IngestServer._take
 
-    def forgetful(self: Intake, board: str, body: bytes) -> int:
+    def forgetful(self: IngestServer, board: str, body: bytes) -> int:
         repeated = take(self, board, body)
         if chance.random() < 0.4:
             raise OSError("the acknowledgement is lost")
         return repeated
 
-    monkeypatch.setattr(Intake, "_take", forgetful)
+    monkeypatch.setattr(IngestServer, "_take", forgetful)
     with operator.collecting():
         board.write(numbers(0, 5000))
         arrived(operator, 5000)
@@ -222,10 +222,10 @@ def deliver(operator: Operator, files: Certificates | None, authority: Path) -> 
 def test_who_has_no_certificate_of_ours_delivers_nothing(
     tmp_path: Path, operator: Operator
 ) -> None:
-    own = operator.files(Holder("log", "odroid"))
-    stranger = Operator(tmp_path / "stranger").files(Holder("log", "odroid"))
+    own = operator.files(CertificateSubject("log", "odroid"))
+    stranger = Operator(tmp_path / "stranger").files(CertificateSubject("log", "odroid"))
     # One for Docker's API is of another authority.
-    client = operator.files(Holder("client", "mia"))
+    client = operator.files(CertificateSubject("client", "mia"))
     refused = (urllib.error.URLError, ConnectionError, ssl.SSLError)
     with operator.collecting():
         for files in (None, stranger, client):
@@ -242,8 +242,8 @@ def test_who_has_no_certificate_of_ours_delivers_nothing(
 def test_a_foreign_relay_keeps_what_it_has_and_a_right_one_goes_on(
     tmp_path: Path, operator: Operator
 ) -> None:
-    stranger = Operator(tmp_path / "stranger").files(Holder("log", "odroid"))
-    own = operator.files(Holder("log", "odroid"))
+    stranger = Operator(tmp_path / "stranger").files(CertificateSubject("log", "odroid"))
+    own = operator.files(CertificateSubject("log", "odroid"))
     mixed = Certificates(own.authority, stranger.certificate, stranger.key)
     with operator.collecting(), relay(tmp_path / "board", operator, files=mixed) as board:
         board.write(numbers(0, 100))
@@ -264,14 +264,14 @@ def test_a_foreign_relay_keeps_what_it_has_and_a_right_one_goes_on(
 def test_new_certificates_are_taken_up_and_old_ones_come_in_no_more(
     operator: Operator, tmp_path: Path
 ) -> None:
-    old_files = operator.files(Holder("log", "odroid"))
+    old_files = operator.files(CertificateSubject("log", "odroid"))
     kept = shutil.copytree(old_files.key.parent, tmp_path / "kept")
     old = Certificates(kept / "ca.pem", kept / "cert.pem", kept / "key.pem")
     with operator.collecting():
         assert deliver(operator, old, old.authority) == 200
         operator.pki.update(lambda held: reissue(held, None, datetime.now(UTC), {}))
         until(lambda: any("others" in line for line in operator.told), "it begins anew")
-        new = operator.files(Holder("log", "odroid"))
+        new = operator.files(CertificateSubject("log", "odroid"))
 
         def comes_in() -> bool:
             try:

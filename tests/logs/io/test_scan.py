@@ -10,25 +10,25 @@ import pytest
 
 from bootwright.core.errors import FailedError, InputError
 from bootwright.logs.io.scan import Piece, Places, arrived, ends, pack, scan, summary, unpack
-from bootwright.logs.io.store import LogStore, Place
+from bootwright.logs.io.store import LogCursor, LogStore
 from bootwright.logs.query import Query
-from bootwright.logs.record import Container, Record, format_record
+from bootwright.logs.record import LogContainer, LogRecord, format_record
 
 DAY = date(2026, 11, 24)
 START = datetime(2026, 11, 24, 8, tzinfo=UTC)
-WEB = Container("web", "nginx:1.27", "0123456789ab")
+WEB = LogContainer("web", "nginx:1.27", "0123456789ab")
 
 
 def _never() -> bool:
     return False
 
 
-def _record(board: str, text: str, second: float | None, severity: int = 6) -> Record:
+def _record(board: str, text: str, second: float | None, severity: int = 6) -> LogRecord:
     time = None if second is None else START + timedelta(seconds=second)
-    return Record(8 + severity, time, board, "app", "", text)
+    return LogRecord(8 + severity, time, board, "app", "", text)
 
 
-def _append(store: LogStore, records: Sequence[Record], day: date = DAY) -> None:
+def _append(store: LogStore, records: Sequence[LogRecord], day: date = DAY) -> None:
     for record in records:
         store.append(record.board, [format_record(record)], day)
 
@@ -141,7 +141,7 @@ def test_search_that_takes_too_long_goes_on_where_it_was(store: LogStore) -> Non
 
 
 def test_what_is_dropped_early_is_what_does_not_match(store: LogStore) -> None:
-    good = Record(12, START, "a", "tag", "9", 'say "x] y" \\ z', WEB, 5)
+    good = LogRecord(12, START, "a", "tag", "9", 'say "x] y" \\ z', WEB, 5)
     lines = [
         format_record(good),
         format_record(_record("a", "debug", 1, severity=7)),
@@ -184,7 +184,7 @@ def test_follower_takes_little_at_once_and_all_in_the_end(store: LogStore) -> No
     for day in range(2):
         lines = [format_record(_record("a", f"{day}-{number}", number)) for number in range(50)]
         store.append("a", [*lines, "x" * 5000], DAY + timedelta(days=day))
-    place, found, counts = Place("", 0), list[str](), list[int]()
+    place, found, counts = LogCursor("", 0), list[str](), list[int]()
     waiting = store.behind("a", place)
     while new := store.follow("a", place, most=1000):
         assert store.behind("a", place) < waiting
@@ -213,10 +213,10 @@ def test_board_without_logs_has_an_end(store: LogStore) -> None:
     "word",
     [
         *("?", "e30x", "bnVsbA", "WzFd", "eyJhIjoxfQ", "eyJhIjpbIngiXX0", "W" * 40000),
-        pack({"a": Place("../../etc/passwd", 0)}),
-        pack({"a": Place("2026-11-24.log", -1)}),
-        pack({"a": Place("2026-11-24.log", 1 << 64)}),
-        pack({"a": Place("2026-11-24.log", True)}),
+        pack({"a": LogCursor("../../etc/passwd", 0)}),
+        pack({"a": LogCursor("2026-11-24.log", -1)}),
+        pack({"a": LogCursor("2026-11-24.log", 1 << 64)}),
+        pack({"a": LogCursor("2026-11-24.log", True)}),
     ],
 )
 def test_word_that_is_no_cursor(word: str) -> None:
@@ -232,7 +232,7 @@ def test_deep_word_is_no_cursor() -> None:
 
 def test_cursor_that_names_no_board(store: LogStore) -> None:
     with pytest.raises(InputError, match="not a board's name"):
-        scan(store, {"../up": Place("2026-11-24.log", 0)}, Query(), 5, _never)
+        scan(store, {"../up": LogCursor("2026-11-24.log", 0)}, Query(), 5, _never)
 
 
 def test_damaged_day_is_named(store: LogStore) -> None:
@@ -248,7 +248,7 @@ def test_damaged_day_is_named(store: LogStore) -> None:
 
 def test_summary_tells_what_runs_there(store: LogStore) -> None:
     _append(store, [_record("a", "x", 0)])
-    store.append("a", [format_record(Record(14, START, "a", "tag", "", "y", WEB))], DAY)
+    store.append("a", [format_record(LogRecord(14, START, "a", "tag", "", "y", WEB))], DAY)
     _append(store, [_record("a", "no clock", None)])
     found = summary(store, "a", 10)
     assert (found.last, found.containers, found.programs) == (START, ("web",), ("app",))

@@ -9,7 +9,7 @@ import pytest
 
 from bootwright.core.errors import InputError
 from bootwright.logs.io import store as store_module
-from bootwright.logs.io.ingest import Intake
+from bootwright.logs.io.ingest import IngestServer
 from bootwright.logs.io.store import LogStore
 
 DAY = date(2026, 11, 26)
@@ -124,7 +124,7 @@ def test_no_board_has_a_name_that_leads_elsewhere(store: LogStore, name: str) ->
 def test_what_fails_on_the_way_is_not_taken_for_stored(
     store: LogStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    intake = Intake(store, lambda _: None)
+    intake = IngestServer(store, lambda _: None)
     body = b"1 c <30>1 - h web 9 web - once\n"
 
     def breaks(*_: object) -> None:
@@ -143,6 +143,8 @@ def test_a_damaged_old_day_stops_no_delivery(store: LogStore) -> None:
     store.append("odroid", [LINE % 1], date(2026, 1, 5))
     store.tidy(keep_days=9, plain_days=0)
     (store.folder / "odroid/2026-01-05.log.gz").write_bytes(b"no gzip")
-    assert Intake(store, lambda _: None)._take("odroid", b"1 c <30>1 - h web 9 web - new\n") == 0
+    assert (
+        IngestServer(store, lambda _: None)._take("odroid", b"1 c <30>1 - h web 9 web - new\n") == 0
+    )
     assert store.last_lines("odroid", 9)[0].endswith("new")
     assert datetime.now(UTC).date() >= DAY

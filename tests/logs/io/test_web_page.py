@@ -12,7 +12,7 @@ import pytest
 
 from bootwright.core.errors import FailedError, InputError
 from bootwright.logs.io import web_api
-from bootwright.logs.io.store import LogStore, Place
+from bootwright.logs.io.store import LogCursor, LogStore
 from tests.support.logpages import (
     WEB,
     Served,
@@ -262,8 +262,8 @@ class _Slow(LogStore):
         self.released = threading.Event()
 
     def backwards(
-        self, board: str, place: Place | None = None, first: date | None = None
-    ) -> Iterator[tuple[Place, str]]:
+        self, board: str, place: LogCursor | None = None, first: date | None = None
+    ) -> Iterator[tuple[LogCursor, str]]:
         self.entered.set()
         assert self.released.wait(20)
         return super().backwards(board, place, first)

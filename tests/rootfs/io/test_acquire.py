@@ -16,8 +16,8 @@ from bootwright.core.paths import checkout
 from bootwright.core.report import TextReporter
 from bootwright.rootfs.io import acquire as module
 from bootwright.rootfs.io import openpgp
-from bootwright.rootfs.io.acquire import Acquired, Options, acquire
-from bootwright.rootfs.io.download import UnreachableError
+from bootwright.rootfs.io.acquire import Acquired, AcquireOptions, acquire
+from bootwright.rootfs.io.download import DownloadUnreachableError
 from bootwright.rootfs.source import Tarball, load_rootfs_source
 from tests.support.gpgkeys import LONG_AGO, KeyRing, keyring
 from tests.support.webserver import Resource, Server, serving
@@ -71,7 +71,7 @@ class Operator:
     def __init__(self, server: Server, keys: Keys, cache: Path) -> None:
         self.server, self.keys, self.cache = server, keys, cache
         self.pinned = keys.good
-        self.said = ""
+        self.stderr_text = ""
 
     def publish(self, signature: bytes, key: str) -> None:
         self.server.site[PATH + ".sig"] = Resource(signature)
@@ -95,10 +95,10 @@ class Operator:
         )
         out = io.StringIO()
         try:
-            wish = Options(**options)  # type: ignore[arg-type]
+            wish = AcquireOptions(**options)  # type: ignore[arg-type]
             return acquire(source, "board", wish, self.cache, TextReporter(out))
         finally:
-            self.said = out.getvalue()
+            self.stderr_text = out.getvalue()
 
     def downloads(self) -> int:
         return len(self.server.requests(PATH))
@@ -116,7 +116,7 @@ def test_good_signature(get: Operator) -> None:
     assert got.path == get.cache / "tarballs" / "sha256" / f"{SHA256}.tar.gz"
     assert got.path.read_bytes() == BODY
     assert got.source_url == get.server.address + PATH
-    assert "warning" not in get.said
+    assert "warning" not in get.stderr_text
     assert [path.suffix for path in (get.cache / "partial").iterdir()] == [".lock"]
 
 
@@ -192,13 +192,13 @@ def test_missing_signature_is_refused_before_the_download(get: Operator) -> None
 def test_missing_signature_with_a_pin(get: Operator) -> None:
     got = get(sha256=SHA256.upper())
     assert (got.verified_by, got.signer) == ("pin", None)
-    assert "warning" not in get.said
+    assert "warning" not in get.stderr_text
 
 
 def test_missing_signature_with_the_flag_warns(get: Operator) -> None:
     got = get(unverified=True)
     assert got.verified_by == "none"
-    assert "used UNVERIFIED" in get.said
+    assert "used UNVERIFIED" in get.stderr_text
 
 
 def test_unverified_copy_is_not_used_without_the_flag(get: Operator) -> None:
@@ -207,10 +207,10 @@ def test_unverified_copy_is_not_used_without_the_flag(get: Operator) -> None:
         get()
     get.server.site.clear()
     get.server.site[PATH] = Resource(b"", status=503)
-    with pytest.raises(UnreachableError):
+    with pytest.raises(DownloadUnreachableError):
         get()
     assert get(unverified=True).verified_by == "none"
-    assert "used UNVERIFIED" in get.said
+    assert "used UNVERIFIED" in get.stderr_text
     assert get.downloads() == 1
 
 
@@ -243,7 +243,7 @@ def test_key_that_cannot_be_had(get: Operator, tmp_path: Path) -> None:
     assert get.downloads() == 0
     got = get(sha256=SHA256)
     assert (got.verified_by, got.signer) == ("pin", None)
-    assert "NOT checked" in get.said
+    assert "NOT checked" in get.stderr_text
     key_file = tmp_path / "key.asc"
     key_file.write_bytes(get.keys.ring.public(get.keys.good))
     assert get(key_file=key_file).verified_by == "signature"
@@ -300,7 +300,7 @@ def test_verified_copy_serves_when_the_server_is_away(get: Operator) -> None:
     get()
     get.server.site[PATH].status = 503
     assert get().verified_by == "signature"
-    assert "using the copy of" in get.said
+    assert "using the copy of" in get.stderr_text
 
 
 def test_damaged_copy_is_downloaded_again(get: Operator) -> None:
@@ -308,7 +308,7 @@ def test_damaged_copy_is_downloaded_again(get: Operator) -> None:
     path = get().path
     path.write_bytes(BODY[:-1] + bytes([BODY[-1] ^ 1]))
     assert get().path.read_bytes() == BODY
-    assert "damaged; downloading it again" in get.said
+    assert "damaged; downloading it again" in get.stderr_text
     assert get.downloads() == 2
 
 
@@ -354,7 +354,7 @@ def test_pin_of_a_named_file_is_checked(get: Operator, named: Path) -> None:
 def test_named_file_with_signature_but_no_network(get: Operator, named: Path) -> None:
     named.with_name("my.tar.gz.sig").write_bytes(b"whatever")
     assert get(rootfs_file=named).verified_by == "operator"
-    assert "NOT checked" in get.said
+    assert "NOT checked" in get.stderr_text
 
 
 def test_named_file_that_is_missing(get: Operator, tmp_path: Path) -> None:

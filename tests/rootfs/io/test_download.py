@@ -18,7 +18,13 @@ from bootwright.core.errors import FailedError
 from bootwright.core.io.lock import exclusive
 from bootwright.core.report import TextReporter
 from bootwright.rootfs.io import download as module
-from bootwright.rootfs.io.download import UnreachableError, Validators, download, small, unchanged
+from bootwright.rootfs.io.download import (
+    DownloadUnreachableError,
+    Validators,
+    download,
+    small,
+    unchanged,
+)
 from tests.support.webserver import Resource, Server, serving
 
 pytestmark = pytest.mark.integration
@@ -45,11 +51,11 @@ class Fetcher:
     def __init__(self, server: Server, directory: Path) -> None:
         self.url = server.address + PATH
         self.directory = directory
-        self.said = io.StringIO()
+        self.stderr_text = io.StringIO()
         self.pauses: list[float] = []
 
     def __call__(self) -> module.Downloaded:
-        reporter = TextReporter(self.said)
+        reporter = TextReporter(self.stderr_text)
         return download(
             self.url, self.directory, reporter, timeout=5, pause=lambda s: self.pauses.append(s)
         )
@@ -131,7 +137,7 @@ def _interrupted(server: Server, fetch: Fetcher, after: int = 200_000) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        download(fetch.url, fetch.directory, TextReporter(fetch.said), pause=fail)
+        download(fetch.url, fetch.directory, TextReporter(fetch.stderr_text), pause=fail)
 
 
 def test_changed_file_starts_from_zero(server: Server, fetch: Fetcher) -> None:
@@ -142,7 +148,7 @@ def test_changed_file_starts_from_zero(server: Server, fetch: Fetcher) -> None:
     assert got.path.read_bytes() == new
     assert got.sha256 == hashlib.sha256(new).hexdigest()
     assert got.validators.etag == '"two"'
-    assert "starting from zero" in fetch.said.getvalue()
+    assert "starting from zero" in fetch.stderr_text.getvalue()
 
 
 def test_last_modified_serves_where_there_is_no_strong_etag(server: Server, fetch: Fetcher) -> None:
@@ -194,7 +200,9 @@ def test_short_body_is_never_taken_for_the_file(
     server: Server, fetch: Fetcher, ranges: bool
 ) -> None:
     server.site[PATH] = Resource(BODY, etag='"one"', ranges=ranges, promised=len(BODY) + 100)
-    with pytest.raises(UnreachableError, match=r"600000 of 600100 bytes promised|cannot resume"):
+    with pytest.raises(
+        DownloadUnreachableError, match=r"600000 of 600100 bytes promised|cannot resume"
+    ):
         fetch()
     assert fetch.pauses == [1.0, 2.0, 4.0, 8.0]
 
@@ -208,13 +216,13 @@ def test_missing_file_is_a_clear_error(server: Server, fetch: Fetcher) -> None:
     del server.site[PATH]
     with pytest.raises(FailedError, match="answers 404") as caught:
         fetch()
-    assert not isinstance(caught.value, UnreachableError)
+    assert not isinstance(caught.value, DownloadUnreachableError)
     assert fetch.pauses == []
 
 
 def test_failing_server_is_tried_again(server: Server, fetch: Fetcher) -> None:
     server.site[PATH].status = 503
-    with pytest.raises(UnreachableError, match="answers 503"):
+    with pytest.raises(DownloadUnreachableError, match="answers 503"):
         fetch()
     assert len(server.requests(PATH)) == module.ATTEMPTS
 
@@ -223,9 +231,9 @@ def test_refused_connection(tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound, but not listening
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/x"
-        with pytest.raises(UnreachableError, match="Connection refused"):
+        with pytest.raises(DownloadUnreachableError, match="Connection refused"):
             small(url)
-        with pytest.raises(UnreachableError, match="Connection refused"):
+        with pytest.raises(DownloadUnreachableError, match="Connection refused"):
             download(url, tmp_path, TextReporter(io.StringIO()), pause=lambda _: None)
 
 
@@ -234,17 +242,17 @@ def test_unknown_server_name(monkeypatch: pytest.MonkeyPatch) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    with pytest.raises(UnreachableError, match="name cannot be resolved"):
+    with pytest.raises(DownloadUnreachableError, match="name cannot be resolved"):
         small("http://server.invalid/x")
 
 
 def test_silent_server_is_a_lost_connection(server: Server, fetch: Fetcher) -> None:
     server.site[PATH].stall_after = 100
-    with pytest.raises(UnreachableError, match="timeout"):
+    with pytest.raises(DownloadUnreachableError, match="timeout"):
         download(
             fetch.url,
             fetch.directory,
-            TextReporter(fetch.said),
+            TextReporter(fetch.stderr_text),
             timeout=0.1,
             pause=lambda _: None,
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bootwright.core.errors import FailedError, InputError
-from bootwright.core.file_changes import Change, LaidFile, LaidFolder, LaidLink, Removal
+from bootwright.core.file_changes import Change, DirectoryChange, FileChange, Removal, SymlinkChange
 from bootwright.core.io.process import run
 from bootwright.core.secret import Secret
 from bootwright.rootfs.io.ext4_edit import apply_changes, check, set_identity
@@ -36,13 +36,13 @@ def test_files_links_folders_and_removals_are_as_asked(image: Path) -> None:
     apply_changes(
         image,
         [
-            LaidFile("/etc/hostname", b"new\n", 0o640, 70000, 42),
-            LaidFile(odd, b"[Service]\n"),
-            LaidFile("/lib/firmware/x.bin", bytes(range(256)) * 40),
-            LaidFile("/etc/empty", b""),
-            LaidFile("/etc/ssh/key", Secret(b"private"), 0o600),
-            LaidLink("/etc/localtime", "/usr/share/zoneinfo/Europe/Zurich"),
-            LaidFolder("/root/.ssh", 0o700, 7, 8),
+            FileChange("/etc/hostname", b"new\n", 0o640, 70000, 42),
+            FileChange(odd, b"[Service]\n"),
+            FileChange("/lib/firmware/x.bin", bytes(range(256)) * 40),
+            FileChange("/etc/empty", b""),
+            FileChange("/etc/ssh/key", Secret(b"private"), 0o600),
+            SymlinkChange("/etc/localtime", "/usr/share/zoneinfo/Europe/Zurich"),
+            DirectoryChange("/root/.ssh", 0o700, 7, 8),
             Removal("/etc/not-there"),
         ],
     )
@@ -63,11 +63,14 @@ def test_files_links_folders_and_removals_are_as_asked(image: Path) -> None:
 
 
 def test_a_folder_that_is_a_link_is_the_folder_it_leads_to(image: Path) -> None:
-    lay: list[Change] = [LaidLink("/var/docker", "../srv/docker"), LaidFolder("/srv/docker", 0o700)]
+    lay: list[Change] = [
+        SymlinkChange("/var/docker", "../srv/docker"),
+        DirectoryChange("/srv/docker", 0o700),
+    ]
     apply_changes(image, lay)
     apply_changes(
         image,
-        [LaidFolder("/var/docker", 0o711, 5, 6), LaidFile("/var/docker/new/x", b"x")],
+        [DirectoryChange("/var/docker", 0o711, 5, 6), FileChange("/var/docker/new/x", b"x")],
     )
     check(image)
     reader = Ext4Reader(image)
@@ -81,10 +84,14 @@ def test_a_folder_that_is_a_link_is_the_folder_it_leads_to(image: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [LaidFolder("/var/docker"), LaidFile("/var/docker/x", b""), LaidLink("/var/docker/a/b", "c")],
+    [
+        DirectoryChange("/var/docker"),
+        FileChange("/var/docker/x", b""),
+        SymlinkChange("/var/docker/a/b", "c"),
+    ],
 )
 def test_a_link_to_nothing_is_no_folder(image: Path, change: Change) -> None:
-    apply_changes(image, [LaidLink("/var/docker", "/srv/docker")])
+    apply_changes(image, [SymlinkChange("/var/docker", "/srv/docker")])
     before = image.read_bytes()
     why = "/var/docker is a link to /srv/docker, which is not in the root file system; add"
     with pytest.raises(InputError, match=why):
@@ -95,16 +102,16 @@ def test_a_link_to_nothing_is_no_folder(image: Path, change: Change) -> None:
 
 
 def test_a_link_to_a_file_is_no_folder(image: Path) -> None:
-    apply_changes(image, [LaidLink("/var/docker", "/etc/hostname")])
+    apply_changes(image, [SymlinkChange("/var/docker", "/etc/hostname")])
     with pytest.raises(InputError, match="/var/docker is a link to a file"):
-        apply_changes(image, [LaidFolder("/var/docker")])
+        apply_changes(image, [DirectoryChange("/var/docker")])
     with pytest.raises(InputError, match="/new is laid as a file or a link"):
-        apply_changes(image, [LaidLink("/new", "/etc"), LaidFile("/new/x", b"")])
+        apply_changes(image, [SymlinkChange("/new", "/etc"), FileChange("/new/x", b"")])
 
 
 def test_names_that_are_not_utf_8(image: Path) -> None:
     odd = os.fsdecode(b"/etc/ssh/ssh_host_\xff")
-    apply_changes(image, [LaidFile(odd, b"x", uid=3_000_000_000)])
+    apply_changes(image, [FileChange(odd, b"x", uid=3_000_000_000)])
     reader = Ext4Reader(image)
     laid = reader.lookup(odd)
     assert laid is not None
@@ -130,7 +137,7 @@ def test_nothing_secret_is_copied_to_the_systems_folder(
         return real(suffix, prefix, dir)
 
     monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
-    apply_changes(image, [LaidFile("/etc/ssh/key", Secret(b"private"), 0o600)])
+    apply_changes(image, [FileChange("/etc/ssh/key", Secret(b"private"), 0o600)])
     assert made[0] == str(image.parent)
     assert len(made) == 2
     assert made[1].startswith(f"{image.parent}/lay-")
@@ -139,7 +146,9 @@ def test_nothing_secret_is_copied_to_the_systems_folder(
 
 def test_laying_twice_is_the_same_as_once(image: Path) -> None:
     for content in (b"one", b"two"):
-        apply_changes(image, [LaidFile("/etc/new/file", content), LaidLink("/etc/l", "file")])
+        apply_changes(
+            image, [FileChange("/etc/new/file", content), SymlinkChange("/etc/l", "file")]
+        )
     check(image)
     assert Ext4Reader(image).read_file("/etc/new/file") == b"two"
 
@@ -147,15 +156,15 @@ def test_laying_twice_is_the_same_as_once(image: Path) -> None:
 def test_a_file_cannot_take_a_folders_place(image: Path) -> None:
     before = image.read_bytes()
     with pytest.raises(InputError, match="/etc is a folder"):
-        apply_changes(image, [LaidFile("/etc", b"x")])
+        apply_changes(image, [FileChange("/etc", b"x")])
     with pytest.raises(InputError, match="/etc/hostname is a file"):
-        apply_changes(image, [LaidFile("/etc/hostname/x", b"x")])
+        apply_changes(image, [FileChange("/etc/hostname/x", b"x")])
     assert image.read_bytes() == before
 
 
 def test_a_full_file_system_is_an_error_and_not_a_short_file(image: Path) -> None:
     with pytest.raises(FailedError, match=r"root\.ext4: not all was changed; it is of no use"):
-        apply_changes(image, [LaidFile("/etc/large", os.urandom(40 << 20))])
+        apply_changes(image, [FileChange("/etc/large", os.urandom(40 << 20))])
 
 
 def test_the_identity_is_the_cards_own(image: Path) -> None:

@@ -18,7 +18,7 @@ JUDGES: Mapping[str, Judge] = {
 """Who judges a check, by its id."""
 
 
-def judge(
+def evaluate(
     subject: Subject, checks: Sequence[Check], waivers: Sequence[Waiver], target: str
 ) -> tuple[tuple[Checked, ...], tuple[Finding, ...]]:
     """Return every check with its judgement, in their order, and the findings.
