@@ -21,7 +21,7 @@ def test_cache_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_checkout_and_build_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert (checkout() / "bootwright" / "paths.py").is_file()
+    assert (checkout() / "bootwright" / "core" / "paths.py").is_file()
     monkeypatch.delenv("BOOTWRIGHT_BUILD", raising=False)
     assert build_dir() == checkout() / "build"
     monkeypatch.setenv("BOOTWRIGHT_BUILD", str(tmp_path))
