@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,18 +19,48 @@ SOURCES = [
 ]
 SOURCES += ["tasks.py"] if (ROOT / "tasks.py").exists() else []
 
-PURE = (
-    *("facts", "plans", "audit", "console", "logs"),
-    *("render.py", "model.py", "actions.py", "extents.py", "rootfs_tar.py"),
-    *("pki.py", "pki_holdings.py", "profile.py", "profile_doc.py"),
-)
-"""What decides and never acts, below ``bootwright/``."""
+ROOMS: dict[str, frozenset[str]] = {}
+"""Each room, and the rooms that it may import from."""
 
-OUTSIDE = {"subprocess", "socket", "fabric", "paramiko", "serial", "urllib.request", "http.client"}
+for _floor in (
+    {"core"},
+    {"remote", "console", "rootfs"},
+    {"volume"},
+    {"card"},
+    {"emulator"},
+    {"hosts"},
+    {"pki"},
+    {"logs"},
+    {"provision", "audit"},
+):
+    ROOMS |= dict.fromkeys(_floor, frozenset(ROOMS))
+
+ORDERING = {
+    *("audit.command", "audit.run"),
+    *("card.execute", "card.flash"),
+    "console.simulate",
+    "core.doctor",
+    "emulator.emulate",
+    *("hosts.fleet", "hosts.resolve"),
+    *("logs.command", "logs.tail"),
+    "pki.command",
+    *("provision.apply", "provision.command", "provision.one_board", "provision.reboot"),
+    "remote.job",
+    *("volume.keyslots", "volume.status", "volume.unlock", "volume.unlock_ssh"),
+    "volume.unlock_watch",
+}
+"""The modules that order things: they ask, plan, carry out and ask again, so they need effects.
+
+Every other module outside a room's ``io`` is pure: neither it nor anything that it imports
+of this project touches the world.
+"""
+
+OUTSIDE = {
+    *("subprocess", "socket", "serial", "paramiko", "fabric", "tempfile", "shutil"),
+    *("threading", "asyncio", "aiohttp", "termios", "fcntl", "select"),
+    *("urllib.request", "http.client"),
+}
 """Modules that touch the world."""
-
-LONGEST = 400
-"""Lines of a module; a longer one does more than one thing."""
 
 
 def _run(*argv: str) -> None:
@@ -75,52 +105,136 @@ def test_shellcheck() -> None:
     _run("shellcheck", *scripts)
 
 
-def _pure_modules() -> list[Path]:
-    places = [ROOT / "bootwright" / name for name in PURE]
-    return [
-        path
-        for place in places
-        if place.exists()
-        for path in (sorted(place.rglob("*.py")) if place.is_dir() else [place])
-    ]
-
-
-def forbidden_imports(source: str) -> list[str]:
-    """Return what a pure module imports, at any depth, but must not."""
-    names: list[str] = []
+def imported_names(source: str) -> set[str]:
+    """Return the dotted names that a module imports, at any depth of its code."""
+    names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "a relative import hides which room it is from"
             # "from a import b" may name the module a.b as well as something in a.
-            base = node.module or ""
-            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-            if node.level:
-                names.append("a relative import")
-    inside = OUTSIDE | {"bootwright.effects", "a relative import"}
-    return sorted(
-        {name for name in names for bad in inside if name == bad or name.startswith(f"{bad}.")}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
+    return names
+
+
+class House:
+    """The modules of the package by their names below it, such as ``card.io.inspect``."""
+
+    def __init__(self, sources: Mapping[str, str]) -> None:
+        self.imports = {name: imported_names(text) for name, text in sources.items()}
+
+    def inside(self, name: str) -> set[str]:
+        """Return the modules of this project that a module imports."""
+        ours = {one.removeprefix("bootwright.") for one in self.imports[name]}
+        return (ours & self.imports.keys()) - {name}
+
+    def reached(self, name: str) -> set[str]:
+        """Return a module and all of this project that it imports, directly or not."""
+        found, waiting = {name}, [name]
+        while waiting:
+            new = self.inside(waiting.pop()) - found
+            found |= new
+            waiting += new
+        return found
+
+    def outside(self, name: str) -> set[str]:
+        """Return what a module imports itself of the modules that touch the world."""
+        return {
+            bad
+            for bad in OUTSIDE
+            for one in self.imports[name]
+            if one == bad or one.startswith(f"{bad}.")
+        }
+
+    def impurities(self, name: str) -> list[str]:
+        """Return why a module is not pure: each effect that it reaches, and where that is."""
+        return sorted(
+            f"{place}: {what}"
+            for place in self.reached(name)
+            for what in (*self.outside(place), *(["an io module"] if in_io(place) else []))
+        )
+
+    def wrong_rooms(self) -> list[str]:
+        """Return each import that runs from a room into one that it may not import from."""
+        return sorted(
+            f"{name} imports {other}"
+            for name in self.imports
+            for other in self.inside(name)
+            if room(name) != room(other) and room(other) not in ROOMS[room(name)]
+        )
+
+
+def in_io(name: str) -> bool:
+    return "io" in name.split(".")
+
+
+def room(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _house() -> House:
+    package = ROOT / "bootwright"
+    return House(
+        {
+            ".".join(path.relative_to(package).with_suffix("").parts).removesuffix(
+                ".__init__"
+            ): path.read_text(encoding="utf-8")
+            for path in package.rglob("*.py")
+            if path.parent != package
+        }
     )
 
 
-@pytest.mark.parametrize("path", _pure_modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_pure_module_touches_nothing(path: Path) -> None:
-    assert forbidden_imports(path.read_text(encoding="utf-8")) == []
+def test_no_module_lies_outside_a_room() -> None:
+    assert {room(name) for name in _house().imports} == set(ROOMS)
+    loose = {path.name for path in (ROOT / "bootwright").glob("*.py")}
+    assert loose == {"__init__.py"}
 
 
-@pytest.mark.parametrize(
-    ("source", "expected"),
-    [
-        ("import json, subprocess", ["subprocess"]),
-        ("import bootwright.core.io.process", ["bootwright.core.io.process"]),
-        ("from bootwright import effects", ["bootwright.effects"]),
-        ("def f():\n    from socket import socket", ["socket", "socket.socket"]),
-        ("from . import x", ["a relative import"]),
-        ("import subprocesses\nfrom bootwright.facts import effects", []),
-    ],
-)
-def test_import_rule_itself(source: str, expected: list[str]) -> None:
-    assert forbidden_imports(source) == expected
+def test_no_import_runs_back_up_or_to_a_room_beside() -> None:
+    assert _house().wrong_rooms() == []
+
+
+def test_what_decides_touches_nothing_and_reaches_nothing_that_does() -> None:
+    house = _house()
+    found = {
+        name: why
+        for name in house.imports
+        if not in_io(name) and name not in ORDERING and (why := house.impurities(name))
+    }
+    assert found == {}
+
+
+def test_the_list_of_what_orders_things_names_no_pure_module() -> None:
+    house = _house()
+    assert set(house.imports) >= ORDERING
+    assert {name for name in ORDERING if not house.impurities(name)} == set()
+
+
+def test_the_import_rules_themselves() -> None:
+    house = House(
+        {
+            "core.text": "import re, subprocesses",
+            "core.io.process": "import json, subprocess",
+            "console.screen": "from bootwright.core import text",
+            "console.feed": "def f():\n    from bootwright.console import screen, deep",
+            "console.deep": "from bootwright.core.io.process import run",
+            "rootfs.plan": "from bootwright.console.screen import Line",
+            "core.board": "import bootwright.rootfs.plan",
+            "card.plan": "from urllib import request\nimport http.client",
+        }
+    )
+    assert house.impurities("console.screen") == []
+    assert house.impurities("console.feed") == [
+        "core.io.process: an io module",
+        "core.io.process: subprocess",
+    ]
+    assert house.impurities("card.plan") == ["card.plan: http.client", "card.plan: urllib.request"]
+    assert house.wrong_rooms() == [
+        "core.board imports rootfs.plan",
+        "rootfs.plan imports console.screen",
+    ]
 
 
 def _texts() -> list[Path]:
@@ -140,15 +254,6 @@ def test_nothing_is_left_to_do_and_nothing_names_this_checkout() -> None:
         if re.search(rb"(?<!\w)" + re.escape(word) + rb"(?!\w)", path.read_bytes())
     ]
     assert found == []
-
-
-def test_modules_are_short() -> None:
-    long = {
-        str(path.relative_to(ROOT)): lines
-        for path in sorted((ROOT / "bootwright").rglob("*.py"))
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) >= LONGEST
-    }
-    assert long == {}
 
 
 def test_the_list_of_tools_is_well_formed() -> None:
