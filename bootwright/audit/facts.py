@@ -9,7 +9,7 @@ import base64
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -134,92 +134,122 @@ def parse_audit_host(text: str) -> AuditFacts:
     Raises:
         FailedError: it was cut short, or it cannot be understood.
     """
-    sections = {section.name: section for section in parse_sections(text)}
-
-    def get(name: str) -> Section:
-        return sections.get(name, Section(name, ()))
-
-    pairs = [line.partition(" ") for line in get("host").lines]
-    values = {name: value for name, _, value in pairs}
-    runs = "engine-owner" in values
-    lacking = [name for name in (*ALWAYS, *(["flags"] if runs else ())) if name not in sections]
-    if lacking:
-        raise FailedError(f"the board's answer lacks {lacking[0]}: is its /run full?")
-    if not values.get("kernel"):
-        raise FailedError("the board's answer lacks its kernel: is /proc mounted there?")
-    read = _Reader(sections)
-    history = read.known("history", _history, read.long("history") or "") or {}
-    info = None if "info" in read.troubles else read.known("info", _info, read.long("info"))
-    beside = Beside(
-        volumes=dict(line.partition(" ")[::2] for line in get("volumes").lines),
-        links=dict(line.partition("|")[::2] for line in (read.long("links") or "").split("\n")),
-        privileges=dict(
-            line.partition(" ")[::2] for line in (read.long("privileges") or "").split("\n")
-        ),
-    )
-    for name in ("volumes", "links", "privileges"):
-        if info is not None and not {name, f"{name}.gz"} & set(sections):
-            read.troubles.setdefault("containers", f"the board's answer lacks {name}")
+    answer = _Answer({section.name: section for section in parse_sections(text)})
+    answer.check_complete()
     try:
-        audit = get("audit").lines
-        modes = {mode.path: mode for mode in map(parse_mode, get("modes").lines)}
-        settings = values.get("settings", "")
-        named = settings in modes or "settings-named" in values
-        if named and "daemon-json" not in sections:
-            read.troubles["daemon-json"] = "it cannot be read"
-        return AuditFacts(
-            hostname=values.get("hostname", ""),
-            os=values.get("os", ""),
-            kernel=values["kernel"],
-            arch=values.get("arch", ""),
-            tools=frozenset(value for name, _, value in pairs if name == "tool"),
-            mounts=dict(value.split(" ") for name, _, value in pairs if name == "mount"),
-            docker_group=_members(value for name, _, value in pairs if name == "docker-group"),
-            units=parse_units(get("units").lines),
-            audit=parse_audit_rules(audit) if "audit" in sections else None,
-            # 2 is on, and locked until the board restarts.
-            audit_on=not {"enabled 1", "enabled 2"}.isdisjoint(audit),
-            audit_never=tuple(line for line in audit if _NEVER.match(line)),
-            audit_pid=next((int(line[4:]) for line in audit if line.startswith("pid ")), 0),
-            modes=modes,
-            acls=frozenset(get("acls").lines),
-            tls=dict(_tls(line) for line in get("tls").lines),
-            engine_owner=int(values["engine-owner"]) if runs else None,
-            daemons=int(values.get("daemons", "0")),
-            settings=settings,
-            daemon_json=read.known("daemon-json", _object, get("daemon-json").text or None),
-            flags=tuple(line for line in get("flags").lines if line),
-            info=info,
-            containers=read.all_of("containers", lambda row: parse_container(row, beside), info),
-            images=_own(
-                read.all_of("images", lambda row: parse_image(row, history), info),
-                frozenset(get("parents").lines),
-            ),
-            networks=read.all_of("networks", parse_network, info),
-            sshd_containers=frozenset(get("sshd-containers").lines),
-            listening=tuple(line.split()[3] for line in get("listening").lines)
-            if "listening" in sections
-            else None,
-            lsm=tuple(values.get("lsm", "").split(",")) if values.get("lsm") else (),
-            selinux=values.get("enforce") == "1",
-            content_trust=values.get("content-trust", "").strip("\"' "),
-            root="not-root" not in values,
-            troubles=read.troubles,
-        )
+        return _facts_of(answer)
     except PARSE_ERRORS as error:
         raise FailedError(f"the board's answer cannot be understood: {error}") from None
 
 
-class _Reader:
-    """Reads facts, and keeps why one could not be read."""
+def _facts_of(answer: "_Answer") -> AuditFacts:
+    """Return the facts. What is only not known is among the answer's troubles afterwards.
+
+    Raises:
+        one of :data:`bootwright.core.parsing.PARSE_ERRORS`: a section has another form.
+    """
+    rules = answer.lines("audit")
+    modes = {mode.path: mode for mode in map(parse_mode, answer.lines("modes"))}
+    info = answer.info()
+    beside = _beside(answer, info)
+    history = answer.known("history", _history, answer.long("history") or "") or {}
+    return AuditFacts(
+        hostname=answer.value("hostname"),
+        os=answer.value("os"),
+        kernel=answer.value("kernel"),
+        arch=answer.value("arch"),
+        tools=frozenset(answer.values("tool")),
+        mounts=dict(value.split(" ") for value in answer.values("mount")),
+        docker_group=_members(answer.values("docker-group")),
+        units=parse_units(answer.lines("units")),
+        audit=parse_audit_rules(rules) if answer.has("audit") else None,
+        # 2 is on, and locked until the board restarts.
+        audit_on=not {"enabled 1", "enabled 2"}.isdisjoint(rules),
+        audit_never=tuple(line for line in rules if _NEVER.match(line)),
+        audit_pid=next((int(line[4:]) for line in rules if line.startswith("pid ")), 0),
+        modes=modes,
+        acls=frozenset(answer.lines("acls")),
+        tls=dict(map(_tls, answer.lines("tls"))),
+        engine_owner=int(answer.value("engine-owner")) if answer.daemon_runs else None,
+        daemons=int(answer.value("daemons") or "0"),
+        settings=answer.value("settings"),
+        daemon_json=_daemon_json(answer, modes),
+        flags=tuple(filter(None, answer.lines("flags"))),
+        info=info,
+        containers=answer.all_of("containers", lambda row: parse_container(row, beside), info),
+        images=_own(
+            answer.all_of("images", lambda row: parse_image(row, history), info),
+            frozenset(answer.lines("parents")),
+        ),
+        networks=answer.all_of("networks", parse_network, info),
+        sshd_containers=frozenset(answer.lines("sshd-containers")),
+        listening=_listening(answer),
+        lsm=tuple(filter(None, answer.value("lsm").split(","))),
+        selinux=answer.value("enforce") == "1",
+        content_trust=answer.value("content-trust").strip("\"' "),
+        root=not answer.values("not-root"),
+        troubles=answer.troubles,
+    )
+
+
+class _Answer:
+    """The sections of a board's answer. ``troubles`` says why a fact could not be read."""
 
     def __init__(self, sections: Mapping[str, Section]) -> None:
         self._sections = sections
+        self._host = [line.partition(" ")[::2] for line in self.lines("host")]
         self.troubles: dict[str, str] = {}
         for name, section in sections.items():
             if name.endswith("-error") and section.text.strip():
-                said = " ".join(section.text.split())[:300]
-                self.troubles[name.removesuffix("-error")] = said
+                message = " ".join(section.text.split())[:300]
+                self.troubles[name.removesuffix("-error")] = message
+
+    def check_complete(self) -> None:
+        """Pass when nothing is missing that every board answers.
+
+        Raises:
+            FailedError: a section, or the kernel's release, is missing.
+        """
+        for name in (*ALWAYS, *(["flags"] if self.daemon_runs else ())):
+            if not self.has(name):
+                raise FailedError(f"the board's answer lacks {name}: is its /run full?")
+        if not self.value("kernel"):
+            raise FailedError("the board's answer lacks its kernel: is /proc mounted there?")
+
+    @property
+    def daemon_runs(self) -> bool:
+        """Whether a Docker daemon runs."""
+        return bool(self.values("engine-owner"))
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is such a section."""
+        return name in self._sections
+
+    def lines(self, name: str) -> Sequence[str]:
+        """Return the lines of a section; none if it is not there."""
+        return self._sections[name].lines if self.has(name) else ()
+
+    def text(self, name: str) -> str:
+        """Return the text of a section; empty if it is not there."""
+        return self._sections[name].text if self.has(name) else ""
+
+    def values(self, name: str) -> list[str]:
+        """Return what the section ``host`` has by that name, each time it does."""
+        return [value for key, value in self._host if key == name]
+
+    def value(self, name: str) -> str:
+        """Return the last of them; empty if there is none."""
+        return (self.values(name) or [""])[-1]
+
+    def info(self) -> dict[str, Any] | None:
+        """Return what ``docker info`` printed; nothing if no engine answers."""
+        if "info" in self.troubles:
+            return None
+        return self.known("info", _info, self.long("info"))
+
+    def pairs(self, name: str, between: str) -> dict[str, str]:
+        """Return a long fact whose lines are a name and a value."""
+        return dict(line.partition(between)[::2] for line in (self.long(name) or "").split("\n"))
 
     def known(self, name: str, parse: Callable[[Any], T], value: object | None) -> T | None:
         """Return what ``parse`` makes of a value, or nothing."""
@@ -233,7 +263,7 @@ class _Reader:
 
     def long(self, name: str) -> str | None:
         """Return a fact that may be compressed; nothing if it is not there."""
-        if name in self._sections:
+        if self.has(name):
             return self._sections[name].text
         packed = self._sections.get(f"{name}.gz")
         if packed is None:
@@ -262,6 +292,34 @@ class _Reader:
             return tuple(parse(_object(line)) for line in lines)
 
         return self.known(name, rows, text)
+
+
+def _beside(answer: _Answer, info: Mapping[str, Any] | None) -> Beside:
+    """Return what the containers' own descriptions leave out."""
+    for name in ("volumes", "links", "privileges"):
+        if info is not None and not answer.has(name) and not answer.has(f"{name}.gz"):
+            answer.troubles.setdefault("containers", f"the board's answer lacks {name}")
+    return Beside(
+        volumes=dict(line.partition(" ")[::2] for line in answer.lines("volumes")),
+        links=answer.pairs("links", "|"),
+        privileges=answer.pairs("privileges", " "),
+    )
+
+
+def _daemon_json(answer: _Answer, modes: Mapping[str, PathMode]) -> dict[str, Any] | None:
+    """Return what daemon.json says; nothing if it is not there or is no JSON object."""
+    if answer.has("daemon-json"):
+        return answer.known("daemon-json", _object, answer.text("daemon-json") or None)
+    if answer.value("settings") in modes or answer.values("settings-named"):
+        answer.troubles["daemon-json"] = "it cannot be read"
+    return None
+
+
+def _listening(answer: _Answer) -> tuple[str, ...] | None:
+    """Return the local addresses, the fourth column of ``ss``."""
+    if not answer.has("listening"):
+        return None
+    return tuple(line.split()[3] for line in answer.lines("listening"))
 
 
 def _unpacked(text: str) -> str:
@@ -312,11 +370,11 @@ def _own(images: tuple[Image, ...] | None, parents: frozenset[str]) -> tuple[Ima
 
 
 def _members(groups: Iterable[str]) -> tuple[str, ...] | None:
-    """Return the members of groups, each told as its number and names; ``None`` without any."""
-    told = [group.partition(" ")[2].split(",") for group in groups]
-    if not told:
+    """Return the members of groups, each given as its number and names; ``None`` without any."""
+    named = [group.partition(" ")[2].split(",") for group in groups]
+    if not named:
         return None
-    return tuple(dict.fromkeys(name for names in told for name in names if name))
+    return tuple(dict.fromkeys(name for names in named for name in names if name))
 
 
 def _tls(line: str) -> tuple[str, PathMode]:
