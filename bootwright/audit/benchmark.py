@@ -23,7 +23,7 @@ class BenchmarkEntry(StrictModel):
 
     Attributes:
         id: in that version.
-        title: its wish, in one line.
+        title: what it asks for, in one line.
         scored: whether that version scores it; ``None`` where that is not known.
         checks: those that mean the same; none if there is no counterpart.
         note: what became of it, or what is different.

@@ -26,7 +26,7 @@ MOST_NAMED = 20
 
 @dataclass(frozen=True)
 class AuditOptions:
-    """How results are told.
+    """How results are shown.
 
     Attributes:
         form: of the report.
@@ -77,7 +77,7 @@ def comparisons_of(
     """Return what became of each target that was audited.
 
     Raises:
-        InputError: the baseline does not tell of one, or by another version of the benchmark.
+        InputError: the baseline does not mention one, or by another version of the benchmark.
     """
     if baseline is None:
         return {}
@@ -109,10 +109,10 @@ def report(
     if form == "html":
         return html(results, comparisons, templates)
     if len(results) == 1:
-        told = lines(results[0], comparisons.get(results[0].target))
+        output = lines(results[0], comparisons.get(results[0].target))
     else:
-        told = matrix(results)
-    return "".join(f"{line}\n" for line in told)
+        output = matrix(results)
+    return "".join(f"{line}\n" for line in output)
 
 
 def write_report(path: Path, text: str) -> None:
@@ -150,7 +150,7 @@ def failure(
             return str(results[0].error), code
         failed = [name for name, error in errors.items() if error is not None]
         return f"not audited: {', '.join(failed)}", code
-    told = []
+    output = []
     for result in results:
         if fail_on == "warn":
             found = [one.check.id for one in result.having("warn")]
@@ -163,8 +163,8 @@ def failure(
             found = []
         if found:
             names = ", ".join((*found[:MOST_NAMED], *(["…"] if found[MOST_NAMED:] else [])))
-            told.append(f"{result.target}: {len(found)} ({names})")
-    if not told:
+            output.append(f"{result.target}: {len(found)} ({names})")
+    if not output:
         return "", 0
     what = "checks warn, or could not be judged" if fail_on == "warn" else "got worse"
-    return f"{what}: {'; '.join(told)}", FailedError.exit_code
+    return f"{what}: {'; '.join(output)}", FailedError.exit_code

@@ -38,7 +38,7 @@ MOST_ROWS = 5000
 """Containers, or images, of one board: ten times what was ever seen on one."""
 
 ALWAYS = ("host", "modes", "sshd-containers", "tls", "units")
-"""Sections of every answer; without one of them nothing can be said for sure."""
+"""Sections of every answer; without one of them nothing is certain."""
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ class AuditFacts:
         docker_group: the members of the group ``docker``, and of the one that the socket belongs
             to; ``None`` without either.
         units: by name.
-        audit: the watches that are loaded; ``None`` where that cannot be told.
+        audit: the watches that are loaded; ``None`` where that cannot be read.
         audit_on: the kernel records what rules are for.
         audit_never: loaded rules that keep others from recording.
         audit_pid: auditd's process, which keeps what is recorded; 0 without one.
@@ -70,11 +70,11 @@ class AuditFacts:
         daemon_json: what it says; ``None`` if it is not there, or no JSON (then in ``troubles``).
         flags: the daemon's command line.
         info: ``docker info``; ``None`` if no engine answers.
-        containers: all of them; ``None`` if they are not told.
+        containers: all of them; ``None`` if they are not known.
         images: likewise, without a build's steps in between.
-        networks: the default bridge, and those of a swarm; ``None`` if they are not told.
+        networks: the default bridge, and those of a swarm; ``None`` if they are not known.
         sshd_containers: ids of containers in which an sshd runs.
-        listening: local addresses of TCP sockets that listen; ``None`` if not told.
+        listening: local addresses of TCP sockets that listen; ``None`` if not known.
         lsm: the kernel's security modules that are on.
         selinux: SELinux enforces.
         content_trust: the last value of DOCKER_CONTENT_TRUST, empty without one.
@@ -288,7 +288,7 @@ class _Answer:
             if len(lines) > MOST_ROWS:
                 raise ValueError(f"{len(lines)} of them; {MOST_ROWS} at most are judged")
             if not lines and counted:
-                raise ValueError(f"docker info counts {counted}, and none is told")
+                raise ValueError(f"docker info counts {counted}, and none was reported")
             return tuple(parse(_object(line)) for line in lines)
 
         return self.known(name, rows, text)

@@ -1,4 +1,4 @@
-"""Containers, images and networks as Docker's ``inspect`` tells of them, in the templates of
+"""Containers, images and networks as Docker's ``inspect`` shows them, in the templates of
 :mod:`bootwright.audit.facts_script`."""
 
 from collections.abc import Iterable, Mapping
@@ -28,11 +28,11 @@ class Port:
 
 @dataclass(frozen=True)
 class Container:
-    """A container as the engine tells of it; names as in ``docker inspect``.
+    """A container as the engine reports it; names as in ``docker inspect``.
 
     ``memory`` in bytes, ``nano_cpus`` in billionths of a CPU, ``cpu_quota`` in microseconds;
     0 is no limit. ``pids_limit``: ``None``, 0 and -1 are no limit. ``health`` is ``None`` without
-    a health check. ``no_new_privileges``: as it was made; ``None`` if that is not told.
+    a health check. ``no_new_privileges``: as it was made; ``None`` if that is not known.
     ``unconfined_paths``: it sees /proc and /sys unmasked. ``device_requests`` counts devices by
     their drivers' names (CDI), ``cpu_period`` is in microseconds, 0 for the usual. ``restart``: the
     policy and its most tries.
@@ -82,7 +82,7 @@ class Container:
 
 @dataclass(frozen=True)
 class Image:
-    """An image. ``adds`` and ``updates`` count instructions; ``None`` where history is not told."""
+    """An image. ``adds`` and ``updates`` count instructions; ``None`` without a known history."""
 
     id: str
     tags: tuple[str, ...]
@@ -112,7 +112,7 @@ _TRUTH = {"true": True, "false": False}
 
 @dataclass(frozen=True)
 class Beside:
-    """What the board itself tells of containers, beside their engine.
+    """What the board itself shows of containers, beside their engine.
 
     Attributes:
         volumes: the folders of the host that volumes really are, by their names.
@@ -130,7 +130,7 @@ def parse_container(row: Mapping[str, Any], beside: Beside) -> Container:
 
     Args:
         row: as the template has it.
-        beside: what the board tells of it.
+        beside: what the board shows of it.
 
     Raises:
         One of :data:`bootwright.volume.luks_dump.OTHER_FORM`: the row has another form.

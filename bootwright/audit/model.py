@@ -15,7 +15,7 @@ from bootwright.hosts.profile import Profile
 
 Result = Literal["pass", "warn", "info", "manual", "waived", "skipped"]
 """``info``: there is nothing to judge (no such file, no container), or nothing to hold against it.
-``manual``: nobody but a person can tell. ``skipped``: it could not be judged, and says why."""
+``manual``: only a person can decide. ``skipped``: it could not be judged, and says why."""
 
 RESULTS: tuple[Result, ...] = ("pass", "warn", "info", "manual", "waived", "skipped")
 
@@ -29,12 +29,12 @@ class Check(StrictModel):
 
     Attributes:
         id: like ``5.12``.
-        title: the benchmark's wish, in one line.
+        title: what the benchmark asks for, in one line.
         scored: it counts for the score.
         owner: who can make it pass.
         remedy: what to do, in one line.
         step: the step of ``inv provision`` that does it; empty if none does.
-        aliases: the ids of the same wish in other versions of the benchmark.
+        aliases: the ids of the same check in other versions of the benchmark.
     """
 
     id: Annotated[str, Field(pattern=r"^[1-8](\.\d{1,2}){1,2}$")]
@@ -127,7 +127,7 @@ class Finding:
 
 
 def short(text: str, most: int = 300) -> str:
-    """Return a board's text for use as evidence, where it may be told more than once."""
+    """Return a board's text for use as evidence, where it may be quoted more than once."""
     return text if len(text) <= most else f"{text[:most]}…"
 
 
@@ -147,7 +147,7 @@ def worst_of(items: tuple[Item, ...], good: str, nothing: str) -> Judgement:
         if bad:
             names = ", ".join(short(item.subject, 100) for item in bad[:3])
             more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-            said = {item.evidence for item in bad}
-            evidence = said.pop() if len(said) == 1 else f"{len(bad)} of {len(items)}"
+            text = {item.evidence for item in bad}
+            evidence = text.pop() if len(text) == 1 else f"{len(bad)} of {len(items)}"
             return Judgement(result, f"{names}{more}: {evidence}", items)
     return Judgement("pass", good, items)

@@ -68,7 +68,7 @@ class AuditRequest:
 
 @dataclass(frozen=True)
 class Rules:
-    """What boards are judged by: checks, profile, waivers, and the numbering that is shown."""
+    """What boards are evaluated by: checks, profile, waivers, and the numbering that is shown."""
 
     checks: tuple[Check, ...]
     profile: Profile
@@ -125,7 +125,7 @@ def audit_targets(request: AuditRequest) -> list[AuditResult]:
 
 
 def load_rules(benchmark: str | None = None, waivers: str | None = None) -> Rules:
-    """Return what boards are judged by, from the checkout.
+    """Return what boards are evaluated by, from the checkout.
 
     Raises:
         InputError: no such benchmark, or a file that cannot be used.
@@ -228,13 +228,13 @@ def _guarded(
         failed = error
     except PARSE_ERRORS as error:
         # A board may answer with what no judge has thought of; it is not to end the others.
-        said = sanitize_line(str(error))[:200]
-        failed = FailedError(f"{name}: what the board told cannot be judged: {said}")
+        text = sanitize_line(str(error))[:200]
+        failed = FailedError(f"{name}: the board's answer cannot be evaluated: {text}")
     return rules.shown(AuditResult(name, _today(), seconds=time.monotonic() - begin, error=failed))
 
 
 def _line(result: AuditResult) -> tuple[str, bool]:
-    """Return what is said of a board as soon as it is judged, and whether that is good."""
+    """Return the message about a board as soon as it is evaluated, and whether that is good."""
     if result.error is not None:
         return str(result.error), False
     total = result.summary.total

@@ -76,8 +76,8 @@ def selinux(subject: Subject, container: Container) -> Judgement:
     for label in labels:
         if label == "disable" or label.startswith(("type:spc_t", "type:unconfined")):
             return Judgement("warn", f"label={label}")
-    said = ", ".join(f"label={label}" for label in labels)
-    return Judgement("pass", said or "the daemon gives it a label")
+    text = ", ".join(f"label={label}" for label in labels)
+    return Judgement("pass", text or "the daemon gives it a label")
 
 
 def capabilities(_: Subject, container: Container) -> Judgement:
@@ -99,14 +99,14 @@ def seccomp(subject: Subject, container: Container) -> Judgement:
     without = no_seccomp(subject.facts)
     if without and not (own and security_option(subject.facts, "seccomp")):
         return Judgement("warn", without)
-    looked = [_own_profile(value.strip()) for value in own if value != BUILTIN]
+    evaluated = [_own_profile(value.strip()) for value in own if value != BUILTIN]
     for result in ("warn", "skipped", "pass"):
-        for judgement in looked:
+        for judgement in evaluated:
             if judgement.result == result:
                 return judgement
     profile = strange_profile(subject) if not own else ""
     if profile:
-        return Judgement("skipped", f"the daemon's profile {profile}: what it denies is not told")
+        return Judgement("skipped", f"the daemon's profile {profile}: what it denies is not known")
     return Judgement("pass", "the engine's profile")
 
 
@@ -140,7 +140,7 @@ def _denies(rule: object) -> bool:
 
 
 def no_seccomp(facts: AuditFacts) -> str:
-    """Return why the engine filters no system calls; empty if it does or does not tell."""
+    """Return why the engine filters no system calls; empty if it does, or does not report it."""
     if security_options(facts) is None:
         return ""
     option = security_option(facts, "seccomp")
@@ -169,7 +169,7 @@ def new_privileges(_: Subject, container: Container) -> Judgement:
     option = f"no-new-privileges={own[-1]}" if own else ""
     has = container.no_new_privileges
     if has is None and not own:
-        return Judgement("skipped", "what it was made with is not told")
+        return Judgement("skipped", "what it was made with is not known")
     if has is None:
         has = own[-1] in _TRUE
     if has:

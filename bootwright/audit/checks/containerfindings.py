@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from bootwright.audit.checks.containers import privileged
 from bootwright.audit.checks.devices import wide_rules
-from bootwright.audit.checks.engine import security_option, told
+from bootwright.audit.checks.engine import engine_value, security_option
 from bootwright.audit.checks.logshipping import KEPT_HERE, remote_logging
 from bootwright.audit.checks.mounts import (
     SENSITIVE,
@@ -30,7 +30,7 @@ _MOST = 20
 
 
 def _no_logs(subject: Subject) -> Finding | None:
-    driver = told(subject.facts, "LoggingDriver")
+    driver = engine_value(subject.facts, "LoggingDriver")
     mute = _names(subject, lambda container: container.log_driver == "none")
     if driver != "none" and not mute:
         return None
@@ -64,12 +64,16 @@ def _logs_stay(subject: Subject) -> Finding | None:
 
 
 def _stopped(subject: Subject) -> Finding | None:
-    looks = (privileged, sensitive_mounts, engine_sockets(subject.facts))
+    evaluators = (privileged, sensitive_mounts, engine_sockets(subject.facts))
     found = {}
     for container in subject.facts.containers or ():
         if container.runs:
             continue
-        bad = [one for one in (look(subject, container) for look in looks) if one.result == "warn"]
+        bad = [
+            one
+            for one in (evaluate_one(subject, container) for evaluate_one in evaluators)
+            if one.result == "warn"
+        ]
         if bad:
             found[container.name] = f"{container.name}: {', '.join(one.evidence for one in bad)}"
     if not found:
@@ -131,9 +135,9 @@ def _any_device(subject: Subject) -> Finding | None:
 
 
 def _folders(subject: Subject) -> Finding | None:
-    told_root = told(subject.facts, "DockerRootDir")
-    named = isinstance(told_root, str) and told_root.startswith("/")
-    root = board_path(str(told_root)) if named else "/var/lib/docker"
+    reported_root = engine_value(subject.facts, "DockerRootDir")
+    named = isinstance(reported_root, str) and reported_root.startswith("/")
+    root = board_path(str(reported_root)) if named else "/var/lib/docker"
     found = {}
     for container in subject.facts.containers or ():
         for mount in container.mounts:
@@ -177,7 +181,7 @@ def _unhealthy(subject: Subject) -> Finding | None:
         "unhealthy-container",
         "A container has a health check, and fails it",
         f"unhealthy: {_listed(names)}",
-        "docker inspect --format '{{json .State.Health}}' tells why",
+        "docker inspect --format '{{json .State.Health}}' shows why",
         ("5.27",),
         names,
     )
@@ -193,9 +197,9 @@ def _told(found: Mapping[str, str]) -> str:
 
 
 def _listed(names: Iterable[str], between: str = ", ") -> str:
-    said = [short(name) for name in names]
-    more = f" and {len(said) - _MOST} more" if len(said) > _MOST else ""
-    return between.join(said[:_MOST]) + more
+    text = [short(name) for name in names]
+    more = f" and {len(text) - _MOST} more" if len(text) > _MOST else ""
+    return between.join(text[:_MOST]) + more
 
 
 FINDERS: tuple[Callable[[Subject], Finding | None], ...] = (

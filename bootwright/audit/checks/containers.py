@@ -24,7 +24,7 @@ from bootwright.audit.checks.ports import (
 from bootwright.audit.inspected import Container, Port
 from bootwright.audit.model import Item, Judge, Judgement, Subject, short, worst_of
 
-Look = Callable[[Subject, Container], Judgement]
+EvaluateOne = Callable[[Subject, Container], Judgement]
 """Judges one container."""
 
 NO_CONTAINER = "no container runs"
@@ -33,11 +33,11 @@ MOST_TRIES = 5
 """How often a container may be restarted, check 5.15."""
 
 
-def each_running(look: Look, good: str) -> Judge:
+def each_running(evaluate_one: EvaluateOne, good: str) -> Judge:
     """Return the judge that looks at every container that runs.
 
     Args:
-        look: judges one.
+        evaluate_one: judges one.
         good: the evidence if all of them are right.
     """
 
@@ -45,11 +45,11 @@ def each_running(look: Look, good: str) -> Judge:
         running = subject.facts.running
         if running is None:
             return Judgement("skipped", why_unknown(subject.facts, "containers"))
-        looked = (
-            (container.name, look(subject, container))
+        evaluated = (
+            (container.name, evaluate_one(subject, container))
             for container in sorted(running, key=lambda one: one.name)
         )
-        items = tuple(Item(short(name), one.result, short(one.evidence)) for name, one in looked)
+        items = tuple(Item(short(name), one.result, short(one.evidence)) for name, one in evaluated)
         return worst_of(items, good, NO_CONTAINER)
 
     return judge
@@ -70,7 +70,7 @@ def _swarm_off(subject: Subject) -> Judgement:
         return Judgement("skipped", why_unknown(subject.facts, "info"))
     state = swarm_state(subject.facts)
     if not state:
-        return Judgement("skipped", "docker info does not tell of a swarm")
+        return Judgement("skipped", "docker info does not mention a swarm")
     return Judgement("pass" if state == "inactive" else "warn", f"swarm mode is {state}")
 
 
@@ -83,15 +83,15 @@ def privileged(_: Subject, container: Container) -> Judgement:
     return Judgement("pass", "not privileged")
 
 
-def _own_namespace(what: str, kind: Kind) -> Look:
-    def look(subject: Subject, container: Container) -> Judgement:
+def _own_namespace(what: str, kind: Kind) -> EvaluateOne:
+    def evaluate_one(subject: Subject, container: Container) -> Judgement:
         owner = subject.owners.of(container, kind)
         if mode_of(owner, kind) != "host":
             return Judgement("pass", f"{what}: {mode_of(container, kind) or 'its own'}")
         by = "" if owner is container else f", by {short(owner.name)}"
         return Judgement("warn", f"{what}: the host's{by}")
 
-    return look
+    return evaluate_one
 
 
 def _user_namespace(subject: Subject, container: Container) -> Judgement:
@@ -106,7 +106,7 @@ def _sshd(subject: Subject, container: Container) -> Judgement:
     if container.id in subject.facts.sshd_containers:
         return Judgement("warn", "an sshd runs in it")
     if not subject.facts.root:
-        return Judgement("skipped", "its processes can only be told with root's rights")
+        return Judgement("skipped", "its processes can only be seen with root's rights")
     return Judgement("pass", "no sshd runs in it")
 
 
@@ -161,8 +161,8 @@ def _default_bridge(subject: Subject, container: Container) -> Judgement:
 
 
 def _sockets(subject: Subject) -> Judgement:
-    look = engine_sockets(subject.facts)
-    return each_running(look, "no container has a socket of the engine")(subject)
+    evaluate_one = engine_sockets(subject.facts)
+    return each_running(evaluate_one, "no container has a socket of the engine")(subject)
 
 
 def _published(bad: Callable[[Port], bool], what: str, good: str) -> Judge:
@@ -210,7 +210,7 @@ JUDGES: Mapping[str, Judge] = {
     "5.29": each_running(limits.pids, "the processes of every container are limited"),
     "5.30": each_running(_default_bridge, "no container is on the default bridge"),
     "5.31": each_running(
-        _user_namespace, "no container opts out of user namespaces (2.9 tells whether it has one)"
+        _user_namespace, "no container opts out of user namespaces (2.9 shows whether it has one)"
     ),
     "5.32": _sockets,
 }

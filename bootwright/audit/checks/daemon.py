@@ -1,6 +1,6 @@
 """Section 2: how the Docker daemon is configured.
 
-What the running engine tells counts; what it does not tell is taken from its command line and
+What the running engine reports counts; what it does not report is taken from its command line and
 daemon.json. Sources: docker(1) ``info``; moby's ``daemon/info_unix.go``, ``opts/hosts.go``,
 ``registry/config.go`` and ``daemon/logger``; docker-bench-security 1.6.0.
 """
@@ -20,7 +20,7 @@ from bootwright.audit.checks.settings import (
     installed,
     judge_configured,
     judge_in_force,
-    silence,
+    why_no_engine,
 )
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.model import Item, Judge, Judgement, Result, Subject
@@ -35,7 +35,7 @@ _API_PORTS = (":2375", ":2376")
 """Docker's ports by IANA's list, without and with TLS."""
 
 _TOLD_FROM = (23, 0)
-"""The engine from which on ``docker info`` tells no-new-privileges."""
+"""The engine from which on ``docker info`` reports no-new-privileges."""
 
 _CGROUPS = {"systemd": "system.slice", "cgroupfs": "/docker"}
 """The engine's own cgroup-parent, by its cgroup driver."""
@@ -45,7 +45,9 @@ def rootless(subject: Subject) -> Judgement:
     """2.1: the daemon's process is not root's; whether it could be so, a person has to say."""
     owner = subject.facts.engine_owner
     if owner is None:
-        return Judgement("skipped", silence(subject.facts) or "whose the daemon is, is not told")
+        return Judgement(
+            "skipped", why_no_engine(subject.facts) or "it is not known whose the daemon is"
+        )
     if owner == 0:
         return Judgement("manual", "the daemon runs as root")
     return Judgement("pass", f"the daemon runs as the user with the id {owner}")
@@ -102,13 +104,13 @@ def insecure_registries(subject: Subject) -> Judgement:
     used |= {name for name, index in indexes.items() if _table(index).get("Secure") is False}
     lists = (registry.get("Mirrors"), *(_table(one).get("Mirrors") for one in indexes.values()))
     used_plain = set().union(*map(_plain, lists))
-    told = f"without TLS: {json.dumps(sorted(used | used_plain))} (docker info)"
-    in_force = InForce(told, not used | used_plain, (used, used_plain) == (wanted, plain))
+    reported = f"without TLS: {json.dumps(sorted(used | used_plain))} (docker info)"
+    in_force = InForce(reported, not used | used_plain, (used, used_plain) == (wanted, plain))
     differs = mirrors if used == wanted else setting
-    judged = judge_in_force(facts, differs, not wanted | plain, in_force)
+    judgement = judge_in_force(facts, differs, not wanted | plain, in_force)
     items = [Item(name, "warn", "an insecure registry") for name in sorted(used)]
     items += [Item(name, "warn", "a mirror without TLS") for name in sorted(used_plain)]
-    return replace(judged, items=tuple(items))
+    return replace(judgement, items=tuple(items))
 
 
 def _plain(mirrors: object) -> set[str]:
@@ -137,7 +139,7 @@ def remote_api(subject: Subject) -> Judgement:
     facts = subject.facts
     hosts, verify, tls = (configured(facts, key) for key in ("hosts", "tlsverify", "tls"))
     if not installed(facts):
-        return Judgement("skipped", silence(facts))
+        return Judgement("skipped", why_no_engine(facts))
     if hosts.unknown:
         return Judgement("skipped", f"hosts: {hosts.unknown}")
     addresses = [host for host in _texts(hosts.value) if _is_tcp(host)]
@@ -224,7 +226,7 @@ def authorization(subject: Subject) -> Judgement:
 
 
 def no_new_privileges(subject: Subject) -> Judgement:
-    """2.14: no process in a container gains rights; engines tell it from 23.0 on."""
+    """2.14: no process in a container gains rights; engines report it from 23.0 on."""
     facts = subject.facts
     setting = configured(facts, "no-new-privileges")
     if facts.info is not None and version_key(facts.engine_version) < _TOLD_FROM:
@@ -269,13 +271,13 @@ def seccomp(subject: Subject) -> Judgement:
     if security_options(facts):
         profile, wanted = (option or {}).get("profile", ""), str(setting.value)
         agrees = profile == wanted or (profile in USUAL_PROFILES and wanted in USUAL_PROFILES)
-        told = "no name=seccomp" if option is None else f"name=seccomp,profile={profile}"
-        in_force = InForce(f"{told} (docker info)", profile not in ("", "unconfined"), agrees)
+        reported = "no name=seccomp" if option is None else f"name=seccomp,profile={profile}"
+        in_force = InForce(f"{reported} (docker info)", profile not in ("", "unconfined"), agrees)
         strange = strange_profile(subject)
     found = judge_in_force(facts, setting, setting.value != "unconfined", in_force)
     if found.result != "pass" or not strange:
         return found
-    return Judgement("manual", f"{found.evidence}: what {strange} denies is not told")
+    return Judgement("manual", f"{found.evidence}: what {strange} denies is not known")
 
 
 def experimental(subject: Subject) -> Judgement:
@@ -308,7 +310,7 @@ def _table(value: object) -> Mapping[str, Any]:
 
 
 def _security(facts: AuditFacts) -> tuple[str, ...]:
-    """Return the engine's security options; none if it does not tell them."""
+    """Return the engine's security options; none if it does not report them."""
     return _texts((facts.info or {}).get("SecurityOptions"))
 
 

@@ -1,8 +1,8 @@
-"""What the engine tells of itself, for the judges of images, containers and the swarm."""
+"""What the engine reports of itself, for the judges of images, containers and the swarm."""
 
 from collections.abc import Mapping
 
-from bootwright.audit.checks.settings import silence
+from bootwright.audit.checks.settings import why_no_engine
 from bootwright.audit.facts import AuditFacts
 
 MOST_OPTIONS = 100
@@ -13,12 +13,14 @@ MOST_TEXT = 1000
 
 
 def why_unknown(facts: AuditFacts, name: str) -> str:
-    """Return why the engine did not tell a fact of :class:`AuditFacts`, by its name."""
-    said = facts.troubles.get(name)
-    return silence(facts) or (f"docker did not tell: {said}" if said else "docker did not tell")
+    """Return why the engine did not report a fact of :class:`AuditFacts`, by its name."""
+    text = facts.troubles.get(name)
+    return why_no_engine(facts) or (
+        f"docker did not report it: {text}" if text else "docker did not report it"
+    )
 
 
-def told(facts: AuditFacts, *keys: str) -> object:
+def engine_value(facts: AuditFacts, *keys: str) -> object:
     """Return what ``docker info`` says under a path of keys; ``None`` if it does not."""
     value: object = facts.info
     for key in keys:
@@ -27,11 +29,11 @@ def told(facts: AuditFacts, *keys: str) -> object:
 
 
 def security_options(facts: AuditFacts) -> tuple[Mapping[str, str], ...] | None:
-    """Return the engine's security options, each as pairs; ``None`` if they are not told.
+    """Return the engine's security options, each as pairs; ``None`` if they are not known.
 
     The form is ``name=seccomp,profile=builtin``.
     """
-    options = told(facts, "SecurityOptions")
+    options = engine_value(facts, "SecurityOptions")
     if not isinstance(options, list) or len(options) > MOST_OPTIONS:
         return None
     return tuple(
@@ -50,6 +52,6 @@ def security_option(facts: AuditFacts, name: str) -> Mapping[str, str] | None:
 
 
 def swarm_state(facts: AuditFacts) -> str:
-    """Return the state of the swarm node, such as ``inactive``; empty if it is not told."""
-    state = told(facts, "Swarm", "LocalNodeState")
+    """Return the state of the swarm node, such as ``inactive``; empty if it is not known."""
+    state = engine_value(facts, "Swarm", "LocalNodeState")
     return state if isinstance(state, str) else ""

@@ -64,11 +64,11 @@ def _is_meant(entry: FileMode, path: str) -> bool:
 def _item(entry: FileMode, mode: PathMode, owner: bool, acl: bool) -> Item:
     found = f"{mode.mode:04o} {mode.owner} {mode.path}"
     if mode.kind == "symbolic link":
-        return Item(mode.path, "skipped", f"{found} is a link: what it leads to is not told")
+        return Item(mode.path, "skipped", f"{found} is a link: what it leads to is not known")
     if owner:
         right, wanted = mode.owner == entry.owner, entry.owner
     elif acl:
-        # Whom it lets in besides, and whether that is less than the mode shows, is not told.
+        # Whom it lets in besides, and whether that is less than the mode shows, is not known.
         return Item(mode.path, "warn", f"{found} has an ACL; wanted: none, see getfacl")
     elif entry.exact:
         right, wanted = mode.mode == entry.bits, f"exactly {entry.mode}"
@@ -88,16 +88,16 @@ def _unread(subject: Subject, check: str) -> dict[str, str]:
         return {}
     if check in _SETTINGS:
         elsewhere = facts.daemon_json is not None or "daemon-json" in facts.troubles
-        return {facts.settings: "its owner and mode were not told"} if elsewhere else {}
+        return {facts.settings: "its owner and mode could not be read"} if elsewhere else {}
     if check not in _KEYS:
         return {}
     setting, verify = configured(facts, _KEYS[check]), configured(facts, "tlsverify")
     if setting.unknown:
         return {setting.key: setting.unknown}
     if isinstance(setting.value, str) and setting.value:
-        return {setting.value: f"its owner and mode were not told; {setting}"}
+        return {setting.value: f"its owner and mode could not be read; {setting}"}
     if verify.value is True:
-        return {setting.key: "not set, and where the engine looks for it then is not told"}
+        return {setting.key: "not set, and where the engine looks for it then is not known"}
     return {}
 
 

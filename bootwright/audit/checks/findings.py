@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from bootwright.audit.checks import containerfindings
 from bootwright.audit.checks.confinement import no_seccomp
-from bootwright.audit.checks.engine import security_option, told
+from bootwright.audit.checks.engine import engine_value, security_option
 from bootwright.audit.checks.settings import configured
 from bootwright.audit.model import Finding, Judgement, Subject
 from bootwright.hosts.profile import version_key
@@ -48,7 +48,7 @@ def _content_trust(subject: Subject) -> Finding | None:
 
 
 def _authorization(subject: Subject) -> Finding | None:
-    plugins = told(subject.facts, "Plugins", "Authorization")
+    plugins = engine_value(subject.facts, "Plugins", "Authorization")
     version = version_key(subject.facts.engine_version)
     if not isinstance(plugins, list) or not plugins:
         return None

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from bootwright.audit.checks import watches
 from bootwright.audit.checks.engine import security_option
-from bootwright.audit.checks.settings import InForce, configured, judge_in_force, silence
+from bootwright.audit.checks.settings import InForce, configured, judge_in_force, why_no_engine
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.model import Item, Judge, Judgement, Subject, worst_of
 
@@ -41,7 +41,7 @@ def _not_apart(facts: AuditFacts, folder: str) -> str:
 def trusted_users(subject: Subject) -> Judgement:
     """1.1.2: the group docker, whose members are root by another name, holds nobody else.
 
-    Without a trusted user there is nothing to compare with: the members are told. So are those of
+    Without a trusted user there is nothing to compare with: the members are listed. So are those of
     the socket's group, where that is another one.
     """
     members, trusted = subject.facts.docker_group, subject.trusted_user
@@ -50,9 +50,9 @@ def trusted_users(subject: Subject) -> Judgement:
     if not members:
         return Judgement("pass", "nobody is in the group docker")
     if trusted is None:
-        said = f"in the group docker: {', '.join(members)}"
+        text = f"in the group docker: {', '.join(members)}"
         return Judgement(
-            "info", said, tuple(Item(name, "info", "in the group docker") for name in members)
+            "info", text, tuple(Item(name, "info", "in the group docker") for name in members)
         )
     items = tuple(_member(name, trusted) for name in members)
     return worst_of(items, f"in the group docker: {trusted}, whom the target trusts", "")
@@ -74,7 +74,7 @@ def up_to_date(subject: Subject) -> Judgement:
     """1.2.2: whether the version is the newest, the board cannot know."""
     version = subject.facts.engine_version
     if not version:
-        return Judgement("skipped", silence(subject.facts))
+        return Judgement("skipped", why_no_engine(subject.facts))
     return Judgement("manual", f"the engine is {version}; compare it with the distribution's")
 
 

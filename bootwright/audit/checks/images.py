@@ -35,13 +35,15 @@ def _content_trust(subject: Subject) -> Judgement:
     return Judgement("warn", f"DOCKER_CONTENT_TRUST is {value or 'not set'}")
 
 
-def _each_image(look: Callable[[Image], Judgement], good: str) -> Judge:
+def _each_image(evaluate_one: Callable[[Image], Judgement], good: str) -> Judge:
     def judge(subject: Subject) -> Judgement:
         images = subject.facts.images
         if images is None:
             return Judgement("skipped", why_unknown(subject.facts, "images"))
-        looked = ((image.name, look(image)) for image in sorted(images, key=lambda one: one.name))
-        items = tuple(Item(name, one.result, one.evidence) for name, one in looked)
+        evaluated = (
+            (image.name, evaluate_one(image)) for image in sorted(images, key=lambda one: one.name)
+        )
+        items = tuple(Item(name, one.result, one.evidence) for name, one in evaluated)
         return worst_of(items, good, NO_IMAGE)
 
     return judge
@@ -67,7 +69,7 @@ def _counted(count: int | None, what: str) -> Judgement:
     return Judgement("info" if count else "pass", f"{count} × {what}")
 
 
-def _by_hand(look: str) -> Judge:
+def _by_hand(what: str) -> Judge:
     def judge(subject: Subject) -> Judgement:
         images = subject.facts.images
         if images is None:
@@ -76,7 +78,7 @@ def _by_hand(look: str) -> Judge:
             return Judgement("info", NO_IMAGE)
         names = sorted(image.name for image in images)
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        return Judgement("manual", f"{look}: {', '.join(names[:5])}{more}")
+        return Judgement("manual", f"{what}: {', '.join(names[:5])}{more}")
 
     return judge
 

@@ -3,7 +3,7 @@
 A limit beyond what the board has is none.
 """
 
-from bootwright.audit.checks.engine import told
+from bootwright.audit.checks.engine import engine_value
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.inspected import Container
 from bootwright.audit.model import Judgement, Subject
@@ -22,7 +22,7 @@ def memory(subject: Subject, container: Container) -> Judgement:
     """Judge 5.11."""
     if container.memory <= 0:
         return Judgement("warn", "memory is not limited")
-    if told(subject.facts, "MemoryLimit") is False:
+    if engine_value(subject.facts, "MemoryLimit") is False:
         return Judgement("warn", "the board's kernel does not limit memory")
     has, limit = _number(subject.facts, "MemTotal"), f"at most {container.memory // 2**20} MiB"
     if has and container.memory > has:
@@ -36,9 +36,9 @@ def cpu(subject: Subject, container: Container) -> Judgement:
     limited, limit = _cpus(container)
     beyond = _beyond(facts, container)
     weighed = container.cpu_shares > 0 and container.cpu_shares != DEFAULT_SHARES
-    if limited and not beyond and told(facts, "CpuCfsQuota") is not False:
+    if limited and not beyond and engine_value(facts, "CpuCfsQuota") is not False:
         return Judgement("pass", limit)
-    if weighed and told(facts, "CPUShares") is not False:
+    if weighed and engine_value(facts, "CPUShares") is not False:
         return Judgement("pass", f"{container.cpu_shares} CPU shares")
     if limited and beyond:
         return Judgement("warn", f"{limit}, which is more than the board has")
@@ -52,7 +52,7 @@ def pids(subject: Subject, container: Container) -> Judgement:
     """Judge 5.29."""
     if container.pids_limit is None or container.pids_limit <= 0:
         return Judgement("warn", "processes are not limited")
-    if told(subject.facts, "PidsLimit") is False:
+    if engine_value(subject.facts, "PidsLimit") is False:
         return Judgement("warn", "the board's kernel does not limit processes")
     limit = f"at most {container.pids_limit} processes"
     if container.pids_limit >= MOST_PIDS:
@@ -79,6 +79,6 @@ def _beyond(facts: AuditFacts, container: Container) -> bool:
 
 
 def _number(facts: AuditFacts, name: str) -> int:
-    """Return a number of ``docker info``; 0 if it is not told."""
-    value = told(facts, name)
+    """Return a number of ``docker info``; 0 if it is not known."""
+    value = engine_value(facts, name)
     return value if type(value) is int and value > 0 else 0

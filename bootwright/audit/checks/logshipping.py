@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bootwright.audit.checks.addresses import host_of, is_elsewhere
-from bootwright.audit.checks.engine import told
+from bootwright.audit.checks.engine import engine_value
 from bootwright.audit.checks.settings import InForce, configured, judge_in_force
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.model import Judgement, Subject
@@ -30,10 +30,12 @@ def remote_logging(subject: Subject) -> Judgement:
     facts = subject.facts
     setting = configured(facts, "log-driver")
     options = configured(facts, "log-opts")
-    said, in_force = told(facts, "LoggingDriver"), None
-    driver = said if isinstance(said, str) else ""
+    reported, in_force = engine_value(facts, "LoggingDriver"), None
+    driver = reported if isinstance(reported, str) else ""
     if (driver or setting.value) not in (*KEPT_HERE, *_SENT_AWAY, *_ADDRESS):
-        why = f"log-driver = {driver or setting.value} is a plugin: where it sends logs is not told"
+        why = (
+            f"log-driver = {driver or setting.value} is a plugin: where it sends logs is not known"
+        )
         return Judgement("skipped", why)
     sends = options.value if isinstance(options.value, Mapping) else {}
     right, _ = _sent(str(setting.value), sends, facts)
@@ -41,8 +43,8 @@ def remote_logging(subject: Subject) -> Judgement:
         agrees = driver == setting.value
         right_now, where = _sent(driver, sends, facts)
         if driver in _ADDRESS and (not agrees or options.unknown):
-            # The options that are told are another driver's.
-            right_now, where = False, "; where to is not told"
+            # The options that are reported are another driver's.
+            right_now, where = False, "; where to is not known"
         in_force = InForce(f"log-driver = {driver} (docker info){where}", right_now, agrees)
     return judge_in_force(facts, setting, right, in_force)
 
@@ -67,6 +69,6 @@ def _sent(driver: str, options: Mapping[str, Any], facts: AuditFacts) -> tuple[b
 
 
 def _relay_runs(facts: AuditFacts) -> bool:
-    # Where systemd does not tell, there is none.
+    # Where systemd reports none, there is none.
     unit = facts.units.get(RELAY_SERVICE)
     return unit is not None and unit.active == "active"

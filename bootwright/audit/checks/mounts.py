@@ -86,7 +86,7 @@ def engine_sockets(facts: AuditFacts) -> Callable[[Subject, Container], Judgemen
     """
     sockets = _known_sockets(facts)
 
-    def look(_: Subject, container: Container) -> Judgement:
+    def evaluate_one(_: Subject, container: Container) -> Judgement:
         for mount in container.mounts:
             path = board_path(mount.source)
             held = [socket for socket in sockets if path and within(socket, path)]
@@ -99,7 +99,7 @@ def engine_sockets(facts: AuditFacts) -> Callable[[Subject, Container], Judgemen
                 return Judgement("warn", f"{mount.source} is mounted as {mount.destination}")
         return Judgement("pass", "no socket of the engine")
 
-    return look
+    return evaluate_one
 
 
 def _known_sockets(facts: AuditFacts) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ def published(bad: Callable[[Port], bool], what: str) -> Callable[[Subject, Cont
     is never better than any published port.
     """
 
-    def look(subject: Subject, container: Container) -> Judgement:
+    def evaluate_one(subject: Subject, container: Container) -> Judgement:
         wrong = {_place(port) for port in container.ports if bad(port)}
         if wrong:
             return Judgement("warn", f"{what} {', '.join(sorted(wrong))}")
@@ -28,21 +28,21 @@ def published(bad: Callable[[Port], bool], what: str) -> Callable[[Subject, Cont
         ports = ", ".join(sorted(set(map(_place, container.ports))))
         return Judgement("pass", ports or "no port is published")
 
-    return look
+    return evaluate_one
 
 
 def beside_services(judge: Judge) -> Judge:
     """Return a judge that passes nothing in a swarm.
 
-    A port that a service publishes is open on every node, and no container tells of it.
+    A port that a service publishes is open on every node, and no container shows it.
     """
 
     def in_swarm(subject: Subject) -> Judgement:
         found = judge(subject)
         if swarm_state(subject.facts) != "active" or found.result not in ("pass", "info"):
             return found
-        said = "ports that services of the swarm publish are not told"
-        return Judgement("skipped", f"{found.evidence}; but {said}", found.items)
+        text = "ports that services of the swarm publish are not known"
+        return Judgement("skipped", f"{found.evidence}; but {text}", found.items)
 
     return in_swarm
 

@@ -88,7 +88,7 @@ class Configured:
     """What a key is set to, and where.
 
     ``source`` is ``command line``, ``docker.service``, ``daemon.json`` or ``default``;
-    ``unknown`` says why it cannot be told.
+    ``unknown`` says why it is not known.
     """
 
     key: str
@@ -105,7 +105,7 @@ def installed(facts: AuditFacts) -> bool:
     return "dockerd" in facts.tools or facts.engine_owner is not None or facts.info is not None
 
 
-def silence(facts: AuditFacts) -> str:
+def why_no_engine(facts: AuditFacts) -> str:
     """Return why no engine answers; empty if one does."""
     if facts.info is not None:
         return ""
@@ -113,7 +113,7 @@ def silence(facts: AuditFacts) -> str:
         return "Docker is not installed"
     if facts.engine_owner is None:
         return "the daemon does not run"
-    return f"the daemon does not tell: {facts.troubles.get('info', 'docker info failed')}"
+    return f"the daemon does not answer: {facts.troubles.get('info', 'docker info failed')}"
 
 
 def parse_flags(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -207,10 +207,10 @@ def _unread(facts: AuditFacts) -> str:
 
 @dataclass(frozen=True)
 class InForce:
-    """What an engine that answers tells of a key.
+    """What an engine that answers reports of a key.
 
     Attributes:
-        evidence: the value, and who tells it.
+        evidence: the value, and who reports it.
         right: it is as the check wants it.
         agrees: it is what the daemon is configured to.
     """
@@ -221,7 +221,7 @@ class InForce:
 
 
 def judge_configured(facts: AuditFacts, setting: Configured, right: bool) -> Judgement:
-    """Return the judgement of a key that no engine tells of.
+    """Return the judgement of a key that no engine reports.
 
     Args:
         facts: the board's.
@@ -229,7 +229,7 @@ def judge_configured(facts: AuditFacts, setting: Configured, right: bool) -> Jud
         right: that is as the check wants it.
     """
     if not installed(facts):
-        return Judgement("skipped", silence(facts))
+        return Judgement("skipped", why_no_engine(facts))
     if setting.unknown:
         return Judgement("skipped", f"{setting.key}: {setting.unknown}")
     note = "; the daemon does not run" if facts.engine_owner is None else ""
@@ -239,22 +239,22 @@ def judge_configured(facts: AuditFacts, setting: Configured, right: bool) -> Jud
 def judge_in_force(
     facts: AuditFacts, setting: Configured, right: bool, in_force: InForce | None
 ) -> Judgement:
-    """Return the judgement of a key that an engine tells of.
+    """Return the judgement of a key that an engine reports.
 
-    What it tells counts. Where it tells nothing, a wrong configuration is still wrong, and a
+    What it reports counts. Where it reports nothing, a wrong configuration is still wrong, and a
     right one may not be what runs.
 
     Args:
         facts: the board's.
         setting: what it is configured to.
         right: that is as the check wants it.
-        in_force: what the engine tells; ``None`` if nothing.
+        in_force: what the engine reports; ``None`` if nothing.
     """
     if in_force is None or not installed(facts):
-        judged = judge_configured(facts, setting, right)
-        why = silence(facts) or "the engine does not tell what is in force"
-        if judged.result != "pass":
-            return judged
+        judgement = judge_configured(facts, setting, right)
+        why = why_no_engine(facts) or "the engine does not report what is in force"
+        if judgement.result != "pass":
+            return judgement
         return Judgement("skipped", f"{setting}, but {why}")
     waits = "" if in_force.agrees or setting.unknown else f"; {setting} waits for a restart"
     return Judgement("pass" if in_force.right else "warn", f"{in_force.evidence}{waits}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bootwright.audit.checks.engine import swarm_state, told, why_unknown
+from bootwright.audit.checks.engine import engine_value, swarm_state, why_unknown
 from bootwright.audit.model import Item, Judge, Judgement, Subject, short, worst_of
 
 OFF = "swarm mode is off"
@@ -48,7 +48,7 @@ def _containers(subject: Subject) -> Judgement:
     )
 
 
-def _in_swarm(look: Judge) -> Judge:
+def _in_swarm(evaluate_one: Judge) -> Judge:
     """Return the judge that looks only where the node is part of a swarm."""
 
     def judge(subject: Subject) -> Judgement:
@@ -58,35 +58,35 @@ def _in_swarm(look: Judge) -> Judge:
         if state == "inactive":
             return Judgement("pass", OFF)
         if state != "active":
-            said = f"the swarm node is {state}" if state else "docker info tells of no swarm"
-            return Judgement("skipped", said)
-        return look(subject)
+            text = f"the swarm node is {state}" if state else "docker info mentions no swarm"
+            return Judgement("skipped", text)
+        return evaluate_one(subject)
 
     return judge
 
 
-def _on_manager(look: Judge) -> Judge:
+def _on_manager(evaluate_one: Judge) -> Judge:
     """Return the judge of what only a manager knows."""
 
     def judge(subject: Subject) -> Judgement:
-        if told(subject.facts, "Swarm", "ControlAvailable") is not True:
+        if engine_value(subject.facts, "Swarm", "ControlAvailable") is not True:
             return Judgement("skipped", "only a manager knows, and this node is a worker")
-        return look(subject)
+        return evaluate_one(subject)
 
     return _in_swarm(judge)
 
 
 def _managers(subject: Subject) -> Judgement:
-    managers = told(subject.facts, "Swarm", "Managers")
-    nodes = told(subject.facts, "Swarm", "Nodes")
+    managers = engine_value(subject.facts, "Swarm", "Managers")
+    nodes = engine_value(subject.facts, "Swarm", "Nodes")
     if type(managers) is not int or managers < 1:
-        return Judgement("skipped", "docker info does not tell the number of managers")
-    said = f"{managers} managers of {nodes} nodes"
+        return Judgement("skipped", "docker info does not report the number of managers")
+    text = f"{managers} managers of {nodes} nodes"
     if managers > MOST_MANAGERS:
-        return Judgement("warn", f"{said}; more than {MOST_MANAGERS} only slow it down")
+        return Judgement("warn", f"{text}; more than {MOST_MANAGERS} only slow it down")
     if managers % 2 == 0:
-        return Judgement("warn", f"{said}: one fewer survives the loss of as many")
-    return Judgement("pass", said)
+        return Judgement("warn", f"{text}: one fewer survives the loss of as many")
+    return Judgement("pass", text)
 
 
 def _bound(subject: Subject) -> Judgement:
@@ -101,7 +101,7 @@ def _bound(subject: Subject) -> Judgement:
         return Judgement("warn", f"port {MANAGEMENT_PORT} listens on every address")
     if places:
         return Judgement("pass", f"port {MANAGEMENT_PORT} listens on {', '.join(places)}")
-    if told(subject.facts, "Swarm", "ControlAvailable") is True:
+    if engine_value(subject.facts, "Swarm", "ControlAvailable") is True:
         return Judgement("skipped", f"a manager, but nothing listens on port {MANAGEMENT_PORT}")
     return Judgement("pass", "a worker, which takes no requests of the swarm")
 
@@ -121,17 +121,17 @@ def _overlays(subject: Subject) -> Judgement:
 
 def _autolock(subject: Subject) -> Judgement:
     path = ("Swarm", "Cluster", "Spec", "EncryptionConfig", "AutoLockManagers")
-    locked = told(subject.facts, *path)
+    locked = engine_value(subject.facts, *path)
     if not isinstance(locked, bool):
-        return Judgement("skipped", "docker info does not tell of autolock")
+        return Judgement("skipped", "docker info does not report autolock")
     return Judgement("pass" if locked else "warn", f"autolock is {'on' if locked else 'off'}")
 
 
 def _node_certificates(subject: Subject) -> Judgement:
     path = ("Swarm", "Cluster", "Spec", "CAConfig", "NodeCertExpiry")
-    valid = told(subject.facts, *path)
+    valid = engine_value(subject.facts, *path)
     if type(valid) is not int or valid <= 0:
-        return Judgement("skipped", "docker info does not tell how long certificates are valid")
+        return Judgement("skipped", "docker info does not report how long certificates are valid")
     hours = valid // NANOSECONDS
     evidence = short(f"valid for {hours} hours", 100)
     if valid <= CERT_HOURS * NANOSECONDS:

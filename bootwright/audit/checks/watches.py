@@ -16,13 +16,13 @@ _LISTS = ("task", "exit", "filesystem", "exclude")
 """The kernel's lists in which a rule that says ``never`` silences a watch."""
 
 _RECORDS = ("SYSCALL", "PATH", "1300", "1302")
-"""The types of record that tell of a watched path: linux/audit.h."""
+"""The types of record that are written for a watched path: linux/audit.h."""
 
 
 def watched(subject: Subject, check: str) -> Judgement:
     """1.1.3 to 1.1.18: each of the check's paths that is there has a rule of its own."""
     facts = subject.facts
-    wishes = [
+    watches = [
         (watch, path)
         for watch in subject.profile.audit.watch
         if check in watch.checks
@@ -30,15 +30,15 @@ def watched(subject: Subject, check: str) -> Judgement:
     ]
     if unseen := unlisted(facts):
         return Judgement("skipped", unseen)
-    items = tuple(_watch(facts, watch, path) for watch, path in wishes if path in facts.modes)
+    items = tuple(_watch(facts, watch, path) for watch, path in watches if path in facts.modes)
     good = "; ".join(item.evidence for item in items)
-    return worst_of(items, good, f"not there: {', '.join(path for _, path in wishes)}")
+    return worst_of(items, good, f"not there: {', '.join(path for _, path in watches)}")
 
 
 def unlisted(facts: AuditFacts) -> str:
     """Return why it is not known which files are there; empty if it is."""
     missing = not facts.modes and "dockerd" in facts.tools
-    return "owners and modes of files were not told" if missing else ""
+    return "owners and modes of files could not be read" if missing else ""
 
 
 def _watch(facts: AuditFacts, watch: Watch, path: str) -> Item:
@@ -70,7 +70,7 @@ def _watch(facts: AuditFacts, watch: Watch, path: str) -> Item:
 def silences(rule: str, watch: Watch, path: str) -> bool:
     """Tell whether a rule that says ``never`` may keep what is done to a path from being recorded.
 
-    Which of two rules comes first is not told, and who or what a rule is for is not compared: only
+    The order of two rules is not known, and who or what a rule is for is not compared: only
     one about another path, or another type of record, is known to be harmless.
     """
     try:
@@ -94,8 +94,8 @@ def silences(rule: str, watch: Watch, path: str) -> bool:
 
 def _no_rules(facts: AuditFacts) -> str:
     if not facts.root:
-        return "auditctl tells the rules to root only"
-    return "auditctl does not tell the rules: does the kernel have AUDIT?"
+        return "auditctl shows the rules to root only"
+    return "auditctl does not show the rules: does the kernel have AUDIT?"
 
 
 JUDGES: Mapping[str, Judge] = {check: partial(watched, check=check) for check in AUDITED}

@@ -67,7 +67,7 @@ class Baseline:
         """Return the former audit of a target.
 
         Raises:
-            InputError: the file does not tell of it, or it could not be audited then.
+            InputError: the file does not mention it, or it could not be audited then.
         """
         if name not in self.targets:
             has = ", ".join(self.targets) or "none"
@@ -206,7 +206,7 @@ class Comparison:
 def compare(before: Recorded, after: AuditResult) -> Comparison:
     """Return what became of a board since a former audit.
 
-    A check that either does not tell of is not compared.
+    A check that either does not mention is not compared.
 
     Raises:
         InputError: they are by other versions of the benchmark, whose ids mean other checks.

@@ -54,13 +54,13 @@ def _case(checked: Checked, result: AuditResult, suite: str) -> ET.Element:
     if came == "warn":
         failure = ET.SubElement(case, "failure", _texts(message=evidence, type="warn"))
         items = [item for item in checked.judgement.items if item.result == "warn"]
-        said = [f"{item.subject}: {item.evidence}" for item in items] or [evidence]
-        failure.text = sanitize_text("\n".join((*said, check.remedy)))
+        text = [f"{item.subject}: {item.evidence}" for item in items] or [evidence]
+        failure.text = sanitize_text("\n".join((*text, check.remedy)))
     elif came in ("skipped", "manual", "waived"):
-        said = [f"{came}: {evidence}"]
+        text = [f"{came}: {evidence}"]
         if came == "waived" and checked.waiver is not None:
-            said.append(f"until {checked.waiver.expires}: {reason_of(checked)}")
-        ET.SubElement(case, "skipped", _texts(message="; ".join(said)))
+            text.append(f"until {checked.waiver.expires}: {reason_of(checked)}")
+        ET.SubElement(case, "skipped", _texts(message="; ".join(text)))
     return case
 
 

@@ -65,9 +65,11 @@ def matrix(results: Sequence[AuditResult]) -> list[str]:
         ]
         table.append(["score", *(_score(one.summary.total) for one in audited), ""])
         table.append(["findings", *(str(len(one.findings)) for one in audited), ""])
-    told = _aligned(table, left=(0, len(audited) + 1))
-    told += [f"{one.target}: not audited: {one.error}" for one in results if one.error is not None]
-    return told
+    output = _aligned(table, left=(0, len(audited) + 1))
+    output += [
+        f"{one.target}: not audited: {one.error}" for one in results if one.error is not None
+    ]
+    return output
 
 
 def print_lines(lines: Iterable[str], out: TextIO | None = None) -> None:
@@ -100,30 +102,30 @@ def coloured(line: str) -> Text:
 
 
 def _head(result: AuditResult) -> list[str]:
-    told = [f"{result.target}: CIS Docker Benchmark {result.version}, {result.day}"]
+    output = [f"{result.target}: CIS Docker Benchmark {result.version}, {result.day}"]
     host = result.host
     if host is not None:
         engine = f"Docker {host.engine}" if host.engine else "no Docker engine answers"
-        told.append(", ".join(filter(None, (host.name, host.os, host.kernel, host.arch, engine))))
-    return told
+        output.append(", ".join(filter(None, (host.name, host.os, host.kernel, host.arch, engine))))
+    return output
 
 
 def _sections(result: AuditResult) -> list[str]:
-    told: list[str] = []
+    output: list[str] = []
     for section in result.summary.sections:
-        told += ["", f"[INFO] {section} - {SECTIONS[section]}"]
+        output += ["", f"[INFO] {section} - {SECTIONS[section]}"]
         for checked in result.checks:
             if checked.check.section == section:
-                told += _check(checked, result)
-    return told
+                output += _check(checked, result)
+    return output
 
 
 def _check(checked: Checked, result: AuditResult) -> list[str]:
     came = result.result(checked)
     tag = TAGS[came]
-    told = [f"{tag} {checked.check.id} - {checked.check.title}"]
+    output = [f"{tag} {checked.check.id} - {checked.check.title}"]
     if came == "pass":
-        return told
+        return output
     evidence = result.evidence(checked)
     shown = [item for item in checked.judgement.items if item.result != "pass"]
     says = [f"{item.subject}: {item.evidence}" for item in shown] or [evidence]
@@ -131,7 +133,7 @@ def _check(checked: Checked, result: AuditResult) -> list[str]:
         says.append(evidence)
     if came == "waived" and checked.waiver is not None:
         says.append(f"waived until {checked.waiver.expires}: {reason_of(checked)}")
-    return told + [f"{tag}      * {line}" for line in says if line]
+    return output + [f"{tag}      * {line}" for line in says if line]
 
 
 def _summary(result: AuditResult) -> list[str]:
@@ -157,54 +159,54 @@ def _ways(result: AuditResult) -> list[str]:
     if not found:
         return []
     by: dict[str, int] = {}
-    for way in found:
-        by[way.who] = by.get(way.who, 0) + len(way.checks)
+    for remedy in found:
+        by[remedy.who] = by.get(remedy.who, 0) + len(remedy.checks)
     counts = ", ".join(f"{count} by {who}" for who, count in by.items())
     warns = sum(by.values())
-    told = ["", f"What can make {warns} warn{'s' if warns > 1 else ''} pass: {counts}"]
-    for way in found:
-        if way.step:
-            ids = " ".join(check.id for check in way.checks)
-            told.append(f"  {way.who}, step {way.step}: {ids}")
+    output = ["", f"What can make {warns} warn{'s' if warns > 1 else ''} pass: {counts}"]
+    for remedy in found:
+        if remedy.step:
+            ids = " ".join(check.id for check in remedy.checks)
+            output.append(f"  {remedy.who}, step {remedy.step}: {ids}")
             continue
-        told.append(f"  {way.who}:")
-        told += [f"    {check.id}: {check.remedy}" for check in way.checks]
-    return told
+        output.append(f"  {remedy.who}:")
+        output += [f"    {check.id}: {check.remedy}" for check in remedy.checks]
+    return output
 
 
 def _findings(findings: Sequence[Finding]) -> list[str]:
     if not findings:
         return []
-    told = ["", "Findings beside the benchmark"]
+    output = ["", "Findings beside the benchmark"]
     for finding in findings:
         passes = f" (passes {', '.join(finding.checks)})" if finding.checks else ""
-        told += [
+        output += [
             f"  {finding.id}: {finding.title}{passes}",
             f"    * {finding.evidence}",
             f"    {finding.remedy}",
         ]
-    return told
+    return output
 
 
 def _comparison(comparison: Comparison) -> list[str]:
     before, after = comparison.before, comparison.after
-    told = [
+    output = [
         "",
         f"Since {comparison.since}: score {_score(before)} → {_score(after)};"
         f" {len(comparison.improved)} better, {len(comparison.worse)} worse,"
         f" {len(comparison.other)} otherwise, {comparison.unchanged} unchanged",
     ]
-    told += _changed_findings("new finding", comparison.found)
-    told += _changes("worse", comparison.worse)
-    told += _changes("better", comparison.improved)
-    told += _changed_findings("gone finding", comparison.mended)
-    told += _changes("otherwise", comparison.other)
+    output += _changed_findings("new finding", comparison.found)
+    output += _changes("worse", comparison.worse)
+    output += _changes("better", comparison.improved)
+    output += _changed_findings("gone finding", comparison.mended)
+    output += _changes("otherwise", comparison.other)
     for word, items in (("new", comparison.new), ("gone", comparison.gone)):
         subjects: dict[str, list[str]] = {}
         for item in items:
             subjects.setdefault(item.subject, []).append(item.check)
-        told += [f"  {word}: {name} ({', '.join(ids)})" for name, ids in subjects.items()]
-    return told
+        output += [f"  {word}: {name} ({', '.join(ids)})" for name, ids in subjects.items()]
+    return output
 
 
 def _changed_findings(word: str, changes: Iterable[FindingChange]) -> list[str]:
@@ -216,21 +218,21 @@ def _names(subjects: Sequence[str]) -> str:
 
 
 def _changes(word: str, changes: Iterable[CheckChange]) -> list[str]:
-    told = []
+    output = []
     for change in changes:
         came = f"{change.before} → {change.after}{_names(change.items)}"
-        told.append(f"  {word}: {change.id} {came} - {change.title}")
-    return told
+        output.append(f"  {word}: {change.id} {came} - {change.title}")
+    return output
 
 
 def _aligned(table: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
     """Return rows as lines; the columns ``left`` begin, the others end, at the same place."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    told = []
+    output = []
     for row in table:
         cells = [
             cell.ljust(width) if number in left else cell.rjust(width)
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        told.append("  ".join(cells).rstrip())
-    return told
+        output.append("  ".join(cells).rstrip())
+    return output

@@ -45,7 +45,7 @@ def _checked(entry: BenchmarkEntry, parts: list[Checked], result: AuditResult) -
             title=entry.title,
             scored=entry.scored is True,
             owner="manual",
-            remedy="Nothing to do: this version's wish has no counterpart today",
+            remedy="Nothing to do: what this version asks for has no counterpart today",
         )
         return Checked(check, Judgement("info", entry.note or "no counterpart today"))
     worst = min(parts, key=lambda one: _WORST_FIRST.index(result.result(one)))

@@ -264,7 +264,7 @@ def test_what_a_container_may_have(check: str, different: dict[str, Any]) -> Non
             *("5.22", {"security": (f"seccomp={DENIES}",)}),
             *(info(SecurityOptions=["name=apparmor"]), "warn", "the engine has no seccomp"),
         ),
-        ("5.26", {"security": (), "no_new_privileges": None}, {}, "skipped", "is not told"),
+        ("5.26", {"security": (), "no_new_privileges": None}, {}, "skipped", "is not known"),
         ("5.26", {"security": (), "no_new_privileges": False}, {}, "warn", "whatever the default"),
         ("5.26", {"security": ()}, {"daemon_json": {}}, "pass", ""),
         (
@@ -352,5 +352,5 @@ def test_what_is_not_told_is_skipped(check: str, facts: AuditFacts, cause: str) 
 def test_containers_that_are_not_told_are_never_right() -> None:
     facts = subject(provisioned(containers=None, troubles={"containers": "no answer within 60 s"}))
     assert JUDGES["5.5"](facts) == Judgement(
-        "skipped", "docker did not tell: no answer within 60 s"
+        "skipped", "docker did not report it: no answer within 60 s"
     )

@@ -77,7 +77,7 @@ def test_nothing_passes_on_a_board_without_docker() -> None:
         ),
         ({"info": {**HARDENED_INFO, "SecurityOptions": 5}}, "warn", "no mount point"),
         ({"info": {**HARDENED_INFO, "DockerRootDir": "/srv/1.1"}}, "warn", "/srv is no mount"),
-        ({"info": None}, "skipped", "the daemon does not tell"),
+        ({"info": None}, "skipped", "the daemon does not answer"),
         ({"info": None, "mounts": {"/": "179:1"}}, "warn", "data-root"),
     ],
 )

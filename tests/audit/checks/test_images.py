@@ -94,7 +94,7 @@ def test_without_an_image_there_is_nothing_to_judge(check: str) -> None:
         (mute(provisioned()), "no answer within 60 s"),
         (
             stock(images=None, containers=None, troubles={"images": "oh", "containers": "oh"}),
-            "docker did not tell: oh",
+            "docker did not report it: oh",
         ),
     ],
 )
