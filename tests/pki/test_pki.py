@@ -582,12 +582,12 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from bootwright.pki.io.store import PkiStore
-from bootwright.pki.certificates import Names
-from bootwright.pki.certificate_store import Holder, issue
+from bootwright.pki.certificates import ServerNames
+from bootwright.pki.certificate_store import CertificateSubject, issue
 store = PkiStore(Path(sys.argv[1]))
 for number in range(8):
-    holder = Holder("client", f"{sys.argv[2]}{number}")
-    store.update(lambda held: issue(held, holder, Names(), datetime.now(UTC)))
+    holder = CertificateSubject("client", f"{sys.argv[2]}{number}")
+    store.update(lambda held: issue(held, holder, ServerNames(), datetime.now(UTC)))
 """
 
 
@@ -607,7 +607,7 @@ def test_runs_at_once_lose_nothing_and_readers_see_whole_generations(store: PkiS
 
 
 def test_a_run_that_does_not_end(store: PkiStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "WAIT_S", 0.1)
+    monkeypatch.setattr(store_module, "WAIT_S", 0.1)
 
     def slow(held: CertificateStore) -> StoreChange:
         with pytest.raises(FailedError, match="another run is changing certificates"):

@@ -231,7 +231,7 @@ def test_two_runs_do_not_build_at_once(fake: Fake, recipe: Recipe, tmp_path: Pat
 INTERRUPTED = """
 import sys
 from pathlib import Path
-from bootwright.effects import debian
+from bootwright.rootfs.io import debian
 from bootwright.core.report import TextReporter
 from tests.rootfs.io.test_debian import MIRROR, load_board, paths, recipe_for
 debian._mode = lambda: "root"
