@@ -449,7 +449,7 @@ def provision(
         "target": "a target of bootwright.toml, or emulator; --target may be left out",
         "group": "all targets whose groups name this",
         "parallel": "boards at a time (default: 16)",
-        "benchmark": "the numbering that is shown: 1.6.0 (default), 1.11.0 (the report),"
+        "benchmark": "the numbering that is shown: 1.6.0 (default), 1.11.0,"
         " 1.2.0, 1.7.0, 1.8.0",
         "format": "text (default), json, junit, sarif or html",
         "baseline": "a former audit (--json) of the same targets to compare with",

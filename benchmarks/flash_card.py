@@ -1,4 +1,4 @@
-"""Time whole cards: the first, the second, and the report's own recipe on the same disk.
+"""Time whole cards: the first, the second, and the usual recipe by hand on the same disk.
 
     .venv/bin/python benchmarks/flash_card.py --tar rootfs.tar --directory /var/tmp
 
@@ -97,7 +97,7 @@ class Bench:
         image.unlink()
 
     def recipe(self, device: str) -> None:
-        """Appendix A of the report, step by step, with the blobs' sizes of the XU3."""
+        """The usual recipe (dd, sfdisk, mkfs, mount, bsdtar), with the blobs' sizes of the XU3."""
         blob = self.directory / "blob"
         blob.write_bytes(os.urandom(MIB))
         mount = self.directory / "mount"
@@ -160,7 +160,7 @@ def run(bench: Bench, rounds: int) -> None:
     print(f"ours: first card image, verified          {total:6.2f} s   {total / plain:.2f} ×")
     print(f"ours: second card on a disk, verified     {again:6.2f} s")
     print(f"      everything but write and read-back  {again - writing:6.2f} s")
-    print(f"the report's recipe on the same disk      {recipe:6.2f} s")
+    print(f"the recipe by hand on the same disk      {recipe:6.2f} s")
     print(f"      ours is {again / recipe:.2f} of it (second card)")
     counted = second["bytes"]
     print(f"bytes written / mapped                    {counted['written'] / counted['mapped']:.3f}")

@@ -84,7 +84,7 @@ def syslog_ng(folder: Path, source: str, destination: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def plain_server(folder: Path) -> Iterator[int]:
-    """Run what the report runs: a syslog server that writes a file."""
+    """Run what people run today: a syslog server that writes a file."""
     port = free_port()
     source = f"network(ip(127.0.0.1) port({port}) transport(tcp));"
     (folder / "stored").mkdir(parents=True)

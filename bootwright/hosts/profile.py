@@ -2,7 +2,7 @@
 
 A profile says what a Docker host should be, each wish with the checks that it answers, what
 it needs, and why. Check ids are those of the CIS Docker Benchmark 1.6.0 as
-docker-bench-security 1.6.0 numbers them; ``report`` are those of CIS Docker 1.11.0.
+docker-bench-security 1.6.0 numbers them; ``cis_1_11`` are those of CIS Docker 1.11.0.
 """
 
 import re
@@ -27,7 +27,7 @@ class _Wish(StrictModel):
     """What every wish has: the checks it answers, and why it is there."""
 
     checks: CheckIds = ()
-    report: CheckIds = ()
+    cis_1_11: CheckIds = ()
     why: Annotated[str, Field(min_length=10)]
 
 
@@ -52,7 +52,7 @@ class ProfileWaiver(StrictModel):
 
     key: str
     checks: CheckIds
-    report: CheckIds = ()
+    cis_1_11: CheckIds = ()
     reason: Annotated[str, Field(min_length=20)]
 
 

@@ -11,8 +11,8 @@ _HEAD = """\
 # The profile {name}
 
 What `inv provision` makes of a board, generated from `profiles/{name}/` by `inv profile`.
-**Check** is the id of docker-bench-security 1.6.0 (CIS Docker Benchmark 1.6.0); *report* that of
-CIS Docker 1.11.0, by which the project's first report went.
+**Check** is the id of docker-bench-security 1.6.0 (CIS Docker Benchmark 1.6.0); *1.11.0* that of
+CIS Docker 1.11.0 Benchmark v1.0.0 (2016).
 """
 
 
@@ -22,13 +22,13 @@ def profile_markdown(profile: Profile) -> str:
         _HEAD.format(name=profile.name),
         "## daemon.json\n",
         _table(
-            ("key", "value", "check", "*report*", "needs", "why"),
+            ("key", "value", "check", "*1.11.0*", "needs", "why"),
             [
                 (
                     f"`{item.key}`",
                     _value(item),
                     _ids(item.checks),
-                    _ids(item.report),
+                    _ids(item.cis_1_11),
                     _needs(profile, item),
                     item.why,
                 )
@@ -39,9 +39,9 @@ def profile_markdown(profile: Profile) -> str:
         " stand in\ndaemon.json already and contradict nothing are kept.\n",
         "## Left unmet on purpose\n",
         _table(
-            ("check", "*report*", "unless the target sets", "reason"),
+            ("check", "*1.11.0*", "unless the target sets", "reason"),
             [
-                (_ids(item.checks), _ids(item.report), f"`{item.key}`", item.reason)
+                (_ids(item.checks), _ids(item.cis_1_11), f"`{item.key}`", item.reason)
                 for item in profile.daemon.waiver
             ],
         ),
@@ -57,11 +57,11 @@ def profile_markdown(profile: Profile) -> str:
         ),
         "## Audit rules\n",
         _table(
-            ("check", "*report*", "path", "recorded", "why"),
+            ("check", "*1.11.0*", "path", "recorded", "why"),
             [
                 (
                     _ids(item.checks),
-                    _ids(item.report),
+                    _ids(item.cis_1_11),
                     _paths(item.paths),
                     f"{item.permissions}{', and below' if item.recursive else ''}",
                     item.why,

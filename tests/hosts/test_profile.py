@@ -62,7 +62,7 @@ def test_no_check_is_answered_by_two_settings() -> None:
 
 def test_the_report_of_2016_is_answered_but_for_what_the_engine_dropped() -> None:
     wishes: list[Any] = [*PROFILE.daemon.setting, *PROFILE.daemon.waiver]
-    answered = {check for wish in wishes for check in wish.report if check.startswith("2.")}
+    answered = {check for wish in wishes for check in wish.cis_1_11 if check.startswith("2.")}
     assert answered == numbered("2", 1, 12)
     gone = engine_key(PROFILE, "disable-legacy-registry")
     assert gone is not None

@@ -26,7 +26,7 @@ from tests.support.machine import Machine
 GUEST_S = 400.0
 """Seconds for anything in the guest but installing."""
 
-# A container of the board's own shell, made as the report's are, but without a registry.
+# A container of the board's own shell, so that no registry is needed.
 OLD_CONTAINER = """
 set -e
 apt-get -qq install -y --no-install-recommends busybox-static >/dev/null 2>&1
