@@ -1,6 +1,5 @@
 """The steps that are about Docker: user namespaces, TLS, the daemon, its audit, its files."""
 
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,6 +12,17 @@ from bootwright.core.file_changes import Change, FileChange, text_file
 from bootwright.hosts.engine import Engine
 from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.profile import FileMode, Profile, Watch, version_key
+from bootwright.provision.actions import (
+    Action,
+    AddSystemUser,
+    Check,
+    EnableUnit,
+    LoadAuditRules,
+    ReloadDocker,
+    ReloadSystemd,
+    RestartDocker,
+    StartDocker,
+)
 from bootwright.provision.daemon_json import (
     CA_FILE,
     CERT_FILE,
@@ -48,9 +58,6 @@ FILES = (
 RUNTIME = ("/run/containerd", "/run/containerd/containerd.sock")
 """What is there whenever Docker runs, and so once a plan has been carried out."""
 
-RESTART, RELOAD, START = "restart_docker", "reload_docker", "start_docker"
-"""Functions of the script that carries out a plan."""
-
 
 def userns_step(daemon: DaemonJson, facts: HostFacts) -> Step:
     """Give the user that containers' root is mapped to an account and ids."""
@@ -68,12 +75,11 @@ def userns_step(daemon: DaemonJson, facts: HostFacts) -> Step:
         "userns",
         ("2.9",),
         step.changes,
-        commands=(
-            f"useradd --system --no-create-home --shell /usr/sbin/nologin {REMAP_USER}",
-            # useradd may have given it a range of its own: ours counts.
-            *(f"grep -q ^{REMAP_USER}: {path}" for path in (SUBUID, SUBGID)),
+        actions=(
+            AddSystemUser(REMAP_USER),
+            # useradd may have written the files anew: our range has to be in them.
+            *(Check(("grep", "-q", f"^{REMAP_USER}:", path)) for path in (SUBUID, SUBGID)),
         ),
-        undo=(f"userdel {REMAP_USER}",),
         says=(f"make the account {REMAP_USER}, which root of a container is outside of it",),
     )
 
@@ -185,45 +191,51 @@ def daemon_step(
         wanted.append(text_file(SECCOMP_PROFILE, desired.seccomp))
     changes = differing(facts.files, wanted)
     paths = {change.path for change in changes}
-    commands, undo, says = [], [], []
+    actions: list[Action] = []
+    says = []
     if SERVICE_DROP_IN in paths or unit.need_reload:
-        commands.append("systemctl daemon-reload")
-        undo.append("systemctl daemon-reload")
+        actions.append(ReloadSystemd())
     if unit.enabled != "enabled":
-        commands.append("systemctl enable docker.service")
-        undo.append("systemctl disable docker.service")
+        actions.append(EnableUnit("docker.service"))
         says.append("start Docker at every boot")
     if new_certificate:
         paths.add(CERT_FILE)
-    action, why = _action(desired.profile, facts, daemon, paths)
+    action, why = _daemon_action(desired.profile, facts, daemon, paths)
     if DAEMON_JSON in paths and version_key(engine_version(facts)) >= VALIDATES:
-        commands.append(f"dockerd --validate --config-file={DAEMON_JSON}")
-    if action:
-        commands.append(action)
+        actions.append(Check(("dockerd", "--validate", f"--config-file={DAEMON_JSON}")))
+    if action is not None:
+        actions.append(action)
         says.append(why)
-    return Step(
-        "daemon", daemon.checks, changes, commands=tuple(commands), undo=tuple(undo),
-        says=tuple(says),
-    )  # fmt: skip
+    return Step("daemon", daemon.checks, changes, actions=tuple(actions), says=tuple(says))
 
 
-def _action(
+def _daemon_action(
     profile: Profile, facts: HostFacts, daemon: DaemonJson, paths: set[str]
-) -> tuple[str, str]:
+) -> tuple[Action | None, str]:
+    """Return what has to be done to the daemon, and why; ``None`` if nothing.
+
+    Args:
+        profile: says which keys of daemon.json take a restart.
+        facts: of the board.
+        daemon: what daemon.json is to hold.
+        paths: files of the daemon that become different.
+    """
     if not facts.engine_runs:
-        return START, "start the daemon"
+        return StartDocker(), "start the daemon"
     unmet = read_back(daemon, facts.engine) if facts.engine is not None else ()
     if paths & {SERVICE_DROP_IN, SECCOMP_PROFILE, CERT_FILE}:
-        return RESTART, "restart the daemon; containers go on running"
+        return RestartDocker(), "restart the daemon; containers go on running"
     if DAEMON_JSON in paths:
         if needs_restart(profile, daemon):
-            return RESTART, "restart the daemon; containers go on running"
-        return RELOAD, "have the daemon read its configuration again"
+            return RestartDocker(), "restart the daemon; containers go on running"
+        return ReloadDocker(), "have the daemon read its configuration again"
     if facts.unread:
-        return RESTART, "restart the daemon, which has not read daemon.json since it was changed"
+        why = "restart the daemon, which has not read daemon.json since it was changed"
+        return RestartDocker(), why
     if unmet:
-        return RESTART, f"restart the daemon: {'; '.join(item.describe() for item in unmet)}"
-    return "", ""
+        why = f"restart the daemon: {'; '.join(item.describe() for item in unmet)}"
+        return RestartDocker(), why
+    return None, ""
 
 
 def audit_step(desired: DesiredState, facts: HostFacts, laid: Iterable[str]) -> Step:
@@ -259,15 +271,15 @@ def audit_step(desired: DesiredState, facts: HostFacts, laid: Iterable[str]) -> 
             "the kernel's audit rules are locked until the next start (-e 2 in"
             " /etc/audit/rules.d): restart the board with that line taken out, then run it again"
         )
-    commands = ["augenrules --load"]
+    actions: list[Action] = [LoadAuditRules()]
     if facts.unit("auditd.service").active != "active":
-        commands.insert(0, "systemctl enable --now auditd.service")
+        # Its unit has RefuseManualStop=yes.
+        actions.insert(0, EnableUnit("auditd.service", start=True, stop_allowed=False))
     return Step(
         "audit",
         checks,
         changes,
-        commands=tuple(commands),
-        undo=("augenrules --load",),
+        actions=tuple(actions),
         says=(f"watch {len(watches)} paths, {len(missing)} of them anew",),
     )
 
@@ -309,16 +321,3 @@ def _fix(wish: FileMode, found: PathMode) -> ModeFix | None:
     if found.mode == mode and found.owner == wish.owner:
         return None
     return ModeFix(found, mode, wish.owner)
-
-
-def quoted_fix(fix: ModeFix) -> str:
-    """Return the shell command that makes a fix; the owner first, since it takes setuid away."""
-    path = shlex.quote(fix.was.path)
-    return f"chown -h {fix.owner} {path} && chmod {fix.mode:o} {path}"
-
-
-def quoted_unfix(fix: ModeFix) -> str:
-    """Return the shell command that takes a fix back."""
-    path = shlex.quote(fix.was.path)
-    # By number: a name need not exist.
-    return f"chown -h {fix.was.numbers} {path} && chmod {fix.was.mode:o} {path}"

@@ -1,10 +1,17 @@
 """The steps that are about the board itself: its name, its time, its SSH, who may use Docker."""
 
-import shlex
-
 from bootwright.core.board_names import BINDS, SSHD_DROP_IN, SSHD_INCLUDE, UNITS, VOLUME
 from bootwright.core.errors import RefusedError
 from bootwright.core.file_changes import Change, FileChange, SymlinkChange, text_file
+from bootwright.provision.actions import (
+    Action,
+    AddToGroup,
+    Check,
+    EnableUnit,
+    ReloadSshd,
+    ReloadSystemd,
+    SetHostname,
+)
 from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.facts import HostFacts
 from bootwright.provision.steps import Step, differing, kept_mode
@@ -34,33 +41,23 @@ def host_step(desired: DesiredState, facts: HostFacts) -> Step:
     name = desired.target.hostname
     zone = f"/usr/share/zoneinfo/{desired.target.timezone}"
     changes = list(differing(facts.files, [text_file(HOSTNAME, f"{name}\n")]))
-    commands, undo, says = [], [], []
+    actions: list[Action] = []
+    says = []
     hosts = _with_host(facts.files.text(HOSTS), name)
     changes += differing(facts.files, [text_file(HOSTS, hosts, kept_mode(facts.files, HOSTS))])
     if facts.files.links.get(LOCALTIME, "").split("zoneinfo/")[-1] != desired.target.timezone:
-        # Refused by the board if it has no such zone, before the link is made.
-        commands.append(f"test -f {shlex.quote(zone)}")
+        # A board that has no such zone fails here, and the link is put back.
+        actions.append(Check(("test", "-f", zone)))
         changes.append(SymlinkChange(LOCALTIME, zone))
         changes += differing(facts.files, [text_file(TIMEZONE, f"{desired.target.timezone}\n")])
     if facts.hostname != name:
-        commands.append(f"printf %s {name} >{_KERNEL_NAME}")
-        undo.append(f"printf %s {shlex.quote(facts.hostname)} >{_KERNEL_NAME}")
+        actions.append(SetHostname(name, facts.hostname))
         says.append(f"the board calls itself {name}, not {facts.hostname}")
     keeps_time = any(facts.unit(unit).active == "active" for unit in TIME_UNITS)
     if not keeps_time and facts.unit("systemd-timesyncd.service").installed:
-        commands.append("systemctl enable --now systemd-timesyncd.service")
-        undo.append("systemctl disable --now systemd-timesyncd.service")
+        actions.append(EnableUnit("systemd-timesyncd.service", start=True))
         says.append("keep the clock right by systemd-timesyncd")
-    return Step(
-        "host",
-        changes=tuple(changes),
-        commands=tuple(commands),
-        undo=tuple(undo),
-        says=tuple(says),
-    )
-
-
-_KERNEL_NAME = "/proc/sys/kernel/hostname"
+    return Step("host", changes=tuple(changes), actions=tuple(actions), says=tuple(says))
 
 
 def _with_host(text: str, name: str) -> str:
@@ -99,13 +96,11 @@ def ssh_step(desired: DesiredState, facts: HostFacts) -> Step:
     target = desired.target.model_copy(update={"user": desired.login})
     drop_in = desired.renderer.render("sshd.conf.j2", {"target": target})
     config = SSHD_INCLUDE + facts.files.text(SSHD_CONFIG).removeprefix(SSHD_INCLUDE)
-    reload = "{ systemctl reload ssh.service || systemctl reload sshd.service; }"
     return Step(
         "ssh",
         checks,
         changes=differing(facts.files, [text_file(SSHD_DROP_IN, drop_in), _config(facts, config)]),
-        commands=("sshd -t", reload),
-        undo=(reload,),
+        actions=(Check(("sshd", "-t")), ReloadSshd()),
         says=tuple(
             f"sshd: {name} {found} → {wanted[name]}" for name, found in sorted(wrong.items())
         ),
@@ -128,8 +123,8 @@ def mount_step(desired: DesiredState, facts: HostFacts) -> Step:
         for unit in units
     ]
     changes = differing(facts.files, wanted)
-    reload = ("systemctl daemon-reload",) if changes else ()
-    return Step("mount", ("1.1.1",), changes, commands=reload, undo=reload)
+    actions = (ReloadSystemd(),) if changes else ()
+    return Step("mount", ("1.1.1",), changes, actions=actions)
 
 
 def _drop_in(unit: str) -> str:
@@ -149,11 +144,9 @@ def users_step(desired: DesiredState, facts: HostFacts) -> Step:
         raise RefusedError(
             f"docker.trusted_user: the board has no account {user!r}; make it there first"
         )
-    name = shlex.quote(user)
     return Step(
         "users",
         ("1.1.2",),
-        commands=(f"gpasswd -a {name} docker",),
-        undo=(f"gpasswd -d {name} docker",),
+        actions=(AddToGroup(user, "docker"),),
         says=(f"{user} may use Docker, which makes {user} root on the board by another name",),
     )

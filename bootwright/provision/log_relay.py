@@ -10,7 +10,9 @@ Sources: syslog-ng's ``lib/rcptid.c`` (numbers), ``modules/diskq``, ``modules/ht
 ``daemon/logger/syslog``; systemd.socket(5).
 """
 
+import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -21,6 +23,7 @@ from bootwright.core.file_changes import Change, FileChange, Removal, SymlinkCha
 from bootwright.core.units import MIB, format_size, parse_size
 from bootwright.logs.delivery import TAG
 from bootwright.logs.relay_names import SERVICE, SOCKET
+from bootwright.provision.actions import Action, Check, ReloadSystemd
 from bootwright.provision.daemon_json import DAEMON_JSON
 from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.facts import HostFacts
@@ -164,36 +167,74 @@ def logs_step(desired: DesiredState, facts: HostFacts) -> Step:
     if facts.digests.get(KEY_FILE) != sha256(desired.logs.key.reveal()).hexdigest():
         changes.append(FileChange(KEY_FILE, desired.logs.key, 0o400))
     paths = {change.path for change in changes}
-    commands = []
+    actions: list[Action] = []
     if CONFIG in paths:
-        commands.append(f"/usr/sbin/syslog-ng --syntax-only --no-caps --cfgfile={CONFIG}")
+        options = ("--syntax-only", "--no-caps", f"--cfgfile={CONFIG}")
+        actions.append(Check(("/usr/sbin/syslog-ng", *options)))
     if any(path.startswith(UNITS) for path in paths):
-        commands.append("systemctl daemon-reload")
-    commands += [
-        f"systemctl start {unit}"
-        for unit in (SOCKET_UNIT, LAST_WORDS)
-        if facts.unit(unit).active != "active"
-    ]
-    says = []
+        actions.append(ReloadSystemd())
+    start = tuple(unit for unit in (SOCKET_UNIT, LAST_WORDS) if facts.unit(unit).active != "active")
     of_relay = {CONFIG, CA_FILE, CERT_FILE, KEY_FILE, f"{UNITS}/{SERVICE}"}
-    if paths & of_relay or facts.unit(SERVICE).active != "active":
-        commands.append(f"systemctl restart {SERVICE}")
-        says.append(f"ship logs to {logs.server}:{logs.reached_at} ({logs.transport})")
+    restart = bool(paths & of_relay) or facts.unit(SERVICE).active != "active"
+    if start or restart:
+        actions.append(StartRelay(start, restart))
+    says = (f"ship logs to {logs.server}:{logs.reached_at} ({logs.transport})",)
     return Step(
         "logs",
         ("2.13",),
         tuple(changes),
-        commands=tuple(commands),
-        undo=(_UNDO,) if commands else (),
-        says=tuple(says),
+        actions=tuple(actions),
+        says=says if restart else (),
     )
 
 
-_UNDO = (
-    # What was not there before has no file by now; what was is to run with its own.
-    f"systemctl stop {SERVICE} {SOCKET_UNIT} {LAST_WORDS}; systemctl daemon-reload;"
-    f" [ ! -e {UNITS}/{SERVICE} ] || systemctl start {SOCKET_UNIT} {SERVICE} {LAST_WORDS}"
-)
+_ALL_UNITS = shlex.join((SERVICE, SOCKET_UNIT, LAST_WORDS))
+
+
+@dataclass(frozen=True)
+class RelayAction(Action):
+    """Something done to the units of the relay; its undo is the same whatever it was."""
+
+    @property
+    def undo(self) -> str:
+        """Have the units run with their former files; those that had no file stay stopped."""
+        # systemd refuses to stop a unit that it never loaded: no failure here.
+        script = (
+            f"systemctl stop {_ALL_UNITS}; systemctl daemon-reload;"
+            f" [ ! -e {UNITS}/{SERVICE} ] || systemctl start {_ALL_UNITS}"
+        )
+        return f"step_unless_boot sh -c {shlex.quote(script)}\n"
+
+
+@dataclass(frozen=True)
+class StartRelay(RelayAction):
+    """Have the relay run.
+
+    Attributes:
+        start: units beside the relay's service that do not run.
+        restart: start the service, or have it run with its new files.
+    """
+
+    start: tuple[str, ...]
+    restart: bool
+
+    @property
+    def command(self) -> str:
+        """Start the units."""
+        commands = [f"systemctl start {unit}" for unit in self.start]
+        commands += [f"systemctl restart {SERVICE}"] if self.restart else []
+        return " && ".join(commands)
+
+
+@dataclass(frozen=True)
+class StopRelay(RelayAction):
+    """Stop the relay, whose files are removed."""
+
+    @property
+    def command(self) -> str:
+        """Stop all of its units."""
+        return f"systemctl stop {_ALL_UNITS}"
+
 
 _SYSTEM_QUEUE = 16 * MIB
 """Bytes of the queue for what the board says of itself, which waits in files of its own as well."""
@@ -211,11 +252,7 @@ def _without(facts: HostFacts) -> Step:
     return Step(
         "logs",
         changes=tuple(Removal(path) for path in there),
-        commands=(
-            f"systemctl stop {SERVICE} {SOCKET_UNIT} {LAST_WORDS}",
-            "systemctl daemon-reload",
-        ),
-        undo=(_UNDO,),
+        actions=(StopRelay(), ReloadSystemd()),
         says=(
             f"ship logs no more; what was not delivered stays in {QUEUE}",
             *(

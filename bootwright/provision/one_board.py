@@ -17,9 +17,9 @@ from bootwright.core.file_changes import FileChange
 from bootwright.core.io.ask import Ask
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
+from bootwright.provision.actions import RestartDocker, StartDocker
 from bootwright.provision.apply import apply, put_back_what_is_left
 from bootwright.provision.desired_state import DesiredState
-from bootwright.provision.docker_steps import RESTART, START
 from bootwright.provision.facts import HostFacts, parse_host
 from bootwright.provision.facts_script import Questions, host_script, proven_script
 from bootwright.provision.packages import missing_lists, new_kernel, packages_script
@@ -330,7 +330,8 @@ class BoardRun:
                 error=done.error,
                 versions={},
             )
-        if any(command in (RESTART, START) for step in plan.to_do for command in step.commands):
+        actions = (action for step in plan.to_do for action in step.actions)
+        if any(isinstance(action, RestartDocker | StartDocker) for action in actions):
             self._restarted.append("docker.service")
         self._remember(done.facts)
         versions = {"client": done.client or None, "server": done.server or None}

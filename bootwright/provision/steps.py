@@ -1,6 +1,7 @@
-"""What provisioning changes on a board: steps of frozen values, each with its way back."""
+"""What provisioning changes on a board: steps of frozen values, each with its undo."""
 
 import difflib
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from bootwright.core.file_changes import Change, DirectoryChange, FileChange, Re
 from bootwright.core.secret import Secret
 from bootwright.hosts.board_files import BoardFiles
 from bootwright.hosts.file_modes import PathMode
+from bootwright.provision.actions import Action
 
 
 @dataclass(frozen=True)
@@ -24,33 +26,43 @@ class ModeFix:
             f"{self.was.path}: {self.was.owner} {self.was.mode:04o} → {self.owner} {self.mode:04o}"
         )
 
+    @property
+    def command(self) -> str:
+        """The shell command; the owner first, since a change of owner clears the setuid bit."""
+        path = shlex.quote(self.was.path)
+        return f"chown -h {self.owner} {path} && chmod {self.mode:o} {path}"
+
+    @property
+    def undo(self) -> str:
+        """The shell command that takes it back; the owner by number, since it may have no name."""
+        path = shlex.quote(self.was.path)
+        return f"chown -h {self.was.numbers} {path} && chmod {self.was.mode:o} {path}"
+
 
 @dataclass(frozen=True)
 class Step:
-    """A part of the whole that a person would name.
+    """A part of a change that has a name of its own for the operator.
 
     Attributes:
         name: for JSON and messages.
-        checks: what it answers.
-        changes: files that become different.
-        fixes: owners and permissions that do.
-        commands: shell commands once the files are in place; may be repeated.
-        undo: shell commands once the files are back as they were.
-        says: what the commands do, for a person.
+        checks: ids of the benchmark's checks that it makes pass.
+        changes: files that become different; done first.
+        fixes: owners and permissions that become different; done second.
+        actions: what is done then, in this order.
+        says: what the fixes and actions do, in words for the operator.
     """
 
     name: str
     checks: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
     fixes: tuple[ModeFix, ...] = ()
-    commands: tuple[str, ...] = ()
-    undo: tuple[str, ...] = ()
+    actions: tuple[Action, ...] = ()
     says: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self.changes or self.fixes or self.commands)
+        return bool(self.changes or self.fixes or self.actions)
 
     @property
     def paths(self) -> tuple[str, ...]:

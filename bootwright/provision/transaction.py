@@ -6,15 +6,14 @@ it is confirmed over a new connection before the timer ends. Whatever happens in
 crash, a lost network, a power cut, the board puts back what was there.
 """
 
-import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from bootwright.core.file_changes import Change, DirectoryChange, FileChange, Removal, SymlinkChange
+from bootwright.provision.actions import Action, RestartDocker
 from bootwright.provision.daemon_json import DAEMON_JSON
-from bootwright.provision.docker_steps import RESTART, quoted_fix, quoted_unfix
 from bootwright.provision.facts_script import RELOADED, TRANSACTION
 from bootwright.provision.steps import Step, laid_files
 from bootwright.provision.transaction_shell import (
@@ -40,13 +39,6 @@ INTERIM = "interim.json"
 
 CONFIRM_S = 600
 """Seconds from the beginning until the board puts everything back unless it is confirmed."""
-
-ACCOUNTS = tuple(
-    f"/etc/{name}" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")
-)
-"""What the tools for accounts change, each of them several; they are put back as a whole."""
-
-_ENABLE = re.compile(r"systemctl enable (?:--now )?([\w@.-]+)")
 
 _DAEMON_S = 180
 """Seconds for the daemon to start or end; an emulated board takes about 15."""
@@ -95,11 +87,8 @@ def apply_script(change: Transaction) -> str:
     """Return the job: back up, arm, carry out, prove."""
     numbers = {file.path: str(n) for n, file in enumerate(laid_files(change.steps))}
     backups = [f"begin backup {n} {shlex.quote(path)}" for path, n in _places(change).items()]
-    backups += [
-        f'systemctl is-enabled --quiet {unit} 2>/dev/null || : >"$state/disabled-{unit}"'
-        for unit in _enabled(change.steps)
-    ]
-    restarts = any(RESTART in step.commands for step in change.steps)
+    backups += [action.record.rstrip() for action in _actions(change) if action.record]
+    restarts = any(isinstance(action, RestartDocker) for action in _actions(change))
     stops = restarts and not change.keep_containers
     script = _values(
         FUNCTIONS + APPLY,
@@ -114,8 +103,8 @@ def apply_script(change: Transaction) -> str:
         script += f"begun {step.name}\n"
         commands = [
             *(_lay(item, numbers) for item in step.changes),
-            *map(quoted_fix, step.fixes),
-            *step.commands,
+            *(fix.command for fix in step.fixes),
+            *(action.command for action in step.actions),
         ]
         script += "".join(
             f"said=$({{ {command}; }} 2>&1) || fail {step.name}\n" for command in commands
@@ -135,22 +124,15 @@ def _places(change: Transaction) -> dict[str, int]:
     paths = [item.path for step in change.steps for item in step.changes]
     # A restart lays others in its place, whether or not it is to change.
     paths.append(DAEMON_JSON)
-    if any(_is_about_accounts(command) for step in change.steps for command in step.commands):
-        paths += ACCOUNTS
+    paths += (path for action in _actions(change) for path in action.files)
     parents = [str(parent) for path in paths for parent in PurePosixPath(path).parents]
-    below = sorted({path for path in parents if path.count("/") > 1}, key=len)
+    below = sorted((path for path in parents if path.count("/") > 1), key=len)
     # A folder that is there already is left alone: only those that are not get a mark.
     return {path: n for n, path in enumerate(dict.fromkeys([*below, *paths]))}
 
 
-def _is_about_accounts(command: str) -> bool:
-    return command.split()[0] in ("useradd", "userdel", "gpasswd")
-
-
-def _enabled(steps: Sequence[Step]) -> list[str]:
-    """Return the units that the steps enable."""
-    found = [_ENABLE.fullmatch(command) for step in steps for command in step.commands]
-    return [match[1] for match in found if match]
+def _actions(change: Transaction) -> list[Action]:
+    return [action for step in change.steps for action in step.actions]
 
 
 def restore_script(change: Transaction) -> str:
@@ -160,15 +142,8 @@ def restore_script(change: Transaction) -> str:
     # What lies in a folder before the folder.
     script = "".join(f"step {backs[path]}\n" for path in reversed(places))
     for step in reversed(change.steps):
-        for fix in step.fixes:
-            script += f"step sh -c {shlex.quote(quoted_unfix(fix))}\n"
-        for command in step.undo:
-            if _is_about_accounts(command):
-                continue  # The copies of their files are in place.
-            # At boot nothing runs yet, and to wait for what runs would be to wait for ourselves.
-            script += f'[ "$why" = boot ] || step sh -c {shlex.quote(command)}\n'
-    for unit in _enabled(change.steps):
-        script += f'[ ! -e "$state/disabled-{unit}" ] || step systemctl disable --quiet {unit}\n'
+        script += "".join(action.undo for action in reversed(step.actions))
+        script += "".join(f"step sh -c {shlex.quote(fix.undo)}\n" for fix in reversed(step.fixes))
     script = FUNCTIONS + RESTORE + script + RESTORED
     folder = str(PurePosixPath(DAEMON_JSON).parent)
     return PRELUDE + _values(

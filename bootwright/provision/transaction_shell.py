@@ -120,6 +120,9 @@ begun() {
     echo "|$1"
     progress "$1"
 }
+record_disabled() {
+    systemctl is-enabled --quiet "$1" 2>/dev/null || : >"$state/disabled-$1"
+}
 touch_docker() { : >"$state/touched"; }
 restart_docker() {
     touch_docker
@@ -212,6 +215,9 @@ bad=
 step() {
     said=$("$@" 2>&1) || { bad=1; section trouble; printf '%s\n' "$said" | quoted; }
 }
+# At boot no unit runs yet, and a command that waits for one would wait for this script.
+step_unless_boot() { [ "$why" = boot ] || step "$@"; }
+disable_again() { [ ! -e "$state/disabled-$1" ] || step systemctl disable --quiet "$1"; }
 same() {
     [ ! -L "$1" ] && [ ! -L "$2" ] && cmp -s "$1" "$2" &&
         [ "$(stat -c '%a %u %g' "$1")" = "$(stat -c '%a %u %g' "$2")" ]

@@ -17,7 +17,15 @@ from bootwright.hosts.board_files import BoardFile, BoardFiles
 from bootwright.logs.relay_names import SERVICE, SOCKET
 from bootwright.provision.desired_state import TlsFiles
 from bootwright.provision.facts import HostFacts, host_facts
-from bootwright.provision.log_relay import CONFIG, KEY_FILE, LAST_WORDS_SCRIPT, LINKS
+from bootwright.provision.log_relay import (
+    CONFIG,
+    KEY_FILE,
+    LAST_WORDS,
+    LAST_WORDS_SCRIPT,
+    LINKS,
+    SOCKET_UNIT,
+    StartRelay,
+)
 from bootwright.provision.packages import packages_script, plan_packages
 from bootwright.provision.plan import ProvisionPlan, plan_provision
 from bootwright.remote.sections import Section
@@ -68,7 +76,7 @@ def test_a_server_gets_all_of_it_and_a_second_run_nothing() -> None:
     # The relay is there before the daemon logs to it.
     names = [step.name for step in plan.steps]
     assert names.index("logs") < names.index("daemon")
-    assert relay.commands[-1] == f"systemctl restart {SERVICE}"
+    assert relay.actions[-1] == StartRelay((SOCKET_UNIT, LAST_WORDS), restart=True)
     keys = [item for item in relay.changes if item.path == KEY_FILE]
     assert isinstance(keys[0], FileChange)
     assert keys[0].mode == 0o400
@@ -94,7 +102,7 @@ def test_a_new_certificate_restarts_the_relay_alone() -> None:
     plan = planned(board, **{**shipping(), "logs": renewed})
     (only,) = plan.to_do
     assert only.name == "logs"
-    assert only.commands == (f"systemctl restart {SERVICE}",)
+    assert only.actions == (StartRelay((), restart=True),)
 
 
 def test_a_relay_that_does_not_run_is_started() -> None:

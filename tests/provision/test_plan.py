@@ -13,6 +13,8 @@ from bootwright.hosts.audit_rules import WatchedPath
 from bootwright.hosts.board_files import BoardFiles
 from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.systemd_units import HostUnit
+from bootwright.logs.relay_names import SERVICE
+from bootwright.provision.actions import AddToGroup, Check, ReloadSshd, RestartDocker
 from bootwright.provision.desired_state import TlsFiles
 from bootwright.provision.docker_steps import (
     AUDIT_RULES,
@@ -21,6 +23,7 @@ from bootwright.provision.docker_steps import (
     service_command,
 )
 from bootwright.provision.facts import HostFacts, Mounted
+from bootwright.provision.log_relay import LAST_WORDS, SOCKET_UNIT, StartRelay, StopRelay
 from bootwright.provision.packages import needs_reboot, plan_packages
 from bootwright.provision.plan import ProvisionPlan, plan_provision, versions_of
 from bootwright.provision.steps import Step, diff_of, laid_files
@@ -66,10 +69,13 @@ def converge(facts: HostFacts, **want: Any) -> HostFacts:
     units["docker.service"] = replace(
         facts.unit("docker.service"), active="active", enabled="enabled"
     )
-    for command in step(plan, "logs").commands:
-        verb, _, unit = command.removeprefix("systemctl ").partition(" ")
-        for name in unit.split():
-            units[name] = HostUnit("loaded", "inactive" if verb == "stop" else "active")
+    for action in step(plan, "logs").actions:
+        if isinstance(action, StartRelay):
+            names = (*action.start, *([SERVICE] if action.restart else []))
+            units |= dict.fromkeys(names, HostUnit("loaded", "active"))
+        elif isinstance(action, StopRelay):
+            names = (SERVICE, SOCKET_UNIT, LAST_WORDS)
+            units |= dict.fromkeys(names, HostUnit("loaded", "inactive"))
     units["systemd-timesyncd.service"] = HostUnit("loaded", "active", "enabled")
     return replace(
         facts,
@@ -128,7 +134,7 @@ def test_an_edited_file_is_mended_and_its_diff_shows_how() -> None:
     daemon = step(plan, "daemon")
     assert '-  "icc": true,' in diff_of(changed.files, daemon)
     assert '+  "icc": false,' in diff_of(changed.files, daemon)
-    assert daemon.commands[-1] == "restart_docker"
+    assert daemon.actions[-1] == RestartDocker()
 
 
 def test_on_a_board_without_docker_everything_is_planned_and_checked_beforehand() -> None:
@@ -287,7 +293,7 @@ def test_data_that_will_seem_to_vanish(different: dict[str, Any], vanishing: boo
 def test_a_trusted_user_only_when_the_target_names_one() -> None:
     assert not step(plan_provision(desired(), stock()), "users").changed
     users = step(plan_provision(desired({"trusted_user": "mia"}), stock()), "users")
-    assert users.commands == ("gpasswd -a mia docker",)
+    assert users.actions == (AddToGroup("mia", "docker"),)
     assert "root on the board" in users.says[0]
     there = stock(docker_group=("mia",))
     assert not step(plan_provision(desired({"trusted_user": "mia"}), there), "users").changed
@@ -321,7 +327,7 @@ def test_the_remote_api_only_with_certificates() -> None:
     other = replace(TLS, certificate=b"new\n", key=Secret(b"another key\n"))
     renewed = plan_provision(desired(docker=want["docker"], tls=other), after)
     assert [item.name for item in renewed.to_do] == ["tls", "daemon"]
-    assert step(renewed, "daemon").commands == ("restart_docker",)
+    assert step(renewed, "daemon").actions == (RestartDocker(),)
 
 
 @pytest.mark.parametrize(
@@ -439,7 +445,7 @@ def test_who_logs_in_keeps_the_way_in() -> None:
     laid = next(item for item in as_mia.changes if "10-bootwright" in item.path)
     assert isinstance(laid, FileChange)
     assert "PermitRootLogin no" in laid.data.decode()
-    assert as_mia.commands[0] == "sshd -t"
+    assert as_mia.actions == (Check(("sshd", "-t")), ReloadSshd())
 
 
 def test_the_report_of_waivers_ends_where_a_target_decides() -> None:
@@ -456,11 +462,11 @@ def test_every_setting_of_the_profile_says_why() -> None:
 
 
 def test_an_engine_that_can_checks_the_file_before_the_restart() -> None:
-    old = step(plan_provision(desired(), stock()), "daemon").commands
-    new = step(plan_provision(desired(), stock(engine=engine(version="28.3.3"))), "daemon").commands
-    validate = "dockerd --validate --config-file=/etc/docker/daemon.json"
+    old = step(plan_provision(desired(), stock()), "daemon").actions
+    new = step(plan_provision(desired(), stock(engine=engine(version="28.3.3"))), "daemon").actions
+    validate = Check(("dockerd", "--validate", "--config-file=/etc/docker/daemon.json"))
     assert validate not in old
-    assert new.index(validate) < new.index("restart_docker")
+    assert new.index(validate) < new.index(RestartDocker())
 
 
 def test_an_engine_that_was_proven_need_not_be_asked_again() -> None:
@@ -470,4 +476,4 @@ def test_an_engine_that_was_proven_need_not_be_asked_again() -> None:
     assert versions_of(facts) == {"client": "20.10.24", "server": "20.10.24+dfsg1"}
     # What is to be changed still is.
     changed = plan_provision(desired({"daemon": {"icc": True}}), facts)
-    assert step(changed, "daemon").commands[-1] == "restart_docker"
+    assert step(changed, "daemon").actions[-1] == RestartDocker()

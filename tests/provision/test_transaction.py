@@ -17,6 +17,7 @@ from bootwright.core.file_changes import FileChange, Removal, SymlinkChange, tex
 from bootwright.core.secret import Secret
 from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.systemd_units import HostUnit
+from bootwright.provision.actions import Check, ReloadSystemd, RestartDocker
 from bootwright.provision.daemon_json import DAEMON_JSON
 from bootwright.provision.desired_state import TlsFiles
 from bootwright.provision.facts_script import TRANSACTION
@@ -98,10 +99,10 @@ def odd() -> Transaction:
             Removal("/etc/to-go"),
             Removal("/etc/never-there"),
         ),
-        commands=("true",),
+        actions=(Check(("true",)),),
     )
     fix = ModeFix(was, 0o600, "root:root")
-    daemon = Step("daemon", fixes=(fix,), commands=("systemctl daemon-reload", "restart_docker"))
+    daemon = Step("daemon", fixes=(fix,), actions=(ReloadSystemd(), RestartDocker()))
     # The daemon has not read what daemon.json says by now.
     return Transaction((links, daemon), '{"live-restore": true}\n', True, ("^Seccomp: 2",), ID)
 

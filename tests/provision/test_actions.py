@@ -1,0 +1,101 @@
+"""What a step does beside changing files, and how the board takes it back: in a real shell."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bootwright.provision.actions import Action, AddSystemUser, AddToGroup, EnableUnit, SetHostname
+from bootwright.provision.steps import Step
+from bootwright.provision.transaction import Transaction
+from tests.support.fakeboard import ID, FakeBoard, need_namespaces
+
+pytestmark = pytest.mark.integration
+
+WANTS = "/etc/systemd/system/multi-user.target.wants"
+
+TIME = "systemd-timesyncd.service"
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[FakeBoard]:
+    need_namespaces()
+    board = FakeBoard(tmp_path / "board")
+    board.make()
+    yield board
+    shutil.rmtree(tmp_path)
+
+
+def change(*actions: Action) -> Transaction:
+    return Transaction((Step("one", actions=actions),), "{}", True, (), ID)
+
+
+def undone(board: FakeBoard, *actions: Action, why: str = "now") -> list[str]:
+    """Apply the actions and put them back; return the calls that putting back took."""
+    ended = board.apply(change(*actions))
+    assert ended.ok, ended
+    board.strike("none", "nothing")
+    assert board.restore(why)[-1].lines == ("well",)
+    return board.calls
+
+
+def enabled(board: FakeBoard, unit: str) -> bool:
+    return board.path(f"{WANTS}/{unit}").is_symlink()
+
+
+def test_a_unit_is_enabled_and_started_and_then_stopped_and_disabled(board: FakeBoard) -> None:
+    action = EnableUnit(TIME, start=True)
+    assert board.apply(change(action)).ok
+    assert enabled(board, TIME)
+    board.restore("now")
+    assert not enabled(board, TIME)
+    assert (board.root / f"unit-{TIME}").read_text().split() == ["enableyes", "stop", "disable"]
+
+
+def test_a_unit_that_was_enabled_and_did_not_run_stays_enabled(board: FakeBoard) -> None:
+    board.path(f"{WANTS}/{TIME}").symlink_to(f"/etc/systemd/system/{TIME}")
+    calls = undone(board, EnableUnit(TIME, start=True))
+    assert f"systemctl stop {TIME}" in calls
+    assert enabled(board, TIME)
+
+
+def test_a_unit_that_systemd_does_not_stop_is_only_disabled(board: FakeBoard) -> None:
+    calls = undone(board, EnableUnit("auditd.service", start=True, stop_allowed=False))
+    assert "systemctl stop auditd.service" not in calls
+    assert "systemctl disable --quiet auditd.service" in calls
+
+
+def test_at_boot_a_unit_is_disabled_and_none_is_stopped(board: FakeBoard) -> None:
+    calls = undone(board, EnableUnit(TIME, start=True), why="boot")
+    assert f"systemctl stop {TIME}" not in calls
+    assert not enabled(board, TIME)
+
+
+def test_the_kernel_gets_its_former_name_back(board: FakeBoard) -> None:
+    board.write("/etc/name", "before")
+    # The board's scripts run in a namespace for names of their own, which ends with each of them.
+    read = "; cat /proc/sys/kernel/hostname >/etc/name"
+
+    class Shown(SetHostname):
+        @property
+        def command(self) -> str:
+            return super().command + read
+
+        @property
+        def undo(self) -> str:
+            return super().undo + read.removeprefix("; ") + "\n"
+
+    assert board.apply(change(Shown("new", "it's old"))).ok
+    assert board.path("/etc/name").read_text() == "new\n"
+    board.restore("now")
+    assert board.path("/etc/name").read_text() == "it's old\n"
+
+
+@pytest.mark.parametrize("action", [AddSystemUser("dockremap"), AddToGroup("mia", "docker")])
+def test_accounts_are_put_back_from_the_files(board: FakeBoard, action: Action) -> None:
+    before = board.tree()
+    assert board.apply(change(action)).ok
+    assert board.tree() != before
+    board.restore("now")
+    assert board.tree() == before
