@@ -114,6 +114,10 @@ def config(_: Context, target: str, json: bool = False) -> None:
         "json": _JSON,
         "device": "the card image to boot",
         "snapshot": "leave the image as it is: what the guest writes is dropped at the end",
+        "save": "save the emulator that runs (with --snapshot) under this name; it goes on",
+        "resume": "start from a save of this name, in about a second",
+        "list": "show the saves",
+        "remove": "remove the save of this name",
         "stop": "shut the running emulator down",
         "serial-port": "TCP port of the serial console (default: a free one)",
         "ssh-port": "TCP port that leads to the guest's SSH server (default: a free one)",
@@ -126,20 +130,38 @@ def emulate(
     device: str = "",
     snapshot: bool = False,
     stop: bool = False,
+    save: str = "",
+    resume: str = "",
+    list: bool = False,
+    remove: str = "",
     serial_port: str = "",
     ssh_port: str = "",
     timeout: str = "600",
     json: bool = False,
 ) -> None:
-    """Boot a card image on an emulated ARMv7; it is then the target "emulator"."""
+    """Boot a card image on an emulated ARMv7, as the target "emulator"; save and resume it."""
     from bootwright.core.report import TextReporter
     from bootwright.emulator import emulate as emulating
     from bootwright.emulator.io import qemu
+    from bootwright.hosts import resolve
 
+    reporter = TextReporter()
+    emulating.check_one_action(
+        {
+            **{"--device": device, "--stop": stop, "--save": save, "--resume": resume},
+            **{"--list": list, "--remove": remove},
+        }
+    )
     if stop:
-        ended = qemu.stop(TextReporter())
-        said = "the emulator has ended" if ended else "no emulator was running"
-        print_result({"schema": "bootwright.emulator-stop/1", "stopped": ended}, [said], json)
+        ended = qemu.stop(reporter)
+        text = "the emulator has ended" if ended else "no emulator was running"
+        print_result({"schema": "bootwright.emulator-stop/1", "stopped": ended}, [text], json)
+        return
+    if remove:
+        emulating.remove(remove)
+    if save or list or remove:
+        saves = emulating.save(save, reporter) if save else emulating.listed_saves()
+        print_result(saves.document(), saves.lines(), json)
         return
     options = emulating.EmulateOptions(
         device,
@@ -148,7 +170,12 @@ def emulate(
         whole_number("--ssh-port", ssh_port, 1, 65535) if ssh_port else None,
         whole_number("--timeout", timeout, 1, _DAY),
     )
-    document = emulating.emulate(options, TextReporter())
+    if resume:
+        document = emulating.resume(resume, options, reporter)
+        if document["state"] == "login":
+            emulating.set_clock_or_warn(resolve.endpoint_of("emulator"), reporter)
+    else:
+        document = emulating.emulate(options, reporter)
     print_result(document, emulating.lines(document), json)
 
 
@@ -449,8 +476,7 @@ def provision(
         "target": "a target of bootwright.toml, or emulator; --target may be left out",
         "group": "all targets whose groups name this",
         "parallel": "boards at a time (default: 16)",
-        "benchmark": "the numbering that is shown: 1.6.0 (default), 1.11.0,"
-        " 1.2.0, 1.7.0, 1.8.0",
+        "benchmark": "the numbering that is shown: 1.6.0 (default), 1.11.0, 1.2.0, 1.7.0, 1.8.0",
         "format": "text (default), json, junit, sarif or html",
         "baseline": "a former audit (--json) of the same targets to compare with",
         "fail-on": "what ends with 4: warn (a check warns, or could not be judged), regression"

@@ -1,19 +1,24 @@
-"""``inv emulate``: boot a card image under QEMU and wait until it asks or is up."""
+"""``inv emulate``: boot a card image under QEMU, save it while it runs, resume it later."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bootwright.console.boot import State
 from bootwright.core import paths
 from bootwright.core.board import load_board
-from bootwright.core.errors import InputError
+from bootwright.core.endpoints import Endpoint
+from bootwright.core.errors import BootwrightError, InputError
 from bootwright.core.report import Reporter
-from bootwright.core.units import MIB
-from bootwright.emulator.io import qemu
+from bootwright.core.units import MIB, format_size
+from bootwright.emulator.io import qemu, saves
 from bootwright.emulator.io.card_image import open_root
+from bootwright.emulator.io.clock import CLOCK_S, set_clock
 from bootwright.emulator.io.wait import wait_until
+from bootwright.emulator.saves import obstacle
+from bootwright.remote.io.connection import Remote
 
 RECORD = "/etc/bootwright/card.json"
 """Where a card says which target and board it was made for."""
@@ -30,6 +35,135 @@ class EmulateOptions:
     serial_port: int | None = None
     ssh_port: int | None = None
     timeout: float = 600.0
+
+
+@dataclass(frozen=True)
+class ListedSave:
+    """A save as it is listed.
+
+    Attributes:
+        name: its name.
+        saved_at: when it was saved, ISO 8601, UTC; empty if that cannot be read.
+        image: the card image that it is based on, likewise.
+        size: bytes that it takes on the disk.
+        obstacle: why it cannot be resumed, and what to do; empty if it can be.
+    """
+
+    name: str
+    saved_at: str
+    image: str
+    size: int
+    obstacle: str
+
+
+@dataclass(frozen=True)
+class Saves:
+    """The saves that there are, or the one that was made."""
+
+    saves: tuple[ListedSave, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document, schema ``bootwright.emulator-saves/1``."""
+        return {
+            "schema": "bootwright.emulator-saves/1",
+            "saves": [asdict(saved) for saved in self.saves],
+        }
+
+    def lines(self) -> list[str]:
+        """Return what a person reads."""
+        if not self.saves:
+            return ["nothing is saved; inv emulate --save NAME saves the emulator that runs"]
+        shown = []
+        for saved in self.saves:
+            about = f"{format_size(saved.size)}, {saved.saved_at or 'when is not known'}"
+            shown.append(f"{saved.name}  {about}  {paths.display_path(saved.image)}".rstrip())
+            if saved.obstacle:
+                shown.append(f"  cannot be resumed: {saved.obstacle}")
+        return shown
+
+
+def check_one_action(given: Mapping[str, object]) -> None:
+    """Pass when the command line asks for no more than one thing.
+
+    Args:
+        given: the options that say what to do, and their values.
+
+    Raises:
+        InputError: two of them were given.
+    """
+    named = [option for option, value in given.items() if value]
+    if len(named) > 1:
+        raise InputError(f"{named[0]} and {named[1]} cannot be given together")
+
+
+def save(name: str, reporter: Reporter) -> Saves:
+    """Save the emulator that runs.
+
+    Raises:
+        InputError, RefusedError, FailedError: as :func:`bootwright.emulator.io.saves.save`.
+    """
+    return Saves((_listed(saves.save(name, reporter).name),))
+
+
+def remove(name: str) -> None:
+    """Remove a save.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    saves.remove(name)
+
+
+def listed_saves() -> Saves:
+    """Return the saves that there are, the newest first.
+
+    Raises:
+        FailedError: QEMU is missing.
+    """
+    found = [_listed(name) for name in saves.names()]
+    return Saves(tuple(sorted(found, key=lambda saved: saved.saved_at, reverse=True)))
+
+
+def _listed(name: str) -> ListedSave:
+    folder = saves.saves_dir()
+    size = sum(
+        path.stat().st_blocks * 512
+        for path in folder.iterdir()
+        if path.name == f"{name}.json" or path.name.startswith(f"{name}-")
+    )
+    try:
+        saved = saves.load(name)
+    except BootwrightError as error:
+        return ListedSave(name, "", "", size, str(error))
+    why = obstacle(saved, saves.look_here(saved, folder))
+    return ListedSave(name, saved.saved_at, saved.image.path, size, why)
+
+
+def resume(name: str, options: EmulateOptions, reporter: Reporter) -> dict[str, Any]:
+    """Start the emulator from a save; return once its state is known.
+
+    Raises:
+        InputError: there is no such save.
+        RefusedError: an emulator runs already, or the save cannot be resumed.
+        FailedError: QEMU did not start.
+    """
+    running = saves.resume(
+        name, reporter, serial_port=options.serial_port, ssh_port=options.ssh_port
+    )
+    state = wait_until(running, "ready", timeout=options.timeout, reporter=reporter)
+    return _document(running, state)
+
+
+def set_clock_or_warn(endpoint: Endpoint, reporter: Reporter) -> None:
+    """Give a resumed guest the time; where that cannot be done, say how it is done by hand."""
+    try:
+        with Remote(endpoint, wait=CLOCK_S) as remote, reporter.step("Set its clock"):
+            set_clock(remote)
+    except BootwrightError as error:
+        reporter.warn(
+            f"its clock is that of the moment of saving ({error}); set it with"
+            f" inv ssh emulator --command 'sudo date -s @SECONDS'"
+        )
 
 
 def emulate(options: EmulateOptions, reporter: Reporter) -> dict[str, Any]:
@@ -54,9 +188,13 @@ def emulate(options: EmulateOptions, reporter: Reporter) -> dict[str, Any]:
         serial_port=options.serial_port,
         ssh_port=options.ssh_port,
     )
-    (running.directory / "card.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    (running.directory / qemu.CARD_RECORD).write_text(json.dumps(record) + "\n", encoding="utf-8")
     with reporter.step("Boot to the first prompt"):
         state = wait_until(running, "ready", timeout=options.timeout, reporter=reporter)
+    return _document(running, state)
+
+
+def _document(running: qemu.Emulator, state: State) -> dict[str, Any]:
     log = str(running.console_log)
     return {**running.as_json(), "console_log": log, "state": state.value}
 

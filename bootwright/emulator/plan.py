@@ -29,6 +29,12 @@ HOST_OF_GUESTS = "10.0.2.2"
 CONSOLE_LOG = "console.log"
 """The file, in the emulator's directory, that holds all that the console printed."""
 
+OVERLAY = "overlay.qcow2"
+"""The file, in the emulator's directory, that takes the guest's writes with ``snapshot``."""
+
+STATE_TAG = "bootwright"
+"""What a state of the machine is called inside an overlay."""
+
 
 @dataclass(frozen=True)
 class CardFacts:
@@ -63,7 +69,8 @@ class EmulatorSettings:
         serial_port: TCP port of the serial console on 127.0.0.1.
         ssh_port: TCP port on 127.0.0.1 that leads to the guest's SSH server.
         directory: where kernel, console log and control socket are.
-        snapshot: discard what the guest writes when it ends.
+        snapshot: the guest writes to an overlay, which is discarded when it ends.
+        resume: go on from the state that is in the overlay, instead of booting.
     """
 
     ram: int
@@ -73,6 +80,7 @@ class EmulatorSettings:
     ssh_port: int
     directory: Path
     snapshot: bool = False
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,8 @@ class EmulatorPlan:
 
     ``argv`` is to be run in ``directory``: the control socket is named relative to
     it, since the path of a Unix socket may have 107 bytes only. The command ends as
-    soon as QEMU has started, with status 0, or has failed to.
+    soon as QEMU has started, with status 0, or has failed to. ``machine`` are those of its
+    options that have to be the same where a saved state is to be resumed.
     """
 
     image: Path
@@ -95,7 +104,8 @@ class EmulatorPlan:
     pid_file: Path
     serial_port: int
     ssh_port: int
-    snapshot: bool
+    overlay: Path | None
+    machine: tuple[str, ...]
     argv: tuple[str, ...]
 
 
@@ -127,7 +137,8 @@ def emulator_plan(card: CardFacts, settings: EmulatorSettings) -> EmulatorPlan:
         pid_file=directory / "qemu.pid",
         serial_port=settings.serial_port,
         ssh_port=settings.ssh_port,
-        snapshot=settings.snapshot,
+        overlay=_overlay(settings),
+        machine=_machine(card, settings),
         argv=_argv(card, settings),
     )
 
@@ -153,34 +164,55 @@ def kernel_command_line(root_uuid: str) -> str:
     return f"root=UUID={root_uuid} rw rootwait console=ttyAMA0 systemd.show_status=1"
 
 
-def _argv(card: CardFacts, settings: EmulatorSettings) -> tuple[str, ...]:
+def used_cpus(settings: EmulatorSettings) -> int:
+    """Return how many cores the guest gets."""
+    return max(1, min(settings.cpus, settings.host_cpus, MAX_CPUS))
+
+
+def _bus(card: CardFacts) -> str:
     # A transport that the kernel lacks would leave it without a disk.
-    bus = "device" if "virtio_mmio" in card.modules else "pci"
-    cpus = max(1, min(settings.cpus, settings.host_cpus, MAX_CPUS))
-    directory = settings.directory
-    argv = [
-        *("qemu-system-arm", "-machine", "virt", "-cpu", "cortex-a15"),
-        *("-m", f"{settings.ram // MIB}M", "-smp", str(cpus)),
+    return "device" if "virtio_mmio" in card.modules else "pci"
+
+
+def _machine(card: CardFacts, settings: EmulatorSettings) -> tuple[str, ...]:
+    return (
+        *("-machine", "virt", "-cpu", "cortex-a15"),
+        *("-m", f"{settings.ram // MIB}M", "-smp", str(used_cpus(settings))),
         *("-nodefaults", "-display", "none"),
-        *("-daemonize", "-pidfile", str(directory / "qemu.pid")),
-        *("-kernel", str(directory / "vmlinuz"), "-initrd", str(directory / "initrd.img")),
         *("-append", kernel_command_line(card.root_uuid)),
-        *("-drive", f"file={_value(card.image)},format=raw,if=none,id=card"),
-        *("-device", f"virtio-blk-{bus},drive=card"),
+        *("-device", f"virtio-blk-{_bus(card)},drive=card"),
+        *("-device", f"virtio-net-{_bus(card)},netdev=net"),
+        *("-object", "rng-random,filename=/dev/urandom,id=rng"),
+        *("-device", f"virtio-rng-{_bus(card)},rng=rng"),
+        *("-serial", "chardev:console"),
+    )
+
+
+def _overlay(settings: EmulatorSettings) -> Path | None:
+    return settings.directory / OVERLAY if settings.snapshot else None
+
+
+def _argv(card: CardFacts, settings: EmulatorSettings) -> tuple[str, ...]:
+    directory, overlay = settings.directory, _overlay(settings)
+    disk, form = (overlay, "qcow2") if overlay else (card.image, "raw")
+    append = "on" if settings.resume else "off"
+    argv = [
+        "qemu-system-arm",
+        # What the devices of the machine are connected to comes before them.
+        *("-drive", f"file={_value(disk)},format={form},if=none,id=card"),
         "-netdev",
         f"user,id=net,hostfwd=tcp:127.0.0.1:{settings.ssh_port}-:{GUEST_SSH_PORT}",
-        *("-device", f"virtio-net-{bus},netdev=net"),
-        *("-object", "rng-random,filename=/dev/urandom,id=rng"),
-        *("-device", f"virtio-rng-{bus},rng=rng"),
         # The log keeps what the guest prints before a client connects.
         "-chardev",
         f"socket,id=console,host=127.0.0.1,port={settings.serial_port},server=on,wait=off,"
-        f"logfile={_value(directory / CONSOLE_LOG)},logappend=off",
-        *("-serial", "chardev:console"),
+        f"logfile={_value(directory / CONSOLE_LOG)},logappend={append}",
+        *_machine(card, settings),
+        *("-kernel", str(directory / "vmlinuz"), "-initrd", str(directory / "initrd.img")),
+        *("-daemonize", "-pidfile", str(directory / "qemu.pid")),
         *("-qmp", "unix:qmp.sock,server=on,wait=off"),
     ]
-    if settings.snapshot:
-        argv.append("-snapshot")
+    if settings.resume:
+        argv += ["-loadvm", STATE_TAG]
     return tuple(argv)
 
 

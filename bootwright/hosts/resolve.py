@@ -88,7 +88,7 @@ def target_of(name: str) -> Target:
 
 def emulated_card() -> dict[str, Any]:
     """Return what the card that the emulator boots says about itself."""
-    path = qemu.emulator_dir() / "card.json"
+    path = qemu.emulator_dir() / qemu.CARD_RECORD
     if not path.is_file():
         return {}
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

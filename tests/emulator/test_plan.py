@@ -56,7 +56,7 @@ def test_the_command() -> None:
     assert option(argv, "-qmp") == "unix:qmp.sock,server=on,wait=off"
     # A reboot of the guest must not end the emulator.
     assert "-no-reboot" not in argv
-    assert "-snapshot" not in argv
+    assert "format=qcow2" not in " ".join(argv)
 
 
 def test_nothing_listens_beyond_this_machine() -> None:
@@ -67,7 +67,8 @@ def test_nothing_listens_beyond_this_machine() -> None:
 
 def test_options() -> None:
     plan = emulator_plan(CARD, replace(SETTINGS, snapshot=True, cpus=4, host_cpus=64))
-    assert "-snapshot" in plan.argv
+    assert plan.overlay == plan.directory / "overlay.qcow2"
+    assert f"file={plan.overlay},format=qcow2,if=none,id=card" in plan.argv
     assert option(plan.argv, "-smp") == "4"
     many = emulator_plan(CARD, replace(SETTINGS, cpus=16, host_cpus=64))
     assert option(many.argv, "-smp") == "8"

@@ -27,7 +27,18 @@ from bootwright.core.paths import build_dir
 from bootwright.core.report import Reporter
 from bootwright.emulator.io.card_image import open_root, read_card
 from bootwright.emulator.io.qmp import qmp_command
-from bootwright.emulator.plan import CONSOLE_LOG, EmulatorPlan, EmulatorSettings, emulator_plan
+from bootwright.emulator.plan import (
+    CONSOLE_LOG,
+    OVERLAY,
+    CardFacts,
+    EmulatorPlan,
+    EmulatorSettings,
+    emulator_plan,
+    used_cpus,
+)
+
+CARD_RECORD = "card.json"
+"""The file, in the emulator's directory, that says which target and board the card is for."""
 
 NAME = "emulator"
 """The target's name."""
@@ -52,6 +63,8 @@ class Emulator:
         process_start: when that process started, in the kernel's clock ticks since boot.
         image: the card image it boots.
         snapshot: what the guest writes is discarded at the end.
+        ram: bytes of memory.
+        cpus: cores of the guest.
         serial_port: TCP port of the serial console on 127.0.0.1.
         ssh_port: TCP port on 127.0.0.1 that leads to the guest's SSH server.
         started_at: when it was started, ISO 8601, UTC.
@@ -63,6 +76,8 @@ class Emulator:
     process_start: int
     image: Path
     snapshot: bool
+    ram: int
+    cpus: int
     serial_port: int
     ssh_port: int
     started_at: str
@@ -123,40 +138,80 @@ def start(
     directory = (directory or emulator_dir()).absolute()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     with exclusive(directory / "lock", "starting the emulator"):
-        if running := status(directory):
-            raise RefusedError(
-                f"an emulator runs already (process {running.pid}, {running.image}); "
-                "stop it with `inv emulate --stop`"
-            )
+        refuse_second(directory)
         with reporter.step("Reading the card image"):
             card = read_card(image)
             settings = EmulatorSettings(
                 ram=ram,
                 cpus=cpus,
                 host_cpus=os.cpu_count() or 1,
-                serial_port=serial_port or _free_port(),
-                ssh_port=ssh_port or _free_port(),
+                serial_port=serial_port or free_port(),
+                ssh_port=ssh_port or free_port(),
                 directory=directory,
                 snapshot=snapshot,
             )
             plan = emulator_plan(card, settings)
-            copies = {plan.kernel: plan.kernel_copy, plan.initrd: plan.initrd_copy}
-            open_root(plan.image).dump(copies)
+            copy_boot_files(plan)
         with reporter.step("Starting QEMU"):
-            pid = _launch(plan)
-        emulator = Emulator(
-            pid=pid,
-            process_start=_process_start(pid) or 0,
-            image=plan.image,
-            snapshot=snapshot,
-            serial_port=plan.serial_port,
-            ssh_port=plan.ssh_port,
-            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            host_keys=card.host_keys,
-            directory=directory,
+            clear(directory)
+            if plan.overlay is not None:
+                make_overlay(plan.image, plan.overlay)
+            return launch(plan, card, settings)
+
+
+def copy_boot_files(plan: EmulatorPlan) -> None:
+    """Copy kernel and initial RAM disk out of the image."""
+    open_root(plan.image).dump({plan.kernel: plan.kernel_copy, plan.initrd: plan.initrd_copy})
+
+
+def make_overlay(image: Path, overlay: Path) -> None:
+    """Make an empty file that takes what is written to ``image``, which then stays as it is."""
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image), str(overlay)])
+    overlay.chmod(0o600)
+
+
+def refuse_second(directory: Path) -> None:
+    """Pass when no emulator runs there.
+
+    Raises:
+        RefusedError: one does.
+    """
+    if running := status(directory):
+        raise RefusedError(
+            f"an emulator runs already (process {running.pid}, {running.image}); "
+            "stop it with `inv emulate --stop`"
         )
-        _state_file(directory).write_text(json.dumps(emulator.as_json(), indent=2) + "\n")
-        return emulator
+
+
+def clear(directory: Path) -> None:
+    """Remove what an earlier emulator left: QEMU listens on the socket and appends to the log."""
+    for name in ("state.json", "qmp.sock", "qemu.pid", CONSOLE_LOG, OVERLAY, CARD_RECORD):
+        (directory / name).unlink(missing_ok=True)
+
+
+def launch(plan: EmulatorPlan, card: CardFacts, settings: EmulatorSettings) -> Emulator:
+    """Start QEMU as planned, and note how it is found again.
+
+    Raises:
+        RefusedError: another process uses the image.
+        FailedError: QEMU is missing or did not start.
+    """
+    pid = _run_qemu(plan)
+    emulator = Emulator(
+        pid=pid,
+        process_start=_process_start(pid) or 0,
+        image=plan.image,
+        snapshot=plan.overlay is not None,
+        ram=settings.ram,
+        cpus=used_cpus(settings),
+        serial_port=plan.serial_port,
+        ssh_port=plan.ssh_port,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        host_keys=card.host_keys,
+        directory=plan.directory,
+    )
+    _state_file(plan.directory).write_text(json.dumps(emulator.as_json(), indent=2) + "\n")
+    return emulator
 
 
 def status(directory: Path | None = None) -> Emulator | None:
@@ -212,7 +267,7 @@ def stop(
         ended = ended or (_command(emulator, "quit") and _wait_end(emulator, QUIT_S))
         if not ended and not _kill(emulator):
             raise FailedError(f"QEMU does not end; try `kill -9 {emulator.pid}`")
-        for name in ("state.json", "qmp.sock", "qemu.pid"):
+        for name in ("state.json", "qmp.sock", "qemu.pid", OVERLAY):
             (emulator.directory / name).unlink(missing_ok=True)
     return True
 
@@ -251,11 +306,8 @@ def _state_file(directory: Path) -> Path:
     return directory / "state.json"
 
 
-def _launch(plan: EmulatorPlan) -> int:
+def _run_qemu(plan: EmulatorPlan) -> int:
     """Start QEMU and return its process id."""
-    # QEMU listens on the socket and truncates the log; what an earlier one left must go.
-    for path in (plan.control_socket, plan.pid_file, plan.console_log):
-        path.unlink(missing_ok=True)
     done = run(_in_directory(plan.directory, plan.argv), check=False)
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace")
@@ -270,7 +322,7 @@ def _in_directory(directory: Path, argv: tuple[str, ...]) -> list[str]:
     return ["env", f"--chdir={directory}", *argv]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a TCP port that nothing listens on right now."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))

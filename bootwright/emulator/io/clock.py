@@ -1,0 +1,25 @@
+"""The clock of a guest that was resumed."""
+
+import time
+
+from bootwright.core.errors import FailedError
+from bootwright.remote.io.connection import Remote
+
+CLOCK_S = 60.0
+"""Seconds that a resumed guest gets to answer; about 1."""
+
+
+def set_clock(remote: Remote) -> None:
+    """Give a resumed board this machine's time. It needs root's rights there.
+
+    Raises:
+        FailedError: the board does not answer, or its clock could not be set.
+    """
+    done = remote.run(
+        f"date -u -s @{time.time():.3f} >/dev/null\n",
+        title="setting the clock",
+        sudo=True,
+        timeout=CLOCK_S,
+    )
+    if done.returncode != 0:
+        raise FailedError(f"{remote.where}: the clock could not be set: {done.stderr_text}")
