@@ -5,13 +5,13 @@ unit of its own, so that neither the end of the SSH session nor a restart of ssh
 """
 
 import io
-import shlex
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bootwright.core.file_changes import FileChange
-from bootwright.remote.sections import END, PRELUDE, Section
+from bootwright.core.shell import render, render_program
+from bootwright.remote.sections import SECTIONS, Section
 
 FOLDER = "/run/bootwright"
 
@@ -24,71 +24,11 @@ SLICE_S = 5
 MOST_LOG = 500_000
 """Bytes of what a job wrote that are looked at: its end."""
 
-JOB_PRELUDE = f"""{PRELUDE}progress() {{ printf '%s\\n' "$*" >progress; }}
-"""
+JOB_FUNCTIONS = (SECTIONS, "remote/shell/job_progress.sh")
+"""The files that a job's script begins with, for :func:`bootwright.core.shell.render`."""
+
+JOB_PRELUDE = render(*JOB_FUNCTIONS)
 """What a job begins with; ``progress TEXT`` says what it does now."""
-
-_START = r"""
-umask 077
-folder=@folder@/@name@
-mkdir -p @folder@ || exit
-exec 9>@folder@/lock
-flock -n 9 || { echo "another inv provision begins on this board; wait for it" >&2; exit 1; }
-# Of any name: an upgrade and a change would meet at the daemon.
-for other in @folder@/*/; do
-    pid=
-    [ -r "$other/pid" ] && [ ! -e "$other/status" ] && read -r pid <"$other/pid"
-    if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then
-        echo "$(basename "$other") is under way on this board already; wait for it to end" >&2
-        exit 1
-    fi
-done
-rm -rf "$folder"
-mkdir "$folder" && tar -xpmf - -C "$folder" || exit
-cat >"$folder/run" <<'END'
-cd @folder@/@name@ || exit
-echo $$ >pid
-sh job >log 2>&1 </dev/null
-echo $? >status.new
-mv status.new status
-END
-if [ -d /run/systemd/system ]; then
-    systemd-run --quiet --collect --unit=bootwright-@name@ sh "$folder/run" 9>&- || exit
-else
-    setsid sh "$folder/run" >/dev/null 2>&1 </dev/null 9>&- &
-fi
-"""
-
-_FOLLOW = r"""
-folder=@folder@/@name@
-end() { section "$1"; printf '%s\n' "$2" | quoted; }
-looks=0
-says=@told@
-while [ ! -e "$folder/status" ] && [ "$looks" -lt @looks@ ] && [ "$says" = @told@ ]; do
-    looks=$((looks + 1))
-    [ -r "$folder/progress" ] && IFS= read -r says <"$folder/progress"
-    sleep 0.25 2>/dev/null || sleep 1
-done
-# The process before the status: a job that ends in between has written it.
-alive=
-if [ -s "$folder/pid" ]; then
-    read -r pid <"$folder/pid"
-    kill -0 "$pid" 2>/dev/null && alive=yes
-elif [ -d "$folder" ]; then
-    # It begins.
-    alive=yes says=
-fi
-if [ -e "$folder/status" ]; then
-    read -r status <"$folder/status"
-    end status "$status"
-    # Its end says how it went; the whole of it may be more than a connection carries.
-    tail -c @most@ "$folder/log"
-elif [ -n "$alive" ]; then
-    end running "$(printf %.200s "$says")"
-else
-    end gone ""
-fi
-"""
 
 
 @dataclass(frozen=True)
@@ -109,7 +49,12 @@ def start_script(name: str) -> str:
 
     It ends with 1 if a job runs already.
     """
-    return PRELUDE + _filled(_START, name)
+    return render(SECTIONS, "remote/shell/job_start.sh", jobs=FOLDER, name=name)
+
+
+def run_script() -> str:
+    """Return the program that runs a job in its folder, its argument, and records how it ends."""
+    return render_program("remote/shell/job_run.sh")
 
 
 def archive(script: str, files: Mapping[str, FileChange]) -> bytes:
@@ -117,7 +62,8 @@ def archive(script: str, files: Mapping[str, FileChange]) -> bytes:
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w", format=tarfile.GNU_FORMAT) as tar:
         job = FileChange("job", script.encode(), 0o700)
-        for name, file in {"job": job, **files}.items():
+        runner = FileChange("job_run.sh", run_script().encode(), 0o700)
+        for name, file in {job.path: job, runner.path: runner, **files}.items():
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(file.data), file.mode
             entry.uid, entry.gid = file.uid, file.gid
@@ -130,13 +76,15 @@ def follow_script(name: str, told: str) -> str:
 
     It waits no longer than until the job says something else than ``told``.
     """
-    script = _filled(_FOLLOW, name)
-    script = script.replace("@looks@", str(SLICE_S * 4)).replace("@most@", str(MOST_LOG))
-    return PRELUDE + script.replace("@told@", shlex.quote(told[:_LONGEST])) + END
-
-
-def _filled(script: str, name: str) -> str:
-    return script.replace("@folder@", FOLDER).replace("@name@", shlex.quote(name))
+    return render(
+        SECTIONS,
+        "remote/shell/job_follow.sh",
+        jobs=FOLDER,
+        name=name,
+        known=told[:_LONGEST],
+        checks=int(SLICE_S * 4),
+        log_bytes=MOST_LOG,
+    )
 
 
 def job_state(sections: tuple[Section, ...]) -> JobState:

@@ -8,19 +8,16 @@ shell prints beforehand is in no section and is passed over.
 from dataclasses import dataclass
 
 from bootwright.core.errors import FailedError
+from bootwright.core.shell import render
 from bootwright.core.text import sanitize_line
 
-PRELUDE = r"""
-PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
-export PATH LC_ALL
-section() { printf '\n== %s\n' "$1"; }
-quoted() { sed 's/^/|/'; }
-"""
-"""The shell functions that sections are written with, for a POSIX shell.
+SECTIONS = "remote/shell/sections.sh"
+"""The file with the shell functions that sections are written with.
 
-``section NAME`` begins one, and ``… | quoted`` fills it. Messages are in English, and tools
-for the system administrator are found.
+:func:`bootwright.core.shell.render` puts it before a script that reports.
 """
+
+PRELUDE = render(SECTIONS)
 
 END = "section end\n"
 """The shell command that a script ends with; without its section it was cut short."""

@@ -1,0 +1,86 @@
+"""The shell that runs on boards: every script as it is sent, read by shellcheck."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bootwright.core.paths import checkout
+from bootwright.core.shell import SHEBANG
+from bootwright.remote import job_script
+
+ROOT = checkout()
+PACKAGE = ROOT / "bootwright"
+FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.sh"))
+
+AWKWARD = 'it\'s "$HOME" `id` \\n %s * @name@'
+"""A value that would break a script if it were not quoted."""
+
+SCRIPTS: dict[str, Callable[[], str]] = {
+    "job start": lambda: job_script.start_script("apply"),
+    "job run": job_script.run_script,
+    "job functions": lambda: job_script.JOB_PRELUDE,
+    "job follow": lambda: job_script.follow_script("apply", AWKWARD),
+}
+"""Each script of the product, as it is sent to a board or installed on one."""
+
+EXCLUDED = (
+    # "Expressions don't expand in single quotes": values that are set before a script are meant
+    # as they are.
+    "SC2016",
+    # Functions that a script shares with others and does not call itself; in version 0.9 also
+    # those that it calls indirectly, such as by a trap.
+    "SC2317",
+    # The same, from version 0.11 on.
+    "SC2329",
+)
+
+
+def shellcheck(script: str) -> str:
+    """Return what shellcheck finds in a script; a missing shellcheck is an error."""
+    argv = ["shellcheck", "--shell=sh", "--format=gcc", f"--exclude={','.join(EXCLUDED)}", "-"]
+    done = subprocess.run(
+        argv, input=script, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert done.returncode in (0, 1), done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_shellcheck_finds_nothing_in_a_rendered_script(name: str) -> None:
+    script = SCRIPTS[name]()
+    found = shellcheck(script)
+    numbered = "\n".join(f"{n:4} {line}" for n, line in enumerate(script.splitlines(), 1))
+    assert not found, f"{found}\n{numbered}"
+
+
+def test_shellcheck_reads_what_it_is_given() -> None:
+    assert "SC2086" in shellcheck("words='a b'\necho $words\n")
+    assert "SC2154" in shellcheck('echo "$never_set"\n')
+    assert "SC3010" in shellcheck('[[ -n "$HOME" ]]\n')
+
+
+def test_every_file_is_in_a_rendered_script() -> None:
+    scripts = [render() for render in SCRIPTS.values()]
+    missing = [
+        str(file)
+        for file in FILES
+        if not any(
+            (PACKAGE / file).read_text().removeprefix(SHEBANG) in script for script in scripts
+        )
+    ]
+    assert FILES
+    assert missing == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_each_file_begins_with_what_it_does_prints_and_needs(file: Path) -> None:
+    assert file.parts[-2] == "shell", "shell of a room lies in its folder shell/"
+    text = (PACKAGE / file).read_text()
+    assert text.startswith(SHEBANG)
+    header = re.match(r"(#.*\n)+", text)
+    assert header is not None
+    for item in ("# Prints", "# Variables"):
+        assert item in header[0], f"{file}: the comment at its top lacks {item[2:]!r}"
