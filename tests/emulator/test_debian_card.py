@@ -4,7 +4,7 @@ from bootwright.card.accounts import logins_with_password
 from bootwright.core.io.process import run
 from bootwright.core.units import SECTOR
 from bootwright.emulator.io.card_image import open_root, read_partitions
-from tests.emulator.conftest import Card
+from tests.support.machine import Card
 
 U_BOOT = "/usr/lib/u-boot/odroid-xu3/u-boot.bin"
 

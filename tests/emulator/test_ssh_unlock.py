@@ -25,8 +25,8 @@ from bootwright.volume.keyslots import Passphrases, change_keyslots
 from bootwright.volume.status import status
 from bootwright.volume.unlock_result import Result, UnlockResult
 from bootwright.volume.unlock_ssh import unlock_over_ssh
-from tests.emulator.conftest import ROOTFS_VARIABLE
 from tests.support.bench import INV, WORD, Bench
+from tests.support.stages import ROOTFS_VARIABLE
 
 pytestmark = pytest.mark.emulator
 
