@@ -1,22 +1,31 @@
-"""The tasks: ``inv --list`` names them, ``inv --help TASK`` explains one.
+"""The tasks: ``inv --list`` names them, ``inv TASK --help`` explains one.
 
 Nothing is decided here: each task hands its options to the package and prints what
 comes back. Exit codes: 0 done, 2 wrong input, 3 refused for safety, 4 the device, the
 board or a tool failed, 70 a bug of ours.
 """
 
-from typing import Any
-
 from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from bootwright.core.cli import end_wrong_options_with_2, guarded, print_result, whole_number
-from bootwright.core.cli_targets import take_many_targets
-
-take_many_targets({"provision", "audit", "pki", "logs"})
-end_wrong_options_with_2()
+from bootwright.audit.choices import FailOn, Form
+from bootwright.core.cli import print_result, whole_number
+from bootwright.core.options import (
+    BenchmarkVersion,
+    File,
+    Files,
+    Folder,
+    GroupName,
+    RootfsName,
+    TargetName,
+    TargetNames,
+)
+from bootwright.core.program import replace_invoke
+from bootwright.logs.choices import LogsAction, SeverityName
+from bootwright.pki.choices import PkiAction
+from bootwright.volume.choices import PassphraseAction, UnlockVia
 
 _DAY = 24 * 3600
 """Seconds; no wait of a task is longer."""
@@ -30,6 +39,7 @@ _TRANSCRIPT = "new file for what goes over the console (asciicast), the passphra
 
 @task(
     auto_shortflags=False,
+    positional=["device"],
     iterable=["authorized_key"],
     help={
         "json": _JSON,
@@ -48,18 +58,17 @@ _TRANSCRIPT = "new file for what goes over the console (asciicast), the passphra
         "large": "allow a disk of more than 256 GiB",
     },
 )
-@guarded
 def flash(
     _: Context,
-    device: str = "",
-    target: str = "odroid",
-    rootfs: str = "",
-    rootfs_file: str = "",
+    device: File = "",
+    target: TargetName = "odroid",
+    rootfs: RootfsName = "",
+    rootfs_file: File = "",
     rootfs_unverified: bool = False,
-    blobs: str = "",
+    blobs: Folder = "",
     size: str = "",
-    authorized_key: Any = None,
-    passphrase_file: str = "",
+    authorized_key: Files = None,
+    passphrase_file: File = "",
     fixed_disk_serial: str = "",
     large: bool = False,
     yes: bool = False,
@@ -96,8 +105,7 @@ def flash(
     positional=["target"],
     help={"json": _JSON, "target": "a target of bootwright.toml"},
 )
-@guarded
-def config(_: Context, target: str, json: bool = False) -> None:
+def config(_: Context, target: TargetName, json: bool = False) -> None:
     """Show a target's effective configuration and where each value came from."""
     from bootwright.card.flash import check_references
     from bootwright.core import paths
@@ -110,6 +118,7 @@ def config(_: Context, target: str, json: bool = False) -> None:
 
 @task(
     auto_shortflags=False,
+    positional=["device"],
     help={
         "json": _JSON,
         "device": "the card image to boot",
@@ -124,10 +133,9 @@ def config(_: Context, target: str, json: bool = False) -> None:
         "timeout": "seconds to wait for the first prompt (default: 600)",
     },
 )
-@guarded
 def emulate(
     _: Context,
-    device: str = "",
+    device: File = "",
     snapshot: bool = False,
     stop: bool = False,
     save: str = "",
@@ -196,17 +204,16 @@ def emulate(
         "watch": "stay, and unlock at every boot",
     },
 )
-@guarded
 def unlock(
     _: Context,
-    target: str,
-    via: str = "auto",
+    target: TargetName,
+    via: UnlockVia = "auto",
     port: str = "",
     baud: str = "",
-    identity: str = "",
-    passphrase_file: str = "",
+    identity: File = "",
+    passphrase_file: File = "",
     timeout: str = "300",
-    transcript: str = "",
+    transcript: File = "",
     all_tries: bool = False,
     watch: bool = False,
     json: bool = False,
@@ -253,8 +260,9 @@ def unlock(
         "transcript": _TRANSCRIPT,
     },
 )
-@guarded
-def console(_: Context, target: str, port: str = "", baud: str = "", transcript: str = "") -> None:
+def console(
+    _: Context, target: TargetName, port: str = "", baud: str = "", transcript: File = ""
+) -> None:
     """Work at a board's serial console; Ctrl-] leaves it."""
     from bootwright.console.io.terminal import work_at_console
     from bootwright.core.report import TextReporter
@@ -274,8 +282,9 @@ def console(_: Context, target: str, port: str = "", baud: str = "", transcript:
         "wait": "seconds to wait for its SSH server to answer, such as after a boot",
     },
 )
-@guarded
-def ssh(_: Context, target: str, command: str = "", identity: str = "", wait: str = "0") -> None:
+def ssh(
+    _: Context, target: TargetName, command: str = "", identity: File = "", wait: str = "0"
+) -> None:
     """Open a shell on a target, or run one command there."""
     from bootwright.hosts import resolve
     from bootwright.remote.io.openssh import ssh as connect
@@ -292,6 +301,7 @@ def ssh(_: Context, target: str, command: str = "", identity: str = "", wait: st
 
 @task(
     auto_shortflags=False,
+    positional=["transcript"],
     help={
         "transcript": "play this recording (a transcript or a console's raw log)",
         "speed": "play it so many times as fast (default: 1)",
@@ -300,13 +310,12 @@ def ssh(_: Context, target: str, command: str = "", identity: str = "", wait: st
         "link": "make a symbolic link to the device here",
     },
 )
-@guarded
 def simulate(
     _: Context,
-    transcript: str = "",
+    transcript: File = "",
     speed: str = "1",
-    passphrase_file: str = "",
-    link: str = "",
+    passphrase_file: File = "",
+    link: File = "",
 ) -> None:
     """Play a board's boot on a pseudo-terminal, for trying things out without hardware."""
     from pathlib import Path
@@ -338,8 +347,7 @@ def simulate(
         "identity": _IDENTITY,
     },
 )
-@guarded
-def status(_: Context, target: str, identity: str = "", json: bool = False) -> None:
+def status(_: Context, target: TargetName, identity: File = "", json: bool = False) -> None:
     """Show over SSH whether a board's encrypted volume is open, and who can open it."""
     from bootwright.core.io.ask import terminal
     from bootwright.hosts import resolve
@@ -363,15 +371,14 @@ def status(_: Context, target: str, identity: str = "", json: bool = False) -> N
         "old-passphrase-file": "file with the passphrase to remove",
     },
 )
-@guarded
 def passphrase(
     _: Context,
-    target: str,
-    action: str,
-    identity: str = "",
-    passphrase_file: str = "",
-    new_passphrase_file: str = "",
-    old_passphrase_file: str = "",
+    target: TargetName,
+    action: PassphraseAction,
+    identity: File = "",
+    passphrase_file: File = "",
+    new_passphrase_file: File = "",
+    old_passphrase_file: File = "",
     json: bool = False,
 ) -> None:
     """Change, add or remove a passphrase of a board's encrypted volume, over SSH."""
@@ -380,15 +387,14 @@ def passphrase(
     from bootwright.hosts import resolve
     from bootwright.volume import keyslots
 
-    asked = keyslots.action_of(action)
     endpoint, configured = resolve.endpoint_of(target, identity or None), resolve.target_of(target)
     files = keyslots.PassphraseFiles(
         passphrase_file or None, new_passphrase_file or None, old_passphrase_file or None
     )
     document = keyslots.change_keyslots(
         endpoint,
-        asked,
-        keyslots.read_passphrases(asked, configured, files),
+        action,
+        keyslots.read_passphrases(action, configured, files),
         keyslots.kdf_of(configured),
         reporter=TextReporter(),
         ask=terminal(),
@@ -398,6 +404,7 @@ def passphrase(
 
 @task(
     auto_shortflags=False,
+    positional=["target"],
     iterable=["target"],
     help={
         "json": _JSON,
@@ -418,23 +425,22 @@ def passphrase(
         "identity": _IDENTITY,
     },
 )
-@guarded
 def provision(
     _: Context,
-    target: Any = None,
-    group: str = "",
+    target: TargetNames = None,
+    group: GroupName = "",
     parallel: str = "8",
     dry_run: bool = False,
     diff: bool = False,
     upgrade: bool = False,
     reboot: bool = True,
     migrate_userns: bool = False,
-    passphrase_file: str = "",
-    sudo_password_file: str = "",
+    passphrase_file: File = "",
+    sudo_password_file: File = "",
     rollback_after: str = "600",
     wait: str = "0",
     logs: str = "",
-    identity: str = "",
+    identity: File = "",
     json: bool = False,
 ) -> None:
     """Make boards hardened Docker hosts, or leave them what they were: provision TARGET …"""
@@ -470,6 +476,7 @@ def provision(
 
 @task(
     auto_shortflags=False,
+    positional=["target"],
     iterable=["target"],
     help={
         "json": _JSON,
@@ -488,21 +495,20 @@ def provision(
         "identity": _IDENTITY,
     },
 )
-@guarded
 def audit(
     _: Context,
-    target: Any = None,
-    group: str = "",
+    target: TargetNames = None,
+    group: GroupName = "",
     parallel: str = "16",
-    benchmark: str = "",
-    format: str = "",
-    baseline: str = "",
-    fail_on: str = "never",
-    output: str = "",
-    waivers: str = "",
-    sudo_password_file: str = "",
+    benchmark: BenchmarkVersion = "",
+    format: Form | None = None,
+    baseline: File = "",
+    fail_on: FailOn = "never",
+    output: File = "",
+    waivers: File = "",
+    sudo_password_file: File = "",
     wait: str = "0",
-    identity: str = "",
+    identity: File = "",
     json: bool = False,
 ) -> None:
     """Judge boards by the CIS Docker Benchmark, in one round trip each: audit TARGET …"""
@@ -543,7 +549,7 @@ def audit(
 
 @task(
     auto_shortflags=False,
-    positional=["action"],
+    positional=["action", "target"],
     iterable=["target"],
     help={
         "json": _JSON,
@@ -553,11 +559,10 @@ def audit(
         "renew": "issue, client: make new ones even where nothing is due",
     },
 )
-@guarded
 def pki(
     _: Context,
-    action: str,
-    target: Any = None,
+    action: PkiAction,
+    target: TargetNames = None,
     without: str = "",
     renew: bool = False,
     json: bool = False,
@@ -574,7 +579,7 @@ def pki(
 
 @task(
     auto_shortflags=False,
-    positional=["action"],
+    positional=["action", "target"],
     iterable=["target"],
     help={
         "json": _JSON,
@@ -592,15 +597,14 @@ def pki(
         "user": "unit: who runs it (default: bootwright)",
     },
 )
-@guarded
 def logs(
     _: Context,
-    action: str,
-    target: Any = None,
+    action: LogsAction,
+    target: TargetNames = None,
     container: str = "",
     since: str = "",
     grep: str = "",
-    severity: str = "",
+    severity: SeverityName | None = None,
     lines: str = "",
     follow: bool = False,
     listen: str = "",
@@ -620,7 +624,8 @@ def logs(
         **{"lines": lines, "follow": follow, "listen": listen, "port": port, "user": user},
         "json": json,
     }
-    check_action(action, tuple(target or ()), given)
+    targets = tuple(target or ())
+    check_action(action, targets, given)
     if action == "serve":
         serve(TextReporter(), listen or None)
     elif action == "web":
@@ -632,13 +637,13 @@ def logs(
             container=container,
             since=since,
             grep=grep,
-            severity=severity,
+            severity=severity or "",
             lines=whole_number("--lines", lines, 1, tail.MOST) if lines else None,
             follow=follow,
             json=json,
             now=datetime.now(UTC),
         )
-        store, board = board_of(target[0])
+        store, board = board_of(targets[0])
         if follow:
             tail.follow(store, board, options)
         records = tail.last_records(store, board, options)
@@ -649,7 +654,6 @@ def logs(
 
 
 @task(auto_shortflags=False, help={"json": _JSON})
-@guarded
 def profile(_: Context, json: bool = False) -> None:
     """Show what provisioning wants of a board, and why (Markdown, as in docs/profile.md)."""
     from bootwright.core import paths
@@ -661,7 +665,6 @@ def profile(_: Context, json: bool = False) -> None:
 
 
 @task(auto_shortflags=False, help={"json": _JSON})
-@guarded
 def doctor(_: Context, json: bool = False) -> None:
     """Show the tools that this machine has or lacks, and how to install them."""
     import sys
@@ -699,3 +702,5 @@ namespace = Collection(
     doctor,
     simulate,
 )
+
+replace_invoke(namespace)

@@ -1,16 +1,12 @@
-"""What every task shares: errors to exit codes, one JSON document, one line of result."""
+"""What the command line and all tasks share: how a run ends, numbers, and the printed result."""
 
-import functools
 import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-from invoke.context import Context
-from invoke.exceptions import Exit, ParseError
-from invoke.program import Program
+from invoke.exceptions import Exit
 
 from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.text import sanitize_text
@@ -20,67 +16,32 @@ INTERRUPTED = 4
 
 OUR_BUG = 70
 
-P = ParamSpec("P")
-R = TypeVar("R")
 
-
-def guarded(function: Callable[P, R]) -> Callable[P, R]:
-    """Turn errors into a message on standard error and the exit code of their class."""
-
-    @functools.wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            _check_invocation(function.__name__, args, kwargs)
-            return function(*args, **kwargs)
-        except BootwrightError as error:
-            raise Exit(_red(f"error: {error}"), code=error.exit_code) from None
-        except KeyboardInterrupt:
-            raise Exit(_red("interrupted"), code=INTERRUPTED) from None
-        except BrokenPipeError:
-            # The reader of our output has gone; nobody is left to tell.
+def report_end(error: BaseException) -> int:
+    """Print on standard error how a run ended, and return its exit code."""
+    match error:
+        case Exit():
+            if error.message:
+                _print_error(error.message)
+            return int(error.code)
+        case BootwrightError():
+            _print_error(f"error: {error}")
+            return error.exit_code
+        case KeyboardInterrupt():
+            _print_error("interrupted")
+            return INTERRUPTED
+        case BrokenPipeError():
+            # Whoever read our output has gone, so there is nobody to print a message for.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise Exit(code=INTERRUPTED) from None
-        except OSError as error:
+            return INTERRUPTED
+        case OSError():
             # A full disk, a folder without permission: the machine's fault, not a bug.
-            raise Exit(_red(f"error: {error}"), code=FailedError.exit_code) from None
-        except Exit:
-            raise
-        except Exception:
-            traceback.print_exc()
-            message = "error: this is a bug of bootwright; please report the lines above"
-            raise Exit(_red(message), code=OUR_BUG) from None
-
-    return wrapper
-
-
-def _check_invocation(name: str, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
-    """Catch two things that Invoke takes for something else than a person means.
-
-    ``inv TASK --help`` gives ``--help`` to a task's positional argument; and Invoke's own
-    ``--dry`` runs the task all the same, one slip away from ``--dry-run``.
-    """
-    if "--help" in kwargs.values() or "-h" in kwargs.values():
-        os.execv(sys.executable, [sys.executable, "-m", "invoke", "--help", name])
-    context = args[0] if args else None
-    if isinstance(context, Context) and context.config.run.dry:
-        raise InputError("Invoke's own --dry (-R) changes nothing here; did you mean --dry-run?")
-
-
-def end_wrong_options_with_2(program: type[Program] = Program) -> None:
-    """Have Invoke end with 2 (wrong input), not 1, when it does not understand an option.
-
-    Invoke offers no setting for it. ``tasks.py`` calls this as it is loaded, which is
-    before Invoke looks at the tasks' options.
-    """
-    parse = program.parse_tasks
-
-    def parse_tasks(self: Program) -> None:
-        try:
-            parse(self)
-        except ParseError as error:
-            raise Exit(_red(f"error: {error}"), code=InputError.exit_code) from None
-
-    program.parse_tasks = parse_tasks  # type: ignore[method-assign]
+            _print_error(f"error: {error}")
+            return FailedError.exit_code
+        case _:
+            traceback.print_exception(error)
+            _print_error("error: this is a bug of bootwright; please report the lines above")
+            return OUR_BUG
 
 
 def whole_number(option: str, text: str, least: int, most: int) -> int:
@@ -100,6 +61,6 @@ def print_result(document: dict[str, Any], lines: list[str], as_json: bool) -> N
         print(json.dumps(document, indent=2) if as_json else "\n".join(map(sanitize_text, lines)))
 
 
-def _red(text: str) -> str:
+def _print_error(text: str) -> None:
     text = sanitize_text(text)
-    return f"\033[31m{text}\033[0m" if sys.stderr.isatty() else text
+    print(f"\033[31m{text}\033[0m" if sys.stderr.isatty() else text, file=sys.stderr)

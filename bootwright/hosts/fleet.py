@@ -171,7 +171,7 @@ class Fleet(Generic[T]):
     def _tell(self, ended: "_Ended[T]") -> T | BootwrightError:
         result = ended.result
         if isinstance(result, OSError):
-            # A full disk, a folder without permission: this machine's fault, as in guarded().
+            # A full disk, a folder without permission: this machine failed, as in core/cli.py.
             result = FailedError(str(result))
         if isinstance(result, BootwrightError):
             self._line(ended, str(result), False)

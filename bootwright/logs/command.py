@@ -18,6 +18,7 @@ from bootwright.core.report import Reporter
 from bootwright.core.templates import Renderer
 from bootwright.emulator.plan import HOST_OF_GUESTS
 from bootwright.hosts import resolve
+from bootwright.logs.choices import LogsAction
 from bootwright.logs.io.collector import CollectorConfig, collect, url_of, written
 from bootwright.logs.io.store import LogStore, default_folder
 from bootwright.logs.io.web_page import serve_page
@@ -47,7 +48,7 @@ HOLDER = CertificateSubject("collector", "collector")
 """Who holds the collector's certificate; there is one for all machines that collect."""
 
 
-ACTIONS = {"serve": 0, "tail": 1, "web": 0, "unit": 0, "compose": 0}
+ACTIONS: dict[LogsAction, int] = {"serve": 0, "tail": 1, "web": 0, "unit": 0, "compose": 0}
 """How many targets each takes."""
 
 _READING = dict.fromkeys(
@@ -57,7 +58,7 @@ OPTIONS = {**_READING, "listen": "serve", "port": "web", "user": "unit"}
 """Which action an option is for."""
 
 
-def check_action(action: str, targets: Sequence[str], given: Mapping[str, object]) -> None:
+def check_action(action: LogsAction, targets: Sequence[str], given: Mapping[str, object]) -> None:
     """Pass when the command line says one thing.
 
     Args:
@@ -66,11 +67,9 @@ def check_action(action: str, targets: Sequence[str], given: Mapping[str, object
         given: the options by name; what is empty was not given.
 
     Raises:
-        InputError: an unknown action, one without its target or with one too many, or an option
+        InputError: an action without its target or with one too many, or an option
             of another one.
     """
-    if action not in ACTIONS:
-        raise InputError(f"{action!r}: say serve, tail, web, unit or compose")
     if len(targets) != ACTIONS[action]:
         wants = "one target: inv logs tail TARGET" if ACTIONS[action] else "no target"
         raise InputError(f"{action}: takes {wants}")

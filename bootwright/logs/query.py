@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from bootwright.core.errors import InputError
+from bootwright.core.options import check_word
 from bootwright.logs.record import SEVERITIES, LogRecord
 
 _AGO = re.compile(r"(\d+)\s*(s|min|m|h|d)")
@@ -93,6 +94,5 @@ def parse_severity(text: str, option: str = "--severity") -> int:
     Raises:
         InputError: it is none.
     """
-    if text in SEVERITIES:
-        return SEVERITIES.index(text)
-    raise InputError(f"{option} {text!r}: one of {', '.join(SEVERITIES)}")
+    check_word(option, text, SEVERITIES)
+    return SEVERITIES.index(text)

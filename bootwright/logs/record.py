@@ -9,8 +9,11 @@ digits, as rsyslog writes it.
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import get_args
 
-SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+from bootwright.logs.choices import SeverityName
+
+SEVERITIES: tuple[str, ...] = get_args(SeverityName)
 """By number, the most urgent first: RFC 5424, table 2."""
 
 NOTICE = 13

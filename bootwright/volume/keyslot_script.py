@@ -9,16 +9,13 @@ whatever breaks in between leaves more ways into the volume, never none.
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from bootwright.core.board import Kdf
 from bootwright.core.errors import BootwrightError, FailedError, InputError, RefusedError
 from bootwright.core.parsing import PARSE_ERRORS
 from bootwright.remote.sections import END, PRELUDE, Section
+from bootwright.volume.choices import PassphraseAction
 from bootwright.volume.luks_dump import SLOTS, LuksHeader, parse_header
-
-Action = Literal["change", "add", "remove"]
-"""What to do: put a new passphrase in the old one's place, beside it, or take one away."""
 
 STEP_S = 120
 """Seconds for one call of cryptsetup: far more than any key derivation takes. What takes
@@ -110,7 +107,7 @@ section header
 { cryptsetup luksUUID "$device" && cryptsetup luksDump --dump-json-metadata "$device"; } | quoted
 """
 
-_BODIES: dict[Action, str] = {"add": _ADD, "change": _CHANGE, "remove": _REMOVE}
+_BODIES: dict[PassphraseAction, str] = {"add": _ADD, "change": _CHANGE, "remove": _REMOVE}
 
 
 @dataclass(frozen=True)
@@ -128,7 +125,7 @@ class Changed:
     header: LuksHeader
 
 
-def keyslot_script(action: Action, device: str, kdf: Kdf, step_s: int = STEP_S) -> str:
+def keyslot_script(action: PassphraseAction, device: str, kdf: Kdf, step_s: int = STEP_S) -> str:
     """Return the script; it reads the existing and the other passphrase, a line each.
 
     Args:
@@ -148,7 +145,7 @@ def keyslot_script(action: Action, device: str, kdf: Kdf, step_s: int = STEP_S) 
     return f"{PRELUDE}device={shlex.quote(device)}\n{functions}{_BODIES[action]}{_HEADER}{END}"
 
 
-def changed(action: Action, sections: Sequence[Section]) -> Changed:
+def changed(action: PassphraseAction, sections: Sequence[Section]) -> Changed:
     """Return what the script reports to have done.
 
     Raises:
@@ -174,7 +171,9 @@ def changed(action: Action, sections: Sequence[Section]) -> Changed:
     return Changed(added[0] if added else None, tuple(numbers["removed"]), header)
 
 
-def _error(action: Action, section: Section, done: dict[str, list[int]]) -> BootwrightError:
+def _error(
+    action: PassphraseAction, section: Section, done: dict[str, list[int]]
+) -> BootwrightError:
     step, code = section.line(0), section.line(1)
     said = "\n".join(section.lines[2:]).strip()
     after = "nothing was changed"

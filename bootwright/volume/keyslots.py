@@ -3,7 +3,7 @@
 import contextlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from bootwright.core import paths
 from bootwright.core.board import Kdf, load_board
@@ -16,7 +16,8 @@ from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
 from bootwright.remote.io.connection import Remote
 from bootwright.remote.sections import parse_sections
-from bootwright.volume.keyslot_script import STEP_S, Action, Changed, changed, keyslot_script
+from bootwright.volume.choices import PassphraseAction
+from bootwright.volume.keyslot_script import STEP_S, Changed, changed, keyslot_script
 from bootwright.volume.luks_dump import Keyslot
 from bootwright.volume.status import collect, keyslot_text
 from bootwright.volume.unlock_ssh_plan import check_volume, place_of
@@ -44,18 +45,6 @@ class Passphrases:
     other: Secret
 
 
-def action_of(text: str) -> Action:
-    """Return what the command line asks for.
-
-    Raises:
-        InputError: nothing that is known.
-    """
-    for action in get_args(Action):
-        if text == action:
-            return text  # type: ignore[return-value]
-    raise InputError(f"{text!r}: say change, add or remove")
-
-
 def kdf_of(target: Target) -> Kdf:
     """Return what deriving a key may cost on the target's board.
 
@@ -65,7 +54,9 @@ def kdf_of(target: Target) -> Kdf:
     return load_board(paths.checkout() / "board", target.board).kdf
 
 
-def read_passphrases(action: Action, target: Target, files: PassphraseFiles) -> Passphrases:
+def read_passphrases(
+    action: PassphraseAction, target: Target, files: PassphraseFiles
+) -> Passphrases:
     """Return both passphrases, from files, the target's command or the keyboard.
 
     Raises:
@@ -101,7 +92,7 @@ def read_passphrases(action: Action, target: Target, files: PassphraseFiles) -> 
 
 def change_keyslots(
     endpoint: Endpoint,
-    action: Action,
+    action: PassphraseAction,
     passphrases: Passphrases,
     kdf: Kdf,
     *,
@@ -168,7 +159,7 @@ _TITLES = {
 }
 
 
-def _document(target: str, action: Action, done: Changed) -> dict[str, Any]:
+def _document(target: str, action: PassphraseAction, done: Changed) -> dict[str, Any]:
     said = []
     if done.added is not None:
         said.append(f"the new passphrase opens key slot {done.added}")

@@ -9,7 +9,6 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
 
 from bootwright.console.boot import BootWatcher
 from bootwright.console.io.console import open_console
@@ -23,6 +22,7 @@ from bootwright.core.passphrase import check_typeable
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
 from bootwright.remote.io.wait import answers
+from bootwright.volume.choices import UnlockVia
 from bootwright.volume.unlock_result import UnlockResult, Via
 from bootwright.volume.unlock_session import UnlockSession
 from bootwright.volume.unlock_ssh import unlock_over_ssh
@@ -30,8 +30,6 @@ from bootwright.volume.unlock_ssh import unlock_over_ssh
 GREETING_S = 1.5
 """Seconds that an SSH server gets to greet before the serial line is used. One that is up
 greets in milliseconds; the emulator accepts a connection before its guest runs."""
-
-Choice = Literal["auto", "serial", "ssh"]
 
 Another = Callable[[str], Secret | None]
 """Asks for another passphrase after a wrong one; is told how many tries are left."""
@@ -49,7 +47,7 @@ class UnlockOptions:
         watch: unlock at every boot; end only when the passphrase is wrong.
     """
 
-    via: Choice = "auto"
+    via: UnlockVia = "auto"
     timeout: float = 300.0
     all_tries: bool = False
     transcript: Path | None = None
@@ -58,7 +56,7 @@ class UnlockOptions:
 
 def options_of(
     *,
-    via: str,
+    via: UnlockVia,
     timeout: float,
     all_tries: bool,
     transcript: str | None,
@@ -68,16 +66,14 @@ def options_of(
     """Return the options of the command line.
 
     Raises:
-        InputError: they are unknown, or do not go together.
+        InputError: they do not go together.
     """
-    if via not in get_args(Choice):
-        raise InputError(f"--via: {via!r} is none of: {', '.join(get_args(Choice))}")
     if watch and json:
         raise InputError("--watch goes on from boot to boot: it has no one JSON document")
     if transcript and via == "ssh":
         raise InputError("--transcript is of the serial console; with --via ssh there is none")
     return UnlockOptions(
-        via=cast(Choice, via),
+        via=via,
         timeout=timeout,
         all_tries=all_tries,
         transcript=Path(transcript) if transcript else None,

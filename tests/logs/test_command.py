@@ -169,13 +169,13 @@ def now() -> datetime:
 @pytest.mark.parametrize(
     ("argv", "code", "said"),
     [
-        (["show"], 2, "say serve, tail, web, unit or compose"),
+        (["show"], 2, "is none of serve, tail, web, unit, compose"),
         (["tail"], 2, "takes one target"),
         (["serve", "odroid"], 2, "takes no target"),
         (["tail", "nobody"], 2, "no target 'nobody'"),
         (["tail", "odroid", "--since", "soon"], 2, "--since 'soon'"),
         (["tail", "odroid", "--grep", "("], 2, "no regular expression"),
-        (["tail", "odroid", "--severity", "loud"], 2, "one of emerg"),
+        (["tail", "odroid", "--severity", "loud"], 2, "is none of emerg"),
         (["tail", "odroid", "--lines", "0"], 2, "--lines"),
         (["tail", "odroid", "--follow", "--json"], 2, "give one of them"),
         (["web", "--port", "99999"], 2, "--port"),

@@ -623,7 +623,6 @@ def test_a_run_that_does_not_end(store: PkiStore, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        (("shew", (), None, False), "say show, issue, client or reissue"),
         (("show", ("odroid",), None, False), "show: takes no name, and 'odroid' was given"),
         (("show", (), None, True), "--renew is for issue and client, not for show"),
         (("issue", (), None, False), "inv pki issue TARGET"),

@@ -108,7 +108,7 @@ def test_several_boards_each_have_a_line_and_the_worst_decides(lab: Lab) -> None
         (("--group", "nobody"), "in the group 'nobody'"),
         (("board", "--parallel", "0"), "--parallel"),
         (("board", "--rollback-after", "soon"), "--rollback-after"),
-        (("board", "--nosuch"), "No idea what '--nosuch' is"),
+        (("board", "--nosuch"), "has no option --nosuch"),
         (("board", "--sudo-password-file", "/nonexistent"), "/nonexistent"),
     ],
 )

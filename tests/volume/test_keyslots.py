@@ -18,8 +18,9 @@ from bootwright.core.secret import Secret
 from bootwright.core.units import MIB
 from bootwright.remote.io.connection import Remote
 from bootwright.remote.sections import parse_sections
+from bootwright.volume.choices import PassphraseAction
 from bootwright.volume.io.luks import prove_passphrase
-from bootwright.volume.keyslot_script import Action, changed, keyslot_script
+from bootwright.volume.keyslot_script import changed, keyslot_script
 from bootwright.volume.keyslots import (
     PassphraseFiles,
     Passphrases,
@@ -49,7 +50,9 @@ class Board:
     image: Path
     known: Path
 
-    def run(self, action: Action, existing: str, other: str, step_s: int = 60) -> dict[str, Any]:
+    def run(
+        self, action: PassphraseAction, existing: str, other: str, step_s: int = 60
+    ) -> dict[str, Any]:
         both = Passphrases(Secret(existing.encode()), Secret(other.encode()))
         return change_keyslots(
             self.server.endpoint(),
@@ -135,7 +138,7 @@ def test_a_second_run_finds_nothing_to_do(board: Board) -> None:
 
 def test_wrong_ones_change_nothing(board: Board, capfd: pytest.CaptureFixture[str]) -> None:
     board.add_directly(FIRST, "second one")
-    cases: list[tuple[Action, str, str, type[Exception], str]] = [
+    cases: list[tuple[PassphraseAction, str, str, type[Exception], str]] = [
         ("add", "wrong-word", "new-word", InputError, "that exists opens no key slot"),
         ("change", "wrong-word", "new-word", InputError, "that exists opens no key slot"),
         ("remove", "wrong-word", FIRST, InputError, "that stays opens no key slot"),

@@ -1,0 +1,241 @@
+"""The program behind ``inv`` and ``bootwright``: finds the checkout and runs its tasks.
+
+Both names do the same: ``inv`` is what one types in a checkout, ``bootwright`` from anywhere.
+``scripts/setup`` makes both in the checkout's ``.venv/bin``.
+"""
+
+import inspect
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import NoReturn
+
+from invoke.collection import Collection
+from invoke.config import Config
+from invoke.exceptions import Exit
+from invoke.parser.argument import Argument
+from invoke.parser.context import ParserContext
+from invoke.program import Program as InvokeProgram
+
+from bootwright import __version__
+from bootwright.core.cli import report_end
+from bootwright.core.command_line import Parser, no_task, usage
+from bootwright.core.errors import InputError
+from bootwright.core.options import Takes, takes_of
+from bootwright.core.paths import checkout
+
+CHECKOUT_VARIABLE = "BOOTWRIGHT_CHECKOUT"
+
+
+def main() -> NoReturn:
+    """Run the command line of this process; the entry of ``inv`` and ``bootwright``."""
+    sys.exit(Program().run_line(sys.argv))
+
+
+def replace_invoke(namespace: Collection) -> None:
+    """Run these tasks with our own program where Invoke's own is about to run them.
+
+    ``tasks.py`` calls this as it is loaded, so that another ``inv``, such as the distribution's,
+    behaves as ours does. It returns only where Invoke's own program is not what runs.
+    """
+    if "invoke.main" in sys.modules:
+        sys.exit(Program(namespace).run_line(sys.argv))
+
+
+class Program(InvokeProgram):
+    """Invoke's program with our own options, parser, error messages and exit codes.
+
+    Args:
+        namespace: the tasks; loaded from the checkout if ``None``.
+    """
+
+    def __init__(self, namespace: Collection | None = None) -> None:
+        super().__init__(name="Bootwright", binary="inv", version=__version__, namespace=namespace)
+
+    def core_args(self) -> list[Argument]:
+        """Return the options that may stand before a task and after it."""
+        return [
+            Argument(
+                names=("checkout",),
+                help="the checkout to work in, instead of the one around this directory",
+            ),
+            Argument(
+                names=("help", "h"), optional=True, help="explain the program, or a task; and end"
+            ),
+            Argument(names=("list", "l"), kind=bool, default=False, help="list the tasks; and end"),
+            Argument(
+                names=("version", "V"), kind=bool, default=False, help="print the version; and end"
+            ),
+        ]
+
+    @property
+    def initial_context(self) -> ParserContext:
+        """The options that are not of a task."""
+        return ParserContext(args=self.core_args())
+
+    def run_line(self, argv: Sequence[str]) -> int:
+        """Run a command line; print what went wrong; return the exit code.
+
+        Args:
+            argv: the program's name, and the words that follow it.
+        """
+        try:
+            self.argv = list(argv)
+            self.parse_core_args()
+            if self.args.version.value:
+                self.print_version()
+                return 0
+            use_checkout(self.args.checkout.value, self.argv)
+            self._read_tasks()
+            self.parse_cleanup()
+            # Without files: nobody's settings for Invoke change what our commands do.
+            self.config = Config(lazy=True)
+            self.config.merge()
+            self.execute()
+        except (Exception, KeyboardInterrupt) as error:
+            return report_end(error)
+        return 0
+
+    def read_words(self, argv: Sequence[str]) -> list[ParserContext]:
+        """Return the tasks that a command line calls, with their values; run nothing.
+
+        Raises:
+            InputError: the words make no sense.
+        """
+        self.argv = list(argv)
+        self.parse_core_args()
+        self._read_tasks()
+        return list(self.tasks)
+
+    def _read_tasks(self) -> None:
+        self.collection = self.namespace or load_tasks(checkout())
+        self.scoped_collection = self.collection
+        self.list_root, self.list_depth, self.list_format = None, None, "flat"
+        self.parse_tasks()
+
+    def parse_core_args(self) -> None:
+        """Read the options before the first task; ``core.unparsed`` is the rest."""
+        parser = Parser(self.initial_context, tasks_known=False)
+        self.core = parser.parse_argv(self.argv[1:])
+
+    def parse_cleanup(self) -> None:
+        """Print the help or the list where that is asked for, and end."""
+        task = self.args.help.value
+        if isinstance(task, str):
+            if task not in self.parser.contexts:
+                raise InputError(no_task(task, self.parser.contexts))
+            self.print_task_help(task)
+        elif self.args.list.value:
+            self.list_tasks()
+        elif task or not self.tasks:
+            self.print_help()
+        else:
+            return
+        raise Exit(code=0)
+
+    def print_help(self) -> None:
+        """Print how the program is called, its options and its tasks."""
+        print("Usage: inv [OPTIONS] TASK [its options] [TASK …]\n\nOptions of all tasks:\n")
+        self.print_columns(self.initial_context.help_tuples())
+        self.list_tasks()
+
+    def task_list_opener(self, extra: str = "") -> str:  # noqa: ARG002
+        """Return the line above the list of tasks."""
+        return "Tasks (inv TASK --help explains one)"
+
+    def print_task_help(self, name: str) -> None:
+        """Print how a task is called, what it does, and its options."""
+        context = self.parser.contexts[name]
+        print(f"Usage: {usage(context)} [OPTIONS]\n")
+        for line in (inspect.getdoc(self.collection[name]) or "").splitlines():
+            print(f"  {line}".rstrip())
+        print("\nOptions:\n")
+        self.print_columns(self._help_of(context))
+
+    def _help_of(self, context: ParserContext) -> list[tuple[str, str | None]]:
+        lines = []
+        for spec, text in context.help_tuples():
+            option = spec.partition("=")[0].removeprefix("--")
+            takes = self._takes[context.name or ""].get(option, Takes())
+            lines.append((spec.replace("=STRING", f"={takes.placeholder}"), text))
+        return lines
+
+    def _make_parser(self) -> Parser:
+        contexts = self.collection.to_contexts()
+        names = [context.name or "" for context in contexts]
+        self._takes = {name: task_takes(self.collection[name].body) for name in names}
+        return Parser(self.initial_context, contexts, self._takes)
+
+
+def task_takes(function: object) -> Mapping[str, Takes]:
+    """Return what each option of a task takes, by the option's name without its dashes."""
+    parameters = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
+    return {one.name.replace("_", "-"): takes_of(one.annotation) for one in parameters}
+
+
+def load_tasks(root: Path) -> Collection:
+    """Return the tasks of the checkout ``root``."""
+    spec = spec_from_file_location("tasks", root / "tasks.py")
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules["tasks"] = module
+    spec.loader.exec_module(module)
+    return Collection.from_module(module)
+
+
+def use_checkout(given: str | None, argv: Sequence[str]) -> None:
+    """Return if the code that runs is the wanted checkout's; else run that one's program.
+
+    A checkout is code and data that belong together, with the versions of libraries that it pins;
+    so another checkout's own ``.venv`` is used.
+
+    Args:
+        given: the value of ``--checkout``.
+        argv: the command line, with the program's name.
+
+    Raises:
+        InputError: there is no checkout, or it was not set up.
+    """
+    root, own = wanted_checkout(given, os.environ, Path.cwd(), checkout()), checkout()
+    if root.samefile(own):
+        # Not as root in somebody else's folder, who could not remove the files again.
+        sys.dont_write_bytecode |= root.stat().st_uid != os.geteuid()
+        return
+    program = root / ".venv" / "bin" / "bootwright"
+    # If it is what runs already, its .venv was moved or copied here from another checkout.
+    if not program.exists() or argv[0] == str(program):
+        raise InputError(f"{root} is not set up: run {root / 'scripts' / 'setup'}")
+    os.execv(program, [str(program), *argv[1:]])
+
+
+def wanted_checkout(
+    given: str | None, environment: Mapping[str, str], here: Path, own: Path
+) -> Path:
+    """Return the checkout to work in.
+
+    It is that of ``--checkout``, else of ``BOOTWRIGHT_CHECKOUT``, else the one around the current
+    directory, else the one that this program is from.
+
+    Raises:
+        InputError: what was named is none, or there is none.
+    """
+    named = (("--checkout", given), (CHECKOUT_VARIABLE, environment.get(CHECKOUT_VARIABLE)))
+    for source, name in named:
+        if name:
+            root = (here / Path(name).expanduser()).resolve()
+            if not is_checkout(root):
+                raise InputError(
+                    f"{source}: {name} is no checkout of Bootwright: no tasks.py there"
+                )
+            return root
+    for root in (here, *here.parents, own):
+        if is_checkout(root):
+            return root
+    raise InputError("there is no checkout of Bootwright here; name it: --checkout DIR")
+
+
+def is_checkout(folder: Path) -> bool:
+    """Tell whether a folder is a checkout of Bootwright."""
+    return (folder / "tasks.py").is_file() and (folder / "bootwright").is_dir()

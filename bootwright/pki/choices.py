@@ -1,0 +1,5 @@
+"""The words that ``inv pki`` takes."""
+
+from typing import Literal
+
+PkiAction = Literal["show", "issue", "client", "reissue"]

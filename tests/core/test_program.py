@@ -1,0 +1,248 @@
+"""The program behind ``inv`` and ``bootwright``: which checkout, how a run ends, other ``inv``s."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from bootwright import __version__
+from bootwright.core.errors import FailedError, InputError, RefusedError
+from bootwright.core.paths import checkout
+from bootwright.core.program import Program, is_checkout, load_tasks, wanted_checkout
+
+BIN = Path(sys.executable).parent
+ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+
+
+def run(
+    *argv: str, program: str = "bootwright", cwd: Path = Path("/"), **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BIN / program, *argv],
+        cwd=cwd,
+        env={**ENVIRONMENT, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Something that looks like a checkout, which was not set up."""
+    root = tmp_path / "other"
+    (root / "bootwright").mkdir(parents=True)
+    (root / "tasks.py").touch()
+    return root
+
+
+def set_up(root: Path) -> None:
+    """Give a checkout a program that prints how it is called."""
+    program = root / ".venv" / "bin" / "bootwright"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\necho "the other:" "$@"\n')
+    program.chmod(0o755)
+
+
+# How a run ends
+
+
+def _end(error: BaseException) -> Program:
+    @task
+    def fails(_: Context) -> NoReturn:
+        """End with the error."""
+        raise error
+
+    return Program(Collection(fails))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (InputError("x"), 2, "error: x\n"),
+        (RefusedError("x"), 3, "error: x\n"),
+        (FailedError("a\x1b[2Jb"), 4, "error: a\N{REPLACEMENT CHARACTER}[2Jb\n"),
+        (PermissionError(13, "Permission denied", "/x"), 4, "error: [Errno 13] Permission denied:"),
+        (KeyboardInterrupt(), 4, "interrupted\n"),
+        (Exit(code=7), 7, ""),
+        (Exit("why", code=4), 4, "why\n"),
+        (ValueError("ours"), 70, "error: this is a bug of bootwright;"),
+    ],
+)
+def test_an_error_becomes_a_message_and_an_exit_code(
+    error: BaseException, code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _end(error).run_line(["inv", "fails"]) == code
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert bool(printed.err) == bool(message)
+    assert printed.out == ""
+    assert ("Traceback" in printed.err) == (code == 70)
+
+
+def test_a_reader_that_has_gone_is_no_bug() -> None:
+    listed = subprocess.Popen(
+        [BIN / "inv", "profile"], cwd=checkout(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert listed.stdout is not None and listed.stderr is not None
+    listed.stdout.close()
+    assert b"Traceback" not in listed.stderr.read()
+    listed.stderr.close()
+    assert listed.wait() == 4
+
+
+# What is printed without a task
+
+
+@pytest.mark.parametrize("program", ["inv", "bootwright"])
+def test_version(program: str) -> None:
+    done = run("--version", program=program)
+    assert (done.stdout, done.returncode) == (f"Bootwright {__version__}\n", 0)
+
+
+def test_every_task_explains_itself_before_and_after_its_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = sorted(load_tasks(checkout()).task_names)
+    assert {"flash", "provision", "unlock"} <= set(names)
+    for name in names:
+        assert Program().run_line(["inv", name, "--help"]) == 0
+        after = capsys.readouterr().out
+        assert after.startswith(f"Usage: inv {name} ")
+        assert Program().run_line(["inv", "--help", name]) == 0
+        assert capsys.readouterr().out == after
+        assert Program().run_line(["inv", "--list"]) == 0
+        assert f"\n  {name} " in capsys.readouterr().out
+
+
+def test_help_has_every_option_what_it_takes_and_what_it_is_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert Program().run_line(["inv", "provision", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Usage: inv provision [TARGET …]" in text
+    assert "--dry-run show the plan and change nothing" in text
+    assert "--[no-]reboot restart a board" in text
+    assert "--identity=FILE private key file" in text
+    assert "--group=GROUP all targets whose groups name this" in text
+
+
+def test_without_a_task_the_program_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    assert Program().run_line(["inv"]) == 0
+    bare = capsys.readouterr().out
+    assert "--checkout" in bare and "\n  flash " in bare
+    assert Program().run_line(["inv", "--help"]) == 0
+    assert capsys.readouterr().out == bare
+
+
+def test_help_on_what_is_no_task(capsys: pytest.CaptureFixture[str]) -> None:
+    assert Program().run_line(["inv", "--help", "flsh"]) == 2
+    assert "no task 'flsh'; did you mean flash?" in capsys.readouterr().err
+
+
+# Which checkout
+
+
+def test_the_checkout_is_named_or_around_or_the_programs_own(tmp_path: Path, other: Path) -> None:
+    own = checkout()
+    inside = other / "docs"
+    inside.mkdir()
+    here = {"CHECKOUT_": "x"}
+    assert wanted_checkout(None, here, tmp_path, own) == own
+    assert wanted_checkout(None, here, inside, own) == other
+    named = {"BOOTWRIGHT_CHECKOUT": str(other)}
+    assert wanted_checkout(None, named, tmp_path, own) == other
+    assert wanted_checkout(None, {"BOOTWRIGHT_CHECKOUT": str(own)}, inside, own) == own
+    assert wanted_checkout(str(own), named, inside, tmp_path) == own
+    assert wanted_checkout("other", {}, tmp_path, own) == other
+    assert wanted_checkout("..", {}, inside, own) == other
+    with pytest.raises(InputError, match="there is no checkout of Bootwright here"):
+        wanted_checkout(None, {}, tmp_path, tmp_path)
+    with pytest.raises(InputError, match="--checkout: docs is no checkout"):
+        wanted_checkout("docs", {}, other, own)
+    with pytest.raises(InputError, match="BOOTWRIGHT_CHECKOUT: /nonexistent is no checkout"):
+        wanted_checkout(None, {"BOOTWRIGHT_CHECKOUT": "/nonexistent"}, other, own)
+
+
+def test_a_checkout_is_known_by_its_tasks_and_its_package(tmp_path: Path) -> None:
+    assert is_checkout(checkout())
+    (tmp_path / "tasks.py").touch()
+    assert not is_checkout(tmp_path)
+
+
+@pytest.mark.parametrize("program", ["inv", "bootwright"])
+def test_from_anywhere_its_own_checkout_is_used(program: str, tmp_path: Path) -> None:
+    done = run("config", "odroid", program=program, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert '"odroid-xu3"' in done.stdout
+
+
+def test_another_checkout_is_served_by_its_own_program(other: Path) -> None:
+    set_up(other)
+    assert run("flash", "--yes", cwd=other).stdout == "the other: flash --yes\n"
+    assert run("list", BOOTWRIGHT_CHECKOUT=str(other)).stdout == "the other: list\n"
+    done = run("--checkout", str(other), "config", "a b")
+    assert done.stdout == f"the other: --checkout {other} config a b\n"
+    done = run("--checkout", str(checkout()), "--list", cwd=other)
+    assert "flash" in done.stdout and "the other" not in done.stdout
+
+
+def test_a_checkout_that_was_not_set_up_names_its_setup(other: Path) -> None:
+    done = run("--list", cwd=other)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {other} is not set up: run {other}/scripts/setup\n"
+
+
+def test_a_checkout_with_the_environment_of_this_one_does_not_go_in_circles(other: Path) -> None:
+    (other / ".venv").symlink_to(BIN.parent)
+    done = run("--list", cwd=other)
+    assert done.returncode == 2
+    assert "is not set up" in done.stderr
+
+
+# Another inv, such as the distribution's
+
+
+@pytest.mark.parametrize("line", [["flash", "--device"], ["status", "a", "b"], ["--nonsense"]])
+def test_another_inv_behaves_as_ours_in_a_checkout(line: list[str]) -> None:
+    def end(*argv: str) -> tuple[int, str, str]:
+        done = subprocess.run([*argv, *line], cwd=checkout(), capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    ours = end(str(BIN / "inv"))
+    assert ours[0] == 2
+    assert end(sys.executable, "-m", "invoke") == ours
+    assert end(str(BIN / "invoke")) == ours
+
+
+def test_another_inv_runs_tasks_of_the_checkout_that_it_is_in(tmp_path: Path) -> None:
+    root = tmp_path / "checkout"
+    for name in ("bootwright", "board", "rootfs"):
+        shutil.copytree(checkout() / name, root / name)
+    shutil.copy(checkout() / "tasks.py", root)
+    (root / "bootwright.toml").write_text('[targets.only-here]\nboard = "odroid-xu3"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", "config", "only-here"],
+        cwd=root / "board",
+        env={**ENVIRONMENT, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
+    assert '"only-here"' in done.stdout or "targets.only-here: rootfs: missing" in done.stderr
+
+
+def test_settings_of_invoke_change_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".invoke.yaml").write_text(
+        "tasks:\n  auto_dash_names: false\n  collection_name: other\nrun:\n  dry: true\n"
+    )
+    done = run("flash", "--dry-run", "--device", "/nonexistent/x", HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert "/nonexistent" in done.stderr
