@@ -2,7 +2,6 @@
 
 import ast
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -98,7 +97,6 @@ def _first_line(path: Path) -> bytes:
         return file.readline(200)
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shellcheck() -> None:
     scripts = [str(path.relative_to(ROOT)) for path in _shell_scripts()]
     assert {"scripts/setup", "scripts/test", ".ci/run"} <= set(scripts)

@@ -1,38 +1,14 @@
-"""A real card image, made once by `inv flash`, for the tests that boot it."""
+"""A real card image, made by `inv flash`, and boards at the stages that tests start from."""
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from bootwright.core import paths
-from bootwright.core.report import TextReporter
-from bootwright.core.secret import Secret
-from bootwright.emulator.io.qemu import stop
-from bootwright.volume.unlock_result import Result
-
-if TYPE_CHECKING:
-    from tests.support.hostboard import Board
-
-WORD = "correct horse battery staple 7"
-
-ROOTFS_VARIABLE = "BOOTWRIGHT_TEST_ROOTFS"
-"""Names a Debian tarball that is used instead of building one (minutes)."""
-
-
-@dataclass(frozen=True)
-class Card:
-    """A card image, the passphrase of its volume, and the key that may log in as root."""
-
-    image: Path
-    passphrase: Secret
-    identity: Path
+from tests.support.hostboard import Board
+from tests.support.machine import Card
+from tests.support.stages import board_at, the_card
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -43,47 +19,36 @@ def own_build_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
-@pytest.fixture(scope="session")
-def card_image(tmp_path_factory: pytest.TempPathFactory) -> Card:
-    for tool in ("qemu-system-arm", "ssh", "ssh-keygen"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed")
-    folder = tmp_path_factory.mktemp("card")
-    identity = folder / "id"
-    subprocess.run(
-        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", identity], check=True
-    )
-    passphrase = folder / "passphrase"
-    passphrase.touch(mode=0o600)
-    passphrase.write_text(f"{WORD}\n")
-    image = folder / "card.img"
-    argv = [
-        str(Path(sys.executable).parent / "inv"),
-        "flash",
-        f"--device={image}",
-        "--size=5GiB",
-        "--rootfs=debian",
-        f"--authorized-key={identity}.pub",
-        f"--passphrase-file={passphrase}",
-    ]
-    if tarball := os.environ.get(ROOTFS_VARIABLE):
-        argv.append(f"--rootfs-file={tarball}")
-    env = os.environ | {"BOOTWRIGHT_BUILD": str(folder / "build")}
-    subprocess.run(argv, check=True, cwd=paths.checkout(), env=env, stdin=subprocess.DEVNULL)
-    return Card(image, Secret(WORD.encode()), identity)
+@pytest.fixture
+def card_image() -> Card:
+    """The card that all share: it is only read."""
+    return the_card()
 
 
-@pytest.fixture(scope="session")
-def board(card_image: Card, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Board"]:
-    """A booted and unlocked board; the modules that change it build on each other."""
-    from tests.support.hostboard import Board
-    from tests.support.machine import Machine
+@pytest.fixture
+def own_card(card_image: Card, tmp_path: Path) -> Card:
+    """A copy of the card, for a test that lets a board write to it."""
+    image = tmp_path / "own.img"
+    shutil.copyfile(card_image.image, image)
+    return Card(image, card_image.passphrase, card_image.identity)
 
-    folder = tmp_path_factory.mktemp("provision")
-    machine = Machine(card_image, folder / "emulator")
-    try:
-        machine.start(snapshot=True)
-        assert machine.unlock(card_image.passphrase) is Result.UNLOCKED
-        yield Board(machine, folder / "known", card_image.passphrase)
-    finally:
-        stop(TextReporter(), machine.directory, power_down_s=0)
+
+@pytest.fixture
+def unlocked(tmp_path: Path) -> Iterator[Board]:
+    """A booted board whose volume is open; without Docker."""
+    with board_at("unlocked", tmp_path) as board:
+        yield board
+
+
+@pytest.fixture
+def with_docker(tmp_path: Path) -> Iterator[Board]:
+    """A board with Docker as the distribution installs it."""
+    with board_at("docker", tmp_path) as board:
+        yield board
+
+
+@pytest.fixture
+def provisioned(tmp_path: Path) -> Iterator[Board]:
+    """A board that Bootwright made a hardened Docker host, with a container ``old``."""
+    with board_at("provisioned", tmp_path) as board:
+        yield board

@@ -11,8 +11,7 @@ from bootwright.core.secret import Secret
 from bootwright.emulator.io.card_image import open_root
 from bootwright.emulator.io.qemu import emulator_target, status, stop
 from bootwright.volume.unlock_result import Result
-from tests.emulator.conftest import Card
-from tests.support.machine import Machine
+from tests.support.machine import Card, Machine
 
 pytestmark = pytest.mark.emulator
 
@@ -20,8 +19,8 @@ WRONG = Secret(b"this is not the passphrase")
 
 
 @pytest.fixture
-def machine(card_image: Card, tmp_path: Path) -> Iterator[Machine]:
-    machine = Machine(card_image, tmp_path / "emulator")
+def machine(own_card: Card, tmp_path: Path) -> Iterator[Machine]:
+    machine = Machine(own_card, tmp_path / "emulator")
     yield machine
     stop(machine.reporter, machine.directory, power_down_s=0)
 

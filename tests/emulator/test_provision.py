@@ -1,7 +1,4 @@
-"""A card booted in the emulator becomes a hardened Docker host, with the real Docker.
-
-The tests of this module build on each other: installing Docker takes minutes.
-"""
+"""A card booted in the emulator becomes a hardened Docker host, with the real Docker."""
 
 import contextlib
 import json
@@ -29,16 +26,22 @@ from bootwright.provision.one_board import ProvisionOptions
 from bootwright.provision.result import ProvisionResult
 from bootwright.volume.status import status
 from bootwright.volume.unlock_result import Result
-from tests.support.hostboard import GUEST_S, OLD_CONTAINER, Board, wait_until
+from tests.support.hostboard import GUEST_S, Board, wait_until
 
 pytestmark = [pytest.mark.emulator, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture
+def board(provisioned: Board) -> Board:
+    return provisioned
 
 
 def names(result: ProvisionResult) -> set[str]:
     return {step.name for step in result.changed}
 
 
-def test_a_fresh_board_becomes_a_hardened_docker_host(board: Board) -> None:
+def test_a_fresh_board_becomes_a_hardened_docker_host(unlocked: Board) -> None:
+    board = unlocked
     look = ProvisionOptions(dry_run=True, directory=board.known, wait=GUEST_S)
     plan = board.provision(options=look)
     assert plan.planned
@@ -77,7 +80,6 @@ def test_every_setting_is_read_back_from_the_running_daemon(board: Board) -> Non
     assert info["RegistryConfig"]["InsecureRegistryCIDRs"] == ["127.0.0.0/8"]
     bridge = json.loads(board.sh("docker network inspect bridge"))[0]
     assert bridge["Options"]["com.docker.network.bridge.enable_icc"] == "false"
-    board.sh(OLD_CONTAINER)
     host = json.loads(board.sh("docker inspect old"))[0]["HostConfig"]
     assert host["LogConfig"]["Type"] == "local"
     assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
@@ -277,6 +279,9 @@ def test_a_connection_that_is_cut_in_the_middle_is_found_again(board: Board) -> 
     assert done.error is None, done.error
     assert names(done) == {"daemon"}
     assert board.daemon_json()["max-concurrent-uploads"] == 2
+    # What is no longer wanted goes, and that is all that is to do.
+    assert names(board.provision()) == {"daemon"}
+    assert "max-concurrent-uploads" not in board.daemon_json()
 
 
 def test_a_connection_that_stays_away_leaves_the_board_as_it_was(board: Board) -> None:
@@ -296,9 +301,7 @@ def test_a_connection_that_stays_away_leaves_the_board_as_it_was(board: Board) -
     assert board.pid_of_old() == pid
     bridge = json.loads(board.sh("docker network inspect bridge"))[0]
     assert bridge["Options"]["com.docker.network.bridge.enable_icc"] == "false"
-    # Its own wish of the run before is no longer wanted: that is all that is to do.
-    assert names(board.provision()) == {"daemon"}
-    assert "max-concurrent-uploads" not in board.daemon_json()
+    assert names(board.provision()) == set()
 
 
 _LEFT = ["daemon-keys", "transaction.lock", "transaction.lock2", "upgraded"]

@@ -1,11 +1,9 @@
-"""A provisioned board ships its logs: nothing is lost, whatever is stopped and started.
-
-On the board of test_provision.py, if that ran before in this process; else on one of its own.
-"""
+"""A provisioned board ships its logs: nothing is lost, whatever is stopped and started."""
 
 import re
+import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +12,7 @@ import pytest
 from bootwright.core.config import Logs
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
+from bootwright.emulator.io import saves
 from bootwright.pki.certificate_store import CertificateSubject
 from bootwright.pki.certificates import ServerNames
 from bootwright.provision.desired_state import TlsFiles
@@ -24,19 +23,13 @@ from bootwright.volume.unlock_result import Result
 from bootwright.volume.unlock_ssh import unlock_over_ssh
 from tests.support import logship
 from tests.support.hostboard import GUEST_S, Board, wait_until
+from tests.support.machine import Card
+from tests.support.stages import board_at, resumed
 
 pytestmark = [pytest.mark.emulator, pytest.mark.timeout(1800)]
 
 HOST = "10.0.2.2"
 """This machine, as the emulated board reaches it."""
-
-IMAGE = """
-docker image inspect busybox:local >/dev/null 2>&1 || {
-    apt-get -qq install -y --no-install-recommends busybox-static >/dev/null 2>&1
-    mkdir -p /tmp/root/bin && cp /bin/busybox /tmp/root/bin/ && ln -sf busybox /tmp/root/bin/sh
-    tar -C /tmp/root -c . | docker import - busybox:local >/dev/null
-}
-"""
 
 CONTAINERS, EACH = 4, 25_000
 
@@ -60,10 +53,10 @@ done
 class Shipping:
     """The operator's side, and what the board is to be."""
 
-    def __init__(self, board: Board, folder: Path) -> None:
+    def __init__(self, board: Board, folder: Path, port: int) -> None:
         self.board = board
         names = ServerNames(("localhost",), (HOST, "127.0.0.1"))
-        self.operator = logship.Operator(folder, names=names)
+        self.operator = logship.Operator(folder, port, names=names)
 
     def provision(
         self, queue: str = "64MiB", unlock: Literal["serial", "ssh"] = "serial"
@@ -87,22 +80,54 @@ class Shipping:
         return len(re.findall(rb"\] number \d+\n", self.bytes()))
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A board that ships its logs, saved; and who takes them."""
+
+    card: Card
+    kept: Path
+    folder: Path
+    port: int
+
+
+NAME = "ships"
+
+
 @pytest.fixture(scope="module")
-def shipping(board: Board, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shipping]:
-    logship.need_syslog_ng()
-    yield Shipping(board, tmp_path_factory.mktemp("operator"))
-    board.sh("docker ps -aq --filter name=ship | xargs -r docker rm -f >/dev/null")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """Provision a board that ships its logs, once for all tests of this module."""
+    folder = tmp_path_factory.mktemp("ships")
+    kept = folder / "saves"
+    with board_at("provisioned", folder) as board:
+        shipping = Shipping(board, folder / "operator", logship.free_port())
+        done = shipping.provision()
+        assert done.error is None, done.error
+        assert "logs" in {step.name for step in done.changed}
+        assert not any("2.13" in waiver.checks for waiver in done.waived)
+        board.close()
+        saves.save(NAME, TextReporter(), directory=board.machine.directory, saves=kept)
+        return Saved(board.machine.card, kept, folder / "operator", shipping.operator.port)
+
+
+@pytest.fixture
+def board(saved: Saved, tmp_path: Path) -> Iterator[Board]:
+    with resumed(NAME, saved.card, saved.kept, tmp_path) as board:
+        yield board
+
+
+@pytest.fixture
+def shipping(saved: Saved, board: Board, tmp_path: Path) -> Shipping:
+    """The operator's side, with a store of logs of its own and the same certificates."""
+    folder = tmp_path / "operator"
+    shutil.copytree(saved.folder, folder)
+    return Shipping(board, folder, saved.port)
 
 
 def test_a_board_ships_its_logs_and_containers_start_while_nobody_takes_them(
     board: Board, shipping: Shipping
 ) -> None:
     assert CONTROL == RELAY_CONTROL
-    done = shipping.provision()
-    assert done.error is None, done.error
-    assert "logs" in {step.name for step in done.changed}
-    assert not any("2.13" in waiver.checks for waiver in done.waived)
-    board.sh(f"set -e\n{IMAGE}\ndocker run --rm --name ship busybox:local /bin/busybox echo early")
+    board.sh("docker run --rm --name ship busybox:local /bin/busybox echo early")
     again = shipping.provision()
     assert (again.error, again.changed, again.restarted) == (None, (), ())
     # Docker's own copy is still to be read on the board.
@@ -110,10 +135,11 @@ def test_a_board_ships_its_logs_and_containers_start_while_nobody_takes_them(
     assert board.sh(f"{run} >/dev/null; docker logs ship2") == "looked up\n"
 
 
-def test_the_reports_own_example_arrives_and_what_the_board_says_of_itself(
+def test_a_containers_line_arrives_and_what_the_board_says_of_itself(
     board: Board, shipping: Shipping
 ) -> None:
     operator = shipping.operator
+    board.sh("docker run --rm --name ship busybox:local /bin/busybox echo early")
     hello = "/bin/busybox echo 'hello from Odroid'"
     with operator.collecting():
         board.sh(f"docker run --rm --log-opt tag=remote busybox:local {hello}")
@@ -238,10 +264,10 @@ def test_a_relay_waits_for_a_volume_that_is_opened_over_ssh(
 
 
 def test_without_a_server_the_relay_goes(board: Board) -> None:
-    done = board.provision(unlock="ssh")
+    done = board.provision()
     assert done.error is None, done.error
     assert {step.name for step in done.changed} == {"logs", "daemon"}
     assert board.sh("docker info --format '{{.LoggingDriver}}'").strip() == "local"
     assert "inactive" in board.sh("systemctl is-active bootwright-logs.service || true")
     assert board.sh("ls /etc/bootwright/logs 2>/dev/null | wc -l").strip() == "0"
-    assert board.provision(unlock="ssh").changed == ()
+    assert board.provision().changed == ()

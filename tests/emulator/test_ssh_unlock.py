@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,15 +17,15 @@ from bootwright.core.errors import InputError
 from bootwright.core.paths import checkout
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
-from bootwright.emulator.io import qemu
+from bootwright.emulator.io import qemu, saves
 from bootwright.remote.io.connection import Remote, UnreachableError
 from bootwright.volume.choices import PassphraseAction
 from bootwright.volume.keyslots import Passphrases, change_keyslots
 from bootwright.volume.status import status
 from bootwright.volume.unlock_result import Result, UnlockResult
 from bootwright.volume.unlock_ssh import unlock_over_ssh
-from tests.emulator.conftest import ROOTFS_VARIABLE
 from tests.support.bench import INV, WORD, Bench
+from tests.support.stages import ROOTFS_VARIABLE
 
 pytestmark = pytest.mark.emulator
 
@@ -106,9 +105,6 @@ class Board:
 
 @pytest.fixture(scope="module")
 def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
-    for tool in ("qemu-system-arm", "ssh-keygen"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed")
     folder = tmp_path_factory.mktemp("ssh-card")
     bench = Bench(folder)
     identity = folder / "id"
@@ -133,16 +129,29 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
         for name in ("docker", "containerd"):
             board.sh(f"cat > /etc/systemd/system/{name}.service", SERVICE.encode())
         board.sh("systemctl daemon-reload")
+        board.lock()
+        saves.save(LOCKED, TextReporter(), directory=directory, saves=folder / "saves")
+        qemu.stop(TextReporter(), directory, power_down_s=0)
         yield board
     finally:
         qemu.stop(TextReporter(), directory, power_down_s=0)
 
 
+LOCKED = "locked"
+"""The save from which each test starts."""
+
+
 @pytest.fixture
-def board(booted: Board) -> Board:
-    """The board, locked."""
-    booted.lock()
-    return booted
+def board(booted: Board) -> Iterator[Board]:
+    """The board, locked, as it was booted."""
+    directory = booted.bench.root / "build" / "emulator"
+    saves.resume(LOCKED, TextReporter(), directory=directory, saves=booted.bench.root / "saves")
+    made = qemu.emulator_target(user="root", identity=booted.bench.root / "id", directory=directory)
+    board = replace(booted, endpoint=replace(made, unlock="ssh"))
+    try:
+        yield board
+    finally:
+        qemu.stop(TextReporter(), directory, power_down_s=0)
 
 
 def test_the_first_unlock_makes_the_file_system(board: Board) -> None:

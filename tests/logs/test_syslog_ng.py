@@ -171,7 +171,7 @@ SERVICE = ServerUnit(
 
 def test_the_unit_is_one_for_systemd(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not installed")
+        pytest.skip("systemd-analyze is not here: it comes with systemd")
     inv = tmp_path / ".venv" / "bin" / "inv"
     inv.parent.mkdir(parents=True)
     inv.write_text("#!/bin/sh\n")
@@ -236,7 +236,7 @@ def yaml(text: str) -> dict[str, Any]:
                 found: dict[str, Any] = json.loads(done.stdout)
                 return found
             assert "No module named 'yaml'" in done.stderr, done.stderr
-    pytest.skip("no Python here reads YAML")
+    pytest.skip("no Python here reads YAML: python3-yaml would bring it")
 
 
 def test_the_container_may_do_nothing_but_collect() -> None:

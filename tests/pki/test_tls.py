@@ -154,7 +154,6 @@ def test_who_is_late_is_refused(store: PkiStore, tmp_path: Path) -> None:
     assert client != "ok"
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_openssl_agrees(store: PkiStore) -> None:
     def verify(holder: CertificateSubject, *options: str) -> str:
         place = store.place(holder)
@@ -214,7 +213,9 @@ def api(store: PkiStore) -> Iterator[int]:
         server.shutdown()
 
 
-@pytest.mark.skipif(shutil.which("docker") is None, reason="docker is not installed")
+@pytest.mark.skipif(
+    shutil.which("docker") is None, reason="Docker's client is not here: docker-cli would bring it"
+)
 def test_docker_s_own_client_takes_a_client_s_folder(
     store: PkiStore, api: int, tmp_path: Path
 ) -> None:

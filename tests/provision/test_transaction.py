@@ -177,7 +177,7 @@ def test_what_was_carried_out_and_confirmed_is_there_and_nothing_else(
     make: Make, shell: str
 ) -> None:
     if shutil.which(shell) is None:
-        pytest.skip(f"no {shell}")
+        pytest.fail(f"{shell} is not installed: run scripts/setup test")
     board, change = make(prepared, shell), whole()
     before, containers = board.tree(), board.running
     ended = board.apply(change)
@@ -356,7 +356,7 @@ def test_a_daemon_that_does_not_start_gets_its_old_configuration_back(
     make: Make, shell: str
 ) -> None:
     if shutil.which(shell) is None:
-        pytest.skip(f"no {shell}")
+        pytest.fail(f"{shell} is not installed: run scripts/setup test")
     change = plain()
     steps = [
         replace(step, changes=(text_file(DAEMON_JSON, "broken"), *step.changes[1:]))

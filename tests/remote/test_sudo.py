@@ -26,7 +26,7 @@ FREE = f"{USER} ALL=(ALL) NOPASSWD: ALL"
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
     need_sshd()
     if not Path("/usr/bin/sudo").exists():
-        pytest.skip("sudo is not installed")
+        pytest.fail("sudo is not installed: run scripts/setup test")
     server = SshServer(tmp_path_factory.mktemp("sshd"))
     yield server.start()
     server.stop()
@@ -88,7 +88,7 @@ def test_root_needs_no_sudo(server: SshServer, known: Path) -> None:
 @pytest.mark.parametrize("shell", ["bash --posix", "busybox sh"])
 def test_other_shells(server: SshServer, known: Path, shell: str) -> None:
     if shutil.which(shell.split()[0]) is None:
-        pytest.skip(f"{shell} is not installed")
+        pytest.fail(f"{shell} is not installed: run scripts/setup test")
     server.sudoers(ASKS)
     server.tool("sh", f'exec {shell} "$@"')
     done = run(server, known, RIGHT, "readlink /proc/$$/exe >&2; cat", stdin=b"one\ntwo")
@@ -125,7 +125,7 @@ def test_a_wrong_password(server: SshServer, known: Path) -> None:
 
 def test_a_wrong_password_does_not_lock_the_account(server: SshServer, known: Path) -> None:
     if not list(Path("/").glob("lib/*/security/pam_faillock.so")):
-        pytest.skip("pam_faillock is not installed")
+        pytest.fail("pam_faillock is not installed: run scripts/setup test")
     # As on Arch Linux: three failures lock. sudo asks again after a wrong password and hears
     # nothing, which counts as well; three passwords tried would have locked it.
     faillock = "pam_faillock.so dir=/etc/faillock deny=3"

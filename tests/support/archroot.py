@@ -56,7 +56,7 @@ def need_pacman() -> None:
         pytest.skip("needs root, for namespaces")
     for tool in ("pacman", "pacman-key", "repo-add", "bsdtar", "unshare", "gpg"):
         if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed")
+            pytest.fail(f"{tool} is not installed: run scripts/setup test")
     if "overlay" not in Path("/proc/filesystems").read_text():
         pytest.skip("the kernel has no overlay file systems")
 

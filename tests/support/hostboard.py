@@ -12,6 +12,7 @@ from bootwright.audit.result import AuditResult
 from bootwright.audit.run import collect, evaluate_board, load_rules
 from bootwright.core.config import Docker, Logs, Target
 from bootwright.core.endpoints import Endpoint
+from bootwright.core.errors import FailedError
 from bootwright.core.paths import checkout
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
@@ -26,6 +27,9 @@ from tests.support.machine import Machine
 GUEST_S = 400.0
 """Seconds for anything in the guest but installing."""
 
+PROBE_S = 20.0
+"""Seconds in which a connection that still works answers; about 0.2."""
+
 # A container of the board's own shell, so that no registry is needed.
 OLD_CONTAINER = """
 set -e
@@ -36,24 +40,57 @@ docker run -d --name old --restart unless-stopped busybox:local /bin/busybox sle
 """
 
 
+# The packages of a board on which docker-bench-security was recorded, with the shell as an image.
+STOCK_DOCKER = """
+apt-get -qq update >/dev/null 2>&1
+set -e
+apt-get -qq install -y --no-install-recommends docker.io apparmor busybox-static >/dev/null 2>&1
+mkdir -p /tmp/root/bin && cp /bin/busybox /tmp/root/bin/ && ln -sf busybox /tmp/root/bin/sh
+"""
+
+
 @dataclass
 class Board:
-    """The booted card."""
+    """A booted card; one connection to it is kept, for logging in takes an emulated board 2 s."""
 
     machine: Machine
     known: Path
     passphrase: Secret
+    _remote: Remote | None = None
 
     @property
     def endpoint(self) -> Endpoint:
         return self.machine.endpoint
 
-    def sh(self, script: str, stdin: bytes | None = None) -> str:
-        """Run a script in the guest, which must end well."""
-        with Remote(self.endpoint, directory=self.known, wait=GUEST_S) as remote:
-            done = remote.run(script, title="a script", stdin=stdin, timeout=GUEST_S)
+    def remote(self) -> Remote:
+        """Return a connection that works: the one that is kept, or a new one."""
+        if self._remote is not None:
+            try:
+                self._remote.run(":", title="asking whether it is there", timeout=PROBE_S)
+            except FailedError:
+                # It is from before a restart of the board.
+                self.close()
+        if self._remote is None:
+            made = Remote(self.endpoint, directory=self.known, wait=GUEST_S)
+            made.connect()
+            self._remote = made
+        return self._remote
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._remote is not None:
+            self._remote.close()
+            self._remote = None
+
+    def bytes_of(self, script: str, stdin: bytes | None = None) -> bytes:
+        """Run a script in the guest, which must end well; return what it prints."""
+        done = self.remote().run(script, title="a script", stdin=stdin, timeout=GUEST_S)
         assert done.returncode == 0, f"{script}\n{done.text}\n{done.stderr_text}"
-        return done.text
+        return done.stdout
+
+    def sh(self, script: str, stdin: bytes | None = None) -> str:
+        """Return what a script prints, as text."""
+        return self.bytes_of(script, stdin).decode("utf-8", "replace")
 
     def pid_of_old(self) -> str:
         return self.sh("docker inspect --format '{{.State.Running}} {{.State.Pid}}' old").strip()
@@ -65,8 +102,7 @@ class Board:
     def audit(self) -> AuditResult:
         """Audit the board."""
         rules = load_rules()
-        with Remote(self.endpoint, directory=self.known, wait=GUEST_S) as remote:
-            facts = collect(remote, rules.profile)
+        facts = collect(self.remote(), rules.profile)
         return evaluate_board(facts, rules, "odroid", None, day=datetime.now(UTC).date())
 
     def provision(

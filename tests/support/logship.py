@@ -37,7 +37,7 @@ TAG = "0123456789ab/web/registry:5000/app:1"
 
 def need_syslog_ng() -> None:
     if shutil.which("syslog-ng") is None:
-        pytest.skip("syslog-ng is not installed")
+        pytest.fail("syslog-ng is not installed: run scripts/setup test")
     if os.geteuid() != 0:
         pytest.skip("needs root, for a mount namespace")
 

@@ -1,5 +1,6 @@
 """An emulator of a test's own, with the card that `inv flash` made."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,18 @@ from bootwright.remote.io.openssh import ssh
 from bootwright.remote.io.wait import wait_for_ssh
 from bootwright.volume.unlock import UnlockOptions, unlock
 from bootwright.volume.unlock_result import Result
-from tests.emulator.conftest import Card
 
 BOOT_S = 300.0
 """Seconds for any stage of a boot; about 20 on a machine of its own."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card image, the passphrase of its volume, and the key that may log in as root."""
+
+    image: Path
+    passphrase: Secret
+    identity: Path
 
 
 class Machine:

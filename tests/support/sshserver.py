@@ -134,7 +134,7 @@ def need_sshd() -> None:
         pytest.skip("needs root, for a mount namespace")
     for tool in ("/usr/sbin/sshd", "ssh-keygen", "unshare"):
         if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed")
+            pytest.fail(f"{tool} is not installed: run scripts/setup test")
 
 
 def keygen(path: Path, kind: str = "ed25519", passphrase: str = "") -> str:

@@ -17,7 +17,10 @@ pytestmark = pytest.mark.integration
 UNIT = checkout() / "scripts" / "bootwright-unlock@.service"
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None,
+    reason="systemd-analyze is not here: it comes with systemd",
+)
 def test_systemd_understands_every_line(tmp_path: Path) -> None:
     unit = tmp_path / UNIT.name
     # Only the program has another place here.

@@ -27,7 +27,6 @@ CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
 ]
 
 WAIT_MS = 20_000

@@ -358,7 +358,7 @@ def test_an_image_of_a_running_emulator_is_refused(
     tmp_path: Path, user: Callable[[Path], AbstractContextManager[None]]
 ) -> None:
     if user is emulator and shutil.which("qemu-system-arm") is None:
-        pytest.skip("qemu-system-arm is not installed")
+        pytest.fail("qemu-system-arm is not installed: run scripts/setup test")
     image = tmp_path / "card.img"
     image.write_bytes(STALE * SIZE)
     facts = inspect(str(image))
@@ -373,7 +373,7 @@ def test_an_image_of_a_running_emulator_is_refused(
 
 def test_an_emulator_does_not_start_while_an_image_is_written(tmp_path: Path) -> None:
     if shutil.which("qemu-system-arm") is None:
-        pytest.skip("qemu-system-arm is not installed")
+        pytest.fail("qemu-system-arm is not installed: run scripts/setup test")
     image = tmp_path / "card.img"
     image.write_bytes(STALE * SIZE)
     with open_card(inspect(str(image)), SIZE), pytest.raises(AssertionError), emulator(image):

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import ssl
@@ -42,7 +41,6 @@ from bootwright.pki.certificates import KeyPair, ServerNames, make_authority, si
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(shutil.which("syslog-ng") is None, reason="syslog-ng is not installed"),
     pytest.mark.timeout(120),
 ]
 

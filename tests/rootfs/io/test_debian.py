@@ -341,7 +341,7 @@ class Tree:
 def tree(board: Board) -> Iterator[Tree]:
     listener = Listener()
     if shutil.which("mmdebstrap") is None or not Path(KEYRING).is_file():
-        pytest.skip("mmdebstrap and Debian's keys are needed")
+        pytest.fail("mmdebstrap and Debian's keys are not installed: run scripts/setup test")
     try:
         tarball = debian.build(recipe_for(board), paths.cache_dir() / "debian", listener)
     except BootwrightError as error:

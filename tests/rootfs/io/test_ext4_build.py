@@ -397,7 +397,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def packed(plain: Path, kind: str, folder: Path) -> Path:
     if not shutil.which(PACKERS[kind][0]):
-        pytest.skip(f"no {PACKERS[kind][0]}")
+        pytest.fail(f"{PACKERS[kind][0]} is not installed: run scripts/setup test")
     path = folder / "archive"  # the name says nothing
     path.write_bytes(process.run([*PACKERS[kind], str(plain)]).stdout)
     return path
