@@ -28,7 +28,7 @@ UNITS = (
 LONG = ("info", "containers", "images", "history", "networks", "privileges", "links")
 """Facts that are compressed."""
 
-_PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "FragmentPath", "ExecStart")
+_PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "ExecStart")
 
 CONTAINER = (
     '{"id":{{json .ID}},"name":{{json .Name}},"image":{{json .Config.Image}},'

@@ -2,9 +2,8 @@
 
 from bootwright.console.simulated_board import Ask, Listen, Pieces, Say, Step
 from bootwright.console.systemd_messages import Dialect
+from bootwright.core.board_names import MOUNT, VOLUME
 from bootwright.core.secret import Secret
-
-VOLUME, MOUNT = "docker-data", "/mnt/docker-data"
 
 _START = (
     (0.0, b"\r\nU-Boot SPL 2020.01 (Jan 06 2020 - 20:56:31 +0000)\r\n"),

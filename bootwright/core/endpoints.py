@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bootwright.core.board_names import TRIES
+from bootwright.core.board_names import MOUNT, TRIES, VOLUME
 
 UnlockMode = Literal["serial", "ssh"]
 """How the encrypted volume is opened: at a prompt of the boot, or later over SSH."""
@@ -59,5 +59,5 @@ class Endpoint:
     ssh: SshEndpoint | None = None
     unlock: UnlockMode = "serial"
     tries: int = TRIES
-    volume: str = "docker-data"
-    mount: str = "/mnt/docker-data"
+    volume: str = VOLUME
+    mount: str = MOUNT

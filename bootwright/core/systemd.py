@@ -1,4 +1,6 @@
-"""systemd's own rules for names."""
+"""systemd's rules for names, and what ``systemctl show`` prints."""
+
+from collections.abc import Iterable, Iterator
 
 
 def unit_name(text: str) -> str:
@@ -12,3 +14,18 @@ def unit_name(text: str) -> str:
         for char in text
     )
     return "\\x2e" + escaped[1:] if escaped.startswith(".") else escaped
+
+
+def unit_properties(lines: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Yield the properties of each unit that ``systemctl show UNIT…`` printed, by their names.
+
+    A unit is a block of lines ``NAME=VALUE``; an empty line ends it.
+    """
+    values: dict[str, str] = {}
+    for line in (*lines, ""):
+        name, _, value = line.partition("=")
+        if line:
+            values[name] = value
+        elif values:
+            yield values
+            values = {}

@@ -48,8 +48,7 @@ UNITS = (
 )
 
 _PROPERTIES = (
-    *("Id", "LoadState", "ActiveState", "UnitFileState", "FragmentPath", "DropInPaths"),
-    *("NeedDaemonReload", "ExecStart"),
+    *("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "ExecStart"),
 )
 
 

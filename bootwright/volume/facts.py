@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from bootwright.core.errors import FailedError
 from bootwright.core.parsing import PARSE_ERRORS
-from bootwright.core.systemd import unit_name
+from bootwright.core.systemd import unit_name, unit_properties
 from bootwright.core.text import sanitize_line
 from bootwright.core.units import SECTOR
 from bootwright.remote.sections import END, PRELUDE, Section, parse_sections
@@ -376,14 +376,11 @@ def _use(section: Section) -> Use | None:
 
 
 def _units(section: Section) -> dict[str, Unit]:
-    units: dict[str, Unit] = {}
-    for block in "\n".join(section.lines).split("\n\n"):
-        values = dict(line.partition("=")[::2] for line in block.splitlines())
-        if "Id" in values:
-            units[values["Id"]] = Unit(
-                values["LoadState"], values["ActiveState"], values["SubState"]
-            )
-    return units
+    return {
+        values["Id"]: Unit(values["LoadState"], values["ActiveState"], values["SubState"])
+        for values in unit_properties(section.lines)
+        if "Id" in values
+    }
 
 
 def _question(section: Section) -> Waiting:

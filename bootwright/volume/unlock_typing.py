@@ -56,9 +56,6 @@ WAKE_ANSWER_S = 3.0
 HINT_S = 15.0
 """Seconds of silence from the start after which the operator is told what to check."""
 
-THREE = Tries()
-"""As systemd has it, and our cards' crypttab."""
-
 TAB = b"\t"
 CLEAR = b"\x15"  # Ctrl-U
 ENTER = b"\n"

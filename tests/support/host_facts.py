@@ -29,11 +29,7 @@ ENGINE = Engine(
     live_restore=False,
     swarm="inactive",
     security=("name=apparmor", "name=seccomp,profile=default", "name=cgroupns"),
-    root_dir="/var/lib/docker",
-    cgroup_version="2",
     authorization=(),
-    insecure_registries=("127.0.0.0/8",),
-    warnings=(),
 )
 
 COMMAND = "/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock $DOCKER_OPTS"

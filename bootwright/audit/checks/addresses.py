@@ -47,3 +47,12 @@ def _number(host: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     return (number.ipv4_mapped or number) if isinstance(number, IPv6Address) else number
+
+
+def is_tcp(address: str) -> bool:
+    """Return whether an address of the API is a TCP address, as one without a scheme is.
+
+    The daemon does not start with a scheme that it does not know: such an address counts as TCP.
+    """
+    scheme, separator, _ = address.partition("://")
+    return bool(address) and (not separator or scheme not in ("unix", "fd", "npipe"))

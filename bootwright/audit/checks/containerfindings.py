@@ -15,14 +15,12 @@ from bootwright.audit.checks.mounts import (
 )
 from bootwright.audit.inspected import Container
 from bootwright.audit.model import Finding, Subject, short
+from bootwright.core.board_names import MOUNT
 
-_OURS = "/mnt/docker-data"
-"""Where provisioning mounts the volume whose folder the data root is."""
-
-_HELD = ("/root", "/home", "/var/spool/cron", _OURS)
+_HELD = ("/root", "/home", "/var/spool/cron", MOUNT)
 """Folders by which who writes them, or one above, becomes somebody else on the board."""
 
-_WITHIN = ("/root", "/var/spool/cron", f"{_OURS}/var/lib/docker")
+_WITHIN = ("/root", "/var/spool/cron", f"{MOUNT}/var/lib/docker")
 """Those of which any part will do."""
 
 _MOST = 20

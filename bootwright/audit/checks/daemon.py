@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from bootwright.audit.checks import logshipping
-from bootwright.audit.checks.addresses import host_of, is_loopback
+from bootwright.audit.checks.addresses import host_of, is_loopback, is_tcp
 from bootwright.audit.checks.confinement import USUAL_PROFILES, strange_profile
 from bootwright.audit.checks.engine import security_option, security_options
 from bootwright.audit.checks.settings import (
@@ -142,7 +142,7 @@ def remote_api(subject: Subject) -> Judgement:
         return Judgement("skipped", why_no_engine(facts))
     if hosts.unknown:
         return Judgement("skipped", f"hosts: {hosts.unknown}")
-    addresses = [host for host in _texts(hosts.value) if _is_tcp(host)]
+    addresses = [host for host in _texts(hosts.value) if is_tcp(host)]
     if not addresses and any(host.startswith("fd:") for host in _texts(hosts.value)):
         addresses = _taken(facts)
     if not addresses:
@@ -161,12 +161,6 @@ def remote_api(subject: Subject) -> Judgement:
 
 def _each(subjects: Iterable[str], result: Result, evidence: str) -> tuple[Item, ...]:
     return tuple(Item(subject, result, evidence) for subject in subjects)
-
-
-def _is_tcp(host: str) -> bool:
-    """Tell whether an address is TCP, as one is that says nothing else."""
-    scheme, named, _ = host.partition("://")
-    return bool(host) and (not named or scheme not in ("unix", "fd", "npipe"))
 
 
 def _taken(facts: AuditFacts) -> list[str]:

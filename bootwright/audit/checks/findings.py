@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from bootwright.audit.checks import containerfindings
+from bootwright.audit.checks.addresses import is_tcp
 from bootwright.audit.checks.confinement import no_seccomp
 from bootwright.audit.checks.engine import engine_value, security_option
 from bootwright.audit.checks.settings import configured
@@ -80,8 +81,8 @@ def _tls_key(subject: Subject) -> Finding | None:
 
 def _open_api(subject: Subject) -> Finding | None:
     hosts, verify = configured(subject.facts, "hosts"), configured(subject.facts, "tlsverify")
-    tcp = [host for host in hosts.value if _is_tcp(host)] if isinstance(hosts.value, list) else []
-    open_to = [str(host) for host in tcp] if verify.value is not True else []
+    addresses = [str(host) for host in hosts.value] if isinstance(hosts.value, list) else []
+    open_to = [host for host in addresses if is_tcp(host)] if verify.value is not True else []
     open_to += [place for place in subject.facts.listening or () if place.endswith(":2375")]
     if not open_to:
         return None
@@ -93,12 +94,6 @@ def _open_api(subject: Subject) -> Finding | None:
         ("2.7",),
         tuple(open_to),
     )
-
-
-def _is_tcp(host: object) -> bool:
-    """Tell whether dockerd takes an address for TCP, as it does without a scheme."""
-    text = str(host)
-    return text.startswith("tcp://") or (bool(text) and "://" not in text)
 
 
 def _docker_group(subject: Subject) -> Finding | None:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from bootwright.console.boot import BootWatcher, State
 from bootwright.console.io.log_file import ConsoleLog
+from bootwright.core.board_names import MOUNT, VOLUME
 from bootwright.core.errors import FailedError
 from bootwright.core.report import Reporter
 from bootwright.emulator.io.qemu import Emulator
@@ -34,8 +35,8 @@ def wait_until(
     *,
     timeout: float,
     reporter: Reporter,
-    volume: str = "docker-data",
-    mount: str = "/mnt/docker-data",
+    volume: str = VOLUME,
+    mount: str = MOUNT,
 ) -> State:
     """Wait until the console shows ``goal``; return the state it is in.
 
