@@ -1,4 +1,4 @@
-"""Carrying a change out on a board, proving it over a new connection, and confirming it."""
+"""Applying a change to a board, proving it over a new connection, and confirming it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,13 +6,9 @@ from dataclasses import dataclass
 from bootwright.core.errors import BootwrightError, FailedError
 from bootwright.core.report import Reporter
 from bootwright.provision.facts import HostFacts
-from bootwright.provision.transaction import (
-    Applied,
-    Transaction,
-    applied,
-    confirm_script,
-    put_back_script,
-)
+from bootwright.provision.facts_script import TRANSACTION
+from bootwright.provision.transaction import Transaction, confirm_script, put_back_script
+from bootwright.provision.transaction_report import TransactionReport, parse_report
 from bootwright.remote.job import Reconnector
 from bootwright.remote.job_script import JobState
 from bootwright.remote.sections import parse_sections
@@ -21,17 +17,17 @@ PUT_BACK_S = 900.0
 """Seconds to put everything back: the daemon twice, a container, on a slow board."""
 
 CONFIRM_S = 120.0
-"""Seconds to confirm; it takes a moment, but for what the card has to write."""
+"""Seconds to confirm; it takes a moment, except for what the card has to write."""
 
 
 @dataclass(frozen=True)
 class ApplyResult:
-    """How it ended.
+    """How applying a change ended.
 
     Attributes:
-        facts: the board's after it; ``None`` if it failed.
-        error: why it failed.
-        rolled_back: everything was put back, or it was tried.
+        facts: the board's facts after it; ``None`` if the change does not stay.
+        error: why it does not stay.
+        rolled_back: the board put back what was there, or tried to.
         client: version of the docker command.
         server: version of the engine.
     """
@@ -44,93 +40,117 @@ class ApplyResult:
 
 
 def apply(
-    link: Reconnector,
+    reconnector: Reconnector,
     change: Transaction,
-    run: Callable[[], JobState],
-    look: Callable[[], tuple[HostFacts, str]],
+    run_apply_job: Callable[[], JobState],
+    collect: Callable[[], tuple[HostFacts, str]],
     reporter: Reporter,
 ) -> ApplyResult:
-    """Carry a change out; it stays only if nothing is left to do afterwards.
+    """Apply a change to a board; it stays only if nothing is left to do afterwards.
 
     Args:
-        link: the board.
-        change: what is carried out.
-        run: runs the job that does it, to its end.
-        look: returns the board's facts, and what is still to be done by them.
-        reporter: where to tell what is done.
+        reconnector: the connection to the board.
+        change: what is applied.
+        run_apply_job: runs the job that applies it, to its end.
+        collect: returns the board's facts and, by them, what is still left to do.
+        reporter: shows the progress.
 
     Raises:
         FailedError: the board cannot be reached; it puts everything back by itself then.
     """
-    where = link.board.where
+    where = reconnector.board.where
     with reporter.step("Change it all, run a container, be ready to put it back"):
-        ended = applied(run().sections)
-        if ended.broken_off:
-            # Killed, say: it may have armed and begun.
-            ended = _put_back(link, change, ended)
-    if not ended.ok:
-        said = "\n  ".join(line for line in ended.message.splitlines() if line.strip())
-        error = f"{where}: step {ended.failed} failed. {_outcome(ended)}. The board says:\n  {said}"
-        return ApplyResult(error=FailedError(error), rolled_back=ended.restored is not None)
+        report = parse_report(run_apply_job().sections)
+        # A killed job has put nothing back itself.
+        back = _put_back(reconnector, change) if report.interrupted else report
+    if not report.complete:
+        error = _error(where, _failure(report), back, "Nothing was changed", report.message)
+        return ApplyResult(error=error, rolled_back=back.restored is not None)
     with reporter.step("Prove it over a new connection, and confirm"):
         try:
-            link.again(float(change.confirm_s))
-            facts, left = look()
-        except BootwrightError as error:
+            reconnector.again(float(change.confirm_s))
+            facts, left = collect()
+        except BootwrightError as cause:
             raise FailedError(
-                f"{error}\nThe change is in place and not confirmed: the board takes it back"
+                f"{cause}\nThe change is in place and not confirmed: the board takes it back"
                 f" {change.confirm_s} s after it began. Run it again to have that done at once"
             ) from None
         if left:
-            back = _put_back(link, change, ended)
-            why = FailedError(f"{where}: this did not take: {left}. {_outcome(back)}")
-            return ApplyResult(error=why, rolled_back=True)
-        done = link.board.run(
+            back = _put_back(reconnector, change)
+            already = "The board has put everything back by itself"
+            error = _error(where, f"this did not take effect: {left}", back, already)
+            return ApplyResult(error=error, rolled_back=True)
+        done = reconnector.board.run(
             confirm_script(change.id), title="confirming", sudo=True, timeout=CONFIRM_S
         )
     if not any(section.name == "confirmed" for section in parse_sections(done.text)):
-        why = FailedError(
+        error = FailedError(
             f"{where}: the confirmation came too late; the board has put everything back"
         )
-        return ApplyResult(error=why, rolled_back=True)
-    return ApplyResult(facts, client=ended.client, server=ended.server)
+        return ApplyResult(error=error, rolled_back=True)
+    return ApplyResult(facts, client=report.client, server=report.server)
 
 
-def put_back_what_is_left(link: Reconnector, reporter: Reporter) -> None:
+def put_back_unfinished(reconnector: Reconnector, reporter: Reporter) -> None:
     """Put back what an interrupted run had changed.
 
     Raises:
-        FailedError: it is still at work, or putting back met trouble.
+        FailedError: that run still goes on, or something could not be put back.
     """
     reporter.warn("a change was begun here and never confirmed: putting it back")
     with reporter.step("Put back what an interrupted run had changed"):
-        done = link.board.run(
+        done = reconnector.board.run(
             put_back_script(), title="putting back", sudo=True, timeout=PUT_BACK_S
         )
+    where = reconnector.board.where
     sections = parse_sections(done.text)
     if any(section.name == "busy" for section in sections):
-        raise FailedError(
-            f"{link.board.where}: another inv provision is at work on this board; wait for its end"
-        )
-    ended = applied(sections)
-    if ended.restored is False:
-        raise FailedError(f"{link.board.where}: {_outcome(ended)}")
+        raise FailedError(f"{where}: another inv provision runs on this board; wait for its end")
+    back = parse_report(sections)
+    if back.restored is False:
+        raise _error(where, "a change of an interrupted run was there", back, "")
 
 
-def _put_back(link: Reconnector, change: Transaction, ended: Applied) -> Applied:
-    done = link.board.run(
+def _put_back(reconnector: Reconnector, change: Transaction) -> TransactionReport:
+    done = reconnector.board.run(
         put_back_script(change.id), title="putting back", sudo=True, timeout=PUT_BACK_S
     )
-    back = applied(parse_sections(done.text))
-    return Applied(ended.failed, ended.message, back.restored, back.trouble, ended.steps, "", "")
+    return parse_report(parse_sections(done.text))
 
 
-def _outcome(ended: Applied) -> str:
-    if ended.restored is None:
-        return "Nothing was changed"
-    if ended.restored:
-        return "Everything was put back, and works as before"
-    return (
-        "Putting it back met trouble; what was there before is in"
-        f" /var/lib/bootwright/transaction.failed on the board: {ended.trouble}"
-    )
+def _failure(report: TransactionReport) -> str:
+    if report.failed_step:
+        return f"step {report.failed_step} failed"
+    last = f"in step {report.steps[-1]}" if report.steps else "before its first step"
+    return f"the job was killed {last}"
+
+
+def _error(
+    where: str, what: str, back: TransactionReport, not_armed: str, message: str = ""
+) -> FailedError:
+    """Return the error that says what happened, and what holds on the board now.
+
+    Args:
+        where: the board.
+        what: happened.
+        back: what the board reported of putting back.
+        not_armed: what holds if there was nothing to put back any more.
+        message: what a command on the board wrote.
+    """
+    if back.restored is None:
+        outcome = not_armed
+    elif back.restored:
+        outcome = "Everything was put back, and works as before"
+    else:
+        outcome = (
+            "Not everything could be put back; the former files are in"
+            f" {TRANSACTION}.failed on the board"
+        )
+    text = f"{where}: {what}. {outcome}."
+    for title, output in (
+        (" The board says:", message),
+        ("\nErrors while putting back:", back.restore_errors),
+    ):
+        lines = [line for line in output.splitlines() if line.strip()]
+        text += "\n  ".join([title, *lines]) if lines else ""
+    return FailedError(text)

@@ -1,4 +1,4 @@
-"""Deciding what ``daemon.json`` holds: the profile, the target's desired, the operator's keys."""
+"""Deciding what ``daemon.json`` holds: the profile, the target's table, the operator's keys."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from bootwright.hosts.profile import EngineKey, Profile, Setting, version_key
 DAEMON_JSON = "/etc/docker/daemon.json"
 
 SECCOMP_PROFILE = "/etc/docker/seccomp.json"
-"""Where the target's own profile is laid."""
+"""Where the target's own profile is written to."""
 
 TLS_FOLDER = "/etc/docker/tls"
 CA_FILE = f"{TLS_FOLDER}/ca.pem"
@@ -20,20 +20,20 @@ CERT_FILE = f"{TLS_FOLDER}/server-cert.pem"
 KEY_FILE = f"{TLS_FOLDER}/server-key.pem"
 
 SOCKET = "fd://"
-"""The socket that systemd hands over."""
+"""The address of the socket that systemd passes to the daemon."""
 
 
 @dataclass(frozen=True)
 class DaemonJson:
-    """The decision.
+    """The decided content of the file.
 
     Attributes:
-        values: what the file says.
+        values: its keys and values.
         text: the file; the operator's own text where nothing has to change.
-        ours: the keys that are the profile's or the target's.
-        changed: keys whose value is another one now, or that are new or gone.
+        ours: the keys that come from the profile or the target.
+        changed: keys that are new or gone, or have another value.
         notes: what an operator should know: contradictions, deviations, removed keys.
-        checks: the checks that are answered.
+        checks: ids of the benchmark's checks that pass with it.
     """
 
     values: Mapping[str, Any]
@@ -50,34 +50,34 @@ def plan_daemon_json(
     existing: str,
     ours_before: tuple[str, ...],
     version: str,
-    settled: Mapping[str, Any] | None = None,
+    decided: Mapping[str, Any] | None = None,
 ) -> DaemonJson:
     """Return what the file is to hold.
 
     Args:
-        profile: whose settings are the beginning.
-        docker: the target's desired, laid over them; an empty text takes a key out.
+        profile: its settings come first.
+        docker: the target's table, which overrides them; an empty text removes a key.
         existing: the file as it is; empty if there is none.
-        ours_before: the keys of it that an earlier run put there.
+        ours_before: the keys of it that an earlier run wrote.
         version: the engine's version; empty when it is not known yet.
-        settled: keys that another part of the plan decides, over the profile's.
+        decided: keys that another part of the plan decides; they override both.
 
     Raises:
         RefusedError: the file that is there is not JSON.
     """
     there = read_json(existing)
     notes: list[str] = []
-    wanted = {**_wanted(profile, docker, version, notes), **(settled or {})}
+    wanted = {**_wanted(profile, docker, version, notes), **(decided or {})}
     values: dict[str, Any] = {}
     for key, value in there.items():
         if key in wanted:
             continue
         if key in ours_before:
-            notes.append(f"{key} is no longer wanted: taken out")
-        elif stand := _contradicted(profile, key, value):
+            notes.append(f"{key} is no longer wanted: removed")
+        elif setting := _contradicted(profile, key, value):
             notes.append(
-                f"your {key} = {json.dumps(value)} contradicts the profile and is taken out:"
-                f" {stand.why}"
+                f"your {key} = {json.dumps(value)} contradicts the profile and is removed:"
+                f" {setting.why}"
             )
         else:
             values[key] = value
@@ -87,7 +87,7 @@ def plan_daemon_json(
                 f"your {key} = {json.dumps(there[key])} contradicts the profile: it becomes"
                 f" {json.dumps(value)}"
             )
-    # In the operator's order first; ours follow.
+    # The operator's order first; new keys follow.
     merged = {key: wanted.get(key, values.get(key)) for key in there if key in {*values, *wanted}}
     merged |= {key: value for key, value in wanted.items() if key not in merged}
     changed = tuple(
@@ -102,17 +102,17 @@ def plan_daemon_json(
         ours=tuple(sorted(wanted)),
         changed=changed,
         notes=tuple(notes),
-        checks=_answered(profile, merged),
+        checks=_passed(profile, merged),
     )
 
 
 def _same(one: object, other: object) -> bool:
-    """Tell whether two values are the same in JSON, where 0 is not false."""
+    """Return whether two values are the same in JSON, where 0 is not false."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def read_json(text: str) -> dict[str, Any]:
-    """Return what a board's daemon.json says; nothing if it is empty.
+    """Return the keys and values of a board's daemon.json; none if it is empty.
 
     Raises:
         RefusedError: it is not JSON.
@@ -123,12 +123,12 @@ def read_json(text: str) -> dict[str, Any]:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RefusedError(
-            f"{DAEMON_JSON} on the board is not JSON ({error}): mend it there, or remove it;"
+            f"{DAEMON_JSON} on the board is not JSON ({error}): correct it there, or remove it;"
             " nothing was changed"
         ) from None
     if not isinstance(values, dict):
         raise RefusedError(
-            f"{DAEMON_JSON} on the board holds no JSON object: mend it there, or remove it;"
+            f"{DAEMON_JSON} on the board holds no JSON object: correct it there, or remove it;"
             " nothing was changed"
         )
     return values
@@ -142,16 +142,19 @@ def _wanted(profile: Profile, docker: Docker, version: str, notes: list[str]) ->
         if value is None or setting.key in own:
             continue
         if setting.key == "log-opts" and "log-driver" in own:
-            # They are those of the profile's driver.
+            # The profile's options are for the profile's driver.
             continue
         if setting.since and version and version_key(version) < version_key(setting.since):
-            notes.append(f"{setting.key} = {json.dumps(value)} needs engine {setting.since}: left")
+            notes.append(
+                f"{setting.key} = {json.dumps(value)} needs engine {setting.since}: left out"
+            )
             continue
         wanted[setting.key] = value
     for key, value in own.items():
-        stand = profile.setting(key)
-        if stand is not None and not agrees(stand, value):
-            checks = f" (check {', '.join(stand.checks)} is not met)" if stand.checks else ""
+        of_profile = profile.setting(key)
+        if of_profile is not None and not agrees(of_profile, value):
+            ids = ", ".join(of_profile.checks)
+            checks = f" (check {ids} is not met)" if ids else ""
             notes.append(f"the target sets {key} = {json.dumps(value)}{checks}")
         if value != "":
             wanted[key] = value
@@ -169,7 +172,7 @@ def _wanted(profile: Profile, docker: Docker, version: str, notes: list[str]) ->
 
 
 def plain(value: object) -> Any:
-    """Return a value of a frozen TOML table as JSON knows it: lists, not tuples."""
+    """Return a value of a frozen TOML table as JSON has it: with lists in place of tuples."""
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, Mapping):
@@ -178,40 +181,40 @@ def plain(value: object) -> Any:
 
 
 def agrees(setting: Setting, value: object) -> bool:
-    """Tell whether a key's value is one that the profile can live with."""
+    """Return whether the profile allows this value of a key."""
     if setting.value is not None:
         return _same(plain(setting.value), value)
     return not setting.only or any(_same(plain(item), value) for item in setting.only)
 
 
 def _contradicted(profile: Profile, key: str, value: object) -> Setting | None:
-    stand = profile.setting(key)
-    return stand if stand is not None and not agrees(stand, value) else None
+    setting = profile.setting(key)
+    return setting if setting is not None and not agrees(setting, value) else None
 
 
-def _answered(profile: Profile, values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the checks of settings that the file, or its silence, answers."""
-    answered: list[str] = []
+def _passed(profile: Profile, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the checks that pass with these keys, or because a key is absent."""
+    passed: list[str] = []
     for setting in profile.daemon.setting:
         if setting.key in values:
             right = agrees(setting, values[setting.key])
         else:
             right = setting.value is None and bool(setting.only)
         if right:
-            answered += setting.checks
-    return tuple(answered)
+            passed += setting.checks
+    return tuple(passed)
 
 
 def engine_key(profile: Profile, name: str) -> EngineKey | None:
-    """Return what is known of a key of daemon.json, in any engine."""
+    """Return what the profile knows of a key of daemon.json; ``None`` if no engine has it."""
     return next((key for key in profile.engine.key if key.name == name), None)
 
 
 def needs_restart(profile: Profile, daemon: DaemonJson) -> bool:
-    """Tell whether what changed takes a restart; else SIGHUP is enough.
+    """Return whether the changed keys take a restart of the daemon; else SIGHUP is enough.
 
-    A key that was taken out keeps its old value until the daemon starts again.
+    A key that was removed keeps its old value until the daemon starts again.
     """
     known = [engine_key(profile, name) for name in daemon.changed if name in daemon.values]
-    gone = len(known) < len(daemon.changed)
-    return gone or not all(key is not None and key.reload for key in known)
+    removed = len(known) < len(daemon.changed)
+    return removed or not all(key is not None and key.reload for key in known)

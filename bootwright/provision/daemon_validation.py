@@ -1,6 +1,6 @@
 """What keeps a Docker daemon from starting, found before anything is changed.
 
-``dockerd --validate`` (from 23.0 on) does not see half of it. Sources: moby/moby,
+``dockerd --validate`` (from 23.0 on) does not find half of it. Sources: moby/moby,
 ``daemon/config/config.go`` and ``config_linux.go``, ``cmd/dockerd/daemon.go``,
 ``daemon/daemon_unix.go``, ``daemon/logger``, ``pkg/plugins/discovery.go``.
 """
@@ -50,15 +50,15 @@ LOG_LEVELS = ("debug", "info", "warn", "error", "fatal", "panic", "trace")
 
 
 @dataclass(frozen=True)
-class Daemon:
-    """A configuration to judge.
+class DaemonConfig:
+    """A planned configuration of the daemon.
 
     Attributes:
-        values: what daemon.json is to say.
-        version: the engine's; empty when it is not known yet.
-        flags: the command line that the unit gives it.
+        values: keys and values of daemon.json.
+        version: the engine's version; empty when it is not known yet.
+        flags: the daemon's command line.
         seccomp: the text of the target's own seccomp profile.
-        files: paths that the same plan lays.
+        files: paths that the same plan writes.
     """
 
     values: Mapping[str, Any]
@@ -68,7 +68,7 @@ class Daemon:
     files: frozenset[str] = frozenset()
 
 
-def cannot_start(profile: Profile, daemon: Daemon, facts: HostFacts) -> list[str]:
+def cannot_start(profile: Profile, daemon: DaemonConfig, facts: HostFacts) -> list[str]:
     """Return why the daemon would not start, or could not run a container; empty if it can."""
     return [
         *_keys(profile, daemon),
@@ -85,7 +85,7 @@ def cannot_start(profile: Profile, daemon: Daemon, facts: HostFacts) -> list[str
     ]
 
 
-def _keys(profile: Profile, daemon: Daemon) -> Iterator[str]:
+def _keys(profile: Profile, daemon: DaemonConfig) -> Iterator[str]:
     version = version_key(daemon.version)
     for name in daemon.values:
         key = engine_key(profile, name)
@@ -93,8 +93,8 @@ def _keys(profile: Profile, daemon: Daemon) -> Iterator[str]:
             yield f"{name}: no engine knows this key of daemon.json; it would not start"
         elif key.until and (not version or version >= version_key(key.until)):
             which = f"engine {daemon.version}" if version else f"an engine from {key.until} on"
-            said = f"{name}: {which} does not know this key and would not start. {key.removed}"
-            yield said.strip()
+            text = f"{name}: {which} does not know this key and would not start. {key.removed}"
+            yield text.strip()
         elif key.since and version and version < version_key(key.since):
             yield (
                 f"{name}: engine {daemon.version} does not know this key, which came with"
@@ -102,16 +102,16 @@ def _keys(profile: Profile, daemon: Daemon) -> Iterator[str]:
             )
 
 
-def _types(profile: Profile, daemon: Daemon) -> Iterator[str]:
+def _types(profile: Profile, daemon: DaemonConfig) -> Iterator[str]:
     for name, value in daemon.values.items():
-        stand = profile.setting(name)
-        model = stand.value if stand is not None else None
-        if model is None and stand is not None and stand.only:
-            model = stand.only[0]
-        if isinstance(model, bool) and not isinstance(value, bool):
+        setting = profile.setting(name)
+        example = setting.value if setting is not None else None
+        if example is None and setting is not None and setting.only:
+            example = setting.only[0]
+        if isinstance(example, bool) and not isinstance(value, bool):
             yield f"{name}: {json.dumps(value)} is neither true nor false"
-        elif isinstance(model, str) and not isinstance(value, str):
-            yield f"{name}: {json.dumps(value)} is no text"
+        elif isinstance(example, str) and not isinstance(value, str):
+            yield f"{name}: {json.dumps(value)} is no text; write it in quotes"
     level = daemon.values.get("log-level")
     if isinstance(level, str) and level not in LOG_LEVELS:
         yield f"log-level: {level!r} is none of: {', '.join(LOG_LEVELS)}"
@@ -143,17 +143,17 @@ def flag_keys(flags: Sequence[str]) -> list[str]:
     return found
 
 
-def _flags(daemon: Daemon) -> Iterator[str]:
+def _flags(daemon: DaemonConfig) -> Iterator[str]:
     for name in ("config-file", "pidfile"):
         if name in flag_keys(daemon.flags):
-            yield f"--{name}: the unit gives the daemon this flag; take it out there"
+            yield f"--{name}: the unit gives the daemon this flag; remove it there"
     if daemon.values.get("pidfile", PID_FILE) not in (PID_FILE, f"/var{PID_FILE}"):
-        yield f"pidfile: the daemon is known by {PID_FILE}; take the key out"
+        yield f"pidfile: the daemon is found by {PID_FILE}; remove the key"
     for name in flag_keys(daemon.flags):
         if name in daemon.values:
             yield (
                 f"{name}: the daemon is started with a flag for it as well (see systemctl cat"
-                " docker, and DOCKER_OPTS in /etc/default/docker); take it out there"
+                " docker, and DOCKER_OPTS in /etc/default/docker); remove the flag there"
             )
 
 
@@ -162,7 +162,7 @@ def _network(values: Mapping[str, Any]) -> Iterator[str]:
         yield "icc = false needs iptables: with iptables = false the daemon does not start"
 
 
-def _remote(daemon: Daemon, facts: HostFacts) -> Iterator[str]:
+def _remote(daemon: DaemonConfig, facts: HostFacts) -> Iterator[str]:
     hosts = daemon.values.get("hosts", [])
     if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
         yield "hosts: write a list of addresses"
@@ -178,12 +178,12 @@ def _remote(daemon: Daemon, facts: HostFacts) -> Iterator[str]:
         path = daemon.values.get(name)
         known = isinstance(path, str) and (path in daemon.files or facts.exists(path))
         if path not in (None, "builtin", "unconfined", "") and not known:
-            yield f"{name}: there is no {path} on the board, and no plan to lay it"
+            yield f"{name}: there is no {path} on the board, and this run would not write it"
     if hosts and SOCKET not in hosts and "unix:///var/run/docker.sock" not in hosts:
         yield f"hosts: without {SOCKET} the docker command on the board would find no daemon"
 
 
-def _userns(daemon: Daemon, facts: HostFacts) -> Iterator[str]:
+def _userns(daemon: DaemonConfig, facts: HostFacts) -> Iterator[str]:
     remap = daemon.values.get("userns-remap")
     if not remap:
         return
@@ -209,7 +209,7 @@ def _userns(daemon: Daemon, facts: HostFacts) -> Iterator[str]:
             )
 
 
-def _storage(profile: Profile, daemon: Daemon) -> Iterator[str]:
+def _storage(profile: Profile, daemon: DaemonConfig) -> Iterator[str]:
     root = daemon.values.get("data-root", DATA_ROOT)
     if root != DATA_ROOT:
         yield (
@@ -226,7 +226,7 @@ def _storage(profile: Profile, daemon: Daemon) -> Iterator[str]:
         yield f"storage-driver: {name} is gone since engine {driver.until}; use overlay2"
 
 
-def _logging(profile: Profile, daemon: Daemon) -> Iterator[str]:
+def _logging(profile: Profile, daemon: DaemonConfig) -> Iterator[str]:
     name = daemon.values.get("log-driver", "json-file")
     options = daemon.values.get("log-opts", {})
     driver = next((item for item in profile.engine.log_driver if item.name == name), None)
@@ -239,7 +239,7 @@ def _logging(profile: Profile, daemon: Daemon) -> Iterator[str]:
         yield "log-opts: write a table of names and texts"
         return
     for option, value in options.items():
-        if name == "none":  # It takes anything.
+        if name == "none":  # This driver accepts any option.
             continue
         if option not in (*driver.options, *profile.engine.common_log_options):
             yield f"log-opts.{option}: the log driver {name} does not know it; no container starts"
@@ -247,10 +247,10 @@ def _logging(profile: Profile, daemon: Daemon) -> Iterator[str]:
             yield f"log-opts.{option}: {json.dumps(value)} is no text; write it in quotes"
 
 
-def _plugins(daemon: Daemon, facts: HostFacts) -> Iterator[str]:
+def _plugins(daemon: DaemonConfig, facts: HostFacts) -> Iterator[str]:
     for plugin in daemon.values.get("authorization-plugins", []):
         name = str(plugin)
-        # Found by socket, by .spec or .json file; or a managed one, which the engine lists.
+        # A plugin is found by its socket, a .spec or a .json file; the engine lists managed ones.
         stems = {PurePosixPath(path).stem for path in facts.plugins}
         running = facts.engine is not None and name in facts.engine.authorization
         running = running or bool(facts.proven)
@@ -261,7 +261,7 @@ def _plugins(daemon: Daemon, facts: HostFacts) -> Iterator[str]:
             )
 
 
-def _seccomp(daemon: Daemon) -> Iterator[str]:
+def _seccomp(daemon: DaemonConfig) -> Iterator[str]:
     if daemon.seccomp is None:
         return
     try:
@@ -274,7 +274,7 @@ def _seccomp(daemon: Daemon) -> Iterator[str]:
         yield "seccomp-profile: the target's file has no defaultAction such as SCMP_ACT_ERRNO"
 
 
-def _swarm(daemon: Daemon, facts: HostFacts) -> Iterator[str]:
+def _swarm(daemon: DaemonConfig, facts: HostFacts) -> Iterator[str]:
     in_swarm = facts.engine is not None and facts.engine.swarm not in ("", "inactive")
     if daemon.values.get("live-restore") is True and in_swarm:
         yield (

@@ -1,4 +1,4 @@
-"""What a run of ``inv provision`` wants of one board: everything that is not a fact."""
+"""What a run of ``inv provision`` is to make of one board: all of its input but the facts."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from bootwright.hosts.profile import Profile
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """What a board proves itself with, and whom it believes."""
+    """The board's certificate with its private key, and the CA that it trusts; all PEM."""
 
     ca: bytes
     certificate: bytes
@@ -19,18 +19,19 @@ class TlsFiles:
 
 @dataclass(frozen=True)
 class DesiredState:
-    """The desired.
+    """The desired state of one board.
 
     Attributes:
         target: the board's configuration.
-        login: who logs in over SSH.
-        profile: what a Docker host should be.
+        login: the user that logs in over SSH.
+        profile: the settings of a hardened Docker host.
         renderer: of the checkout's templates.
         seccomp: the text of the target's own seccomp profile.
         tls: for the target's remote API; ``None`` without one.
         logs: for shipping logs; ``None`` if the target names no server for them.
-        migrate_userns: containers and images may seem to vanish.
-        upgrade: bring all packages up to date, even if they were before.
+        migrate_userns: user namespaces may be switched on or off, although existing containers
+            and images then seem to be gone.
+        upgrade: bring all packages up to date, even if an earlier run did.
         reboot: restart the board where a new kernel needs it.
     """
 

@@ -1,4 +1,4 @@
-"""The steps that are about Docker: user namespaces, TLS, the daemon, its audit, its files."""
+"""The steps about Docker: user namespaces, TLS, the daemon, audit rules, modes of files."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -40,12 +40,12 @@ from bootwright.provision.subids import REMAP_USER, with_range
 SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
 
 OUR_KEYS = f"{STATE}/daemon-keys"
-"""Which keys of daemon.json are ours, a line each: what is not is the operator's."""
+"""The keys of daemon.json that Bootwright set, one on a line; all others are the operator's."""
 
 SERVICE_DROP_IN = f"{UNITS}/docker.service.d/60-bootwright.conf"
 
 VALIDATES = (23, 0)
-"""The first engine whose ``dockerd`` checks a configuration without starting."""
+"""The first version of the engine whose ``dockerd`` can check a configuration only."""
 
 AUDIT_RULES = "/etc/audit/rules.d/50-bootwright-docker.rules"
 
@@ -53,14 +53,14 @@ FILES = (
     *(SUBUID, SUBGID, DAEMON_JSON, OUR_KEYS, SERVICE_DROP_IN, AUDIT_RULES),
     *(SECCOMP_PROFILE, CA_FILE, CERT_FILE),
 )
-"""What these steps have to know of the board's files."""
+"""Files whose content these steps compare; the script that collects facts reports them."""
 
 RUNTIME = ("/run/containerd", "/run/containerd/containerd.sock")
-"""What is there whenever Docker runs, and so once a plan has been carried out."""
+"""Paths that exist whenever Docker runs, and so after a plan was applied."""
 
 
 def userns_step(daemon: DaemonJson, facts: HostFacts) -> Step:
-    """Give the user that containers' root is mapped to an account and ids."""
+    """Make the account that root of a container is mapped to, with a range of ids."""
     if daemon.values.get("userns-remap") != "default":
         return Step("userns")
     files = facts.files
@@ -80,12 +80,12 @@ def userns_step(daemon: DaemonJson, facts: HostFacts) -> Step:
             # useradd may have written the files anew: our range has to be in them.
             *(Check(("grep", "-q", f"^{REMAP_USER}:", path)) for path in (SUBUID, SUBGID)),
         ),
-        says=(f"make the account {REMAP_USER}, which root of a container is outside of it",),
+        says=(f"make the account {REMAP_USER}, to which root of a container is mapped",),
     )
 
 
 def tls_step(desired: DesiredState, facts: HostFacts) -> Step:
-    """Lay the certificates of the remote API."""
+    """Write the certificates of the remote API."""
     if desired.tls is None:
         return Step("tls")
     checks = ("2.7", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
@@ -113,19 +113,19 @@ def engine_version(facts: HostFacts) -> str:
 
 @dataclass(frozen=True)
 class Unmet:
-    """A setting that the running engine does not show as daemon.json says it."""
+    """A setting of the running engine that differs from daemon.json."""
 
     key: str
     wanted: str
     found: str
 
     def describe(self) -> str:
-        """Say it in a line."""
+        """Return it as a line."""
         return f"{self.key} is {self.found}, not {self.wanted}"
 
 
 def read_back(daemon: DaemonJson, engine: Engine) -> tuple[Unmet, ...]:
-    """Return what the running engine does otherwise, as far as it tells."""
+    """Return the settings of the running engine that differ, of those that it reports."""
     values = daemon.values
     seccomp = str(values.get("seccomp-profile", ""))
     expected: list[tuple[str, object, object]] = [
@@ -154,7 +154,7 @@ def _seccomp_active(engine: Engine) -> bool:
 def service_command(daemon: DaemonJson, vendor: str) -> str:
     """Return the daemon's command line without the addresses that daemon.json names.
 
-    Empty where nothing stands in the way.
+    ``dockerd`` refuses an address that both of them name. Empty if the command can stay as it is.
     """
     if "hosts" not in daemon.values:
         return ""
@@ -170,9 +170,13 @@ def service_command(daemon: DaemonJson, vendor: str) -> str:
 def daemon_step(
     desired: DesiredState, facts: HostFacts, daemon: DaemonJson, new_certificate: bool = False
 ) -> Step:
-    """Configure the daemon, and have it run with that.
+    """Configure the daemon, and have it run with that configuration.
 
-    ``new_certificate``: the daemon reads its certificate when it starts only.
+    Args:
+        desired: the target and the profile.
+        facts: of the board.
+        daemon: the content of daemon.json.
+        new_certificate: the remote API gets another one, which the daemon reads only at its start.
     """
     unit = facts.unit("docker.service")
     drop_in = desired.renderer.render(
@@ -238,20 +242,25 @@ def _daemon_action(
     return None, ""
 
 
-def audit_step(desired: DesiredState, facts: HostFacts, laid: Iterable[str]) -> Step:
-    """Have the kernel tell who touches Docker, for every path that the board has.
+def audit_step(desired: DesiredState, facts: HostFacts, written: Iterable[str]) -> Step:
+    """Have the kernel record who accesses Docker's files, those that exist on the board.
+
+    Args:
+        desired: the target and the profile.
+        facts: of the board.
+        written: paths that other steps of the same plan write.
 
     Raises:
-        RefusedError: the rules are locked until the next start.
+        RefusedError: the kernel takes no other rules until the next start.
     """
-    laid = {*laid, DAEMON_JSON}
-    folders = {str(parent) for path in laid for parent in PurePosixPath(path).parents}
-    will_be = {*laid, *folders, *RUNTIME}
+    written = {*written, DAEMON_JSON}
+    folders = {str(parent) for path in written for parent in PurePosixPath(path).parents}
+    will_exist = {*written, *folders, *RUNTIME}
     watches = [
         (watch, path)
         for watch in desired.profile.audit.watch
         for path in watch.paths
-        if path in will_be or facts.exists(path)
+        if path in will_exist or facts.exists(path)
     ]
     checks = tuple(dict.fromkeys(check for watch, _ in watches for check in watch.checks))
     rules = desired.renderer.render(
@@ -269,7 +278,7 @@ def audit_step(desired: DesiredState, facts: HostFacts, laid: Iterable[str]) -> 
     if facts.audit_locked:
         raise RefusedError(
             "the kernel's audit rules are locked until the next start (-e 2 in"
-            " /etc/audit/rules.d): restart the board with that line taken out, then run it again"
+            " /etc/audit/rules.d): remove that line, restart the board, then run it again"
         )
     actions: list[Action] = [LoadAuditRules()]
     if facts.unit("auditd.service").active != "active":
@@ -280,7 +289,7 @@ def audit_step(desired: DesiredState, facts: HostFacts, laid: Iterable[str]) -> 
         checks,
         changes,
         actions=tuple(actions),
-        says=(f"watch {len(watches)} paths, {len(missing)} of them anew",),
+        says=(f"watch {len(watches)} paths, {len(missing)} of them new",),
     )
 
 
@@ -288,7 +297,7 @@ def _rule(watch: Watch, path: str, facts: HostFacts) -> str:
     mode = facts.modes.get(path)
     is_folder = path == "/run/containerd" or (mode is not None and mode.kind == "directory")
     if is_folder and not watch.recursive:
-        # -w would watch everything below as well.
+        # A rule -w for a folder watches everything below it as well.
         return f"-a always,exit -F path={path} -F perm={watch.permissions} -F key=docker"
     return f"-w {path} -p {watch.permissions} -k docker"
 
@@ -297,17 +306,17 @@ def modes_step(profile: Profile, facts: HostFacts) -> Step:
     """Owners and permissions of Docker's files."""
     fixes: dict[str, ModeFix] = {}
     checks: list[str] = []
-    for wish in profile.files.file:
+    for wanted in profile.files.file:
         found = [
             mode
             for mode in facts.modes.values()
-            if any(fnmatchcase(mode.path, pattern) for pattern in wish.paths)
-            # chmod follows a link: a masked unit is one to /dev/null.
+            if any(fnmatchcase(mode.path, pattern) for pattern in wanted.paths)
+            # chmod follows a link, and a masked unit is a link to /dev/null.
             and mode.kind != "symbolic link"
         ]
         if found:
-            checks += wish.checks
-        fixes |= {mode.path: fix for mode in found if (fix := _fix(wish, mode)) is not None}
+            checks += wanted.checks
+        fixes |= {mode.path: fix for mode in found if (fix := _fix(wanted, mode)) is not None}
     return Step(
         "modes",
         tuple(dict.fromkeys(checks)),
@@ -316,8 +325,8 @@ def modes_step(profile: Profile, facts: HostFacts) -> Step:
     )
 
 
-def _fix(wish: FileMode, found: PathMode) -> ModeFix | None:
-    mode = wish.bits if wish.exact else found.mode & wish.bits
-    if found.mode == mode and found.owner == wish.owner:
+def _fix(wanted: FileMode, found: PathMode) -> ModeFix | None:
+    mode = wanted.bits if wanted.exact else found.mode & wanted.bits
+    if found.mode == mode and found.owner == wanted.owner:
         return None
-    return ModeFix(found, mode, wish.owner)
+    return ModeFix(found, mode, wanted.owner)

@@ -19,58 +19,60 @@ Family = Literal["debian", "arch"]
 
 @dataclass(frozen=True)
 class Mounted:
-    """A mount: its options, and device-mapper's UUID of what is mounted, if it is one."""
+    """A mount: its options, and the device-mapper UUID of its device, if it has one."""
 
     options: tuple[str, ...]
     dm_uuid: str | None
 
     @property
     def encrypted(self) -> bool:
-        """Whether it lies on an encrypted volume."""
+        """Whether its device is an open LUKS volume."""
         return self.dm_uuid is not None and self.dm_uuid.startswith("CRYPT-")
 
 
 @dataclass(frozen=True)
 class HostFacts:
-    """What a board says of itself as a Docker host.
+    """What a board reports of itself as a Docker host.
 
     Attributes:
-        hostname: its name for itself.
-        kernel: the release that runs.
-        boot_id: different after every start.
+        hostname: the kernel's host name.
+        kernel: the release of the running kernel.
+        boot_id: the kernel's random id of this boot.
         os_name: the distribution's name.
-        family: how it installs software; ``None`` if neither way.
-        modules: kernels whose modules are installed.
-        default_kernel: the release that Debian's boot loader starts; ``None`` if it is not told.
-        kernel_options: ``y`` or ``m`` by option; ``None`` if the board does not tell.
-        max_user_namespaces: ``None`` without user namespaces.
-        mounts: by mount point, of those that matter.
-        tools: programs that are there, of those that matter.
-        packages: installed ones with their versions, of those that were asked for.
+        family: how it installs software; ``None`` if neither by apt nor by pacman.
+        modules: kernel releases whose modules are installed.
+        default_kernel: the release that Debian's boot loader starts; ``None`` if not known.
+        kernel_options: ``y`` or ``m`` by option; ``None`` if they could not be read.
+        max_user_namespaces: the limit; ``None`` if the kernel has no user namespaces.
+        mounts: by mount point: the root and Docker's folders.
+        tools: which of the programs that provisioning uses are installed.
+        packages: installed packages with their versions, of those in question.
         units: by name.
-        failed_units: what failed since the start.
-        accounts: numbers by name, of those that matter.
+        failed_units: names of the units that failed since the start.
+        accounts: user ids by name: the trusted user and ``dockremap``.
         docker_group: the members of the group ``docker``; ``None`` without it.
-        plugins: files by which engine plugins are found.
-        modes: by path.
-        files: the files that were asked for.
-        digests: SHA-256 by path of secret files.
-        audit: the watches that are loaded; ``None`` where that cannot be told.
+        plugins: files by which the engine finds plugins.
+        modes: kind, owner and mode by path.
+        files: the content of files, of those in question.
+        digests: SHA-256 by path of files whose content is secret.
+        audit: the watches that the kernel has; ``None`` if they could not be read.
         audit_locked: the kernel takes no other rules until the next start (``-e 2``).
-        sshd: the effective settings by directive; ``None`` if sshd did not tell.
-        sshd_error: why not.
-        sshd_matches: blocks of its configuration that count for some only.
+        sshd: the effective settings by directive; ``None`` if they could not be read.
+        sshd_error: what ``sshd -T`` wrote then.
+        sshd_matches: the Match lines of its configuration: for some connections, other settings
+            apply.
         engine: the running engine; ``None`` if none answers.
-        engine_error: what the command said then.
-        engine_runs: the daemon's process is there.
-        proven: versions of client and server of the daemon that runs, if it was proven since it
-            read daemon.json; it was not asked again then.
-        stored_containers: folders of containers, where no daemon runs that could tell of them.
-        engine_flags: its command line.
-        unread: daemon.json is newer than the daemon that runs.
+        engine_error: what ``docker info`` wrote then.
+        engine_runs: the daemon's process exists.
+        proven: versions of client and server of the running daemon, if it was proven to do what
+            daemon.json says and neither has changed since; the engine is not asked again then.
+        stored_containers: folders of containers, where no daemon runs to list them.
+        engine_flags: the daemon's command line.
+        unread: daemon.json is newer than the running daemon.
         relay_queued: log records that wait on the board to be delivered.
-        relay_dropped: those that were lost since the relay was started, its queue being full.
-        upgraded: when packages were last brought up to date, and what was missing then.
+        relay_dropped: log records lost since the relay was started, because its queue was full.
+        upgraded: the day when packages were last brought up to date, and the lists of packages
+            that could not be fetched then.
         rebooted_for: the kernel for which the board was restarted last.
         transaction: a change was begun and neither confirmed nor put back.
     """
@@ -118,24 +120,24 @@ class HostFacts:
         return self.units.get(name, HostUnit())
 
     def exists(self, path: str) -> bool:
-        """Tell whether a path that was asked for is there."""
+        """Return whether a path exists, of those in question."""
         return path in self.modes or path in self.files.files or path in self.files.links
 
 
 def parse_host(text: str) -> HostFacts:
-    """Return what the script reported.
+    """Return the facts that the script reported.
 
     Raises:
-        FailedError: it was cut short, or it cannot be understood.
+        FailedError: the report was cut short, or it cannot be parsed.
     """
     return host_facts(parse_sections(text))
 
 
 def host_facts(sections: Sequence[Section]) -> HostFacts:
-    """Return the facts in ``sections``, of which others are passed over.
+    """Return the facts in ``sections``; sections with other names are ignored.
 
     Raises:
-        FailedError: they cannot be understood.
+        FailedError: they cannot be parsed.
     """
     by_name = {section.name: section for section in sections}
 
@@ -195,7 +197,7 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
 
 
 class _Facts:
-    """Lines of a name and a value."""
+    """Facts of one line each, a name and a value; a name may occur more than once."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._values: dict[str, list[str]] = {}

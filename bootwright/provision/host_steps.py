@@ -1,4 +1,4 @@
-"""The steps that are about the board itself: its name, its time, its SSH, who may use Docker."""
+"""The steps about the board itself: host name, time, SSH, mounts, who may use Docker."""
 
 from bootwright.core.board_names import BINDS, SSHD_DROP_IN, SSHD_INCLUDE, UNITS, VOLUME
 from bootwright.core.errors import RefusedError
@@ -23,7 +23,7 @@ TIMEZONE = "/etc/timezone"
 SSHD_CONFIG = "/etc/ssh/sshd_config"
 
 FILES = (HOSTNAME, HOSTS, LOCALTIME, TIMEZONE, SSHD_CONFIG, SSHD_DROP_IN)
-"""What these steps have to know of the board's files."""
+"""Files whose content these steps compare; the script that collects facts reports them."""
 
 TIME_UNITS = (
     *("systemd-timesyncd.service", "chrony.service", "chronyd.service", "ntpd.service"),
@@ -32,12 +32,12 @@ TIME_UNITS = (
 
 
 def mount_files() -> tuple[str, ...]:
-    """Return the drop-ins that keep Docker off the plain root."""
+    """Return the drop-ins by which Docker starts only where its volume is mounted."""
     return tuple(_drop_in(unit) for units in BINDS.values() for unit in units)
 
 
 def host_step(desired: DesiredState, facts: HostFacts) -> Step:
-    """Name, time zone, and a clock that is kept right."""
+    """Set the host name and the time zone, and have something keep the clock right."""
     name = desired.target.hostname
     zone = f"/usr/share/zoneinfo/{desired.target.timezone}"
     changes = list(differing(facts.files, [text_file(HOSTNAME, f"{name}\n")]))
@@ -52,7 +52,7 @@ def host_step(desired: DesiredState, facts: HostFacts) -> Step:
         changes += differing(facts.files, [text_file(TIMEZONE, f"{desired.target.timezone}\n")])
     if facts.hostname != name:
         actions.append(SetHostname(name, facts.hostname))
-        says.append(f"the board calls itself {name}, not {facts.hostname}")
+        says.append(f"the board's host name becomes {name}, not {facts.hostname}")
     keeps_time = any(facts.unit(unit).active == "active" for unit in TIME_UNITS)
     if not keeps_time and facts.unit("systemd-timesyncd.service").installed:
         actions.append(EnableUnit("systemd-timesyncd.service", start=True))
@@ -61,7 +61,7 @@ def host_step(desired: DesiredState, facts: HostFacts) -> Step:
 
 
 def _with_host(text: str, name: str) -> str:
-    """Return ``/etc/hosts`` with the board's name, without which sudo complains at each call."""
+    """Return ``/etc/hosts`` with the board's name, which sudo resolves at each call."""
     lines = text.splitlines()
     if any(name in line.split("#")[0].split()[1:] for line in lines):
         return text
@@ -71,23 +71,25 @@ def _with_host(text: str, name: str) -> str:
 
 
 def ssh_step(desired: DesiredState, facts: HostFacts) -> Step:
-    """Keys only; as root only by key, and not at all where somebody else logs in.
+    """Allow keys only; root only with a key, and not at all where the target has another user.
 
     Raises:
-        RefusedError: the board's sshd does not tell its settings.
+        RefusedError: the settings of the board's sshd could not be read.
     """
     if facts.sshd is None:
         raise RefusedError(
-            f"sshd on the board does not tell its settings: {facts.sshd_error or 'sshd -T failed'}"
+            "could not read the settings of the board's sshd: "
+            f"{facts.sshd_error or 'sshd -T failed'}"
         )
     as_root = desired.login == "root"
     wanted = {item.directive.lower(): item.value for item in desired.profile.host.ssh}
     wanted["permitrootlogin"] = "without-password" if as_root else "no"
+    # sshd(8) accepts both words; which one sshd -T prints depends on its version.
     spelt = {"prohibit-password": "without-password"}
     wrong = {
         name: found
         for name, value in wanted.items()
-        # An sshd that lacks a directive cannot do what it is about.
+        # An sshd without this directive does not have the feature either.
         if (found := facts.sshd.get(name)) is not None and spelt.get(found, found) != value
     }
     checks = tuple(check for item in desired.profile.host.ssh for check in item.checks)
@@ -112,7 +114,7 @@ def _config(facts: HostFacts, text: str) -> FileChange:
 
 
 def mount_step(desired: DesiredState, facts: HostFacts) -> Step:
-    """Docker and containerd start only where their data is mounted."""
+    """Have Docker and containerd start only where their data is mounted."""
     values = {"target": desired.target, "volume": VOLUME}
     wanted: list[Change] = [
         text_file(
@@ -148,5 +150,5 @@ def users_step(desired: DesiredState, facts: HostFacts) -> Step:
         "users",
         ("1.1.2",),
         actions=(AddToGroup(user, "docker"),),
-        says=(f"{user} may use Docker, which makes {user} root on the board by another name",),
+        says=(f"{user} may use Docker, and so can become root on the board",),
     )

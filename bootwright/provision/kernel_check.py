@@ -1,4 +1,4 @@
-"""What the running kernel lacks, and what that costs."""
+"""Which options the running kernel lacks, and what does not work without them."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from bootwright.provision.facts import HostFacts
 
 
 @dataclass(frozen=True)
-class KernelVerdict:
-    """What is missing.
+class KernelProblems:
+    """What the kernel lacks, a sentence for each option.
 
     Attributes:
-        stops: why the profile cannot be applied at all.
-        costs: what does not work, or less well.
-        unknown: the board does not tell its kernel's configuration.
+        stops: without these the profile cannot be applied.
+        costs: without these something works less well, or not at all.
+        unknown: the kernel's configuration could not be read.
     """
 
     stops: tuple[str, ...] = ()
@@ -22,11 +22,11 @@ class KernelVerdict:
     unknown: bool = False
 
 
-def judge_kernel(profile: Profile, facts: HostFacts, daemon: DaemonJson) -> KernelVerdict:
+def check_kernel(profile: Profile, facts: HostFacts, daemon: DaemonJson) -> KernelProblems:
     """Return what the kernel of the board lacks for the profile as it is to be applied."""
-    there = facts.kernel_options
-    if there is None:
-        return KernelVerdict(unknown=True)
+    present = facts.kernel_options
+    if present is None:
+        return KernelProblems(unknown=True)
     needed = {
         option
         for setting in profile.daemon.setting
@@ -34,16 +34,16 @@ def judge_kernel(profile: Profile, facts: HostFacts, daemon: DaemonJson) -> Kern
         for option in setting.kernel
     }
     stops, costs = [], []
-    for wish in profile.kernel.option:
-        if any(option in there for option in wish.options):
+    for wanted in profile.kernel.option:
+        if any(option in present for option in wanted.options):
             continue
-        if wish.required or needed.intersection(wish.options):
-            stops.append(_said(wish))
+        if wanted.required or needed.intersection(wanted.options):
+            stops.append(_sentence(wanted))
         else:
-            costs.append(_said(wish))
-    return KernelVerdict(tuple(stops), tuple(costs))
+            costs.append(_sentence(wanted))
+    return KernelProblems(tuple(stops), tuple(costs))
 
 
-def _said(wish: KernelOption) -> str:
-    names = " or ".join(f"CONFIG_{name}" for name in wish.options)
-    return f"the kernel lacks {names} ({wish.need}): {wish.cost}"
+def _sentence(lacking: KernelOption) -> str:
+    names = " or ".join(f"CONFIG_{name}" for name in lacking.options)
+    return f"the kernel lacks {names} ({lacking.need}): {lacking.cost}"

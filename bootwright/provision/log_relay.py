@@ -1,9 +1,9 @@
 """The relay of logs on a board: syslog-ng with a queue on the encrypted volume.
 
-Containers log to a socket that systemd holds, so that they start whatever the relay or the
-collector does. The relay takes what is there, keeps it in a queue of bounded size and delivers it.
-Nothing that reads ever waits for the network: a full queue loses records, which their numbers
-show, and containers go on running.
+Containers log to a socket that systemd opens, so that they start even if the relay or the
+collector does not run. The relay reads the socket, keeps records in a queue of bounded size and
+delivers them. It never stops reading to wait for the network: a full queue loses records,
+containers go on running, and the records' numbers show how many are lost.
 
 Sources: syslog-ng's ``lib/rcptid.c`` (numbers), ``modules/diskq``, ``modules/http``,
 ``modules/afsocket/systemd-syslog-source.c`` (the socket of systemd); moby's
@@ -30,19 +30,19 @@ from bootwright.provision.facts import HostFacts
 from bootwright.provision.steps import Step, differing
 
 QUEUE = f"{MOUNT}/logs"
-"""What waits to be delivered."""
+"""Folder of the records that wait to be delivered."""
 
 # As systemd-escape(1) writes the path of MOUNT.
 MOUNT_UNIT = MOUNT.strip("/").replace("-", r"\x2d").replace("/", "-") + ".mount"
 
 RELAY_STATE = f"{STATE}/logs"
-"""How far the relay has come, and what it has lost: nothing of any record. Not on the volume, since
-the relay has to start when that is full."""
+"""Where the relay keeps its position and its count of lost records, but no record. Not on the
+volume, since the relay has to start when the volume is full."""
 
 CONTROL = f"{RELAY_STATE}/control"
 
 FIGURES_S = 60
-"""Seconds between the relay's words about what it has lost, if it has lost anything."""
+"""Seconds between two reports of the relay about the records that it lost, if it lost any."""
 
 SOCKET_UNIT = "bootwright-logs.socket"
 
@@ -73,7 +73,7 @@ LINKS = {
 """By which the units are started at boot: what ``systemctl enable`` would make."""
 
 FILES = (*_TEMPLATES, CA_FILE, CERT_FILE, *LINKS)
-"""What this step has to know of the board's files."""
+"""Files whose content this step compares; the script that collects facts reports them."""
 
 
 def daemon_keys(target: Target) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def daemon_keys(target: Target) -> dict[str, Any]:
 
 
 def relay_values(target: Target) -> dict[str, object]:
-    """Return what the relay's templates are filled with.
+    """Return the values for the relay's templates.
 
     Raises:
         InputError: the queue is too small.
@@ -135,21 +135,21 @@ RIVAL = "rsyslog"
 
 
 def check_rival(desired: DesiredState, facts: HostFacts) -> None:
-    """Pass unless a syslog daemon on the board keeps the relay out.
+    """Raise if the board has a syslog daemon beside which the relay cannot be installed.
 
     Raises:
-        RefusedError: one does.
+        RefusedError: it has one.
     """
     if desired.logs and RIVAL in facts.packages and "syslog-ng-core" not in facts.packages:
         raise RefusedError(
-            f"the board has {RIVAL}, and Debian does not let it be installed beside syslog-ng, the"
-            f" relay of logs: take it away there first (apt-get remove {RIVAL}); what it wrote to"
-            " files is shipped to the collector then"
+            f"the board has {RIVAL}, and Debian does not allow syslog-ng, the relay of logs, beside"
+            f" it: remove it there first (apt-get remove {RIVAL}); what it wrote to files is then"
+            " shipped to the collector"
         )
 
 
 def logs_step(desired: DesiredState, facts: HostFacts) -> Step:
-    """Lay the relay, or take it away where no server is named any more."""
+    """Set up the relay, or remove it where the target no longer names a server."""
     if desired.logs is None:
         return _without(facts)
     logs = desired.target.logs
@@ -174,8 +174,8 @@ def logs_step(desired: DesiredState, facts: HostFacts) -> Step:
     if any(path.startswith(UNITS) for path in paths):
         actions.append(ReloadSystemd())
     start = tuple(unit for unit in (SOCKET_UNIT, LAST_WORDS) if facts.unit(unit).active != "active")
-    of_relay = {CONFIG, CA_FILE, CERT_FILE, KEY_FILE, f"{UNITS}/{SERVICE}"}
-    restart = bool(paths & of_relay) or facts.unit(SERVICE).active != "active"
+    relay_files = {CONFIG, CA_FILE, CERT_FILE, KEY_FILE, f"{UNITS}/{SERVICE}"}
+    restart = bool(paths & relay_files) or facts.unit(SERVICE).active != "active"
     if start or restart:
         actions.append(StartRelay(start, restart))
     says = (f"ship logs to {logs.server}:{logs.reached_at} ({logs.transport})",)
@@ -237,26 +237,26 @@ class StopRelay(RelayAction):
 
 
 _SYSTEM_QUEUE = 16 * MIB
-"""Bytes of the queue for what the board says of itself, which waits in files of its own as well."""
+"""Bytes of the queue for records of the board's system, which the board keeps in files as well."""
 
-_LEAST = 1024 * 1024
+_LEAST = MIB
 """Bytes of the smallest queue that syslog-ng makes."""
 
 
 def _without(facts: HostFacts) -> Step:
-    there = [path for path in FILES if path in facts.files.files or path in facts.files.links]
+    present = [path for path in FILES if path in facts.files.files or path in facts.files.links]
     if facts.digests.get(KEY_FILE):
-        there.append(KEY_FILE)
-    if not there:
+        present.append(KEY_FILE)
+    if not present:
         return Step("logs")
     return Step(
         "logs",
-        changes=tuple(Removal(path) for path in there),
+        changes=tuple(Removal(path) for path in present),
         actions=(StopRelay(), ReloadSystemd()),
         says=(
             f"ship logs no more; what was not delivered stays in {QUEUE}",
             *(
-                ("make containers anew that were made meanwhile: they log to the relay",)
+                ("create anew the containers that were created meanwhile: they log to the relay",)
                 if facts.engine is not None and facts.engine.containers
                 else ()
             ),
@@ -264,27 +264,32 @@ def _without(facts: HostFacts) -> Step:
     )
 
 
-def told(relayed: Mapping[str, Any], facts: HostFacts) -> list[str]:
-    """Return what an operator should know of the relay; ``relayed`` as :func:`daemon_keys` says."""
-    said = []
+def relay_warnings(relayed: Mapping[str, Any], facts: HostFacts) -> list[str]:
+    """Return what an operator should do something about.
+
+    Args:
+        relayed: the keys that :func:`daemon_keys` returns.
+        facts: of the board.
+    """
+    warnings = []
     engine, driver = facts.engine, relayed.get("log-driver")
     if engine is not None and engine.containers and driver and engine.log_driver != driver:
-        said.append(
-            f"{engine.containers} containers keep the log driver that they were made with"
-            f" ({engine.log_driver}): make them anew, and their logs are shipped too"
+        warnings.append(
+            f"{engine.containers} containers keep the log driver that they were created with"
+            f" ({engine.log_driver}): create them anew, and their logs are shipped too"
         )
     if facts.relay_dropped:
-        said.append(
-            f"{facts.relay_dropped} log records are lost since the board's relay was started: its"
+        warnings.append(
+            f"{facts.relay_dropped} log records were lost since the board's relay was started: its"
             " queue was full; see logs.queue"
         )
     if facts.relay_queued > _WAITING:
-        said.append(
+        warnings.append(
             f"{facts.relay_queued} log records wait on the board for the collector: does inv logs"
             " serve run, and can the board reach it?"
         )
-    return said
+    return warnings
 
 
 _WAITING = 2_000
-"""Records in the queue from which on it is not just busy: four deliveries."""
+"""Records in the queue that are more than a busy moment: four deliveries of 500."""

@@ -1,7 +1,7 @@
 """``inv provision``: a board becomes a hardened Docker host, or stays exactly what it was.
 
-Facts → plan → carry out → facts again: a change is confirmed only when the plan made from the
-new facts has nothing left to do.
+Facts → plan → apply → facts again: a change is confirmed only when the plan made from the new
+facts has nothing left to do.
 """
 
 import time
@@ -18,7 +18,7 @@ from bootwright.core.io.ask import Ask
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
 from bootwright.provision.actions import RestartDocker, StartDocker
-from bootwright.provision.apply import apply, put_back_what_is_left
+from bootwright.provision.apply import apply, put_back_unfinished
 from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.facts import HostFacts, parse_host
 from bootwright.provision.facts_script import Questions, host_script, proven_script
@@ -47,12 +47,14 @@ from bootwright.remote.job import Reconnector, run_job
 from bootwright.remote.job_script import JobState
 from bootwright.remote.sections import END, PRELUDE, parse_sections
 
-LOOK_S = 120.0
+COLLECT_S = 120.0
 """Seconds for a board to report; an emulated one takes 2."""
 
-PACKAGES_S = 3600.0
-"""Seconds for a full upgrade and Docker, on a slow card and a slow line."""
+JOB_S = 3600.0
+"""Seconds for a job: the longest is a full upgrade and Docker, on a slow card and a slow line."""
 
+MOST_NAMES = 20
+"""Containers, images and volumes that an error names; it counts the others."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -77,12 +79,12 @@ class ProvisionOptions:
 
 @dataclass(frozen=True)
 class Credentials:
-    """What the operator can be asked for, and how.
+    """The secrets that a run may need, and how the operator is asked.
 
     Attributes:
         ask: about a host key that is not known; ``None`` without a terminal.
-        passphrase: gives that of the volume, when the board has to be restarted.
-        sudo_password: of who logs in, where sudo asks for it.
+        passphrase: returns the volume's passphrase; called when the board has to be restarted.
+        sudo_password: the password of the login user, where sudo asks for it.
     """
 
     ask: Ask | None
@@ -97,15 +99,15 @@ def provision(
     credentials: Credentials,
     reporter: Reporter,
 ) -> ProvisionResult:
-    """Make the board what is wished; return how that went.
+    """Bring a board to its desired state; return how that went.
 
     A change of configuration that fails is put back, and the result says so and why.
 
     Raises:
         InputError: the target has no address, or what it asks for cannot be.
-        RefusedError: it would not work or endanger data; or the board's host key is another.
-        FailedError: the board cannot be reached, or something on it failed; what holds then
-            is said, and the same call goes on from there.
+        RefusedError: it would not work, or endanger data; or the board's host key is another.
+        FailedError: the board cannot be reached, or something on it failed. The message says
+            what holds then; the same call goes on from there.
     """
     run = BoardRun(endpoint, desired, options, credentials, reporter)
     try:
@@ -131,34 +133,36 @@ class BoardRun:
         self._credentials = credentials
         self._reporter = reporter
         self._begin = time.monotonic()
-        self._link = Reconnector(self._connection, options.wait)
+        self._reconnector = Reconnector(self._connection, options.wait)
         self._questions = questions_for(desired.profile, desired.target.docker.trusted_user)
         self._done: list[StepResult] = []
         self._restarted: list[str] = []
 
     def close(self) -> None:
-        """Hang up."""
-        self._link.close()
+        """Close the connection."""
+        self._reconnector.close()
 
     @property
     def _board(self) -> Remote:
-        return self._link.board
+        return self._reconnector.board
 
     def run(self) -> ProvisionResult:
-        """Look at the board, plan, apply, and look again."""
-        facts, plan = self._look_first()
+        """Collect facts, plan, apply, and collect facts again."""
+        facts, plan = self._start()
         if self._options.dry_run:
             return self._result(plan, facts, step_results(plan, facts.files), planned=True)
         if plan.packages is not None:
-            facts, plan = self._install(plan, facts)
+            facts, plan = self._install_packages(plan, facts)
         if plan.reboot:
             facts, plan = self._reboot(plan, facts)
         steps = step_results(plan, facts.files)
         if not plan.to_do:
-            self._remember(facts)
+            self._record_proven(facts)
             return self._result(plan, facts, steps)
-        self._tell(steps)
-        return self._carry_out(plan, facts, steps)
+        for step in steps:
+            for line in step.says if step.changed else ():
+                self._reporter.note(f"{step.name}: {line}")
+        return self._apply(plan, facts, steps)
 
     def _connection(self, wait: float) -> Remote:
         return Remote(
@@ -169,51 +173,58 @@ class BoardRun:
             sudo_password=self._credentials.sudo_password,
         )
 
-    def _look_first(self) -> tuple[HostFacts, ProvisionPlan]:
+    def _start(self) -> tuple[HostFacts, ProvisionPlan]:
+        """Connect, have an unfinished change put back, and make the first plan."""
         title = f"Look at {self._endpoint.name}"
         with self._board.step(self._reporter, title):
             self._board.connect()
-            facts = self._look_quickly()
+            facts = self._collect_quickly()
         if facts.transaction and not self._options.dry_run:
-            put_back_what_is_left(self._link, self._reporter)
-            facts = self._look()
+            put_back_unfinished(self._reconnector, self._reporter)
+            facts = self._collect()
         return facts, self._plan(facts)
 
-    def _look(self) -> HostFacts:
-        return self._ask(self._questions)
+    def _collect(self) -> HostFacts:
+        return self._answer_to(self._questions)
 
-    def _ask(self, questions: Questions) -> HostFacts:
+    def _answer_to(self, questions: Questions) -> HostFacts:
         done = self._board.run(
-            host_script(questions), title="looking at the board", sudo=True, timeout=LOOK_S
+            host_script(questions), title="looking at the board", sudo=True, timeout=COLLECT_S
         )
-        return self._named(parse_host, done.text)
+        return self._naming_board(parse_host, done.text)
 
-    def _look_quickly(self) -> HostFacts:
-        """Return the facts, without asking an engine that was proven if there is nothing to do."""
-        facts = self._ask(replace(self._questions, whole=False))
+    def _collect_quickly(self) -> HostFacts:
+        """Return the facts, without asking the engine where that cannot change the plan.
+
+        The board keeps a mark of the daemon's process that was last proven; see
+        :data:`bootwright.provision.facts_script.PROVEN`.
+        """
+        facts = self._answer_to(replace(self._questions, whole=False))
         if not facts.proven or facts.transaction:
             return facts
-        plan = self._named(plan_provision, self._desired, facts)
-        return facts if plan.nothing else self._look()
+        plan = self._naming_board(plan_provision, self._desired, facts)
+        return facts if plan.nothing else self._collect()
 
-    def _remember(self, facts: HostFacts) -> None:
-        """Let later runs know that the daemon that runs now does what it should."""
+    def _record_proven(self, facts: HostFacts) -> None:
+        """Have the board keep the mark that its running daemon does what daemon.json says."""
         if facts.engine is not None:
             versions = versions_of(facts)
             script = proven_script(versions["client"] or "", versions["server"] or "")
-            self._board.run(script, title="remembering", sudo=True, timeout=LOOK_S)
+            self._board.run(
+                script, title="recording the proven daemon", sudo=True, timeout=COLLECT_S
+            )
 
-    def _named(self, decide: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Return what ``decide`` does; an error of it names the board."""
+    def _naming_board(self, decide: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return what ``decide`` returns; an error that it raises gets the board's name."""
         try:
             return decide(*args, **kwargs)
         except (FailedError, RefusedError) as error:
             raise type(error)(f"{self._board.where}: {error}") from None
 
     def _plan(self, facts: HostFacts) -> ProvisionPlan:
-        plan = self._named(plan_provision, self._desired, facts)
-        if plan.vanishing and not self._desired.migrate_userns:
-            names = self._vanishing()
+        plan = self._naming_board(plan_provision, self._desired, facts)
+        if plan.hides_data and not self._desired.migrate_userns:
+            names = self._names_of_data()
             what = "switched on" if plan.daemon.values.get("userns-remap") else "switched off"
             raise RefusedError(
                 f"{self._endpoint.name}: with user namespaces {what}, Docker keeps its data in"
@@ -223,7 +234,8 @@ class BoardRun:
             )
         return plan
 
-    def _vanishing(self) -> str:
+    def _names_of_data(self) -> str:
+        """Return the names of the board's containers, images and volumes for an error."""
         script = (
             "docker ps -a --format 'container {{.Names}}' 2>/dev/null\n"
             "docker images --format 'image {{.Repository}}:{{.Tag}}' 2>/dev/null\n"
@@ -233,55 +245,62 @@ class BoardRun:
             f"{PRELUDE}section names\n{{ {script} }} | quoted\n{END}",
             title="looking at containers and images",
             sudo=True,
-            timeout=LOOK_S,
+            timeout=COLLECT_S,
         )
         names = parse_sections(done.text)[0].lines
-        shown = ", ".join(names[:20])
-        return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown or "its data"
+        shown = ", ".join(names[:MOST_NAMES])
+        more = len(names) - MOST_NAMES
+        return f"{shown} and {more} more" if more > 0 else shown or "its data"
 
-    def _tell(self, steps: tuple[StepResult, ...]) -> None:
-        for step in steps:
-            for line in step.says if step.changed else ():
-                self._reporter.note(f"{step.name}: {line}")
-
-    def _install(self, plan: ProvisionPlan, facts: HostFacts) -> tuple[HostFacts, ProvisionPlan]:
+    def _install_packages(
+        self, plan: ProvisionPlan, facts: HostFacts
+    ) -> tuple[HostFacts, ProvisionPlan]:
         assert plan.packages is not None
-        says = plan.packages.describe()
-        with self._reporter.step(f"{says[0].upper()}{says[1:]}"):
-            script, files = packages_script(plan.packages), {}
-            if facts.engine is not None and facts.engine.running and not _outlives(plan, facts):
-                self._reporter.warn("containers end if a new Docker is installed: no live-restore")
+        what = plan.packages.describe()
+        with self._reporter.step(f"{what[0].upper()}{what[1:]}"):
+            script, files, engine = packages_script(plan.packages), {}, facts.engine
             if would_end_containers(plan, facts):
                 script = hold_script() + script
                 files = {INTERIM: FileChange(INTERIM, interim_text(facts).encode())}
-            state = self._job("packages", script, files)
-            for section in state.sections:
-                if section.name == "failed":
-                    said = "\n  ".join(line for line in section.lines[1:] if line.strip())
-                    raise FailedError(
-                        f"{self._board.where}: packages: to {section.line(0)} failed; run it again"
-                        f" when that is mended. The board says:\n  {said}"
-                    )
-            if state.status != 0:
-                raise FailedError(
-                    f"{self._board.where}: packages: ended with {state.status}; run it again"
-                )
-        self._done.append(StepResult("packages", True, says=(says,)))
+            elif engine is not None and engine.running and not engine.live_restore:
+                self._reporter.warn("containers end if a new Docker is installed: no live-restore")
+            state = self._run_job("packages", script, files)
+            self._check_packages(state)
+        self._done.append(StepResult("packages", True, says=(what,)))
         if missing := missing_lists(state.sections):
             self._reporter.warn(
                 f"{self._endpoint.name}: could not be fetched: {', '.join(missing)}"
             )
         with self._reporter.step(f"Look at {self._endpoint.name} again"):
-            facts = self._look()
+            facts = self._collect()
         return facts, self._plan(facts)
 
-    def _job(self, name: str, script: str, files: dict[str, FileChange]) -> JobState:
+    def _check_packages(self, state: JobState) -> None:
+        """Raise if the job did not end well.
+
+        Raises:
+            FailedError: with what the package manager wrote.
+        """
+        for section in state.sections:
+            if section.name == "failed":
+                message = "\n  ".join(line for line in section.lines[1:] if line.strip())
+                raise FailedError(
+                    f"{self._board.where}: packages: to {section.line(0)} failed; run it again"
+                    f" when that is mended. The board says:\n  {message}"
+                )
+        if state.status != 0:
+            raise FailedError(
+                f"{self._board.where}: packages: the job ended with status {state.status}; run it"
+                " again"
+            )
+
+    def _run_job(self, name: str, script: str, files: dict[str, FileChange]) -> JobState:
         return run_job(
-            self._link,
+            self._reconnector,
             name,
             script,
             files,
-            timeout=PACKAGES_S,
+            timeout=JOB_S,
             patience=self._options.confirm_s,
             reporter=self._reporter,
         )
@@ -291,36 +310,39 @@ class BoardRun:
             passphrase = self._credentials.passphrase()
         except InputError as error:
             raise FailedError(
-                f"{self._board.where}: {plan.reboot}: it has to be restarted, and its volume"
-                f" unlocked after that, but: {error}. Run it again with that, or with --no-reboot"
+                f"{self._board.where}: {plan.reboot}: the board has to be restarted, and its"
+                f" volume unlocked after that, but: {error}. Run it again with that, or with"
+                " --no-reboot"
             ) from None
         self._reporter.note(plan.reboot)
         if facts.engine is not None and facts.engine.running:
-            self._reporter.warn("the restart ends containers; what no policy starts stays ended")
+            self._reporter.warn(
+                "the restart ends containers; those without a restart policy stay ended"
+            )
         restart_board(
-            self._link,
+            self._reconnector,
             self._endpoint,
             passphrase,
             new_kernel(facts),
             self._reporter,
             self._credentials.ask,
         )
-        again = self._look()
+        again = self._collect()
         if again.boot_id == facts.boot_id:
             raise FailedError(f"{self._board.where}: it did not restart; look at its console")
         self._restarted.append("board")
         self._done.append(StepResult("reboot", True, says=(plan.reboot,)))
         return again, self._plan(again)
 
-    def _carry_out(
+    def _apply(
         self, plan: ProvisionPlan, facts: HostFacts, steps: tuple[StepResult, ...]
     ) -> ProvisionResult:
         change = transaction_of(plan, facts, self._options.confirm_s, uuid4().hex)
         done = apply(
-            self._link,
+            self._reconnector,
             change,
-            lambda: self._job(JOB, apply_script(change), job_files(change)),
-            self._look_after,
+            lambda: self._run_job(JOB, apply_script(change), job_files(change)),
+            self._collect_after,
             self._reporter,
         )
         if done.facts is None:
@@ -333,20 +355,16 @@ class BoardRun:
         actions = (action for step in plan.to_do for action in step.actions)
         if any(isinstance(action, RestartDocker | StartDocker) for action in actions):
             self._restarted.append("docker.service")
-        self._remember(done.facts)
+        self._record_proven(done.facts)
         versions = {"client": done.client or None, "server": done.server or None}
         return self._result(plan, done.facts, steps, versions=versions)
 
-    def _look_after(self) -> tuple[HostFacts, str]:
+    def _collect_after(self) -> tuple[HostFacts, str]:
         """Return the board's facts, and what a plan made now would still do."""
-        facts = self._look()
-        plan = self._named(plan_provision, self._desired, facts)
+        facts = self._collect()
+        plan = self._naming_board(plan_provision, self._desired, facts)
         left = (f"{step.name} ({', '.join(step.says or step.paths)})" for step in plan.to_do)
         return facts, "; ".join(left)
-
-    def _warn(self, plan: ProvisionPlan) -> None:
-        for text in (*plan.warnings, *plan.notes):
-            self._reporter.warn(text)
 
     def _result(
         self,
@@ -357,7 +375,8 @@ class BoardRun:
         planned: bool = False,
         versions: dict[str, str | None] | None = None,
     ) -> ProvisionResult:
-        self._warn(plan)
+        for text in (*plan.warnings, *plan.notes):
+            self._reporter.warn(text)
         done = {step.name: step for step in self._done}
         return ProvisionResult(
             target=self._endpoint.name,
@@ -369,9 +388,3 @@ class BoardRun:
             warnings=(*plan.warnings, *plan.notes),
             waived=plan.waived,
         )
-
-
-def _outlives(plan: ProvisionPlan, facts: HostFacts) -> bool:
-    """Tell whether containers outlive a restart of the daemon, or will be made to."""
-    live = facts.engine is not None and facts.engine.live_restore
-    return live or would_end_containers(plan, facts)

@@ -132,14 +132,14 @@ printf '%s\n' "$missing" | quoted
 
 @dataclass(frozen=True)
 class PackagesPlan:
-    """What is to be installed and brought up to date.
+    """The packages that are to be installed and brought up to date.
 
     Attributes:
-        family: how.
+        family: which package manager does it.
         install: packages that are missing.
-        optional: missing ones that the distribution may not have.
-        upgrade: everything else as well; always so with pacman.
-        why: for a person.
+        optional: missing packages that the distribution may not have.
+        upgrade: bring all other packages up to date as well; always so with pacman.
+        why: the reason, in words for the operator.
     """
 
     family: Family
@@ -149,7 +149,7 @@ class PackagesPlan:
     why: str
 
     def describe(self) -> str:
-        """Say it in a line."""
+        """Return it as a line."""
         what = ["bring all packages up to date"] if self.upgrade else []
         optional = (f"{name} (where it exists)" for name in self.optional)
         if names := (*self.install, *optional):
@@ -187,7 +187,7 @@ def plan_packages(desired: DesiredState, facts: HostFacts) -> PackagesPlan | Non
 
 
 def packages_script(plan: PackagesPlan) -> str:
-    """Return the script, which may be run again at any time."""
+    """Return the job's script; it may be run again at any time, also after an interruption."""
     if plan.family == "debian":
         body = _APT + (_APT_UPGRADE if plan.upgrade else "") + _APT_INSTALL
     else:
@@ -223,5 +223,5 @@ def needs_reboot(facts: HostFacts) -> str:
 
 
 def new_kernel(facts: HostFacts) -> str:
-    """Return the kernel that a restart is to bring up."""
+    """Return the kernel that runs after a restart; several if the board does not tell which."""
     return facts.default_kernel or ",".join(facts.modules)

@@ -15,14 +15,14 @@ from bootwright.provision.daemon_json import (
     plan_daemon_json,
     read_json,
 )
-from bootwright.provision.daemon_validation import Daemon, cannot_start
+from bootwright.provision.daemon_validation import DaemonConfig, cannot_start
 from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.docker_steps import engine_version
 from bootwright.provision.facts import HostFacts
 from bootwright.provision.facts_script import DATA_ROOT, Questions
-from bootwright.provision.kernel_check import judge_kernel
+from bootwright.provision.kernel_check import check_kernel
 from bootwright.provision.packages import PackagesPlan, needs_reboot, new_kernel, plan_packages
-from bootwright.provision.steps import Step, laid_files
+from bootwright.provision.steps import Step, written_files
 from bootwright.provision.transaction import Transaction
 
 _PARENTS = ("/var", "/var/lib", DATA_ROOT)
@@ -33,13 +33,13 @@ class ProvisionPlan:
     """What is to be done to a board.
 
     Attributes:
-        packages: first of all; ``None`` if nothing is missing. What follows is planned again
+        packages: what is done to packages first; ``None`` if nothing. The rest is planned again
             after it.
-        reboot: why the board has to be restarted, after the packages; empty if it need not be.
+        reboot: why the board has to be restarted after that; empty if it need not be.
         steps: every step, also those without anything to do.
-        daemon: what daemon.json is to say.
-        vanishing: containers and images will seem to be gone, since user namespaces are
-            switched on or off.
+        daemon: the content of daemon.json.
+        hides_data: containers and images will seem to be gone, since user namespaces are
+            switched on or off, and Docker then uses another folder.
         warnings: what an operator should act on.
         notes: what an operator may want to know.
         waived: checks that are left unmet on purpose.
@@ -49,7 +49,7 @@ class ProvisionPlan:
     reboot: str
     steps: tuple[Step, ...]
     daemon: DaemonJson
-    vanishing: bool
+    hides_data: bool
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     waived: tuple[ProfileWaiver, ...]
@@ -66,7 +66,7 @@ class ProvisionPlan:
 
 
 def questions_for(profile: Profile, user: str | None) -> Questions:
-    """Return what a board has to be asked."""
+    """Return what the script that collects facts has to report for this profile and user."""
     names = (name for p in profile.host.package for name in (p.debian, p.arch, *p.instead) if name)
     options = (name for option in profile.kernel.option for name in option.options)
     watched = (path for watch in profile.audit.watch for path in watch.paths)
@@ -91,10 +91,10 @@ def questions_for(profile: Profile, user: str | None) -> Questions:
 
 
 def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
-    """Return what has to be done, all of it checked as far as it can be from here.
+    """Return what has to be done, all of it checked as far as possible before any change.
 
     Raises:
-        RefusedError: what is wanted would not work, or would endanger data.
+        RefusedError: the desired state would not work, or would endanger data.
         FailedError: the board cannot be worked with as it is.
     """
     check_host(facts)
@@ -115,25 +115,25 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
         tls,
         docker_steps.daemon_step(desired, facts, daemon, new_certificate=tls.changed),
     ]
-    # There before a container logs to it, and as long as one may.
+    # The relay starts before the daemon, whose containers log to it, and is removed after it.
     relay = log_relay.logs_step(desired, facts)
     steps.insert(len(steps) if desired.logs is None else len(steps) - 1, relay)
-    laid = {file.path for file in laid_files(steps)}
+    written = {file.path for file in written_files(steps)}
     steps += [
-        docker_steps.audit_step(desired, facts, laid),
+        docker_steps.audit_step(desired, facts, written),
         docker_steps.modes_step(desired.profile, facts),
     ]
-    kernel = judge_kernel(desired.profile, facts, daemon)
-    # With what DOCKER_OPTS adds, once it has run.
+    kernel = check_kernel(desired.profile, facts, daemon)
+    # The flags of the running daemon include those of DOCKER_OPTS; the unit's command does not.
     flags = " ".join(facts.engine_flags) or facts.unit("docker.service").command
-    judged = Daemon(
+    configured = DaemonConfig(
         values=daemon.values,
         version=version,
         flags=(docker_steps.service_command(daemon, flags) or flags).split(),
         seccomp=desired.seccomp,
-        files=frozenset(laid),
+        files=frozenset(written),
     )
-    stops = [*kernel.stops, *cannot_start(desired.profile, judged, facts)]
+    stops = [*kernel.stops, *cannot_start(desired.profile, configured, facts)]
     if stops:
         lines = "".join(f"\n  {line}" for line in stops)
         raise RefusedError(f"this cannot work, so nothing was changed:{lines}")
@@ -142,7 +142,7 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
         reboot=_reboot(desired, facts),
         steps=tuple(steps),
         daemon=daemon,
-        vanishing=_vanishing(daemon, facts),
+        hides_data=_hides_data(daemon, facts),
         warnings=tuple(_warnings(desired, facts, kernel.costs, kernel.unknown)),
         notes=daemon.notes,
         waived=tuple(
@@ -154,10 +154,10 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
 
 
 def check_host(facts: HostFacts) -> None:
-    """Raise unless the board can be worked with.
+    """Raise unless the board can be provisioned.
 
     Raises:
-        FailedError: it has another system than those that are known, or cannot be written to.
+        FailedError: its distribution is not supported, or its root file system is read-only.
         RefusedError: Docker's data would not be encrypted.
     """
     if facts.family is None:
@@ -170,7 +170,7 @@ def check_host(facts: HostFacts) -> None:
     root = facts.mounts.get("/")
     if root is not None and "ro" in root.options:
         raise FailedError(
-            "the board's root file system is read-only: see what is wrong with it (dmesg), then"
+            "the board's root file system is read-only: find out why (dmesg), then"
             " mount -o remount,rw /"
         )
     for place in BINDS:
@@ -188,8 +188,8 @@ def check_host(facts: HostFacts) -> None:
         )
     for path in sorted(facts.files.links.keys() - {host_steps.LOCALTIME, *log_relay.LINKS}):
         raise RefusedError(
-            f"{path} is a symbolic link to {facts.files.links[path]}: it would be replaced; make"
-            " it a file"
+            f"{path} is a symbolic link to {facts.files.links[path]}, which would be replaced:"
+            " make it a regular file"
         )
 
 
@@ -199,7 +199,7 @@ def _reboot(desired: DesiredState, facts: HostFacts) -> str:
     return "" if tried or not desired.reboot else why
 
 
-def _vanishing(daemon: DaemonJson, facts: HostFacts) -> bool:
+def _hides_data(daemon: DaemonJson, facts: HostFacts) -> bool:
     remapped = bool(daemon.values.get("userns-remap"))
     if facts.engine is not None:
         engine, before = facts.engine, read_json(facts.files.text(DAEMON_JSON))
@@ -209,7 +209,7 @@ def _vanishing(daemon: DaemonJson, facts: HostFacts) -> bool:
         )
         moves = engine.userns != remapped or other_ids or driver != engine.storage_driver
         return bool(engine.containers or engine.images) and moves
-    # Below data-root, or below its folder UID.GID with user namespaces.
+    # Containers are stored below data-root, with user namespaces below its folder UID.GID.
     return any(
         path.startswith(f"{DATA_ROOT}/containers/") == remapped for path in facts.stored_containers
     )
@@ -221,20 +221,21 @@ def _warnings(
     warnings = list(costs)
     if unknown:
         warnings.append(
-            "the board does not tell its kernel's configuration (no /proc/config.gz, no"
-            f" /boot/config-{facts.kernel}): what it lacks shows when a container is started"
+            "could not read the kernel's configuration (no /proc/config.gz, no"
+            f" /boot/config-{facts.kernel}): whether it lacks an option shows only when a"
+            " container is started"
         )
     if (why := needs_reboot(facts)) and not _reboot(desired, facts):
         again = " although it was restarted for it" if desired.reboot else ": restart it"
         warnings.append(f"{why}{again}")
     if facts.sshd_matches:
         warnings.append(
-            f"sshd has Match blocks ({'; '.join(facts.sshd_matches)}): for whom they match, other"
-            " settings count; see that they allow no passwords"
+            f"sshd has Match blocks ({'; '.join(facts.sshd_matches)}): other settings apply to"
+            " connections that match; make sure that they allow no passwords"
         )
     if facts.failed_units:
         warnings.append(f"units that failed on the board: {', '.join(facts.failed_units)}")
-    warnings += log_relay.told(log_relay.daemon_keys(desired.target), facts)
+    warnings += log_relay.relay_warnings(log_relay.daemon_keys(desired.target), facts)
     date, _, missing = facts.upgraded.partition(" ")
     if missing.strip():
         warnings.append(
@@ -245,10 +246,10 @@ def _warnings(
 
 
 def versions_of(facts: HostFacts) -> dict[str, Any]:
-    """Return the versions of Docker's two halves; ``None`` where there is none.
+    """Return the versions of Docker's ``client`` and ``server``; ``None`` where there is none.
 
-    An old client tells nothing without being started, which takes a second on the board: it is
-    of the same package as the server, or of ``docker-cli``.
+    Before 23.0 the engine does not report the client's version, and to start the client takes a
+    second on the board. Its version is that of its package, ``docker-cli``, or the server's.
     """
     if facts.engine is None and facts.proven:
         client, server = facts.proven[0], facts.proven[-1]
@@ -274,10 +275,10 @@ def interim_text(facts: HostFacts) -> str:
 def transaction_of(
     plan: ProvisionPlan, facts: HostFacts, confirm_s: int, change_id: str
 ) -> Transaction:
-    """Return the plan's steps as one change, with what a container has to prove."""
+    """Return the plan's steps as one change, with what a container has to print as proof."""
     in_swarm = facts.engine is not None and facts.engine.swarm not in ("", "inactive")
     values = plan.daemon.values
-    keep = values.get("live-restore") is True and not in_swarm and not plan.vanishing
+    keep = values.get("live-restore") is True and not in_swarm and not plan.hides_data
     proof = []
     if values.get("userns-remap"):
         proof.append("^uid_map: 0 [1-9]")
@@ -290,7 +291,7 @@ def transaction_of(
         interim=interim_text(facts),
         id=change_id,
         keep_containers=keep,
-        vanishing=plan.vanishing,
+        hides_data=plan.hides_data,
         proof=tuple(proof),
         confirm_s=confirm_s,
     )

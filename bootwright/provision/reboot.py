@@ -1,4 +1,4 @@
-"""Restarting a board, and unlocking it again by the target's own way."""
+"""Restarting a board, and unlocking its volume again as the target says: serial or SSH."""
 
 import shlex
 import time
@@ -19,15 +19,15 @@ from bootwright.volume.unlock import UnlockOptions, check_reachable, unlock
 from bootwright.volume.unlock_result import Result, Via
 from bootwright.volume.unlock_ssh_plan import WRONG_PASSPHRASE, place_of
 
-LOOK_AGAIN_S = 20.0
-"""Seconds to wait for a board that may still be going down, before its console is read again."""
+READ_AGAIN_S = 20.0
+"""Seconds to wait for a board that may still shut down, before its console is read again."""
 
 REBOOT_S = 600.0
 """Seconds for a board to go down, come up and be reachable again."""
 
 
 def restart_board(
-    link: Reconnector,
+    reconnector: Reconnector,
     endpoint: Endpoint,
     passphrase: Secret,
     kernel: str,
@@ -37,17 +37,18 @@ def restart_board(
     """Restart the board, unlock it, and connect again.
 
     Args:
-        link: the board; connected, and connected again afterwards.
-        endpoint: how it is reached, and how its volume is opened.
+        reconnector: the connection to the board; connected anew afterwards.
+        endpoint: how the board is reached, and how its volume is unlocked.
         passphrase: of its volume.
-        kernel: what it is restarted for; kept on the board.
-        reporter: where to tell what is done.
-        ask: about a host key that is not known.
+        kernel: the kernel that it is restarted for; kept on the board, so that one that never
+            boots is not tried again and again.
+        reporter: shows the progress.
+        ask: how to ask about a host key that is not known; ``None`` without a terminal.
 
     Raises:
-        InputError: there is no way to unlock it again, or the passphrase is wrong; it was not
-            restarted.
-        FailedError: it did not come back, or its volume could not be opened.
+        InputError: the target does not say how to unlock it again, or the passphrase is wrong;
+            the board was not restarted.
+        FailedError: it did not come back, or its volume could not be unlocked.
         RefusedError: its host key is another one.
     """
     via: Via = "serial" if endpoint.unlock == "serial" else "ssh"
@@ -55,51 +56,55 @@ def restart_board(
     check_reachable(endpoint, options)
     check_typeable(passphrase.reveal(), endpoint.name)
     with reporter.step("Try the passphrase, while the board is still up"):
-        _try_passphrase(link, endpoint, passphrase)
+        _try_passphrase(reconnector, endpoint, passphrase)
     script = (
         f"mkdir -p {STATE} && printf '%s\\n' {shlex.quote(kernel)} >{REBOOTED_FOR} && sync &&"
-        # A moment later, so that this connection learns that it was begun.
+        # A second later, so that this script can end and report its status.
         " systemd-run --quiet --on-active=1 systemctl reboot"
     )
     with reporter.step(f"Restart {endpoint.name}"):
-        done = link.board.run(PRELUDE + script, title="restarting", sudo=True, timeout=REBOOT_S)
-        if done.returncode != 0 or not link.board.wait_until_lost(REBOOT_S):
-            said = f": {done.stderr_text}" if done.stderr_text else ""
-            raise FailedError(f"{link.board.where}: it does not go down{said}; look at its console")
-        link.close()
+        done = reconnector.board.run(
+            PRELUDE + script, title="restarting", sudo=True, timeout=REBOOT_S
+        )
+        if done.returncode != 0 or not reconnector.board.wait_until_lost(REBOOT_S):
+            why = f": {done.stderr_text}" if done.stderr_text else ""
+            raise FailedError(
+                f"{reconnector.board.where}: it does not shut down{why}; look at its console"
+            )
+        reconnector.close()
     end = time.monotonic() + REBOOT_S
     while True:
         result = unlock(endpoint, passphrase, reporter, options, ask=ask)
         result.check()
-        # What a console showed before the board went down says that it is open: then the new boot
-        # is still to come, and its prompt.
+        # The console may still show the volume as open from before the restart. The prompt of the
+        # new boot comes later then, and the console has to be read again.
         stale = result.result is Result.ALREADY_UNLOCKED
         try:
             with reporter.step(f"Reach {endpoint.name} again"):
-                return link.again(LOOK_AGAIN_S if stale else REBOOT_S)
+                return reconnector.again(READ_AGAIN_S if stale else REBOOT_S)
         except UnreachableError:
             if not stale or time.monotonic() > end:
                 raise
 
 
-def _try_passphrase(link: Reconnector, endpoint: Endpoint, passphrase: Secret) -> None:
-    facts = collect(link.board, place_of(endpoint))
+def _try_passphrase(reconnector: Reconnector, endpoint: Endpoint, passphrase: Secret) -> None:
+    facts = collect(reconnector.board, place_of(endpoint))
     if facts.device is None:
-        raise FailedError(f"{link.board.where}: it has no encrypted volume in /etc/crypttab")
+        raise FailedError(f"{reconnector.board.where}: it has no encrypted volume in /etc/crypttab")
     script = (
         "exec cryptsetup open --test-passphrase --type luks2 --key-file=- --"
         f" {shlex.quote(facts.device)}"
     )
-    done = link.board.run(
+    done = reconnector.board.run(
         PRELUDE + script, title="trying the passphrase", stdin=passphrase, sudo=True, timeout=300
     )
     if done.returncode == WRONG_PASSPHRASE:
         raise InputError(
-            f"{link.board.where}: the passphrase opens no key slot of its volume; the board was not"
-            " restarted"
+            f"{reconnector.board.where}: the passphrase opens no key slot of its volume; the board"
+            " was not restarted"
         )
     if done.returncode != 0:
         raise FailedError(
-            f"{link.board.where}: the passphrase could not be tried ({done.stderr_text}); the board"
-            " was not restarted"
+            f"{reconnector.board.where}: the passphrase could not be tried ({done.stderr_text});"
+            " the board was not restarted"
         )

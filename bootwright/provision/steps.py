@@ -14,14 +14,14 @@ from bootwright.provision.actions import Action
 
 @dataclass(frozen=True)
 class ModeFix:
-    """An owner and permissions that a path gets instead of those that it has."""
+    """A new owner and new permissions for a path, which ``was`` describes as it is."""
 
     was: PathMode
     mode: int
     owner: str
 
     def describe(self) -> str:
-        """Say it in a line."""
+        """Return it as a line."""
         return (
             f"{self.was.path}: {self.was.owner} {self.was.mode:04o} → {self.owner} {self.mode:04o}"
         )
@@ -71,7 +71,7 @@ class Step:
 
 
 def kept_mode(files: BoardFiles, path: str, mode: int = 0o644) -> int:
-    """Return the mode that a file gets: never more than it has, if it is there."""
+    """Return the mode of a file to write: no wider than that of the file that is there."""
     found = files.files.get(path)
     return found.mode & mode if found is not None else mode
 
@@ -79,7 +79,7 @@ def kept_mode(files: BoardFiles, path: str, mode: int = 0o644) -> int:
 def differing(files: BoardFiles, wanted: Iterable[Change]) -> tuple[Change, ...]:
     """Return those of ``wanted`` that the board does not have yet.
 
-    A secret file differs as far as one can tell: its content is not read back.
+    A file with a secret content always differs: its content is not collected.
     """
     return tuple(change for change in wanted if not _is_there(files, change))
 
@@ -142,6 +142,6 @@ def _diff(files: BoardFiles, change: Change) -> list[str]:
     return lines
 
 
-def laid_files(steps: Sequence[Step]) -> list[FileChange]:
-    """Return every file that the steps lay, in order."""
+def written_files(steps: Sequence[Step]) -> list[FileChange]:
+    """Return every file that the steps write, in order."""
     return [change for step in steps for change in step.changes if isinstance(change, FileChange)]

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 
 COUNT = 65536
-"""Ids of a range: all that a container can name."""
+"""Ids of a range: as many as a container can use, 0 to 65535."""
 
 FIRST = 165536
-"""Where useradd's own first range ends, when there is none."""
+"""The first id of a range if there is no other: after the first range that useradd gives."""
 
 REMAP_USER = "dockremap"
-"""Whom ``userns-remap = "default"`` means; moby, ``daemon/daemon_unix.go``."""
+"""The account for ``userns-remap = "default"``; moby, ``daemon/daemon_unix.go``."""
 
 
 def with_range(text: str, user: str) -> str:

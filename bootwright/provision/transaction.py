@@ -1,13 +1,12 @@
-"""Changing a board all or nothing: the scripts that carry steps out, and take them back.
+"""Changing a board all or nothing: the scripts that apply steps, and put everything back.
 
-On the board: what will be changed is copied; a unit and a timer are armed that put it back;
-then the steps are carried out, the daemon restarted, a container run. The change stays only if
-it is confirmed over a new connection before the timer ends. Whatever happens in between, a
-crash, a lost network, a power cut, the board puts back what was there.
+On the board, the job ``apply`` copies every file that will change, arms a unit and a timer that put
+the copies back, applies the steps, restarts the daemon, and runs a container. The change stays only
+if it is confirmed over a new connection before the timer ends. Whatever happens in between (a
+crash, a lost network, a power cut) the board puts back what was there.
 """
 
 import shlex
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -15,7 +14,7 @@ from bootwright.core.file_changes import Change, DirectoryChange, FileChange, Re
 from bootwright.provision.actions import Action, RestartDocker
 from bootwright.provision.daemon_json import DAEMON_JSON
 from bootwright.provision.facts_script import RELOADED, TRANSACTION
-from bootwright.provision.steps import Step, laid_files
+from bootwright.provision.steps import Step, written_files
 from bootwright.provision.transaction_shell import (
     APPLY,
     CONFIRM,
@@ -27,12 +26,9 @@ from bootwright.provision.transaction_shell import (
     VERSIONS,
 )
 from bootwright.remote.job_script import FOLDER, JOB_PRELUDE
-from bootwright.remote.sections import END, PRELUDE, Section
+from bootwright.remote.sections import END, PRELUDE
 
 JOB = "apply"
-
-BROKEN_OFF = "end"
-"""The step that fails when a job was ended by somebody else."""
 
 INTERIM = "interim.json"
 """The daemon.json that was there, with live-restore switched on."""
@@ -50,17 +46,19 @@ _DOCKER_S = 120
 
 @dataclass(frozen=True)
 class Transaction:
-    """Steps to carry out on a board as one.
+    """Steps that are applied to a board as one.
 
     Attributes:
         steps: those that change something.
-        interim: the daemon.json that is there now, with live-restore switched on.
-        id: by which only this change is confirmed.
-        keep_containers: those that run go on running when the daemon is restarted; else they
-            are stopped before and started after it.
-        vanishing: they cannot be started after it.
+        interim: the daemon.json that the board has now, with live-restore switched on.
+        keep_containers: running containers go on while the daemon is restarted; else they are
+            stopped before it and started after it.
+        proof: patterns of grep for lines that a container has to print; see ``smoke`` in
+            ``shell/docker.sh``.
+        id: the name of this change, so that nobody confirms another one.
+        hides_data: Docker uses another folder afterwards, where it does not find the containers
+            that were stopped.
         confirm_s: seconds until the board puts everything back by itself.
-        proof: lines that a container has to print; see ``smoke`` in the script.
     """
 
     steps: tuple[Step, ...]
@@ -68,15 +66,15 @@ class Transaction:
     keep_containers: bool
     proof: tuple[str, ...]
     id: str
-    vanishing: bool = False
+    hides_data: bool = False
     confirm_s: int = CONFIRM_S
 
 
 def job_files(change: Transaction) -> dict[str, FileChange]:
-    """Return what the job needs beside its script; see :mod:`bootwright.remote.job_script`."""
+    """Return the files of the job, by their names in its folder."""
     files = {
         str(number): FileChange(file.path, file.content, file.mode, file.uid, file.gid)
-        for number, file in enumerate(laid_files(change.steps))
+        for number, file in enumerate(written_files(change.steps))
     }
     files[INTERIM] = FileChange(INTERIM, change.interim.encode(), 0o600)
     files["restore"] = FileChange("restore", restore_script(change).encode(), 0o700)
@@ -84,8 +82,8 @@ def job_files(change: Transaction) -> dict[str, FileChange]:
 
 
 def apply_script(change: Transaction) -> str:
-    """Return the job: back up, arm, carry out, prove."""
-    numbers = {file.path: str(n) for n, file in enumerate(laid_files(change.steps))}
+    """Return the job's script: back up, arm, apply, prove."""
+    numbers = {file.path: str(n) for n, file in enumerate(written_files(change.steps))}
     backups = [f"begin backup {n} {shlex.quote(path)}" for path, n in _places(change).items()]
     backups += [action.record.rstrip() for action in _actions(change) if action.record]
     restarts = any(isinstance(action, RestartDocker) for action in _actions(change))
@@ -96,7 +94,7 @@ def apply_script(change: Transaction) -> str:
         hold=': >"$state/hold"' if change.keep_containers else ":",
         stop=STOP_CONTAINERS.strip() if stops else ":",
         # Those that vanish with their user namespaces cannot be started.
-        start="start_containers >/dev/null || :" if change.vanishing else "start_containers",
+        start="start_containers >/dev/null || :" if change.hides_data else "start_containers",
         backup="\n".join(backups),
     )
     for step in change.steps:
@@ -227,61 +225,3 @@ def _lay(item: Change, numbers: dict[str, str]) -> str:
         )
     assert isinstance(item, Removal)
     return f"rm -f {path}"
-
-
-@dataclass(frozen=True)
-class Applied:
-    """How carrying out ended.
-
-    Attributes:
-        failed: the step that failed; empty if none did.
-        message: what the board said then.
-        restored: everything was put back; ``None`` if there was no need to.
-        trouble: what could not be put back.
-        steps: those that were begun.
-        client: version of the docker command.
-        server: version of the engine.
-    """
-
-    failed: str
-    message: str
-    restored: bool | None
-    trouble: str
-    steps: tuple[str, ...]
-    client: str
-    server: str
-
-    @property
-    def broken_off(self) -> bool:
-        """Whether it ended without saying how: what it has changed is not known."""
-        return self.failed == BROKEN_OFF and self.restored is None
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything was carried out and proven, and waits to be confirmed."""
-        return not self.failed and self.restored is None
-
-
-def applied(sections: Iterable[Section]) -> Applied:
-    """Return how the job ended that wrote ``sections``."""
-    failed, said, trouble, steps = "", "", [], []
-    restored: bool | None = None
-    client = server = ""
-    complete = False
-    for section in sections:
-        if section.name == "step":
-            steps.append(section.line(0))
-        elif section.name == "failed":
-            failed, said = section.line(0), "\n".join(section.lines[1:]).strip()
-        elif section.name == "trouble":
-            trouble.append(section.text.strip())
-        elif section.name == "restored":
-            restored = section.line(0) == "well"
-        elif section.name == "versions":
-            client, server = section.line(0), section.line(1)
-        elif section.name == "applied":
-            complete = True
-    if not complete and not failed:
-        failed = BROKEN_OFF
-        said = f"it ended without a word; the last step was {steps[-1] if steps else 'none'}"
-    return Applied(failed, said, restored, "\n".join(trouble), tuple(steps), client, server)

@@ -20,6 +20,7 @@ from bootwright.audit.model import Judgement
 from bootwright.core.paths import checkout
 from tests.support.auditboard import SECRET, USER_ID, Board, digest, image
 from tests.support.auditfacts import subject
+from tests.support.namespace import need_namespaces
 
 pytestmark = pytest.mark.integration
 
@@ -28,8 +29,7 @@ CHECKS = load_checks(checkout() / "checks" / "cis-docker")
 
 @pytest.fixture
 def board(tmp_path: Path) -> Board:
-    if os.geteuid() != 0 or shutil.which("unshare") is None or shutil.which("setpriv") is None:
-        pytest.skip("needs root, unshare and setpriv, for namespaces")
+    need_namespaces("setpriv")
     return Board(tmp_path / "board")
 
 

@@ -9,7 +9,8 @@ import pytest
 from bootwright.provision.actions import Action, AddSystemUser, AddToGroup, EnableUnit, SetHostname
 from bootwright.provision.steps import Step
 from bootwright.provision.transaction import Transaction
-from tests.support.fakeboard import ID, FakeBoard, need_namespaces
+from tests.support.fakeboard import ID, FakeBoard
+from tests.support.namespace import need_namespaces
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +35,7 @@ def change(*actions: Action) -> Transaction:
 def undone(board: FakeBoard, *actions: Action, why: str = "now") -> list[str]:
     """Apply the actions and put them back; return the calls that putting back took."""
     ended = board.apply(change(*actions))
-    assert ended.ok, ended
+    assert ended.complete, ended
     board.strike("none", "nothing")
     assert board.restore(why)[-1].lines == ("well",)
     return board.calls
@@ -46,7 +47,7 @@ def enabled(board: FakeBoard, unit: str) -> bool:
 
 def test_a_unit_is_enabled_and_started_and_then_stopped_and_disabled(board: FakeBoard) -> None:
     action = EnableUnit(TIME, start=True)
-    assert board.apply(change(action)).ok
+    assert board.apply(change(action)).complete
     assert enabled(board, TIME)
     board.restore("now")
     assert not enabled(board, TIME)
@@ -86,7 +87,7 @@ def test_the_kernel_gets_its_former_name_back(board: FakeBoard) -> None:
         def undo(self) -> str:
             return super().undo + read.removeprefix("; ") + "\n"
 
-    assert board.apply(change(Shown("new", "it's old"))).ok
+    assert board.apply(change(Shown("new", "it's old"))).complete
     assert board.path("/etc/name").read_text() == "new\n"
     board.restore("now")
     assert board.path("/etc/name").read_text() == "it's old\n"
@@ -95,7 +96,7 @@ def test_the_kernel_gets_its_former_name_back(board: FakeBoard) -> None:
 @pytest.mark.parametrize("action", [AddSystemUser("dockremap"), AddToGroup("mia", "docker")])
 def test_accounts_are_put_back_from_the_files(board: FakeBoard, action: Action) -> None:
     before = board.tree()
-    assert board.apply(change(action)).ok
+    assert board.apply(change(action)).complete
     assert board.tree() != before
     board.restore("now")
     assert board.tree() == before

@@ -6,7 +6,7 @@ import pytest
 
 from bootwright.hosts.file_modes import PathMode
 from bootwright.provision.daemon_json import plan_daemon_json
-from bootwright.provision.daemon_validation import Daemon, cannot_start, flag_keys
+from bootwright.provision.daemon_validation import DaemonConfig, cannot_start, flag_keys
 from bootwright.provision.facts import HostFacts
 from tests.support.host_facts import PROFILE, desired, engine, stock
 
@@ -20,7 +20,7 @@ def judge(
     flags: tuple[str, ...] = ("/usr/bin/dockerd", "-H", "fd://"),
     **more: Any,
 ) -> list[str]:
-    return cannot_start(PROFILE, Daemon(values, version, flags, **more), facts or stock())
+    return cannot_start(PROFILE, DaemonConfig(values, version, flags, **more), facts or stock())
 
 
 @pytest.mark.parametrize("version", ["20.10.24+dfsg1", "23.0.0", "26.1.5+dfsg1", "28.3.3", ""])
@@ -48,7 +48,7 @@ def test_the_profile_itself_starts_on_every_engine(version: str) -> None:
         ({"hosts": ["tcp://0.0.0.0:2376"], "tlsverify": True}, "would find no daemon"),
         ({"hosts": "fd://"}, "hosts: write a list"),
         ({"tlsverify": True, "tlskey": "/etc/docker/key.pem"}, "there is no /etc/docker/key.pem"),
-        ({"pidfile": "/run/other.pid"}, "pidfile: the daemon is known by"),
+        ({"pidfile": "/run/other.pid"}, "pidfile: the daemon is found by"),
         ({"seccomp-profile": "/etc/docker/none.json"}, "there is no /etc/docker/none.json"),
         ({"authorization-plugins": ["opa"]}, "authorization-plugins: opa does not run"),
         (

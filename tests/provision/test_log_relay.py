@@ -170,9 +170,11 @@ def test_packages_are_for_who_ships_logs_only() -> None:
 
 def test_containers_that_keep_their_old_driver_are_told() -> None:
     board = stock(engine=engine(containers=2))
-    (said,) = [text for text in planned(board, **shipping()).warnings if "make them anew" in text]
-    assert said.startswith("2 containers keep the log driver that they were made with (json-file)")
-    assert not any("make them anew" in text for text in planned(board).warnings)
+    (said,) = [text for text in planned(board, **shipping()).warnings if "create them anew" in text]
+    assert said.startswith(
+        "2 containers keep the log driver that they were created with (json-file)"
+    )
+    assert not any("create them anew" in text for text in planned(board).warnings)
 
 
 def test_another_syslog_daemon_is_not_taken_away() -> None:
@@ -203,7 +205,7 @@ def test_what_the_relay_tells_is_told() -> None:
     assert (facts.relay_dropped, facts.relay_queued) == (3312, 12691)
     board = replace(converge(stock(), **shipping()), relay_dropped=3312, relay_queued=12691)
     warnings = planned(board, **shipping()).warnings
-    assert any("3312 log records are lost" in text for text in warnings)
+    assert any("3312 log records were lost" in text for text in warnings)
     assert any("12691 log records wait" in text for text in warnings)
 
 
@@ -243,6 +245,6 @@ def test_who_takes_the_relay_away_is_told_of_containers_that_log_to_it() -> None
     relay = BoardFiles({CONFIG: BoardFile(b"", 0o644, 0, 0)}, {})
     there = replace(board, files=relay)
     says = step(planned(there), "logs").says
-    assert any("make containers anew" in text for text in says), says
+    assert any("create anew the containers" in text for text in says), says
     none = replace(there, engine=engine(containers=0))
-    assert not any("anew" in text for text in step(planned(none), "logs").says)
+    assert not any("create anew" in text for text in step(planned(none), "logs").says)

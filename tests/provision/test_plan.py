@@ -26,7 +26,7 @@ from bootwright.provision.facts import HostFacts, Mounted
 from bootwright.provision.log_relay import LAST_WORDS, SOCKET_UNIT, StartRelay, StopRelay
 from bootwright.provision.packages import needs_reboot, plan_packages
 from bootwright.provision.plan import ProvisionPlan, plan_provision, versions_of
-from bootwright.provision.steps import Step, diff_of, laid_files
+from bootwright.provision.steps import Step, diff_of, written_files
 from tests.support.host_facts import DATA, PROFILE, board_file, desired, engine, stock
 
 
@@ -246,7 +246,7 @@ def test_a_file_that_is_a_link_is_not_replaced() -> None:
 
 def test_a_kernel_that_does_not_tell_is_a_warning() -> None:
     plan = plan_provision(desired(), stock(kernel_options=None))
-    assert any("does not tell its kernel" in warning for warning in plan.warnings)
+    assert any("could not read the kernel's configuration" in warning for warning in plan.warnings)
 
 
 def test_a_missing_option_counts_only_where_it_is_needed() -> None:
@@ -262,7 +262,7 @@ def test_a_missing_option_counts_only_where_it_is_needed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("different", "vanishing"),
+    ("different", "hides_data"),
     [
         ({}, False),
         ({"engine": engine(images=1)}, True),
@@ -286,8 +286,8 @@ def test_a_missing_option_counts_only_where_it_is_needed() -> None:
         ),
     ],
 )
-def test_data_that_will_seem_to_vanish(different: dict[str, Any], vanishing: bool) -> None:
-    assert plan_provision(desired(), stock(**different)).vanishing == vanishing
+def test_data_that_will_seem_to_vanish(different: dict[str, Any], hides_data: bool) -> None:
+    assert plan_provision(desired(), stock(**different)).hides_data == hides_data
 
 
 def test_a_trusted_user_only_when_the_target_names_one() -> None:
@@ -361,11 +361,11 @@ UNIT = "/etc/systemd/system/docker.service"
 def test_data_in_other_folders_vanishes_too() -> None:
     remapped = engine(images=1, security=("name=userns", "name=seccomp"))
     other = stock({"/etc/docker/daemon.json": '{"userns-remap": "mia"}'}, engine=remapped)
-    assert plan_provision(desired(), other).vanishing
+    assert plan_provision(desired(), other).hides_data
     same = stock({"/etc/docker/daemon.json": '{"userns-remap": "default"}'}, engine=remapped)
-    assert not plan_provision(desired(), same).vanishing
+    assert not plan_provision(desired(), same).hides_data
     driver = engine(images=1, security=remapped.security, storage_driver="btrfs")
-    assert plan_provision(desired(), stock(engine=driver)).vanishing
+    assert plan_provision(desired(), stock(engine=driver)).hides_data
 
 
 def test_a_private_file_stays_private_and_its_bytes_what_they_are() -> None:
@@ -376,14 +376,14 @@ def test_a_private_file_stays_private_and_its_bytes_what_they_are() -> None:
     files[path] = replace(files[path], mode=0o600)
     files["/etc/hosts"] = replace(files["/etc/hosts"], content=hosts)
     plan = plan_provision(desired(), replace(facts, files=BoardFiles(files, facts.files.links)))
-    laid = {item.path: item for item in laid_files(plan.steps)}
+    laid = {item.path: item for item in written_files(plan.steps)}
     assert laid[path].mode == 0o600
     assert laid["/etc/hosts"].data == hosts.replace(
         b"localhost\n", b"localhost\n127.0.1.1 odroid\n"
     )
     after = {**files, "/etc/hosts": replace(files["/etc/hosts"], content=laid["/etc/hosts"].data)}
     again = plan_provision(desired(), replace(facts, files=BoardFiles(after, facts.files.links)))
-    assert "/etc/hosts" not in {item.path for item in laid_files(again.steps)}
+    assert "/etc/hosts" not in {item.path for item in written_files(again.steps)}
 
 
 def test_an_engine_of_dockers_own_packages_is_not_replaced() -> None:

@@ -1,7 +1,6 @@
 """Changing a board all or nothing: the real scripts in a real shell, against every failure."""
 
 import os
-import select
 import shutil
 import signal
 from collections import Counter
@@ -25,8 +24,9 @@ from bootwright.provision.plan import plan_provision, transaction_of
 from bootwright.provision.steps import ModeFix, Step
 from bootwright.provision.transaction import JOB, Transaction
 from bootwright.remote.job_script import FOLDER
-from tests.support.fakeboard import COUNTED, ID, FakeBoard, Tree, need_namespaces, told
+from tests.support.fakeboard import COUNTED, ID, FakeBoard, Tree
 from tests.support.host_facts import SSHD, desired, stock
+from tests.support.namespace import need_namespaces
 
 pytestmark = pytest.mark.integration
 
@@ -139,7 +139,7 @@ def plain(existing: str = "") -> Transaction:
 
 def every_call(board: FakeBoard, change: Transaction) -> list[Call]:
     """Carry the change out, and return the calls that it took."""
-    assert board.apply(change).ok
+    assert board.apply(change).complete
     return numbered(board.calls)
 
 
@@ -181,7 +181,7 @@ def test_what_was_carried_out_and_confirmed_is_there_and_nothing_else(
     board, change = make(prepared, shell), whole()
     before, containers = board.tree(), board.running
     ended = board.apply(change)
-    assert ended.ok, ended
+    assert ended.complete, ended
     assert ended.steps == (*(step.name for step in change.steps), "smoke")
     assert (ended.client, ended.server) == ("20.10", "20.11")
     assert board.armed
@@ -230,11 +230,11 @@ def test_whatever_one_call_fails_the_board_is_what_it_was(make: Make, name: str)
         if not (board.root / "struck").exists():
             return "was not called"
         wrong = ""
-        if ended.ok:
+        if ended.complete:
             # It was of no consequence, or it would be told.
             wrong = difference(board, success)
             board.restore("now")
-        elif ended.restored is False or not ended.failed:
+        elif ended.restored is False or not ended.failed_step:
             wrong = f"{ended}"
         wrong = wrong or difference(board, before) or ", ".join(board.left)
         if " exited" in board.running or (change.keep_containers and board.running != containers):
@@ -283,7 +283,7 @@ def test_wherever_the_power_is_cut_while_putting_back_the_next_start_goes_on(
     change = whole()
     model = make(prepared)
     before = model.tree()
-    assert model.apply(change).ok
+    assert model.apply(change).complete
     to_confirm = model.copy(tmp_path / "to-confirm")
     numbers = count()
     model.strike("none", "nothing")
@@ -312,7 +312,7 @@ def test_wherever_the_power_is_cut_while_confirming_the_whole_holds_or_nothing(
 ) -> None:
     model = make(prepared)
     before = model.tree()
-    assert model.apply(whole()).ok
+    assert model.apply(whole()).complete
     to_confirm = model.copy(tmp_path / "to-confirm")
     model.strike("none", "nothing")
     assert model.confirm() == ("confirmed", "end")
@@ -339,7 +339,7 @@ def test_wherever_the_power_is_cut_while_confirming_the_whole_holds_or_nothing(
 def test_at_boot_no_daemon_is_asked_and_none_is_waited_for(make: Make) -> None:
     board = make(prepared)
     before = board.tree()
-    assert board.apply(whole()).ok
+    assert board.apply(whole()).complete
     board.strike("none", "nothing")
     board.reboot()
     assert difference(board, before) == ""
@@ -367,7 +367,7 @@ def test_a_daemon_that_does_not_start_gets_its_old_configuration_back(
     board = make(shell=shell)
     before, containers = board.tree(), board.running
     ended = board.apply(replace(change, steps=tuple(steps)))
-    assert (ended.failed, ended.restored, ended.ok) == ("daemon", True, False)
+    assert (ended.failed_step, ended.restored, ended.complete) == ("daemon", True, False)
     assert "Job for docker.service failed" in ended.message
     assert "dockerd: no such thing" in ended.message
     assert difference(board, before) == ""
@@ -383,7 +383,7 @@ def test_a_container_that_says_otherwise_takes_everything_back(make: Make) -> No
     before, containers = board.tree(), board.running
     board.state("docker/lies", "uid_map: 0 0\nNoNewPrivs: 1\nSeccomp: 2\n== applied\n")
     ended = board.apply(whole())
-    assert (ended.failed, ended.restored, ended.trouble) == ("smoke", True, "")
+    assert (ended.failed_step, ended.restored, ended.restore_errors) == ("smoke", True, "")
     assert ended.message.startswith("a container says otherwise than ^uid_map: 0 [1-9]: ")
     assert difference(board, before) == ""
     assert (board.running, board.left) == (containers, [])
@@ -396,11 +396,11 @@ def test_a_container_that_dies_in_the_restart_is_started_again_and_that_is_told(
     before = board.tree()
     board.state("docker/mortal", "db")
     ended = board.apply(plain())
-    assert ended.failed == "daemon"
+    assert ended.failed_step == "daemon"
     assert "did not go on running: db" in ended.message
     # What was lost cannot be undone, and is not called so.
     assert ended.restored is False
-    assert "did not go on running: db" in ended.trouble
+    assert "did not go on running: db" in ended.restore_errors
     # The copies are kept where something was not as before.
     kept = board.path("/var/lib/bootwright/transaction.failed")
     assert (kept / "old").is_dir()
@@ -423,19 +423,13 @@ HANGS = (
 def test_what_hangs_is_ended_at_the_deadline_and_taken_back(make: Make, call: str) -> None:
     board = make(prepared)
     before, containers = board.tree(), board.running
-    board.strike("hang", call)
-    pipe = board.root / "hung"
-    os.mkfifo(pipe)
-    # For both, so that to open it waits for nobody.
-    with pipe.open("r+b", buffering=0) as hung:
-        running = board.start_apply(whole())
-        assert select.select([hung], [], [], 60)[0], told(running)
+    board.hang(call)
+    running = board.start_apply(whole())
+    board.until_hung()
     timer = (board.root / "timer").read_text()
     assert "--on-active=600 " in timer
     assert timer.endswith(f"/bin/sh {TRANSACTION}/restore deadline\n")
-    # The timer that has run down is no more.
-    (board.root / "timer").unlink()
-    sections = board.restore("deadline")
+    sections = board.reach_deadline()
     assert ("restored", ("well",)) in [(section.name, section.lines) for section in sections]
     assert running.wait(30) == -signal.SIGKILL
     assert running.stdout is not None
@@ -448,22 +442,22 @@ def test_what_hangs_is_ended_at_the_deadline_and_taken_back(make: Make, call: st
 def test_a_second_change_waits_until_the_first_is_confirmed_or_put_back(make: Make) -> None:
     board = make(prepared)
     before = board.tree()
-    assert board.apply(whole()).ok
+    assert board.apply(whole()).complete
     between = board.tree()
     ended = board.apply(plain())
-    assert (ended.failed, ended.restored) == ("begin", None)
+    assert (ended.failed_step, ended.restored) == ("begin", None)
     assert "armed" in ended.message
     assert difference(board, between) == ""
     assert board.armed
     board.restore("now")
     assert difference(board, before) == ""
-    assert board.apply(whole()).ok
+    assert board.apply(whole()).complete
 
 
 def test_to_put_back_twice_changes_nothing_more(make: Make) -> None:
     board = make(prepared)
     before, containers = board.tree(), board.running
-    assert board.apply(whole()).ok
+    assert board.apply(whole()).complete
     script = board.path(f"{TRANSACTION}/restore").read_text()
     assert board.restore("now")[-1].lines == ("well",)
     board.write("/run/restore", script)
@@ -481,4 +475,8 @@ def test_what_does_not_come_back_is_told(make: Make) -> None:
     # The old daemon, which had run containers, runs none now.
     board.strike("fail", "docker import - bootwright-smoke:N", 2)
     ended = board.apply(whole())
-    assert (ended.failed, ended.restored, ended.trouble) == ("smoke", False, "no container runs")
+    assert (ended.failed_step, ended.restored, ended.restore_errors) == (
+        "smoke",
+        False,
+        "no container runs",
+    )

@@ -6,7 +6,6 @@ test's; scripts run there with processes of their own, and this machine stays as
 
 import io
 import os
-import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping
@@ -17,11 +16,11 @@ import pytest
 
 from bootwright.remote.sections import Section, parse_sections
 from tests.support.gpgkeys import KeyRing
+from tests.support.namespace import namespaced, need_namespaces
 
 KEYRING = "testlinux-keyring"
 
 _INSIDE = r"""
-set -e
 new=$BOARD/new
 mount -t tmpfs -o "size=$SIZE" root "$new"
 cd "$new"
@@ -39,10 +38,7 @@ for name in dpkg-query apt-get; do
 done
 mount -t proc proc proc
 mount --rbind /dev dev
-exec chroot "$new" /bin/sh -c 'cd /run/work && exec sh "$1"' sh "$1"
 """
-
-_NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
 
 _ON_INSTALL = """
 post_install() { :; }
@@ -52,11 +48,7 @@ post_upgrade() { usr/bin/pacman-key --populate testlinux; }
 
 def need_pacman() -> None:
     """Skip the test where there is no pacman, or no place for it."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, for namespaces")
-    for tool in ("pacman", "pacman-key", "repo-add", "bsdtar", "unshare", "gpg"):
-        if shutil.which(tool) is None:
-            pytest.fail(f"{tool} is not installed: run scripts/setup test")
+    need_namespaces("pacman", "pacman-key", "repo-add", "bsdtar", "gpg")
     if "overlay" not in Path("/proc/filesystems").read_text():
         pytest.skip("the kernel has no overlay file systems")
 
@@ -153,8 +145,14 @@ class ArchRoot:
         """Start a script on the board, in the folder of its job."""
         self.write("run/work/job", script)
         env = {"BOARD": str(self.root), "SIZE": self.size, "PATH": os.environ["PATH"]}
+        in_folder = ["sh", "-c", "cd /run/work && exec sh ./job"]
         return subprocess.Popen(
-            [*_NAMESPACES, "sh", "-c", _INSIDE, "inside", "/run/work/job"],
+            namespaced(
+                {},
+                *("chroot", str(self.root / "new"), *in_folder),
+                prepare=_INSIDE,
+                processes=True,
+            ),
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

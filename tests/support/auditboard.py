@@ -15,6 +15,7 @@ from typing import Any
 from bootwright.audit import facts_script
 from bootwright.audit.facts import AuditFacts, parse_audit_host
 from bootwright.audit.facts_script import audit_script
+from tests.support.namespace import namespaced
 
 SECRET = "hunter2hunter2"
 USER_ID = 61234
@@ -166,14 +167,13 @@ class Board:
         (self.tools / "calls").chmod(0o666)
         starts = f"setpriv --reuid={owner} --clear-groups {self.tools}/dockerd 300 &\n"
         waits = 'until read -r name </proc/$!/comm && [ "$name" = dockerd ]; do :; done\n'
-        inside = (
-            f"mount --bind {self.etc} /etc && mount --bind {self.run} /run || exit 9\n"
+        script = (
             f"{starts + waits if daemon else ''}{before}\n"
             f"{audit_script(['/etc/docker', '/nosuch'])}"
         )
-        argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        folders = {"/etc": self.etc, "/run": self.run}
         done = subprocess.run(
-            [*argv, "sh", "-c", inside],
+            namespaced(folders, "sh", "-c", script, processes=True),
             env={"PATH": f"{self.tools}:/usr/bin:/bin"},
             stdin=subprocess.DEVNULL,
             capture_output=True,

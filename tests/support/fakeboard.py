@@ -2,14 +2,17 @@
 that are a script whose state lies in files.
 
 Every script runs in namespaces of its own, where ``/etc``, ``/var/lib`` and ``/run`` are the
-board's folders, so that this machine stays as it is. Every program that a script calls goes by
-way of one stand-in, which writes the call down, and can have exactly one of them fail, hang, or
-be the last thing before the power is cut.
+board's folders. Every program that a script calls goes by way of one stand-in, which writes the
+call down, and can have exactly one of them fail, hang, be the last thing before the power is cut,
+or end with the job's shell killed.
 """
 
+import contextlib
 import json
 import os
+import select
 import shutil
+import signal
 import stat
 import subprocess
 import tarfile
@@ -17,20 +20,19 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-import pytest
-
 from bootwright.provision.facts_script import TRANSACTION
 from bootwright.provision.transaction import (
     JOB,
-    Applied,
     Transaction,
-    applied,
     apply_script,
     confirm_script,
     job_files,
 )
+from bootwright.provision.transaction_report import TransactionReport, parse_report
+from bootwright.remote.io.connection import RemoteFinished
 from bootwright.remote.job_script import FOLDER, archive
 from bootwright.remote.sections import Section, parse_sections
+from tests.support.namespace import namespaced
 
 FAKED = (
     *("systemctl", "systemd-run", "journalctl", "docker", "useradd", "userdel", "gpasswd"),
@@ -64,6 +66,10 @@ if [[ -e $BOARD/strike ]]; then
         fail) echo "struck: $text" >&2; exit 1 ;;
         hang) echo hangs >"$BOARD/hung"; exec /usr/bin/sleep 1000 ;;
         cut) kill -9 -- "-$(<"$BOARD/group")" $$ ;;
+        kill)
+            runner=$(</run/bootwright/apply/pid)
+            kill -9 $(<"/proc/$runner/task/$runner/children")
+            exit 1 ;;
         esac
     fi
 fi
@@ -125,7 +131,10 @@ do_systemctl() {
         case $unit in
         docker.service) unit_docker "$verb" || return ;;
         bootwright-apply.service)
-            [[ $verb != stop ]] || kill -9 -- "-$(<"$BOARD/group")" 2>/dev/null || : ;;
+            signal=0
+            [[ $verb != stop ]] || signal=9
+            kill -$signal -- "-$(<"$BOARD/group")" 2>/dev/null || [[ $verb != is-active ]] ||
+                return 3 ;;
         bootwright-deadline.timer) rm -f "$BOARD/timer" ;;
         *) echo "$verb$now" >>"$BOARD/unit-$unit" ;;
         esac
@@ -187,16 +196,11 @@ esac
 """
 
 _INSIDE = r"""
-set -e
-mount --bind "$BOARD/etc" /etc
-mount --bind "$BOARD/lib" /var/lib
-mount --bind "$BOARD/run" /run
 [ "$SHELL_UNDER_TEST" = dash ] || mount --bind "/usr/bin/$SHELL_UNDER_TEST" /usr/bin/dash
-cd "${1%/*}"
+cd "$FOLDER"
 # Before anything can strike. It leads its group of processes.
 [ -z "$LEADS" ] || echo $$ >"$BOARD/group"
 PATH=$BOARD/bin:/usr/bin:/bin
-exec sh "$@"
 """
 
 ETC = {
@@ -275,6 +279,17 @@ class FakeBoard:
         (self.root / "struck").unlink(missing_ok=True)
         self.state("strike", f"{how}\n{nth}\n{which}\n")
 
+    def hang(self, which: str) -> None:
+        """Have the first call from now on that reads ``which`` never end."""
+        self.strike("hang", which)
+        os.mkfifo(self.root / "hung")
+
+    def until_hung(self) -> None:
+        """Wait until the call hangs."""
+        # For reading and writing, so that to open the pipe waits for nobody.
+        with (self.root / "hung").open("r+b", buffering=0) as pipe:
+            assert select.select([pipe], [], [], 60)[0], "the call was not made"
+
     @property
     def calls(self) -> list[str]:
         """Every call since the last strike was set up."""
@@ -282,20 +297,48 @@ class FakeBoard:
 
     def start(self, *argv: str, leads: bool = True) -> subprocess.Popen[bytes]:
         """Start a script of the board; ``leads``: it is what a strike ends, and systemd stops."""
-        env = {
-            "BOARD": str(self.root),
-            "SHELL_UNDER_TEST": self.shell,
-            "LEADS": "yes" if leads else "",
-            "PATH": os.environ["PATH"],
-        }
         return subprocess.Popen(
-            ["unshare", "--mount", "--uts", "/bin/bash", "-c", _INSIDE, "inside", *argv],
-            env=env,
+            self._inside("sh", *argv),
+            env=self._environment(argv[0].rpartition("/")[0], leads),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+    def _inside(self, *argv: str) -> list[str]:
+        binds = {"/etc": "etc", "/var/lib": "lib", "/run": "run"}
+        folders = {path: self.root / name for path, name in binds.items()}
+        return namespaced(folders, *argv, prepare=_INSIDE)
+
+    def _environment(self, folder: str, leads: bool) -> dict[str, str]:
+        return {
+            "BOARD": str(self.root),
+            "SHELL_UNDER_TEST": self.shell,
+            "FOLDER": folder,
+            "LEADS": "yes" if leads else "",
+            "PATH": os.environ["PATH"],
+        }
+
+    def run_script(self, script: str, stdin: bytes) -> RemoteFinished:
+        """Run a script as an SSH session does; a job that it starts goes on."""
+        done = subprocess.run(
+            self._inside("sh", "-c", script),
+            env=self._environment("/", leads=False),
+            input=stdin,
+            capture_output=True,
+            timeout=120,
+        )
+        return RemoteFinished(done.returncode, done.stdout, done.stderr)
+
+    def expect_job(self) -> None:
+        """Have the processes of the job be those that a strike ends, and systemd stops."""
+        (self.root / "group").symlink_to(f"{self.path(FOLDER)}/{JOB}/pid")
+
+    def kill_job(self) -> None:
+        """End the job, if it still runs, with everything that it started."""
+        with contextlib.suppress(OSError, ValueError):
+            os.killpg(int((self.root / "group").read_text()), signal.SIGKILL)
 
     def run(self, *argv: str) -> tuple[Section, ...]:
         """Run a script of the board to its end."""
@@ -315,13 +358,18 @@ class FakeBoard:
         """Begin to carry the change out."""
         return self.start(self.lay_job(change))
 
-    def apply(self, change: Transaction) -> Applied:
+    def apply(self, change: Transaction) -> TransactionReport:
         """Carry the change out."""
-        return applied(told(self.start_apply(change)))
+        return parse_report(told(self.start_apply(change)))
 
     def restore(self, why: str) -> tuple[Section, ...]:
         """Run the script that puts back, as systemd does."""
         return self.run(f"{TRANSACTION}/restore", why)
+
+    def reach_deadline(self) -> tuple[Section, ...]:
+        """Have the timer end, and so the script run that puts back."""
+        (self.root / "timer").unlink()
+        return self.restore("deadline")
 
     def confirm(self) -> tuple[str, ...]:
         """Confirm; return the names of the sections that come back."""
@@ -391,11 +439,3 @@ def told(running: subprocess.Popen[bytes]) -> tuple[Section, ...]:
     out, _ = running.communicate(timeout=120)
     text = out.decode("utf-8", "replace")
     return parse_sections(f"{text}\n== end\n")
-
-
-def need_namespaces() -> None:
-    """Skip the test where no namespace can be made."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, for a mount namespace")
-    if subprocess.run(["unshare", "--mount", "--uts", "true"], check=False).returncode != 0:
-        pytest.skip("this machine allows no mount namespace")

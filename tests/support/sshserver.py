@@ -4,17 +4,15 @@ It runs in a mount namespace of its own, where `/etc` is a copy: accounts, crypt
 `sudo` that its sessions see are the test's, and this machine's stay as they are.
 """
 
-import os
 import shutil
 import socket
 import subprocess
 from pathlib import Path
 from typing import Self
 
-import pytest
-
 from bootwright.core.endpoints import Endpoint, SshEndpoint
 from bootwright.remote.io.wait import wait_for_ssh
+from tests.support.namespace import namespaced, need_namespaces
 
 USER = "operator"
 
@@ -89,20 +87,19 @@ class SshServer:
             f"PermitRootLogin prohibit-password\nPidFile none\nUseDNS no\n"
             f"SetEnv PATH=/etc/tools:/usr/sbin:/usr/bin:/sbin:/bin\n"
         )
-        # What sudo remembers of its users is the test's, too.
-        own_run = ""
+        folders = {"/etc": self.etc}
         if self.run is not None:
             self.run.mkdir(exist_ok=True)
-            own_run = f'mount --bind "{self.run}" /run && '
-        inside = (
-            f'{own_run}mount --bind "{self.etc}" /etc && mkdir -p /run/sshd && '
-            "for kept in /run/sudo /var/lib/sudo; do"
-            ' if [ -d "$kept" ]; then mount -t tmpfs -o mode=711 sudo "$kept"; fi; done && '
-            f'exec /usr/sbin/sshd -D -e -f "{config}"'
+            folders["/run"] = self.run
+        # What sudo remembers of its users is the test's, too.
+        prepare = (
+            "mkdir -p /run/sshd\nfor kept in /run/sudo /var/lib/sudo; do\n"
+            'if [ -d "$kept" ]; then mount -t tmpfs -o mode=711 sudo "$kept"; fi; done'
         )
+        server = ("/usr/sbin/sshd", "-D", "-e", "-f", str(config))
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                ["unshare", "--mount", "sh", "-c", inside], stdin=subprocess.DEVNULL, stderr=log
+                namespaced(folders, *server, prepare=prepare), stdin=subprocess.DEVNULL, stderr=log
             )
         wait_for_ssh(SshEndpoint("127.0.0.1", self.port), 20)
         return self
@@ -130,11 +127,7 @@ class SshServer:
 
 def need_sshd() -> None:
     """Skip the test where no server can be run."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, for a mount namespace")
-    for tool in ("/usr/sbin/sshd", "ssh-keygen", "unshare"):
-        if shutil.which(tool) is None:
-            pytest.fail(f"{tool} is not installed: run scripts/setup test")
+    need_namespaces("/usr/sbin/sshd", "ssh-keygen")
 
 
 def keygen(path: Path, kind: str = "ed25519", passphrase: str = "") -> str:
