@@ -78,7 +78,6 @@ def flash(
     """Make a verified, bootable card whose Docker data is encrypted."""
     from bootwright.card.flash import FlashOptions
     from bootwright.card.flash import flash as make
-    from bootwright.card.manifest import plan_lines, summary
     from bootwright.core.report import TextReporter
 
     options = FlashOptions(
@@ -96,8 +95,7 @@ def flash(
         yes=yes,
         dry_run=dry_run,
     )
-    document = make(options, TextReporter())
-    print_result(document, plan_lines(document) if dry_run else summary(document), json)
+    print_result(make(options, TextReporter()), json)
 
 
 @task(
@@ -109,11 +107,11 @@ def config(_: Context, target: TargetName, json: bool = False) -> None:
     """Show a target's effective configuration and where each value came from."""
     from bootwright.card.flash import check_references
     from bootwright.core import paths
-    from bootwright.core.config import as_document, as_lines, load_config
+    from bootwright.core.config import load_config
 
     effective = load_config(paths.checkout(), target)
     check_references(effective.target)
-    print_result(as_document(effective), as_lines(effective), json)
+    print_result(effective, json)
 
 
 @task(
@@ -150,7 +148,6 @@ def emulate(
     """Boot a card image on an emulated ARMv7, as the target "emulator"; save and resume it."""
     from bootwright.core.report import TextReporter
     from bootwright.emulator import emulate as emulating
-    from bootwright.emulator.io import qemu
     from bootwright.hosts import resolve
 
     reporter = TextReporter()
@@ -161,15 +158,13 @@ def emulate(
         }
     )
     if stop:
-        ended = qemu.stop(reporter)
-        text = "the emulator has ended" if ended else "no emulator was running"
-        print_result({"schema": "bootwright.emulator-stop/1", "stopped": ended}, [text], json)
+        print_result(emulating.stop(reporter), json)
         return
     if remove:
         emulating.remove(remove)
     if save or list or remove:
         saves = emulating.save(save, reporter) if save else emulating.listed_saves()
-        print_result(saves.document(), saves.lines(), json)
+        print_result(saves, json)
         return
     options = emulating.EmulateOptions(
         device,
@@ -179,12 +174,12 @@ def emulate(
         whole_number("--timeout", timeout, 1, _DAY),
     )
     if resume:
-        document = emulating.resume(resume, options, reporter)
-        if document["state"] == "login":
+        result = emulating.resume(resume, options, reporter)
+        if result.is_up:
             emulating.set_clock_or_warn(resolve.endpoint_of("emulator"), reporter)
     else:
-        document = emulating.emulate(options, reporter)
-    print_result(document, emulating.lines(document), json)
+        result = emulating.emulate(options, reporter)
+    print_result(result, json)
 
 
 @task(
@@ -246,7 +241,7 @@ def unlock(
         endpoint, passphrase, TextReporter(), options, another=another, ask=terminal()
     )
     if json or result.ok:
-        print_result(result.as_json(), [result.detail], json)
+        print_result(result, json)
     result.check()
 
 
@@ -354,8 +349,7 @@ def status(_: Context, target: TargetName, identity: File = "", json: bool = Fal
     from bootwright.volume import status as reporting
 
     endpoint = resolve.endpoint_of(target, identity or None)
-    document = reporting.status(endpoint, ask=terminal())
-    print_result(document, reporting.lines(document), json)
+    print_result(reporting.status(endpoint, ask=terminal()), json)
 
 
 @task(
@@ -391,7 +385,7 @@ def passphrase(
     files = keyslots.PassphraseFiles(
         passphrase_file or None, new_passphrase_file or None, old_passphrase_file or None
     )
-    document = keyslots.change_keyslots(
+    result = keyslots.change_keyslots(
         endpoint,
         action,
         keyslots.read_passphrases(action, configured, files),
@@ -399,7 +393,7 @@ def passphrase(
         reporter=TextReporter(),
         ask=terminal(),
     )
-    print_result(document, keyslots.lines(document), json)
+    print_result(result, json)
 
 
 @task(
@@ -446,7 +440,6 @@ def provision(
     """Make boards hardened Docker hosts, or leave them what they were: provision TARGET …"""
     from bootwright.provision.command import ProvisionRequest, provision_targets
     from bootwright.provision.one_board import ProvisionOptions
-    from bootwright.provision.result import document, lines
 
     request = ProvisionRequest(
         names=tuple(target or ()),
@@ -464,14 +457,14 @@ def provision(
         migrate_userns=migrate_userns,
         parallel=whole_number("--parallel", parallel, 1, 1000),
         logs=logs or None,
+        diff=diff,
     )
-    results, code = provision_targets(request)
-    if json or any(result.ok for result in results):
-        print_result(document(results), lines(results, diff), json)
-    if len(results) == 1 and results[0].error is not None:
-        raise results[0].error
-    if code:
-        raise Exit(code=code)
+    results = provision_targets(request)
+    print_result(results, json)
+    if len(results.targets) == 1 and results.targets[0].error is not None:
+        raise results.targets[0].error
+    if results.exit_code:
+        raise Exit(code=results.exit_code)
 
 
 @task(
@@ -518,7 +511,7 @@ def audit(
     from bootwright.core import paths
 
     options = command.options_of(format, json, fail_on, baseline or None, output or None)
-    results = audit_targets(
+    audited = audit_targets(
         AuditRequest(
             names=tuple(target or ()),
             group=group or None,
@@ -530,19 +523,19 @@ def audit(
             waivers=waivers or None,
         )
     )
-    alone = results[0].error if len(results) == 1 else None
+    alone = audited[0].error if len(audited) == 1 else None
     if alone is not None and options.output is None:
         raise alone
-    compared = command.comparisons_of(results, options.baseline)
-    templates = paths.checkout() / "templates"
-    text = command.report(results, compared, options.form, templates)
+    compared = command.comparisons_of(audited, options.baseline)
+    results = command.AuditResults(tuple(audited), compared)
+    text = command.report(results, options.form, paths.checkout() / "templates")
     if options.output is not None:
         command.write_report(options.output, text)
     elif options.form == "text":
         print_lines(text.splitlines())
     else:
         print(text, end="")
-    why, code = command.failure(results, compared, options.fail_on)
+    why, code = command.failure(results, options.fail_on)
     if code:
         raise Exit(f"error: {why}", code=code)
 
@@ -573,8 +566,7 @@ def pki(
     from bootwright.pki import command
 
     options = command.options_of(action, tuple(target or ()), without or None, renew)
-    document = command.pki(options, datetime.now(UTC))
-    print_result(document, command.lines(document), json)
+    print_result(command.pki(options, datetime.now(UTC)), json)
 
 
 @task(
@@ -646,11 +638,10 @@ def logs(
         store, board = board_of(targets[0])
         if follow:
             tail.follow(store, board, options)
-        records = tail.last_records(store, board, options)
-        shown = [tail.line_of(record) for record in records]
-        if not records:
+        result = tail.last_records(store, board, options)
+        if not result.records:
             TextReporter().note(f"no record of {board} is like that")
-        print_result(tail.document(board, records), shown, json)
+        print_result(result, json)
 
 
 @task(auto_shortflags=False, help={"json": _JSON})
@@ -658,10 +649,9 @@ def profile(_: Context, json: bool = False) -> None:
     """Show what provisioning wants of a board, and why (Markdown, as in docs/profile.md)."""
     from bootwright.core import paths
     from bootwright.hosts.profile import load_profile
-    from bootwright.provision.profile_doc import profile_document, profile_markdown
+    from bootwright.provision.profile_doc import ProfileResult
 
-    wanted = load_profile(paths.checkout() / "profiles")
-    print_result(profile_document(wanted), profile_markdown(wanted).splitlines(), json)
+    print_result(ProfileResult(load_profile(paths.checkout() / "profiles")), json)
 
 
 @task(auto_shortflags=False, help={"json": _JSON})
@@ -674,7 +664,7 @@ def doctor(_: Context, json: bool = False) -> None:
 
     report = examine()
     if json:
-        print_result(report.document(), [], True)
+        print_result(report, json)
     else:
         show(report, sys.stdout)
     if report.exit_code:

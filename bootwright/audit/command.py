@@ -4,8 +4,9 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bootwright.audit.choices import FailOn, Form
 from bootwright.audit.report.compare import Baseline, Comparison, compare, load_baseline
@@ -13,7 +14,7 @@ from bootwright.audit.report.html import html
 from bootwright.audit.report.junit import junit
 from bootwright.audit.report.sarif import sarif
 from bootwright.audit.report.text import lines, matrix
-from bootwright.audit.result import AuditResult, document
+from bootwright.audit.result import SCHEMA, AuditResult, as_document
 from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.hosts.fleet import worst
 
@@ -64,6 +65,34 @@ def options_of(
     )
 
 
+@dataclass(frozen=True)
+class AuditResults:
+    """The audits of all targets.
+
+    Attributes:
+        targets: one each, in the order of the command line.
+        comparisons: what became of each since a former audit, by target; empty without one.
+    """
+
+    targets: tuple[AuditResult, ...]
+    comparisons: Mapping[str, Comparison] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document: that of the one target, or those of all."""
+        documents = []
+        for result in self.targets:
+            compared = self.comparisons.get(result.target)
+            documents.append(as_document(result, compared.as_json() if compared else None))
+        return documents[0] if len(documents) == 1 else {"schema": SCHEMA, "targets": documents}
+
+    def lines(self) -> list[str]:
+        """Return all of the one target, or a table of several, as lines for a person."""
+        if len(self.targets) == 1:
+            (result,) = self.targets
+            return lines(result, self.comparisons.get(result.target))
+        return matrix(self.targets)
+
+
 def comparisons_of(
     results: Sequence[AuditResult], baseline: Baseline | None
 ) -> dict[str, Comparison]:
@@ -85,27 +114,23 @@ def comparisons_of(
     return found
 
 
-def report(
-    results: Sequence[AuditResult],
-    comparisons: Mapping[str, Comparison],
-    form: Form,
-    templates: Path,
-) -> str:
-    """Return the report of all targets, with a line's end; ``templates`` is their folder."""
+def report(results: AuditResults, form: Form, templates: Path) -> str:
+    """Return the report of all targets as text that ends in a line feed.
+
+    Args:
+        results: what the report is of.
+        form: which of the forms.
+        templates: the folder of the templates, for ``html``.
+    """
     if form == "json":
-        compared = {name: one.as_json() for name, one in comparisons.items()}
-        return json.dumps(document(results, compared), indent=2) + "\n"
+        return json.dumps(results.document(), indent=2) + "\n"
     if form == "junit":
-        return junit(results)
+        return junit(results.targets)
     if form == "sarif":
-        return json.dumps(sarif(results), indent=2) + "\n"
+        return json.dumps(sarif(results.targets), indent=2) + "\n"
     if form == "html":
-        return html(results, comparisons, templates)
-    if len(results) == 1:
-        output = lines(results[0], comparisons.get(results[0].target))
-    else:
-        output = matrix(results)
-    return "".join(f"{line}\n" for line in output)
+        return html(results.targets, results.comparisons, templates)
+    return "".join(f"{line}\n" for line in results.lines())
 
 
 def write_report(path: Path, text: str) -> None:
@@ -130,26 +155,24 @@ def write_report(path: Path, text: str) -> None:
         raise FailedError(f"{path}: the report cannot be written: {error.strerror}") from None
 
 
-def failure(
-    results: Sequence[AuditResult], comparisons: Mapping[str, Comparison], fail_on: FailOn
-) -> tuple[str, int]:
+def failure(results: AuditResults, fail_on: FailOn) -> tuple[str, int]:
     """Return why the run is a failure and its exit code; empty and 0 if it is none.
 
     A board that could not be audited is one in any case.
     """
-    errors: dict[str, BootwrightError | None] = {one.target: one.error for one in results}
+    errors: dict[str, BootwrightError | None] = {one.target: one.error for one in results.targets}
     if code := worst(errors):
-        if len(results) == 1:
-            return str(results[0].error), code
+        if len(results.targets) == 1:
+            return str(results.targets[0].error), code
         failed = [name for name, error in errors.items() if error is not None]
         return f"not audited: {', '.join(failed)}", code
     output = []
-    for result in results:
+    for result in results.targets:
         if fail_on == "warn":
             found = [one.check.id for one in result.having("warn")]
             found += [one.check.id for one in result.having("skipped") if one.check.scored]
         elif fail_on == "regression":
-            compared = comparisons[result.target]
+            compared = results.comparisons[result.target]
             found = [change.id for change in compared.worse]
             found += [finding.id for finding in compared.found]
         else:

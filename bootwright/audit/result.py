@@ -1,9 +1,8 @@
-"""How an audit ended: ``bootwright.audit/1``, its score, and who can make what warns pass."""
+"""How the audit of a board ended, its score, and who can make what warns pass."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from types import MappingProxyType
 from typing import Any
 
 from bootwright.audit.facts import AuditFacts
@@ -253,20 +252,6 @@ def as_document(result: AuditResult, comparison: Mapping[str, Any] | None = None
         error = {"message": str(result.error), "exit_code": result.error.exit_code}
         document["error"] = error
     return document
-
-
-def document(
-    results: Sequence[AuditResult],
-    comparisons: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
-) -> dict[str, Any]:
-    """Return the JSON document: that of the one target, or those of all.
-
-    Args:
-        results: one for each target.
-        comparisons: with a former audit, by target.
-    """
-    documents = [as_document(result, comparisons.get(result.target)) for result in results]
-    return documents[0] if len(documents) == 1 else {"schema": SCHEMA, "targets": documents}
 
 
 def _check(checked: Checked, result: AuditResult) -> dict[str, Any]:

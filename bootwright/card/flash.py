@@ -9,7 +9,6 @@ import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from bootwright.card import guard
 from bootwright.card.block_device import DeviceFacts
@@ -21,7 +20,7 @@ from bootwright.card.io.identity import new_identity
 from bootwright.card.io.inspect import inspect
 from bootwright.card.io.operator_files import find_blobs, read_overlays, read_public_keys
 from bootwright.card.io.work_dir import workbench
-from bootwright.card.manifest import dry_run_document, manifest
+from bootwright.card.manifest import FlashDryRun, FlashResult, dry_run, manifest
 from bootwright.card.personalise import OverlayEntry, boot_files, plan_personalisation
 from bootwright.card.plan import CardPlan, plan_card
 from bootwright.core import paths
@@ -82,8 +81,8 @@ class _Request:
         return self.target.layout or self.board.layout_for(self.source.name)
 
 
-def flash(options: FlashOptions, reporter: Reporter) -> dict[str, Any]:
-    """Make the card and return its manifest (or, for a dry run, the plan).
+def flash(options: FlashOptions, reporter: Reporter) -> FlashResult | FlashDryRun:
+    """Make the card and return its manifest; or, for a dry run, what would be done.
 
     Raises:
         InputError: an option, the configuration or an input file is wrong.
@@ -123,14 +122,14 @@ def flash(options: FlashOptions, reporter: Reporter) -> dict[str, Any]:
         **outcome.seconds,
         "total": time.monotonic() - start,
     }
-    document = manifest(
+    result = manifest(
         request.target, request.board, base.origin, request.device, plan, outcome, seconds
     )
     try:
-        _keep(document, plan, kept)
+        _keep(result, plan, kept)
     except OSError as error:
         reporter.warn(f"the card is finished, but its record cannot be kept: {error}")
-    return document
+    return result
 
 
 def _prepare(options: FlashOptions) -> _Request:
@@ -221,12 +220,12 @@ def _plan(request: _Request, base: BaseImage) -> CardPlan:
     return plan_card(base.path, request.geometry, identity, luks, changes, blobs, missing)
 
 
-def _dry_run(request: _Request, cache: Path) -> dict[str, Any]:
+def _dry_run(request: _Request, cache: Path) -> FlashDryRun:
     base = base_image.cached(request.board, request.target, request.source, request.rootfs, cache)
     if not request.keys:
         request = replace(request, keys=("the key that the run would make",))
     plan = _plan(request, base) if base else None
-    return dry_run_document(request.target, request.board, request.device, request.geometry, plan)
+    return dry_run(request.target, request.board, request.device, request.geometry, plan)
 
 
 def _record_folders() -> tuple[Path, Path]:
@@ -249,10 +248,10 @@ def _record_folders() -> tuple[Path, Path]:
     return folders
 
 
-def _keep(document: dict[str, Any], plan: CardPlan, folders: tuple[Path, Path]) -> None:
+def _keep(result: FlashResult, plan: CardPlan, folders: tuple[Path, Path]) -> None:
     """Keep the manifest, and what later commands need to know of the target's board."""
     cards, host_keys = folders
-    text = json.dumps(document, indent=2) + "\n"
+    text = json.dumps(result.document(), indent=2) + "\n"
     (cards / f"{plan.luks.uuid}.json").write_text(text, encoding="utf-8")
     lines = "".join(f"{key.public}\n" for key in plan.identity.host_keys)
-    (host_keys / document["target"]).write_text(lines, encoding="utf-8")
+    (host_keys / result.target).write_text(lines, encoding="utf-8")

@@ -1,18 +1,168 @@
-"""What comes out of a flash: the manifest (``bootwright.flash/1``) and its text."""
+"""What ``inv flash`` returns: the manifest of a finished card, or what a dry run would do."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from bootwright.card.block_device import DeviceFacts, DeviceKind
 from bootwright.card.geometry import Geometry
 from bootwright.card.guard import describe
-from bootwright.card.outcome import CardOutcome
+from bootwright.card.outcome import CardOutcome, Counters
 from bootwright.card.plan import CardPlan
 from bootwright.core.board import Board
 from bootwright.core.config import Target
 from bootwright.core.paths import display_path
+from bootwright.core.result import to_document
 from bootwright.core.units import SECTOR, format_size
 from bootwright.rootfs.origin import Origin
+
+SCHEMA = "bootwright.flash/1"
+
+PLAN_SCHEMA = "bootwright.flash-plan/1"
+
+
+@dataclass(frozen=True)
+class CardDevice:
+    """The block device or image file that is the card; an image has no model and no serial."""
+
+    path: str
+    kind: Literal["block", "file"]
+    size_bytes: int
+    model: str | None
+    serial: str | None
+
+
+@dataclass(frozen=True)
+class LuksVolume:
+    """The LUKS2 header of docker-data: its cipher, and what deriving the key costs."""
+
+    uuid: str
+    cipher: str
+    sector_size: int
+    pbkdf: str
+    memory_kib: int
+    iterations: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition that was written; sectors have 512 bytes."""
+
+    number: int
+    start_sector: int
+    sectors: int
+    role: Literal["root", "docker-data"]
+    filesystem: Literal["ext4", "crypto_LUKS"]
+    uuid: str
+    luks: LuksVolume | None
+
+
+@dataclass(frozen=True)
+class BootBlob:
+    """A boot blob that was written; ``known`` when the board's file has its digest."""
+
+    name: str
+    sector: int
+    bytes: int
+    sha256: str
+    known: bool
+
+
+@dataclass(frozen=True)
+class FlashResult:
+    """A finished card.
+
+    Attributes:
+        target: its name.
+        board: the name of the board that the card is for.
+        rootfs: where the root file system came from.
+        device: what was written to.
+        table: the kind of the partition table.
+        partitions: root, then docker-data.
+        boot_blobs: in the order of their sectors.
+        missing_boot_blobs: names of those that the board needs and the card lacks.
+        bootable_on_board: whether the board itself can start from the card.
+        mac: the board's Ethernet address.
+        ssh_host_keys: public keys of the card's SSH server.
+        bytes: how many were mapped, written and read back.
+        seconds: how long each step took, and ``total``.
+        verified: everything that was written was read back equal.
+    """
+
+    target: str
+    board: str
+    rootfs: Origin
+    device: CardDevice
+    table: Literal["dos"]
+    partitions: tuple[Partition, Partition]
+    boot_blobs: tuple[BootBlob, ...]
+    missing_boot_blobs: tuple[str, ...]
+    bootable_on_board: bool
+    mac: str
+    ssh_host_keys: tuple[str, ...]
+    bytes: Counters
+    seconds: Mapping[str, float]
+    verified: bool
+
+    def document(self) -> dict[str, Any]:
+        """Return the manifest as one JSON document."""
+        return to_document(SCHEMA, self)
+
+    def lines(self) -> list[str]:
+        """Return the manifest as lines for the operator."""
+        root, volume = self.partitions
+        assert volume.luks is not None
+        lines = [
+            f"{display_path(self.device.path)} is finished and verified:"
+            f" {format_size(self.bytes.verified)} read back equal,"
+            f" {self.seconds['total']:.1f} s in all",
+            f"root     {format_size(root.sectors * SECTOR)} ext4, UUID {root.uuid}",
+            f"docker   {format_size(volume.sectors * SECTOR)} LUKS2"
+            f" {volume.luks.cipher}, UUID {volume.uuid}",
+            f"MAC      {self.mac}",
+        ]
+        if not self.bootable_on_board:
+            missing = ", ".join(self.missing_boot_blobs)
+            lines.append(
+                f"boots in the emulator and NOT on the board: {missing} missing (--blobs DIR)"
+            )
+        return lines
+
+
+@dataclass(frozen=True)
+class FlashDryRun:
+    """What would be done to a card, for ``--dry-run``.
+
+    Attributes:
+        target: its name.
+        board: the name of the board that the card is for.
+        device: what would be written to.
+        contents: what is on the device now, as lines.
+        steps: what would be done, as lines.
+        warnings: what the operator should know before relying on the card.
+    """
+
+    target: str
+    board: str
+    device: CardDevice
+    contents: tuple[str, ...]
+    steps: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return it as one JSON document."""
+        return to_document(PLAN_SCHEMA, self)
+
+    def lines(self) -> list[str]:
+        """Return it as lines for the operator."""
+        return [
+            *self.contents,
+            "This would be done:",
+            *(f"  {step}" for step in self.steps),
+            *(f"warning: {warning}" for warning in self.warnings),
+            "Nothing was changed.",
+        ]
 
 
 def manifest(
@@ -23,101 +173,52 @@ def manifest(
     plan: CardPlan,
     outcome: CardOutcome,
     seconds: Mapping[str, float],
-) -> dict[str, Any]:
-    """Return the document that describes a finished, verified card."""
-    counters, luks = outcome.counters, outcome.luks
+) -> FlashResult:
+    """Return what describes a finished, verified card."""
+    luks = outcome.luks
     root, data = plan.geometry.root, plan.geometry.docker_data
-    return {
-        "schema": "bootwright.flash/1",
-        "target": target.name,
-        "board": board.name,
-        "rootfs": {
-            "kind": origin.kind,
-            "source": origin.source,
-            "sha256": origin.sha256,
-            "verified_by": origin.verified_by,
-        },
-        "device": _device(device, plan.geometry),
-        "table": "dos",
-        "partitions": [
-            {
-                "number": 1,
-                "start_sector": root.sector,
-                "sectors": root.sectors,
-                "role": "root",
-                "filesystem": "ext4",
-                "uuid": plan.identity.root_uuid,
-                "luks": None,
-            },
-            {
-                "number": 2,
-                "start_sector": data.sector,
-                "sectors": data.sectors,
-                "role": "docker-data",
-                "filesystem": "crypto_LUKS",
-                "uuid": luks.uuid,
-                "luks": {
-                    "uuid": luks.uuid,
-                    "cipher": luks.cipher,
-                    "sector_size": luks.sector_size,
-                    "pbkdf": luks.pbkdf,
-                    "memory_kib": luks.memory_kib,
-                    "iterations": luks.iterations,
-                    "threads": luks.threads,
-                },
-            },
-        ],
-        "boot_blobs": [
-            {
-                "name": blob.name,
-                "sector": blob.sector,
-                "bytes": len(blob.content),
-                "sha256": blob.sha256,
-                "known": blob.known,
-            }
+    volume = LuksVolume(
+        uuid=luks.uuid,
+        cipher=luks.cipher,
+        sector_size=luks.sector_size,
+        pbkdf=luks.pbkdf,
+        memory_kib=luks.memory_kib,
+        iterations=luks.iterations,
+        threads=luks.threads,
+    )
+    return FlashResult(
+        target=target.name,
+        board=board.name,
+        rootfs=origin,
+        device=_device(device, plan.geometry),
+        table="dos",
+        partitions=(
+            Partition(1, root.sector, root.sectors, "root", "ext4", plan.identity.root_uuid, None),
+            Partition(
+                2, data.sector, data.sectors, "docker-data", "crypto_LUKS", luks.uuid, volume
+            ),
+        ),
+        boot_blobs=tuple(
+            BootBlob(blob.name, blob.sector, len(blob.content), blob.sha256, blob.known)
             for blob in plan.blobs
-        ],
-        "missing_boot_blobs": list(plan.missing_blobs),
-        "bootable_on_board": plan.bootable_on_board,
-        "mac": plan.identity.mac,
-        "ssh_host_keys": [key.public for key in plan.identity.host_keys],
-        "bytes": {
-            "mapped": counters.mapped,
-            "written": counters.written,
-            "verified": counters.verified,
-        },
-        "seconds": {name: round(value, 2) for name, value in seconds.items()},
-        "verified": counters.verified >= counters.mapped,
-    }
+        ),
+        missing_boot_blobs=plan.missing_blobs,
+        bootable_on_board=plan.bootable_on_board,
+        mac=plan.identity.mac,
+        ssh_host_keys=tuple(key.public for key in plan.identity.host_keys),
+        bytes=outcome.counters,
+        seconds={name: round(value, 2) for name, value in seconds.items()},
+        verified=outcome.counters.verified >= outcome.counters.mapped,
+    )
 
 
-def summary(document: Mapping[str, Any]) -> list[str]:
-    """Return the manifest as lines for the operator."""
-    count, seconds = document["bytes"], document["seconds"]
-    volume = document["partitions"][1]
-    where = display_path(document["device"]["path"])
-    lines = [
-        f"{where} is finished and verified: {format_size(count['verified'])} read back equal,"
-        f" {seconds['total']:.1f} s in all",
-        f"root     {format_size(document['partitions'][0]['sectors'] * SECTOR)} ext4,"
-        f" UUID {document['partitions'][0]['uuid']}",
-        f"docker   {format_size(volume['sectors'] * SECTOR)} LUKS2"
-        f" {volume['luks']['cipher']}, UUID {volume['uuid']}",
-        f"MAC      {document['mac']}",
-    ]
-    if not document["bootable_on_board"]:
-        missing = ", ".join(document["missing_boot_blobs"])
-        lines.append(f"boots in the emulator and NOT on the board: {missing} missing (--blobs DIR)")
-    return lines
-
-
-def dry_run_document(
+def dry_run(
     target: Target,
     board: Board,
     device: DeviceFacts,
     geometry: Geometry,
     plan: CardPlan | None,
-) -> dict[str, Any]:
+) -> FlashDryRun:
     """Return what would be done. Without a ``plan`` the root file system is not there
     yet, and what depends on it is open.
     """
@@ -133,29 +234,21 @@ def dry_run_document(
             " and write the partition table last",
         ]
     )
-    return {
-        "schema": "bootwright.flash-plan/1",
-        "target": target.name,
-        "board": board.name,
-        "device": _device(device, geometry),
-        "contents": describe(device),
-        "steps": steps,
-        "warnings": plan.warnings() if plan else [],
-    }
+    return FlashDryRun(
+        target=target.name,
+        board=board.name,
+        device=_device(device, geometry),
+        contents=tuple(describe(device)),
+        steps=tuple(steps),
+        warnings=tuple(plan.warnings() if plan else ()),
+    )
 
 
-def plan_lines(document: Mapping[str, Any]) -> list[str]:
-    """Return a dry run's document as lines for the operator."""
-    warnings = [f"warning: {warning}" for warning in document["warnings"]]
-    steps = [f"  {step}" for step in document["steps"]]
-    return [*document["contents"], "This would be done:", *steps, *warnings, "Nothing was changed."]
-
-
-def _device(device: DeviceFacts, geometry: Geometry) -> dict[str, Any]:
-    return {
-        "path": device.resolved,
-        "kind": "block" if device.kind is DeviceKind.BLOCK else "file",
-        "size_bytes": geometry.card_sectors * SECTOR,
-        "model": device.identity.model or None,
-        "serial": device.identity.serial or None,
-    }
+def _device(device: DeviceFacts, geometry: Geometry) -> CardDevice:
+    return CardDevice(
+        path=device.resolved,
+        kind="block" if device.kind is DeviceKind.BLOCK else "file",
+        size_bytes=geometry.card_sectors * SECTOR,
+        model=device.identity.model or None,
+        serial=device.identity.serial or None,
+    )

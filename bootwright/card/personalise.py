@@ -1,12 +1,12 @@
 """Deciding what is laid on a root file system so that it becomes one card. Pure."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from bootwright.card.accounts import Account, Accounts, find, with_account, without_passwords
 from bootwright.card.boot_script import check_boot_ini, with_mac
+from bootwright.card.record import RECORD_PATH, CardRecord
 from bootwright.core.board import Board
 from bootwright.core.board_names import (
     BINDS,
@@ -157,7 +157,7 @@ def plan_personalisation(
         *account_changes,
         *_authorized_keys(account, keys),
         *_boot_script(rootfs, identity, boot_script_kind, laid),
-        text_file("/etc/bootwright/card.json", _card_record(board, target, source, identity)),
+        _card_record(board, target, source, identity),
     ]
     if target.user != "root" and rootfs.has_sudo:
         changes.append(laid("/etc/sudoers.d/10-bootwright", "sudoers.j2", 0o440))
@@ -284,19 +284,18 @@ BOOT_SCR = "/boot/boot.scr"
 
 def _card_record(
     board: Board, target: Target, source: Mmdebstrap | Tarball, identity: CardIdentity
-) -> str:
-    record = {
-        "schema": "bootwright.card/1",
-        "target": target.name,
-        "board": board.name,
-        "rootfs": source.name,
-        "unlock": target.unlock,
-        "user": target.user,
-        "hostname": target.hostname,
-        "root_uuid": identity.root_uuid,
-        "luks_uuid": identity.luks_uuid,
-    }
-    return json.dumps(record, indent=2) + "\n"
+) -> FileChange:
+    record = CardRecord(
+        target=target.name,
+        board=board.name,
+        rootfs=source.name,
+        unlock=target.unlock,
+        user=target.user,
+        hostname=target.hostname,
+        root_uuid=identity.root_uuid,
+        luks_uuid=identity.luks_uuid,
+    )
+    return text_file(RECORD_PATH, record.text())
 
 
 def _overlay_changes(own: Sequence[Change], overlays: Iterable[OverlayEntry]) -> list[Change]:

@@ -4,11 +4,11 @@ import json
 import os
 import sys
 import traceback
-from typing import Any
 
 from invoke.exceptions import Exit
 
 from bootwright.core.errors import BootwrightError, FailedError, InputError
+from bootwright.core.result import CommandResult
 from bootwright.core.text import sanitize_text
 
 INTERRUPTED = 4
@@ -55,10 +55,12 @@ def whole_number(option: str, text: str, least: int, most: int) -> int:
     return int(text)
 
 
-def print_result(document: dict[str, Any], lines: list[str], as_json: bool) -> None:
-    """Print the result on standard output: one JSON document, or the lines."""
-    if as_json or lines:
-        print(json.dumps(document, indent=2) if as_json else "\n".join(map(sanitize_text, lines)))
+def print_result(result: CommandResult, as_json: bool) -> None:
+    """Print a command's result on standard output: its JSON document, or its lines."""
+    if as_json:
+        print(json.dumps(result.document(), indent=2))
+    elif lines := result.lines():
+        print("\n".join(map(sanitize_text, lines)))
 
 
 def _print_error(text: str) -> None:

@@ -14,6 +14,8 @@ from bootwright.core.errors import InputError
 from bootwright.core.toml_model import StrictModel, check_table, read_toml
 from bootwright.core.units import parse_size
 
+SCHEMA = "bootwright.config/1"
+
 CONFIG_NAME = "bootwright.toml"
 
 _HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -204,6 +206,27 @@ class Config:
     target: Target
     origins: Mapping[str, str]
 
+    def document(self) -> dict[str, Any]:
+        """Return the configuration as one JSON document."""
+        values = self.target.model_dump(mode="json")
+        return {
+            "schema": SCHEMA,
+            "target": self.target.name,
+            "values": {
+                key: {"value": value, "origin": self.origins[key]} for key, value in values.items()
+            },
+        }
+
+    def lines(self) -> list[str]:
+        """Return the configuration as aligned lines: key, value, origin."""
+        values = self.target.model_dump(mode="json")
+        shown = {key: _toml(value) for key, value in values.items()}
+        first = max(map(len, shown))
+        second = max(map(len, shown.values()))
+        return [
+            f"{key:{first}}  {value:{second}}  {self.origins[key]}" for key, value in shown.items()
+        ]
+
 
 def load_config(root: Path, name: str, overrides: Mapping[str, Any] | None = None) -> Config:
     """Return the target ``name``: defaults, then built-in, then file, then command line.
@@ -287,28 +310,6 @@ def group_members(root: Path, group: str) -> list[str]:
             f'no target of {CONFIG_NAME} is in the group {group!r}; write groups = ["{group}"]'
         )
     return members
-
-
-def as_document(config: Config) -> dict[str, Any]:
-    """Return the configuration as one JSON document."""
-    values = config.target.model_dump(mode="json")
-    return {
-        "schema": "bootwright.config/1",
-        "target": config.target.name,
-        "values": {
-            key: {"value": value, "origin": config.origins[key]} for key, value in values.items()
-        },
-    }
-
-
-def as_lines(config: Config) -> list[str]:
-    """Return the configuration as aligned lines: key, value, origin."""
-    shown = {key: _toml(value) for key, value in config.target.model_dump(mode="json").items()}
-    first = max(map(len, shown))
-    second = max(map(len, shown.values()))
-    return [
-        f"{key:{first}}  {value:{second}}  {config.origins[key]}" for key, value in shown.items()
-    ]
 
 
 def _toml(value: object) -> str:

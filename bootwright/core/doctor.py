@@ -37,25 +37,12 @@ def doctor(cache: Path | None = None, build: Path | None = None) -> DoctorReport
 
 def show(report: DoctorReport, out: TextIO) -> None:
     """Print the report: a table on a terminal, plain lines elsewhere."""
-    rows = (*report.tools, *report.checks)
     console = Console(file=out, highlight=False)
-    if console.is_terminal:
-        console.print(_table(rows))
-    else:
-        for row in rows:
-            told = f" ({row.hint})" if row.hint else ""
-            print(
-                f"{row.state:8} {row.name}: {row.found or 'none'}{told}; for {row.need}", file=out
-            )
-    for title, command in (
-        ("install what is missing", report.install),
-        ("install what the tests and benchmarks need", report.install_optional),
-    ):
-        if command:
-            print(f"{title}:\n  {command}", file=out)
-    print(
-        "everything required is there" if report.ok else "something required is missing", file=out
-    )
+    if not console.is_terminal:
+        print("\n".join(report.lines()), file=out)
+        return
+    console.print(_table((*report.tools, *report.checks)))
+    print("\n".join(report.conclusion()), file=out)
 
 
 def _table(rows: tuple[Row, ...]) -> Table:

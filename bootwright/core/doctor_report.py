@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bootwright.core.result import to_json
 from bootwright.core.tools import Binfmt, Family, Tool
 from bootwright.core.units import GIB, format_size
 
@@ -87,15 +88,30 @@ class DoctorReport:
         return 0 if self.ok else 4
 
     def document(self) -> dict[str, Any]:
-        """Return the report for ``--json``."""
-        return {
-            "schema": SCHEMA,
-            "ok": self.ok,
-            "tools": [vars(row) for row in self.tools],
-            "checks": [vars(row) for row in self.checks],
-            "install": self.install,
-            "install_optional": self.install_optional,
-        }
+        """Return the report as one JSON document."""
+        return {"schema": SCHEMA, "ok": self.ok, **to_json(self)}
+
+    def lines(self) -> list[str]:
+        """Return the report as lines: a tool or check each, then :meth:`conclusion`."""
+        rows = [
+            f"{row.state:8} {row.name}: {row.found or 'none'}"
+            f"{f' ({row.hint})' if row.hint else ''}; for {row.need}"
+            for row in (*self.tools, *self.checks)
+        ]
+        return [*rows, *self.conclusion()]
+
+    def conclusion(self) -> list[str]:
+        """Return how to install what is missing, and whether everything required is there."""
+        lines: list[str] = []
+        if self.install:
+            lines += ["install what is missing:", f"  {self.install}"]
+        if self.install_optional:
+            title = "install what the tests and benchmarks need:"
+            lines += [title, f"  {self.install_optional}"]
+        return [
+            *lines,
+            "everything required is there" if self.ok else "something required is missing",
+        ]
 
 
 def examine(machine: Machine) -> DoctorReport:

@@ -2,26 +2,32 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bootwright.card.record import RECORD_PATH
 from bootwright.console.boot import State
 from bootwright.core import paths
 from bootwright.core.board import load_board
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import BootwrightError, InputError
 from bootwright.core.report import Reporter
+from bootwright.core.result import to_document
 from bootwright.core.units import MIB, format_size
 from bootwright.emulator.io import qemu, saves
 from bootwright.emulator.io.card_image import open_root
 from bootwright.emulator.io.clock import CLOCK_S, set_clock
+from bootwright.emulator.io.qemu import Emulator
 from bootwright.emulator.io.wait import wait_until
 from bootwright.emulator.saves import obstacle
 from bootwright.remote.io.connection import Remote
 
-RECORD = "/etc/bootwright/card.json"
-"""Where a card says which target and board it was made for."""
+SCHEMA = "bootwright.emulator/1"
+
+STOP_SCHEMA = "bootwright.emulator-stop/1"
+
+SAVES_SCHEMA = "bootwright.emulator-saves/1"
 
 DEFAULT_BOARD = "odroid-xu3"
 
@@ -35,6 +41,60 @@ class EmulateOptions:
     serial_port: int | None = None
     ssh_port: int | None = None
     timeout: float = 600.0
+
+
+@dataclass(frozen=True)
+class EmulateResult:
+    """A running emulator that has booted to its first prompt.
+
+    Attributes:
+        emulator: the process, its ports and its files.
+        state: what the console waits for: the passphrase, or a login.
+    """
+
+    emulator: Emulator
+    state: State
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the guest has booted, so that its SSH server can be reached."""
+        return self.state is State.LOGIN
+
+    def document(self) -> dict[str, Any]:
+        """Return it as one JSON document."""
+        return {
+            **to_document(SCHEMA, self.emulator),
+            "console_log": str(self.emulator.console_log),
+            "state": self.state.value,
+        }
+
+    def lines(self) -> list[str]:
+        """Return it as lines for the operator, with the commands to go on with."""
+        asks = self.state is State.PROMPT
+        following = "inv unlock emulator" if asks else "inv ssh emulator"
+        waits = "asks for the passphrase" if asks else "is up"
+        return [
+            f"the emulator {waits}; go on with: {following}",
+            f"serial console  socket://127.0.0.1:{self.emulator.serial_port}"
+            f" (log: {paths.display_path(self.emulator.console_log)})",
+            f"SSH             127.0.0.1 port {self.emulator.ssh_port}",
+            "stop it with    inv emulate --stop",
+        ]
+
+
+@dataclass(frozen=True)
+class StopResult:
+    """Whether an emulator ran, which has ended then."""
+
+    stopped: bool
+
+    def document(self) -> dict[str, Any]:
+        """Return it as one JSON document."""
+        return to_document(STOP_SCHEMA, self)
+
+    def lines(self) -> list[str]:
+        """Return it as a line for the operator."""
+        return ["the emulator has ended" if self.stopped else "no emulator was running"]
 
 
 @dataclass(frozen=True)
@@ -63,11 +123,8 @@ class Saves:
     saves: tuple[ListedSave, ...]
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON document, schema ``bootwright.emulator-saves/1``."""
-        return {
-            "schema": "bootwright.emulator-saves/1",
-            "saves": [asdict(saved) for saved in self.saves],
-        }
+        """Return them as one JSON document."""
+        return to_document(SAVES_SCHEMA, self)
 
     def lines(self) -> list[str]:
         """Return what a person reads."""
@@ -139,7 +196,7 @@ def _listed(name: str) -> ListedSave:
     return ListedSave(name, saved.saved_at, saved.image.path, size, why)
 
 
-def resume(name: str, options: EmulateOptions, reporter: Reporter) -> dict[str, Any]:
+def resume(name: str, options: EmulateOptions, reporter: Reporter) -> EmulateResult:
     """Start the emulator from a save; return once its state is known.
 
     Raises:
@@ -151,7 +208,7 @@ def resume(name: str, options: EmulateOptions, reporter: Reporter) -> dict[str, 
         name, reporter, serial_port=options.serial_port, ssh_port=options.ssh_port
     )
     state = wait_until(running, "ready", timeout=options.timeout, reporter=reporter)
-    return _document(running, state)
+    return EmulateResult(running, state)
 
 
 def set_clock_or_warn(endpoint: Endpoint, reporter: Reporter) -> None:
@@ -166,7 +223,16 @@ def set_clock_or_warn(endpoint: Endpoint, reporter: Reporter) -> None:
         )
 
 
-def emulate(options: EmulateOptions, reporter: Reporter) -> dict[str, Any]:
+def stop(reporter: Reporter) -> StopResult:
+    """End the emulator, if one runs.
+
+    Raises:
+        FailedError: it could not be ended.
+    """
+    return StopResult(qemu.stop(reporter))
+
+
+def emulate(options: EmulateOptions, reporter: Reporter) -> EmulateResult:
     """Boot the image in the background; return when it asks for a passphrase or a login.
 
     Raises:
@@ -191,31 +257,12 @@ def emulate(options: EmulateOptions, reporter: Reporter) -> dict[str, Any]:
     (running.directory / qemu.CARD_RECORD).write_text(json.dumps(record) + "\n", encoding="utf-8")
     with reporter.step("Boot to the first prompt"):
         state = wait_until(running, "ready", timeout=options.timeout, reporter=reporter)
-    return _document(running, state)
-
-
-def _document(running: qemu.Emulator, state: State) -> dict[str, Any]:
-    log = str(running.console_log)
-    return {**running.as_json(), "console_log": log, "state": state.value}
-
-
-def lines(document: dict[str, Any]) -> list[str]:
-    """Return the document of :func:`emulate` as lines for the operator."""
-    asks = document["state"] == State.PROMPT.value
-    following = "inv unlock emulator" if asks else "inv ssh emulator"
-    waits = "asks for the passphrase" if asks else "is up"
-    return [
-        f"the emulator {waits}; go on with: {following}",
-        f"serial console  socket://127.0.0.1:{document['serial_port']}"
-        f" (log: {paths.display_path(document['console_log'])})",
-        f"SSH             127.0.0.1 port {document['ssh_port']}",
-        "stop it with    inv emulate --stop",
-    ]
+    return EmulateResult(running, state)
 
 
 def _record(image: Path) -> dict[str, Any]:
     root = open_root(image.absolute())
-    if not root.exists(RECORD):
+    if not root.exists(RECORD_PATH):
         return {}
-    record: dict[str, Any] = json.loads(root.read_file(RECORD))
+    record: dict[str, Any] = json.loads(root.read_file(RECORD_PATH))
     return record

@@ -8,6 +8,7 @@ from typing import Any
 
 from bootwright.core import paths
 from bootwright.core.errors import InputError
+from bootwright.core.result import to_json
 from bootwright.logs.io.store import LogCursor, LogStore
 from bootwright.logs.query import Query, parse_pattern, parse_severity, parse_since
 from bootwright.logs.record import LogRecord
@@ -40,6 +41,23 @@ class TailOptions:
     follow: bool
 
 
+@dataclass(frozen=True)
+class LogsResult:
+    """The last records of a board that were asked for, the oldest first."""
+
+    target: str
+    records: tuple[LogRecord, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return them as one JSON document."""
+        records = [_record_json(record) for record in self.records]
+        return {"schema": SCHEMA, "target": self.target, "records": records}
+
+    def lines(self) -> list[str]:
+        """Return them as lines for a person."""
+        return [line_of(record) for record in self.records]
+
+
 def options_of(
     *,
     container: str,
@@ -69,7 +87,7 @@ def options_of(
 
 def last_records(
     store: LogStore, board: str, options: TailOptions, place: LogCursor | None = None
-) -> list[LogRecord]:
+) -> LogsResult:
     """Return the last records that are asked for (before ``place``), the oldest first.
 
     Raises:
@@ -86,14 +104,14 @@ def last_records(
         found.append(record)
         if len(found) == options.lines:
             break
-    return found[::-1]
+    return LogsResult(board, tuple(reversed(found)))
 
 
 def follow(store: LogStore, board: str, options: TailOptions) -> None:
     """Print the last records, and go on with what arrives until interrupted."""
     # Up to a place and from it on: nothing falls between, nothing comes twice.
     place = store.end(board)
-    for record in last_records(store, board, options, place):
+    for record in last_records(store, board, options, place).records:
         _print(record)
     while True:
         for record in store.follow(board, place):
@@ -123,22 +141,13 @@ def line_of(record: LogRecord) -> str:
     return f"{time_} {name}:{urgent} {record.text}"
 
 
-def document(board: str, records: list[LogRecord]) -> dict[str, Any]:
-    """Return the records as one JSON document."""
-    return {"schema": SCHEMA, "target": board, "records": [as_json(record) for record in records]}
-
-
-def as_json(record: LogRecord) -> dict[str, Any]:
-    """Return a record for JSON."""
-    container = record.container
+def _record_json(record: LogRecord) -> dict[str, Any]:
     return {
-        "time": record.time.isoformat() if record.time else None,
+        "time": to_json(record.time),
         "severity": record.severity_name,
         "app": record.app or None,
         "process": record.process or None,
-        "container": {"name": container.name, "image": container.image, "id": container.id}
-        if container
-        else None,
+        "container": to_json(record.container),
         "sequence": record.sequence,
         "lost": record.lost,
         "text": record.text,

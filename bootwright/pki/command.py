@@ -3,11 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.x509.oid import NameOID
 
 from bootwright.core import paths
 from bootwright.core.errors import InputError
@@ -22,19 +17,17 @@ from bootwright.pki.certificate_store import (
     issue_board,
     reissue,
 )
-from bootwright.pki.certificates import (
-    SCOPES,
-    ServerNames,
-    authority_ageing,
-    check_client_name,
-    names_in,
-    needs_renewal,
-    server_names,
-)
+from bootwright.pki.certificates import SCOPES, ServerNames, check_client_name, server_names
 from bootwright.pki.choices import PkiAction
 from bootwright.pki.io.store import PkiStore, pki_dir
-
-SCHEMA = "bootwright.pki/1"
+from bootwright.pki.result import (
+    CertificateRow,
+    MadeCertificate,
+    PkiResult,
+    authority_row,
+    expected_names,
+    subject_row,
+)
 
 
 @dataclass(frozen=True)
@@ -132,8 +125,8 @@ def options_of(
     return PkiOptions(action, names[0] if names else None, without, renew)
 
 
-def pki(options: PkiOptions, now: datetime, store: PkiStore | None = None) -> dict[str, Any]:
-    """Do what the options ask for, and return all certificates as a JSON document.
+def pki(options: PkiOptions, now: datetime, store: PkiStore | None = None) -> PkiResult:
+    """Do what the options ask for, and return what was done and all certificates.
 
     Args:
         options: what to do.
@@ -147,19 +140,17 @@ def pki(options: PkiOptions, now: datetime, store: PkiStore | None = None) -> di
     """
     store = store or PkiStore(pki_dir())
     change = _apply(options, now, store)
-    holdings = change.holdings
     again = change if isinstance(change, Reissue) else None
-    return {
-        "schema": SCHEMA,
-        "action": options.action,
-        "name": options.name or options.without,
-        "folder": paths.display_path(store.folder),
-        "made": [{"what": what, "why": why} for what, why in change.made.items()],
-        "dropped": list(again.dropped) if again else [],
-        "provision": list(again.provision) if again else [],
-        "hand_out": list(again.hand_out) if again else [],
-        "certificates": _certificates(holdings, _configured(holdings), now, store),
-    }
+    return PkiResult(
+        action=options.action,
+        name=options.name or options.without,
+        folder=paths.display_path(store.folder),
+        made=tuple(MadeCertificate(what, why) for what, why in change.made.items()),
+        dropped=again.dropped if again else (),
+        provision=again.provision if again else (),
+        hand_out=again.hand_out if again else (),
+        certificates=_rows(change.holdings, now, store),
+    )
 
 
 def _apply(options: PkiOptions, now: datetime, store: PkiStore) -> StoreChange:
@@ -192,96 +183,16 @@ def _configured(holdings: CertificateStore) -> Mapping[str, ServerNames]:
     return names
 
 
-def _certificates(
-    holdings: CertificateStore, names: Mapping[str, ServerNames], now: datetime, store: PkiStore
-) -> list[dict[str, Any]]:
-    found = []
-    for scope, pair in sorted(holdings.authorities.items()):
-        why = authority_ageing(pair.certificate, now)
-        place = paths.display_path(store.authority_place(scope))
-        found.append({"kind": "authority", "name": scope, **_shown(pair.certificate, why, now)})
-        found[-1] |= {"files": place, "has_key": pair.key is not None}
-    for holder, pair in sorted(holdings.pairs.items(), key=lambda item: (item[0].name, item[0])):
-        authority = holdings.authorities[SCOPES[holder.kind]].certificate
-        called = _called(holder, names)
-        why = needs_renewal(pair.certificate, called, now, authority)
-        found.append({**holder._asdict(), **_shown(pair.certificate, why, now)})
-        found[-1] |= {
-            "files": paths.display_path(store.place(holder)),
-            "has_key": pair.key is not None,
-        }
-    return found
-
-
-def _called(holder: CertificateSubject, names: Mapping[str, ServerNames]) -> ServerNames | None:
-    """Return what a holder should be called; ``None`` if only its certificate says."""
-    if holder.kind == "server":
-        return names.get(holder.name)
-    return None if holder.kind == "collector" else ServerNames()
-
-
-def _shown(certificate: x509.Certificate, why: str, now: datetime) -> dict[str, Any]:
-    (common,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    expired = now >= certificate.not_valid_after_utc
-    return {
-        "subject": f"CN={common.value!s}",
-        "names": list(names_in(certificate).words()),
-        "serial": f"{certificate.serial_number:x}",
-        "sha256": certificate.fingerprint(hashes.SHA256()).hex(),
-        "not_before": certificate.not_valid_before_utc.isoformat(),
-        "not_after": certificate.not_valid_after_utc.isoformat(),
-        "days_left": (certificate.not_valid_after_utc - now).days,
-        "state": "expired" if expired else "renew" if why else "valid",
-        "why": why,
-    }
-
-
-def lines(document: dict[str, Any]) -> list[str]:
-    """Return the document as lines for a person."""
-    if document["action"] == "show":
-        return _table(document)
-    said = [f"{made['what']}: made, {made['why']}" for made in document["made"]]
-    said += [f"{name}: dropped" for name in document["dropped"]]
-    if not said:
-        said = ["nothing to do; --renew makes new ones all the same"]
-        if document["action"] == "reissue":
-            said = ["there are no certificates"]
-    if document["action"] == "client":
-        said += [
-            f"DOCKER_CERT_PATH={entry['files']}"
-            for entry in document["certificates"]
-            if (entry["kind"], entry["name"]) == ("client", document["name"])
-        ]
-    if document["provision"]:
-        said.append("these boards go by the old authority until they are provisioned:")
-        said.append(f"  inv provision {' '.join(document['provision'])}")
-    if document["hand_out"]:
-        said.append("these clients are let in again when they have their new files:")
-        said += [
-            f"  {entry['name']}: {entry['files']}"
-            for entry in document["certificates"]
-            if entry["kind"] == "client" and entry["name"] in document["hand_out"]
-        ]
-    return said
-
-
-def _table(document: dict[str, Any]) -> list[str]:
-    found = document["certificates"]
-    if not found:
-        return [f"{document['folder']}: no certificates yet"]
-    first = max(len(f"{entry['name']} {entry['kind']}") for entry in found)
-    said = []
-    for entry in found:
-        called = f"{entry['name']} {entry['kind']}"
-        until = f"until {entry['not_after'][:10]}, {entry['days_left']} days"
-        why = f" ({entry['why']})" if entry["why"] else ""
-        said.append(f"{called:{first}}  {entry['state']:7}  {until}{why}")
-        details = {
-            "subject": entry["subject"],
-            "names": ", ".join(entry["names"]),
-            "serial": entry["serial"],
-            "sha256": entry["sha256"],
-            "files": entry["files"] + ("" if entry["has_key"] else " (without its key)"),
-        }
-        said += [f"  {key:7}  {value}" for key, value in details.items() if value]
-    return said
+def _rows(holdings: CertificateStore, now: datetime, store: PkiStore) -> tuple[CertificateRow, ...]:
+    """Return every certificate: the authorities, then the others by name."""
+    configured = _configured(holdings)
+    rows = [
+        authority_row(scope, pair, now, paths.display_path(store.authority_place(scope)))
+        for scope, pair in sorted(holdings.authorities.items())
+    ]
+    for subject, pair in sorted(holdings.pairs.items(), key=lambda item: (item[0].name, item[0])):
+        authority = holdings.authorities[SCOPES[subject.kind]].certificate
+        names = expected_names(subject, configured)
+        files = paths.display_path(store.place(subject))
+        rows.append(subject_row(subject, pair, names, authority, now, files))
+    return tuple(rows)

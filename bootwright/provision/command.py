@@ -25,7 +25,7 @@ from bootwright.pki.command import issued_certificate, preview_certificate
 from bootwright.pki.io.store import PkiStore, pki_dir
 from bootwright.provision.desired_state import DesiredState, TlsFiles
 from bootwright.provision.one_board import Credentials, ProvisionOptions, provision
-from bootwright.provision.result import ProvisionResult
+from bootwright.provision.result import ProvisionResult, ProvisionResults
 from bootwright.remote.sudo import SudoPasswordError
 
 PARALLEL = 8
@@ -48,6 +48,7 @@ class ProvisionRequest:
         migrate_userns: containers and images may seem to vanish.
         parallel: boards at a time.
         logs: ship logs to this server, instead of the targets'.
+        diff: the result's lines show a unified diff of every file.
     """
 
     names: Sequence[str]
@@ -61,6 +62,7 @@ class ProvisionRequest:
     migrate_userns: bool = False
     parallel: int = PARALLEL
     logs: str | None = None
+    diff: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ class Job:
     desired: DesiredState
 
 
-def provision_targets(request: ProvisionRequest) -> tuple[list[ProvisionResult], int]:
-    """Provision every target; return the results and the exit code of the whole.
+def provision_targets(request: ProvisionRequest) -> ProvisionResults:
+    """Provision every target and return how it ended for each.
 
     Raises:
         InputError: no such target or group, or a target's values or files cannot be used;
@@ -104,7 +106,8 @@ def provision_targets(request: ProvisionRequest) -> tuple[list[ProvisionResult],
             result if isinstance(result, ProvisionResult) else ProvisionResult(name, error=result)
             for name, result in done.items()
         ]
-    return results, worst({result.target: result.error for result in results})
+    code = worst({result.target: result.error for result in results})
+    return ProvisionResults(tuple(results), code, request.diff)
 
 
 def _jobs(request: ProvisionRequest) -> list[Job]:

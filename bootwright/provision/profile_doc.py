@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bootwright.hosts.profile import EngineKey, Profile, Setting
 from bootwright.provision.daemon_json import engine_key, plain
+
+SCHEMA = "bootwright.profile/1"
 
 _HEAD = """\
 # The profile {name}
@@ -114,9 +117,19 @@ def profile_markdown(profile: Profile) -> str:
     return "\n".join(parts)
 
 
-def profile_document(profile: Profile) -> dict[str, Any]:
-    """Return the profile as one JSON document, ``bootwright.profile/1``."""
-    return {"schema": "bootwright.profile/1", **profile.model_dump(mode="json")}
+@dataclass(frozen=True)
+class ProfileResult:
+    """The profile that boards are provisioned by."""
+
+    profile: Profile
+
+    def document(self) -> dict[str, Any]:
+        """Return it as one JSON document."""
+        return {"schema": SCHEMA, **self.profile.model_dump(mode="json")}
+
+    def lines(self) -> list[str]:
+        """Return it as the lines of ``docs/profile.md``."""
+        return profile_markdown(self.profile).splitlines()
 
 
 def _value(setting: Setting) -> str:

@@ -1,10 +1,11 @@
-"""How provisioning ended: ``bootwright.provision/1``, and what a person reads of it."""
+"""What ``inv provision`` returns: how it ended for each target."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from bootwright.core.errors import BootwrightError
+from bootwright.core.result import to_json
 from bootwright.hosts.board_files import BoardFiles
 from bootwright.hosts.profile import ProfileWaiver
 from bootwright.provision.plan import ProvisionPlan
@@ -70,16 +71,7 @@ class ProvisionResult:
             "planned": self.planned,
             "changed": changed,
             "unchanged": len(self.steps) - changed,
-            "steps": [
-                {
-                    "name": step.name,
-                    "changed": step.changed,
-                    "diff": step.diff,
-                    "checks": list(step.checks),
-                    "says": list(step.says),
-                }
-                for step in self.steps
-            ],
+            "steps": to_json(self.steps),
             "restarted": list(self.restarted),
             "rolled_back": self.rolled_back,
             "versions": dict(self.versions),
@@ -107,24 +99,40 @@ class ProvisionResult:
         return f"{did}{restarted}{docker} ({self.seconds:.1f} s)"
 
 
-def lines(results: Sequence[ProvisionResult], diff: bool) -> list[str]:
-    """Return what was planned or done as lines for a person; errors are told elsewhere."""
-    told: list[str] = []
-    for result in (result for result in results if result.ok):
-        if result.planned or diff:
-            told += plan_lines(result, diff)
-        if not result.planned:
-            told.append(f"{result.target}: {result.summary()}")
-        told += [
-            f"  left unmet: {', '.join(waiver.checks)}: {' '.join(waiver.reason.split())}"
-            for waiver in (result.waived if result.planned or result.changed else ())
-        ]
-    return told
+@dataclass(frozen=True)
+class ProvisionResults:
+    """How it ended for all targets.
 
+    Attributes:
+        targets: one result each, in the order of the command line.
+        exit_code: of the whole: 0, or that of the gravest failure.
+        diff: the lines show a unified diff of every file.
+    """
 
-def document(results: Sequence[ProvisionResult]) -> dict[str, Any]:
-    """Return the JSON document."""
-    return {"schema": SCHEMA, "targets": [result.as_json() for result in results]}
+    targets: tuple[ProvisionResult, ...]
+    exit_code: int = 0
+    diff: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """Return them as one JSON document."""
+        return {"schema": SCHEMA, "targets": [result.as_json() for result in self.targets]}
+
+    def lines(self) -> list[str]:
+        """Return what was planned or done as lines for a person.
+
+        None for a target that failed: its error is printed on standard error.
+        """
+        lines: list[str] = []
+        for result in (result for result in self.targets if result.ok):
+            if result.planned or self.diff:
+                lines += plan_lines(result, self.diff)
+            if not result.planned:
+                lines.append(f"{result.target}: {result.summary()}")
+            lines += [
+                f"  left unmet: {', '.join(waiver.checks)}: {' '.join(waiver.reason.split())}"
+                for waiver in (result.waived if result.planned or result.changed else ())
+            ]
+        return lines
 
 
 def step_results(plan: ProvisionPlan, files: BoardFiles) -> tuple[StepResult, ...]:

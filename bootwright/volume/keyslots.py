@@ -1,7 +1,7 @@
 """``inv passphrase``: change, add or remove a passphrase of a board's volume."""
 
 import contextlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ from bootwright.core.errors import InputError
 from bootwright.core.io.ask import Ask
 from bootwright.core.io.secret_input import read_new_passphrase, read_passphrase
 from bootwright.core.report import Reporter
+from bootwright.core.result import to_document
 from bootwright.core.secret import Secret
 from bootwright.remote.io.connection import Remote
 from bootwright.remote.sections import parse_sections
 from bootwright.volume.choices import PassphraseAction
 from bootwright.volume.keyslot_script import STEP_S, Changed, changed, keyslot_script
 from bootwright.volume.luks_dump import Keyslot
-from bootwright.volume.status import collect, keyslot_text
+from bootwright.volume.status import collect
+from bootwright.volume.status_result import keyslot_text
 from bootwright.volume.unlock_ssh_plan import check_volume, place_of
 
 SCHEMA = "bootwright.passphrase/1"
@@ -43,6 +45,38 @@ class Passphrases:
 
     existing: Secret
     other: Secret
+
+
+@dataclass(frozen=True)
+class PassphraseResult:
+    """What was done to a volume's key slots.
+
+    Attributes:
+        target: the board's name.
+        action: what was asked for.
+        changed: whether any key slot was added or removed.
+        detail: what was done, in a line for a person.
+        added: the number of the new key slot; ``None`` without one.
+        removed: the numbers of the key slots that are gone.
+        keyslots: those that there are now.
+    """
+
+    target: str
+    action: PassphraseAction
+    changed: bool
+    detail: str
+    added: int | None
+    removed: tuple[int, ...]
+    keyslots: tuple[Keyslot, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return it as one JSON document."""
+        return to_document(SCHEMA, self)
+
+    def lines(self) -> list[str]:
+        """Return it as lines for a person."""
+        slots = [f"keyslot {slot.number}  {keyslot_text(slot)}" for slot in self.keyslots]
+        return [self.detail, *slots]
 
 
 def kdf_of(target: Target) -> Kdf:
@@ -100,8 +134,8 @@ def change_keyslots(
     ask: Ask | None = None,
     directory: Path | None = None,
     step_s: int = STEP_S,
-) -> dict[str, Any]:
-    """Change who can open the volume, and return what was done as a JSON document.
+) -> PassphraseResult:
+    """Change who can open the volume, and return what was done.
 
     At any time at least one passphrase opens the volume; after an interruption both do, and
     the same call ends the work.
@@ -140,16 +174,7 @@ def change_keyslots(
                 sudo=True,
                 timeout=CHANGE_S,
             )
-    return _document(endpoint.name, action, changed(action, parse_sections(done.text)))
-
-
-def lines(document: dict[str, Any]) -> list[str]:
-    """Return the document as lines for a person."""
-    slots = [Keyslot(**slot) for slot in document["keyslots"]]
-    return [
-        document["detail"],
-        *(f"keyslot {slot.number}  {keyslot_text(slot)}" for slot in slots),
-    ]
+    return _result(endpoint.name, action, changed(action, parse_sections(done.text)))
 
 
 _TITLES = {
@@ -159,7 +184,7 @@ _TITLES = {
 }
 
 
-def _document(target: str, action: PassphraseAction, done: Changed) -> dict[str, Any]:
+def _result(target: str, action: PassphraseAction, done: Changed) -> PassphraseResult:
     said = []
     if done.added is not None:
         said.append(f"the new passphrase opens key slot {done.added}")
@@ -169,13 +194,12 @@ def _document(target: str, action: PassphraseAction, done: Changed) -> dict[str,
         said.append(f"key slot {', '.join(map(str, done.removed))} is removed")
     elif action == "change":
         said.append("the old one does not open it")
-    return {
-        "schema": SCHEMA,
-        "target": target,
-        "action": action,
-        "changed": done.added is not None or bool(done.removed),
-        "detail": "; ".join(said),
-        "added": done.added,
-        "removed": list(done.removed),
-        "keyslots": [asdict(slot) for slot in done.header.keyslots],
-    }
+    return PassphraseResult(
+        target=target,
+        action=action,
+        changed=done.added is not None or bool(done.removed),
+        detail="; ".join(said),
+        added=done.added,
+        removed=done.removed,
+        keyslots=done.header.keyslots,
+    )

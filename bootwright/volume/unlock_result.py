@@ -1,4 +1,4 @@
-"""How unlocking a volume ended: ``bootwright.unlock/1``. Pure."""
+"""How unlocking a volume ended."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -61,8 +61,8 @@ class UnlockResult:
         if not self.ok:
             raise FailedError(f"{self.target}: {self.result.value}: {self.detail}")
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the JSON document, schema ``bootwright.unlock/1``; seconds to 0.1."""
+    def document(self) -> dict[str, Any]:
+        """Return it as one JSON document; seconds to 0.1."""
         return {
             "schema": SCHEMA,
             "target": self.target,
@@ -76,6 +76,10 @@ class UnlockResult:
                 "to_unlocked": _tenths(self.to_unlocked),
             },
         }
+
+    def lines(self) -> list[str]:
+        """Return what happened, for a person."""
+        return [self.detail]
 
 
 def _tenths(seconds: float | None) -> float | None:

@@ -8,18 +8,13 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from jsonschema import Draft202012Validator
 
-from bootwright.core.paths import checkout
 from tests.support.bench import Bench
 from tests.support.lab import Lab
+from tests.support.schemas import check_document
 from tests.support.sshserver import USER, SshServer, need_sshd
 
 pytestmark = pytest.mark.integration
-
-VALIDATOR = Draft202012Validator(
-    json.loads((checkout() / "docs/schemas/audit-1.json").read_text(encoding="utf-8"))
-)
 
 # Its connection's own server, which is above the shell that runs it.
 HANG_UP = """
@@ -74,9 +69,7 @@ def document(lab: Lab, *argv: str, code: int = 0) -> dict[str, Any]:
     """Return the document, the only one on standard output."""
     done = lab.inv("audit", *argv, "--json")
     assert done.returncode == code, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    assert [error.message for error in VALIDATOR.iter_errors(found)] == []
-    return found
+    return check_document("audit", json.loads(done.stdout))
 
 
 def results(found: dict[str, Any]) -> dict[str, str]:

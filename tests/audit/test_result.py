@@ -1,6 +1,5 @@
 """What an audit comes to: waivers, the score, who can help, and the document."""
 
-import json
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -8,20 +7,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
+from bootwright.audit.command import AuditResults
 from bootwright.audit.model import RESULTS, Result
 from bootwright.audit.report.compare import compare, parse_baseline
 from bootwright.audit.result import (
     as_document,
-    document,
     evidence_of,
     remedies,
     result_of,
     tally,
     to_act_on,
 )
-from bootwright.core.paths import checkout
 from tests.support.auditresults import (
     TODAY,
     audit,
@@ -33,9 +30,7 @@ from tests.support.auditresults import (
     unreachable,
     waiver,
 )
-
-SCHEMA = json.loads((checkout() / "docs/schemas/audit-1.json").read_text(encoding="utf-8"))
-VALIDATOR = Draft202012Validator(SCHEMA)
+from tests.support.schemas import check_broken_documents, check_document
 
 
 @pytest.mark.parametrize(
@@ -116,22 +111,20 @@ def test_to_act_on_leaves_out_what_every_board_meets() -> None:
 def _documents() -> list[tuple[str, dict[str, Any]]]:
     before = as_document(audit(*(replace(one, waiver=None) for one in of_all_kinds().checks[:5])))
     recorded = parse_baseline(before, "before.json").target("odroid")
-    compared = compare(recorded, of_all_kinds()).as_json()
+    compared = compare(recorded, of_all_kinds())
     return [
-        ("all kinds", document([of_all_kinds()])),
-        ("hostile", document([hostile()])),
-        ("unreachable", document([unreachable()])),
-        ("several", document([of_all_kinds(), unreachable()])),
-        ("none", document([])),
-        ("compared", document([of_all_kinds()], {"odroid": compared})),
+        ("all kinds", AuditResults((of_all_kinds(),)).document()),
+        ("hostile", AuditResults((hostile(),)).document()),
+        ("unreachable", AuditResults((unreachable(),)).document()),
+        ("several", AuditResults((of_all_kinds(), unreachable())).document()),
+        ("none", AuditResults(()).document()),
+        ("compared", AuditResults((of_all_kinds(),), {"odroid": compared}).document()),
     ]
 
 
 @pytest.mark.parametrize(("name", "found"), _documents(), ids=lambda one: str(one)[:12])
 def test_document_is_what_the_schema_says(name: str, found: dict[str, Any]) -> None:
-    VALIDATOR.check_schema(SCHEMA)
-    again = json.loads(json.dumps(found))
-    assert [error.message for error in VALIDATOR.iter_errors(again)] == []
+    check_broken_documents("audit", check_document("audit", found))
 
 
 def test_document_tells_everything_of_a_check() -> None:
@@ -188,8 +181,9 @@ def test_document_of_a_board_that_was_not_audited() -> None:
 )
 def test_schema_is_strict(spoil: Any) -> None:
     found = as_document(audit(checked("2.2", "warn", item("x"), of=check("2.2"))))
-    assert VALIDATOR.is_valid(found)
-    assert not VALIDATOR.is_valid(spoil(found))
+    check_document("audit", found)
+    with pytest.raises(AssertionError):
+        check_document("audit", spoil(found))
 
 
 def test_who_runs_a_container_makes_it_anew_whatever_provisioning_sets_for_new_ones() -> None:

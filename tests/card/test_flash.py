@@ -17,6 +17,7 @@ from bootwright.card.block_device import UNFINISHED
 from bootwright.card.io.medium import data_of
 from bootwright.core.io.process import run
 from tests.support.bench import WORD, Bench
+from tests.support.schemas import check_broken_documents, check_document
 from tests.support.small_rootfs import ARCH_BLOBS, BOOT_TXT, U_BOOT, small_archlinuxarm
 
 pytestmark = pytest.mark.integration
@@ -32,6 +33,16 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, dict[str, Any
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+def test_the_manifest_is_what_its_schema_says(card: tuple[Bench, dict[str, Any]]) -> None:
+    bench, document = card
+    check_broken_documents("flash", check_document("flash", document))
+    kept = bench.root / "build" / "cards" / f"{document['partitions'][1]['uuid']}.json"
+    assert json.loads(kept.read_text()) == document
+    record = check_document("card", json.loads(bench.debugfs("cat /etc/bootwright/card.json")))
+    check_broken_documents("card", record)
+    assert record["luks_uuid"] == document["partitions"][1]["uuid"]
 
 
 def test_sfdisk_agrees_with_the_manifest(card: tuple[Bench, dict[str, Any]]) -> None:
@@ -158,10 +169,11 @@ def test_a_dry_run_touches_nothing(bench: Bench) -> None:
     assert "Nothing was changed" in done.stdout
     assert not bench.image.exists()
     assert not (bench.root / "cache" / "ext4").exists()
+    check_document("flash-plan", bench.flash("--dry-run"))
     bench.flash()
     before = bench.sectors(0, 8192)
     document = bench.flash("--dry-run")
-    assert document["schema"] == "bootwright.flash-plan/1"
+    check_broken_documents("flash-plan", check_document("flash-plan", document))
     assert any("partition table" in step for step in document["steps"])
     assert bench.sectors(0, 8192) == before
 

@@ -10,6 +10,7 @@ import pytest
 from bootwright.core.io.process import run
 from tests.support.bench import Bench
 from tests.support.loopdevice import command, loop, mounted, partition_nodes
+from tests.support.schemas import check_document
 
 pytestmark = [pytest.mark.integration, pytest.mark.blockdev]
 
@@ -45,7 +46,7 @@ def test_a_disk_becomes_a_card_and_nothing_old_is_believed(
     disk: tuple[Bench, Path, str], tmp_path: Path
 ) -> None:
     bench, backing, device = disk
-    document = flash(bench)
+    document = check_document("flash", flash(bench))
     assert document["device"]["path"] == device
     assert document["device"]["kind"] == "block"
     assert document["device"]["size_bytes"] == SIZE

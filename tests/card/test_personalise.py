@@ -19,6 +19,7 @@ from bootwright.core.templates import Renderer
 from bootwright.rootfs.facts import RootfsFacts
 from bootwright.volume.luks_plan import plan_luks
 from tests.support.rootfs_facts import FACTS
+from tests.support.schemas import check_document
 
 ROOT = paths.checkout()
 KEY = "ssh-ed25519 AAAAC3Nza operator@bench"
@@ -209,7 +210,8 @@ def test_the_time_zone_and_the_name_are_laid() -> None:
         "/etc/localtime", "/usr/share/zoneinfo/Europe/Zurich"
     )
     assert text(changes, "/etc/hostname") == "probe-7\n"
-    assert json.loads(text(changes, "/etc/bootwright/card.json"))["hostname"] == "probe-7"
+    record = check_document("card", json.loads(text(changes, "/etc/bootwright/card.json")))
+    assert record["hostname"] == "probe-7"
 
 
 def test_an_overlay_lays_its_files_and_may_not_replace_ours() -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.core.config import as_document, load_config
+from bootwright.core.config import load_config
 from bootwright.core.errors import InputError
+from tests.support.schemas import check_broken_documents, check_document
 
 BASE = '[targets.bench]\nboard = "odroid-xu3"\nrootfs = "debian"\n'
 
@@ -87,7 +88,10 @@ def test_each_value_says_where_it_came_from(tmp_path: Path) -> None:
     assert config.origins["rootfs"] == "command line"
     assert config.origins["board"] == "built-in target"
     assert config.origins["host"] == "default"
-    assert as_document(config)["values"]["rootfs"] == {"value": "debian", "origin": "command line"}
+    document = check_document("config", config.document())
+    assert document["values"]["rootfs"] == {"value": "debian", "origin": "command line"}
+    check_broken_documents("config", document, free=("values.docker.value.daemon",))
+    assert '"Europe/Zurich"' in next(line for line in config.lines() if line.startswith("timezone"))
 
 
 def test_the_shipped_example_is_valid_when_uncommented(tmp_path: Path) -> None:
@@ -99,6 +103,7 @@ def test_the_shipped_example_is_valid_when_uncommented(tmp_path: Path) -> None:
     text = text.replace('rootfs_sha256 = "…"', f'rootfs_sha256 = "{"0" * 64}"')
     config = load_config(written(tmp_path, text), "odroid")
     assert config.target.host == "192.0.2.10"
+    check_document("config", config.document())
     # Every key of the model is shown in the example.
     assert set(config.target.model_dump()) - {"name"} == {
         key for key, origin in config.origins.items() if origin.startswith("bootwright.toml")

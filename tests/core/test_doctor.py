@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import json
 
 import pytest
 
@@ -10,6 +9,7 @@ from bootwright.core.doctor import show
 from bootwright.core.doctor_report import ROOM, DiskSpace, FoundTool, Machine, examine
 from bootwright.core.errors import InputError
 from bootwright.core.tools import Binfmt, Tool, parse_binfmt, parse_tools, parse_version
+from tests.support.schemas import check_broken_documents, check_document
 
 MKE2FS = Tool("mke2fs", "run", ("-V",), "e2fsprogs", "e2fsprogs", "ext4")
 DEBUGFS = Tool("debugfs", "run", ("-V",), "e2fsprogs", "e2fsprogs", "editing")
@@ -128,8 +128,9 @@ def test_little_room_is_a_warning() -> None:
 
 
 def test_document() -> None:
-    document = json.loads(json.dumps(examine(lacking(MKE2FS, SHELLCHECK)).document()))
-    assert (document["schema"], document["ok"]) == ("bootwright.doctor/1", False)
+    document = check_document("doctor", examine(lacking(MKE2FS, SHELLCHECK)).document())
+    check_broken_documents("doctor", document)
+    assert document["ok"] is False
     assert [(row["name"], row["state"]) for row in document["tools"]] == [
         ("mke2fs", "missing"),
         ("shellcheck", "optional"),

@@ -12,12 +12,14 @@ from bootwright.core.io import machine
 from bootwright.core.io.process import run
 from bootwright.core.io.tool_list import debian_package
 from bootwright.core.tools import Tool
+from tests.support.schemas import check_document
 
 pytestmark = pytest.mark.integration
 
 
 def test_report_of_this_machine(tmp_path: Path) -> None:
     report = doctor(tmp_path / "none" / "yet", tmp_path)
+    check_document("doctor", report.document())
     rows = {row.name: row for row in (*report.tools, *report.checks)}
     assert rows["python"].found == ".".join(str(part) for part in sys.version_info[:3])
     assert rows["cache"].found.startswith(str(tmp_path / "none" / "yet"))

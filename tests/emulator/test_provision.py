@@ -326,7 +326,7 @@ def test_a_power_cut_in_the_middle_leaves_the_board_as_it_was(board: Board) -> N
     wait_until(lambda: "old" in board.sh("docker ps --format '{{.Names}}' || true"))
     assert board.daemon_json() == before
     state = status(board.endpoint, directory=board.known)
-    assert state["services"] == {"containerd": "active", "docker": "active"}
+    assert state.services == {"containerd": "active", "docker": "active"}
     again = board.provision()
     assert (again.error, again.changed, again.warnings[1:]) == (None, (), ())
 

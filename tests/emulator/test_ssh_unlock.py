@@ -25,6 +25,7 @@ from bootwright.volume.status import status
 from bootwright.volume.unlock_result import Result, UnlockResult
 from bootwright.volume.unlock_ssh import unlock_over_ssh
 from tests.support.bench import INV, WORD, Bench
+from tests.support.schemas import check_document
 from tests.support.stages import ROOTFS_VARIABLE
 
 pytestmark = pytest.mark.emulator
@@ -88,7 +89,8 @@ class Board:
         )
 
     def status(self) -> dict[str, Any]:
-        return status(self.endpoint, directory=self.known)
+        found = status(self.endpoint, directory=self.known)
+        return check_document("status", found.document())
 
     def inv(self, *argv: str) -> str:
         done = subprocess.run(
@@ -259,7 +261,7 @@ def test_passphrases_of_the_real_volume(board: Board) -> None:
     kdf = load_board(checkout() / "board", "odroid-xu3").kdf
 
     def run(action: PassphraseAction, existing: str, other: str) -> dict[str, Any]:
-        return change_keyslots(
+        done = change_keyslots(
             board.endpoint,
             action,
             Passphrases(Secret(existing.encode()), Secret(other.encode())),
@@ -267,6 +269,7 @@ def test_passphrases_of_the_real_volume(board: Board) -> None:
             reporter=TextReporter(),
             directory=board.known,
         )
+        return check_document("passphrase", done.document())
 
     new, third = r"a new one \n with $igns ", "third"
     done = run("change", WORD, new)

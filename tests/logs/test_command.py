@@ -17,6 +17,7 @@ from bootwright.logs.record import LogContainer
 from bootwright.pki.certificate_store import CertificateSubject
 from tests.support.bench import INV, Bench
 from tests.support.logship import DEADLINE_S, Operator, free_port, need_syslog_ng, relay, until
+from tests.support.schemas import check_broken_documents, check_document
 
 pytestmark = pytest.mark.integration
 
@@ -103,8 +104,10 @@ def test_what_is_served_is_read_and_shown(desk: Desk, tmp_path: Path) -> None:
         "2026-11-26 02:00:00.123 web: second #033[31m",
         "2026-11-26 02:00:00.123 web: err: broken",
     ]
-    found = json.loads(desk.logs("tail", "odroid", "--json", "--severity", "err").stdout)
-    assert (found["schema"], found["target"]) == ("bootwright.logs/1", "odroid")
+    printed = json.loads(desk.logs("tail", "odroid", "--json", "--severity", "err").stdout)
+    found = check_document("logs", printed)
+    check_broken_documents("logs", found)
+    assert found["target"] == "odroid"
     (record,) = found["records"]
     assert record["text"] == "broken"
     assert record["container"]["image"] == "registry:5000/app:1"

@@ -1,6 +1,5 @@
 """Certificates: what is in them, when a new one is due, and that the folder survives anything."""
 
-import json
 import os
 import subprocess
 import sys
@@ -41,13 +40,13 @@ from bootwright.pki.certificates import (
 from bootwright.pki.command import (
     PkiOptions,
     issued_certificate,
-    lines,
     options_of,
     pki,
     preview_certificate,
 )
 from bootwright.pki.io import store as store_module
 from bootwright.pki.io.store import PkiStore, pki_dir
+from tests.support.schemas import check_broken_documents, check_document
 
 NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -502,8 +501,8 @@ def test_a_backup_that_followed_links(store: PkiStore) -> None:
 def test_nothing_shows_a_key(store: PkiStore) -> None:
     change = fill(store)
     made = issued_certificate(store, CertificateSubject("server", "odroid"), NAMES, NOW)
-    document = pki(PkiOptions("show"), NOW, store)
-    said = f"{change!r} {made!r} {document} {lines(document)}"
+    shown = pki(PkiOptions("show"), NOW, store)
+    said = f"{change!r} {made!r} {shown!r} {shown.document()} {shown.lines()}"
     assert KEY_TEXT not in said and "PRIVATE" not in said
     assert "***" in said
 
@@ -641,23 +640,26 @@ def test_options_that_do_not_fit(given: Any, why: str) -> None:
 
 def test_the_task_from_issue_to_reissue(store: PkiStore) -> None:
     empty = pki(options_of("show", (), None, False), NOW, store)
-    assert lines(empty) == [f"{store.folder}: no certificates yet"]
+    assert empty.lines() == [f"{store.folder}: no certificates yet"]
     made = pki(options_of("issue", ("odroid",), None, False), NOW, store)
-    assert lines(made)[1] == "server odroid: made, there was none"
-    assert lines(pki(PkiOptions("issue", "odroid"), NOW, store))[0].startswith("nothing to do")
+    assert made.lines()[1] == "server odroid: made, there was none"
+    assert pki(PkiOptions("issue", "odroid"), NOW, store).lines()[0].startswith("nothing to do")
     client = pki(options_of("client", ("ci",), None, False), NOW, store)
     place = store.place(CertificateSubject("client", "ci"))
-    assert lines(client) == ["client ci: made, there was none", f"DOCKER_CERT_PATH={place}"]
+    assert client.lines() == ["client ci: made, there was none", f"DOCKER_CERT_PATH={place}"]
     pki(options_of("client", ("alice",), None, False), NOW, store)
     late = pki(PkiOptions("show"), NOW + 380 * DAY, store)
-    json.dumps(late)
-    states = {(entry["name"], entry["kind"]): entry["state"] for entry in late["certificates"]}
+    document = check_document("pki", late.document())
+    check_broken_documents("pki", document)
+    states = {(row["name"], row["kind"]): row["state"] for row in document["certificates"]}
     assert states[("docker", "authority")] == "valid"
     assert states[("odroid", "server")] == states[("ci", "client")] == "renew"
-    assert lines(late)[0].startswith("docker authority  valid    until 2036-05-02, 3271 days")
+    assert late.lines()[0].startswith("docker authority  valid    until 2036-05-02, 3271 days")
     done = pki(options_of("reissue", (), "ci", False), NOW, store)
-    assert (done["provision"], done["hand_out"]) == (["odroid"], ["alice"])
-    assert lines(done)[-5:] == [
+    document = check_document("pki", done.document())
+    check_broken_documents("pki", document)
+    assert (document["provision"], document["hand_out"]) == (["odroid"], ["alice"])
+    assert done.lines()[-5:] == [
         "client ci: dropped",
         "these boards go by the old authority until they are provisioned:",
         "  inv provision odroid",
@@ -669,5 +671,5 @@ def test_the_task_from_issue_to_reissue(store: PkiStore) -> None:
 
 def test_a_target_that_is_no_longer_configured_is_still_shown(store: PkiStore) -> None:
     store.update(lambda held: issue_board(held, "gone", NAMES, NOW))
-    found = pki(PkiOptions("show"), NOW, store)["certificates"]
-    assert {entry["state"] for entry in found} == {"valid"}
+    found = pki(PkiOptions("show"), NOW, store).certificates
+    assert {row.state for row in found} == {"valid"}

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.bench import Bench
 from tests.support.lab import Lab
+from tests.support.schemas import check_document
 from tests.support.sshserver import USER, SshServer, need_sshd
 
 pytestmark = pytest.mark.integration
@@ -32,9 +33,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    made: dict[str, Any] = json.loads(done.stdout)
-    assert made["schema"] == "bootwright.provision/1"
-    return made
+    return check_document("provision", json.loads(done.stdout))
 
 
 def test_a_board_without_the_encrypted_volume_is_refused(lab: Lab) -> None:

@@ -12,7 +12,7 @@ from bootwright.core.secret import without_passphrase
 from bootwright.remote.sections import parse_sections
 from bootwright.volume.facts import Crypttab, Unit, VolumeFacts, VolumeLayout, parse_volume
 from bootwright.volume.luks_dump import Keyslot
-from bootwright.volume.status import document, lines
+from bootwright.volume.status_result import status_of
 from bootwright.volume.unlock_ssh_plan import (
     UnlockMethod,
     answer_script,
@@ -22,6 +22,7 @@ from bootwright.volume.unlock_ssh_plan import (
     place_of,
     unfinished,
 )
+from tests.support.schemas import check_broken_documents, check_document
 
 CASES = Path(__file__).parent.parent / "cases" / "volume"
 PLACE = place_of(Endpoint("box"))
@@ -224,7 +225,7 @@ def test_text_that_json_makes_is_harmless() -> None:
     found = facts(
         "locked", ('"xchacha12', f'"{escape}xchacha12'), ('"argon2id', f'"{escape}argon2id')
     )
-    text = "\n".join(lines(document("box", found, PLACE)))
+    text = "\n".join(status_of("box", found, PLACE).lines())
     assert "�]0;x�xchacha12,aes-adiantum-plain64" in text
     assert "�]0;x�argon2id, 64.0 MiB" in text
     assert "\x1b" not in text
@@ -264,7 +265,9 @@ def test_every_damage_is_an_error_or_facts_never_a_traceback() -> None:
             for broken in ("\n".join(damaged), "\n".join(rows[:number])):
                 try:
                     found = parse_volume(broken)
-                    lines(document("box", found, PLACE))
+                    status = status_of("box", found, PLACE)
+                    check_document("status", status.document())
+                    status.lines()
                 except FailedError:
                     continue
 
@@ -308,8 +311,18 @@ def test_how_opening_ended() -> None:
     assert failed == (True, False, False, "a.mount did not start; its journal ends in:\n  wrong fs")
 
 
+def test_the_document_of_a_status() -> None:
+    for name in ("locked", "open", "asks"):
+        document = check_document("status", status_of("box", facts(name), PLACE).document())
+        check_broken_documents("status", document)
+    assert document["mount"]["mounted"] is False
+    opened = check_document("status", status_of("box", facts("open"), PLACE).document())
+    assert opened["volume"]["state"] == "open"
+    assert opened["mount"]["size"] > opened["mount"]["used"] > 0
+
+
 def test_the_lines_of_a_status() -> None:
-    shown = lines(document("box", facts("locked"), PLACE))
+    shown = status_of("box", facts("locked"), PLACE).lines()
     assert shown[:2] == [
         "board                box, 6.1.0-50-armmp-lpae armv7l",
         f"started              {shown[1][21:]}",
@@ -319,9 +332,9 @@ def test_the_lines_of_a_status() -> None:
     assert "/mnt/docker-data     not mounted" in shown
     assert "docker               not installed" in shown
     assert shown[-1] == "next                 inv unlock box"
-    opened = lines(document("box", facts("open"), PLACE))
+    opened = status_of("box", facts("open"), PLACE).lines()
     assert "volume               docker-data: open" in opened
     assert any(line.endswith(" free") for line in opened)
     assert not any(line.startswith("next") for line in opened)
-    asks = lines(document("box", facts("asks"), PLACE))
+    asks = status_of("box", facts("asks"), PLACE).lines()
     assert any("a program on the board asks for its passphrase" in line for line in asks)

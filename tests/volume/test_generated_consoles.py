@@ -108,7 +108,7 @@ def problems(scenario: Scenario, session: Session = unlock_session) -> list[str]
         *([] if too_late else _wrongly_read(scenario, line, given)),
         *([] if too_late else _misjudged(scenario, result, answered)),
         *_betrayed(log.getvalue(), "a note", secret),
-        *_betrayed(json.dumps(result.as_json(), ensure_ascii=False), "the result", secret),
+        *_betrayed(json.dumps(result.document(), ensure_ascii=False), "the result", secret),
     ]
 
 

@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,14 +22,14 @@ from bootwright.volume.io.luks import prove_passphrase
 from bootwright.volume.keyslot_script import changed, keyslot_script
 from bootwright.volume.keyslots import (
     PassphraseFiles,
+    PassphraseResult,
     Passphrases,
     change_keyslots,
-    lines,
     read_passphrases,
 )
-from bootwright.volume.status import lines as status_lines
 from bootwright.volume.status import status
 from tests.support.bench import INV, Bench
+from tests.support.schemas import check_broken_documents, check_document
 from tests.support.sshserver import SshServer, need_sshd
 
 pytestmark = pytest.mark.integration
@@ -52,7 +51,7 @@ class Board:
 
     def run(
         self, action: PassphraseAction, existing: str, other: str, step_s: int = 60
-    ) -> dict[str, Any]:
+    ) -> PassphraseResult:
         both = Passphrases(Secret(existing.encode()), Secret(other.encode()))
         return change_keyslots(
             self.server.endpoint(),
@@ -109,31 +108,33 @@ def board(server: SshServer, tmp_path: Path) -> Iterator[Board]:
 
 def test_add_change_and_remove(board: Board) -> None:
     added = board.run("add", FIRST, AWKWARD)
-    assert (added["schema"], added["added"], added["removed"]) == ("bootwright.passphrase/1", 1, [])
+    document = check_document("passphrase", added.document())
+    check_broken_documents("passphrase", document)
+    assert (document["added"], document["removed"]) == (1, [])
     assert board.opens(FIRST)
     assert board.opens(AWKWARD)
-    assert added["keyslots"] == [
+    assert document["keyslots"] == [
         {"number": 0, "kdf": "argon2id", "memory_kib": 32, "iterations": 4, "threads": 1},
         {"number": 1, "kdf": "argon2id", "memory_kib": 64, "iterations": 5, "threads": 1},
     ]
     long = "x" * 511
     done = board.run("change", AWKWARD, long)
-    assert (done["added"], done["removed"]) == (2, [1])
+    assert (done.added, done.removed) == (2, (1,))
     assert [board.opens(word) for word in (FIRST, AWKWARD, long)] == [True, False, True]
     removed = board.run("remove", long, FIRST)
-    assert (removed["added"], removed["removed"]) == (None, [0])
+    assert (removed.added, removed.removed) == (None, (0,))
     assert [board.opens(word) for word in (FIRST, long)] == [False, True]
-    assert lines(removed)[0] == "key slot 0 is removed"
-    assert lines(removed)[1] == "keyslot 2  argon2id, 64.0 KiB, 5 passes, 1 thread"
+    assert removed.lines()[0] == "key slot 0 is removed"
+    assert removed.lines()[1] == "keyslot 2  argon2id, 64.0 KiB, 5 passes, 1 thread"
 
 
 def test_a_second_run_finds_nothing_to_do(board: Board) -> None:
     board.run("add", FIRST, "second one")
     again = board.run("add", FIRST, "second one")
-    assert (again["changed"], board.slots()) == (False, [0, 1])
+    assert (again.changed, board.slots()) == (False, [0, 1])
     board.run("change", FIRST, "third one")
     again = board.run("change", FIRST, "third one")
-    assert (again["changed"], board.slots()) == (False, [1, 2])
+    assert (again.changed, board.slots()) == (False, [1, 2])
 
 
 def test_wrong_ones_change_nothing(board: Board, capfd: pytest.CaptureFixture[str]) -> None:
@@ -159,7 +160,7 @@ def test_wrong_ones_change_nothing(board: Board, capfd: pytest.CaptureFixture[st
 def test_every_slot_of_the_old_passphrase_goes(board: Board) -> None:
     board.add_directly(FIRST, FIRST, times=2)
     done = board.run("change", FIRST, "second one")
-    assert done["removed"] == [0, 1, 2]
+    assert done.removed == (0, 1, 2)
     assert board.slots() == [3]
     assert board.opens("second one")
     assert not board.opens(FIRST)
@@ -186,7 +187,7 @@ def test_whatever_breaks_in_between_a_passphrase_opens_and_the_next_run_ends_it(
     assert board.opens("second one") == (before == "luksKillSlot")
     (board.server.tools / "cryptsetup").unlink()
     done = board.run("change", FIRST, "second one")
-    assert done["removed"] == [0]
+    assert done.removed == (0,)
     assert board.slots() == [1]
     assert board.opens("second one")
 
@@ -256,8 +257,8 @@ def test_a_board_without_the_volume(board: Board) -> None:
     with pytest.raises(FailedError, match=r"has no sound LUKS2 header; cryptsetup: Device .*not a"):
         board.run("add", FIRST, "second one")
     found = status(endpoint, directory=known)
-    assert found["volume"]["state"] == "unusable"
-    assert any(line.startswith("problem") for line in status_lines(found))
+    assert check_document("status", found.document())["volume"]["state"] == "unusable"
+    assert any(line.startswith("problem") for line in found.lines())
     board.server.crypttab("docker-data UUID=01234567-89ab none luks")
     with pytest.raises(FailedError, match="no device UUID=01234567-89ab"):
         board.run("add", FIRST, "second one")
@@ -326,14 +327,14 @@ def test_the_tasks(board: Board, tmp_path: Path) -> None:
 
     shown = inv("status", "box", "--json")
     assert shown.returncode == 0, shown.stderr
-    found = json.loads(shown.stdout)
-    assert (found["schema"], found["volume"]["state"]) == ("bootwright.status/1", "locked")
+    found = check_document("status", json.loads(shown.stdout))
+    assert found["volume"]["state"] == "locked"
     assert inv("status", "box").stdout.splitlines()[-1].split() == ["next", "inv", "unlock", "box"]
     files = (f"--passphrase-file={tmp_path}/old", f"--new-passphrase-file={tmp_path}/new")
     done = inv("passphrase", "box", "add", *files, "--json")
     assert done.returncode == 0, done.stderr
     # The board's own budget, threads as many as there are.
-    slot = json.loads(done.stdout)["keyslots"][1]
+    slot = check_document("passphrase", json.loads(done.stdout))["keyslots"][1]
     assert (slot["memory_kib"], slot["iterations"]) == (65536, 4)
     assert board.opens("second one")
     assert inv("passphrase", "box", "replace").returncode == 2

@@ -18,6 +18,7 @@ from bootwright.core.secret import Secret
 from bootwright.volume.unlock_result import Result, UnlockResult
 from bootwright.volume.unlock_session import UnlockSession
 from bootwright.volume.unlock_typing import SETTLE_NO_TAB_S, SETTLE_S
+from tests.support.schemas import check_broken_documents, check_document
 from tests.support.tape import Tape
 
 CASES = Path(__file__).parent.parent / "cases" / "console"
@@ -110,7 +111,9 @@ def test_the_passphrase_follows_the_answer_to_tab() -> None:
     assert result.to_prompt == pytest.approx(0.2)
     assert result.to_unlocked is not None and result.to_unlocked > 0.2
     assert SECRET.decode() not in board.log.getvalue()
-    assert result.as_json() == {
+    document = check_document("unlock", result.document())
+    check_broken_documents("unlock", document)
+    assert document == {
         "schema": "bootwright.unlock/1",
         "target": "board",
         "via": "serial",
@@ -728,7 +731,7 @@ def test_an_echoed_passphrase_gets_nowhere(echo: bytes) -> None:
     board, tape = Board(script), Tape()
     result = board.unlock(recorder=tape)
     assert result.result is Result.FAILED
-    said = str(result.as_json()) + board.log.getvalue() + tape.all.decode()
+    said = str(result.document()) + board.log.getvalue() + tape.all.decode()
     assert SECRET[:7].decode() not in said
     assert SECRET[7:].decode() not in said
     assert b"<\t>" in tape.all

@@ -12,10 +12,9 @@ import os
 import select
 import signal
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from bootwright.console.boot import BootWatcher
 from bootwright.console.io.log_file import ConsoleLog
@@ -25,6 +24,7 @@ from bootwright.core.io.lock import exclusive
 from bootwright.core.io.process import failure, run
 from bootwright.core.paths import build_dir
 from bootwright.core.report import Reporter
+from bootwright.core.result import to_json
 from bootwright.emulator.io.card_image import open_root, read_card
 from bootwright.emulator.io.qmp import qmp_command
 from bootwright.emulator.plan import (
@@ -42,8 +42,6 @@ CARD_RECORD = "card.json"
 
 NAME = "emulator"
 """The target's name."""
-
-SCHEMA = "bootwright.emulator/1"
 
 LOOPBACK = "127.0.0.1"
 
@@ -93,13 +91,6 @@ class Emulator:
     def alive(self) -> bool:
         """Whether its process still runs."""
         return _process_start(self.pid) == self.process_start
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the JSON document, schema ``bootwright.emulator/1``."""
-        return {"schema": SCHEMA} | {
-            key: str(value) if isinstance(value, Path) else value
-            for key, value in asdict(self).items()
-        }
 
 
 def emulator_dir() -> Path:
@@ -210,7 +201,7 @@ def launch(plan: EmulatorPlan, card: CardFacts, settings: EmulatorSettings) -> E
         host_keys=card.host_keys,
         directory=plan.directory,
     )
-    _state_file(plan.directory).write_text(json.dumps(emulator.as_json(), indent=2) + "\n")
+    _state_file(plan.directory).write_text(json.dumps(to_json(emulator), indent=2) + "\n")
     return emulator
 
 
@@ -220,7 +211,6 @@ def status(directory: Path | None = None) -> Emulator | None:
     path = _state_file(directory)
     try:
         fields = json.loads(path.read_text())
-        del fields["schema"]
         fields["image"] = Path(fields["image"])
         fields["directory"] = directory
         fields["host_keys"] = tuple(fields["host_keys"])

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from bootwright.audit.benchmark import load_checks
 from bootwright.audit.checks.evaluate import evaluate
-from bootwright.audit.command import failure
+from bootwright.audit.command import AuditResults, failure
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.model import Check, Checked, Result
 from bootwright.audit.report.compare import (
@@ -22,7 +21,7 @@ from bootwright.audit.report.compare import (
     load_baseline,
     parse_baseline,
 )
-from bootwright.audit.result import AuditResult, as_document, document
+from bootwright.audit.result import AuditResult, as_document
 from bootwright.core.errors import InputError
 from bootwright.core.paths import checkout
 from tests.support.auditcontainers import container, restricted
@@ -39,14 +38,12 @@ from tests.support.auditresults import (
     waiver,
 )
 from tests.support.auditresults import check as made_check
+from tests.support.schemas import check_document
 
 KINDS = ("improved", "worse", "other")
 
 
 CHECKS = load_checks(checkout() / "checks" / "cis-docker")
-VALIDATOR = Draft202012Validator(
-    json.loads((checkout() / "docs/schemas/audit-1.json").read_text(encoding="utf-8"))
-)
 
 
 def insecure(network: str) -> dict[str, Any]:
@@ -201,7 +198,7 @@ def test_findings_are_compared_too(
     assert [(one.id, *one.subjects) for one in found.found] == new
     assert [(one.id, *one.subjects) for one in found.mended] == gone
     told = as_document(_with(*after), found.as_json())
-    assert [error.message for error in VALIDATOR.iter_errors(told)] == []
+    check_document("audit", told)
     assert [row["id"] for row in told["comparison"]["findings"]["new"]] == [one[0] for one in new]
 
 
@@ -234,27 +231,31 @@ def test_a_board_that_got_worse(
     found = compare(_recorded(was), now)
     change = next(one for one in found.worse if one.id == check)
     assert not item or item in change.items
-    why, code = failure([now], {"board": found}, "regression")
+    why, code = failure(AuditResults((now,), {"board": found}), "regression")
     assert (code, why.startswith("got worse: board: ")) == (4, True)
-    assert failure([was], {"board": compare(_recorded(was), was)}, "regression") == ("", 0)
+    assert failure(AuditResults((was,), {"board": compare(_recorded(was), was)}), "regression") == (
+        "",
+        0,
+    )
 
 
 def test_a_board_of_which_nothing_can_be_told_does_not_end_well() -> None:
     silent = audit(checked("5.4", "skipped"), checked("4.9", "skipped", of=check(scored=False)))
-    assert failure([silent], {}, "warn") == (
+    assert failure(AuditResults((silent,)), "warn") == (
         "checks warn, or could not be judged: odroid: 1 (5.4)",
         4,
     )
-    assert failure([audit(checked("4.9", "skipped", of=check(scored=False)))], {}, "warn")[1] == 0
-    assert failure([silent], {}, "never") == ("", 0)
+    unscored = audit(checked("4.9", "skipped", of=check(scored=False)))
+    assert failure(AuditResults((unscored,)), "warn")[1] == 0
+    assert failure(AuditResults((silent,)), "never") == ("", 0)
     both = audit(*silent.checks, checked("5.9", "warn"))
-    assert failure([both], {}, "warn")[0].endswith("odroid: 2 (5.9, 5.4)")
+    assert failure(AuditResults((both,)), "warn")[0].endswith("odroid: 2 (5.9, 5.4)")
 
 
 def test_a_finding_that_is_new_does_not_end_well() -> None:
     now = _with(("second-daemon",))
     found = compare(_recorded(_with()), now)
-    assert failure([now], {"odroid": found}, "regression") == (
+    assert failure(AuditResults((now,), {"odroid": found}), "regression") == (
         "got worse: odroid: 1 (second-daemon)",
         4,
     )
@@ -278,8 +279,8 @@ def test_ids_of_another_version_are_not_compared() -> None:
 
 def test_baseline_of_several_targets_is_asked_by_name(tmp_path: Path) -> None:
     file = tmp_path / "before.json"
-    boards = [of_all_kinds("one"), of_all_kinds("two"), unreachable("shelf")]
-    file.write_text(json.dumps(document(boards), indent=2), encoding="utf-8")
+    boards = AuditResults((of_all_kinds("one"), of_all_kinds("two"), unreachable("shelf")))
+    file.write_text(json.dumps(boards.document(), indent=2), encoding="utf-8")
     baseline = load_baseline(file)
     assert baseline.target("two").target == "two"
     found = compare(baseline.target("one"), of_all_kinds("one"))
