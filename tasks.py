@@ -19,6 +19,7 @@ from bootwright.core.options import (
     Folder,
     GroupName,
     RootfsName,
+    SaveName,
     TargetName,
     TargetNames,
 )
@@ -136,10 +137,10 @@ def emulate(
     device: File = "",
     snapshot: bool = False,
     stop: bool = False,
-    save: str = "",
-    resume: str = "",
+    save: SaveName = "",
+    resume: SaveName = "",
     list: bool = False,
-    remove: str = "",
+    remove: SaveName = "",
     serial_port: str = "",
     ssh_port: str = "",
     timeout: str = "600",
@@ -203,7 +204,7 @@ def unlock(
     _: Context,
     target: TargetName,
     via: UnlockVia = "auto",
-    port: str = "",
+    port: File = "",
     baud: str = "",
     identity: File = "",
     passphrase_file: File = "",
@@ -256,7 +257,7 @@ def unlock(
     },
 )
 def console(
-    _: Context, target: TargetName, port: str = "", baud: str = "", transcript: File = ""
+    _: Context, target: TargetName, port: File = "", baud: str = "", transcript: File = ""
 ) -> None:
     """Work at a board's serial console; Ctrl-] leaves it."""
     from bootwright.console.io.terminal import work_at_console

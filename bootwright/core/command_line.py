@@ -26,7 +26,7 @@ class Parser(InvokeParser):
     Args:
         core: the options that are not of a task, such as ``--help``.
         contexts: the tasks.
-        takes: what the options of each task take.
+        takes: what the options of each task take; those that are not of a task, under "".
         tasks_known: ``False`` while the tasks are not loaded yet; reading ends at the first word
             that is no option.
     """
@@ -116,7 +116,7 @@ class Reading:
         if option.optional:
             option.set_value(True, cast=False)
             return
-        flag = _flag(option)
+        flag = flag_of(option)
         what = f": {option.help}" if option.help else ""
         if before:
             what = f", and {before} is an option; if it is meant, write {flag}={before}"
@@ -157,8 +157,16 @@ class Reading:
         return min(free, key=lambda one: (not is_required(one), one.kind is list), default=None)
 
     def takes(self, argument: Argument) -> Takes:
-        """Return what an option of the current task takes."""
-        return self._parser.takes.get(self.context.name or "", {}).get(argument.names[0], Takes())
+        """Return what an option of the current task, or of all, takes."""
+        of_core = argument is self.core.args.get(argument.names[0])
+        task = "" if of_core else self.context.name or ""
+        return self._parser.takes.get(task, {}).get(argument.names[0], Takes())
+
+    def is_done(self, argument: Argument) -> bool:
+        """Tell whether an option was given, and cannot be given once more."""
+        if argument.takes_value:
+            return argument.kind is not list and id(argument) in self._given
+        return bool(argument.value) != bool(argument.default)
 
     def _is_value(self, word: str) -> bool:
         """Tell whether ``word`` is the value that is awaited, rather than the next option."""
@@ -200,7 +208,7 @@ class Reading:
             )
 
     def _set(self, argument: Argument, value: str) -> None:
-        shown = placeholder(argument) if is_required(argument) else _flag(argument)
+        shown = placeholder(argument) if is_required(argument) else flag_of(argument)
         if argument.kind is not list and id(argument) in self._given:
             raise InputError(
                 f"{shown} is given twice, as {argument.value!r} and as {value!r}; give it once"
@@ -250,5 +258,6 @@ def placeholder(argument: Argument) -> str:
     return argument.names[0].upper()
 
 
-def _flag(argument: Argument) -> str:
+def flag_of(argument: Argument) -> str:
+    """Return how an option is written, such as ``--dry-run``."""
     return str(to_flag(argument.names[0]))

@@ -11,12 +11,11 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, Field
 
 from bootwright.core.errors import InputError
+from bootwright.core.target_names import BUILT_IN, CONFIG_NAME
 from bootwright.core.toml_model import StrictModel, check_table, read_toml
 from bootwright.core.units import parse_size
 
 SCHEMA = "bootwright.config/1"
-
-CONFIG_NAME = "bootwright.toml"
 
 _HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -191,12 +190,6 @@ class Target(StrictModel):
     groups: tuple[Annotated[str, AfterValidator(_name)], ...] = ()
     docker: Docker = Docker()
     logs: Logs = Logs()
-
-
-BUILT_IN: dict[str, dict[str, Any]] = {
-    "odroid": {"board": "odroid-xu3", "rootfs": "archlinuxarm", "hostname": "odroid"},
-}
-"""The targets that need no ``bootwright.toml``."""
 
 
 @dataclass(frozen=True)

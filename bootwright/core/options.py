@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Union, get_args, get_origin
 
 from bootwright.core.errors import InputError
 
-Kind = Literal["text", "word", "file", "folder", "target", "group", "rootfs", "benchmark"]
+Kind = Literal["text", "word", "file", "folder", "target", "group", "rootfs", "benchmark", "save"]
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Takes:
     """What an option takes.
 
     Attributes:
-        kind: ``word`` is one of ``words``; ``rootfs`` and ``benchmark`` are names of files in the
-            checkout; ``text`` is anything.
+        kind: ``word`` is one of ``words``; ``text`` is anything; ``rootfs`` and ``benchmark`` are
+            names of files in the checkout, ``save`` is that of a saved emulator.
         words: the words that are allowed; empty for the other kinds.
     """
 
@@ -41,6 +41,7 @@ TargetName = Annotated[str, Takes("target")]
 TargetNames = Annotated[list[str] | None, Takes("target")]
 GroupName = Annotated[str, Takes("group")]
 RootfsName = Annotated[str, Takes("rootfs")]
+SaveName = Annotated[str, Takes("save")]
 BenchmarkVersion = Annotated[str, Takes("benchmark")]
 
 

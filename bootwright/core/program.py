@@ -18,13 +18,16 @@ from invoke.exceptions import Exit
 from invoke.parser.argument import Argument
 from invoke.parser.context import ParserContext
 from invoke.program import Program as InvokeProgram
+from invoke.util import helpline
 
 from bootwright import __version__
+from bootwright.core import completion
 from bootwright.core.cli import report_end
 from bootwright.core.command_line import Parser, no_task, usage
 from bootwright.core.errors import InputError
 from bootwright.core.options import Takes, takes_of
-from bootwright.core.paths import checkout
+from bootwright.core.paths import build_dir, checkout
+from bootwright.core.target_names import names
 
 CHECKOUT_VARIABLE = "BOOTWRIGHT_CHECKOUT"
 
@@ -61,6 +64,8 @@ class Program(InvokeProgram):
                 names=("checkout",),
                 help="the checkout to work in, instead of the one around this directory",
             ),
+            # Without a help text, it is not shown: the scripts of the completion use it.
+            Argument(names=("complete",), kind=bool, default=False),
             Argument(
                 names=("help", "h"), optional=True, help="explain the program, or a task; and end"
             ),
@@ -87,8 +92,12 @@ class Program(InvokeProgram):
             if self.args.version.value:
                 self.print_version()
                 return 0
+            if self.args.complete.value:
+                self._complete(self.core.unparsed[1:])  # after "--"
+                return 0
             use_checkout(self.args.checkout.value, self.argv)
-            self._read_tasks()
+            self._load()
+            self.parse_tasks()
             self.parse_cleanup()
             # Without files: nobody's settings for Invoke change what our commands do.
             self.config = Config(lazy=True)
@@ -106,14 +115,24 @@ class Program(InvokeProgram):
         """
         self.argv = list(argv)
         self.parse_core_args()
-        self._read_tasks()
+        self._load()
+        self.parse_tasks()
         return list(self.tasks)
 
-    def _read_tasks(self) -> None:
+    def _load(self) -> None:
         self.collection = self.namespace or load_tasks(checkout())
         self.scoped_collection = self.collection
         self.list_root, self.list_depth, self.list_format = None, None, "flat"
-        self.parse_tasks()
+
+    def _complete(self, words: Sequence[str]) -> None:
+        core = completion.reading_of(Parser(self.initial_context, tasks_known=False), words[:-1])
+        use_checkout(core.core.args.checkout.value, self.argv)
+        self._load()
+        tasks = {name: helpline(self.collection[name]) or "" for name in self.collection.task_names}
+        lines = completion.completion_lines(
+            self._make_parser(), words, lambda kind: names(kind, checkout(), build_dir()), tasks
+        )
+        print("".join(f"{line}\n" for line in lines), end="")
 
     def parse_core_args(self) -> None:
         """Read the options before the first task; ``core.unparsed`` is the rest."""
@@ -138,7 +157,8 @@ class Program(InvokeProgram):
     def print_help(self) -> None:
         """Print how the program is called, its options and its tasks."""
         print("Usage: inv [OPTIONS] TASK [its options] [TASK …]\n\nOptions of all tasks:\n")
-        self.print_columns(self.initial_context.help_tuples())
+        shown = [(spec, text) for spec, text in self.initial_context.help_tuples() if text]
+        self.print_columns(shown)
         self.list_tasks()
 
     def task_list_opener(self, extra: str = "") -> str:  # noqa: ARG002
@@ -164,8 +184,9 @@ class Program(InvokeProgram):
 
     def _make_parser(self) -> Parser:
         contexts = self.collection.to_contexts()
-        names = [context.name or "" for context in contexts]
-        self._takes = {name: task_takes(self.collection[name].body) for name in names}
+        tasks = [context.name or "" for context in contexts]
+        self._takes = {name: task_takes(self.collection[name].body) for name in tasks}
+        self._takes[""] = {"checkout": Takes("folder")}
         return Parser(self.initial_context, contexts, self._takes)
 
 

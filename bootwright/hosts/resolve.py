@@ -11,6 +11,7 @@ from bootwright.core.board import load_board
 from bootwright.core.config import Target, group_members, load_config
 from bootwright.core.endpoints import Endpoint, SshEndpoint
 from bootwright.core.errors import InputError
+from bootwright.core.target_names import EMULATOR
 from bootwright.emulator.io import qemu
 from bootwright.remote.io.project_key import operator_has_keys, project_key
 
@@ -33,7 +34,7 @@ def endpoint_of(
         InputError: no such target.
         FailedError: ``emulator`` is asked for and none runs.
     """
-    if name == qemu.NAME:
+    if name == EMULATOR:
         card = emulated_card()
         target = _configured(card.get("target"))
         reached = qemu.emulator_target(
@@ -81,7 +82,7 @@ def target_of(name: str) -> Target:
     Raises:
         InputError: no such target.
     """
-    if name == qemu.NAME:
+    if name == EMULATOR:
         name = emulated_card().get("target", "odroid")
     return load_config(paths.checkout(), name).target
 

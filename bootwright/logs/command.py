@@ -11,10 +11,11 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from bootwright.core import paths
-from bootwright.core.config import CONFIG_NAME, Collector, Logs, load_collector
+from bootwright.core.config import Collector, Logs, load_collector
 from bootwright.core.errors import InputError
 from bootwright.core.io.secret_input import read_new_passphrase
 from bootwright.core.report import Reporter
+from bootwright.core.target_names import CONFIG_NAME
 from bootwright.core.templates import Renderer
 from bootwright.emulator.plan import HOST_OF_GUESTS
 from bootwright.hosts import resolve

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from bootwright.core.board import Kdf
-from bootwright.core.config import BUILT_IN, Target
+from bootwright.core.config import Target
 from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
+from bootwright.core.target_names import BUILT_IN
 from bootwright.core.units import MIB
 from bootwright.remote.io.connection import Remote
 from bootwright.remote.sections import parse_sections

@@ -25,6 +25,7 @@ from bootwright.core.io.process import failure, run
 from bootwright.core.paths import build_dir
 from bootwright.core.report import Reporter
 from bootwright.core.result import to_json
+from bootwright.core.target_names import EMULATOR
 from bootwright.emulator.io.card_image import open_root, read_card
 from bootwright.emulator.io.qmp import qmp_command
 from bootwright.emulator.plan import (
@@ -40,8 +41,6 @@ from bootwright.emulator.plan import (
 CARD_RECORD = "card.json"
 """The file, in the emulator's directory, that says which target and board the card is for."""
 
-NAME = "emulator"
-"""The target's name."""
 
 LOOPBACK = "127.0.0.1"
 
@@ -279,7 +278,7 @@ def emulator_target(
     if emulator is None:
         raise FailedError("no emulator runs; start one with `inv emulate`")
     return Endpoint(
-        name=NAME,
+        name=EMULATOR,
         serial_url=f"socket://{LOOPBACK}:{emulator.serial_port}",
         console_history=emulator.console_log,
         ssh=SshEndpoint(
