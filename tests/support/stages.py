@@ -94,8 +94,10 @@ def _provisioned(board: Board) -> None:
 
 _NO_TIMERS = """
 timers=$(systemctl list-unit-files --type=timer --no-legend | cut -d ' ' -f 1)
-systemctl mask --now $timers >/dev/null 2>&1
-true
+systemctl stop $timers
+systemctl mask $timers >/dev/null 2>&1
+# A timer that was loaded when it was masked counts as failed.
+systemctl reset-failed
 """
 
 STAGES = {
