@@ -3,13 +3,16 @@
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bootwright.core.paths import checkout
 from bootwright.core.shell import SHEBANG
+from bootwright.provision import transaction
 from bootwright.remote import job_script
+from tests.support.changes import odd, plain, whole
 
 ROOT = checkout()
 PACKAGE = ROOT / "bootwright"
@@ -23,6 +26,17 @@ SCRIPTS: dict[str, Callable[[], str]] = {
     "job run": job_script.run_script,
     "job functions": lambda: job_script.JOB_PRELUDE,
     "job follow": lambda: job_script.follow_script("apply", AWKWARD),
+    "apply": lambda: transaction.apply_script(whole()),
+    "apply other changes": lambda: transaction.apply_script(odd()),
+    "apply with containers stopped": lambda: transaction.apply_script(
+        replace(plain(), keep_containers=False, hides_data=True)
+    ),
+    "restore": lambda: transaction.restore_script(whole()),
+    "restore other changes": lambda: transaction.restore_script(odd()),
+    "put back": transaction.put_back_script,
+    "put back one change": lambda: transaction.put_back_script(AWKWARD),
+    "confirm": lambda: transaction.confirm_script(AWKWARD),
+    "hold containers": transaction.hold_script,
 }
 """Each script of the product, as it is sent to a board or installed on one."""
 

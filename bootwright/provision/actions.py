@@ -7,9 +7,10 @@ after every file has its former content again, in the reverse order.
 Sources: systemctl(1), useradd(8), gpasswd(1), augenrules(8); ``auditd.service`` of auditd.
 """
 
-import shlex
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+
+from bootwright.core.shell import quote, quote_words
 
 ACCOUNT_FILES = tuple(
     f"/etc/{name}" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")
@@ -31,8 +32,8 @@ class Action(ABC):
     def undo(self) -> str:
         """Lines of the script ``restore`` that take the command back.
 
-        They may use its functions ``step`` (run a command, note its failure) and
-        ``step_unless_boot`` (the same, but not when the board puts a change back while it
+        They may use its functions ``attempt`` (run a command, note its failure) and
+        ``attempt_unless_boot`` (the same, but not when the board puts a change back while it
         starts: no unit runs then, and a command that waits for one would never end).
 
         Empty where nothing is left to take back; the docstring says why.
@@ -58,7 +59,7 @@ class Check(Action):
     @property
     def command(self) -> str:
         """The check."""
-        return shlex.join(self.argv)
+        return quote_words(self.argv)
 
     @property
     def undo(self) -> str:
@@ -78,7 +79,7 @@ class ReloadSystemd(Action):
     @property
     def undo(self) -> str:
         """The same: the former unit files are in place."""
-        return f"step_unless_boot {self.command}\n"
+        return f"attempt_unless_boot {self.command}\n"
 
 
 @dataclass(frozen=True)
@@ -100,19 +101,19 @@ class EnableUnit(Action):
     def command(self) -> str:
         """Enable, and start if asked for."""
         now = "--now " if self.start else ""
-        return f"systemctl enable {now}{shlex.quote(self.unit)}"
+        return f"systemctl enable {now}{quote(self.unit)}"
 
     @property
     def undo(self) -> str:
         """Stop what was started, and disable the unit if it was not enabled before."""
-        unit = shlex.quote(self.unit)
-        stop = f"step_unless_boot systemctl stop {unit}\n" if self.start else ""
+        unit = quote(self.unit)
+        stop = f"attempt_unless_boot systemctl stop {unit}\n" if self.start else ""
         return f"{stop if self.stop_allowed else ''}disable_again {unit}\n"
 
     @property
     def record(self) -> str:
         """Whether the unit was enabled."""
-        return f"record_disabled {shlex.quote(self.unit)}\n"
+        return f"record_disabled {quote(self.unit)}\n"
 
 
 @dataclass(frozen=True)
@@ -135,11 +136,11 @@ class SetHostname(Action):
     @property
     def undo(self) -> str:
         """Write the former name; at boot systemd does it from ``/etc/hostname``."""
-        return f"step_unless_boot sh -c {shlex.quote(_kernel_name(self.before))}\n"
+        return f"attempt_unless_boot sh -c {quote(_kernel_name(self.before))}\n"
 
 
 def _kernel_name(name: str) -> str:
-    return f"printf %s {shlex.quote(name)} >/proc/sys/kernel/hostname"
+    return f"printf %s {quote(name)} >/proc/sys/kernel/hostname"
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class ReloadSshd(Action):
     @property
     def undo(self) -> str:
         """The same: the former configuration is in place."""
-        return f"step_unless_boot sh -c {shlex.quote(self.command)}\n"
+        return f"attempt_unless_boot sh -c {quote(self.command)}\n"
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ class AddSystemUser(Action):
     def command(self) -> str:
         """Make it."""
         options = "--system --no-create-home --shell /usr/sbin/nologin"
-        return f"useradd {options} {shlex.quote(self.name)}"
+        return f"useradd {options} {quote(self.name)}"
 
     @property
     def undo(self) -> str:
@@ -190,7 +191,7 @@ class AddToGroup(Action):
     @property
     def command(self) -> str:
         """Add it."""
-        return f"gpasswd -a {shlex.quote(self.user)} {shlex.quote(self.group)}"
+        return f"gpasswd -a {quote(self.user)} {quote(self.group)}"
 
     @property
     def undo(self) -> str:
@@ -215,7 +216,7 @@ class LoadAuditRules(Action):
     @property
     def undo(self) -> str:
         """The same: the former rules are in place."""
-        return f"step_unless_boot {self.command}\n"
+        return f"attempt_unless_boot {self.command}\n"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ Sources: syslog-ng's ``lib/rcptid.c`` (numbers), ``modules/diskq``, ``modules/ht
 ``daemon/logger/syslog``; systemd.socket(5).
 """
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -20,6 +19,7 @@ from bootwright.core.board_names import MOUNT, STATE, UNITS
 from bootwright.core.config import Target
 from bootwright.core.errors import InputError, RefusedError
 from bootwright.core.file_changes import Change, FileChange, Removal, SymlinkChange, text_file
+from bootwright.core.shell import quote, quote_words
 from bootwright.core.units import MIB, format_size, parse_size
 from bootwright.logs.delivery import TAG
 from bootwright.logs.relay_names import SERVICE, SOCKET
@@ -188,7 +188,7 @@ def logs_step(desired: DesiredState, facts: HostFacts) -> Step:
     )
 
 
-_ALL_UNITS = shlex.join((SERVICE, SOCKET_UNIT, LAST_WORDS))
+_ALL_UNITS = quote_words((SERVICE, SOCKET_UNIT, LAST_WORDS))
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class RelayAction(Action):
             f"systemctl stop {_ALL_UNITS}; systemctl daemon-reload;"
             f" [ ! -e {UNITS}/{SERVICE} ] || systemctl start {_ALL_UNITS}"
         )
-        return f"step_unless_boot sh -c {shlex.quote(script)}\n"
+        return f"attempt_unless_boot sh -c {quote(script)}\n"
 
 
 @dataclass(frozen=True)

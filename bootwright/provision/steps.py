@@ -1,12 +1,12 @@
 """What provisioning changes on a board: steps of frozen values, each with its undo."""
 
 import difflib
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bootwright.core.file_changes import Change, DirectoryChange, FileChange, Removal, SymlinkChange
 from bootwright.core.secret import Secret
+from bootwright.core.shell import quote
 from bootwright.hosts.board_files import BoardFiles
 from bootwright.hosts.file_modes import PathMode
 from bootwright.provision.actions import Action
@@ -29,13 +29,13 @@ class ModeFix:
     @property
     def command(self) -> str:
         """The shell command; the owner first, since a change of owner clears the setuid bit."""
-        path = shlex.quote(self.was.path)
-        return f"chown -h {self.owner} {path} && chmod {self.mode:o} {path}"
+        path = quote(self.was.path)
+        return f"chown -h {quote(self.owner)} {path} && chmod {self.mode:o} {path}"
 
     @property
     def undo(self) -> str:
         """The shell command that takes it back; the owner by number, since it may have no name."""
-        path = shlex.quote(self.was.path)
+        path = quote(self.was.path)
         return f"chown -h {self.was.numbers} {path} && chmod {self.was.mode:o} {path}"
 
 

@@ -6,39 +6,29 @@ if it is confirmed over a new connection before the timer ends. Whatever happens
 crash, a lost network, a power cut) the board puts back what was there.
 """
 
-import shlex
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from bootwright.core.file_changes import Change, DirectoryChange, FileChange, Removal, SymlinkChange
+from bootwright.core.shell import Value, quote, render
 from bootwright.provision.actions import Action, RestartDocker
 from bootwright.provision.daemon_json import DAEMON_JSON
 from bootwright.provision.facts_script import RELOADED, TRANSACTION
 from bootwright.provision.steps import Step, written_files
-from bootwright.provision.transaction_shell import (
-    APPLY,
-    CONFIRM,
-    FUNCTIONS,
-    HOLD,
-    RESTORE,
-    RESTORED,
-    STOP_CONTAINERS,
-    VERSIONS,
-)
-from bootwright.remote.job_script import FOLDER, JOB_PRELUDE
-from bootwright.remote.sections import END, PRELUDE
+from bootwright.remote.job_script import FOLDER, JOB_FUNCTIONS
+from bootwright.remote.sections import SECTIONS
 
 JOB = "apply"
+"""The name of the job that applies a change."""
 
 INTERIM = "interim.json"
-"""The daemon.json that was there, with live-restore switched on."""
+"""The name of the file that is the former daemon.json with live-restore switched on."""
 
 CONFIRM_S = 600
 """Seconds from the beginning until the board puts everything back unless it is confirmed."""
 
 _DAEMON_S = 180
 """Seconds for the daemon to start or end; an emulated board takes about 15."""
-
 
 _DOCKER_S = 120
 """Seconds for one docker command; an emulated board takes up to 5."""
@@ -81,144 +71,135 @@ def job_files(change: Transaction) -> dict[str, FileChange]:
     return files
 
 
+_DOCKER = "provision/shell/docker.sh"
+
+
 def apply_script(change: Transaction) -> str:
     """Return the job's script: back up, arm, apply, prove."""
-    numbers = {file.path: str(n) for n, file in enumerate(written_files(change.steps))}
-    backups = [f"begin backup {n} {shlex.quote(path)}" for path, n in _places(change).items()]
-    backups += [action.record.rstrip() for action in _actions(change) if action.record]
-    restarts = any(isinstance(action, RestartDocker) for action in _actions(change))
-    stops = restarts and not change.keep_containers
-    script = _values(
-        FUNCTIONS + APPLY,
-        change,
-        hold=': >"$state/hold"' if change.keep_containers else ":",
-        stop=STOP_CONTAINERS.strip() if stops else ":",
-        # Those that vanish with their user namespaces cannot be started.
-        start="start_containers >/dev/null || :" if change.hides_data else "start_containers",
-        backup="\n".join(backups),
+    actions = _actions(change)
+    restarts = any(isinstance(action, RestartDocker) for action in actions)
+    script = render(
+        *(*JOB_FUNCTIONS, _DOCKER, "provision/shell/apply.sh"),
+        **_variables(TRANSACTION),
+        jobs=FOLDER,
+        job=JOB,
+        keep=change.keep_containers,
+        hides_data=change.hides_data,
+        reloaded_file=RELOADED,
     )
+    script += "".join(
+        f"begin backup {number} {quote(path)}\n" for path, number in _copies(change).items()
+    )
+    script += "".join(action.record for action in actions)
+    script += render(
+        "provision/shell/apply_arm.sh",
+        id=change.id,
+        confirm_seconds=change.confirm_s,
+        stop=restarts and not change.keep_containers,
+    )
+    numbers = {file.path: n for n, file in enumerate(written_files(change.steps))}
     for step in change.steps:
-        script += f"begun {step.name}\n"
         commands = [
-            *(_lay(item, numbers) for item in step.changes),
+            *(_command(item, numbers) for item in step.changes),
             *(fix.command for fix in step.fixes),
             *(action.command for action in step.actions),
         ]
+        script += f"begin_step {step.name}\n"
         script += "".join(
-            f"said=$({{ {command}; }} 2>&1) || fail {step.name}\n" for command in commands
+            f"message=$({{ {command}; }} 2>&1) || fail {step.name}\n" for command in commands
         )
-    script += "begun smoke\n"
-    script += 'said=$(smoke) || fail smoke\nsection smoke\nprintf "%s\\n" "$said" | quoted\n'
-    for line in change.proof:
-        script += (
-            f"printf '%s\\n' \"$said\" | grep -q -e {shlex.quote(line)} ||"
-            f' {{ said="a container says otherwise than {line}: $said"; fail smoke; }}\n'
-        )
-    return JOB_PRELUDE + script + VERSIONS + "section applied\n"
+    return script + render("provision/shell/apply_prove.sh", proof=change.proof)
 
 
-def _places(change: Transaction) -> dict[str, int]:
-    """Return a number for everything that is copied beforehand: folders made on the way too."""
+def restore_script(change: Transaction) -> str:
+    """Return the script that puts everything back; see ``shell/restore.sh`` for its argument."""
+    copies = _copies(change)
+    script = render(
+        *(SECTIONS, _DOCKER, "provision/shell/restore.sh"),
+        **_variables(TRANSACTION),
+        jobs=FOLDER,
+        job=JOB,
+        json_copy=copies[DAEMON_JSON],
+        folder_copy=copies[str(PurePosixPath(DAEMON_JSON).parent)],
+    )
+    # What lies in a folder before the folder.
+    script += "".join(
+        f"attempt back {number} {quote(path)}\n" for path, number in reversed(copies.items())
+    )
+    for step in reversed(change.steps):
+        script += "".join(action.undo for action in reversed(step.actions))
+        script += "".join(f"attempt sh -c {quote(fix.undo)}\n" for fix in reversed(step.fixes))
+    return script + render("provision/shell/restore_end.sh")
+
+
+def hold_script() -> str:
+    """Return the beginning of a job that restarts the daemon, such as an upgrade of packages.
+
+    Running containers go on then. The job needs the file :data:`INTERIM`.
+    """
+    return render(*(*JOB_FUNCTIONS, _DOCKER, "provision/shell/hold.sh"), **_variables("."))
+
+
+def confirm_script(change_id: str) -> str:
+    """Return the script by which a change stays, unless the board put it back already."""
+    return render(
+        *(SECTIONS, "provision/shell/confirm.sh"),
+        transaction=TRANSACTION,
+        id=change_id,
+        jobs=FOLDER,
+        job=JOB,
+    )
+
+
+def put_back_script(change_id: str = "") -> str:
+    """Return the script that puts an unfinished change back at once.
+
+    Args:
+        change_id: only this change; empty: any, as long as no run applies it.
+    """
+    return render(
+        *(SECTIONS, "provision/shell/put_back.sh"), transaction=TRANSACTION, id=change_id, job=JOB
+    )
+
+
+def _variables(folder: str) -> dict[str, Value]:
+    """Return the variables of ``shell/docker.sh`` for a change in this folder of the board."""
+    return {
+        "transaction": folder,
+        "interim": INTERIM,
+        "daemon_json": DAEMON_JSON,
+        "daemon_seconds": _DAEMON_S,
+        "docker_seconds": _DOCKER_S,
+    }
+
+
+def _copies(change: Transaction) -> dict[str, int]:
+    """Return the number of its copy for each path that may change, folders before their content.
+
+    Among them are the folders that are made for new files.
+    """
     paths = [item.path for step in change.steps for item in step.changes]
-    # A restart lays others in its place, whether or not it is to change.
+    # A restart of the daemon replaces it for a moment, even if it is not to change.
     paths.append(DAEMON_JSON)
     paths += (path for action in _actions(change) for path in action.files)
     parents = [str(parent) for path in paths for parent in PurePosixPath(path).parents]
-    below = sorted((path for path in parents if path.count("/") > 1), key=len)
-    # A folder that is there already is left alone: only those that are not get a mark.
-    return {path: n for n, path in enumerate(dict.fromkeys([*below, *paths]))}
+    folders = sorted((path for path in parents if path.count("/") > 1), key=len)
+    return {path: number for number, path in enumerate(dict.fromkeys([*folders, *paths]))}
 
 
 def _actions(change: Transaction) -> list[Action]:
     return [action for step in change.steps for action in step.actions]
 
 
-def restore_script(change: Transaction) -> str:
-    """Return the script that puts everything back: ``now``, at the ``deadline``, at ``boot``."""
-    places = _places(change)
-    backs = {path: f"back {number} {shlex.quote(path)}" for path, number in places.items()}
-    # What lies in a folder before the folder.
-    script = "".join(f"step {backs[path]}\n" for path in reversed(places))
-    for step in reversed(change.steps):
-        script += "".join(action.undo for action in reversed(step.actions))
-        script += "".join(f"step sh -c {shlex.quote(fix.undo)}\n" for fix in reversed(step.fixes))
-    script = FUNCTIONS + RESTORE + script + RESTORED
-    folder = str(PurePosixPath(DAEMON_JSON).parent)
-    return PRELUDE + _values(
-        script, change, daemon_file_back=f"{backs[DAEMON_JSON]}; {backs[folder]}"
-    )
-
-
-def hold_script() -> str:
-    """Return what a job begins with that restarts the daemon by the way, as an upgrade does.
-
-    Containers outlive it then. The job needs the file :data:`INTERIM`.
-    """
-    values = {
-        "transaction": ".",
-        "interim": INTERIM,
-        "daemon_json": DAEMON_JSON,
-        "daemon_s": str(_DAEMON_S),
-        "docker_s": str(_DOCKER_S),
-    }
-    # What comes after it is not to write files that only root can read.
-    return JOB_PRELUDE + _replaced(FUNCTIONS + HOLD, values) + "umask 022\n"
-
-
-def confirm_script(change_id: str) -> str:
-    """Return the script by which a change stays, unless the board put it back already."""
-    values = {"transaction": TRANSACTION, "folder": FOLDER, "job": JOB, "id": change_id}
-    return PRELUDE + _replaced(CONFIRM, values) + END
-
-
-def put_back_script(change_id: str | None = None) -> str:
-    """Return the script that puts an unfinished change back at once.
-
-    Args:
-        change_id: only that one; any if ``None``, as long as nothing carries it out.
-    """
-    if change_id is None:
-        guard = (
-            f"if systemctl is-active --quiet bootwright-{JOB}.service; then section busy; {END}"
-            "exit 0; fi\n"
-        )
-    else:
-        armed = f'"$(cat {TRANSACTION}/armed 2>/dev/null)" = {change_id}'
-        guard = f"[ {armed} ] || {{ section too-late; {END.strip()}; exit 0; }}\n"
-    return f"{PRELUDE}{guard}sh {TRANSACTION}/restore now\n{END}"
-
-
-def _values(script: str, change: Transaction, **more: str) -> str:
-    values = {
-        "transaction": TRANSACTION,
-        "interim": INTERIM,
-        "daemon_json": DAEMON_JSON,
-        "daemon_s": str(_DAEMON_S),
-        "docker_s": str(_DOCKER_S),
-        "id": change.id,
-        "confirm_s": str(change.confirm_s),
-        "reloaded": RELOADED,
-        "folder": FOLDER,
-        "job": JOB,
-        **more,
-    }
-    return _replaced(script, values)
-
-
-def _replaced(script: str, values: dict[str, str]) -> str:
-    for name, value in values.items():
-        script = script.replace(f"@{name}@", value)
-    return script
-
-
-def _lay(item: Change, numbers: dict[str, str]) -> str:
-    path = shlex.quote(item.path)
-    parent = shlex.quote(item.path.rpartition("/")[0] or "/")
+def _command(item: Change, numbers: dict[str, int]) -> str:
+    """Return the command that makes a change; ``numbers`` are the names of files in the job."""
+    path = quote(item.path)
+    parent = quote(item.path.rpartition("/")[0] or "/")
     if isinstance(item, FileChange):
-        # Folders that are made on the way are for everybody to enter.
+        # Folders that are made for it are for everybody to enter.
         return f"(umask 022; mkdir -p {parent}) && put {numbers[item.path]} {path}"
     if isinstance(item, SymlinkChange):
-        return f"ln -sfn {shlex.quote(item.target)} {path}"
+        return f"ln -sfn {quote(item.target)} {path}"
     if isinstance(item, DirectoryChange):
         return (
             f"mkdir -p {path} && chmod {item.mode:o} {path} && chown {item.uid}:{item.gid} {path}"

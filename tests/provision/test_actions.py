@@ -9,7 +9,8 @@ import pytest
 from bootwright.provision.actions import Action, AddSystemUser, AddToGroup, EnableUnit, SetHostname
 from bootwright.provision.steps import Step
 from bootwright.provision.transaction import Transaction
-from tests.support.fakeboard import ID, FakeBoard
+from tests.support.changes import ID
+from tests.support.fakeboard import FakeBoard
 from tests.support.namespace import need_namespaces
 
 pytestmark = pytest.mark.integration

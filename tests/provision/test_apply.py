@@ -14,14 +14,14 @@ from bootwright.core.errors import FailedError
 from bootwright.core.report import TextReporter
 from bootwright.provision.apply import ApplyResult, apply, put_back_unfinished
 from bootwright.provision.facts import HostFacts
-from bootwright.provision.plan import plan_provision, transaction_of
-from bootwright.provision.transaction import JOB, Transaction, apply_script, job_files
+from bootwright.provision.transaction import JOB, apply_script, job_files
 from bootwright.remote import job_script
 from bootwright.remote.job import run_job
 from bootwright.remote.job_script import JobState
+from tests.support.changes import plain
 from tests.support.connection import WHERE, Network, cut
-from tests.support.fakeboard import ID, FakeBoard, Tree
-from tests.support.host_facts import desired, stock
+from tests.support.fakeboard import FakeBoard, Tree
+from tests.support.host_facts import stock
 from tests.support.namespace import need_namespaces
 
 pytestmark = pytest.mark.integration
@@ -29,11 +29,6 @@ pytestmark = pytest.mark.integration
 RESTART = "systemctl restart docker.service"
 
 REPORTER = TextReporter()
-
-
-def change(confirm_s: int = 600) -> Transaction:
-    """Return a small change: accounts, the daemon, its restart."""
-    return transaction_of(plan_provision(desired(), stock()), stock(), confirm_s, ID)
 
 
 class Run:
@@ -52,8 +47,8 @@ class Run:
         state = run_job(
             self.reconnector,
             JOB,
-            apply_script(change()),
-            job_files(change()),
+            apply_script(plain()),
+            job_files(plain()),
             timeout=60,
             patience=20,
             reporter=REPORTER,
@@ -67,7 +62,7 @@ class Run:
         return stock(hostname="after"), self.left
 
     def apply(self) -> ApplyResult:
-        return apply(self.reconnector, change(), self.job, self.collect, REPORTER)
+        return apply(self.reconnector, plain(), self.job, self.collect, REPORTER)
 
     def put_back(self) -> None:
         put_back_unfinished(self.reconnector, REPORTER)
@@ -154,7 +149,7 @@ def test_what_cannot_be_put_back_is_told_with_where_it_is(run: Run) -> None:
     text = failure(result)
     assert "step smoke failed. Not everything could be put back; the former files are in" in text
     assert "/var/lib/bootwright/transaction.failed on the board." in text
-    assert "The board says:\n  a container says otherwise than" in text
+    assert "The board says:\n  a container printed no line that" in text
     assert "\nErrors while putting back:\n  no container runs" in text
     assert result.rolled_back
     assert (run.board.path("/var/lib/bootwright/transaction.failed") / "old").is_dir()
@@ -197,7 +192,7 @@ def test_another_change_is_not_confirmed(run: Run) -> None:
     def other() -> None:
         run.board.restore("now")
         (run.board.root / "group").unlink()
-        assert run.board.apply(replace(change(), id="fedcba9876543210")).complete
+        assert run.board.apply(replace(plain(), id="fedcba9876543210")).complete
 
     run.before_collecting = other
     result = run.apply()

@@ -12,20 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.core.file_changes import FileChange, Removal, SymlinkChange, text_file
-from bootwright.core.secret import Secret
-from bootwright.hosts.file_modes import PathMode
-from bootwright.hosts.systemd_units import HostUnit
-from bootwright.provision.actions import Check, ReloadSystemd, RestartDocker
+from bootwright.core.file_changes import FileChange, SymlinkChange, text_file
 from bootwright.provision.daemon_json import DAEMON_JSON
-from bootwright.provision.desired_state import TlsFiles
 from bootwright.provision.facts_script import TRANSACTION
-from bootwright.provision.plan import plan_provision, transaction_of
-from bootwright.provision.steps import ModeFix, Step
 from bootwright.provision.transaction import JOB, Transaction
 from bootwright.remote.job_script import FOLDER
-from tests.support.fakeboard import COUNTED, ID, FakeBoard, Tree
-from tests.support.host_facts import SSHD, desired, stock
+from tests.support.changes import odd, plain, whole
+from tests.support.fakeboard import COUNTED, FakeBoard, Tree
 from tests.support.namespace import need_namespaces
 
 pytestmark = pytest.mark.integration
@@ -55,56 +48,11 @@ def make(tmp_path: Path) -> Iterator[Make]:
     shutil.rmtree(tmp_path)
 
 
-def whole() -> Transaction:
-    """Return every step that provisioning knows, as it would plan them for the fake board."""
-    facts = stock(
-        hostname="old",
-        sshd={**SSHD, "passwordauthentication": "yes"},
-        units={
-            "docker.service": HostUnit("loaded", "active", "disabled"),
-            "auditd.service": HostUnit("loaded", "inactive", "disabled"),
-            "systemd-timesyncd.service": HostUnit("loaded", "inactive", "disabled"),
-        },
-        modes={
-            "/etc/docker": PathMode("/etc/docker", 0o757, "mia:docker", "directory", "1000:998")
-        },
-    )
-    tls = TlsFiles(b"ca", b"certificate", Secret(b"key"))
-    want = desired({"trusted_user": "mia"}, timezone="Europe/Berlin", tls=tls)
-    plan = plan_provision(want, facts)
-    assert [step.name for step in plan.to_do] == [
-        *("host", "ssh", "mount", "users", "userns", "tls", "daemon", "audit", "modes"),
-    ]
-    return transaction_of(plan, facts, 600, ID)
-
-
 def prepared(board: FakeBoard) -> None:
     """Make the board what :func:`whole` is planned for."""
     folder = board.path("/etc/docker")
     folder.chmod(0o757)
     os.chown(folder, 1000, 998)
-
-
-def odd() -> Transaction:
-    """Return the kinds of change that no step has by now, and daemon.json as it is."""
-    was = PathMode("/etc/docker/key.json", 0o640, "mia:docker", "regular file", "1000:998")
-    links = Step(
-        "links",
-        changes=(
-            SymlinkChange("/etc/to-folder", "/etc/ssh"),
-            SymlinkChange("/etc/new-link", "/etc/ssh"),
-            SymlinkChange("/etc/was-file", "hostname"),
-            FileChange("/etc/new/deep/odd 'name'", b"x", 0o4711, 12, 34),
-            text_file("/etc/was-link", "file\n"),
-            Removal("/etc/to-go"),
-            Removal("/etc/never-there"),
-        ),
-        actions=(Check(("true",)),),
-    )
-    fix = ModeFix(was, 0o600, "root:root")
-    daemon = Step("daemon", fixes=(fix,), actions=(ReloadSystemd(), RestartDocker()))
-    # The daemon has not read what daemon.json says by now.
-    return Transaction((links, daemon), '{"live-restore": true}\n', True, ("^Seccomp: 2",), ID)
 
 
 def with_odd_things(board: FakeBoard) -> None:
@@ -125,16 +73,10 @@ def without_daemon_folder(board: FakeBoard) -> None:
 
 CHANGES = {
     "whole": (whole, prepared),
-    "no folder of the daemon": (lambda: plain(), without_daemon_folder),
+    "no folder of the daemon": (plain, without_daemon_folder),
     "odd": (odd, with_odd_things),
     "stopped": (lambda: replace(plain(), keep_containers=False), lambda _: None),
 }
-
-
-def plain(existing: str = "") -> Transaction:
-    """Return a small change: accounts, the daemon, its restart."""
-    facts = stock({DAEMON_JSON: existing} if existing else {})
-    return transaction_of(plan_provision(desired(), facts), facts, 600, ID)
 
 
 def every_call(board: FakeBoard, change: Transaction) -> list[Call]:
@@ -384,7 +326,7 @@ def test_a_container_that_says_otherwise_takes_everything_back(make: Make) -> No
     board.state("docker/lies", "uid_map: 0 0\nNoNewPrivs: 1\nSeccomp: 2\n== applied\n")
     ended = board.apply(whole())
     assert (ended.failed_step, ended.restored, ended.restore_errors) == ("smoke", True, "")
-    assert ended.message.startswith("a container says otherwise than ^uid_map: 0 [1-9]: ")
+    assert ended.message.startswith("a container printed no line that matches ^uid_map: 0 [1-9]: ")
     assert difference(board, before) == ""
     assert (board.running, board.left) == (containers, [])
 

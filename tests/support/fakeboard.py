@@ -32,6 +32,7 @@ from bootwright.provision.transaction_report import TransactionReport, parse_rep
 from bootwright.remote.io.connection import RemoteFinished
 from bootwright.remote.job_script import FOLDER, archive
 from bootwright.remote.sections import Section, parse_sections
+from tests.support.changes import ID
 from tests.support.namespace import namespaced
 
 FAKED = (
@@ -39,9 +40,6 @@ FAKED = (
     *("augenrules", "sshd", "ldd"),
 )
 """Programs that a board has and that would not do here."""
-
-ID = "0123456789abcdef"
-"""The id of every change."""
 
 COUNTED = (
     *("cat", "chmod", "chown", "cp", "flock", "grep", "ln", "mkdir", "mv", "rm", "rmdir", "sed"),

@@ -1,0 +1,30 @@
+#!/bin/sh
+# Confirms a change: it stays.
+#
+# Needs: remote/shell/sections.sh, root.
+# Prints one of these sections, then the end:
+#   confirmed  it stays
+#   too-late   it is not there any more: the board has put it back, or it is another run's
+# Variables:
+#   transaction  the folder of the change
+#   id           the change's name
+#   jobs         the folder that has a folder for each job
+#   job          the name of the one that applied the change
+
+exec 8>"$transaction.lock2"
+flock 8
+if [ "$(cat "$transaction/armed" 2>/dev/null)" = "$id" ]; then
+    # The files have to be on the disk before the mark is gone, by which they would be put back.
+    sync
+    rm -f "$transaction/armed"
+    sync
+    systemctl stop bootwright-deadline.timer 2>/dev/null
+    systemctl disable --quiet bootwright-restore.service
+    rm -f /etc/systemd/system/bootwright-restore.service
+    systemctl daemon-reload
+    rm -rf "$transaction" "${jobs:?}/$job"
+    section confirmed
+else
+    section too-late
+fi
+section end
