@@ -106,12 +106,13 @@ def flash(
 )
 def config(_: Context, target: TargetName, json: bool = False) -> None:
     """Show a target's effective configuration and where each value came from."""
-    from bootwright.card.flash import check_references
+    from bootwright.card.references import check_references
     from bootwright.core import paths
     from bootwright.core.config import load_config
 
-    effective = load_config(paths.checkout(), target)
-    check_references(effective.target)
+    root = paths.checkout()
+    effective = load_config(root, target)
+    check_references(root, effective.target)
     print_result(effective, json)
 
 

@@ -18,13 +18,15 @@ from bootwright.card.io.boot_files import missing_in
 from bootwright.card.io.confirm import confirm_device
 from bootwright.card.io.identity import new_identity
 from bootwright.card.io.inspect import inspect
-from bootwright.card.io.operator_files import find_blobs, read_overlays, read_public_keys
+from bootwright.card.io.operator_files import find_blobs, read_public_keys
 from bootwright.card.io.work_dir import workbench
 from bootwright.card.manifest import FlashDryRun, FlashResult, dry_run, manifest
-from bootwright.card.personalise import OverlayEntry, boot_files, plan_personalisation
+from bootwright.card.overlays import OverlayEntry
+from bootwright.card.personalise import boot_files, plan_personalisation
 from bootwright.card.plan import CardPlan, plan_card
+from bootwright.card.references import check_references
 from bootwright.core import paths
-from bootwright.core.board import Board, load_board
+from bootwright.core.board import Board
 from bootwright.core.config import Config, Target, load_config
 from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io.ask import terminal
@@ -35,7 +37,7 @@ from bootwright.core.units import parse_size
 from bootwright.remote.io.project_key import ensure_project_key, project_key
 from bootwright.rootfs.io import base_image, read_facts
 from bootwright.rootfs.io.base_image import BaseImage, RootfsOptions
-from bootwright.rootfs.source import Mmdebstrap, Tarball, load_rootfs_source
+from bootwright.rootfs.source import Mmdebstrap, Tarball
 from bootwright.volume.luks_plan import plan_luks
 
 
@@ -139,7 +141,7 @@ def _prepare(options: FlashOptions) -> _Request:
     overrides = {"rootfs": options.rootfs, "authorized_keys": options.authorized_keys or None}
     config = load_config(root, options.target, overrides)
     target = config.target
-    board, source, overlays = check_references(target)
+    board, source, overlays = check_references(root, target)
     device = inspect(options.device)
     request = guard.GuardRequest(
         needed=needed_bytes(board, target),
@@ -162,38 +164,6 @@ def _prepare(options: FlashOptions) -> _Request:
         ),
         blobs=Path(options.blobs) if options.blobs else None,
     )
-
-
-def check_references(
-    target: Target,
-) -> tuple[Board, Mmdebstrap | Tarball, tuple[OverlayEntry, ...]]:
-    """Return what the target names: its board, root file system and overlays.
-
-    Raises:
-        InputError: one of them, or the layout, is not there or is wrong.
-    """
-    root = paths.checkout()
-    board = load_board(root / "board", target.board)
-    if target.layout is not None and target.layout not in board.layouts:
-        raise InputError(
-            f"layout: {target.layout!r} is none of {board.name}'s: {', '.join(board.layouts)}"
-        )
-    needed_bytes(board, target)
-    overlays = read_overlays(root / "rootfs" / "overlays", target.overlays)
-    return board, load_source(root, target.rootfs), overlays
-
-
-def load_source(root: Path, name: str) -> Mmdebstrap | Tarball:
-    """Return the root file system ``name`` of the checkout ``root``.
-
-    Raises:
-        InputError: there is none of that name, or its file is wrong.
-    """
-    path = root / "rootfs" / name / "rootfs.toml"
-    if not path.is_file():
-        there = sorted(p.parent.name for p in (root / "rootfs").glob("*/rootfs.toml"))
-        raise InputError(f"no root file system {name!r}; there are: {', '.join(there)}")
-    return load_rootfs_source(path)
 
 
 def _plan(request: _Request, base: BaseImage) -> CardPlan:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from bootwright.card.accounts import Account, Accounts, find, with_account, without_passwords
 from bootwright.card.boot_script import check_boot_ini, with_mac
+from bootwright.card.overlays import OverlayEntry
 from bootwright.card.record import RECORD_PATH, CardRecord
 from bootwright.core.board import Board
 from bootwright.core.board_names import (
@@ -62,20 +63,6 @@ class CardIdentity:
     machine_id: str
     mac: str
     host_keys: tuple[HostKey, ...]
-
-
-@dataclass(frozen=True)
-class OverlayEntry:
-    """One file or link of an overlay: exactly one of content and link target.
-
-    ``mode`` is a file's permission bits.
-    """
-
-    path: str
-    content: bytes | None
-    link_target: str | None
-    mode: int
-    overlay: str
 
 
 def plan_personalisation(

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from bootwright.core.errors import InputError
 from bootwright.core.toml_model import StrictModel, check_table, read_toml
 
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
@@ -66,3 +67,16 @@ def load_rootfs_source(path: Path) -> Mmdebstrap | Tarball:
         InputError: the file cannot be read, or a key is missing, unknown or wrong.
     """
     return check_table(_Source, {"rootfs": read_toml(path)}, str(path)).rootfs
+
+
+def load_source(root: Path, name: str) -> Mmdebstrap | Tarball:
+    """Return the root file system ``name`` of the checkout ``root``.
+
+    Raises:
+        InputError: there is none of that name, or its file is wrong.
+    """
+    path = root / "rootfs" / name / "rootfs.toml"
+    if not path.is_file():
+        there = sorted(p.parent.name for p in (root / "rootfs").glob("*/rootfs.toml"))
+        raise InputError(f"no root file system {name!r}; there are: {', '.join(there)}")
+    return load_rootfs_source(path)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bootwright.card.accounts import logins_with_password
-from bootwright.card.flash import load_source
 from bootwright.card.io.identity import new_identity
-from bootwright.card.personalise import OverlayEntry, boot_files, plan_personalisation
+from bootwright.card.overlays import OverlayEntry
+from bootwright.card.personalise import boot_files, plan_personalisation
 from bootwright.core import paths
 from bootwright.core.board import load_board
 from bootwright.core.config import load_config
@@ -17,6 +17,7 @@ from bootwright.core.errors import InputError, RefusedError
 from bootwright.core.file_changes import Change, DirectoryChange, FileChange, Removal, SymlinkChange
 from bootwright.core.templates import Renderer
 from bootwright.rootfs.facts import RootfsFacts
+from bootwright.rootfs.source import load_source
 from bootwright.volume.luks_plan import plan_luks
 from tests.support.rootfs_facts import FACTS
 from tests.support.schemas import check_document

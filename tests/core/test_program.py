@@ -246,3 +246,31 @@ def test_settings_of_invoke_change_nothing(tmp_path: Path) -> None:
     done = run("flash", "--dry-run", "--device", "/nonexistent/x", HOME=str(tmp_path))
     assert done.returncode == 2
     assert "/nonexistent" in done.stderr
+
+
+# What a run imports
+
+
+LARGE = {"aiohttp", "cryptography", "fabric", "jinja2", "paramiko", "rich", "serial"}
+
+
+@pytest.mark.parametrize(
+    ("line", "unneeded"),
+    [
+        (["--list"], {*LARGE, "pydantic"}),
+        (["flash", "--help"], {*LARGE, "pydantic"}),
+        (["--complete", "--", "unlock", ""], {*LARGE, "pydantic"}),
+        (["config", "odroid"], LARGE),
+    ],
+)
+def test_what_is_quick_imports_no_large_library(line: list[str], unneeded: set[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", BIN / "inv", *line],
+        cwd=checkout(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {name.rpartition("|")[2].strip() for name in done.stderr.splitlines()}
+    assert "invoke.program" in imported
+    assert {name.partition(".")[0] for name in imported} & unneeded == set()

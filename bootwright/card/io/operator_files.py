@@ -1,10 +1,9 @@
-"""Reading what the operator brings: public keys, overlays, boot blobs."""
+"""Reading what the operator brings: public keys and boot blobs."""
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from bootwright.card.personalise import OverlayEntry
 from bootwright.core.board import Blob, Board, PlacedBlob, place_blob
 from bootwright.core.errors import InputError
 from bootwright.core.units import KIB, format_size
@@ -99,42 +98,6 @@ def _fields(blob: bytes) -> list[bytes]:
         fields.append(blob[at + 4 : end])
         at = end
     return fields
-
-
-def read_overlays(root: Path, names: Iterable[str]) -> tuple[OverlayEntry, ...]:
-    """Return the files and links of ``root/<name>/`` for each name, in order.
-
-    Raises:
-        InputError: no such overlay, or something in it that is neither file nor link, or
-            cannot be read.
-    """
-    entries: list[OverlayEntry] = []
-    for name in names:
-        folder = root / name
-        if name in ("", ".", "..") or "/" in name or "\0" in name or not folder.is_dir():
-            folders = root.iterdir() if root.is_dir() else ()
-            there = ", ".join(sorted(path.name for path in folders if path.is_dir())) or "none"
-            raise InputError(f"no overlay {name!r} under {root}; there are: {there}")
-        try:
-            entries.extend(_entries(folder, name))
-        except OSError as error:
-            what = error.filename or folder
-            raise InputError(f"overlay {name}: cannot read {what}: {error.strerror}") from error
-    return tuple(entries)
-
-
-def _entries(folder: Path, name: str) -> Iterable[OverlayEntry]:
-    for path in sorted(folder.rglob("*")):
-        inside = f"/{path.relative_to(folder)}"
-        if path.is_symlink():
-            yield OverlayEntry(inside, None, str(path.readlink()), 0o777, name)
-        elif path.is_file():
-            if path.name in (".gitkeep", ".gitignore"):
-                continue
-            mode = path.stat().st_mode & 0o777
-            yield OverlayEntry(inside, path.read_bytes(), None, mode, name)
-        elif not path.is_dir():
-            raise InputError(f"overlay {name}: {inside} is neither a file, a link nor a folder")
 
 
 def find_blobs(

@@ -1,12 +1,10 @@
-"""Public keys and overlays as the operator has them: what is taken and what is refused."""
+"""Public keys as the operator has them: what is taken and what is refused."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from bootwright.card.io.operator_files import KEYS_MAX, read_overlays, read_public_keys
-from bootwright.card.personalise import OverlayEntry
+from bootwright.card.io.operator_files import KEYS_MAX, read_public_keys
 from bootwright.core.errors import InputError
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGYXGt1ajHadN8XR8BaqrQlqiAEEqhnEOe1HiFPj+NZq"
@@ -57,55 +55,6 @@ def test_a_file_that_cannot_be_read(value: str, tmp_path: Path) -> None:
 def test_words_that_are_no_key(value: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="authorized_keys: not a public key"):
         read_public_keys([value], tmp_path, tmp_path)
-
-
-def test_overlays_keep_modes_links_and_their_order(tmp_path: Path) -> None:
-    for overlay, name, mode in (
-        ("b", "etc/secret", 0o600),
-        ("b", "etc/plain", 0o644),
-        ("b", "etc/.gitkeep", 0o644),
-        ("a", "usr/run", 0o4750),
-    ):
-        path = tmp_path / overlay / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name)
-        path.chmod(mode)
-    (tmp_path / "a" / "link").symlink_to("/nowhere")
-    assert read_overlays(tmp_path, ["b", "a"]) == (
-        OverlayEntry("/etc/plain", b"etc/plain", None, 0o644, "b"),
-        OverlayEntry("/etc/secret", b"etc/secret", None, 0o600, "b"),
-        OverlayEntry("/link", None, "/nowhere", 0o777, "a"),
-        OverlayEntry("/usr/run", b"usr/run", None, 0o750, "a"),
-    )
-
-
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc", "a\0", "absent", "file"])
-def test_names_that_are_no_overlay(name: str, tmp_path: Path) -> None:
-    root = tmp_path / "overlays"
-    (root / "a" / "b").mkdir(parents=True)
-    (root / "file").write_text("")
-    with pytest.raises(InputError, match=r"no overlay .* there are: a$"):
-        read_overlays(root, [name])
-
-
-def test_without_any_overlay(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there are: none"):
-        read_overlays(tmp_path / "absent", ["a"])
-
-
-def test_what_an_overlay_cannot_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a").mkdir()
-    os.mkfifo(tmp_path / "a" / "pipe")
-    with pytest.raises(InputError, match="overlay a: /pipe is neither"):
-        read_overlays(tmp_path, ["a"])
-    (tmp_path / "a" / "file").write_text("")
-
-    def refuse(path: Path) -> bytes:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(InputError, match=r"overlay a: cannot read .*file: Permission denied"):
-        read_overlays(tmp_path, ["a"])
 
 
 def test_a_mistaken_file_is_not_shown(tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""Overlays: files and links of the checkout that are copied as they are onto the card."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bootwright.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class OverlayEntry:
+    """One file or link of an overlay: exactly one of content and link target.
+
+    ``mode`` is a file's permission bits.
+    """
+
+    path: str
+    content: bytes | None
+    link_target: str | None
+    mode: int
+    overlay: str
+
+
+def read_overlays(root: Path, names: Iterable[str]) -> tuple[OverlayEntry, ...]:
+    """Return the files and links of ``root/<name>/`` for each name, in order.
+
+    Raises:
+        InputError: no such overlay, or something in it that is neither file nor link, or
+            cannot be read.
+    """
+    entries: list[OverlayEntry] = []
+    for name in names:
+        folder = root / name
+        if name in ("", ".", "..") or "/" in name or "\0" in name or not folder.is_dir():
+            folders = root.iterdir() if root.is_dir() else ()
+            there = ", ".join(sorted(path.name for path in folders if path.is_dir())) or "none"
+            raise InputError(f"no overlay {name!r} under {root}; there are: {there}")
+        try:
+            entries.extend(_entries(folder, name))
+        except OSError as error:
+            what = error.filename or folder
+            raise InputError(f"overlay {name}: cannot read {what}: {error.strerror}") from error
+    return tuple(entries)
+
+
+def _entries(folder: Path, name: str) -> Iterable[OverlayEntry]:
+    for path in sorted(folder.rglob("*")):
+        inside = f"/{path.relative_to(folder)}"
+        if path.is_symlink():
+            yield OverlayEntry(inside, None, str(path.readlink()), 0o777, name)
+        elif path.is_file():
+            if path.name in (".gitkeep", ".gitignore"):
+                continue
+            mode = path.stat().st_mode & 0o777
+            yield OverlayEntry(inside, path.read_bytes(), None, mode, name)
+        elif not path.is_dir():
+            raise InputError(f"overlay {name}: {inside} is neither a file, a link nor a folder")

@@ -1,0 +1,28 @@
+"""What a target names: its board, its root file system, its overlays."""
+
+from pathlib import Path
+
+from bootwright.card.geometry import needed_bytes
+from bootwright.card.overlays import OverlayEntry, read_overlays
+from bootwright.core.board import Board, load_board
+from bootwright.core.config import Target
+from bootwright.core.errors import InputError
+from bootwright.rootfs.source import Mmdebstrap, Tarball, load_source
+
+
+def check_references(
+    root: Path, target: Target
+) -> tuple[Board, Mmdebstrap | Tarball, tuple[OverlayEntry, ...]]:
+    """Return what a target names in the checkout ``root``: board, root file system, overlays.
+
+    Raises:
+        InputError: one of them, or the layout, is not there or is wrong.
+    """
+    board = load_board(root / "board", target.board)
+    if target.layout is not None and target.layout not in board.layouts:
+        raise InputError(
+            f"layout: {target.layout!r} is none of {board.name}'s: {', '.join(board.layouts)}"
+        )
+    needed_bytes(board, target)
+    overlays = read_overlays(root / "rootfs" / "overlays", target.overlays)
+    return board, load_source(root, target.rootfs), overlays

@@ -1,0 +1,35 @@
+"""What a target names: each thing that is not there is known before anything is made."""
+
+from typing import Any
+
+import pytest
+
+from bootwright.card.references import check_references
+from bootwright.core.config import Target
+from bootwright.core.errors import InputError
+from bootwright.core.paths import checkout
+from bootwright.core.target_names import BUILT_IN
+
+
+def target(**changes: Any) -> Target:
+    return Target(name="odroid", **{**BUILT_IN["odroid"], **changes})
+
+
+def test_the_built_in_target() -> None:
+    board, source, overlays = check_references(checkout(), target())
+    assert (board.name, source.name, overlays) == ("odroid-xu3", "archlinuxarm", ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"board": "nosuch"}, "nosuch"),
+        ({"rootfs": "nosuch"}, "no root file system 'nosuch'; there are: archlinuxarm, debian"),
+        ({"layout": "nosuch"}, "layout: 'nosuch' is none of odroid-xu3's: "),
+        ({"overlays": ("nosuch",)}, "no overlay 'nosuch'"),
+        ({"root_size": "9999TiB"}, "root_size"),
+    ],
+)
+def test_what_is_not_there(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_references(checkout(), target(**changes))
