@@ -439,7 +439,7 @@ def provision(
     identity: File = "",
     json: bool = False,
 ) -> None:
-    """Make boards hardened Docker hosts, or leave them what they were: provision TARGET …"""
+    """Make boards hardened Docker hosts; if something fails, they are put back as they were."""
     from bootwright.provision.command import ProvisionRequest, provision_targets
     from bootwright.provision.one_board import ProvisionOptions
 
@@ -506,7 +506,7 @@ def audit(
     identity: File = "",
     json: bool = False,
 ) -> None:
-    """Judge boards by the CIS Docker Benchmark, in one round trip each: audit TARGET …"""
+    """Check boards against the CIS Docker Benchmark, in one round trip each."""
     from bootwright.audit import command
     from bootwright.audit.report.text import print_lines
     from bootwright.audit.run import AuditRequest, audit_targets
@@ -648,7 +648,7 @@ def logs(
 
 @task(auto_shortflags=False, help={"json": _JSON})
 def profile(_: Context, json: bool = False) -> None:
-    """Show what provisioning wants of a board, and why (Markdown, as in docs/profile.md)."""
+    """Show every setting that provisioning applies, and why (Markdown, as in docs/profile.md)."""
     from bootwright.core import paths
     from bootwright.hosts.profile import load_profile
     from bootwright.provision.profile_doc import ProfileResult

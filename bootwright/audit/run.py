@@ -16,7 +16,7 @@ from bootwright.audit.result import AuditResult, host_of
 from bootwright.audit.waivers import WAIVERS_NAME, load_waivers
 from bootwright.core import paths
 from bootwright.core.endpoints import Endpoint
-from bootwright.core.errors import BootwrightError, FailedError, InputError
+from bootwright.core.errors import BootwrightError, FailedError
 from bootwright.core.io.ask import Ask, terminal
 from bootwright.core.io.secret_input import read_sudo_password
 from bootwright.core.parsing import PARSE_ERRORS
@@ -100,16 +100,13 @@ def audit_targets(request: AuditRequest) -> list[AuditResult]:
         )
         for name in resolve.targets_named(request.names, request.group)
     }
-    for name, board in boards.items():
-        if board.endpoint.ssh is None:
-            raise InputError(
-                f"target {name!r} has no address: set host (and port, user) in bootwright.toml"
-            )
+    for board in boards.values():
+        board.endpoint.ssh_server()  # all have an address, or no board is asked
     password = None
     if request.sudo_password_file is not None:
         password = read_sudo_password(request.sudo_password_file, "the user")
     if len(boards) == 1:
-        ((name, board),) = boards.items()
+        (board,) = boards.values()
         return [_alone(board, rules, request, password)]
 
     def work(name: str, reporter: Reporter) -> AuditResult:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from bootwright.core.board_names import MOUNT, TRIES, VOLUME
+from bootwright.core.errors import InputError
+from bootwright.core.target_names import CONFIG_NAME
 
 UnlockMode = Literal["serial", "ssh"]
 """How the encrypted volume is opened: at a prompt of the boot, or later over SSH."""
@@ -61,3 +63,15 @@ class Endpoint:
     tries: int = TRIES
     volume: str = VOLUME
     mount: str = MOUNT
+
+    def ssh_server(self) -> SshEndpoint:
+        """Return the SSH server.
+
+        Raises:
+            InputError: the target has no address.
+        """
+        if self.ssh is None:
+            raise InputError(
+                f"target {self.name!r} has no address: set host (and port, user) in {CONFIG_NAME}"
+            )
+        return self.ssh

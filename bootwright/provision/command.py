@@ -119,13 +119,10 @@ def _jobs(request: ProvisionRequest) -> list[Job]:
 def _job(name: str, request: ProvisionRequest, profile: Profile) -> Job:
     endpoint = resolve.endpoint_of(name, request.identity)
     target = _with_logs(resolve.target_of(name), request.logs)
-    if endpoint.ssh is None:
-        raise InputError(
-            f"target {name!r} has no address: set host (and port, user) in bootwright.toml"
-        )
+    server = endpoint.ssh_server()
     desired = DesiredState(
         target=target,
-        login=endpoint.ssh.user or target.user,
+        login=server.user or target.user,
         profile=profile,
         renderer=Renderer(paths.checkout() / "templates"),
         seccomp=_seccomp(target),

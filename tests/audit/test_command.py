@@ -326,4 +326,4 @@ def test_help_tells_of_every_option(lab: Lab) -> None:
         *("output", "waivers", "sudo-password-file", "wait", "identity"),
     ):
         assert f"--{name}" in text
-    assert "audit TARGET" in text
+    assert "inv audit [TARGET …]" in text

@@ -109,12 +109,7 @@ class Remote:
         wait: float = 0.0,
         sudo_password: Secret | None = None,
     ) -> None:
-        if endpoint.ssh is None:
-            raise InputError(
-                f"target {endpoint.name!r} has no address: set host (and port, user) in"
-                " bootwright.toml"
-            )
-        self._ssh = endpoint.ssh
+        self._ssh = endpoint.ssh_server()
         self._name = endpoint.name
         self._host_keys = HostKeys(endpoint, ask, directory)
         self._wait = wait

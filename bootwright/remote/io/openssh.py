@@ -9,7 +9,6 @@ import subprocess
 from pathlib import Path
 
 from bootwright.core.endpoints import Endpoint
-from bootwright.core.errors import InputError
 from bootwright.core.io.process import environment, missing_tool
 from bootwright.core.paths import build_dir
 from bootwright.remote.openssh_argv import known_hosts_text, ssh_argv
@@ -33,12 +32,9 @@ def ssh(endpoint: Endpoint, command: str | None = None, directory: Path | None =
         InputError: the target has no SSH server.
         FailedError: there is no ``ssh`` on this machine.
     """
-    if endpoint.ssh is None:
-        raise InputError(
-            f"target {endpoint.name!r} has no address: set host (and port, user) in bootwright.toml"
-        )
+    server = endpoint.ssh_server()
     known_hosts = write_known_hosts(endpoint, directory)
-    argv = ssh_argv(endpoint.name, endpoint.ssh, known_hosts, command)
+    argv = ssh_argv(endpoint.name, server, known_hosts, command)
     extra = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     try:
         return subprocess.run(argv, env=environment(extra)).returncode
