@@ -123,7 +123,7 @@ def config(_: Context, target: TargetName, json: bool = False) -> None:
         "json": _JSON,
         "device": "the card image to boot",
         "snapshot": "leave the image as it is: what the guest writes is dropped at the end",
-        "save": "save the emulator that runs (with --snapshot) under this name; it goes on",
+        "save": "save the running emulator (started with --snapshot); it continues",
         "resume": "start from a save of this name, in about a second",
         "list": "show the saves",
         "remove": "remove the save of this name",
@@ -144,7 +144,7 @@ def emulate(
     remove: SaveName = "",
     serial_port: str = "",
     ssh_port: str = "",
-    timeout: str = "600",
+    timeout: str = "",
     json: bool = False,
 ) -> None:
     """Boot a card image on an emulated ARMv7, as the target "emulator"; save and resume it."""
@@ -153,10 +153,11 @@ def emulate(
     from bootwright.hosts import resolve
 
     reporter = TextReporter()
-    emulating.check_one_action(
+    emulating.check_options(
         {
             **{"--device": device, "--stop": stop, "--save": save, "--resume": resume},
-            **{"--list": list, "--remove": remove},
+            **{"--list": list, "--remove": remove, "--snapshot": snapshot},
+            **{"--serial-port": serial_port, "--ssh-port": ssh_port, "--timeout": timeout},
         }
     )
     if stop:
@@ -173,7 +174,7 @@ def emulate(
         snapshot,
         whole_number("--serial-port", serial_port, 1, 65535) if serial_port else None,
         whole_number("--ssh-port", ssh_port, 1, 65535) if ssh_port else None,
-        whole_number("--timeout", timeout, 1, _DAY),
+        whole_number("--timeout", timeout or "600", 1, _DAY),
     )
     if resume:
         result = emulating.resume(resume, options, reporter)

@@ -20,7 +20,6 @@ from bootwright.emulator.io.card_image import open_root
 from bootwright.emulator.io.clock import CLOCK_S, set_clock
 from bootwright.emulator.io.qemu import Emulator
 from bootwright.emulator.io.wait import wait_until
-from bootwright.emulator.saves import obstacle
 from bootwright.remote.io.connection import Remote
 
 SCHEMA = "bootwright.emulator/1"
@@ -34,7 +33,7 @@ DEFAULT_BOARD = "odroid-xu3"
 
 @dataclass(frozen=True)
 class EmulateOptions:
-    """What the command line says. ``timeout`` in seconds."""
+    """The options of the command line. ``timeout`` in seconds."""
 
     device: str
     snapshot: bool = False
@@ -103,7 +102,7 @@ class ListedSave:
 
     Attributes:
         name: its name.
-        saved_at: when it was saved, ISO 8601, UTC; empty if that cannot be read.
+        saved_at: when it was saved, ISO 8601, UTC; empty if its description is damaged.
         image: the card image that it is based on, likewise.
         size: bytes that it takes on the disk.
         obstacle: why it cannot be resumed, and what to do; empty if it can be.
@@ -129,28 +128,45 @@ class Saves:
     def lines(self) -> list[str]:
         """Return what a person reads."""
         if not self.saves:
-            return ["nothing is saved; inv emulate --save NAME saves the emulator that runs"]
+            return ["there are no saves; inv emulate --save NAME saves the running emulator"]
         shown = []
         for saved in self.saves:
-            about = f"{format_size(saved.size)}, {saved.saved_at or 'when is not known'}"
+            about = f"{format_size(saved.size)}, {saved.saved_at or 'time not known'}"
             shown.append(f"{saved.name}  {about}  {paths.display_path(saved.image)}".rstrip())
             if saved.obstacle:
                 shown.append(f"  cannot be resumed: {saved.obstacle}")
         return shown
 
 
-def check_one_action(given: Mapping[str, object]) -> None:
-    """Pass when the command line asks for no more than one thing.
+_PORTS_AND_TIME = ("--serial-port", "--ssh-port", "--timeout")
+
+_OPTIONS_OF = {
+    "--device": ("--snapshot", *_PORTS_AND_TIME),
+    "--resume": _PORTS_AND_TIME,
+    **dict.fromkeys(("--save", "--list", "--remove", "--stop"), ()),
+}
+"""Each action, by its option, and the options that belong to it."""
+
+
+def check_options(given: Mapping[str, object]) -> None:
+    """Pass when the command line asks for no more than one action, with options of that action.
 
     Args:
-        given: the options that say what to do, and their values.
+        given: all options by name, with their values; empty or ``False`` if not given.
 
     Raises:
-        InputError: two of them were given.
+        InputError: two actions were given, or an option of another action.
     """
     named = [option for option, value in given.items() if value]
-    if len(named) > 1:
-        raise InputError(f"{named[0]} and {named[1]} cannot be given together")
+    actions = [option for option in named if option in _OPTIONS_OF]
+    if len(actions) > 1:
+        raise InputError(f"{actions[0]} and {actions[1]} cannot be given together")
+    for option in named:
+        if actions and option != actions[0] and option not in _OPTIONS_OF[actions[0]]:
+            owners = " and ".join(name for name, of_it in _OPTIONS_OF.items() if option in of_it)
+            raise InputError(
+                f"{option} cannot be given with {actions[0]}: it is an option of {owners}"
+            )
 
 
 def save(name: str, reporter: Reporter) -> Saves:
@@ -182,17 +198,12 @@ def listed_saves() -> Saves:
 
 
 def _listed(name: str) -> ListedSave:
-    folder = saves.saves_dir()
-    size = sum(
-        path.stat().st_blocks * 512
-        for path in folder.iterdir()
-        if path.name == f"{name}.json" or path.name.startswith(f"{name}-")
-    )
+    size = saves.disk_usage(name)
     try:
         saved = saves.load(name)
     except BootwrightError as error:
         return ListedSave(name, "", "", size, str(error))
-    why = obstacle(saved, saves.look_here(saved, folder))
+    why = saves.why_not(saved, saves.qemu_version())
     return ListedSave(name, saved.saved_at, saved.image.path, size, why)
 
 
@@ -212,7 +223,7 @@ def resume(name: str, options: EmulateOptions, reporter: Reporter) -> EmulateRes
 
 
 def set_clock_or_warn(endpoint: Endpoint, reporter: Reporter) -> None:
-    """Give a resumed guest the time; where that cannot be done, say how it is done by hand."""
+    """Set a resumed guest's clock; if that fails, warn, and say how it is done by hand."""
     try:
         with Remote(endpoint, wait=CLOCK_S) as remote, reporter.step("Set its clock"):
             set_clock(remote)

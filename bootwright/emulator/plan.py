@@ -89,8 +89,7 @@ class EmulatorPlan:
 
     ``argv`` is to be run in ``directory``: the control socket is named relative to
     it, since the path of a Unix socket may have 107 bytes only. The command ends as
-    soon as QEMU has started, with status 0, or has failed to. ``machine`` are those of its
-    options that have to be the same where a saved state is to be resumed.
+    soon as QEMU has started, with status 0, or has failed to.
     """
 
     image: Path
@@ -105,7 +104,6 @@ class EmulatorPlan:
     serial_port: int
     ssh_port: int
     overlay: Path | None
-    machine: tuple[str, ...]
     argv: tuple[str, ...]
 
 
@@ -138,7 +136,6 @@ def emulator_plan(card: CardFacts, settings: EmulatorSettings) -> EmulatorPlan:
         serial_port=settings.serial_port,
         ssh_port=settings.ssh_port,
         overlay=_overlay(settings),
-        machine=_machine(card, settings),
         argv=_argv(card, settings),
     )
 
@@ -174,10 +171,17 @@ def _bus(card: CardFacts) -> str:
     return "device" if "virtio_mmio" in card.modules else "pci"
 
 
-def _machine(card: CardFacts, settings: EmulatorSettings) -> tuple[str, ...]:
+def machine_options(card: CardFacts, ram: int, cpus: int) -> tuple[str, ...]:
+    """Return those options of QEMU that have to be the same where a saved state is resumed.
+
+    Args:
+        card: what was read out of the card image.
+        ram: bytes of memory.
+        cpus: cores that the guest gets.
+    """
     return (
         *("-machine", "virt", "-cpu", "cortex-a15"),
-        *("-m", f"{settings.ram // MIB}M", "-smp", str(used_cpus(settings))),
+        *("-m", f"{ram // MIB}M", "-smp", str(cpus)),
         *("-nodefaults", "-display", "none"),
         *("-append", kernel_command_line(card.root_uuid)),
         *("-device", f"virtio-blk-{_bus(card)},drive=card"),
@@ -206,7 +210,7 @@ def _argv(card: CardFacts, settings: EmulatorSettings) -> tuple[str, ...]:
         "-chardev",
         f"socket,id=console,host=127.0.0.1,port={settings.serial_port},server=on,wait=off,"
         f"logfile={_value(directory / CONSOLE_LOG)},logappend={append}",
-        *_machine(card, settings),
+        *machine_options(card, settings.ram, used_cpus(settings)),
         *("-kernel", str(directory / "vmlinuz"), "-initrd", str(directory / "initrd.img")),
         *("-daemonize", "-pidfile", str(directory / "qemu.pid")),
         *("-qmp", "unix:qmp.sock,server=on,wait=off"),

@@ -1,6 +1,7 @@
-"""Saved emulators: what is known of one, and what stands against resuming it. Pure."""
+"""Saved emulators: the description of a save, and what prevents resuming it. Pure."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from pydantic import Field, ValidationError
 from bootwright.core.errors import InputError, RefusedError
 from bootwright.core.parsing import PARSE_ERRORS
 from bootwright.core.toml_model import StrictModel
+from bootwright.emulator.plan import CardFacts, machine_options
 
 SCHEMA = "bootwright.emulator-save/1"
 
@@ -17,11 +19,16 @@ _DIGEST = r"^[0-9a-f]{64}$"
 
 
 class ImageIdentity(StrictModel):
-    """By which it is seen that a card image is the one that was saved.
+    """What identifies the content of a card image.
 
-    ``sha256`` is that of the image's data: of each stretch that the file system has allocated,
-    its offset and its bytes. The other numbers are those of stat(2); while all of them are the
-    same, the data need not be read again.
+    Attributes:
+        path: the image file, absolute.
+        size: its bytes.
+        mtime_ns: when its data was changed, as stat(2) has it; nanoseconds since 1970.
+        ctime_ns: when its data or its attributes were changed, likewise.
+        inode: its number in the file system.
+        sha256: digest of its data without the holes: of the offset and the bytes of each block
+            that is not zero. It needs not be computed while the other values are the same.
     """
 
     path: str
@@ -31,26 +38,38 @@ class ImageIdentity(StrictModel):
     inode: int
     sha256: str = Field(pattern=_DIGEST)
 
-    def unchanged(self, other: "ImageIdentity") -> bool:
-        """Tell whether nothing was written since, without looking at the data."""
+    def same_numbers(self, other: "ImageIdentity") -> bool:
+        """Return whether everything but the digest is equal: nobody has written to the image."""
         return self.model_copy(update={"sha256": other.sha256}) == other
 
 
+class SavedFile(StrictModel):
+    """A file of a save, in the same directory as its description.
+
+    Attributes:
+        name: of the file.
+        size: its bytes.
+        sha256: digest of all of them.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*\.(qcow2|log)$")
+    size: int
+    sha256: str = Field(pattern=_DIGEST)
+
+
 class Save(StrictModel):
-    """A saved emulator; the file ``NAME.json``.
+    """The description of a saved emulator; the file ``NAME.json``.
 
     Attributes:
         name: its name.
         saved_at: when it was saved, ISO 8601, UTC.
-        qemu: the version of QEMU that wrote it, and that alone can read it.
+        qemu: version of the QEMU that wrote it; no other one can be trusted to read it.
         machine: the options of QEMU that have to be the same.
         ram: bytes of memory.
         cpus: cores of the guest.
         image: the card image that the disk is based on.
-        disk: the file beside it that holds memory and disk of the guest (qcow2).
-        disk_size: its bytes.
-        disk_sha256: its digest.
-        console: the file beside it that holds what the console had printed.
+        disk: the file with the guest's memory and with what it wrote to its disk (qcow2).
+        console: the file with what the console had printed.
         record: the content of the emulator's ``card.json``.
     """
 
@@ -62,26 +81,36 @@ class Save(StrictModel):
     ram: int
     cpus: int
     image: ImageIdentity
-    disk: str = Field(pattern=r"^[a-z0-9._-]+\.qcow2$")
-    disk_size: int
-    disk_sha256: str = Field(pattern=_DIGEST)
-    console: str = Field(pattern=r"^[a-z0-9._-]+\.log$")
+    disk: SavedFile
+    console: SavedFile
     record: str
+
+    @property
+    def files(self) -> tuple[SavedFile, SavedFile]:
+        """The files that belong to it, besides its description."""
+        return self.disk, self.console
 
 
 @dataclass(frozen=True)
-class Here:
-    """What is here, where a save is to be resumed.
+class CurrentState:
+    """What this machine has of all that a save needs.
 
     Attributes:
-        qemu: the version of this machine's QEMU.
-        image: the card image as it is now, its digest left out; ``None`` if it is gone.
-        disk_size: bytes of the save's disk; ``None`` if it is gone.
+        qemu: the version of the QEMU that would be started.
+        sizes: bytes of each file of the save, by its name; a missing one is left out.
+        image: the card image as it is now; ``None`` if it is gone.
+        card: what booting the image needs; ``None`` unless the image is the one that was saved.
     """
 
     qemu: str
+    sizes: dict[str, int]
     image: ImageIdentity | None
-    disk_size: int | None
+    card: CardFacts | None
+
+
+def is_name(text: str) -> bool:
+    """Return whether ``text`` can be the name of a save."""
+    return _NAME.fullmatch(text) is not None
 
 
 def check_name(name: str) -> str:
@@ -90,7 +119,7 @@ def check_name(name: str) -> str:
     Raises:
         InputError: it cannot be the name of a save.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise InputError(
             f"{name!r} cannot be the name of a save: lower-case letters, digits, dots, hyphens and"
             " underscores, 64 at most, beginning with a letter or a digit"
@@ -115,25 +144,42 @@ def parse_save(text: str, where: Path) -> Save:
     return save
 
 
-def obstacle(save: Save, here: Here) -> str:
-    """Return why a save cannot be resumed, and what to do; empty if nothing stands against it.
+def obstacle(save: Save, current: CurrentState) -> str:
+    """Return why a save cannot be resumed, and what to do; empty if nothing prevents it.
 
-    The data of an image whose numbers have changed is another matter: who resumes compares it.
+    The data of the save's own files is not compared here, but while they are copied.
     """
-    if here.disk_size is None:
-        return f"its disk {save.disk} is gone; save it again"
-    if here.disk_size != save.disk_size:
+    for file in save.files:
+        size = current.sizes.get(file.name)
+        if size is None:
+            return f"its file {file.name} is gone; save it again"
+        if size != file.size:
+            return (
+                f"its file {file.name} is damaged ({size} bytes instead of {file.size});"
+                " save it again"
+            )
+    if current.qemu != save.qemu:
         return (
-            f"its disk {save.disk} is damaged ({here.disk_size} bytes instead of"
-            f" {save.disk_size}); save it again"
-        )
-    if here.qemu != save.qemu:
-        return (
-            f"it was saved by QEMU {save.qemu}, and this machine has QEMU {here.qemu};"
+            f"it was saved by QEMU {save.qemu}, and this machine has QEMU {current.qemu};"
             " save it again with that"
         )
-    if here.image is None:
+    if current.image is None:
         return f"its card image {save.image.path} is gone; put it back, or save another"
-    if here.image.size != save.image.size:
-        return f"its card image {save.image.path} is another one now; save it again"
+    if current.card is None or current.image.sha256 != save.image.sha256:
+        return f"its card image {save.image.path} has changed since; save it again"
+    if machine_options(current.card, save.ram, save.cpus) != save.machine:
+        return "it was saved by a Bootwright that starts QEMU with other options; save it again"
     return ""
+
+
+def unnamed_files(present: Iterable[str], saves: Iterable[Save]) -> set[str]:
+    """Return the names of files that no save needs any more.
+
+    Args:
+        present: names of the files in the directory of the saves.
+        saves: all saves of that directory.
+    """
+    named = {file.name for save in saves for file in save.files}
+    return {
+        name for name in present if name.endswith((".qcow2", ".log", ".new")) and name not in named
+    }

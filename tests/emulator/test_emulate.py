@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bootwright.core.program import Program
 from bootwright.core.report import TextReporter
 from bootwright.core.units import GIB
 from bootwright.emulator import emulate as emulating
@@ -59,8 +60,12 @@ def test_a_card_is_booted_and_stopped(
     assert again.lines() == ["no emulator was running"]
 
 
-def test_saves_are_listed_with_what_stands_against_resuming(card: Path) -> None:
-    assert check_document("emulator-saves", emulating.listed_saves().document())["saves"] == []
+def test_saves_are_listed_with_what_prevents_resuming(card: Path) -> None:
+    none = emulating.listed_saves()
+    assert check_document("emulator-saves", none.document())["saves"] == []
+    assert none.lines() == [
+        "there are no saves; inv emulate --save NAME saves the running emulator"
+    ]
     running = qemu.start(card, ram=64 << 20, cpus=1, reporter=reporter(), snapshot=True)
     (running.directory / qemu.CARD_RECORD).write_text("{}\n")
     made = emulating.save("one", reporter())
@@ -78,3 +83,58 @@ def test_saves_are_listed_with_what_stands_against_resuming(card: Path) -> None:
     (saved,) = check_document("emulator-saves", listed.document())["saves"]
     assert (saved["name"], saved["saved_at"], saved["image"]) == ("one", "", "")
     assert "damaged" in listed.lines()[1]
+
+
+def run_inv(*words: str) -> int:
+    """Run the command line; return its exit code."""
+    return Program().run_line(["inv", "emulate", *words])
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--resume", "nope"), 2, "there is no save 'nope'; there are: none"),
+        (("--resume", "../x"), 2, "'../x' cannot be the name of a save"),
+        (("--save", "one"), 2, "no emulator runs; start one with `inv emulate --snapshot`"),
+        (("--remove", "nope"), 2, "there is no save 'nope'"),
+        (("--list", "--snapshot"), 2, "--snapshot cannot be given with --list"),
+        (("--save", "one", "--ssh-port", "22"), 2, "--ssh-port cannot be given with --save"),
+        (("--resume", "one", "--snapshot"), 2, "--snapshot cannot be given with --resume"),
+        (("--stop", "--timeout", "600"), 2, "--timeout cannot be given with --stop"),
+        (("--timeout", "600"), 2, "--device is missing"),
+    ],
+)
+def test_wrong_command_lines(
+    words: tuple[str, ...],
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("BOOTWRIGHT_BUILD", str(tmp_path / "build"))
+    assert run_inv(*words) == code
+    out, err = capsys.readouterr()
+    assert message in err and out == ""
+
+
+def test_the_command_prints_one_document(
+    card: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    qemu.start(card, ram=64 << 20, cpus=1, reporter=reporter(), snapshot=True)
+    for words in (("--save", "one"), ("--list",)):
+        capsys.readouterr()
+        assert run_inv(*words, "--json") == 0
+        document = check_document("emulator-saves", json.loads(capsys.readouterr().out))
+        assert [saved["name"] for saved in document["saves"]] == ["one"]
+    assert run_inv("--list") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("one  ") and line.endswith("card.img")
+    assert run_inv("--resume", "one") == 3
+    assert "an emulator runs already" in capsys.readouterr().err
+    monkeypatch.setattr(saves, "qemu_version", lambda: "99.0.0")
+    assert run_inv("--list") == 0
+    assert "  cannot be resumed: it was saved by QEMU " in capsys.readouterr().out
+    assert run_inv("--remove", "one", "--json") == 0
+    document = check_document("emulator-saves", json.loads(capsys.readouterr().out))
+    assert document["saves"] == []

@@ -1,9 +1,13 @@
 """Saving a running emulator and resuming it, with the real QEMU and a guest that does nothing."""
 
+import errno
 import io
 import json
 import os
+import re
+import signal
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +17,35 @@ import pytest
 from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.report import TextReporter
 from bootwright.core.units import MIB
-from bootwright.emulator.emulate import check_one_action
+from bootwright.emulator.emulate import check_options
 from bootwright.emulator.io import qemu, saves
-from bootwright.emulator.io.qmp import qmp_command
-from bootwright.emulator.saves import Here, Save, check_name, obstacle, parse_save
+from bootwright.emulator.io.qmp import monitor_command, qmp_command
+from bootwright.emulator.plan import CardFacts, machine_options
+from bootwright.emulator.saves import (
+    CurrentState,
+    Save,
+    SavedFile,
+    check_name,
+    obstacle,
+    parse_save,
+    unnamed_files,
+)
 from tests.emulator.test_card_image import debian_tree, make_card
 
+CARD = CardFacts(
+    image=Path("/images/card.img"),
+    root_uuid="6f4a1c1e-0000-4000-8000-000000000001",
+    kernel="/vmlinuz",
+    initrd="/initrd.img",
+    modules=frozenset({"virtio_blk", "virtio_mmio"}),
+    host_keys=(),
+)
 SAVED = {
     "schema": "bootwright.emulator-save/1",
     "name": "one",
     "saved_at": "2026-11-30T05:38:32+00:00",
     "qemu": "7.2.22",
-    "machine": ["-machine", "virt"],
+    "machine": machine_options(CARD, 2**31, 2),
     "ram": 2**31,
     "cpus": 2,
     "image": {
@@ -35,10 +56,8 @@ SAVED = {
         "inode": 3,
         "sha256": "a" * 64,
     },
-    "disk": "one-0a1b2c3d.qcow2",
-    "disk_size": 181600256,
-    "disk_sha256": "b" * 64,
-    "console": "one-0a1b2c3d.log",
+    "disk": {"name": "one-0a1b2c3d.qcow2", "size": 181600256, "sha256": "b" * 64},
+    "console": {"name": "one-0a1b2c3d.log", "size": 20000, "sha256": "c" * 64},
     "record": "{}\n",
 }
 FILE = Path("/saves/one.json")
@@ -59,7 +78,8 @@ def test_what_cannot_be_a_name(name: str) -> None:
     [
         *("", "{", "[]", '"one"', "{}"),
         json.dumps({**SAVED, "schema": "bootwright.emulator-save/2"}),
-        json.dumps({**SAVED, "disk": "../../etc/passwd.qcow2"}),
+        json.dumps({**SAVED, "disk": {"name": "../../x.qcow2", "size": 1, "sha256": "b" * 64}}),
+        json.dumps({**SAVED, "disk": "one-0a1b2c3d.qcow2"}),
         json.dumps({**SAVED, "ram": "2 GiB"}),
         json.dumps({**SAVED, "more": 1}),
         json.dumps({**SAVED, "image": {**SAVED["image"], "sha256": "short"}}),  # type: ignore[dict-item]
@@ -75,31 +95,78 @@ def test_a_description_under_another_name_is_refused() -> None:
         parse_save(json.dumps(SAVED), Path("/saves/two.json"))
 
 
-def test_what_stands_against_resuming() -> None:
+def test_what_prevents_resuming() -> None:
     save = parsed()
-    here = Here(save.qemu, save.image, save.disk_size)
-    assert obstacle(save, here) == ""
+    sizes = {"one-0a1b2c3d.qcow2": 181600256, "one-0a1b2c3d.log": 20000}
+    current = CurrentState(save.qemu, sizes, save.image, CARD)
+    assert obstacle(save, current) == ""
+    changed = save.image.model_copy(update={"sha256": "d" * 64})
+    touched = save.image.model_copy(update={"mtime_ns": 77, "inode": 78})
+    assert obstacle(save, replace(current, image=touched)) == ""
     for different, why in (
-        (replace(here, disk_size=None), "is gone"),
-        (replace(here, disk_size=1000), "is damaged (1000 bytes instead of 181600256)"),
-        (replace(here, qemu="8.2.0"), "saved by QEMU 7.2.22, and this machine has QEMU 8.2.0"),
-        (replace(here, image=None), "card image /images/card.img is gone"),
-        (replace(here, image=save.image.model_copy(update={"size": 1})), "is another one now"),
+        (replace(current, sizes={"one-0a1b2c3d.log": 20000}), "0a1b2c3d.qcow2 is gone"),
+        (replace(current, sizes={"one-0a1b2c3d.qcow2": 181600256}), "0a1b2c3d.log is gone"),
+        (
+            replace(current, sizes=sizes | {"one-0a1b2c3d.qcow2": 1000}),
+            "is damaged (1000 bytes instead of 181600256)",
+        ),
+        (
+            replace(current, sizes=sizes | {"one-0a1b2c3d.log": 20001}),
+            "is damaged (20001 bytes instead of 20000)",
+        ),
+        (replace(current, qemu="8.2.0"), "saved by QEMU 7.2.22, and this machine has QEMU 8.2.0"),
+        (replace(current, image=None, card=None), "card image /images/card.img is gone"),
+        (replace(current, image=changed, card=None), "card.img has changed since"),
+        (replace(current, card=replace(CARD, root_uuid="other")), "QEMU with other options"),
     ):
         assert why in obstacle(save, different)
 
 
-def test_an_image_is_unchanged_while_all_numbers_are_the_same() -> None:
+@pytest.mark.parametrize("key", ["mtime_ns", "ctime_ns", "inode", "size"])
+def test_an_image_whose_numbers_are_the_same_is_not_read(key: str) -> None:
     image = parsed().image
-    assert image.unchanged(image.model_copy(update={"sha256": "0" * 64}))
-    for key in ("mtime_ns", "ctime_ns", "inode", "size"):
-        assert not image.unchanged(image.model_copy(update={key: 77}))
+    assert image.same_numbers(image.model_copy(update={"sha256": "0" * 64}))
+    assert not image.same_numbers(image.model_copy(update={key: 77}))
 
 
-def test_actions_that_contradict() -> None:
-    check_one_action({"--device": "", "--save": "one", "--list": False})
-    with pytest.raises(InputError, match="--save and --list cannot be given together"):
-        check_one_action({"--device": "", "--save": "one", "--list": True})
+def test_files_that_no_save_names() -> None:
+    save = parsed()
+    present = [save.disk.name, save.console.name, "one-ffffffff.qcow2", "one.new", "one-b-1.log"]
+    kept = ["one.json", "lock", "notes.txt"]
+    assert unnamed_files(present + kept, [save]) == set(present[2:])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"--save": "one", "--list": True}, "--save and --list cannot be given together"),
+        (
+            {"--device": "x.img", "--resume": "one"},
+            "--device and --resume cannot be given together",
+        ),
+        ({"--list": True, "--snapshot": True}, "--snapshot cannot be given with --list"),
+        ({"--save": "one", "--ssh-port": "22"}, "--ssh-port cannot be given with --save"),
+        ({"--resume": "one", "--snapshot": True}, "--snapshot cannot be given with --resume"),
+        ({"--stop": True, "--timeout": "9"}, "it is an option of --device and --resume"),
+        ({"--remove": "one", "--serial-port": "9"}, "cannot be given with --remove"),
+    ],
+)
+def test_options_that_contradict(given: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_options({"--device": "", "--stop": False} | given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"--device": "x.img", "--snapshot": True, "--serial-port": "9", "--timeout": "9"},
+        {"--resume": "one", "--serial-port": "9", "--ssh-port": "9", "--timeout": "9"},
+        *({"--save": "one"}, {"--list": True}, {"--remove": "one"}, {"--stop": True}),
+        {"--snapshot": True},
+    ],
+)
+def test_options_that_fit(given: dict[str, object]) -> None:
+    check_options({"--device": "", "--ssh-port": "", "--list": False} | given)
 
 
 # With the real QEMU, a kernel of six bytes and 64 MiB.
@@ -159,6 +226,10 @@ def saved_and_stopped(start: Start, directory: Path, folder: Path) -> Save:
     return made
 
 
+def disk_is_full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def runs(emulator: qemu.Emulator) -> bool:
     return bool(qmp_command(emulator.directory / "qmp.sock", "query-status")["running"])
 
@@ -197,7 +268,7 @@ def test_a_second_save_replaces_the_first_and_an_interrupted_one_does_not(
     emulator = start(True)
     first = save("one", directory, folder)
     second = save("one", directory, folder)
-    assert second.disk != first.disk and not (folder / first.disk).exists()
+    assert second.disk.name != first.disk.name and not (folder / first.disk.name).exists()
 
     def interrupted(_: Path) -> None:
         raise KeyboardInterrupt
@@ -206,7 +277,7 @@ def test_a_second_save_replaces_the_first_and_an_interrupted_one_does_not(
     with pytest.raises(KeyboardInterrupt):
         save("one", directory, folder)
     assert runs(emulator)
-    kept = {"lock", "one.json", second.disk, second.console}
+    kept = {"lock", "one.json", second.disk.name, second.console.name}
     assert {path.name for path in folder.iterdir()} == kept
     assert saves.load("one", folder) == second
 
@@ -235,7 +306,12 @@ def test_a_save_that_is_not_there_names_those_that_are(
     with pytest.raises(InputError, match="no save 'two'"):
         saves.remove("two", folder)
     saves.remove("one", folder)
-    assert not (folder / made.disk).exists() and saves.names(folder) == []
+    assert not (folder / made.disk.name).exists() and saves.names(folder) == []
+
+
+def listed_obstacle(folder: Path) -> str:
+    """Return what the list of saves says against the save ``one``."""
+    return saves.why_not(saves.load("one", folder), saves.qemu_version(), folder)
 
 
 @pytest.mark.integration
@@ -244,6 +320,7 @@ def test_a_changed_card_is_refused_and_a_touched_one_is_not(
 ) -> None:
     saved_and_stopped(start, directory, folder)
     os.utime(card)
+    assert listed_obstacle(folder) == ""
     resume("one", directory, folder)
     qemu.stop(reporter(), directory)
     times = card.stat()
@@ -253,49 +330,189 @@ def test_a_changed_card_is_refused_and_a_touched_one_is_not(
     os.utime(card, ns=(times.st_atime_ns, times.st_mtime_ns))
     with pytest.raises(RefusedError, match=r"card image .* has changed since; save it again"):
         resume("one", directory, folder)
+    assert "has changed since" in listed_obstacle(folder)
     card.unlink()
     with pytest.raises(RefusedError, match="is gone"):
         resume("one", directory, folder)
+    assert "is gone" in listed_obstacle(folder)
     assert qemu.status(directory) is None
+
+
+def flip_a_bit(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("harm", ["cut", "flip", "gone", "machine", "qemu", "json"])
-def test_a_damaged_or_foreign_save_is_refused(
-    harm: str, start: Start, directory: Path, folder: Path
+@pytest.mark.parametrize("which", ["disk", "console"])
+@pytest.mark.parametrize(
+    ("harm", "expected", "is_listed"),
+    [
+        ("cut", r"file one-\w+\.\w+ is damaged \(", True),
+        ("flip", r"file one-\w+\.\w+ is damaged", False),
+        ("gone", r"file one-\w+\.\w+ is gone", True),
+    ],
+)
+def test_a_save_with_a_damaged_file_is_refused(
+    which: str,
+    harm: str,
+    expected: str,
+    is_listed: bool,
+    start: Start,
+    directory: Path,
+    folder: Path,
 ) -> None:
     made = saved_and_stopped(start, directory, folder)
-    disk, description = folder / made.disk, folder / "one.json"
+    file = made.disk if which == "disk" else made.console
     if harm == "cut":
-        os.truncate(disk, made.disk_size // 2)
+        os.truncate(folder / file.name, file.size // 2)
     elif harm == "flip":
-        with disk.open("r+b") as file:
-            file.seek(made.disk_size // 2)
-            byte = file.read(1)
-            file.seek(-1, os.SEEK_CUR)
-            file.write(bytes([byte[0] ^ 1]))
-    elif harm == "gone":
-        disk.unlink()
+        flip_a_bit(folder / file.name)
     else:
-        values = json.loads(description.read_text())
-        if harm == "machine":
-            values["machine"] += ["-device", "new"]
-        elif harm == "qemu":
-            values["qemu"] = "1.0"
-        text = json.dumps(values)
-        description.write_text(text[:-9] if harm == "json" else text)
-    expected = {
-        "cut": r"disk one-\w+\.qcow2 is damaged \(",
-        "flip": r"disk one-\w+\.qcow2 is damaged",
-        "gone": r"disk one-\w+\.qcow2 is gone",
-        "machine": "starts QEMU with other options",
-        "qemu": r"saved by QEMU 1\.0",
-        "json": "this save is damaged",
-    }
-    with pytest.raises(RefusedError, match=expected[harm]):
+        (folder / file.name).unlink()
+    with pytest.raises(RefusedError, match=expected):
         resume("one", directory, folder)
+    assert bool(listed_obstacle(folder)) is is_listed
     assert qemu.status(directory) is None
     assert not (directory / "overlay.qcow2").exists()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("harm", "expected"),
+    [("machine", "starts QEMU with other options"), ("qemu", r"saved by QEMU 1\.0")],
+)
+def test_a_foreign_save_is_refused(
+    harm: str, expected: str, start: Start, directory: Path, folder: Path
+) -> None:
+    saved_and_stopped(start, directory, folder)
+    values = json.loads((folder / "one.json").read_text())
+    values["machine"] += ["-device", "new"] if harm == "machine" else []
+    values["qemu"] = "1.0" if harm == "qemu" else values["qemu"]
+    (folder / "one.json").write_text(json.dumps(values))
+    with pytest.raises(RefusedError, match=expected):
+        resume("one", directory, folder)
+    assert re.search(expected, listed_obstacle(folder))
+    assert qemu.status(directory) is None
+    assert not (directory / "overlay.qcow2").exists()
+
+
+@pytest.mark.integration
+def test_a_save_with_a_damaged_description_is_refused(
+    start: Start, directory: Path, folder: Path
+) -> None:
+    saved_and_stopped(start, directory, folder)
+    description = folder / "one.json"
+    description.write_text(description.read_text()[:-9])
+    with pytest.raises(RefusedError, match="this save is damaged"):
+        resume("one", directory, folder)
+
+
+@pytest.mark.integration
+def test_the_version_of_qemu_is_that_of_the_process(
+    start: Start, directory: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = saves.qemu_version()
+    assert re.fullmatch(r"\d+\.\d+\.\d+", program)
+    start(True)
+    # As if the package had been upgraded while it runs.
+    monkeypatch.setattr(saves, "qemu_version", lambda: "99.0.0")
+    assert save("one", directory, folder).qemu == program
+    qemu.stop(reporter(), directory)
+    with pytest.raises(RefusedError, match=f"saved by QEMU {program}, and .* has QEMU 99.0.0"):
+        resume("one", directory, folder)
+
+
+def states(directory: Path) -> str:
+    """Return what qemu-img lists of the states in the overlay."""
+    argv = ["qemu-img", "snapshot", "-U", "-l", str(directory / "overlay.qcow2")]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("moment", ["savevm", "copy", "delvm", "check"])
+def test_a_signal_during_a_save_lets_the_guest_continue(
+    number: signal.Signals,
+    moment: str,
+    start: Start,
+    directory: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    emulator = start(True)
+    first = save("one", directory, folder)
+    came: list[str] = []
+
+    def come(now: str) -> None:
+        if now == moment and not came:
+            came.append(now)
+            signal.raise_signal(number)
+
+    check, copy = saves._check_disk, saves._copy
+
+    def watched_command(socket: Path, line: str, *, timeout: float) -> None:
+        if line.startswith("delvm"):
+            come("delvm")
+        monitor_command(socket, line, timeout=timeout)
+        if line.startswith("savevm"):
+            assert "bootwright" in states(directory)
+            come("savevm")
+
+    def watched_copy(source: Path, target: Path) -> SavedFile:
+        done = copy(source, target)
+        come("copy")
+        return done
+
+    def watched_check(disk: Path) -> None:
+        come("check")
+        check(disk)
+
+    monkeypatch.setattr(saves, "monitor_command", watched_command)
+    monkeypatch.setattr(saves, "_copy", watched_copy)
+    monkeypatch.setattr(saves, "_check_disk", watched_check)
+    handler = signal.getsignal(number)
+    with pytest.raises(SystemExit) as ended:
+        save("one", directory, folder)
+    assert ended.value.code == 128 + number and came == [moment]
+    assert runs(emulator) and "bootwright" not in states(directory)
+    assert signal.getsignal(number) == handler
+    kept = {"lock", "one.json", first.disk.name, first.console.name}
+    assert {path.name for path in folder.iterdir()} == kept
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("moment", ["copying", "running"])
+def test_a_resume_that_fails_leaves_nothing(
+    moment: str, start: Start, directory: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved_and_stopped(start, directory, folder)
+    with monkeypatch.context() as patch:
+        if moment == "copying":
+            patch.setattr(saves, "sync_path", disk_is_full)
+        else:
+            patch.setattr(saves, "monitor_command", disk_is_full)
+        with pytest.raises(FailedError, match=r"one cannot be resumed in .*: No space left"):
+            resume("one", directory, folder)
+    assert qemu.status(directory) is None
+    assert not (directory / "overlay.qcow2").exists()
+    assert runs(resume("one", directory, folder))
+
+
+@pytest.mark.integration
+def test_the_size_of_a_save_is_that_of_its_own_files(
+    start: Start, directory: Path, folder: Path
+) -> None:
+    start(True)
+    first = save("one", directory, folder)
+    save("one-two", directory, folder)
+    own = [folder / name for name in ("one.json", first.disk.name, first.console.name)]
+    assert saves.disk_usage("one", folder) == sum(path.stat().st_blocks * 512 for path in own)
+    (folder / first.disk.name).unlink()
+    assert 0 < saves.disk_usage("one", folder) < 100_000
 
 
 @pytest.mark.integration
@@ -305,10 +522,7 @@ def test_a_full_disk_leaves_the_former_save(
     emulator = start(True)
     first = save("one", directory, folder)
 
-    def full(_: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(saves, "sync_path", full)
+    monkeypatch.setattr(saves, "sync_path", disk_is_full)
     with pytest.raises(FailedError, match="No space left on device"):
         save("one", directory, folder)
     assert runs(emulator)

@@ -4,12 +4,10 @@ import contextlib
 import io
 import os
 import select
-import signal
 import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 from bootwright.console.io.console import SelectableConsole, open_console
 from bootwright.console.io.transcript_file import TranscriptFile
@@ -18,6 +16,7 @@ from bootwright.console.session_recorder import SessionRecorder
 from bootwright.console.terminal_filter import HarmlessFilter
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import InputError
+from bootwright.core.io.signals import exit_on_signal, without_signals
 from bootwright.core.report import Reporter
 
 LEAVE = b"\x1d"
@@ -32,8 +31,6 @@ HISTORY = 4096
 _RESTORE = "\x1b[?1049l\x1b[?2004l\x1b[?1l\x1b[?7h\x1b[r\x1b(B\x1b>\x1b[0m\x1b[?25h\n"
 """Undoes what a board's editor or menu may leave behind: the other screen, bracketed paste,
 cursor and number keys, wrapping, scrolling, the character set, colours, the hidden cursor."""
-
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def work_at_console(endpoint: Endpoint, transcript: str | None, reporter: Reporter) -> None:
@@ -120,20 +117,13 @@ def _every_key() -> Iterator[None]:
     raw[0] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR | termios.IXON | termios.ISTRIP)
     raw[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN)
     raw[6][termios.VMIN], raw[6][termios.VTIME] = 1, 0
-    handlers = {number: signal.signal(number, _leave) for number in _ENDING}
-    try:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, raw)
-        yield
-    finally:
-        for number in _ENDING:  # A second one must not come in between.
-            signal.signal(number, signal.SIG_IGN)
-        with contextlib.suppress(OSError, termios.error):  # A terminal that hung up is gone.
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-            sys.stdout.write(_RESTORE)
-            sys.stdout.flush()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-def _leave(number: int, _: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    with exit_on_signal():
+        try:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, raw)
+            yield
+        finally:
+            with without_signals(), contextlib.suppress(OSError, termios.error):
+                # A terminal that hung up is gone.
+                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+                sys.stdout.write(_RESTORE)
+                sys.stdout.flush()

@@ -10,7 +10,7 @@ CLOCK_S = 60.0
 
 
 def set_clock(remote: Remote) -> None:
-    """Give a resumed board this machine's time. It needs root's rights there.
+    """Set a resumed board's clock to this machine's time, as root.
 
     Raises:
         FailedError: the board does not answer, or its clock could not be set.

@@ -2,8 +2,8 @@
 
 Its files are in ``build/emulator``: kernel and initial RAM disk copied out of the
 image, ``console.log``, the control socket, and ``state.json``, by which later
-commands find it again. A process is told from another one that got the same id by
-when it started.
+commands find it again. The time at which the process started distinguishes it from a
+later one with the same id.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ POWER_DOWN_S = 90.0
 """Seconds that the guest gets to shut down; about 10 under emulation, more with containers."""
 
 QUIT_S = 10.0
-"""Seconds that QEMU gets to end when told to."""
+"""Seconds that QEMU gets to end after the command to do so."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Emulator:
 
 
 def emulator_dir() -> Path:
-    """Return where the emulator's files are unless told otherwise."""
+    """Return where the emulator's files are by default."""
     return build_dir() / "emulator"
 
 
@@ -114,7 +114,7 @@ def start(
         image: the card image file.
         ram: bytes of memory, the board's.
         cpus: cores of the board; no more than this machine has are used.
-        reporter: where to tell what is done.
+        reporter: shows the progress.
         snapshot: discard what the guest writes when it ends.
         serial_port: TCP port for the console on 127.0.0.1; a free one if ``None``.
         ssh_port: TCP port for the guest's SSH server, likewise.
@@ -230,11 +230,11 @@ def stop(
 
     A guest that has booted is asked to shut down, as by the board's power button. One
     that has not (it waits for the passphrase, say) does not listen to that, and one
-    with a snapshot loses its writes anyway: there QEMU is told to quit, which is like
+    with a snapshot loses its writes anyway: there QEMU itself is ended, which is like
     pulling the plug.
 
     Args:
-        reporter: where to tell what is done.
+        reporter: shows the progress.
         directory: where the emulator's files are.
         power_down_s: seconds that the guest gets to shut down.
 
@@ -299,8 +299,8 @@ def _run_qemu(plan: EmulatorPlan) -> int:
     """Start QEMU and return its process id."""
     done = run(_in_directory(plan.directory, plan.argv), check=False)
     if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace")
-        if "Failed to get" in said and "lock" in said:
+        message = done.stderr.decode("utf-8", "replace")
+        if "Failed to get" in message and "lock" in message:
             raise RefusedError(f"{plan.image}: another process uses this image; end it first")
         raise failure(done, "QEMU did not start")
     return int(plan.pid_file.read_text())

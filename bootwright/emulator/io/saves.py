@@ -1,14 +1,15 @@
 """Saving a running emulator, and starting one from a save.
 
-A save is three files in ``build/emulator/saves``: ``NAME.json``, and beside it the guest's
-memory and disk (qcow2, on top of the card image) and what its console had printed. The
-JSON file names the other two and is replaced last, in one step: a save that is interrupted
-leaves the former one as it was.
+A save is three files in ``build/emulator/saves``: the description ``NAME.json``, the guest's
+memory and disk (qcow2, based on the card image), and what its console had printed. The
+description names the other two and is replaced last, in one step: when saving is interrupted,
+an earlier save of that name stays as it was.
 
-The memory holds the key of the open volume, so all of it is for the operator alone.
+The memory holds the key of the open volume, so only the operator may read these files.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -21,51 +22,63 @@ from bootwright.core.errors import BootwrightError, FailedError, InputError, Ref
 from bootwright.core.io.fsync import sync_path
 from bootwright.core.io.lock import exclusive
 from bootwright.core.io.process import run
+from bootwright.core.io.signals import exit_on_signal, without_signals
 from bootwright.core.report import Reporter
 from bootwright.emulator.io import qemu
 from bootwright.emulator.io.card_image import read_card
 from bootwright.emulator.io.qemu import Emulator
 from bootwright.emulator.io.qmp import monitor_command, qmp_command
-from bootwright.emulator.plan import OVERLAY, STATE_TAG, EmulatorSettings, emulator_plan
+from bootwright.emulator.plan import (
+    CONSOLE_LOG,
+    OVERLAY,
+    STATE_TAG,
+    EmulatorSettings,
+    emulator_plan,
+    machine_options,
+)
 from bootwright.emulator.saves import (
     SCHEMA,
-    Here,
+    CurrentState,
     ImageIdentity,
     Save,
+    SavedFile,
     check_name,
+    is_name,
     obstacle,
     parse_save,
+    unnamed_files,
 )
 
 SAVE_S = 300.0
 """Seconds that QEMU may take to write the guest's memory; about 1.5 for 2 GiB."""
 
-_PIECE = 4 * 1024 * 1024
+_BLOCK = 4 * 1024 * 1024
 """Bytes read at a time."""
-
-_NO_DIGEST = "0" * 64
 
 
 def saves_dir() -> Path:
-    """Return where saves are kept unless told otherwise."""
+    """Return where saves are kept by default."""
     return qemu.emulator_dir() / "saves"
 
 
 def save(
     name: str, reporter: Reporter, *, directory: Path | None = None, saves: Path | None = None
 ) -> Save:
-    """Save the emulator that runs; it goes on afterwards.
+    """Save the running emulator, which continues afterwards.
+
+    To be called in the main thread: SIGTERM and SIGHUP end it in order, as Ctrl-C does.
 
     Args:
-        name: of the save; one that is there is replaced.
-        reporter: where to tell what is done.
+        name: of the save; an earlier one of that name is replaced.
+        reporter: shows the progress.
         directory: where the emulator's files are; ``build/emulator`` if ``None``.
         saves: where the save is kept; :func:`saves_dir` if ``None``.
 
     Raises:
-        InputError: the name is none, or no emulator runs.
+        InputError: ``name`` cannot be a name, or no emulator runs.
         RefusedError: the emulator writes to the card image itself.
-        FailedError: QEMU or the disk failed; a former save is as it was.
+        FailedError: QEMU or the disk failed; an earlier save of that name is unchanged.
+        SystemExit: SIGTERM or SIGHUP came; likewise.
     """
     check_name(name)
     saves = (saves or saves_dir()).absolute()
@@ -78,28 +91,25 @@ def save(
             " start it with --snapshot"
         )
     saves.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with exclusive(saves / "lock", "saving or removing an emulator"):
+    with exit_on_signal(), exclusive(saves / "lock", "saving or removing an emulator"):
         part = f"{name}-{secrets.token_hex(4)}"
-        disk, console = saves / f"{part}.qcow2", saves / f"{part}.log"
         try:
             with reporter.step(f"Save the emulator as {name}"):
-                with _stopped_with_state(emulator):
-                    disk_sha256 = _copy(emulator.directory / OVERLAY, disk)
-                    _copy(emulator.console_log, console)
-                _check_disk(disk)
+                with _paused_with_state(emulator):
+                    disk = _copy(emulator.directory / OVERLAY, saves / f"{part}.qcow2")
+                    console = _copy(emulator.console_log, saves / f"{part}.log")
+                _check_disk(saves / disk.name)
                 made = Save(
                     schema=SCHEMA,
                     name=name,
                     saved_at=datetime.now(UTC).isoformat(timespec="seconds"),
-                    qemu=qemu_version(),
-                    machine=_settings_and_machine(emulator)[1],
+                    qemu=_running_version(emulator),
+                    machine=machine_options(read_card(emulator.image), emulator.ram, emulator.cpus),
                     ram=emulator.ram,
                     cpus=emulator.cpus,
-                    image=_identity(emulator.image, _data_digest(emulator.image)),
-                    disk=disk.name,
-                    disk_size=disk.stat().st_size,
-                    disk_sha256=disk_sha256,
-                    console=console.name,
+                    image=_identity(emulator.image),
+                    disk=disk,
+                    console=console,
                     record=_record(emulator),
                 )
                 _replace(saves / f"{name}.json", made.model_dump_json(by_alias=True, indent=2))
@@ -119,14 +129,15 @@ def resume(
     serial_port: int | None = None,
     ssh_port: int | None = None,
 ) -> Emulator:
-    """Start an emulator that goes on from a save; the save stays as it is.
+    """Start an emulator that continues from a save; the save itself is not changed.
 
     The guest's clock is that of the moment of saving: see
-    :func:`bootwright.emulator.io.clock.set_clock`.
+    :func:`bootwright.emulator.io.clock.set_clock`. To be called in the main thread, as
+    :func:`save`. When it fails, no emulator and no disk of one is left behind.
 
     Args:
         name: of the save.
-        reporter: where to tell what is done.
+        reporter: shows the progress.
         directory: where the emulator's files are; ``build/emulator`` if ``None``.
         saves: where saves are kept; :func:`saves_dir` if ``None``.
         serial_port: TCP port for the console on 127.0.0.1; a free one if ``None``.
@@ -135,50 +146,44 @@ def resume(
     Raises:
         InputError: there is no such save.
         RefusedError: an emulator runs already; or the save cannot be resumed: the reason is given.
-        FailedError: QEMU is missing or did not start.
+        FailedError: QEMU is missing or did not start, or a file could not be read or written.
+        SystemExit: SIGTERM or SIGHUP came.
     """
     saves = (saves or saves_dir()).absolute()
     saved = load(name, saves)
     directory = (directory or qemu.emulator_dir()).absolute()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with exclusive(directory / "lock", "starting the emulator"):
+    with exit_on_signal(), exclusive(directory / "lock", "starting the emulator"):
         qemu.refuse_second(directory)
-        if why := obstacle(saved, look_here(saved, saves)):
-            raise RefusedError(f"the save {name} cannot be resumed: {why}")
-        image = Path(saved.image.path)
-        with reporter.step(f"Resume {name}"):
-            _check_image(saved)
-            card = read_card(image)
-            settings = EmulatorSettings(
-                ram=saved.ram,
-                cpus=saved.cpus,
-                host_cpus=saved.cpus,
-                serial_port=serial_port or qemu.free_port(),
-                ssh_port=ssh_port or qemu.free_port(),
-                directory=directory,
-                snapshot=True,
-                resume=True,
-            )
-            plan = emulator_plan(card, settings)
-            if plan.machine != saved.machine:
-                raise RefusedError(
-                    f"the save {name} cannot be resumed: it was saved by a Bootwright that starts"
-                    " QEMU with other options; save it again"
+        try:
+            with reporter.step(f"Resume {name}"):
+                current = current_state(saved, saves, qemu_version())
+                why = obstacle(saved, current)
+                if why or current.card is None:
+                    raise RefusedError(f"the save {name} cannot be resumed: {why}")
+                settings = EmulatorSettings(
+                    ram=saved.ram,
+                    cpus=saved.cpus,
+                    host_cpus=saved.cpus,
+                    serial_port=serial_port or qemu.free_port(),
+                    ssh_port=ssh_port or qemu.free_port(),
+                    directory=directory,
+                    snapshot=True,
+                    resume=True,
                 )
-            qemu.clear(directory)
-            assert plan.overlay is not None
-            if _copy(saves / saved.disk, plan.overlay) != saved.disk_sha256:
-                plan.overlay.unlink()
-                raise RefusedError(
-                    f"the save {name} cannot be resumed: its disk {saved.disk} is damaged;"
-                    " save it again"
-                )
-            _copy(saves / saved.console, plan.console_log)
-            (directory / qemu.CARD_RECORD).write_text(saved.record, encoding="utf-8")
-            qemu.copy_boot_files(plan)
-            emulator = qemu.launch(plan, card, settings)
-            qmp_command(plan.control_socket, "cont")
-            monitor_command(plan.control_socket, f"delvm {STATE_TAG}", timeout=SAVE_S)
+                plan = emulator_plan(current.card, settings)
+                with _nothing_left_on_failure(directory, reporter):
+                    qemu.clear(directory)
+                    _copy_checked(saved, saves, directory)
+                    (directory / qemu.CARD_RECORD).write_text(saved.record, encoding="utf-8")
+                    qemu.copy_boot_files(plan)
+                    emulator = qemu.launch(plan, current.card, settings)
+                    qmp_command(plan.control_socket, "cont")
+                    monitor_command(plan.control_socket, f"delvm {STATE_TAG}", timeout=SAVE_S)
+        except OSError as error:
+            raise FailedError(
+                f"the save {name} cannot be resumed in {directory}: {error.strerror}"
+            ) from error
     return emulator
 
 
@@ -204,7 +209,8 @@ def load(name: str, saves: Path | None = None) -> Save:
 
 def names(saves: Path | None = None) -> list[str]:
     """Return the names of all saves."""
-    return sorted(path.stem for path in (saves or saves_dir()).glob("*.json"))
+    stems = [path.stem for path in (saves or saves_dir()).glob("*.json")]
+    return sorted(stem for stem in stems if is_name(stem))
 
 
 def remove(name: str, saves: Path | None = None) -> None:
@@ -224,13 +230,56 @@ def remove(name: str, saves: Path | None = None) -> None:
         _remove_unnamed(saves)
 
 
-def look_here(saved: Save, saves: Path) -> Here:
-    """Return what :func:`bootwright.emulator.saves.obstacle` compares a save with."""
-    disk, image = saves / saved.disk, Path(saved.image.path)
-    return Here(
-        qemu=qemu_version(),
-        image=_identity(image, _NO_DIGEST) if image.is_file() else None,
-        disk_size=disk.stat().st_size if disk.is_file() else None,
+def disk_usage(name: str, saves: Path | None = None) -> int:
+    """Return the bytes that a save takes on the disk: its description and the files it names."""
+    saves = saves or saves_dir()
+    paths = [saves / f"{name}.json"]
+    with contextlib.suppress(BootwrightError):
+        paths += [saves / file.name for file in load(name, saves).files]
+    # stat(2) counts blocks of 512 bytes.
+    return sum(path.stat().st_blocks * 512 for path in paths if path.is_file())
+
+
+def why_not(saved: Save, version: str, saves: Path | None = None) -> str:
+    """Return why :func:`resume` would refuse a save; empty if it would not.
+
+    The digests of the save's own files are compared by :func:`resume` only: that takes a second
+    for each save.
+
+    Args:
+        saved: the save.
+        version: of this machine's QEMU; see :func:`qemu_version`.
+        saves: where saves are kept; :func:`saves_dir` if ``None``.
+    """
+    try:
+        return obstacle(saved, current_state(saved, saves or saves_dir(), version))
+    except BootwrightError as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename or saved.image.path}: cannot read it: {error.strerror}"
+
+
+def current_state(saved: Save, saves: Path, version: str) -> CurrentState:
+    """Return what :func:`bootwright.emulator.saves.obstacle` compares a save with.
+
+    The image is read (about 0.4 s) only if its size or times are not those of the save.
+
+    Raises:
+        BootwrightError: the image has the right data, but is no card.
+        OSError: the image cannot be read.
+    """
+    image = Path(saved.image.path)
+    found = _identity(image, saved.image) if image.is_file() else None
+    same = found is not None and found.sha256 == saved.image.sha256
+    return CurrentState(
+        qemu=version,
+        sizes={
+            file.name: (saves / file.name).stat().st_size
+            for file in saved.files
+            if (saves / file.name).is_file()
+        },
+        image=found,
+        card=read_card(image) if same else None,
     )
 
 
@@ -241,36 +290,45 @@ def qemu_version() -> str:
         FailedError: QEMU is missing.
     """
     printed = run(["qemu-system-arm", "--version"]).text
-    found = re.search(r"version (\S+(?: \([^)]*\))?)", printed)
-    return found[1] if found else printed.strip().partition("\n")[0]
+    found = re.search(r"version (\d+\.\d+\.\d+)", printed)
+    if found is None:
+        raise FailedError(f"qemu-system-arm --version prints no version: {printed.strip()!r}")
+    return found[1]
+
+
+def _running_version(emulator: Emulator) -> str:
+    """Return the version of a QEMU that runs: the program on the disk may be a newer one."""
+    numbers = qmp_command(emulator.directory / "qmp.sock", "query-version")["qemu"]
+    return f"{numbers['major']}.{numbers['minor']}.{numbers['micro']}"
 
 
 @contextlib.contextmanager
-def _stopped_with_state(emulator: Emulator) -> Iterator[None]:
-    """Hold the guest still, with its memory in the overlay, and let it go on afterwards."""
+def _paused_with_state(emulator: Emulator) -> Iterator[None]:
+    """Pause the guest, with its memory in the overlay; afterwards it continues without that."""
     control = emulator.directory / "qmp.sock"
-    qmp_command(control, "stop")
     try:
+        qmp_command(control, "stop")
         monitor_command(control, f"savevm {STATE_TAG}", timeout=SAVE_S)
-        try:
-            yield
-        finally:
-            monitor_command(control, f"delvm {STATE_TAG}", timeout=SAVE_S)
+        yield
     finally:
-        qmp_command(control, "cont")
+        with without_signals():
+            try:
+                # It is no error if there is none. QEMU answers when it has ended `savevm`.
+                monitor_command(control, f"delvm {STATE_TAG}", timeout=SAVE_S)
+            finally:
+                qmp_command(control, "cont")
 
 
-def _settings_and_machine(emulator: Emulator) -> tuple[EmulatorSettings, tuple[str, ...]]:
-    settings = EmulatorSettings(
-        ram=emulator.ram,
-        cpus=emulator.cpus,
-        host_cpus=emulator.cpus,
-        serial_port=emulator.serial_port,
-        ssh_port=emulator.ssh_port,
-        directory=emulator.directory,
-        snapshot=True,
-    )
-    return settings, emulator_plan(read_card(emulator.image), settings).machine
+@contextlib.contextmanager
+def _nothing_left_on_failure(directory: Path, reporter: Reporter) -> Iterator[None]:
+    """End the emulator and remove its disk when what is done meanwhile fails."""
+    try:
+        yield
+    except BaseException:
+        with without_signals():
+            if not qemu.stop(reporter, directory, power_down_s=0):
+                (directory / OVERLAY).unlink(missing_ok=True)
+        raise
 
 
 def _record(emulator: Emulator) -> str:
@@ -279,31 +337,24 @@ def _record(emulator: Emulator) -> str:
     return "{}\n"
 
 
-def _check_image(saved: Save) -> None:
-    image = Path(saved.image.path)
-    if saved.image.unchanged(_identity(image, saved.image.sha256)):
-        return
-    if _data_digest(image) != saved.image.sha256:
-        raise RefusedError(
-            f"the save {saved.name} cannot be resumed: its card image {image} has changed since;"
-            " save it again"
-        )
-
-
-def _identity(image: Path, digest: str) -> ImageIdentity:
-    found = image.stat()
-    return ImageIdentity(
+def _identity(image: Path, known: ImageIdentity | None = None) -> ImageIdentity:
+    """Return what identifies an image; its digest is ``known``'s if all else is the same."""
+    status = image.stat()
+    found = ImageIdentity(
         path=str(image),
-        size=found.st_size,
-        mtime_ns=found.st_mtime_ns,
-        ctime_ns=found.st_ctime_ns,
-        inode=found.st_ino,
-        sha256=digest,
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
+        inode=status.st_ino,
+        sha256=known.sha256 if known else "0" * 64,
     )
+    if known and found.same_numbers(known):
+        return found
+    return found.model_copy(update={"sha256": _data_digest(image)})
 
 
-def _stretches(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """Return offset and end of each stretch of a file that is not a hole; lseek(2)."""
+def _data_ranges(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """Return offset and end, in bytes, of each part of a file that is not a hole; lseek(2)."""
     end = 0
     while end < size:
         try:
@@ -315,22 +366,25 @@ def _stretches(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _data_digest(path: Path) -> str:
-    digest = hashlib.sha256()
+    size = path.stat().st_size
+    digest = hashlib.sha256(b"%d bytes:" % size)
     with path.open("rb") as file:
-        for start, end in _stretches(file.fileno(), path.stat().st_size):
+        for start, end in _data_ranges(file.fileno(), size):
             file.seek(start)
             while start < end:
-                piece = file.read(min(_PIECE, end - start))
+                block = file.read(min(_BLOCK, end - start))
+                if not block:
+                    raise OSError(errno.EIO, "it became shorter while it was read", str(path))
                 # A hole may be filled with zeros by a copy, and the other way round.
-                if piece.strip(b"\0"):
+                if block.strip(b"\0"):
                     digest.update(b"%d:" % start)
-                    digest.update(piece)
-                start += len(piece)
+                    digest.update(block)
+                start += len(block)
     return digest.hexdigest()
 
 
-def _copy(source: Path, target: Path) -> str:
-    """Copy a file for the operator alone; return the digest of all that was read.
+def _copy(source: Path, target: Path) -> SavedFile:
+    """Copy a file that only the operator may read; return the copy's name, size and digest.
 
     Holes stay holes. The copy is on the disk afterwards.
     """
@@ -338,15 +392,29 @@ def _copy(source: Path, target: Path) -> str:
     with source.open("rb") as reading:
         target.touch(mode=0o600, exist_ok=False)
         with target.open("r+b") as writing:
-            while piece := reading.read(_PIECE):
-                digest.update(piece)
-                if piece.strip(b"\0"):
-                    writing.write(piece)
+            while block := reading.read(_BLOCK):
+                digest.update(block)
+                if block.strip(b"\0"):
+                    writing.write(block)
                 else:
-                    writing.seek(len(piece), os.SEEK_CUR)
-            writing.truncate()
+                    writing.seek(len(block), os.SEEK_CUR)
+            size = writing.truncate()
     sync_path(target)
-    return digest.hexdigest()
+    return SavedFile(name=target.name, size=size, sha256=digest.hexdigest())
+
+
+def _copy_checked(saved: Save, saves: Path, directory: Path) -> None:
+    """Copy the files of a save to where QEMU is started.
+
+    Raises:
+        RefusedError: one of them is damaged.
+    """
+    for file, target in ((saved.disk, OVERLAY), (saved.console, CONSOLE_LOG)):
+        if _copy(saves / file.name, directory / target).sha256 != file.sha256:
+            raise RefusedError(
+                f"the save {saved.name} cannot be resumed: its file {file.name} is damaged;"
+                " save it again"
+            )
 
 
 def _check_disk(disk: Path) -> None:
@@ -375,7 +443,5 @@ def _remove_unnamed(saves: Path) -> None:
         every = [load(name, saves) for name in names(saves)]
     except BootwrightError:
         return
-    named = {name for saved in every for name in (saved.disk, saved.console)}
-    for path in saves.iterdir():
-        if path.suffix in (".qcow2", ".log", ".new") and path.name not in named:
-            path.unlink(missing_ok=True)
+    for name in unnamed_files([path.name for path in saves.iterdir()], every):
+        (saves / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Waiting for a booting emulator to get somewhere, with its console as the evidence."""
+"""Waiting until a booting emulator reaches a prompt, by what its console prints."""
 
 import time
 from typing import Literal
@@ -11,7 +11,7 @@ from bootwright.core.report import Reporter
 from bootwright.emulator.io.qemu import Emulator
 
 POLL_S = 0.1
-"""Seconds between looks at the console log."""
+"""Seconds between two reads of the console log."""
 
 PROGRESS_S = 10.0
 """Seconds between lines that say that the boot still goes on."""
@@ -44,7 +44,7 @@ def wait_until(
         emulator: the emulator.
         goal: what to wait for.
         timeout: seconds to wait at most, from now.
-        reporter: where to tell how far the boot is.
+        reporter: shows how far the boot is.
         volume: the encrypted volume's name in crypttab.
         mount: where it is mounted.
 
