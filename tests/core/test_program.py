@@ -16,7 +16,7 @@ from invoke.tasks import task
 from bootwright import __version__
 from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.paths import checkout
-from bootwright.core.program import Program, is_checkout, load_tasks, wanted_checkout
+from bootwright.core.program import Program, is_checkout, load_tasks, use_checkout, wanted_checkout
 
 BIN = Path(sys.executable).parent
 ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
@@ -208,6 +208,16 @@ def test_a_checkout_with_the_environment_of_this_one_does_not_go_in_circles(othe
     assert "is not set up" in done.stderr
 
 
+@pytest.mark.parametrize("stranger", [False, True])
+def test_compiled_files_are_not_left_in_the_checkout_of_somebody_else(
+    stranger: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(os, "geteuid", lambda: checkout().stat().st_uid + stranger)
+    use_checkout(str(checkout()), ["inv"])
+    assert sys.dont_write_bytecode == stranger
+
+
 # Another inv, such as the distribution's
 
 
@@ -241,7 +251,7 @@ def test_another_inv_runs_tasks_of_the_checkout_that_it_is_in(tmp_path: Path) ->
 
 def test_settings_of_invoke_change_nothing(tmp_path: Path) -> None:
     (tmp_path / ".invoke.yaml").write_text(
-        "tasks:\n  auto_dash_names: false\n  collection_name: other\nrun:\n  dry: true\n"
+        "tasks:\n  auto_dash_names: false\n  executor_class: nosuch.Executor\n"
     )
     done = run("flash", "--dry-run", "--device", "/nonexistent/x", HOME=str(tmp_path))
     assert done.returncode == 2

@@ -41,7 +41,6 @@ from bootwright.emulator.plan import (
 CARD_RECORD = "card.json"
 """The file, in the emulator's directory, that says which target and board the card is for."""
 
-
 LOOPBACK = "127.0.0.1"
 
 POWER_DOWN_S = 90.0
