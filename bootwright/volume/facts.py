@@ -6,17 +6,17 @@ Sources: crypttab(5), fstab(5), proc_pid_mountinfo(5), systemctl(1) ``show``, th
 """
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from bootwright.core.errors import FailedError
 from bootwright.core.parsing import PARSE_ERRORS
+from bootwright.core.shell import Value, render
 from bootwright.core.systemd import unit_name, unit_properties
 from bootwright.core.text import sanitize_line
 from bootwright.core.units import SECTOR
-from bootwright.remote.sections import END, PRELUDE, Section, parse_sections
+from bootwright.remote.sections import SECTIONS, Section, parse_sections
 from bootwright.volume.luks_dump import LuksHeader, parse_header
 
 _Number = TypeVar("_Number", int, float)
@@ -34,77 +34,8 @@ CRYPTTAB = "/etc/crypttab"
 ASK = "/run/systemd/ask-password"
 """Where a program that wants a passphrase says so."""
 
-IS_OPEN = r"""
-mapping() {
-    for dm in /sys/block/dm-*; do
-        [ -r "$dm/dm/name" ] || continue
-        read -r name <"$dm/dm/name"
-        [ "$name" = "$volume" ] && return 0
-    done
-    return 1
-}
-"""
-"""A shell function: whether ``$volume`` is open; ``$dm`` is then its folder in sysfs."""
-
-_SCRIPT = r"""
-tell_facts() {
-    section host
-    { uname -n; uname -rm; sed -n 's/^btime //p' /proc/stat; cat /proc/uptime; } | quoted
-    section missing
-    for tool in cryptsetup systemctl; do
-        command -v "$tool" >/dev/null || echo "$tool"
-    done | quoted
-    device=
-    if [ -r "$crypttab" ]; then
-        while read -r name source key options rest || [ -n "$name" ]; do
-            [ "$name" = "$volume" ] || continue
-            section crypttab
-            printf '%s\n' "$name" "$source" "$key" "$options" | quoted
-            value=${source#*=}
-            value=${value#\"}
-            value=${value%\"}
-            case $source in
-            UUID=*) device=/dev/disk/by-uuid/$value ;;
-            PARTUUID=*) device=/dev/disk/by-partuuid/$value ;;
-            LABEL=*) device=/dev/disk/by-label/$value ;;
-            PARTLABEL=*) device=/dev/disk/by-partlabel/$value ;;
-            *) device=$source ;;
-            esac
-            break
-        done <"$crypttab"
-    fi
-    if [ -n "$device" ] && [ -e "$device" ]; then
-        section device
-        readlink -f -- "$device" | quoted
-        if dump=$(cryptsetup luksDump --dump-json-metadata "$device" 2>/dev/null); then
-            section header
-            { cryptsetup luksUUID "$device"; printf '%s\n' "$dump"; } 2>&1 | quoted
-        else
-            section header-error
-            cryptsetup luksDump "$device" 2>&1 >/dev/null | quoted
-        fi
-    fi
-    if mapping; then
-        section mapping
-        cat "$dm/dev" "$dm/dm/uuid" "$dm/size" | quoted
-    fi
-    section mounts
-    for place in "$mount" @binds@; do
-        grep -F -e " $place " /proc/self/mountinfo
-    done | quoted
-    section use
-    df -Pk -- "$mount" 2>/dev/null | quoted
-    section units
-    systemctl show -p Id -p LoadState -p ActiveState -p SubState -- @units@ 2>/dev/null | quoted
-    for file in "$ask"/ask.*; do
-        [ -r "$file" ] || continue
-        pid=$(sed -n 's/^PID=\([0-9][0-9]*\)$/\1/p' "$file" 2>/dev/null | head -n 1)
-        [ -n "$pid" ] && [ -d "/proc/$pid" ] || continue
-        section question
-        quoted <"$file"
-    done
-}
-"""
+VOLUME_FACTS = (SECTIONS, "volume/shell/volume_facts.sh")
+"""The files with the shell functions that report on a volume; see :func:`volume_variables`."""
 
 
 @dataclass(frozen=True)
@@ -265,22 +196,21 @@ class VolumeFacts:
         return None
 
 
-def volume_functions(place: VolumeLayout, crypttab: str = CRYPTTAB) -> str:
-    """Return the shell functions that report on a volume, ``tell_facts`` above all."""
-    values = {
+def volume_variables(place: VolumeLayout) -> dict[str, Value]:
+    """Return the variables that the scripts in :data:`VOLUME_FACTS` need."""
+    return {
         "volume": place.volume,
         "mount": place.mount,
-        "crypttab": crypttab,
+        "binds": place.binds,
+        "units": place.units,
+        "crypttab": CRYPTTAB,
         "ask": ASK,
     }
-    variables = "".join(f"{name}={shlex.quote(text)}\n" for name, text in values.items())
-    script = _SCRIPT.replace("@binds@", shlex.join(place.binds))
-    return PRELUDE + variables + IS_OPEN + script.replace("@units@", shlex.join(place.units))
 
 
 def volume_script(place: VolumeLayout) -> str:
     """Return the script that reports on a volume; it needs root."""
-    return volume_functions(place) + "tell_facts\n" + END
+    return render(*VOLUME_FACTS, "volume/shell/report_volume.sh", **volume_variables(place))
 
 
 def parse_volume(text: str) -> VolumeFacts:

@@ -6,108 +6,20 @@ another passphrase has been proven to open another slot, and under that passphra
 whatever breaks in between leaves more ways into the volume, never none.
 """
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bootwright.core.board import Kdf
 from bootwright.core.errors import BootwrightError, FailedError, InputError, RefusedError
 from bootwright.core.parsing import PARSE_ERRORS
-from bootwright.remote.sections import END, PRELUDE, Section
+from bootwright.core.shell import render
+from bootwright.remote.sections import SECTIONS, Section
 from bootwright.volume.choices import PassphraseAction
 from bootwright.volume.luks_dump import SLOTS, LuksHeader, parse_header
 
 STEP_S = 120
 """Seconds for one call of cryptsetup: far more than any key derivation takes. What takes
 longer waits for the header, which another program holds."""
-
-_FUNCTIONS = r"""
-# A variable that came from the environment, or that is made under allexport, would be in the
-# environment of every program called; what is traced would be written to standard error.
-set +a +x
-unset existing other new keep gone said
-umask 077
-fail() {
-    section error
-    printf '%s\n' "$1" "$code" "$said" | quoted
-    section end
-    exit 0
-}
-luks() { timeout @limit@ cryptsetup "$@"; }
-probe() {
-    said=$(printf %s "$1" |
-        luks open --test-passphrase --verbose --type luks2 --key-file=- "$device" 2>&1)
-    code=$?
-    slot=$(printf '%s\n' "$said" | sed -n 's/^Key slot \([0-9][0-9]*\) unlocked.*/\1/p' | head -n 1)
-    [ "$code" -eq 0 ] || [ "$code" -eq 2 ] || fail probe
-}
-tell() { section "$1"; printf '%s\n' "$slot" | quoted; }
-add() {
-    said=$(printf %s "$new" | {
-        exec 4<&0
-        printf %s "$existing" |
-            luks luksAddKey --batch-mode --key-file=- @kdf@ "$device" /dev/fd/4 2>&1
-    })
-    code=$?
-    [ "$code" -eq 0 ] || fail add
-    probe "$new"
-    [ "$code" -eq 0 ] || fail prove
-    tell added
-}
-have() { if [ "$code" -eq 0 ]; then tell there; else add; fi; kept=$slot; }
-remove() {
-    while probe "$gone"; [ "$code" -eq 0 ]; do
-        [ "$slot" != "$kept" ] || fail same-slot
-        said=$(printf %s "$keep" |
-            luks luksKillSlot --batch-mode --key-file=- "$device" "$slot" 2>&1)
-        code=$?
-        [ "$code" -eq 0 ] || fail remove
-        removed=$slot
-        tell removed
-    done
-}
-code= said=
-case $(command -v printf) in /*) fail printf ;; esac
-exec 9>/run/bootwright-keyslots.lock || fail lock
-flock -n 9 || fail lock
-IFS= read -r existing && IFS= read -r other || fail input
-probe "$existing"
-"""
-
-_ADD = r"""
-new=$other
-[ "$code" -eq 0 ] || fail wrong-existing
-probe "$new"
-have
-"""
-
-_CHANGE = r"""
-new=$other keep=$other gone=$existing
-if [ "$code" -eq 0 ]; then
-    probe "$new"
-    have
-    remove
-else
-    probe "$new"
-    [ "$code" -eq 0 ] || fail wrong-existing
-    tell there
-fi
-"""
-
-_REMOVE = r"""
-keep=$existing gone=$other
-[ "$code" -eq 0 ] || fail wrong-existing
-kept=$slot removed=
-remove
-[ -n "$removed" ] || fail wrong-other
-"""
-
-_HEADER = r"""
-section header
-{ cryptsetup luksUUID "$device" && cryptsetup luksDump --dump-json-metadata "$device"; } | quoted
-"""
-
-_BODIES: dict[PassphraseAction, str] = {"add": _ADD, "change": _CHANGE, "remove": _REMOVE}
 
 
 @dataclass(frozen=True)
@@ -134,15 +46,21 @@ def keyslot_script(action: PassphraseAction, device: str, kdf: Kdf, step_s: int 
         kdf: what a new slot's key derivation may cost.
         step_s: seconds for one call of cryptsetup.
     """
-    options = [
+    options = (
         # As in the header that the card was made with; the data's cipher need not suit.
         *("--keyslot-cipher", "aes-xts-plain64", "--keyslot-key-size", "512"),
         *("--pbkdf", "argon2id", "--pbkdf-memory", str(kdf.memory_kib)),
         *("--pbkdf-force-iterations", str(kdf.iterations)),
         *("--pbkdf-parallel", str(kdf.threads)),
-    ]
-    functions = _FUNCTIONS.replace("@kdf@", shlex.join(options)).replace("@limit@", str(step_s))
-    return f"{PRELUDE}device={shlex.quote(device)}\n{functions}{_BODIES[action]}{_HEADER}{END}"
+    )
+    return render(
+        SECTIONS,
+        "volume/shell/keyslots.sh",
+        action=action,
+        device=device,
+        kdf_options=options,
+        step_s=step_s,
+    )
 
 
 def changed(action: PassphraseAction, sections: Sequence[Section]) -> Changed:

@@ -4,8 +4,6 @@ One script opens, starts what lies on the volume and reports the state again, so
 connection that is slow to set up or that breaks matters little. Every step may be repeated.
 """
 
-import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -13,8 +11,15 @@ from enum import Enum, auto
 from bootwright.core.board_names import BINDS
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import FailedError
-from bootwright.remote.sections import END, Section
-from bootwright.volume.facts import VolumeFacts, VolumeLayout, Waiting, volume_functions
+from bootwright.core.shell import Value, render
+from bootwright.remote.sections import SECTIONS, Section
+from bootwright.volume.facts import (
+    VOLUME_FACTS,
+    VolumeFacts,
+    VolumeLayout,
+    Waiting,
+    volume_variables,
+)
 
 SERVICES = ("containerd.service", "docker.service")
 """What keeps its data on the volume, in the order in which it starts."""
@@ -23,7 +28,7 @@ WRONG_PASSPHRASE = 2
 """cryptsetup's exit status; cryptsetup(8), RETURN CODES."""
 
 BUSY = 5
-
+"""cryptsetup's exit status when the volume or its device is in use already."""
 
 _ACTIVATION = {
     "discard": "--allow-discards",
@@ -38,64 +43,6 @@ _ACTIVATION = {
 
 _OTHER_FORMATS = ("plain", "tcrypt", "bitlk", "header")
 """Options of crypttab(5) by which an entry is not for a LUKS2 volume with its own header."""
-
-_FUNCTIONS = r"""
-start() {
-    said=$(systemctl start -- "$1" 2>&1 </dev/null)
-    code=$?
-    section start
-    printf '%s\n' "$1" "$code" "$said" | quoted
-    [ "$code" -eq 0 ] && return
-    section journal
-    journalctl --no-pager -b -o cat -n 8 -u "$1" 2>&1 </dev/null | quoted
-    return 1
-}
-finish() {
-    for unit in @units@; do
-        start "$unit" || break
-    done
-    tell_facts
-}
-"""
-
-_OPEN = r"""
-said=$(cryptsetup open --type luks --key-file=- @options@ -- @device@ "$volume" 2>&1)
-code=$?
-section open
-printf '%s\n' "$code" "$said" | quoted
-case $code in 0 | 5) finish ;; esac
-"""
-
-_ANSWER = r"""
-reply=/usr/lib/systemd/systemd-reply-password
-[ -x "$reply" ] || reply=/lib/systemd/systemd-reply-password
-asks_again() {
-    for file in "$ask"/ask.*; do
-        grep -qxF -e @pid@ "$file" 2>/dev/null && ! grep -qxF -e @socket@ "$file" && return
-    done
-    return 1
-}
-said=$("$reply" 1 @address@ 2>&1)
-code=$?
-outcome=
-looks=0
-if [ "$code" -eq 0 ]; then
-    while [ -d @process@ ] && [ "$looks" -lt 1500 ] && ! asks_again; do
-        looks=$((looks + 1))
-        sleep 0.2 2>/dev/null || sleep 1
-    done
-    if mapping; then
-        outcome=opened
-    elif asks_again; then
-        outcome=asks-again
-    else
-        outcome=gone
-    fi
-fi
-section answer
-printf '%s\n' "$code" "$outcome" "$said" | quoted
-[ "$outcome" = opened ] && finish
-"""
 
 
 class UnlockMethod(Enum):
@@ -182,9 +129,14 @@ def open_script(facts: VolumeFacts, place: VolumeLayout) -> str:
     """Return the script that opens the volume by the passphrase on its standard input."""
     assert facts.crypttab is not None
     assert facts.device is not None
-    options = [flag for name, flag in _ACTIVATION.items() if name in facts.crypttab.options]
-    script = _OPEN.replace("@options@", shlex.join(options))
-    return _script(facts, place, script.replace("@device@", shlex.quote(facts.device)))
+    options = (flag for name, flag in _ACTIVATION.items() if name in facts.crypttab.options)
+    return _script(
+        facts,
+        place,
+        "volume/shell/open_volume.sh",
+        luks_device=facts.device,
+        open_options=tuple(options),
+    )
 
 
 def answer_script(facts: VolumeFacts, place: VolumeLayout, question: Waiting) -> str:
@@ -193,30 +145,45 @@ def answer_script(facts: VolumeFacts, place: VolumeLayout, question: Waiting) ->
     The protocol is systemd's "Password Agents"; its own helper speaks it. A question that is
     asked again by the same process was answered wrongly.
     """
-    values = {
-        "pid": f"PID={question.pid}",
-        "process": f"/proc/{question.pid}",
-        "socket": f"Socket={question.socket}",
-        "address": question.socket,
-    }
-    # In one pass: a board's text that looks like one of these is not replaced again.
-    names = re.compile(f"@({'|'.join(values)})@")
-    return _script(facts, place, names.sub(lambda name: shlex.quote(values[name[1]]), _ANSWER))
+    return _script(
+        facts,
+        place,
+        "volume/shell/answer_question.sh",
+        question_pid=question.pid,
+        question_socket=question.socket,
+    )
 
 
 def finish_script(facts: VolumeFacts, place: VolumeLayout) -> str:
     """Return the script that mounts the open volume and starts what lies on it."""
-    return _script(facts, place, "finish\n")
+    return _script(facts, place, "volume/shell/finish_unlocking.sh")
 
 
-def _script(facts: VolumeFacts, place: VolumeLayout, body: str) -> str:
-    units = (
+def try_passphrase_script(device: str) -> str:
+    """Return the script that tries the passphrase on its standard input.
+
+    It ends with 0, or with :data:`WRONG_PASSPHRASE`.
+
+    Args:
+        device: the device with the LUKS header.
+    """
+    return render(SECTIONS, "volume/shell/try_passphrase.sh", luks_device=device)
+
+
+def _script(facts: VolumeFacts, place: VolumeLayout, file: str, **variables: Value) -> str:
+    start_units = (
         place.crypt_unit,
         *place.mount_units,
         *(name for name in place.services if facts.unit(name).installed),
     )
-    functions = _FUNCTIONS.replace("@units@", shlex.join(units))
-    return volume_functions(place) + functions + body + END
+    return render(
+        *VOLUME_FACTS,
+        "volume/shell/start_units.sh",
+        file,
+        **volume_variables(place),
+        start_units=start_units,
+        **variables,
+    )
 
 
 @dataclass(frozen=True)

@@ -241,7 +241,7 @@ def test_no_secret_shows_in_a_command_line_or_an_environment(board: Board) -> No
     )
     # A board whose environment has the script's variables, and whose shell exports what it sets.
     board.server.tool(
-        "sh", 'export existing=1 other=1 new=1 keep=1 gone=1 said=1\nexec /bin/sh -a "$@"'
+        "sh", 'export existing=1 other=1 new=1 keep=1 gone=1 message=1\nexec /bin/sh -a "$@"'
     )
     board.run("change", FIRST, "s3cond-w0rd")
     text = seen.read_bytes()
