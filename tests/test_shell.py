@@ -1,6 +1,7 @@
 """The shell that runs on boards: every script as it is sent, read by shellcheck."""
 
 import re
+import shlex
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,9 +12,11 @@ import pytest
 from bootwright.core.board import Kdf
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.paths import checkout
+from bootwright.core.secret import Secret
 from bootwright.core.shell import SHEBANG
 from bootwright.provision import transaction
 from bootwright.remote import job_script
+from bootwright.remote.sudo import as_root
 from bootwright.volume import facts as volume_facts
 from bootwright.volume import keyslot_script, unlock_ssh_plan
 from tests.support.changes import odd, plain, whole
@@ -31,6 +34,12 @@ LAYOUT = unlock_ssh_plan.place_of(Endpoint("box"))
 QUESTION = volume_facts.Waiting(pid=7, socket=AWKWARD, id="", message="")
 KDF = Kdf(memory_kib=64, iterations=4, threads=1)
 
+
+def program_of(command: str, word: int) -> str:
+    """Return a script that is a word of a command line."""
+    return shlex.split(command)[word]
+
+
 SCRIPTS: dict[str, Callable[[], str]] = {
     "volume facts": lambda: volume_facts.volume_script(LAYOUT),
     "volume open": lambda: unlock_ssh_plan.open_script(VOLUME, LAYOUT),
@@ -38,6 +47,9 @@ SCRIPTS: dict[str, Callable[[], str]] = {
     "volume finish": lambda: unlock_ssh_plan.finish_script(VOLUME, LAYOUT),
     "volume try passphrase": lambda: unlock_ssh_plan.try_passphrase_script(AWKWARD),
     "keyslots": lambda: keyslot_script.keyslot_script("change", AWKWARD, KDF),
+    "sudo without password": lambda: program_of(as_root(":", None), 2),
+    "sudo with password": lambda: program_of(as_root(":", Secret(b"x")), 2),
+    "sudo discard password": lambda: program_of(as_root(":", Secret(b"x")), 5),
     "job start": lambda: job_script.start_script("apply"),
     "job run": job_script.run_script,
     "job functions": lambda: job_script.JOB_PRELUDE,

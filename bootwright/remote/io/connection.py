@@ -7,7 +7,6 @@ standard input alone. `inv ssh`, which gives the operator a shell, is in
 
 import logging
 import select
-import shlex
 import socket
 import threading
 import time
@@ -32,6 +31,7 @@ from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io.ask import Ask
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
+from bootwright.core.shell import quote_words
 from bootwright.core.text import sanitize_line
 from bootwright.remote.io.client_keys import USUAL, OfferedKeys, refusal
 from bootwright.remote.io.host_keys import HostKeys
@@ -209,7 +209,7 @@ class Remote:
                 :data:`MAX_OUTPUT`, or sudo is missing or refuses.
         """
         data = stdin.reveal() if isinstance(stdin, Secret) else stdin or b""
-        shell = shlex.join(["sh", "-c", script])
+        shell = quote_words(["sh", "-c", script])
         if sudo:
             shell = as_root(script, self._sudo_password)
             data = input_of(data, self._sudo_password)
