@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from bootwright.audit.facts_script import audit_script
 from bootwright.core.board import Kdf
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.paths import checkout
 from bootwright.core.secret import Secret
 from bootwright.core.shell import SHEBANG
-from bootwright.provision import transaction
+from bootwright.provision import facts_script, reboot, transaction
 from bootwright.remote import job_script
 from bootwright.remote.sudo import as_root
 from bootwright.volume import facts as volume_facts
@@ -32,6 +33,14 @@ CASES = ROOT / "tests" / "cases"
 VOLUME = volume_facts.parse_volume((CASES / "volume" / "locked.txt").read_text())
 LAYOUT = unlock_ssh_plan.place_of(Endpoint("box"))
 QUESTION = volume_facts.Waiting(pid=7, socket=AWKWARD, id="", message="")
+QUESTIONS = facts_script.Questions(
+    packages=("docker.io", AWKWARD),
+    kernel=("NF_TABLES", "VETH"),
+    paths=("/etc/docker", "/etc/ssh/*.key"),
+    files=("/etc/docker/daemon.json", AWKWARD),
+    secret_files=(AWKWARD,),
+    user=AWKWARD,
+)
 KDF = Kdf(memory_kib=64, iterations=4, threads=1)
 
 
@@ -46,6 +55,11 @@ SCRIPTS: dict[str, Callable[[], str]] = {
     "volume answer": lambda: unlock_ssh_plan.answer_script(VOLUME, LAYOUT, QUESTION),
     "volume finish": lambda: unlock_ssh_plan.finish_script(VOLUME, LAYOUT),
     "volume try passphrase": lambda: unlock_ssh_plan.try_passphrase_script(AWKWARD),
+    "host facts": lambda: facts_script.host_script(QUESTIONS),
+    "host proven": lambda: facts_script.proven_script("27.1", AWKWARD),
+    "host docker data": facts_script.docker_data_script,
+    "host reboot": lambda: reboot.reboot_script(AWKWARD),
+    "audit facts": lambda: audit_script(("/etc/docker", "/etc/ssh/*.key")),
     "keyslots": lambda: keyslot_script.keyslot_script("change", AWKWARD, KDF),
     "sudo without password": lambda: program_of(as_root(":", None), 2),
     "sudo with password": lambda: program_of(as_root(":", Secret(b"x")), 2),
@@ -73,6 +87,7 @@ EXCLUDED = {
     "SC2016": "the values that are set before a script are meant as they are, '$' and all",
     "SC2119": "a function that reads a list by 'set --' needs no arguments",
     "SC2120": "the same",
+    "SC3013": "-nt and -ef: dash, bash and busybox have them, and so has POSIX since 2024",
     "SC2317": "a script need not call all of the functions that it shares with others",
     "SC2329": "the same, from version 0.11 on",
 }

@@ -21,7 +21,12 @@ from bootwright.provision.actions import RestartDocker, StartDocker
 from bootwright.provision.apply import apply, put_back_unfinished
 from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.facts import HostFacts, parse_host
-from bootwright.provision.facts_script import Questions, host_script, proven_script
+from bootwright.provision.facts_script import (
+    Questions,
+    docker_data_script,
+    host_script,
+    proven_script,
+)
 from bootwright.provision.packages import missing_lists, new_kernel, packages_script
 from bootwright.provision.plan import (
     ProvisionPlan,
@@ -45,7 +50,7 @@ from bootwright.provision.transaction import (
 from bootwright.remote.io.connection import Remote
 from bootwright.remote.job import Reconnector, run_job
 from bootwright.remote.job_script import JobState
-from bootwright.remote.sections import END, PRELUDE, parse_sections
+from bootwright.remote.sections import parse_sections
 
 COLLECT_S = 120.0
 """Seconds for a board to report; an emulated one takes 2."""
@@ -236,13 +241,8 @@ class BoardRun:
 
     def _names_of_data(self) -> str:
         """Return the names of the board's containers, images and volumes for an error."""
-        script = (
-            "docker ps -a --format 'container {{.Names}}' 2>/dev/null\n"
-            "docker images --format 'image {{.Repository}}:{{.Tag}}' 2>/dev/null\n"
-            "docker volume ls --format 'volume {{.Name}}' 2>/dev/null\n"
-        )
         done = self._board.run(
-            f"{PRELUDE}section names\n{{ {script} }} | quoted\n{END}",
+            docker_data_script(),
             title="looking at containers and images",
             sudo=True,
             timeout=COLLECT_S,

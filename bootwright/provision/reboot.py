@@ -1,23 +1,22 @@
 """Restarting a board, and unlocking its volume again as the target says: serial or SSH."""
 
-import shlex
 import time
 
-from bootwright.core.board_names import STATE
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io.ask import Ask
 from bootwright.core.passphrase import check_typeable
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
+from bootwright.core.shell import render
 from bootwright.provision.facts_script import REBOOTED_FOR
 from bootwright.remote.io.connection import UnreachableError
 from bootwright.remote.job import Reconnector
-from bootwright.remote.sections import PRELUDE
+from bootwright.remote.sections import SECTIONS
 from bootwright.volume.status import collect
 from bootwright.volume.unlock import UnlockOptions, check_reachable, unlock
 from bootwright.volume.unlock_result import Result, Via
-from bootwright.volume.unlock_ssh_plan import WRONG_PASSPHRASE, place_of
+from bootwright.volume.unlock_ssh_plan import WRONG_PASSPHRASE, place_of, try_passphrase_script
 
 READ_AGAIN_S = 20.0
 """Seconds to wait for a board that may still shut down, before its console is read again."""
@@ -57,14 +56,9 @@ def restart_board(
     check_typeable(passphrase.reveal(), endpoint.name)
     with reporter.step("Try the passphrase, while the board is still up"):
         _try_passphrase(reconnector, endpoint, passphrase)
-    script = (
-        f"mkdir -p {STATE} && printf '%s\\n' {shlex.quote(kernel)} >{REBOOTED_FOR} && sync &&"
-        # A second later, so that this script can end and report its status.
-        " systemd-run --quiet --on-active=1 systemctl reboot"
-    )
     with reporter.step(f"Restart {endpoint.name}"):
         done = reconnector.board.run(
-            PRELUDE + script, title="restarting", sudo=True, timeout=REBOOT_S
+            reboot_script(kernel), title="restarting", sudo=True, timeout=REBOOT_S
         )
         if done.returncode != 0 or not reconnector.board.wait_until_lost(REBOOT_S):
             why = f": {done.stderr_text}" if done.stderr_text else ""
@@ -87,16 +81,21 @@ def restart_board(
                 raise
 
 
+def reboot_script(kernel: str) -> str:
+    """Return the script that records ``kernel`` as what it restarts for, and restarts the board."""
+    return render(SECTIONS, "provision/shell/reboot.sh", rebooted_file=REBOOTED_FOR, kernel=kernel)
+
+
 def _try_passphrase(reconnector: Reconnector, endpoint: Endpoint, passphrase: Secret) -> None:
     facts = collect(reconnector.board, place_of(endpoint))
     if facts.device is None:
         raise FailedError(f"{reconnector.board.where}: it has no encrypted volume in /etc/crypttab")
-    script = (
-        "exec cryptsetup open --test-passphrase --type luks2 --key-file=- --"
-        f" {shlex.quote(facts.device)}"
-    )
     done = reconnector.board.run(
-        PRELUDE + script, title="trying the passphrase", stdin=passphrase, sudo=True, timeout=300
+        try_passphrase_script(facts.device),
+        title="trying the passphrase",
+        stdin=passphrase,
+        sudo=True,
+        timeout=300,
     )
     if done.returncode == WRONG_PASSPHRASE:
         raise InputError(

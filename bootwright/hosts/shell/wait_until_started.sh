@@ -1,0 +1,19 @@
+#!/bin/sh
+# Shared function: `wait_until_started` waits, 90 s at most, until a board that was switched on
+# less than 15 minutes ago has started its services. Before that its Docker daemon and its audit
+# rules would be missing from a report.
+#
+# Prints: nothing.
+# Variables: none.
+
+wait_until_started() {
+    read -r uptime _ </proc/uptime
+    count=0
+    while [ "${uptime%.*}" -lt 900 ] && [ "$count" -lt 90 ]; do
+        case $(systemctl is-system-running 2>/dev/null) in
+        starting | initializing) sleep 1 ;;
+        *) break ;;
+        esac
+        count=$((count + 1))
+    done
+}
