@@ -127,6 +127,7 @@ def config(_: Context, target: TargetName, json: bool = False) -> None:
         "resume": "start from a save of this name, in about a second",
         "list": "show the saves",
         "remove": "remove the save of this name",
+        "identity": "with --resume: private key file to log in with and set the clock",
         "stop": "shut the running emulator down",
         "serial-port": "TCP port of the serial console (default: a free one)",
         "ssh-port": "TCP port that leads to the guest's SSH server (default: a free one)",
@@ -142,6 +143,7 @@ def emulate(
     resume: SaveName = "",
     list: bool = False,
     remove: SaveName = "",
+    identity: File = "",
     serial_port: str = "",
     ssh_port: str = "",
     timeout: str = "",
@@ -157,6 +159,7 @@ def emulate(
         {
             **{"--device": device, "--stop": stop, "--save": save, "--resume": resume},
             **{"--list": list, "--remove": remove, "--snapshot": snapshot},
+            "--identity": identity,
             **{"--serial-port": serial_port, "--ssh-port": ssh_port, "--timeout": timeout},
         }
     )
@@ -179,7 +182,9 @@ def emulate(
     if resume:
         result = emulating.resume(resume, options, reporter)
         if result.is_up:
-            emulating.set_clock_or_warn(resolve.endpoint_of("emulator"), reporter)
+            emulating.set_clock_or_warn(
+                lambda: resolve.endpoint_of("emulator", identity or None), reporter
+            )
     else:
         result = emulating.emulate(options, reporter)
     print_result(result, json)

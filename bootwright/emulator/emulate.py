@@ -1,7 +1,7 @@
 """``inv emulate``: boot a card image under QEMU, save it while it runs, resume it later."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,7 @@ _PORTS_AND_TIME = ("--serial-port", "--ssh-port", "--timeout")
 
 _OPTIONS_OF = {
     "--device": ("--snapshot", *_PORTS_AND_TIME),
-    "--resume": _PORTS_AND_TIME,
+    "--resume": ("--identity", *_PORTS_AND_TIME),
     **dict.fromkeys(("--save", "--list", "--remove", "--stop"), ()),
 }
 """Each action, by its option, and the options that belong to it."""
@@ -222,15 +222,20 @@ def resume(name: str, options: EmulateOptions, reporter: Reporter) -> EmulateRes
     return EmulateResult(running, state)
 
 
-def set_clock_or_warn(endpoint: Endpoint, reporter: Reporter) -> None:
-    """Set a resumed guest's clock; if that fails, warn, and say how it is done by hand."""
+def set_clock_or_warn(find_endpoint: Callable[[], Endpoint], reporter: Reporter) -> None:
+    """Set a resumed guest's clock; if that fails, warn, and say how it is done by hand.
+
+    Args:
+        find_endpoint: returns how the guest is reached; may raise a ``BootwrightError``.
+        reporter: shows the progress, and the warning.
+    """
     try:
-        with Remote(endpoint, wait=CLOCK_S) as remote, reporter.step("Set its clock"):
+        with Remote(find_endpoint(), wait=CLOCK_S) as remote, reporter.step("Set its clock"):
             set_clock(remote)
     except BootwrightError as error:
         reporter.warn(
-            f"its clock is that of the moment of saving ({error}); set it with"
-            f" inv ssh emulator --command 'sudo date -s @SECONDS'"
+            f"the clock is not set, it is that of the moment of saving: {error}\n"
+            'set it, as root, with: inv ssh emulator --command "date -u -s @$(date +%s)"'
         )
 
 

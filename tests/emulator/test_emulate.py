@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bootwright.core.endpoints import Endpoint
+from bootwright.core.errors import FailedError
 from bootwright.core.program import Program
 from bootwright.core.report import TextReporter
 from bootwright.core.units import GIB
@@ -138,3 +140,14 @@ def test_the_command_prints_one_document(
     assert run_inv("--remove", "one", "--json") == 0
     document = check_document("emulator-saves", json.loads(capsys.readouterr().out))
     assert document["saves"] == []
+
+
+def test_a_clock_that_cannot_be_set_is_a_warning() -> None:
+    out = io.StringIO()
+
+    def find_endpoint() -> Endpoint:
+        raise FailedError("no emulator runs")
+
+    emulating.set_clock_or_warn(find_endpoint, TextReporter(out))
+    assert "the clock is not set, it is that of the moment of saving: no emulator" in out.getvalue()
+    assert 'inv ssh emulator --command "date -u -s @$(date +%s)"' in out.getvalue()

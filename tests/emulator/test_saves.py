@@ -147,6 +147,7 @@ def test_files_that_no_save_names() -> None:
         ({"--list": True, "--snapshot": True}, "--snapshot cannot be given with --list"),
         ({"--save": "one", "--ssh-port": "22"}, "--ssh-port cannot be given with --save"),
         ({"--resume": "one", "--snapshot": True}, "--snapshot cannot be given with --resume"),
+        ({"--device": "x.img", "--identity": "id"}, "it is an option of --resume"),
         ({"--stop": True, "--timeout": "9"}, "it is an option of --device and --resume"),
         ({"--remove": "one", "--serial-port": "9"}, "cannot be given with --remove"),
     ],
@@ -160,7 +161,13 @@ def test_options_that_contradict(given: dict[str, object], message: str) -> None
     "given",
     [
         {"--device": "x.img", "--snapshot": True, "--serial-port": "9", "--timeout": "9"},
-        {"--resume": "one", "--serial-port": "9", "--ssh-port": "9", "--timeout": "9"},
+        {
+            "--resume": "one",
+            "--identity": "id",
+            "--serial-port": "9",
+            "--ssh-port": "9",
+            "--timeout": "9",
+        },
         *({"--save": "one"}, {"--list": True}, {"--remove": "one"}, {"--stop": True}),
         {"--snapshot": True},
     ],
