@@ -207,6 +207,10 @@ def is_full(text: str) -> bool:
 
 def test_a_full_queue_is_counted_and_containers_go_on(board: Board, shipping: Shipping) -> None:
     operator = shipping.operator
+    queued = f"syslog-ng-ctl stats --control={CONTROL} | grep 'collector#.*;queued;'"
+    with operator.collecting():
+        # What the boot has written is not to be among what is lost.
+        wait_until(lambda: int(board.sh(queued).strip().rpartition(";")[2]) == 0)
     done = shipping.provision(queue="1MiB")
     assert done.error is None, done.error
     assert {step.name for step in done.changed} == {"logs"}
