@@ -10,6 +10,7 @@ Packages that were installed while making a stage are kept as files and given to
 that is made, so that it asks the mirror for the lists of packages and for little else.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -24,7 +25,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bootwright.core import paths
-from bootwright.core.errors import BootwrightError, InputError
+from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
 from bootwright.emulator.io import qemu, saves
@@ -224,11 +225,21 @@ def resumed(saved: str, card: Card, kept: Path, folder: Path) -> Iterator[Board]
     saves.resume(saved, TextReporter(), directory=machine.directory, saves=kept)
     board = Board(machine, folder / "known", card.passphrase)
     try:
-        set_clock(board.remote())
+        _set_clock(board)
         yield board
     finally:
         board.close()
         qemu.stop(TextReporter(), machine.directory, power_down_s=0)
+
+
+def _set_clock(board: Board) -> None:
+    """Set the clock; a board that has just been resumed may drop its first connection."""
+    for _ in range(2):
+        with contextlib.suppress(FailedError):
+            set_clock(board.remote())
+            return
+        board.close()
+    set_clock(board.remote())
 
 
 def _ensure(name: str, card: Card, kept: Path, folder: Path) -> None:
