@@ -37,7 +37,7 @@ from bootwright.core.io.process import environment
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
 from bootwright.volume.unlock import UnlockOptions, unlock
-from bootwright.volume.unlock_typing import SETTLE_S
+from bootwright.volume.unlock_decisions import SETTLE_S
 
 PASSPHRASE = b"only for a benchmark"
 DISK = "docker-data on /mnt/docker-data"

@@ -1,20 +1,20 @@
-"""The boot as its serial console shows it: a state machine fed with bytes.
+"""The boot as its serial console shows it: a state machine that is fed with bytes.
 
-It knows one encrypted volume. It never decides to type anything: it says whether a
-question for that volume is waiting (:attr:`BootWatcher.pending`), and is told
-when somebody answered.
+It knows one encrypted volume, "ours". It types nothing: :attr:`BootWatcher.open_question` says
+which question for a passphrase is open, and whoever types something tells the watcher so.
 
-Bytes may come in any chunks: the same bytes give the same states in the same order.
+However the bytes are split into chunks, the same bytes give the same states in the same order.
 """
 
-from enum import Enum
+from dataclasses import dataclass
+from enum import Enum, auto
 
-from bootwright.console.interleaved import InterleavedMatcher, Mark
+from bootwright.console.interleaved import InterleavedMatcher, MatcherState
+from bootwright.console.open_question import OpenQuestion
 from bootwright.console.prompt import (
     BEGUN,
     INITRAMFS,
     SYSTEMD,
-    Asked,
     Question,
     find_login,
     find_question,
@@ -31,7 +31,7 @@ from bootwright.console.status_lines import (
 )
 
 LONGEST = 1000
-"""Characters of a line after which it is no prompt and no report any more."""
+"""Characters. A longer line is searched no further: it is neither a prompt nor a report."""
 
 _HINT = "(press TAB for no echo) "
 _VERIFICATION = "(verification) "
@@ -39,51 +39,89 @@ _HIDDEN = "(no echo) "
 
 
 class State(Enum):
-    """Where the boot is."""
+    """How far the boot is."""
 
     SILENT = "silent"
-    """Nothing has come yet."""
+    """Nothing was printed yet."""
     BOOTING = "booting"
-    """Something has come, and none of the below."""
+    """Something was printed, and none of the events below was seen."""
     PROMPT = "prompt"
     """The volume's passphrase is asked for."""
     ANSWERED = "answered"
-    """A passphrase was given; the boot has not said what it thinks of it."""
+    """A passphrase was typed; the boot has not reported yet whether it was right."""
     UNLOCKED = "unlocked"
     """The boot reported the volume open."""
     REFUSED = "refused"
-    """The passphrase given was wrong: the boot says so, or asks again."""
+    """The passphrase was wrong: the boot reported it, or asks again."""
     FAILED = "failed"
     """The boot reported that the volume cannot be opened."""
     EMERGENCY = "emergency"
     """The boot ended in a maintenance shell."""
     LOGIN = "login"
-    """A login prompt has come."""
+    """A login prompt was printed."""
+
+
+class _Owner(Enum):
+    """Whose question it is."""
+
+    UNKNOWN = auto()
+    """It is not printed far enough to know."""
+    OURS = auto()
+    """It asks for the passphrase of the volume."""
+    OTHER = auto()
+    """It asks for another disk's passphrase, or for a new one; or it does not react to keys."""
+
+
+@dataclass
+class _LatestQuestion:
+    """The last question that was begun: it reads what is typed.
+
+    Attributes:
+        line: the number of the line that it ends in.
+        end: the column where it ends there.
+        owner: whose it is.
+        answered: a passphrase was typed; what is printed next is the verdict or a new question.
+    """
+
+    line: int
+    end: int
+    owner: _Owner = _Owner.UNKNOWN
+    answered: bool = False
+
+
+class _Echo(Enum):
+    """What the question shows of what is typed."""
+
+    SHOWN = auto()
+    """An asterisk for each character."""
+    TAB_TYPED = auto()
+    """The same; we typed a TAB, which is not answered yet."""
+    HIDDEN = auto()
+    """Nothing: ``(no echo) `` answered our TAB."""
+    HIDDEN_BY_OTHERS = auto()
+    """Nothing: ``(no echo) `` was printed without a TAB from us."""
 
 
 class BootWatcher:
     """Follows the console of a board that is booting.
 
+    Everything is about the latest boot: when the board restarts, all but ``boots`` is reset.
+
     Args:
         volume: the encrypted volume's name in crypttab.
         mount: where it is mounted.
 
-    Everything concerns the latest boot: a restart begins anew.
-
     Attributes:
-        state: where the boot is.
+        state: how far the boot is.
         prompts_seen: how many times the volume's passphrase was asked for.
         opened: the boot reported the volume open.
-        login_seen: a login prompt or a shell has come, so what is typed may be read by it.
-            What looks like a question after it is text that somebody shows.
-        boots: restarts seen.
+        login_seen: a login prompt or a shell prompt was printed. It may read what is typed, and
+            what looks like a question after it is text that somebody displays there.
+        boots: how many restarts were seen.
         reason: the words that led to the state, for messages.
-        question: the volume's question, for messages.
+        prompt: the volume's question as it was printed, for messages.
         last_line: the last finished line that was not empty.
         other_disks: other volumes whose passphrase was asked for.
-        knows_tab: the question is systemd's, which answers a TAB.
-        hidden: our TAB was answered: the terminal shows nothing of what is typed.
-        left_hidden: somebody else had typed a TAB at the question before.
     """
 
     def __init__(self, volume: str, mount: str) -> None:
@@ -91,299 +129,323 @@ class BootWatcher:
         self._screen = Screen()
         self._questions = InterleavedMatcher(question_patterns(volume))
         self._reports = InterleavedMatcher(status_patterns(self._names))
-        self._answers = InterleavedMatcher(
+        # What systemd prints right after its question.
+        self._additions = InterleavedMatcher(
             (text, (text,)) for text in (_HIDDEN, _HINT, _VERIFICATION)
         )
-        self._marks: dict[int, tuple[Mark, ...]] = {}
+        self._matchers = (self._questions, self._reports, self._additions)
+        # By column of the current line: the matchers' states before the "[" that stands there.
+        self._saved: dict[int, tuple[MatcherState, ...]] = {}
         self.boots = 0
-        self.knows_tab = True
         self.state = State.SILENT
         self._entered: list[State] = []
-        self._asked: Asked | None = None
-        self._begin()
+        self._latest: _LatestQuestion | None = None
+        # systemd asks; the initial RAM disk, which also may, takes a TAB as a character.
+        self._answers_tab = True
+        self._begin_boot()
 
     def feed(self, data: bytes) -> list[State]:
         """Take the next bytes of the console; return the states entered, in order.
 
-        A state is also returned when it is entered again: a second question for the
-        passphrase gives a second :attr:`State.PROMPT`.
+        A state that is entered again is returned again: a second question for the passphrase
+        gives a second :attr:`State.PROMPT`.
         """
         self._entered = []
         for item in self._screen.feed(data):
             if self.state is State.SILENT:
                 self._enter(State.BOOTING)
             if isinstance(item, Partial):
-                self._grow(item)
+                self._take_partial(item)
             else:
-                self._finish(item)
+                self._take_line(item)
         return self._entered
 
-    def answered(self) -> None:
-        """Note that a passphrase was just given to the question that is waiting."""
+    def passphrase_typed(self) -> None:
+        """Note that a passphrase was typed at the open question."""
         self.state = State.ANSWERED
-        self._forget_tab()
-        # The next one is printed anew.
-        if self._asked is not None:
-            self._asked.answered = True
+        self._forget_echo()
+        if self._latest is not None:
+            self._latest.answered = True
 
-    def tabbed(self) -> None:
-        """Note that a TAB is being typed: from now on its answer counts."""
-        self.hidden = False
-        self._awaits_tab = True
-        self._answers.forget()
+    def tab_typed(self) -> None:
+        """Note that a TAB is about to be typed: ``(no echo) `` answers it from now on."""
+        self._echo = _Echo.TAB_TYPED
+        self._additions.forget()
 
-    def dismissed(self) -> None:
-        """Note that whatever question waits was given an empty answer."""
-        self._forget_tab()
-        self._asked = None
+    def empty_answer_typed(self) -> None:
+        """Note that an empty answer was typed at whichever question is open."""
+        self._forget_echo()
+        self._latest = None
         self.state = State.BOOTING
 
-    def withdraw(self) -> None:
+    def withdraw_question(self) -> None:
         """Note that what looked like the volume's question does not react to keys."""
         self._lose_question()
 
-    def cut(self) -> None:
-        """Note that the line was cut: what the board printed meanwhile is not known.
+    def connection_lost(self) -> None:
+        """Note that the connection was lost: what the board prints until it is back is missed.
 
-        A question that waited is taken to wait still, if a TAB can prove it; so is an
-        answer for its verdict. Nothing else is known of the boot until it says something.
+        If our question was open, it is assumed to be open still, provided that it answers a
+        TAB, which is a test of that. If its answer was typed, the verdict is still expected.
+        Apart from that, nothing is known of the boot until it prints again.
         """
         self._forget_line()
         self._partial = Partial("", -1, "")
-        self._forget_tab()
-        # The board may have started again meanwhile.
+        self._forget_echo()
+        # The board may have restarted.
         self.opened = self.login_seen = False
-        if self.state is State.PROMPT and not self.knows_tab:
+        if self.state is State.PROMPT and not self._answers_tab:
             self._lose_question()
         if self.state not in (State.PROMPT, State.ANSWERED, State.REFUSED):
             self.state = State.SILENT
             self.prompts_seen = 0
-            self._asked = None
+            self._latest = None
 
     @property
-    def waits(self) -> bool:
-        """Whether the volume's question waits, as far as it is printed."""
-        asked = self._asked
-        ours = asked is not None and bool(asked.ours) and not asked.answered
-        return ours and self.state in (State.PROMPT, State.REFUSED)
-
-    @property
-    def pending(self) -> bool:
-        """Whether it waits, with nothing half printed that may change it."""
-        after = self._after_question()
-        half = bool(after) and any(text.startswith(after) for text in (_HINT, _VERIFICATION))
-        return self.waits and not half
-
-    @property
-    def nobody_else(self) -> bool:
-        """Whether the cursor stands at the question, its answer to TAB, or a line's beginning.
-
-        Elsewhere a shell, a boot loader or another program may read what is typed.
-        """
-        line = self._screen.unfinished
-        return not line or self.at_question or line.endswith(_HIDDEN) or _HIDDEN.endswith(line)
-
-    @property
-    def half_hinted(self) -> bool:
-        """Whether the hint has begun, was torn, and has not ended yet."""
-        return self.waits and self._answers.under_way(_HINT, len("(p"))
-
-    @property
-    def at_question(self) -> bool:
-        """Whether nothing was printed since the question, but for what the kernel did."""
-        return self._on_question_line() and self._after_question() in ("", _HIDDEN)
-
-    @property
-    def elsewhere(self) -> bool:
-        """Whether the terminal belongs to a question that is not known to be the volume's."""
-        return self._asked is not None and not self._asked.ours
-
-    @property
-    def shows_blanks(self) -> bool:
-        """Whether the line holds nothing but blanks, as that of a TAB that came back."""
-        return bool(self._partial.text) and not self._partial.text.strip()
+    def open_question(self) -> OpenQuestion:
+        """The question that is open now."""
+        if self._ours_is_open():
+            return self._our_question()
+        if self._echo is _Echo.HIDDEN:
+            return OpenQuestion.HIDDEN_UNSEEN
+        if self._latest is not None and self._latest.owner is not _Owner.OURS:
+            return OpenQuestion.NOT_OURS
+        if self.state is State.SILENT:
+            return OpenQuestion.NOTHING_PRINTED
+        if self.state is not State.BOOTING:
+            return OpenQuestion.CLOSED
+        text = self._partial.text
+        return OpenQuestion.BLANK_LINE if text and not text.strip() else OpenQuestion.NONE
 
     @property
     def question_line(self) -> str:
-        """The line that the question ends in, while it is the last one; for comparing."""
+        """The current line if the latest question ends in it, else empty.
+
+        It changes as long as the question, or what belongs to it, is being printed.
+        """
         return self._partial.text if self._on_question_line() else ""
 
-    def _begin(self) -> None:
+    # Which question is open ---------------------------------------------------------------
+
+    def _ours_is_open(self) -> bool:
+        """Whether the volume's question was printed, at least so far, and not answered."""
+        latest = self._latest
+        ours = latest is not None and latest.owner is _Owner.OURS and not latest.answered
+        return ours and self.state in (State.PROMPT, State.REFUSED)
+
+    def _our_question(self) -> OpenQuestion:
+        after = self._after_question()
+        # Nothing but records of the kernel was printed after it.
+        at_question = self._on_question_line() and after in ("", _HIDDEN)
+        line = self._screen.unfinished
+        line_open = not (
+            not line or at_question or line.endswith(_HIDDEN) or _HIDDEN.endswith(line)
+        )
+        if self._echo is _Echo.HIDDEN:
+            return OpenQuestion.HIDDEN_LINE_OPEN if line_open else OpenQuestion.HIDDEN
+        if after and any(text.startswith(after) for text in (_HINT, _VERIFICATION)):
+            return OpenQuestion.INCOMPLETE
+        if self._echo is _Echo.HIDDEN_BY_OTHERS:
+            if at_question:
+                return OpenQuestion.HIDDEN_BY_OTHERS
+            return OpenQuestion.HIDDEN_BY_OTHERS_OUTPUT_AFTER
+        if self._answers_tab:
+            cut = self._additions.is_partly_read(_HINT, len("(p"))
+            return OpenQuestion.VISIBLE_HINT_CUT if cut else OpenQuestion.VISIBLE
+        if at_question:
+            return OpenQuestion.INITRAMFS
+        if line_open:
+            return OpenQuestion.INITRAMFS_LINE_OPEN
+        return OpenQuestion.INITRAMFS_OUTPUT_AFTER
+
+    def _on_question_line(self) -> bool:
+        return self._latest is not None and self._latest.line == self._partial.number
+
+    def _after_question(self) -> str:
+        """Return what stands after the latest question on its line."""
+        if self._latest is None or not self._on_question_line():
+            return ""
+        return self._partial.text[self._latest.end :]
+
+    # Beginning anew -----------------------------------------------------------------------
+
+    def _begin_boot(self) -> None:
         self.prompts_seen = 0
         self.other_disks: tuple[str, ...] = ()
         self.opened = False
         self.login_seen = False
         self.reason = ""
-        self.question = ""
+        self.prompt = ""
         self.last_line = ""
-        self.knows_tab = True
-        self._forget_tab()
+        self._answers_tab = True
+        self._forget_echo()
         self._partial = Partial("", -1, "")
-        self._asked = None
+        self._latest = None
         self._forget_line()
 
-    def _forget_tab(self) -> None:
-        self.hidden = self.left_hidden = self._awaits_tab = False
-        self._answers.forget()
-
-    @property
-    def _texts(self) -> tuple[InterleavedMatcher, ...]:
-        return (self._questions, self._reports, self._answers)
+    def _forget_echo(self) -> None:
+        self._echo = _Echo.SHOWN
+        self._additions.forget()
 
     def _forget_line(self) -> None:
-        self._screen.cut()
-        self._marks = {}
-        for texts in self._texts:
-            texts.forget()
+        self._screen.connection_lost()
+        self._saved = {}
+        for matcher in self._matchers:
+            matcher.forget()
 
     def _enter(self, state: State, reason: str = "") -> None:
         self.state = state
         self.reason = reason.strip()
         self._entered.append(state)
 
-    def _on_question_line(self) -> bool:
-        return self._asked is not None and self._asked.number == self._partial.number
+    # The line that is being printed -------------------------------------------------------
 
-    def _after_question(self) -> str:
-        if self._asked is None or not self._on_question_line():
-            return ""
-        return self._partial.text[self._asked.end :]
-
-    def _grow(self, partial: Partial) -> None:
+    def _take_partial(self, partial: Partial) -> None:
         self._partial = partial
         char, before = partial.char, partial.text[:-1]
-        own = not partial.kernel
-        if char == "[" and own:
-            # A record of the kernel may begin here.
-            self._marks[len(before)] = tuple(texts.mark() for texts in self._texts)
+        by_program = not partial.kernel
+        if char == "[" and by_program:
+            # This may be the first character of a kernel record, which is no part of the line.
+            self._saved[len(before)] = tuple(matcher.state() for matcher in self._matchers)
         short = len(before) <= LONGEST
-        begins = own and short and char == "P" and not self.login_seen and may_begin(before)
-        seen = self._questions.put(char, begins)
-        if BEGUN in seen:
-            self._asked = Asked(partial.number, len(partial.text))
-            self._forget_tab()
-        for asker in seen & {SYSTEMD, INITRAMFS}:
-            self._ask(partial, asker == SYSTEMD)
-        begins = own and short and char in "FSMD" and may_begin(before)
+        begins = by_program and short and char == "P"
+        begins = begins and not self.login_seen and may_begin(before)
+        found = self._questions.put(char, begins)
+        if BEGUN in found:
+            self._latest = _LatestQuestion(partial.number, len(partial.text))
+            self._forget_echo()
+        for asker in found & {SYSTEMD, INITRAMFS}:
+            self._take_our_question(partial, answers_tab=asker == SYSTEMD)
+        begins = by_program and short and char in "FSMD" and may_begin(before)
         for name in self._reports.put(char, begins):
             report, _, words = name.partition(" ")
-            self._take(UnitFinding(UnitState[report], words))
-        # Status lines and records have brackets of their own.
-        begins = self._awaits_tab or (self.waits and self._is_next(before))
-        after = self._answers.put(char, begins)
-        if _VERIFICATION in after:
+            self._take_finding(UnitFinding(UnitState[report], words))
+        self._take_addition(char, before)
+        if char == " " and by_program and not before.endswith("  "):
+            self._check_words(partial)
+
+    def _take_addition(self, char: str, before: str) -> None:
+        """Follow what systemd prints after a question: its hint, or the answer to a TAB."""
+        # Status lines and records of the kernel have brackets too.
+        expected = self._echo is _Echo.TAB_TYPED or (
+            self._ours_is_open() and self._is_next_word(before)
+        )
+        found = self._additions.put(char, expected)
+        if _VERIFICATION in found:
             self._lose_question()
-        if _HINT in after:
-            self._answers.forget()
-        if _HIDDEN in after:
-            self.hidden = self._awaits_tab
-            self.left_hidden = self.waits and not self._awaits_tab
-            self._awaits_tab = False
-            self._answers.forget()
-        if char == " " and own and not before.endswith("  "):
-            self._look_at(partial)
+        if _HINT in found:
+            self._additions.forget()
+        if _HIDDEN in found:
+            if self._echo is _Echo.TAB_TYPED:
+                self._echo = _Echo.HIDDEN
+            else:
+                self._echo = _Echo.HIDDEN_BY_OTHERS if self._ours_is_open() else _Echo.SHOWN
+            self._additions.forget()
 
-    def _is_next(self, before: str) -> bool:
-        """Whether what follows ``before`` is the first on its line, or after the question.
+    def _is_next_word(self, before: str) -> bool:
+        """Whether a word after ``before`` is the first of its line, or after the question.
 
-        A TAB that was echoed may stand between.
+        Blanks between do not count: a TAB may have been echoed.
         """
-        if self._asked is not None and self._on_question_line():
-            before = before[self._asked.end :]
+        if self._latest is not None and self._on_question_line():
+            before = before[self._latest.end :]
         return not before.strip()
 
-    def _look_at(self, partial: Partial) -> None:
-        """Look at what a program has printed of the line, up to a blank."""
+    def _check_words(self, partial: Partial) -> None:
+        """Search the line that is being printed; called after each blank, when a word ends."""
         question = None
         if not self.login_seen and len(partial.text) <= LONGEST:
             question = find_question(partial.text)
         if question is not None:
-            self._refine(question, partial)
-        elif self.waits and self._asked is not None and self._on_question_line():
-            self._look_after(partial, self._asked)
+            self._take_whole_question(question, partial)
+        elif self._ours_is_open() and self._latest is not None and self._on_question_line():
+            self._move_question_end(partial, self._latest)
         if not self.login_seen and (login := find_login(partial.text)):
             self.login_seen = True
             self._enter(State.LOGIN, login)
 
-    def _look_after(self, partial: Partial, asked: Asked) -> None:
-        """Look at what comes after the volume's question, on its line."""
-        if len(partial.text) < asked.end:
-            # The first key erases the hint: this blank stands where a character was.
-            asked.end = len(partial.text) - 1
+    def _move_question_end(self, partial: Partial, latest: _LatestQuestion) -> None:
+        """Count the hint as a part of the question, as long as it is displayed."""
+        if len(partial.text) < latest.end:
+            # The first key erases the hint: this blank overwrites a character of it.
+            latest.end = len(partial.text) - 1
         elif self._after_question() == _HINT:
-            asked.end = len(partial.text)
+            latest.end = len(partial.text)
 
-    def _refine(self, question: Question, partial: Partial) -> None:
-        """Take a question that stands whole on its line; it may have grown since."""
+    def _take_whole_question(self, question: Question, partial: Partial) -> None:
+        """Take a question that is printed in one piece on its line, and may have grown."""
         if not self._on_question_line():
-            self._asked = Asked(partial.number, len(partial.text))
+            self._latest = _LatestQuestion(partial.number, len(partial.text))
         if question.volume == self._names.volume and not question.verification:
-            self._ask(partial, question.systemd).end = len(partial.text)
+            self._take_our_question(partial, question.systemd).end = len(partial.text)
             return
         if not question.verification and question.volume not in self.other_disks:
             self.other_disks += (question.volume,)
         self._lose_question()
-        if self._asked is not None:
-            self._asked.end = len(partial.text)
+        if self._latest is not None:
+            self._latest.end = len(partial.text)
 
-    def _ask(self, partial: Partial, knows_tab: bool) -> Asked:
-        """Take the volume's question, once; return it."""
-        if self._asked is not None and self._asked.ours:
-            return self._asked
-        self._asked = asked = Asked(partial.number, len(partial.text), ours=True)
-        self.knows_tab = knows_tab
-        self._answers.forget()
+    def _take_our_question(self, partial: Partial, answers_tab: bool) -> _LatestQuestion:
+        """Note that the latest question is ours, once; return it."""
+        if self._latest is not None and self._latest.owner is _Owner.OURS:
+            return self._latest
+        self._latest = latest = _LatestQuestion(partial.number, len(partial.text), _Owner.OURS)
+        self._answers_tab = answers_tab
+        self._additions.forget()
         self._questions.forget()
         self.prompts_seen += 1
         self.opened = False
         whole = find_question(partial.text)
-        # What tore it may be anything, also an echo.
-        name = f"the passphrase of {self._names.volume} (torn)"
-        self.question = partial.text[whole.start :].strip() if whole else name
+        # A question in pieces is not quoted: what stands between may be an echo of a secret.
+        pieces = f"the passphrase of {self._names.volume} (interrupted by other output)"
+        self.prompt = partial.text[whole.start :].strip() if whole else pieces
         again = self.state in (State.ANSWERED, State.REFUSED)
-        self._enter(State.REFUSED if again else State.PROMPT, self.question)
-        return asked
+        self._enter(State.REFUSED if again else State.PROMPT, self.prompt)
+        return latest
 
     def _lose_question(self) -> None:
-        """The terminal does not belong to the volume's question, or no longer."""
-        if self._asked is not None:
-            if self._asked.ours:
+        """Note that the latest question is not ours, or does not wait any more."""
+        if self._latest is not None:
+            if self._latest.owner is _Owner.OURS:
                 self.prompts_seen -= 1
-            self._asked.ours = False
+            self._latest.owner = _Owner.OTHER
         if self.state is State.PROMPT:
             self._enter(State.BOOTING)
 
-    def _finish(self, line: Line) -> None:
-        asked = self._asked
-        if asked is not None and asked.ours is False and self._on_question_line():
-            # With more words after it, it may still be ours, with a foreign line in its name.
-            after = line.text[asked.end :].strip()
+    # Finished lines -----------------------------------------------------------------------
+
+    def _take_line(self, line: Line) -> None:
+        latest = self._latest
+        if latest is not None and latest.owner is _Owner.OTHER and self._on_question_line():
+            # Where words follow it, it may be ours after all: another program's line may have
+            # cut its name in two. Where none do, it was another disk's.
+            after = line.text[latest.end :].strip()
             if not line.kernel and (not after or after[0] in "[("):
                 self._questions.forget_up_to(BEGUN)
-        marks = self._marks.get(line.column) if line.kernel else None
-        for number, texts in enumerate(self._texts):
-            if marks is not None:
-                texts.go_back(marks[number])
+        saved = self._saved.get(line.column) if line.kernel else None
+        for number, matcher in enumerate(self._matchers):
+            if saved is not None:
+                matcher.restore(saved[number])
             else:
-                texts.end_line()
-        self._marks = {}
+                matcher.end_line()
+        self._saved = {}
         self.last_line = line.text.strip() or self.last_line
         finding = evaluate(line, self._names)
         if finding is not None:
-            self._take(finding)
+            self._take_finding(finding)
 
-    def _take(self, finding: UnitFinding) -> None:
+    def _take_finding(self, finding: UnitFinding) -> None:
         report, words = finding.report, finding.words
         if report is UnitState.RESTARTED or (report is UnitState.GREETED and self.login_seen):
             self.boots += 1
-            self._begin()
+            self._begin_boot()
             self._enter(State.BOOTING)
         elif report is UnitState.OPENED or (
-            # The target says nothing of a volume that the boot does not wait for; that
-            # it comes after the answer is what makes it count.
+            # With `nofail` the boot reaches this target without the volume. Reached after the
+            # passphrase was typed, it means that the volume is open.
             report is UnitState.ALL_OPENED and self.state is State.ANSWERED
         ):
-            # Opened and mounted are two lines for one thing.
+            # Opening and mounting are reported by a line each; they count as one.
             if not self.opened:
                 self.opened = True
                 self._enter(State.UNLOCKED, words)

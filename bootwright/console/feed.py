@@ -1,4 +1,4 @@
-"""A console at work: what comes is masked, recorded and followed; what is typed is recorded."""
+"""A console in use: output is masked, recorded and followed; what is typed is recorded."""
 
 from collections.abc import Callable
 
@@ -10,33 +10,33 @@ from bootwright.core.secret import MASK, Secret
 from bootwright.core.text import sanitize_line
 
 IDLE_S = 0.3
-"""Seconds without a byte after which an unfinished line is written down."""
+"""Seconds without a byte after which an unfinished line is recorded."""
 
 ECHO_S = 5.0
 """The same, while an echo of what was typed may still be on its way."""
 
 PROGRESS_S = 10.0
-"""Seconds between lines that tell how far the boot is."""
+"""Seconds between messages about how far the boot is."""
 
 
 class ConsoleFeed:
-    """The one way between a session and its console.
+    """All that a session reads from its console and types there goes through here.
 
-    What the board prints reaches the recorder through the redactor. The watcher sees it as
-    it is, for a masked word would hide the boot's reports; no message quotes a line of the
-    board once a secret was typed.
+    The redactor masks secrets in what the recorder gets. The watcher gets the output unmasked:
+    a mask might cover a word of the boot's reports. So once a secret was typed, no message
+    quotes the board's output.
 
     Args:
         console: the board's console.
         watcher: follows the boot.
         recorder: writes the transcript.
-        reporter: where to tell of cuts and progress.
-        clock: seconds from some start.
+        reporter: gets a message about a lost connection, and about progress.
+        clock: returns seconds from some start.
 
     Attributes:
-        cuts: how many times the line was cut.
-        received: bytes that have come.
-        last_byte: when the last one came; at first, when the feed was made.
+        losses: how many times the connection was lost.
+        received: how many bytes have come.
+        last_byte: when the last one came; before the first, when the feed was made.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class ConsoleFeed:
         self._clock = clock
         self._redactor = Redactor()
         self._secret_typed = False
-        self._shown_at = self._begin = self.last_byte = clock()
-        self.cuts = 0
+        self._reported_at = self._begin = self.last_byte = clock()
+        self.losses = 0
         self.received = 0
         self._unreadable = 0
 
@@ -67,15 +67,15 @@ class ConsoleFeed:
         """Take what has come; return the states entered, in order."""
         try:
             data = self._console.read()
-        except ConnectionLost as cut:
-            self._cut(str(cut))
+        except ConnectionLost as lost:
+            self._note_loss(str(lost))
             return []
         now = self._clock()
-        self._show_progress(now)
+        self._report_progress(now)
         if data:
             self.last_byte = now
             return self._take(data)
-        if now - self.last_byte >= (ECHO_S if self._redactor.watchful else IDLE_S):
+        if now - self.last_byte >= (ECHO_S if self._redactor.expects_echo else IDLE_S):
             self.end()
         return []
 
@@ -89,12 +89,12 @@ class ConsoleFeed:
         return self._clock() - self.last_byte
 
     def type(self, data: bytes) -> bool:
-        """Type ``data``; return whether it went out for certain."""
+        """Type ``data``; return whether it was certainly sent."""
         self._recorder.typed(data)
         return self._write(data)
 
     def type_secret(self, before: bytes, secret: Secret, after: bytes) -> bool:
-        """Type a secret at once with keys around it; return whether it went out for certain."""
+        """Type a secret with keys around it, in one write; return whether it was certainly sent."""
         self.end()
         self._redactor.arm(secret)
         self._secret_typed = True
@@ -104,8 +104,8 @@ class ConsoleFeed:
     def _write(self, data: bytes) -> bool:
         try:
             self._console.write(data)
-        except ConnectionLost as cut:
-            self._cut(str(cut))
+        except ConnectionLost as lost:
+            self._note_loss(str(lost))
             return False
         return True
 
@@ -120,21 +120,21 @@ class ConsoleFeed:
             self._recorder.printed(data)
 
     def end(self) -> None:
-        """Write down what was held back."""
+        """Record what the redactor has held back."""
         self._record(self._redactor.flush())
 
-    def _cut(self, why: str) -> None:
+    def _note_loss(self, why: str) -> None:
         self.end()
-        self.cuts += 1
-        self._watcher.cut()
+        self.losses += 1
+        self._watcher.connection_lost()
         self._recorder.remark(why)
         self._reporter.warn(why)
-        # The wait for a sign of life begins anew.
+        # What is done after so many seconds of silence is due so long after this.
         self.last_byte = self._clock()
 
-    def _show_progress(self, now: float) -> None:
-        if now - self._shown_at >= PROGRESS_S:
-            self._shown_at = now
+    def _report_progress(self, now: float) -> None:
+        if now - self._reported_at >= PROGRESS_S:
+            self._reported_at = now
             line = self._watcher.last_line or "nothing on the console yet"
             if self._secret_typed:
                 line = f"the boot is {self._watcher.state.value}"

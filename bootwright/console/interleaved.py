@@ -1,63 +1,75 @@
-"""Finding a text that other output cuts into, at any place and more than once.
+"""Finding a text that other output interrupts, at any place and more than once. Pure.
 
-The kernel and systemd write whole lines to the console without asking who else is
-printing there. What a program prints is then found in pieces: the first one anywhere in
-a line, up to where a foreign line cuts in; each further one at the beginning of a later
-line, after the foreign line has ended (systemd issue 5123 shows such a prompt).
+The kernel and systemd write whole lines to the console without asking who else is printing
+there. So the text of a program may arrive in pieces: the first piece anywhere in a line, up to
+where another program's line (an intruding line) begins; each further piece at the beginning of
+a later line, after the intruding line has ended. systemd's issue 5123 shows such a prompt.
 
-A person puts the pieces together, and so does :class:`InterleavedMatcher`: after each piece it
-follows both what may come next, the rest of the text and a foreign line.
+:class:`InterleavedMatcher` reads like a person who puts the pieces together: after each
+character it follows both possibilities, the rest of the text and an intruding line.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-FOREIGN_LINES = 16
-"""Lines that may cut in between two pieces; who prints that much more is not tearing."""
+INTRUDING_LINES = 16
+"""How many lines may come between two pieces of a text. After more, the text is given up."""
 
+COINCIDING = 2
+"""How many characters at the beginning of an intruding line may coincide with the expected
+continuation of the text before we decide that it is an intrusion."""
 
-SAME = 2
-"""Characters of a foreign line that may by chance be what the text goes on with."""
+MOST_POSITIONS = 200
+"""How many positions in the patterns are followed at once, so that a flood cannot take all
+memory. A real console needs a tenth of that."""
 
-
-MOST = 200
-"""Places that are followed at once; an honest console needs a tenth."""
-
-NO_BEGINNING = frozenset("(-_.+@0123456789")
-"""What no foreign line begins with: a name that goes on so is a longer name."""
+NAME_CONTINUES = frozenset("(-_.+@0123456789")
+"""Characters with which no intruding line begins. After a name they continue it: in
+``disk data-old``, the name ``data`` was not found."""
 
 
 @dataclass(frozen=True)
 class Name:
-    """In a pattern: literal text that is not the beginning of a longer name."""
+    """In a pattern: literal text that must not be the beginning of a longer name."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Any_:
+class AnyText:
     """In a pattern: one or more characters that ``allowed`` accepts."""
 
     allowed: Callable[[str], bool]
 
 
-Pattern = tuple[str | Name | Any_, ...]
-"""Literal text, names and :class:`Any_` one after the other."""
+Pattern = tuple[str | Name | AnyText, ...]
+"""What follows one another in a text: literal text, names and :class:`AnyText`."""
 
 
 @dataclass
 class _Node:
-    """What has been read up to here of every pattern that begins so."""
+    """A position in the patterns: what has been read so far of all patterns that begin alike.
+
+    Attributes:
+        literal: the next positions, by the character that leads there.
+        wild: the next position if an :class:`AnyText` follows.
+        allowed: inside an :class:`AnyText`, the characters that it accepts.
+        name: the name of the pattern that ends here, if one does.
+        patterns: the names of the patterns that lead through here.
+        ends_name: a :class:`Name` ends here.
+        depth: characters from the beginning of the pattern; an :class:`AnyText` counts as one.
+    """
 
     literal: dict[str, "_Node"] = field(default_factory=dict)
     wild: "_Node | None" = None
     allowed: Callable[[str], bool] | None = None
     name: str | None = None
-    on_way_to: set[str] = field(default_factory=set)
+    patterns: set[str] = field(default_factory=set)
     ends_name: bool = False
     depth: int = 0
 
     def after(self, char: str) -> "Iterable[_Node]":
+        """Return the positions that ``char`` leads to."""
         if char in self.literal:
             yield self.literal[char]
         if self.wild is not None and self.wild.accepts(char):
@@ -66,26 +78,28 @@ class _Node:
             yield self
 
     def accepts(self, char: str) -> bool:
+        """Return whether ``char`` may continue the :class:`AnyText` that this position is in."""
         return self.allowed is not None and self.allowed(char)
 
 
 _Trail = tuple[_Node, ...]
+"""A position, and the last :data:`COINCIDING` positions before it, the newest first."""
 
 
 @dataclass(frozen=True)
-class Mark:
-    """Where :class:`InterleavedMatcher` was."""
+class MatcherState:
+    """How far an :class:`InterleavedMatcher` has read, to go back to."""
 
-    here: tuple[_Trail, ...]
-    cut: dict[int, tuple[_Node, int]]
+    trails: tuple[_Trail, ...]
+    interrupted: dict[int, tuple[_Node, int]]
 
 
 class InterleavedMatcher:
-    """Follows a console, character by character, and says which texts have just ended.
+    """Follows a console character by character, and reports which texts have just ended.
 
     Args:
-        patterns: by name, the texts to find. One may be the beginning of another, and
-            several may have the same name.
+        patterns: the texts to find, with their names. A text may be the beginning of another,
+            and several may have the same name.
     """
 
     def __init__(self, patterns: Iterable[tuple[str, Pattern]]) -> None:
@@ -93,92 +107,96 @@ class InterleavedMatcher:
         for name, pattern in patterns:
             self._add(name, pattern)
         self._line = 0
-        # Each as the last nodes that it came by, the present one first.
-        self._here: list[_Trail] = []
-        # Where a foreign line may have cut in, and in which line that was.
-        self._cut: dict[int, tuple[_Node, int]] = {}
+        self._trails: list[_Trail] = []
+        # The positions where an intruding line may have begun, by their identity, each with
+        # the number of that line.
+        self._interrupted: dict[int, tuple[_Node, int]] = {}
 
     def put(self, char: str, may_begin: bool = True) -> set[str]:
-        """Take the next character of the line; return the names of the texts that end here.
+        """Take the next character of the line; return the names of the texts that end with it.
 
         Args:
             char: what was printed.
-            may_begin: whether a text may begin with it.
+            may_begin: whether a text may begin with this character.
         """
-        here: list[_Trail] = []
-        for trail in self._here:
-            after = [(node, *trail[:SAME]) for node in trail[0].after(char)]
-            longer = (char in NO_BEGINNING and trail[0].ends_name) or (
+        trails: list[_Trail] = []
+        for trail in self._trails:
+            after = [(node, *trail[:COINCIDING]) for node in trail[0].after(char)]
+            name_continues = (char in NAME_CONTINUES and trail[0].ends_name) or (
                 char == "(" and any(node.ends_name for node in trail)
             )
-            if not after and not longer:
-                self._hold(trail)
-            here += after
+            if not after and not name_continues:
+                self._interrupt(trail)
+            trails += after
         if may_begin:
-            here += [(node,) for node in self._root.after(char)]
-        # Two ways to the same place are one; a line that begins the texts over and over
-        # is not followed for ever.
-        self._here = list({id(trail[0]): trail for trail in here}.values())[:MOST]
-        return {trail[0].name for trail in self._here if trail[0].name is not None}
+            trails += [(node,) for node in self._root.after(char)]
+        # Trails that lead to the same position are one, and their number is bounded: a line
+        # that begins the texts again and again costs no more than any other line.
+        self._trails = list({id(trail[0]): trail for trail in trails}.values())[:MOST_POSITIONS]
+        return {trail[0].name for trail in self._trails if trail[0].name is not None}
 
     def end_line(self) -> None:
-        """The line has ended: what was cut may go on with the next character."""
-        for trail in self._here:
-            self._hold(trail)
+        """Take the end of the line: an interrupted text may go on with the next character."""
+        for trail in self._trails:
+            self._interrupt(trail)
         self._line += 1
-        self._cut = {
+        self._interrupted = {
             key: (node, line)
-            for key, (node, line) in self._cut.items()
-            if self._line - line <= FOREIGN_LINES
+            for key, (node, line) in self._interrupted.items()
+            if self._line - line <= INTRUDING_LINES
         }
-        self._here = [(node,) for node, _ in self._cut.values()]
+        self._trails = [(node,) for node, _ in self._interrupted.values()]
 
-    def _hold(self, trail: _Trail) -> None:
-        """Keep where a text may have been cut: here, or a little before."""
-        for node in trail:
-            self._cut[id(node)] = (node, self._line)
+    def state(self) -> MatcherState:
+        """Return how far the texts are read now, for :meth:`restore`."""
+        return MatcherState(tuple(self._trails), dict(self._interrupted))
 
-    def mark(self) -> "Mark":
-        """Return where the texts are now, to go back to."""
-        return Mark(tuple(self._here), dict(self._cut))
+    def restore(self, state: MatcherState) -> None:
+        """Forget what was read since ``state``: it was no part of any text."""
+        self._trails = list(state.trails)
+        self._interrupted = dict(state.interrupted)
 
-    def go_back(self, mark: "Mark") -> None:
-        """Take back all that has come since ``mark``: it was no part of any text."""
-        self._here = list(mark.here)
-        self._cut = dict(mark.cut)
-
-    def under_way(self, name: str, least: int) -> bool:
-        """Say whether ``least`` characters or more of the text ``name`` have come, and no end."""
-        nodes = [trail[0] for trail in self._here] + [node for node, _ in self._cut.values()]
+    def is_partly_read(self, name: str, least: int) -> bool:
+        """Return whether ``least`` characters or more of the text ``name`` were read, not all."""
+        nodes = [trail[0] for trail in self._trails]
+        nodes += [node for node, _ in self._interrupted.values()]
         return any(
-            name in node.on_way_to and node.depth >= least and node.name != name for node in nodes
+            name in node.patterns and node.depth >= least and node.name != name for node in nodes
         )
 
     def forget(self) -> None:
         """Give up every text that has begun."""
-        self._here = []
-        self._cut = {}
+        self._trails = []
+        self._interrupted = {}
 
     def forget_up_to(self, name: str) -> None:
-        """Give up the texts that have not got beyond the one called ``name``."""
-        self._here = [trail for trail in self._here if name not in trail[0].on_way_to]
-        self._cut = {
+        """Give up the texts that are read no further than the end of the one called ``name``."""
+        self._trails = [trail for trail in self._trails if name not in trail[0].patterns]
+        self._interrupted = {
             key: (node, line)
-            for key, (node, line) in self._cut.items()
-            if name not in node.on_way_to
+            for key, (node, line) in self._interrupted.items()
+            if name not in node.patterns
         }
+
+    def _interrupt(self, trail: _Trail) -> None:
+        """Note that an intruding line may have begun here, or up to COINCIDING characters before.
+
+        Its first characters may have looked like the continuation of the text.
+        """
+        for node in trail:
+            self._interrupted[id(node)] = (node, self._line)
 
     def _add(self, name: str, pattern: Pattern) -> None:
         node = self._root
         for part in pattern:
-            if isinstance(part, Any_):
+            if isinstance(part, AnyText):
                 if node.wild is None:
                     node.wild = _Node(allowed=part.allowed, depth=node.depth + 1)
                 node = node.wild
-                node.on_way_to.add(name)
+                node.patterns.add(name)
                 continue
             for char in part.text if isinstance(part, Name) else part:
                 node = node.literal.setdefault(char, _Node(depth=node.depth + 1))
-                node.on_way_to.add(name)
+                node.patterns.add(name)
             node.ends_name = node.ends_name or isinstance(part, Name)
         node.name = name

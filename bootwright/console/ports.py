@@ -1,10 +1,10 @@
-"""What there is to a console for who works at it: bytes out, bytes in, and cuts."""
+"""What code that works at a console needs from it: bytes in, bytes out, a lost connection."""
 
 from typing import Protocol
 
 
 class ConnectionLost(Exception):
-    """The line is gone; it is opened again by reading on. Says why, for a person."""
+    """The connection to the console was lost; reading opens it again. Its text says why."""
 
 
 class ConsoleLine(Protocol):
@@ -15,11 +15,11 @@ class ConsoleLine(Protocol):
         ...
 
     def read(self) -> bytes:
-        """Return what has come since, after waiting a moment for it.
+        """Return what has come since the last call, after waiting a moment for it.
 
         Raises:
-            LineCut: the line has just gone. While it stays away, nothing is returned.
-            FailedError: it is gone for good.
+            ConnectionLost: the connection has just been lost. While it is, nothing is returned.
+            FailedError: it is lost for good.
         """
         ...
 
@@ -27,35 +27,35 @@ class ConsoleLine(Protocol):
         """Type ``data``.
 
         Raises:
-            LineCut: the line is gone; how much of ``data`` arrived is not known.
+            ConnectionLost: the connection is lost; how much of ``data`` arrived is not known.
         """
         ...
 
 
 class Recorder(Protocol):
-    """Where everything that goes over a console is written down, secrets masked."""
+    """Where everything that goes over a console is recorded, secrets masked."""
 
     def printed(self, data: bytes) -> None:
-        """The board printed ``data``."""
+        """Record ``data`` that the board printed."""
         ...
 
     def typed(self, data: bytes) -> None:
-        """We typed ``data``."""
+        """Record ``data`` that was typed."""
         ...
 
     def remark(self, text: str) -> None:
-        """Something happened to the line."""
+        """Record an event, such as a lost connection."""
         ...
 
 
 class NoRecorder:
-    """Writes nothing down."""
+    """Records nothing."""
 
     def printed(self, data: bytes) -> None:
-        """Drop it."""
+        """Ignore it."""
 
     def typed(self, data: bytes) -> None:
-        """Drop it."""
+        """Ignore it."""
 
     def remark(self, text: str) -> None:
-        """Drop it."""
+        """Ignore it."""

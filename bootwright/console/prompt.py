@@ -18,10 +18,10 @@ NAME is ``volume``, ``LABEL (volume)``, or either with `` on /mount/point``.
 import re
 from dataclasses import dataclass
 
-from bootwright.console.interleaved import Any_, Name, Pattern
+from bootwright.console.interleaved import AnyText, Name, Pattern
 
 _START = re.compile(r"Please (?P<verb>enter [^:!'\"]{1,40}? for|unlock) disk ")
-# The name that ends first is the name: what follows may hold colons of its own.
+# The shortest match is the name: what follows it may contain colons too.
 _REST = re.compile(
     r"(?:(?P<bare>[\w.+\\-]+)|(?:(?!Please )[^!])*?\((?P<labelled>[^()]+)\))(?: on /[^\s:!]*)?"
     r"(?P<verify_before> \(verification\))?[:!](?P<verify_after> \(verification\))? "
@@ -29,12 +29,16 @@ _REST = re.compile(
 )
 
 _QUOTING = re.compile(
-    r"['\"`=|>:]$"  # in a wall message, an assignment, a file, after a log's "unit[12]:"
-    r"|\b[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d"  # a log
-    r"|(?i:command line)|bootargs|COMMAND="  # the kernel's, sudo's
-    r"|^(?:\[[^\]]*\]|\S{1,80})[#$%](?: |$)"  # a command that is being typed
+    # Inside quotation marks, an assignment, a file that is quoted; after a log's "unit[12]:".
+    r"['\"`=|>:]$"
+    # After the date of a log.
+    r"|\b[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d"
+    # In the command line of the kernel, or in one that sudo logs.
+    r"|(?i:command line)|bootargs|COMMAND="
+    # After a shell's prompt: somebody types a command.
+    r"|^(?:\[[^\]]*\]|\S{1,80})[#$%](?: |$)"
 )
-_TORN_QUESTION = re.compile(r"(?:^|\s)disk [^:!'\"]{1,80}[:!]$")
+_END_OF_QUESTION = re.compile(r"(?:^|\s)disk [^:!'\"]{1,80}[:!]$")
 _LOGIN = re.compile(
     r"(?:^|\s)(?!Last )[\w.-]+ login: $"
     # A shell: somebody is logged in already.
@@ -50,31 +54,14 @@ class Question:
     Attributes:
         start: where it begins in the line.
         volume: the volume's name.
-        verification: it asks for the passphrase a second time, to set a new one.
-        systemd: systemd asks, which answers a TAB; Debian's initial RAM disk does not.
+        verification: it asks for a new passphrase a second time, to compare the two.
+        systemd: systemd asks, and answers a TAB. Debian's initial RAM disk does not.
     """
 
     start: int
     volume: str
     verification: bool
     systemd: bool
-
-
-@dataclass
-class Asked:
-    """The question that the terminal belongs to: the last one that has begun.
-
-    Attributes:
-        number: the line that it ends in.
-        end: where it ends there.
-        ours: it asks for our volume's passphrase; ``None`` until that is known.
-        answered: what is printed next is the verdict, or another question.
-    """
-
-    number: int
-    end: int
-    ours: bool | None = None
-    answered: bool = False
 
 
 def find_question(text: str) -> Question | None:
@@ -94,16 +81,17 @@ def find_question(text: str) -> Question | None:
 
 
 def may_begin(before: str) -> bool:
-    """Say whether what comes after ``before`` on the same line can be a program's own words.
+    """Return whether what follows ``before`` on the same line can be a program's own output.
 
-    It cannot where ``before`` introduces a quotation: a log, a command line, a message.
+    It cannot if ``before`` introduces a quotation: a log entry, a command line, a message.
     """
     earlier = _last_start(before)
     if earlier is None:
         words = before.rstrip().rstrip(_LOCKS).rstrip()
-        # The end of a question, whose beginning was torn off.
-        return not _QUOTING.search(words[:-1] if _TORN_QUESTION.search(words) else words)
-    # A question ends in a colon, and in no line break.
+        # The colon at the end of a question introduces no quotation, also where other output
+        # has separated that end from its beginning.
+        return not _QUOTING.search(words[:-1] if _END_OF_QUESTION.search(words) else words)
+    # Another question stands before it on the same line: systemd ends none with a line break.
     rest = _REST.match(before, earlier.end())
     after = before[(rest or earlier).end() :]
     return may_begin(after) and may_begin(before[: earlier.start()])
@@ -130,18 +118,18 @@ INITRAMFS = "initramfs"
 
 
 def question_patterns(volume: str) -> list[tuple[str, Pattern]]:
-    """Return what to look for in a console that tears lines; named as above."""
-    label = Any_(lambda char: char not in ":!'\"")
-    place = Any_(lambda char: char not in ":!'\" ")
+    """Return the questions to find where other output interrupts them, named as above."""
+    label = AnyText(lambda char: char not in ":!'\"")
+    mount_point = AnyText(lambda char: char not in ":!'\" ")
     patterns: list[tuple[str, Pattern]] = []
     starts: list[tuple[str, Pattern]] = [
-        (SYSTEMD, ("Please enter ", Any_(lambda char: char not in ":!'\""), " for disk ")),
+        (SYSTEMD, ("Please enter ", AnyText(lambda char: char not in ":!'\""), " for disk ")),
         (INITRAMFS, ("Please unlock disk ",)),
     ]
     for asker, start in starts:
         patterns.append((BEGUN, start))
         named = Name(volume)
         for name in ((named,), (label, " (", named, ")"), ("(", named, ")")):
-            for mount in ((), (" on /", place)):
+            for mount in ((), (" on /", mount_point)):
                 patterns += [(asker, (*start, *name, *mount, end)) for end in (": ", "! ")]
     return patterns

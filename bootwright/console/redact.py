@@ -1,9 +1,9 @@
-"""Masking a secret that was typed, in what comes back from the console. Pure.
+"""Masking a secret that was typed, where the console's output repeats it. Pure.
 
-A terminal that still echoes sends back what was typed: at once or byte by byte, in one piece
-or with kernel messages and status lines cut into it, and perhaps not to its end. The echo
-begins on the line where it was typed; each further piece begins a later line. What a board
-makes of a secret otherwise (backwards, in capitals) cannot be known.
+A terminal that still echoes prints what was typed: at once or byte by byte, in one piece or
+interrupted by kernel messages and status lines, and perhaps not to its end. The echo begins on
+the line where the secret was typed; each further piece begins a later line. A secret that a
+board prints in another form (backwards, in capitals) is not recognised.
 """
 
 import re
@@ -11,14 +11,14 @@ import re
 from bootwright.core.secret import MASK, Secret
 
 PIECE = 3
-"""Characters of a secret in a row that are masked where an echo may be; fewer are as likely
-another word's."""
+"""How many characters of a secret in a row are masked where an echo may be. Two are more likely
+to be a part of some other word."""
 
 LINES = 6
-"""Lines, from the one that was typed at on, in which pieces of an echo are looked for."""
+"""In how many lines pieces of an echo are searched for; the first is the one typed at."""
 
 LONGEST = 8192
-"""Bytes of one line that are held back."""
+"""Bytes of an unfinished line that are held back at most."""
 
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 _INVISIBLE = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|[\x00-\x1f\x7f]| \r", re.DOTALL)
@@ -34,21 +34,21 @@ class Redactor:
         self._secrets: list[bytes] = []
         self._held = b""
         self._lines_left = 0
-        self._typed_at = False
+        self._secret_in_line = False
 
     def arm(self, secret: Secret) -> None:
-        """Mask ``secret`` from now on. Call it before typing it."""
+        """Mask ``secret`` from now on. Call this before the secret is typed."""
         value = secret.reveal()
         if value and value not in self._secrets:
             self._secrets.append(value)
-            # What contains another is looked for first.
+            # A secret that contains another one is masked first.
             self._secrets.sort(key=len, reverse=True)
         self._lines_left = LINES
-        self._typed_at = True
+        self._secret_in_line = True
 
     @property
-    def watchful(self) -> bool:
-        """Whether an echo may still be on its way; :meth:`flush` would cut it in two."""
+    def expects_echo(self) -> bool:
+        """Whether an echo may still be arriving, which :meth:`flush` would split in two."""
         return self._lines_left > 0
 
     def feed(self, data: bytes) -> bytes:
@@ -63,45 +63,45 @@ class Redactor:
         return b"".join(map(self._line, _LINE.findall(whole)))
 
     def flush(self) -> bytes:
-        """Return what was held back: nothing more is coming that could belong to it."""
+        """Return what was held back; call it when no more output is expected to continue it."""
         held, self._held = self._held, b""
         return self._line(held) if held else b""
 
     def _line(self, line: bytes) -> bytes:
-        places = _visible(line)
-        text = bytes(line[place] for place in places)
-        typed_at, self._typed_at = self._typed_at, False
-        watched = self._lines_left > 0
+        columns = _visible(line)
+        text = bytes(line[column] for column in columns)
+        secret_in_line, self._secret_in_line = self._secret_in_line, False
+        echo_expected = self._lines_left > 0
         self._lines_left = max(self._lines_left - 1, 0)
         for secret in self._secrets:
             piece = min(PIECE, len(secret))
-            if typed_at and any(
+            if secret_in_line and any(
                 secret[at : at + piece] in text for at in range(len(secret) - piece + 1)
             ):
                 return MASK.encode() + _line_end(line)
             while (at := text.find(secret)) >= 0:
-                line = _masked(line, places, at, at + len(secret))
-                places = _visible(line)
-                text = bytes(line[place] for place in places)
-            if watched and (length := _piece_at_start(text, secret)) >= piece:
-                line = _masked(line, places, 0, length)
-                places = _visible(line)
-                text = bytes(line[place] for place in places)
+                line = _masked(line, columns, at, at + len(secret))
+                columns = _visible(line)
+                text = bytes(line[column] for column in columns)
+            if echo_expected and (length := _piece_at_start(text, secret)) >= piece:
+                line = _masked(line, columns, 0, length)
+                columns = _visible(line)
+                text = bytes(line[column] for column in columns)
         return line
 
 
 def _visible(line: bytes) -> list[int]:
-    """Return where the characters are that a terminal shows."""
+    """Return the positions of the bytes that a terminal shows."""
     hidden = {at for found in _INVISIBLE.finditer(line) for at in range(*found.span())}
     return [at for at in range(len(line)) if at not in hidden]
 
 
-def _masked(line: bytes, places: list[int], begin: int, end: int) -> bytes:
-    return line[: places[begin]] + MASK.encode() + line[places[end - 1] + 1 :]
+def _masked(line: bytes, columns: list[int], begin: int, end: int) -> bytes:
+    return line[: columns[begin]] + MASK.encode() + line[columns[end - 1] + 1 :]
 
 
 def _piece_at_start(text: bytes, secret: bytes) -> int:
-    """Return how much of ``secret``, from anywhere in it, ``text`` begins with."""
+    """Return how many characters at the start of ``text`` are a piece of ``secret``."""
     length = 0
     while length < min(len(text), len(secret)) and text[: length + 1] in secret:
         length += 1

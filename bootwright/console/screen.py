@@ -1,13 +1,12 @@
 """From the bytes of a serial console to lines of text.
 
 A console carries UTF-8, escape sequences for colours, carriage returns and
-backspaces, and kernel messages that cut into whatever a program was printing.
-:class:`Screen` undoes all four, one character at a time, so how the bytes were
-chunked cannot matter.
+backspaces, and kernel messages that interrupt what a program is printing. :class:`Screen`
+resolves all four, one character at a time, so that the size of the chunks cannot matter.
 
-The kernel writes a message past the terminal, straight to the port: a whole record
-from its time stamp to its line break, at any point of a line that a program is
-printing. The program's line goes on right after it, and so it does here.
+The kernel does not write through the terminal, but directly to the port: a whole record from
+its time stamp to its line break, at any column of a line that a program is printing. The
+program's line goes on right after the record, and so it does here.
 """
 
 import codecs
@@ -16,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAX_LINE = 4096
-"""Characters of one line that are kept; noise on the line has no line breaks."""
+"""Characters of one line that are kept: electrical noise on the wire has no line breaks."""
 
 # "[   12.345678] ", with the caller's id of CONFIG_PRINTK_CALLER: "[   12.345678][    T1] ".
 _RECORD = re.compile(r"\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? ")
@@ -26,8 +25,10 @@ _RECORD = re.compile(r"\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? ")
 class Line:
     """A finished line.
 
-    ``kernel`` says that it is a record of the kernel, without time stamp, which began
-    after ``column`` characters of the program's own line.
+    Attributes:
+        text: the line; of a kernel record without its time stamp.
+        kernel: it is a kernel record, which interrupted a program's line.
+        column: how many characters that program's line had then.
     """
 
     text: str
@@ -37,11 +38,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Partial:
-    """The line being printed has grown.
+    """One more character of the line that is being printed.
 
-    ``text`` is what a program printed of it so far; ``number`` tells one line from
-    the next, and stays the same across a kernel message that cut in. ``char`` is what
-    came; ``kernel`` says that it belongs to such a message, which has its time stamp.
+    Attributes:
+        text: what a program has printed of the line so far.
+        number: the line's number. A kernel record that interrupts a line does not change it.
+        char: the character that was printed.
+        kernel: it belongs to a kernel record, not to ``text``.
     """
 
     text: str
@@ -51,7 +54,7 @@ class Partial:
 
 
 class Screen:
-    """The line of a terminal that is being printed, and the finished ones."""
+    """The line that a terminal is printing, and the lines that it has finished."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -70,11 +73,11 @@ class Screen:
 
     @property
     def unfinished(self) -> str:
-        """What a program has printed of a line that has not ended."""
+        """What a program has printed of the current line, without a kernel record in it."""
         return self._text[: self._record.start()] if self._record else self._text
 
-    def cut(self) -> None:
-        """Forget the line being printed: what came in between is not known."""
+    def connection_lost(self) -> None:
+        """Forget the line being printed: how it goes on is not known."""
         self._decoder.reset()
         self._strip = _EscapeFilter()
         self._start_over("")
@@ -125,20 +128,21 @@ class Screen:
 
 
 class _EscapeFilter:
-    """Tells which characters are text, and which belong to an escape sequence (ECMA-48)."""
+    """Separates text from escape sequences (ECMA-48)."""
 
     def __init__(self) -> None:
         self._state = "text"
 
     def keeps(self, char: str) -> bool:
-        """Say whether ``char`` is text or a control character to act on."""
+        """Return whether ``char`` is text or a control character, and no part of a sequence."""
         if char == "\x1b":
             self._state = "escape"
             return False
         if self._state == "text":
             return True
         if self._state == "string":
-            # Ends with BEL here, or with ESC \ above; a line break means it was torn.
+            # Ends with BEL here, or with ESC \ above. A line break is in no such sequence:
+            # other output has interrupted it.
             if char in "\a\n":
                 self._state = "text"
             return char == "\n"
@@ -146,7 +150,7 @@ class _EscapeFilter:
             # A terminal acts on a control character in the middle of a sequence.
             return True
         if char > "~" or (char == "[" and self._state == "control"):
-            # No sequence has these: systemd's ellipsis or a kernel message cut it short.
+            # No sequence contains these: systemd's ellipsis or a kernel message interrupted it.
             self._state = "text"
             return True
         if self._state == "escape" and char > "/":

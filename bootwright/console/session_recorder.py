@@ -1,4 +1,4 @@
-"""Writing down what a person does at a console, without the secrets that are typed. Pure."""
+"""Recording what a person does at a console, without the secrets that are typed. Pure."""
 
 import re
 
@@ -20,13 +20,13 @@ _CLEARS = b"\x15"  # Ctrl-U
 
 
 class SessionRecorder:
-    """Tells a recorder what is printed and typed; a passphrase or password as a mask.
+    """Passes on to a recorder what is printed and typed, passphrases and passwords masked.
 
-    While something is asked for that is not meant to be seen, what is printed is held
-    back: it may show what is being typed. Enter decides it.
+    While a secret is being typed, the board's output is held back, because the board may echo
+    the secret. When Enter ends it, the secret is known, and is masked in that output.
 
     Args:
-        recorder: writes the transcript.
+        recorder: gets the masked output and keys.
         volume: the encrypted volume's name in crypttab.
         mount: where it is mounted.
     """
@@ -35,64 +35,65 @@ class SessionRecorder:
         self._recorder = recorder
         self._watcher = BootWatcher(volume, mount)
         self._screen = Screen()
-        self._asks = False
+        self._secret_asked = False
         self._redactor = Redactor()
-        self._typed: bytearray | None = None
+        # The secret that is being typed; None while nothing secret is.
+        self._secret: bytearray | None = None
         self._held = b""
 
     def printed(self, data: bytes) -> None:
-        """The board printed ``data``."""
+        """Take ``data`` that the board printed."""
         self._watcher.feed(data)
         for item in self._screen.feed(data):
-            # Whatever cuts in, what asks waits until Enter.
+            # Other output may follow the question; it is open until Enter.
             if isinstance(item, Partial) and item.char in ":! )" and _ASKS.search(item.text):
-                self._asks = True
-        if self._typed is None:
+                self._secret_asked = True
+        if self._secret is None:
             self._pass_on(self._redactor.feed(data))
         else:
             self._held += data
 
     def typed(self, data: bytes) -> None:
-        """The person typed ``data``."""
+        """Take ``data`` that the person typed."""
         for number in data:
             byte = bytes([number])
-            if self._typed is None and not self._asked():
+            if self._secret is None and not self._is_secret():
                 self._recorder.typed(byte)
             else:
-                self._type_secretly(byte)
+                self._add_to_secret(byte)
 
     def idle(self) -> None:
-        """Nothing has been printed for a moment: what was held back is no echo."""
-        if self._typed is None and not self._redactor.watchful:
+        """Pass on an unfinished line; call it when nothing was printed for a moment."""
+        if self._secret is None and not self._redactor.expects_echo:
             self._pass_on(self._redactor.flush())
 
     def end(self) -> None:
-        """The person has left."""
+        """Pass on what was held back; call it when the person has left the console."""
         self._finish(b"")
 
-    def _asked(self) -> bool:
-        return self._watcher.pending or self._asks
+    def _is_secret(self) -> bool:
+        return self._watcher.open_question.is_ours or self._secret_asked
 
-    def _type_secretly(self, byte: bytes) -> None:
-        if self._typed is None:
-            self._typed = bytearray()
+    def _add_to_secret(self, byte: bytes) -> None:
+        if self._secret is None:
+            self._secret = bytearray()
         if byte in _ENDS:
             self._finish(byte)
         elif byte in _ERASES:
-            del self._typed[-1:]
+            del self._secret[-1:]
         elif byte in _CLEARS:
-            self._typed.clear()
+            self._secret.clear()
         elif byte >= b" ":
-            self._typed += byte
+            self._secret += byte
 
     def _finish(self, end: bytes) -> None:
-        if self._typed is not None:
-            self._redactor.arm(Secret(bytes(self._typed)))
+        if self._secret is not None:
+            self._redactor.arm(Secret(bytes(self._secret)))
             self._recorder.typed(MASK.encode() + end)
-            self._typed = None
-            self._asks = False
-            if self._watcher.pending:
-                self._watcher.answered()
+            self._secret = None
+            self._secret_asked = False
+            if self._watcher.open_question.is_ours:
+                self._watcher.passphrase_typed()
             held, self._held = self._held, b""
             self._pass_on(self._redactor.feed(held))
         if not end:

@@ -7,22 +7,22 @@ from bootwright.core.board_names import TRIES
 
 @dataclass(frozen=True)
 class Tries:
-    """How many passphrases a boot takes, and how many may be used.
+    """How many passphrases a boot takes, and how many of them may be used.
 
     Attributes:
         allowed: crypttab's ``tries``; 0 means any number.
-        all: also use the last one, after which the boot ends in emergency mode.
+        use_all: also use the last one. If it is wrong, the boot ends in emergency mode.
     """
 
     allowed: int = TRIES
-    all: bool = False
+    use_all: bool = False
 
-    def is_kept(self, number: int) -> bool:
-        """Whether try ``number``, counted from 1, is the one that is not used."""
-        return not self.all and 1 < self.allowed <= number
+    def is_reserved(self, number: int) -> bool:
+        """Return whether try ``number``, counted from 1, is the reserved last one."""
+        return not self.use_all and 1 < self.allowed <= number
 
     def left(self, wrong: int) -> str:
-        """Return how many are left after ``wrong`` wrong ones, in words."""
+        """Return in words how many tries are left after ``wrong`` wrong ones."""
         if not self.allowed:
             return "it takes any number of tries"
         left = max(self.allowed - wrong, 0)
@@ -30,17 +30,18 @@ class Tries:
         return (tries or f"{left} tries are left") + f" of {self.allowed}"
 
 
-AS_ON_OUR_CARDS = Tries()
+DEFAULT_TRIES = Tries()
+"""As on the cards that `inv flash` makes; systemd has the same default."""
 
 
 @dataclass(frozen=True)
 class PendingPrompt:
-    """A question that an earlier run saw, and left waiting.
+    """A question that an earlier run saw, and left open.
 
     Attributes:
-        asked: which of the boot's questions it is, counted from 1.
-        fresh: that was but minutes ago.
+        number: which of the boot's questions for the volume it is, counted from 1.
+        fresh: it was seen only minutes ago, so that it is very likely still the open one.
     """
 
-    asked: int
+    number: int
     fresh: bool

@@ -200,8 +200,8 @@ def console_session(
             recorder=recorder,
             tries=Tries(endpoint.tries, options.all_tries),
             another=another,
-            patient=options.watch,
-            left=recall(endpoint.name) if endpoint.console_history is None else None,
+            endless=options.watch,
+            pending_prompt=recall(endpoint.name) if endpoint.console_history is None else None,
         )
         try:
             yield session

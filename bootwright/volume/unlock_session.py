@@ -1,8 +1,7 @@
-"""One console, from power-on to the open volume: what came of it.
+"""One console, from power-on to the open volume, and how that ended.
 
-When to type what is in :mod:`bootwright.volume.unlock_typing`. Only the boot's own report of
-the open volume is success, and a wrong passphrase is never followed by the same one: the board
-counts the tries.
+What is typed, and when, is decided in :mod:`bootwright.volume.unlock_decisions`. Only the boot's
+own report of the open volume is success.
 """
 
 import time
@@ -11,20 +10,21 @@ from collections.abc import Callable, Iterator, Sequence
 from bootwright.console.boot import BootWatcher, State
 from bootwright.console.feed import ConsoleFeed
 from bootwright.console.no_prompt_advice import why_no_prompt
+from bootwright.console.open_question import OpenQuestion
 from bootwright.console.ports import ConsoleLine, NoRecorder, Recorder
-from bootwright.console.tries import AS_ON_OUR_CARDS, PendingPrompt, Tries
+from bootwright.console.tries import DEFAULT_TRIES, PendingPrompt, Tries
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
 from bootwright.core.text import sanitize_line
 from bootwright.volume.unlock_result import Result, UnlockResult
 from bootwright.volume.unlock_typing import PassphraseSender
 
-AFTERMATH_S = 5.0
-"""Seconds from a failure to the maintenance shell that may follow it."""
+SHELL_FOLLOWS_S = 5.0
+"""Seconds after a failure in which the boot may still report a maintenance shell."""
 
 
 class UnlockSession:
-    """Follows a console until the boot has decided, and answers each question once.
+    """Follows a console until the boot has ended, and answers each question once.
 
     Args:
         target: the target's name, for the result.
@@ -32,14 +32,14 @@ class UnlockSession:
         console: the board's console.
         passphrase: what to type.
         timeout: seconds for the whole of a boot.
-        reporter: where to tell what is done.
+        reporter: gets a message about each step.
         recorder: writes the transcript.
         tries: how many passphrases the boot takes.
-        another: asks for another passphrase after a wrong one; is told how many tries
-            are left, in words.
-        patient: wait for a prompt without end; the timeout begins with the answer.
-        left: the question that an earlier run left waiting at this console.
-        clock: seconds from some start.
+        another: asks the operator for another passphrase after a wrong one; its argument says
+            how many tries are left.
+        endless: wait for a prompt without limit; the timeout starts when it is answered.
+        pending_prompt: the question that an earlier run left open at this console.
+        clock: returns seconds from some start.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class UnlockSession:
         timeout: float,
         reporter: Reporter,
         recorder: Recorder | None = None,
-        tries: Tries = AS_ON_OUR_CARDS,
+        tries: Tries = DEFAULT_TRIES,
         another: Callable[[str], Secret | None] | None = None,
-        patient: bool = False,
-        left: PendingPrompt | None = None,
+        endless: bool = False,
+        pending_prompt: PendingPrompt | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._target = target
@@ -64,39 +64,37 @@ class UnlockSession:
         self._reporter = reporter
         self._tries = tries
         self._another = another
-        self._patient = patient
+        self._endless = endless
         self._clock = clock
         self._feed = ConsoleFeed(console, watcher, recorder or NoRecorder(), reporter, clock)
-        self._typist = PassphraseSender(self._feed, watcher, passphrase, tries, reporter, clock)
+        self._sender = PassphraseSender(self._feed, watcher, passphrase, tries, reporter, clock)
         self._begin_boot(clock())
-        self._typist.left = left
+        self._sender.pending_prompt = pending_prompt
 
     def _begin_boot(self, begin: float) -> None:
         self._begin = begin
         self._boots = self._watcher.boots
         self._to_prompt: float | None = None
-        self._typist.begin_boot()
-        if not self._patient:
-            self._typist.until = begin + self._timeout
+        self._sender.begin_boot()
 
     @property
     def waiting(self) -> int:
-        """Which of the boot's questions is left waiting, counted from 1; 0: none is known."""
-        return self._typist.waiting
+        """Which of the boot's questions is left open, counted from 1; 0 if none is known."""
+        return self._sender.waiting
 
     def run(self) -> UnlockResult:
-        """Return how it ended.
+        """Return how the boot ended.
 
         Raises:
-            FailedError: the console was lost for good.
+            FailedError: the connection to the console was lost for good.
         """
         return next(self.results())
 
     def results(self) -> Iterator[UnlockResult]:
         """Return how each boot ended, one after the other, without end."""
         self._reporter.note(f"watching the console of {self._target}")
-        # An earlier boot's end is in the history too: only its last state counts.
-        self._note_prompt(self._feed.history())
+        # It may contain earlier boots; only the state that it ends in matters.
+        self._note_output(self._feed.history())
         self._boots = self._watcher.boots
         while True:
             result = self._one_boot()
@@ -108,10 +106,9 @@ class UnlockSession:
     def _one_boot(self) -> UnlockResult:
         states: Sequence[State] = ()
         while True:
-            ended = self._judge(states)
-            if ended is None:
-                undone = self._typist.act()
-                ended = self._result(Result.FAILED, undone) if undone else None
+            ended = self._evaluate(states)
+            if ended is None and (why_not := self._sender.act()):
+                ended = self._result(Result.FAILED, why_not)
             if ended is None and self._overdue():
                 ended = self._timed_out()
             if ended is not None:
@@ -119,9 +116,9 @@ class UnlockSession:
             states = self._read()
 
     def _await_next_boot(self) -> None:
-        """Return when the board has started again, or shows a new question."""
-        cuts = self._feed.cuts
-        while self._watcher.boots == self._boots and self._feed.cuts == cuts:
+        """Return when the board has restarted, shows a new question, or the connection is lost."""
+        losses = self._feed.losses
+        while self._watcher.boots == self._boots and self._feed.losses == losses:
             if State.PROMPT in self._read():
                 return
 
@@ -129,33 +126,32 @@ class UnlockSession:
         return self._clock() - self._begin
 
     def _overdue(self) -> bool:
-        since: float | None = self._begin
-        if self._patient:
-            since = self._typist.given_at
+        since = self._sender.typed_at if self._endless else self._begin
         return since is not None and self._clock() - since > self._timeout
 
     def _read(self) -> list[State]:
         states = self._feed.read()
-        self._note_prompt(states)
+        self._note_output(states)
         return states
 
-    def _note_prompt(self, states: Sequence[State]) -> None:
-        self._typist.look()
+    def _note_output(self, states: Sequence[State]) -> None:
+        self._sender.note_output(states)
         if State.PROMPT in states:
             if self._to_prompt is None:
                 self._to_prompt = self._elapsed()
-            if self._watcher.pending:
-                self._reporter.note(f"prompt: {sanitize_line(self._watcher.question)}")
+            question = self._watcher.open_question
+            if question.is_ours and question is not OpenQuestion.INCOMPLETE:
+                self._reporter.note(f"prompt: {sanitize_line(self._watcher.prompt)}")
 
-    # What the boot has decided -----------------------------------------------------------
+    # How the boot ended -------------------------------------------------------------------
 
-    def _judge(self, states: Sequence[State]) -> UnlockResult | None:
-        """Return the result if the boot has decided; ``states`` are those just entered."""
+    def _evaluate(self, states: Sequence[State]) -> UnlockResult | None:
+        """Return the result if the boot has ended; ``states`` are those just entered."""
         if self._watcher.boots != self._boots:
-            self._restarted()
-        if self._typist.given_at is not None:
+            self._note_restart()
+        if self._sender.typed_at is not None:
             for state in states:
-                if ended := self._judge_answered(state):
+                if ended := self._evaluate_verdict(state):
                     return ended
             return None
         watcher = self._watcher
@@ -166,87 +162,88 @@ class UnlockSession:
                 return self._result(
                     Result.ALREADY_UNLOCKED, f"the board is up: {sanitize_line(watcher.reason)}"
                 )
-            # Its reader and the prompt's would share what is typed, and show it.
+            # Both would read what is typed, each a part of it, and the login prompt shows it.
             return self._result(
                 Result.FAILED,
-                "a login prompt has taken the console from the passphrase prompt; nothing was "
-                "typed. Unlock over SSH, and drop `nofail` from crypttab",
+                "a login prompt was printed over the passphrase prompt, so nothing was typed. "
+                "Unlock over SSH, and remove `nofail` from crypttab",
             )
-        return self._judge_failure(watcher.state)
+        return self._evaluate_failure(watcher.state)
 
-    def _restarted(self) -> None:
-        if self._typist.given_at is not None or self._to_prompt is not None:
+    def _note_restart(self) -> None:
+        if self._sender.typed_at is not None or self._to_prompt is not None:
             self._reporter.warn("the board restarted; waiting for its prompt again")
-        if self._patient:
+        if self._endless:
             self._begin_boot(self._clock())
             return
-        # One run goes on: its time and its attempts are counted over the restart.
-        attempts = self._typist.attempts
+        # The run goes on: its time and its attempts include those before the restart.
+        attempts = self._sender.attempts
         self._begin_boot(self._begin)
-        self._typist.attempts = attempts
+        self._sender.attempts = attempts
 
-    def _judge_answered(self, state: State) -> UnlockResult | None:
+    def _evaluate_verdict(self, state: State) -> UnlockResult | None:
+        """Return the result if ``state``, entered after the passphrase was typed, is an end."""
         if state is State.UNLOCKED:
             detail = "the boot reported the volume open"
             return self._result(Result.UNLOCKED, detail, to_unlocked=self._elapsed())
         if state is State.REFUSED:
             return self._refused()
         if state is State.LOGIN:
-            return self._aftermath(
-                "a login prompt came, but the boot did not report the volume open; look with "
-                "`inv status`, and drop `quiet` from the kernel command line"
+            return self._failed_unless_reported(
+                "a login prompt came, but the boot did not report the volume open; check with "
+                "`inv status`, and remove `quiet` from the kernel command line"
             )
-        return self._judge_failure(state)
+        return self._evaluate_failure(state)
 
     def _refused(self) -> UnlockResult | None:
-        if self._typist.unsure:
-            return self._result(Result.FAILED, f"{self._typist.unsure}; the board asks again")
-        left = self._tries.left(self._typist.number_given)
-        if self._another is not None and not self._tries.is_kept(self._typist.number_given + 1):
-            fresh = self._another(f"the passphrase is wrong; {left}")
-            if fresh is not None:
-                self._typist.passphrase = fresh
-                self._typist.rest()
+        if self._sender.unsure:
+            return self._result(Result.FAILED, f"{self._sender.unsure}; the board asks again")
+        left = self._tries.left(self._sender.number_typed)
+        if self._another is not None and not self._tries.is_reserved(self._sender.number_typed + 1):
+            another = self._another(f"the passphrase is wrong; {left}")
+            if another is not None:
+                self._sender.try_another(another)
                 return None
         return self._result(Result.WRONG_PASSPHRASE, f"the board refused the passphrase; {left}")
 
-    def _judge_failure(self, state: State) -> UnlockResult | None:
+    def _evaluate_failure(self, state: State) -> UnlockResult | None:
         if state is State.EMERGENCY:
             return self._result(
                 Result.EMERGENCY,
                 f"the boot ended in a maintenance shell ({sanitize_line(self._watcher.reason)}); "
-                "after too many wrong passphrases, or a volume that does not open, only a "
+                "after too many wrong passphrases, or if the volume cannot be opened, only a "
                 "restart helps: switch the board off and on, then run `inv unlock` again",
             )
         if state is State.FAILED:
-            return self._aftermath(
-                f"the boot reported: {sanitize_line(self._watcher.reason)}; look at the console"
+            return self._failed_unless_reported(
+                f"the boot reported: {sanitize_line(self._watcher.reason)}; see the console"
             )
         return None
 
-    def _aftermath(self, detail: str) -> UnlockResult:
-        """Return the failure ``detail``, or what the next seconds make of it."""
-        end = self._clock() + AFTERMATH_S
+    def _failed_unless_reported(self, detail: str) -> UnlockResult:
+        """Return the failure ``detail``, unless the boot reports an end in the next seconds."""
+        end = self._clock() + SHELL_FOLLOWS_S
         states: Sequence[State] = (self._watcher.state,)
         while self._clock() < end:
             for state in states:
                 if state is State.EMERGENCY:
-                    return self._judge_failure(state) or self._timed_out()
-                if state is State.UNLOCKED and self._typist.given_at is not None:
-                    return self._judge_answered(state) or self._timed_out()
+                    return self._evaluate_failure(state) or self._timed_out()
+                if state is State.UNLOCKED and self._sender.typed_at is not None:
+                    return self._evaluate_verdict(state) or self._timed_out()
             states = self._read()
         return self._result(Result.FAILED, detail)
 
-    # What is told ------------------------------------------------------------------------
-
     def _timed_out(self) -> UnlockResult:
-        watcher, seconds = self._watcher, f"within {self._timeout:.0f} s"
-        if self._typist.given_at is not None:
-            why = f"{self._typist.unsure}; " if self._typist.unsure else ""
+        seconds = f"within {self._timeout:.0f} s"
+        if self._sender.typed_at is not None:
+            why = f"{self._sender.unsure}; " if self._sender.unsure else ""
             detail = f"{why}the boot did not report the volume open {seconds}"
             return self._result(Result.FAILED, detail)
         detail = why_no_prompt(
-            watcher, cut=self._feed.cuts > 0, readable=self._feed.readable, deaf=self._typist.deaf
+            self._watcher,
+            connection_lost=self._feed.losses > 0,
+            readable=self._feed.readable,
+            no_reaction=self._sender.no_reaction,
         )
         return self._result(Result.NO_PROMPT, f"{detail} ({seconds})")
 
@@ -259,7 +256,7 @@ class UnlockSession:
             result=result,
             detail=detail,
             prompts_seen=self._watcher.prompts_seen,
-            attempts=self._typist.attempts,
+            attempts=self._sender.attempts,
             to_prompt=self._to_prompt,
             to_unlocked=to_unlocked,
         )

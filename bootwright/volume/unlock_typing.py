@@ -1,63 +1,26 @@
-"""Typing at a console that asks for a passphrase: when to type what.
+"""Typing at a console that asks for a passphrase.
 
-The rules, from how systemd asks (``ask_password_tty()`` in ``ask-password-api.c``, the same
-from v208 to today):
-
-* The prompt is printed first and the terminal's echo turned off after it. A TAB is answered
-  by ``(no echo) ``, whether the prompt says so (v245+) or not: from then on nothing that is
-  typed is shown, not even its length. This answer is waited for before the passphrase is
-  typed; a text that only looks like a prompt does not give it.
-* What is typed before the prompt is thrown away, so nothing is typed early.
-* Ctrl-U clears what somebody else may have typed.
-* A wrong passphrase is never followed by the same one: the board counts the tries.
-* Only the boot's own report of the open volume is success.
-
-Debian's initial RAM disk takes a TAB for a character: there the passphrase follows when the
-console has been quiet for a moment.
-
-A prompt that was printed before we came cannot be seen. A TAB finds it in the silence, and an
-empty answer brings it back, so that the passphrase goes to no other disk's question; that is
-one of the tries.
+:mod:`bootwright.volume.unlock_decisions` decides what is typed, and when;
+:class:`PassphraseSender` types it, and counts the board's tries: a wrong passphrase is never
+followed by the same one, and the last try is used only if the operator wants it.
 """
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bootwright.console.boot import BootWatcher, State
 from bootwright.console.feed import ConsoleFeed
 from bootwright.console.no_prompt_advice import CHECK
+from bootwright.console.open_question import OpenQuestion
 from bootwright.console.tries import PendingPrompt, Tries
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
+from bootwright.volume.unlock_decisions import Action, Since, Typed, decide
 
-SETTLE_S = 0.1
-"""Seconds from the prompt's last byte to the TAB. The echo goes off when the prompt has
-drained; a TAB that comes before is shown, and answered all the same."""
-
-SETTLE_NO_TAB_S = 0.5
-"""Seconds from a prompt that knows no TAB to the passphrase."""
-
-SETTLE_TORN_S = 2.0
-"""The same, if something was printed after the prompt: a shell would have shown itself."""
-
-ACKNOWLEDGE_S = 10.0
-"""Seconds that a prompt may take to answer a TAB; an emulated board is slow."""
-
-WAKE_SILENT_S = 5.0
-"""Seconds of silence from the start after which a TAB is tried: a prompt that was printed
-before we came cannot be seen."""
-
-WAKE_BOOTING_S = 15.0
-"""The same, after something has come."""
-
-WAKE_ANSWER_S = 3.0
-"""Seconds that whoever reads the console gets to show itself."""
-
-HINT_S = 15.0
-"""Seconds of silence from the start after which the operator is told what to check."""
+ADVISE_S = 15.0
+"""Seconds of silence since we connected, after which the operator is told what to check."""
 
 TAB = b"\t"
-CLEAR = b"\x15"  # Ctrl-U
+CLEAR = b"\x15"  # Ctrl-U: erases what somebody else may have typed.
 ENTER = b"\n"
 
 
@@ -67,19 +30,19 @@ class PassphraseSender:
     Args:
         feed: the console.
         watcher: what is known of the boot.
-        passphrase: what to type; may be exchanged.
+        passphrase: what to type; may be replaced.
         tries: how many passphrases the boot takes.
-        reporter: where to tell what is done.
-        clock: seconds from some start.
+        reporter: gets a message about each step.
+        clock: returns seconds from some start.
 
     Attributes:
-        attempts: how many times the passphrase was given in this boot.
-        given_at: when it was given; ``None`` while there is nothing to wait for.
-        number_given: which of the boot's tries that was, counted from 1.
+        attempts: how many times the passphrase was typed in this boot.
+        typed_at: when it was typed; ``None`` while no verdict is awaited.
+        number_typed: which of the boot's tries that was, counted from 1.
         unsure: why it is not certain that it arrived; empty if it is.
-        deaf: what looked like the question did not react to keys.
-        left: what an earlier run left waiting, while nothing is known of this boot.
-        until: when there is no more time to wait for an answer to a TAB.
+        no_reaction: what looked like the question did not react to keys.
+        pending_prompt: the question that an earlier run left open, while nothing is known of
+            this boot.
     """
 
     def __init__(
@@ -102,181 +65,182 @@ class PassphraseSender:
     def begin_boot(self) -> None:
         """Forget what concerned the last boot."""
         self.attempts = 0
-        self.given_at: float | None = None
-        self.number_given = 0
+        self.typed_at: float | None = None
+        self.number_typed = 0
         self.unsure = ""
-        self.deaf = False
-        self.until = math.inf
-        self.left: PendingPrompt | None = None
-        self._asked_without_us = 0
-        self._settled: tuple[int, str] | None = None
-        self._settled_at = self._clock()
-        self._woken_at = -1
-        self._hinted = False
+        self.no_reaction = False
+        self.pending_prompt: PendingPrompt | None = None
+        # Questions of this boot that the watcher did not see.
+        self._unseen_prompts = 0
+        self._advised = False
+        self._typed = Typed.NOTHING
+        now = self._clock()
+        self._typed_at = self._printed_at = self._same_since = now
+        self._question = self._watcher.open_question
+        self._question_line: tuple[int, str] | None = None
+        # Bytes that had come when the search for a question ended.
+        self._searched_at = 0
 
     @property
     def waiting(self) -> int:
-        """Which of the boot's questions is left waiting; 0 if none that is known."""
-        if self._watcher.waits:
+        """Which of the boot's questions is left open, counted from 1; 0 if none is known."""
+        if self._watcher.open_question.is_ours:
             return self._number()
         refused = self._watcher.state is State.REFUSED
-        return self.number_given + 1 if refused and self.given_at is not None else 0
+        return self.number_typed + 1 if refused and self.typed_at is not None else 0
 
-    def rest(self) -> None:
-        """Take the console for new: a person has taken time over something else."""
-        while self._feed.read():
-            pass
-        self.given_at = None
-        self._settled = None
+    def try_another(self, passphrase: Secret) -> None:
+        """Answer the next question by ``passphrase``, which a person took some time to give."""
+        self.passphrase = passphrase
+        # What was printed meanwhile has not been read.
+        while states := self._feed.read():
+            self.note_output(states)
+        self.typed_at = None
+        self._typed = Typed.NOTHING
+        self._printed_at = self._clock()
 
-    def look(self) -> None:
-        """Note how far the question is printed; to be called after every read."""
+    def note_output(self, states: Sequence[State]) -> None:
+        """Note what a read has brought; ``states`` are those that it entered."""
+        asked = State.PROMPT in states or State.REFUSED in states
+        if asked and self._typed is not Typed.PASSPHRASE:
+            self._typed = Typed.NOTHING
         if self._watcher.state in (State.PROMPT, State.REFUSED):
-            # What comes after the question on its line may still belong to it.
-            now = (self._watcher.prompts_seen, self._watcher.question_line)
-            if now != self._settled:
-                self._settled, self._settled_at = now, self._clock()
+            # What is printed after the question on its line may still belong to it.
+            line = (self._watcher.prompts_seen, self._watcher.question_line)
+            if line != self._question_line:
+                self._question_line, self._printed_at = line, self._clock()
 
     def act(self) -> str | None:
-        """Type what the moment asks for; return why, if that has to be left undone."""
-        if self.given_at is None and self._watcher.pending:
-            return self._answer() if self._settled_long_enough() else None
-        if self.given_at is None:
-            return self._wake()
+        """Type what is to be typed now; return why, if it must not be typed at all."""
+        action = self._decide()
+        while action is Action.FORGET_TYPED:
+            self._typed = Typed.NOTHING
+            action = self._decide()
+        if self._typed is not Typed.PASSPHRASE:
+            self._advise()
+        match action:
+            case Action.TAB:
+                return self._type_tab()
+            case Action.PASSPHRASE:
+                return self._type_passphrase()
+            case Action.EMPTY_ANSWER:
+                return self._type_empty_answer()
+            case Action.SEARCH:
+                self._search()
+            case Action.END_SEARCH | Action.END_SEARCH_WITH_ENTER:
+                self._end_search(with_enter=action is Action.END_SEARCH_WITH_ENTER)
+            case Action.ANSWER_UNSEEN:
+                return self._answer_unseen()
+            case Action.WITHDRAW_UNANSWERED:
+                self._withdraw("what looks like a prompt does not react to keys")
+            case Action.WITHDRAW_LINE_OPEN:
+                self._withdraw("something else was printed at the prompt")
         return None
 
-    def _settled_long_enough(self) -> bool:
-        if self._watcher.left_hidden or self._watcher.half_hinted:
-            return self._feed.quiet() >= SETTLE_TORN_S
-        if self._watcher.knows_tab:
-            return self._clock() - self._settled_at >= SETTLE_S
-        if self._watcher.at_question:
-            return self._clock() - self._settled_at >= SETTLE_NO_TAB_S
-        return self._feed.quiet() >= SETTLE_TORN_S
+    def _decide(self) -> Action:
+        now, question = self._clock(), self._watcher.open_question
+        if question is not self._question:
+            self._question, self._same_since = question, now
+        if self._typed is Typed.ALL_TRIED and self._feed.received != self._searched_at:
+            self._typed = Typed.NOTHING
+        seconds = {
+            Since.TYPED: now - self._typed_at,
+            Since.PRINTED: now - self._printed_at,
+            Since.QUIET: self._feed.quiet(),
+            Since.SAME: now - self._same_since,
+        }
+        return decide(question, self._typed, seconds)
 
-    def _answer(self) -> str | None:
-        if self._tries.is_kept(self._number()):
-            return self._kept()
-        if self._watcher.left_hidden and not self._watcher.at_question:
-            # Somebody typed a TAB and left it; whether it still waits cannot be seen.
-            return self._ask_anew()
-        if not self._watcher.knows_tab or self._watcher.left_hidden or self._hide():
-            self._give_if_alone()
+    def _note_typed(self, typed: Typed) -> None:
+        self._typed, self._typed_at = typed, self._clock()
+
+    def _number(self) -> int:
+        """Return which of this boot's tries the open question is, counted from 1."""
+        return self._watcher.prompts_seen + self._unseen_prompts
+
+    # At a question ------------------------------------------------------------------------
+
+    def _type_tab(self) -> str | None:
+        if self._tries.is_reserved(self._number()):
+            return self._reserved()
+        self._watcher.tab_typed()
+        self._feed.type(TAB)
+        self._note_typed(Typed.SECOND_TAB if self._typed is Typed.TAB else Typed.TAB)
         return None
 
-    def _kept(self) -> str:
+    def _type_passphrase(self) -> str | None:
+        if self._tries.is_reserved(self._number()):
+            return self._reserved()
+        sure = self._feed.type_secret(CLEAR, self.passphrase, ENTER)
+        if not sure:
+            self.unsure = "the connection was lost while the passphrase was being sent"
+        self._watcher.passphrase_typed()
+        self.attempts += 1
+        self.number_typed = self._number()
+        self._note_typed(Typed.PASSPHRASE)
+        self.typed_at = self._typed_at
+        self._reporter.note("passphrase sent; waiting for the boot to report the volume open")
+        return None
+
+    def _reserved(self) -> str:
         return (
-            f"the passphrase was not given: {self._tries.left(self._number() - 1)}, and a wrong "
+            f"the passphrase was not sent: {self._tries.left(self._number() - 1)}, and a wrong "
             "one ends the boot in emergency mode. Use it with --all-tries, or restart the board"
         )
 
-    def _give_if_alone(self) -> None:
-        """Give the passphrase unless somebody else has begun to print: who prints may read."""
-        end = self._clock() + SETTLE_TORN_S
-        while not self._watcher.nobody_else:
-            states = self._feed.read()
-            if not self._watcher.waits or State.PROMPT in states:
-                return
-            if self._clock() > end:
-                break
-        else:
-            self._give()
-            return
-        self._deafen("something else was printed at the prompt; the passphrase was not sent")
+    def _withdraw(self, why: str) -> None:
+        self.no_reaction = True
+        self._reporter.warn(f"{why}; the passphrase was not sent")
+        self._watcher.withdraw_question()
+        self._typed = Typed.NOTHING
 
-    def _deafen(self, why: str) -> None:
-        self.deaf = True
-        self._reporter.warn(why)
-        self._watcher.withdraw()
+    # A question that was printed before we connected ---------------------------------------
 
-    def _give(self) -> None:
-        sure = self._feed.type_secret(CLEAR, self.passphrase, ENTER)
-        if not sure:
-            self.unsure = "the line was cut while the passphrase was on its way"
-        self._watcher.answered()
-        self.attempts += 1
-        self.number_given = self._number()
-        self.given_at = self._clock()
-        self._reporter.note("passphrase given; waiting for the boot to report the volume open")
-
-    def _hide(self) -> bool:
-        """Have the question hide what is typed; return whether it still waits and does."""
-        for number in range(2):
-            if number and self._clock() > self.until:
-                return False
-            self._watcher.tabbed()
-            self._feed.type(TAB)
-            end = min(self._clock() + ACKNOWLEDGE_S, self.until)
-            while self._clock() <= end:
-                states = self._feed.read()
-                if not self._watcher.waits or State.PROMPT in states:
-                    # Answered by somebody else, or asked anew: begin again from there.
-                    return False
-                if self._watcher.hidden:
-                    return True
-        self._deafen("what looks like a prompt does not react to keys; the passphrase was not sent")
-        return False
-
-    def _wake(self) -> str | None:
-        """Find a question that was printed before we came: it answers a TAB."""
-        if self._watcher.hidden:
-            return self._found()
-        silent = self._watcher.state is State.SILENT
-        if self._watcher.elsewhere or not (silent or self._watcher.state is State.BOOTING):
-            return None
-        quiet = self._feed.quiet()
-        if silent and quiet >= HINT_S and not self._hinted:
-            self._hinted = True
+    def _advise(self) -> None:
+        silent = self._watcher.open_question is OpenQuestion.NOTHING_PRINTED
+        if silent and not self._advised and self._feed.quiet() >= ADVISE_S:
+            self._advised = True
             self._reporter.warn(CHECK)
-        wait = WAKE_SILENT_S if silent else WAKE_BOOTING_S
-        if quiet < wait or self._woken_at == self._feed.received:
-            return None
-        self._watcher.tabbed()
-        sent = self._feed.type(TAB)
-        end = self._clock() + WAKE_ANSWER_S
-        while sent and not self._watcher.hidden and self._clock() < end:
-            self._feed.read()
-            if self._watcher.state not in (State.SILENT, State.BOOTING):
-                return None
-        if silent and self._watcher.shows_blanks:
-            # Something echoes the TAB: a login prompt comes again for an empty name.
+
+    def _search(self) -> None:
+        silent = self._watcher.open_question is OpenQuestion.NOTHING_PRINTED
+        self._watcher.tab_typed()
+        self._feed.type(TAB)
+        self._note_typed(Typed.SEARCH_IN_SILENCE if silent else Typed.SEARCH_WHILE_BOOTING)
+
+    def _end_search(self, with_enter: bool = False) -> None:
+        if with_enter:
             self._feed.type(CLEAR + ENTER)
-        self._woken_at = self._feed.received
-        return self._found() if self._watcher.hidden else None
+        self._note_typed(Typed.ALL_TRIED)
+        self._searched_at = self._feed.received
 
-    def _found(self) -> str | None:
-        """Answer a question that nobody saw in this run, and that hides what is typed."""
-        left, self.left = self.left, None
-        if left is None:
-            return self._ask_anew()
-        if not left.fresh:
-            # Whose it is by now is not certain; the tries that were used still count.
-            self._asked_without_us = left.asked - 1
-            return self._ask_anew()
-        # As after a cut: it was ours that asked last.
-        self._asked_without_us = left.asked
-        if self._tries.is_kept(self._number()):
-            return self._kept()
-        self._give()
-        return None
+    def _answer_unseen(self) -> str | None:
+        """Answer a question that this run did not see, and that hides what is typed."""
+        pending, self.pending_prompt = self.pending_prompt, None
+        if pending is None:
+            return self._type_empty_answer()
+        if not pending.fresh:
+            # Another question may be open by now, but the tries that were used are used.
+            self._unseen_prompts = pending.number - 1
+            return self._type_empty_answer()
+        # The last question that was seen here was the volume's.
+        self._unseen_prompts = pending.number
+        return self._type_passphrase()
 
-    def _ask_anew(self) -> str | None:
-        """Have a hidden question printed again by an empty answer, which is a wrong one."""
-        self._asked_without_us += 0 if self._watcher.pending else 1
-        if self._tries.is_kept(self._number() + 1):
+    def _type_empty_answer(self) -> str | None:
+        """Have the question printed again; an empty answer is a wrong one and uses up a try."""
+        if not self._watcher.open_question.is_ours:
+            self._unseen_prompts += 1
+        if self._tries.is_reserved(self._number() + 1):
             return (
-                "a passphrase prompt waits, but for which disk cannot be seen, and an empty "
-                "answer, which brings it back, would use up the tries. Give it with "
-                "--all-tries, or restart the board"
+                "a passphrase prompt is open, but its text was not seen, so it may be another "
+                "disk's. An empty answer makes the board print it again, but uses up a try, and "
+                "at most the last would be left. Allow that with --all-tries, or restart the board"
             )
         self._reporter.note(
-            "a passphrase prompt waits that was printed before; an empty answer brings it back"
+            "a passphrase prompt is open that was printed earlier; sending an empty answer, so "
+            "that the board prints it again"
         )
-        self._watcher.dismissed()
-        self._feed.type(CLEAR + ENTER)
-        self._woken_at = self._feed.received
+        self._watcher.empty_answer_typed()
+        self._end_search(with_enter=True)
         return None
-
-    def _number(self) -> int:
-        """Return which of this boot's tries the question that waits is, counted from 1."""
-        return self._watcher.prompts_seen + self._asked_without_us

@@ -1,4 +1,4 @@
-"""The boot state machine: on recorded consoles, in any chunks, torn at any place."""
+"""The boot state machine: on recorded consoles, in any chunks, interrupted at any place."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootwright.console.boot import BootWatcher, State
+from bootwright.console.open_question import OpenQuestion
 
 CASES = Path(__file__).parent.parent / "cases" / "console"
 RECORDED = (CASES / "debian12-systemd252-unlock.log").read_bytes()
@@ -23,6 +24,10 @@ LOGIN = b"\r\nDebian GNU/Linux 12 board ttySAC2\r\n\r\nboard login: "
 
 def watcher() -> BootWatcher:
     return BootWatcher("docker-data", "/mnt/docker-data")
+
+
+def open_question(boot: BootWatcher) -> OpenQuestion:
+    return boot.open_question
 
 
 def states(*parts: bytes) -> list[State]:
@@ -50,15 +55,15 @@ def test_a_recorded_boot_with_a_wrong_passphrase_first() -> None:
     first, _, rest = WRONG_FIRST.partition(b"(no echo) \r\n")
     boot.feed(first)
     assert boot.state is State.PROMPT
-    assert boot.knows_tab
-    boot.tabbed()
-    assert not boot.hidden
+    assert open_question(boot) is OpenQuestion.VISIBLE
+    boot.tab_typed()
+    assert open_question(boot) is OpenQuestion.VISIBLE
     boot.feed(b"(no echo) ")
-    assert boot.hidden
-    boot.answered()
+    assert open_question(boot) is OpenQuestion.HIDDEN
+    boot.passphrase_typed()
     second, _, rest = rest.partition(b"(no echo) \r\n")
     assert boot.feed(b"\r\n" + second) == [State.REFUSED]
-    boot.answered()
+    boot.passphrase_typed()
     assert boot.feed(b"(no echo) \r\n" + rest) == [State.UNLOCKED, State.LOGIN]
     assert boot.prompts_seen == 2
 
@@ -114,23 +119,23 @@ def test_a_question_counts_when_it_is_complete() -> None:
     boot = watcher()
     assert boot.feed(PROMPT[:-1]) == [State.BOOTING]
     assert boot.feed(PROMPT[-1:]) == [State.PROMPT]
-    assert boot.pending
-    # The hint belongs to the same question; half of it may be something else yet.
+    assert open_question(boot) is OpenQuestion.VISIBLE
+    # The hint belongs to the same question; half of it may still become something else.
     boot.feed(b"(press TAB")
-    assert not boot.pending
+    assert open_question(boot) is OpenQuestion.INCOMPLETE
     assert boot.feed(b" for no echo) ") == []
-    assert (boot.pending, boot.prompts_seen, boot.knows_tab) == (True, 1, True)
+    assert (open_question(boot), boot.prompts_seen) == (OpenQuestion.VISIBLE, 1)
 
 
 def test_a_question_goes_on_waiting_under_other_output() -> None:
     boot = watcher()
     boot.feed(PROMPT + b"[  OK  ] Listening on x.\r\r\n")
     boot.feed(b"\x1bM\r\x1b[K[*** ] (1 of 2) Job x/start running (4s / no limit)\r\r\n")
-    assert boot.pending
+    assert open_question(boot) is OpenQuestion.VISIBLE
     # What TAB prints comes on a new line then.
-    boot.tabbed()
+    boot.tab_typed()
     boot.feed(b"\b \b\b \b(no echo) ")
-    assert boot.hidden
+    assert open_question(boot) is OpenQuestion.HIDDEN
 
 
 def test_a_second_question_is_a_second_prompt() -> None:
@@ -142,12 +147,13 @@ def test_a_second_question_is_a_second_prompt() -> None:
 def test_a_question_for_another_disk_is_not_ours() -> None:
     boot = watcher()
     boot.feed(OTHER)
-    assert (boot.pending, boot.prompts_seen, boot.other_disks) == (False, 0, ("swap",))
+    assert open_question(boot) is OpenQuestion.NOT_OURS
+    assert (boot.prompts_seen, boot.other_disks) == (0, ("swap",))
     boot.feed(b"\r\n" + PROMPT)
-    assert boot.pending
-    # The terminal now listens for the other one.
+    assert open_question(boot) is OpenQuestion.VISIBLE
+    # The terminal now reads the answer to the other one.
     boot.feed(b"\r\n" + OTHER)
-    assert not boot.pending
+    assert open_question(boot) is OpenQuestion.NOT_OURS
     assert boot.prompts_seen == 1
 
 
@@ -157,9 +163,9 @@ def test_a_new_passphrase_is_not_ours_to_choose(ending: str) -> None:
     text = f"Please enter passphrase for disk docker-data{ending}".encode()
     for byte in text[:-1]:
         boot.feed(bytes([byte]))
-    assert not boot.pending
+    assert open_question(boot) in (OpenQuestion.INCOMPLETE, OpenQuestion.NOT_OURS)
     boot.feed(text[-1:])
-    assert (boot.pending, boot.prompts_seen) == (False, 0)
+    assert (open_question(boot), boot.prompts_seen) == (OpenQuestion.NOT_OURS, 0)
     assert boot.state is State.BOOTING
 
 
@@ -179,7 +185,7 @@ def test_a_refusal_counts_after_an_answer_only(text: bytes) -> None:
     assert State.REFUSED not in boot.feed(text)
     boot = watcher()
     boot.feed(PROMPT)
-    boot.answered()
+    boot.passphrase_typed()
     assert boot.feed(b"\r\n" + text) == [State.REFUSED]
 
 
@@ -188,14 +194,14 @@ def test_the_target_counts_after_an_answer_only() -> None:
     assert State.UNLOCKED not in states(PROMPT, b"\r\n" + TARGET)
     boot = watcher()
     boot.feed(PROMPT)
-    boot.answered()
+    boot.passphrase_typed()
     assert boot.feed(b"\r\n" + TARGET + OPENED) == [State.UNLOCKED]
 
 
 def test_another_disks_success_is_not_ours() -> None:
     boot = watcher()
     boot.feed(PROMPT)
-    boot.answered()
+    boot.passphrase_typed()
     assert boot.feed(b"\r\n[  OK  ] Finished Cryptography Setup for swap.\r\n" + OTHER) == []
     assert boot.state is State.ANSWERED
 
@@ -218,7 +224,7 @@ def test_login_prompts() -> None:
     assert states(b"Last login: Tue Jan  6 on ttySAC2\r\n") == [State.BOOTING]
     boot = watcher()
     boot.feed(PROMPT + LOGIN)
-    assert not boot.pending
+    assert open_question(boot) is OpenQuestion.CLOSED
     assert boot.login_seen
 
 

@@ -64,13 +64,13 @@ def test_several_secrets() -> None:
     )
 
 
-def test_it_is_watchful_for_some_lines() -> None:
+def test_an_echo_is_expected_for_some_lines() -> None:
     made = redactor(SECRET)
-    assert made.watchful
+    assert made.expects_echo
     made.feed(b"line\r\n" * 10)
-    assert not made.watchful
+    assert not made.expects_echo
     made.arm(Secret(SECRET))
-    assert made.watchful
+    assert made.expects_echo
 
 
 def test_a_line_without_end_is_not_held_for_ever() -> None:

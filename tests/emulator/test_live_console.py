@@ -143,7 +143,7 @@ def test_a_line_that_is_cut_a_reboot_and_a_late_start(
 
         # Nobody watches now; the prompt is there before anybody comes.
         machine.shell("(sleep 1; reboot) &", capfd)
-        wait_for(machine, lambda boot: boot.boots > 2 and boot.pending)
+        wait_for(machine, lambda boot: boot.boots > 2 and boot.open_question.is_ours)
         late = replace(machine.endpoint, console_history=None)
         options = UnlockOptions(via="serial", timeout=BOOT_S)
         result = unlock(late, machine.card.passphrase, machine.reporter, options)

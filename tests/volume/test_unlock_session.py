@@ -15,9 +15,9 @@ from bootwright.core.errors import FailedError, InputError
 from bootwright.core.passphrase import check_typeable
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
+from bootwright.volume.unlock_decisions import SETTLE_NO_TAB_S, SETTLE_S
 from bootwright.volume.unlock_result import Result, UnlockResult
 from bootwright.volume.unlock_session import UnlockSession
-from bootwright.volume.unlock_typing import SETTLE_NO_TAB_S, SETTLE_S
 from tests.support.schemas import check_broken_documents, check_document
 from tests.support.tape import Tape
 
@@ -211,7 +211,7 @@ def test_the_last_try_is_kept() -> None:
     assert (result.result, result.attempts, board.typed) == (Result.FAILED, 0, b"")
     assert "1 try is left, the last of 3" in result.detail
     assert "--all-tries" in result.detail
-    for tries in (Tries(3, all=True), Tries(0), Tries(4)):
+    for tries in (Tries(3, use_all=True), Tries(0), Tries(4)):
         assert Board(refusing(0), history).unlock(tries=tries).result is Result.UNLOCKED
     # Where there is but one try, it is for using.
     assert Board(refusing(0)).unlock(tries=Tries(1)).result is Result.UNLOCKED
@@ -294,7 +294,7 @@ def test_what_a_shell_shows_is_no_prompt() -> None:
 
     watcher = BootWatcher("docker-data", "/mnt/docker-data")
     watcher.feed(next(script(Board(script))))
-    assert (watcher.pending, watcher.prompts_seen) == (False, 0)
+    assert (watcher.open_question.is_ours, watcher.prompts_seen) == (False, 0)
 
 
 def test_silence() -> None:
@@ -315,7 +315,7 @@ def test_the_wrong_speed() -> None:
 
     result = Board(script).unlock(timeout=5)
     assert result.result is Result.NO_PROMPT
-    assert "no text: is the speed right" in result.detail
+    assert "is not text: is the speed right" in result.detail
 
 
 def test_a_prompt_that_was_printed_before() -> None:
@@ -360,12 +360,12 @@ def test_a_question_that_an_earlier_run_left_waiting() -> None:
 
     # It was ours that asked last: no try is spent on finding out.
     board = Board(script)
-    assert board.unlock(left=PendingPrompt(2, fresh=True)).result is Result.UNLOCKED
+    assert board.unlock(pending_prompt=PendingPrompt(2, fresh=True)).result is Result.UNLOCKED
     assert board.typed == TYPED
     # The last try is kept, over runs as well.
     for left in (PendingPrompt(3, fresh=True), PendingPrompt(2, fresh=False)):
         board = Board(script)
-        result = board.unlock(left=left)
+        result = board.unlock(pending_prompt=left)
         assert (result.result, board.typed) == (Result.FAILED, b"\t")
         assert "--all-tries" in result.detail
 
@@ -376,7 +376,7 @@ def test_a_question_that_an_earlier_run_left_waiting() -> None:
     session = Board(refused).session()
     assert session.run().result is Result.WRONG_PASSPHRASE
     assert session.waiting == 2
-    session = Board(script).session(left=PendingPrompt(2, fresh=True))
+    session = Board(script).session(pending_prompt=PendingPrompt(2, fresh=True))
     assert session.run().ok
     assert session.waiting == 0
 
@@ -387,7 +387,7 @@ def test_what_was_left_is_forgotten_with_a_restart() -> None:
         yield from board.answers(PROMPT, HIDDEN)
         yield b"\r\n" + PROMPT
 
-    result = Board(script).unlock(left=PendingPrompt(3, fresh=True))
+    result = Board(script).unlock(pending_prompt=PendingPrompt(3, fresh=True))
     assert "2 tries are left of 3" in result.detail
 
 
@@ -518,7 +518,7 @@ def test_each_boot_is_unlocked_until_the_passphrase_is_wrong() -> None:
         yield b"\r\n" + PROMPT
 
     board = Board(script)
-    results = board.session(timeout=5, patient=True).results()
+    results = board.session(timeout=5, endless=True).results()
     seen = [next(results).result for _ in range(4)]
     assert seen == [
         Result.UNLOCKED,
@@ -586,7 +586,7 @@ def test_after_an_uncertain_send_nothing_is_typed_any_more() -> None:
     board = Cutting(script, cut_writes=SECRET)
     result = board.unlock()
     assert (result.result, result.attempts, board.typed) == (Result.FAILED, 1, TYPED)
-    assert "on its way" in result.detail
+    assert "while the passphrase was being sent" in result.detail
 
 
 def test_an_uncertain_send_that_arrived() -> None:
@@ -702,7 +702,7 @@ def test_after_a_cut_an_earlier_boot_counts_no_more() -> None:
         yield from board.answers(PROMPT, HIDDEN)
         yield OPENED
 
-    results = Cutting(script).session(patient=True).results()
+    results = Cutting(script).session(endless=True).results()
     assert [next(results).result for _ in range(2)] == [Result.UNLOCKED, Result.UNLOCKED]
 
 
