@@ -1,4 +1,4 @@
-"""Carrying out a card's plan: the only interpreter of its actions."""
+"""Carrying out a card's plan, step by step."""
 
 import os
 import time
@@ -6,26 +6,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bootwright.card.actions import (
-    Action,
-    CopyRootfs,
-    Discard,
-    FormatVolume,
-    MapCard,
-    MarkUnfinished,
-    Personalise,
-    VerifyCard,
-    WriteCard,
-    WriteTable,
-)
 from bootwright.card.block_device import DeviceFacts
-from bootwright.card.io.card import Card, open_card
+from bootwright.card.io.card import open_card
 from bootwright.card.io.medium import data_of
 from bootwright.card.io.mkimage import compile_boot_script
 from bootwright.card.io.sfdisk import make_table
 from bootwright.card.outcome import CardOutcome
 from bootwright.card.personalise import BOOT_SCR, BOOT_TXT
-from bootwright.card.plan import CardPlan
+from bootwright.card.plan import CardPlan, zeros
 from bootwright.core.board_names import VOLUME
 from bootwright.core.extents import Extent, flatten, total
 from bootwright.core.file_changes import Change, FileChange
@@ -36,148 +24,120 @@ from bootwright.core.units import SECTOR
 from bootwright.rootfs.ext4 import usage
 from bootwright.rootfs.io import ext4_edit
 from bootwright.volume.io import luks
-from bootwright.volume.luks2_header import LuksFacts
+
+
+class StepTimes:
+    """How long each step took, in seconds by the step's name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Measure a step that lasts as long as the context and does not fail."""
+        start = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - start
 
 
 def execute(
-    plan: CardPlan,
-    device: DeviceFacts,
-    passphrase: Secret,
-    workbench: Path,
-    reporter: Reporter,
+    plan: CardPlan, device: DeviceFacts, passphrase: Secret, work_dir: Path, reporter: Reporter
 ) -> CardOutcome:
     """Carry out ``plan`` on the card that ``device`` describes.
 
+    The steps are those that :meth:`CardPlan.describe` lists, in the same order. The first four
+    make the parts of the card in ``work_dir``; the device is opened in the fifth.
+
     Args:
-        plan: every action, in order.
-        device: what the guard approved; it is looked at again when it is opened.
+        plan: what the card will be.
+        device: what the guard approved; opening it fails if it is another one by now.
         passphrase: opens the volume.
-        workbench: an empty private folder for the parts of the card.
+        work_dir: an empty private folder for the parts of the card.
         reporter: hears what is done.
 
     Raises:
         RefusedError: the device is not what it was; nothing on it was changed.
         FailedError: a tool or the device failed; the card says that it is unfinished.
     """
+    rootfs, header = work_dir / "rootfs.ext4", work_dir / "luks.header"
+    times = StepTimes()
+    state = "nothing on it was changed"
     with ExitStack() as stack:
-        worker = _Worker(plan, device, passphrase, workbench, reporter, stack)
         try:
-            for action in plan.actions:
-                worker.do(action)
+            with times.step("copy"):
+                copy_sparse(plan.base, rootfs)
+            with times.step("personalise"), reporter.step("Personalise the root file system"):
+                personalise(plan, rootfs)
+            with times.step("luks"), reporter.step("Make the LUKS header"):
+                luks_facts = luks.make_header(header, plan.luks, passphrase, VOLUME)
+            with times.step("map"):
+                sources = {"rootfs": rootfs, VOLUME: header, **_blob_files(plan, work_dir)}
+                extents = map_card(plan, rootfs)
+            with times.step("open"):
+                size = plan.geometry.card_sectors * SECTOR
+                card = stack.enter_context(open_card(device, size))
+                state = "the card is unfinished; the next run starts clean"
+                card.mark_unfinished()
+            with times.step("discard"):
+                if not card.discard():
+                    reporter.note("the card cannot discard; only mapped ranges change")
+            with times.step("write"), reporter.meter("Write", total(extents)) as meter:
+                card.write(extents, sources, meter)
+            with times.step("verify"), reporter.meter("Read back", total(extents)) as meter:
+                card.verify(meter)
+            with times.step("table"):
+                if not card.write_table(make_table(plan.geometry, plan.identity.disk_id)):
+                    reporter.note("the kernel still shows the old partitions: pull the card out")
         except KeyboardInterrupt:
-            reporter.warn(worker.state())
+            reporter.warn(f"{device.path}: {state}")
             raise
-        return worker.outcome()
+        return CardOutcome(card.counters, luks_facts, times.seconds)
 
 
-class _Worker:
-    def __init__(
-        self,
-        plan: CardPlan,
-        device: DeviceFacts,
-        passphrase: Secret,
-        workbench: Path,
-        reporter: Reporter,
-        stack: ExitStack,
-    ) -> None:
-        self._plan, self._device, self._passphrase = plan, device, passphrase
-        self._reporter, self._stack = reporter, stack
-        self._rootfs = workbench / "rootfs.ext4"
-        self._luks = workbench / "luks.header"
-        self._workbench = workbench
-        self._seconds: dict[str, float] = {}
-        self._card: Card | None = None
-        self._luks_facts: LuksFacts | None = None
-        self._extents: tuple[Extent, ...] = ()
-        self._sources: dict[str, Path] = {}
+def personalise(plan: CardPlan, rootfs: Path) -> None:
+    """Make a copy of the root file system this card's own, and check the result.
 
-    @property
-    def card(self) -> Card:
-        assert self._card is not None, "a plan opens the card before it writes"
-        return self._card
+    Raises:
+        FailedError: a tool failed, or the file system is damaged.
+    """
+    ext4_edit.set_identity(rootfs, plan.identity.root_uuid, plan.identity.hash_seed)
+    ext4_edit.apply_changes(rootfs, with_boot_script(plan.changes))
+    ext4_edit.check(rootfs)
 
-    def state(self) -> str:
-        """Say what an interrupted run leaves behind."""
-        if self._card is None:
-            return f"{self._device.path}: nothing on it was changed"
-        return f"{self._device.path}: the card is unfinished; the next run starts clean"
 
-    def outcome(self) -> CardOutcome:
-        assert self._luks_facts is not None, "a plan formats the volume"
-        return CardOutcome(self.card.counters, self._luks_facts, self._seconds)
+def map_card(plan: CardPlan, rootfs: Path) -> tuple[Extent, ...]:
+    """Return what is written where: zeros, root file system, LUKS header, boot blobs.
 
-    def do(self, action: Action) -> None:
-        match action:
-            case CopyRootfs(base):
-                with self._timed("copy"):
-                    copy_sparse(base, self._rootfs)
-            case Personalise():
-                with self._timed("personalise"):
-                    self._personalise(action)
-            case FormatVolume(spec):
-                with self._timed("luks"), self._reporter.step("Make the LUKS header"):
-                    self._luks_facts = luks.make_header(self._luks, spec, self._passphrase, VOLUME)
-            case MapCard():
-                with self._timed("map"):
-                    self._map(action)
-            case MarkUnfinished():
-                with self._timed("open"):
-                    size = self._plan.geometry.card_sectors * SECTOR
-                    self._card = self._stack.enter_context(open_card(self._device, size))
-                    self.card.mark_unfinished()
-            case Discard():
-                with self._timed("discard"):
-                    if not self.card.discard():
-                        self._reporter.note("the card cannot discard; only mapped ranges change")
-            case WriteCard():
-                meter_of = self._reporter.meter("Write", total(self._extents))
-                with self._timed("write"), meter_of as meter:
-                    self.card.write(self._extents, self._sources, meter)
-            case VerifyCard():
-                meter_of = self._reporter.meter("Read back", total(self._extents))
-                with self._timed("verify"), meter_of as meter:
-                    self.card.verify(meter)
-            case WriteTable(geometry, disk_id):
-                with self._timed("table"):
-                    if not self.card.write_table(make_table(geometry, disk_id)):
-                        self._reporter.note(
-                            "the kernel still shows the old partitions: pull the card out"
-                        )
+    Sources are named ``rootfs``, :data:`VOLUME`, and as the boot blobs are.
 
-    def _personalise(self, action: Personalise) -> None:
-        with self._reporter.step("Personalise the root file system"):
-            ext4_edit.set_identity(self._rootfs, action.root_uuid, action.hash_seed)
-            ext4_edit.apply_changes(self._rootfs, with_boot_script(action.changes))
-            ext4_edit.check(self._rootfs)
+    Args:
+        plan: the plan.
+        rootfs: the finished ext4 image, whose unused blocks are left out.
+    """
+    root_at = plan.geometry.root.sector * SECTOR
+    data_at = plan.geometry.docker_data.sector * SECTOR
+    used = usage.parse(run(usage.command(str(rootfs))).text, str(rootfs))
+    layers: list[tuple[Extent, ...]] = [
+        zeros(plan.geometry),
+        usage.extents(used, data_of(rootfs), "rootfs", root_at),
+        (Extent(data_at, luks.HEADER_BYTES, VOLUME),),
+    ]
+    for blob in plan.blobs:
+        sectors = -(-len(blob.content) // SECTOR)
+        layers.append((Extent(blob.sector * SECTOR, sectors * SECTOR, blob.name),))
+    return flatten(layers)
 
-    def _map(self, action: MapCard) -> None:
-        root_at = action.geometry.root.sector * SECTOR
-        data_at = action.geometry.docker_data.sector * SECTOR
-        text = run(usage.command(str(self._rootfs))).text
-        used = usage.parse(text, str(self._rootfs))
-        sources = {"rootfs": self._rootfs, VOLUME: self._luks}
-        layers: list[tuple[Extent, ...]] = [
-            action.zeros,
-            usage.extents(used, data_of(self._rootfs), "rootfs", root_at),
-            (Extent(data_at, luks.HEADER_BYTES, VOLUME),),
-        ]
-        for blob in action.blobs:
-            path = self._workbench / blob.name
-            path.write_bytes(blob.content)
-            sources[blob.name] = path
-            sectors = -(-len(blob.content) // SECTOR)
-            layers.append((Extent(blob.sector * SECTOR, sectors * SECTOR, blob.name),))
-        self._extents, self._sources = flatten(layers), sources
 
-    @contextmanager
-    def _timed(self, name: str) -> Iterator[None]:
-        start = time.monotonic()
-        yield
-        self._seconds[name] = time.monotonic() - start
+def _blob_files(plan: CardPlan, work_dir: Path) -> dict[str, Path]:
+    """Write each boot blob to a file; return the files by the blobs' names."""
+    files = {blob.name: work_dir / blob.name for blob in plan.blobs}
+    for blob in plan.blobs:
+        files[blob.name].write_bytes(blob.content)
+    return files
 
 
 def with_boot_script(changes: tuple[Change, ...]) -> tuple[Change, ...]:
-    """Return the changes with a compiled ``boot.scr`` wherever they lay a ``boot.txt``."""
+    """Return the changes with a compiled ``boot.scr`` wherever they write a ``boot.txt``."""
     compiled = [
         FileChange(BOOT_SCR, compile_boot_script(change.data))
         for change in changes

@@ -19,11 +19,11 @@ from bootwright.card.io.confirm import confirm_device
 from bootwright.card.io.identity import new_identity
 from bootwright.card.io.inspect import inspect
 from bootwright.card.io.operator_files import find_blobs, read_public_keys
-from bootwright.card.io.work_dir import workbench
+from bootwright.card.io.work_dir import make_work_dir
 from bootwright.card.manifest import FlashDryRun, FlashResult, dry_run, manifest
 from bootwright.card.overlays import OverlayEntry
 from bootwright.card.personalise import boot_files, plan_personalisation
-from bootwright.card.plan import CardPlan, plan_card
+from bootwright.card.plan import CardPlan
 from bootwright.card.references import check_references
 from bootwright.core import paths
 from bootwright.core.board import Board
@@ -117,7 +117,7 @@ def flash(options: FlashOptions, reporter: Reporter) -> FlashResult | FlashDryRu
             "this is an eMMC, which starts from its hardware boot area; that is not written:"
             " see docs/flash.md"
         )
-    with workbench(cache / "work") as folder:
+    with make_work_dir(cache / "work") as folder:
         outcome = execute(plan, request.device, passphrase, folder, reporter)
     seconds = {
         "rootfs": rootfs_ready - start,
@@ -187,7 +187,7 @@ def _plan(request: _Request, base: BaseImage) -> CardPlan:
         missing_in(base.path, needed),
     )
     blobs, missing = find_blobs(board, request.layout, request.blobs, base.path)
-    return plan_card(base.path, request.geometry, identity, luks, changes, blobs, missing)
+    return CardPlan(base.path, request.geometry, identity, luks, changes, blobs, missing)
 
 
 def _dry_run(request: _Request, cache: Path) -> FlashDryRun:

@@ -3,37 +3,36 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootwright.card.actions import (
-    Action,
-    CopyRootfs,
-    Discard,
-    FormatVolume,
-    MapCard,
-    MarkUnfinished,
-    Personalise,
-    VerifyCard,
-    WriteCard,
-    WriteTable,
-)
 from bootwright.card.geometry import Geometry
 from bootwright.card.personalise import CardIdentity
 from bootwright.core.board import PlacedBlob
 from bootwright.core.extents import Extent
-from bootwright.core.file_changes import Change
+from bootwright.core.file_changes import Change, FileChange
 from bootwright.core.units import MIB, SECTOR
 from bootwright.volume.luks_plan import LuksSpec
 
 
 @dataclass(frozen=True)
 class CardPlan:
-    """A card in every detail: what is shown is what is executed."""
+    """A card in every detail: what :meth:`describe` shows is what is executed.
 
+    Attributes:
+        base: ext4 image of the root file system as every card gets it; it stays as it is.
+        geometry: where the partitions are.
+        identity: what makes this card unique.
+        luks: how the encrypted volume is made.
+        changes: to the root file system, in order.
+        blobs: the boot blobs that are written.
+        missing_blobs: names of those that the board needs and nobody gave.
+    """
+
+    base: Path
     geometry: Geometry
     identity: CardIdentity
     luks: LuksSpec
+    changes: tuple[Change, ...]
     blobs: tuple[PlacedBlob, ...]
     missing_blobs: tuple[str, ...]
-    actions: tuple[Action, ...]
 
     @property
     def bootable_on_board(self) -> bool:
@@ -41,8 +40,29 @@ class CardPlan:
         return not self.missing_blobs
 
     def describe(self) -> list[str]:
-        """Return the plan as numbered lines."""
-        return [f"{n}. {action.describe()}" for n, action in enumerate(self.actions, 1)]
+        """Return the plan as numbered lines: the steps of :func:`bootwright.card.execute.execute`.
+
+        The partition table comes last, so that a card that was not finished does not look like
+        one that was.
+        """
+        root, data, kdf = self.geometry.root, self.geometry.docker_data, self.luks.kdf
+        files = sum(isinstance(change, FileChange) for change in self.changes)
+        blobs = ", ".join(f"{blob.name} at {blob.sector}" for blob in self.blobs)
+        steps = [
+            f"copy the prepared root file system {self.base.name}",
+            f"write {files} files into the copy and give it the UUID {self.identity.root_uuid}",
+            f"make a LUKS2 header: {self.luks.cipher}, argon2id {kdf.memory_kib // 1024} MiB"
+            f" × {kdf.iterations}, UUID {self.luks.uuid}",
+            f"map the card: the root file system at sector {root.sector}, the LUKS header at"
+            f" {data.sector}, {blobs or 'no boot blobs'}",
+            "open the card exclusively and mark it as unfinished",
+            "discard what is on it, where it can",
+            "write what is mapped, and zeros where old data would be believed",
+            "read every written range back and compare it",
+            f"write the DOS partition table 0x{self.identity.disk_id}: root"
+            f" {root.sector}+{root.sectors}, docker-data {data.sector}+{data.sectors}",
+        ]
+        return [f"{number}. {step}" for number, step in enumerate(steps, 1)]
 
     def warnings(self) -> list[str]:
         """Return what the operator should know before relying on the card."""
@@ -58,32 +78,6 @@ class CardPlan:
                 " missing; give the vendor's files with --blobs DIR"
             )
         return lines
-
-
-def plan_card(
-    base: Path,
-    geometry: Geometry,
-    identity: CardIdentity,
-    luks: LuksSpec,
-    changes: tuple[Change, ...],
-    blobs: tuple[PlacedBlob, ...],
-    missing_blobs: tuple[str, ...],
-) -> CardPlan:
-    """Return the plan of a card. The partition table comes last, so that a card that
-    was not finished does not look like one that was.
-    """
-    actions: tuple[Action, ...] = (
-        CopyRootfs(base),
-        Personalise(identity.root_uuid, identity.hash_seed, changes),
-        FormatVolume(luks),
-        MapCard(geometry, zeros(geometry), blobs),
-        MarkUnfinished(),
-        Discard(),
-        WriteCard(),
-        VerifyCard(),
-        WriteTable(geometry, identity.disk_id),
-    )
-    return CardPlan(geometry, identity, luks, blobs, missing_blobs, actions)
 
 
 def zeros(geometry: Geometry) -> tuple[Extent, ...]:

@@ -22,6 +22,9 @@ from tests.support.small_rootfs import ARCH_BLOBS, BOOT_TXT, U_BOOT, small_archl
 
 pytestmark = pytest.mark.integration
 
+STEPS = ["copy", "personalise", "luks", "map", "open", "discard", "write", "verify", "table"]
+"""As ``seconds`` of the manifest names them."""
+
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, dict[str, Any]]:
@@ -38,6 +41,7 @@ def bench(tmp_path: Path) -> Bench:
 def test_the_manifest_is_what_its_schema_says(card: tuple[Bench, dict[str, Any]]) -> None:
     bench, document = card
     check_broken_documents("flash", check_document("flash", document))
+    assert list(document["seconds"]) == ["rootfs", *STEPS, "total"]
     kept = bench.root / "build" / "cards" / f"{document['partitions'][1]['uuid']}.json"
     assert json.loads(kept.read_text()) == document
     record = check_document("card", json.loads(bench.debugfs("cat /etc/bootwright/card.json")))
@@ -174,7 +178,8 @@ def test_a_dry_run_touches_nothing(bench: Bench) -> None:
     before = bench.sectors(0, 8192)
     document = bench.flash("--dry-run")
     check_broken_documents("flash-plan", check_document("flash-plan", document))
-    assert any("partition table" in step for step in document["steps"])
+    assert len(document["steps"]) == len(STEPS)
+    assert document["steps"][-1].startswith("9. write the DOS partition table")
     assert bench.sectors(0, 8192) == before
 
 
@@ -377,18 +382,17 @@ def test_invokes_own_dry_run_is_not_taken_for_ours(bench: Bench) -> None:
     assert not bench.image.exists()
 
 
-STEPS = ["CopyRootfs", "Personalise", "FormatVolume", "MapCard"]
-STEPS += ["MarkUnfinished", "Discard", "WriteCard", "VerifyCard", "WriteTable"]
-
-_KILLED = """
-import os, signal, sys
-import bootwright.card.execute as execute
-do = execute._Worker.do
-def dying(self, action):
-    do(self, action)
-    if type(action).__name__ == {step!r}:
-        os.kill(os.getpid(), signal.SIGKILL)
-execute._Worker.do = dying
+_ENDED = """
+import contextlib, os, signal
+from bootwright.card.execute import StepTimes
+step = StepTimes.step
+@contextlib.contextmanager
+def dying(self, name):
+    with step(self, name):
+        yield
+    if name == {step!r}:
+        os.kill(os.getpid(), signal.{signal})
+StepTimes.step = dying
 from invoke.main import program
 program.run()
 """
@@ -397,8 +401,9 @@ program.run()
 @pytest.mark.parametrize("step", STEPS)
 def test_a_kill_after_any_step_never_leaves_what_looks_finished(bench: Bench, step: str) -> None:
     bench.flash()
+    argv = bench.argv("--yes")[1:]
     done = subprocess.run(
-        [sys.executable, "-c", _KILLED.format(step=step), *bench.argv("--yes")[1:]],
+        [sys.executable, "-c", _ENDED.format(step=step, signal="SIGKILL"), *argv],
         cwd=bench.checkout,
         env=bench.env,
         capture_output=True,
@@ -412,6 +417,27 @@ def test_a_kill_after_any_step_never_leaves_what_looks_finished(bench: Bench, st
     assert first.endswith(b"\x55\xaa") == (untouched_yet or finished)
     assert bench.flash("--yes")["verified"] is True
     # The killed run's private folder, with its host keys, is gone.
+    assert list((bench.root / "cache" / "work").glob("card-*")) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "state"),
+    [
+        ("map", "nothing on it was changed"),
+        ("open", "the card is unfinished; the next run starts clean"),
+    ],
+)
+def test_an_interrupted_run_says_what_it_leaves_behind(bench: Bench, step: str, state: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _ENDED.format(step=step, signal="SIGINT"), *bench.argv()[1:]],
+        cwd=bench.checkout,
+        env=bench.env,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 4, done.stderr
+    assert f"{bench.image}: {state}" in done.stderr
+    assert bench.image.exists() == (step == "open")
     assert list((bench.root / "cache" / "work").glob("card-*")) == []
 
 

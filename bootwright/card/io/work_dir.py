@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def workbench(parent: Path) -> Iterator[Path]:
+def make_work_dir(parent: Path) -> Iterator[Path]:
     """Make a folder (mode 0700) under ``parent`` and remove it at the end.
 
     Folders of runs that were killed are removed first: each live run holds a lock on
