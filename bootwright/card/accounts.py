@@ -56,8 +56,8 @@ def find(accounts: Accounts, name: str) -> Account | None:
 def without_passwords(accounts: Accounts) -> Accounts:
     """Return the files with no account that a password opens.
 
-    A password may stand in ``passwd`` itself, and an account may lack its line in
-    ``shadow``.
+    A password may also be in ``passwd`` itself, and an account may have no line in ``shadow``;
+    it gets one.
     """
     passwd = [line.split(":") for line in accounts.passwd.splitlines() if line]
     shadow = [line.split(":") for line in accounts.shadow.splitlines() if line]
@@ -74,12 +74,6 @@ def without_passwords(accounts: Accounts) -> Accounts:
 
 def _joined(rows: list[list[str]]) -> str:
     return "".join(":".join(fields) + "\n" for fields in rows)
-
-
-def logins_with_password(shadow: str) -> list[str]:
-    """Return the accounts that a password (an empty one too) opens."""
-    rows = (line.split(":") for line in shadow.splitlines())
-    return [row[0] for row in rows if len(row) > 1 and not row[1].startswith(("!", "*"))]
 
 
 def with_account(accounts: Accounts, name: str) -> Accounts:

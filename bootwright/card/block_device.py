@@ -1,8 +1,8 @@
-"""What is known of a place that a card image may be written to.
+"""Facts about a block device or file that a card may be written to.
 
-The commands and files to read (:func:`lsblk_command` and the like) and pure
-parsers of what they say. ``effects.inspect`` runs them; ``plans.guard`` judges.
-Sizes and offsets are in bytes.
+The commands that report them (:func:`lsblk_command` and others) and parsers for their output.
+:mod:`bootwright.card.io.inspect` runs the commands; :mod:`bootwright.card.guard` decides by the
+facts. Sizes and offsets are in bytes.
 """
 
 import dataclasses
@@ -152,15 +152,10 @@ class DeviceFacts:
         """Whether it is a part of a disk."""
         return self.device_type == "part"
 
-    @property
-    def is_loop(self) -> bool:
-        """Whether it is a loop device."""
-        return self.device_type == "loop"
-
 
 @dataclass(frozen=True)
 class BlockReadings:
-    """What the commands and files said about one block device, unparsed.
+    """The output of the commands and the files about one block device, unparsed.
 
     Attributes:
         lsblk: output of :func:`lsblk_command`.
@@ -251,11 +246,12 @@ def lsblk_identity(text: str, device: str, diskseq: str) -> Identity:
 def is_removable(node: Mapping[str, Any], mmc_type: str) -> bool:
     """Whether lsblk's ``node`` can be pulled out.
 
-    An mmc device says it itself: ``SD`` is a card; ``MMC`` is an eMMC, nearly always
-    soldered, and counts as fixed. lsblk is no help there: before util-linux 2.39 it
+    An mmc device reports its own type: ``SD`` is a card; ``MMC`` is an eMMC, nearly always
+    soldered, and counts as fixed. lsblk cannot be used there: before util-linux 2.39 it
     calls every mmc device hotplug, since then none with a native slot
-    (util-linux #2379). Nor are its RM and HOTPLUG for an internal bus: Linux 6.9.0 to
-    6.9.5 set them for every SATA disk (udisks #1282). A loop device is nobody's disk.
+    (util-linux #2379). On an internal bus its RM and HOTPLUG are ignored: Linux 6.9.0 to
+    6.9.5 set them for every SATA disk (udisks #1282). A loop device counts as removable,
+    since writing to it endangers no disk.
     """
     if mmc_type:
         return mmc_type == "SD"
@@ -297,7 +293,7 @@ def _identity(node: Mapping[str, Any], diskseq: str) -> Identity:
 
 
 def _flag(value: object) -> bool:
-    """Read a yes or no of lsblk, which older versions print as a string."""
+    """Return a boolean of lsblk, which older versions print as the string 0 or 1."""
     return value in (True, "1")
 
 
@@ -318,7 +314,7 @@ def _tree_mounts(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _mountinfo(text: str, node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (device, mount point) for the mounts of ``node`` or of what is on it.
 
-    A btrfs has a number of its own, so the source is compared as well.
+    A btrfs has a device number of its own, so the mount's source is compared as well.
     """
     paths = {each["path"]: each["path"] for each in _tree(node)}
     numbers = {each["maj:min"].strip(): each["path"] for each in _tree(node)}

@@ -1,7 +1,7 @@
 """``inv flash``: from a target and a device to a verified card and its manifest.
 
-Facts → plan → execute → report. Everything that is asked of the operator is asked
-before the first long step; the device is looked at again when it is opened.
+Facts → plan → execute → report. The operator is asked everything before the first long step.
+When the device is opened, it is checked that it is still the one that was inspected.
 """
 
 import json
@@ -104,7 +104,7 @@ def flash(options: FlashOptions, reporter: Reporter) -> FlashResult | FlashDryRu
         )
     confirm_device(request.device, terminal(), options.yes)
     passphrase = read_passphrase(request.target, options.passphrase_file, twice=True)
-    start = time.monotonic()  # From here on nobody is waited for.
+    start = time.monotonic()  # From here on nothing is asked.
     base = base_image.obtain(
         request.board, request.target, request.source, request.rootfs, cache, reporter
     )
@@ -199,8 +199,9 @@ def _dry_run(request: _Request, cache: Path) -> FlashDryRun:
 
 
 def _record_folders() -> tuple[Path, Path]:
-    """Make the folders for manifests and host keys; nobody waits for a card to learn that
-    they cannot be written.
+    """Make the folders for manifests and host keys.
+
+    Done first: that they cannot be written is better known before the card is made.
     """
     folders = (paths.build_dir() / "cards", paths.build_dir() / "host-keys")
     for folder in folders:

@@ -1,4 +1,4 @@
-"""Deciding where the two partitions lie on a card. Pure; sectors of 512 bytes."""
+"""Where the two partitions are on a card; in sectors of 512 bytes."""
 
 from dataclasses import dataclass
 
@@ -6,10 +6,13 @@ from bootwright.core.board import Board, SectorRange
 from bootwright.core.config import Target
 from bootwright.core.errors import InputError, RefusedError
 from bootwright.core.units import MIB, SECTOR, format_size
-from bootwright.rootfs.size import MAX_SECTORS, _checked, root_bytes
+from bootwright.rootfs.size import MAX_SECTORS, partition_bytes, root_bytes
 
 ALIGNMENT = MIB // SECTOR
-"""Partitions start and end on whole MiB, a multiple of every card's erase block seen."""
+"""Partitions start and end on whole MiB: sectors in a MiB.
+
+A partition that starts within an erase block of the card is slower to write to.
+"""
 
 MIN_DOCKER_DATA = 64 * MIB
 """Bytes: the LUKS header takes 16 MiB of it, and ext4 wants room."""
@@ -28,7 +31,7 @@ def _docker_data_bytes(target: Target) -> int | None:
     """Return the bytes of docker-data, whole MiB; ``None`` for the rest of the card."""
     if target.docker_data_size == "rest":
         return None
-    return _checked("docker_data_size", target.docker_data_size, MIN_DOCKER_DATA)
+    return partition_bytes("docker_data_size", target.docker_data_size, MIN_DOCKER_DATA)
 
 
 def needed_bytes(board: Board, target: Target) -> int:

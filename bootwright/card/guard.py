@@ -1,7 +1,7 @@
-"""The guard before a destination: what must not be overwritten, and why.
+"""What must not be overwritten, and why.
 
-It judges facts alone, before anything is opened for writing. A dry run asks the
-same questions, so there is nothing here to switch off.
+It decides by facts alone, before anything is opened for writing. A dry run is checked in the
+same way, so no option turns the checks off.
 """
 
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from bootwright.core.errors import InputError, RefusedError
 from bootwright.core.units import GIB, SECTOR, format_size
 
 DEFAULT_IMAGE_SIZE = 8 * GIB
-"""Bytes of a new image file when nobody says otherwise; a usual small card."""
+"""Bytes of a new image file without ``--size``: as large as a usual small card."""
 
 LARGE = 256 * GIB
-"""Bytes above which a disk is unlikely to be a card and ``--large`` is asked for."""
+"""Bytes above which a disk is unlikely to be a card, so that ``--large`` is required."""
 
 
 LARGEST_IMAGE = 2048 * GIB
-"""Bytes that the numbers of sectors in a DOS partition table can say."""
+"""Bytes: a DOS partition table counts sectors of 512 bytes in 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,8 @@ def _mistakes(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
     if facts.kind is not DeviceKind.BLOCK and card_size(facts, request) > LARGEST_IMAGE:
         return [
             Refusal(
-                f"{_exact(card_size(facts, request))} is more than a DOS partition table can say",
+                f"{_exact(card_size(facts, request))} is more than a DOS partition table"
+                " can describe",
                 f"give a size of at most {format_size(LARGEST_IMAGE)}",
                 is_input=True,
             )
@@ -216,7 +217,7 @@ def _fixed(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
         return [
             Refusal(
                 "it is a fixed disk without a serial number",
-                "it cannot be told apart from another; use a card reader",
+                "it cannot be distinguished from another disk; use a card reader",
             )
         ]
     if request.fixed_disk_serial is None:
@@ -230,7 +231,7 @@ def _fixed(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
         return [
             Refusal(
                 f"its serial number is {serial}, not {request.fixed_disk_serial}",
-                "look again which disk is meant",
+                "check which disk you mean",
             )
         ]
     return []
@@ -254,7 +255,8 @@ def _sectors(facts: DeviceFacts) -> list[Refusal]:
         return []
     return [
         Refusal(
-            f"its sectors have {facts.sector_size} bytes, but a card starts by those of {SECTOR}",
+            f"its sectors have {facts.sector_size} bytes, but a board reads a card in sectors of"
+            f" {SECTOR}",
             "use another reader",
         )
     ]

@@ -227,7 +227,7 @@ def dry_run(
         if plan
         else [
             f"obtain the root file system {target.rootfs} (not in the cache); the cipher, the"
-            " boot blobs and the files laid depend on it",
+            " boot blobs and the files written depend on it",
             f"write root at sector {geometry.root.sector} ({geometry.root.sectors} sectors) and"
             f" docker-data at {geometry.docker_data.sector}"
             f" ({geometry.docker_data.sectors} sectors), read everything back,"

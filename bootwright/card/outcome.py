@@ -1,4 +1,4 @@
-"""What came of writing a card."""
+"""What writing a card returns."""
 
 from dataclasses import dataclass, field
 
@@ -22,7 +22,7 @@ class Counters:
 
 @dataclass
 class CardOutcome:
-    """What came of a plan: what was written and how long each step took, in seconds."""
+    """What was written, and how long each step took: seconds by the step's name."""
 
     counters: Counters
     luks: LuksFacts

@@ -1,4 +1,4 @@
-"""Deciding what is laid on a root file system so that it becomes one card. Pure."""
+"""What is changed in a root file system so that it becomes that of one card."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ from bootwright.volume.luks_plan import LuksSpec
 VENDOR_UNITS = "/usr/lib/systemd/system"
 
 
-class _Laid(Protocol):
+class _Render(Protocol):
     def __call__(
         self, path: str, template: str, mode: int = 0o644, **more: object
     ) -> FileChange: ...
@@ -54,7 +54,7 @@ class HostKey:
 
 @dataclass(frozen=True)
 class CardIdentity:
-    """What makes a card unique; made anew for each one."""
+    """What makes a card unique; new for each one."""
 
     root_uuid: str
     luks_uuid: str
@@ -88,7 +88,7 @@ def plan_personalisation(
 
     Raises:
         RefusedError: the card could not be reached or could not boot.
-        InputError: an overlay replaces a file that Bootwright itself lays.
+        InputError: an overlay replaces a file that Bootwright itself writes.
     """
     _check_reachable(target, rootfs, keys, missing_boot_files)
     values = {
@@ -108,46 +108,46 @@ def plan_personalisation(
         "initrd": source.initrd,
     }
 
-    def laid(path: str, template: str, mode: int = 0o644, **more: object) -> FileChange:
+    def rendered(path: str, template: str, mode: int = 0o644, **more: object) -> FileChange:
         return text_file(path, renderer.render(template, {**values, **more}), mode)
 
     accounts, account, account_changes = _accounts(target, rootfs)
     changes: list[Change] = [
-        laid("/etc/fstab", "fstab.j2"),
-        laid("/etc/crypttab", "crypttab.j2", 0o600),
-        laid(
+        rendered("/etc/fstab", "fstab.j2"),
+        rendered("/etc/crypttab", "crypttab.j2", 0o600),
+        rendered(
             rf"{UNITS}/systemd-cryptsetup@docker\x2ddata.service.d/50-makefs.conf",
             "makefs.conf.j2",
         ),
-        laid(f"/etc/modules-load.d/{VOLUME}.conf", "modules.conf.j2"),
+        rendered(f"/etc/modules-load.d/{VOLUME}.conf", "modules.conf.j2"),
         *(
-            laid(f"{UNITS}/{unit}.d/50-{VOLUME}.conf", "mounted-only.conf.j2", bind=bind)
+            rendered(f"{UNITS}/{unit}.d/50-{VOLUME}.conf", "mounted-only.conf.j2", bind=bind)
             for bind, units in BINDS.items()
             for unit in units
         ),
         *(DirectoryChange(path, 0o711) for path in BINDS),
         DirectoryChange(MOUNT),
         text_file("/etc/hostname", f"{target.hostname}\n"),
-        laid("/etc/hosts", "hosts.j2"),
+        rendered("/etc/hosts", "hosts.j2"),
         text_file("/etc/machine-id", f"{identity.machine_id}\n", 0o444),
-        laid("/etc/systemd/network/10-bootwright.network", "wired.network.j2"),
-        laid("/etc/systemd/network/10-bootwright.link", "ethernet.link.j2"),
+        rendered("/etc/systemd/network/10-bootwright.network", "wired.network.j2"),
+        rendered("/etc/systemd/network/10-bootwright.link", "ethernet.link.j2"),
         *_enabled(rootfs),
         SymlinkChange("/etc/localtime", f"/usr/share/zoneinfo/{target.timezone}"),
         text_file("/etc/timezone", f"{target.timezone}\n"),
         text_file("/etc/locale.conf", f"LANG={target.locale}\n"),
         text_file("/etc/default/locale", f"LANG={target.locale}\n"),
-        *_ssh(rootfs, identity, laid),
+        *_ssh(rootfs, identity, rendered),
         text_file("/etc/passwd", accounts.passwd),
         text_file("/etc/group", accounts.group),
         FileChange("/etc/shadow", Secret(accounts.shadow.encode()), 0o640, 0, rootfs.shadow_gid),
         *account_changes,
         *_authorized_keys(account, keys),
-        *_boot_script(rootfs, identity, boot_script_kind, laid),
+        *_boot_script(rootfs, identity, boot_script_kind, rendered),
         _card_record(board, target, source, identity),
     ]
     if target.user != "root" and rootfs.has_sudo:
-        changes.append(laid("/etc/sudoers.d/10-bootwright", "sudoers.j2", 0o440))
+        changes.append(rendered("/etc/sudoers.d/10-bootwright", "sudoers.j2", 0o440))
     return (*changes, *_overlay_changes(changes, overlays))
 
 
@@ -156,7 +156,8 @@ def boot_files(
 ) -> tuple[str, ...]:
     """Return the files that the card's boot script loads.
 
-    A script of the root file system's own knows best what it needs beside the kernel.
+    Only the kernel is required of a boot script that the root file system brings: what else
+    that one loads is not known.
     """
     own = rootfs.boot_ini if boot_script_kind == "boot.ini" else rootfs.boot_txt
     if own:
@@ -237,34 +238,34 @@ def _enabled(rootfs: RootfsFacts) -> list[Change]:
     return changes
 
 
-def _ssh(rootfs: RootfsFacts, identity: CardIdentity, laid: _Laid) -> list[Change]:
+def _ssh(rootfs: RootfsFacts, identity: CardIdentity, rendered: _Render) -> list[Change]:
     changes: list[Change] = [Removal(path) for path in rootfs.host_keys]
     for key in identity.host_keys:
         path = f"/etc/ssh/ssh_host_{key.kind}_key"
         changes.append(FileChange(path, key.private, 0o600))
         changes.append(text_file(f"{path}.pub", f"{key.public}\n"))
-    changes.append(laid(SSHD_DROP_IN, "sshd.conf.j2"))
-    # First of all, since sshd takes the first value that it meets.
+    changes.append(rendered(SSHD_DROP_IN, "sshd.conf.j2"))
+    # At the start of the file, since sshd uses the first value of each directive.
     text = rootfs.sshd_config.removeprefix(SSHD_INCLUDE)
     changes.append(text_file("/etc/ssh/sshd_config", SSHD_INCLUDE + text))
     return changes
 
 
 def _boot_script(
-    rootfs: RootfsFacts, identity: CardIdentity, kind: str, laid: _Laid
+    rootfs: RootfsFacts, identity: CardIdentity, kind: str, rendered: _Render
 ) -> list[Change]:
     if kind == "boot.ini":
         own = rootfs.boot_ini
         text = with_mac(own, identity.mac) if own else None
-        script = text or laid("/boot/boot.ini", "boot/boot.ini.j2").data.decode()
+        script = text or rendered("/boot/boot.ini", "boot/boot.ini.j2").data.decode()
         return [text_file("/boot/boot.ini", check_boot_ini(script))]
     if rootfs.boot_txt:
         return [text_file(BOOT_TXT, with_mac(rootfs.boot_txt, identity.mac))]
-    return [laid(BOOT_TXT, "boot/boot.txt.j2")]
+    return [rendered(BOOT_TXT, "boot/boot.txt.j2")]
 
 
 BOOT_TXT = "/boot/boot.txt"
-"""Where it is laid, the executor compiles it to :data:`BOOT_SCR` beside it."""
+"""Where it is written, it is also compiled to :data:`BOOT_SCR` beside it."""
 
 BOOT_SCR = "/boot/boot.scr"
 
@@ -291,8 +292,8 @@ def _overlay_changes(own: Sequence[Change], overlays: Iterable[OverlayEntry]) ->
     for entry in overlays:
         if entry.path in taken:
             raise InputError(
-                f"overlay {entry.overlay}: {entry.path} is laid by bootwright itself; take it out"
-                " of the overlay"
+                f"overlay {entry.overlay}: {entry.path} is written by bootwright itself; take it"
+                " out of the overlay"
             )
         if entry.link_target is not None:
             changes.append(SymlinkChange(entry.path, entry.link_target))

@@ -70,7 +70,6 @@ class Layout(StrictModel):
 
     title: str
     boot_script: Literal["boot.scr", "boot.ini"]
-    emmc_shift: int
     environment: SectorRange
     blobs: tuple[Blob, ...]
 

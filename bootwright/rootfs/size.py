@@ -1,4 +1,4 @@
-"""How large a root partition is."""
+"""How large a partition is."""
 
 from bootwright.core.config import Target
 from bootwright.core.errors import InputError
@@ -9,7 +9,7 @@ MIN_ROOT = 32 * MIB
 
 
 MAX_SECTORS = 2**32 - 1
-"""What a DOS partition entry can say: 2 TiB."""
+"""Most sectors of a partition in a DOS partition table: 2 TiB."""
 
 
 def root_bytes(target: Target) -> int:
@@ -18,10 +18,20 @@ def root_bytes(target: Target) -> int:
     Raises:
         InputError: it is too small to be one, or more than the table can say.
     """
-    return _checked("root_size", target.root_size, MIN_ROOT)
+    return partition_bytes("root_size", target.root_size, MIN_ROOT)
 
 
-def _checked(key: str, text: str, least: int) -> int:
+def partition_bytes(key: str, text: str, least: int) -> int:
+    """Return the bytes of a partition, rounded up to whole MiB.
+
+    Args:
+        key: names the setting in an error.
+        text: its value, such as ``4GiB``.
+        least: bytes that it must have.
+
+    Raises:
+        InputError: it is no size, less than ``least``, or more than a partition can have.
+    """
     size = -(-parse_size(text) // MIB) * MIB
     if not least <= size <= MAX_SECTORS * SECTOR:
         raise InputError(

@@ -20,8 +20,6 @@ class _Common(StrictModel):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     summary: str
-    default_logins: tuple[str, ...]
-    """Accounts that exist in it before personalisation."""
     kernel: InsidePath
     initrd: InsidePath | None = None
 

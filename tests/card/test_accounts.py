@@ -6,6 +6,7 @@ from bootwright.card import accounts, boot_script
 from bootwright.core import units
 from bootwright.core.cli import whole_number
 from bootwright.core.errors import FailedError, InputError
+from tests.support.accounts import logins_with_password
 
 SHADOW = "root:$y$j9T$abc:1:0:99999:7:::\nalarm:$6$x:1::::::\nguest::1::::::\nsshd:!:1::::::\n"
 
@@ -14,9 +15,9 @@ PASSWD = "root:x:0:0:root:/root:/bin/bash\nbare::7:7::/:/bin/sh\nold:$1$x:8:8::/
 
 
 def test_no_account_is_left_that_a_password_opens() -> None:
-    assert accounts.logins_with_password(SHADOW) == ["root", "alarm", "guest"]
+    assert logins_with_password(SHADOW) == ["root", "alarm", "guest"]
     closed = accounts.without_passwords(accounts.Accounts(PASSWD, SHADOW, ""))
-    assert accounts.logins_with_password(closed.shadow) == []
+    assert logins_with_password(closed.shadow) == []
     # A password in passwd itself counts as much, and its account gets a line in shadow.
     assert {line.split(":")[1] for line in closed.passwd.splitlines()} == {"x"}
     names = [line.split(":")[0] for line in closed.shadow.splitlines()]
@@ -47,7 +48,7 @@ def test_a_new_account_takes_a_free_number() -> None:
     after = accounts.with_account(before, "pilot")
     found = accounts.find(after, "pilot")
     assert found == accounts.Account("pilot", 1002, 1002, "/home/pilot", "/bin/bash")
-    assert accounts.logins_with_password(after.shadow) == []
+    assert logins_with_password(after.shadow) == []
     assert "pilot:x:1002:" in after.group
 
 

@@ -1,4 +1,4 @@
-"""What is laid on a card: reachable by key alone, docker on the volume alone, unique."""
+"""What is changed on a card: reachable by key alone, docker on the volume alone, unique."""
 
 import json
 from dataclasses import replace
@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from bootwright.card.accounts import logins_with_password
 from bootwright.card.io.identity import new_identity
 from bootwright.card.overlays import OverlayEntry
 from bootwright.card.personalise import boot_files, plan_personalisation
@@ -19,6 +18,7 @@ from bootwright.core.templates import Renderer
 from bootwright.rootfs.facts import RootfsFacts
 from bootwright.rootfs.source import load_source
 from bootwright.volume.luks_plan import plan_luks
+from tests.support.accounts import logins_with_password
 from tests.support.rootfs_facts import FACTS
 from tests.support.schemas import check_document
 

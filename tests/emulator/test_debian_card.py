@@ -2,10 +2,10 @@
 
 import pytest
 
-from bootwright.card.accounts import logins_with_password
 from bootwright.core.io.process import run
 from bootwright.core.units import SECTOR
 from bootwright.emulator.io.card_image import open_root, read_partitions
+from tests.support.accounts import logins_with_password
 from tests.support.machine import Card
 
 pytestmark = pytest.mark.emulator

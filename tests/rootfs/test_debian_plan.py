@@ -343,7 +343,6 @@ def test_ordinary_user() -> None:
 
 
 def test_both_kinds_of_root_file_system_load() -> None:
-    assert debian().default_logins == ("root",)
     assert isinstance(load_rootfs_source(ROOTFS / "archlinuxarm" / "rootfs.toml"), Tarball)
 
 

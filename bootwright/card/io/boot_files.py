@@ -1,4 +1,4 @@
-"""Looking for the files that a boot script will load."""
+"""Which files that a boot script will load are missing."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +7,7 @@ from bootwright.rootfs.io.ext4_read import Ext4Reader
 
 
 def missing_in(image: Path, paths: Iterable[str]) -> tuple[str, ...]:
-    """Return those of ``paths`` that are no files with content in the ext4 ``image``."""
+    """Return those of ``paths`` that are missing or empty in the ext4 ``image``."""
     reader = Ext4Reader(image)
     missing = []
     for path in paths:

@@ -1,10 +1,9 @@
 """Writing a card so that it never looks finished when it is not.
 
-The order is fixed: sector 0 says "unfinished" before anything else is touched, it
+The order is fixed: sector 0 is marked as unfinished before anything else is written, it
 is never discarded, and it gets the partition table only after every mapped byte was
-read back. At any instant in between the power may go: the card then says that it is
-unfinished, has no table that a board or a kernel would follow, and the next run
-starts clean.
+read back. Whenever power fails in between, the card is marked as unfinished, has no
+partition table that a board or a kernel would use, and the next run starts clean.
 """
 
 import os
@@ -37,17 +36,17 @@ class _State(Enum):
 
 
 def open_card(facts: DeviceFacts, size: int) -> "Card":
-    """Open the destination for us alone, and see that it is still what was looked at.
+    """Open the destination exclusively, and check that it is still what was inspected.
 
     Nothing is changed yet, except that a new image file appears, empty, and that an old
     one loses the rights of group and others.
 
     Args:
         facts: what the guard approved.
-        size: bytes that an image file will have (``plans.guard.card_size``).
+        size: bytes that an image file will have (:func:`bootwright.card.guard.card_size`).
 
     Raises:
-        RefusedError: it is in use, or it is not what it was.
+        RefusedError: it is in use, or it is not the one that was inspected.
         FailedError: the device cannot be opened.
         InputError: the file cannot be opened or created.
     """
@@ -120,10 +119,10 @@ class Card:
         """Write the extents, and nothing else.
 
         Args:
-            extents: sorted and disjoint (``extents.flatten``), aligned to sectors,
-                without sector 0. A source may end within its last sector; zeros follow.
+            extents: sorted and disjoint (:func:`bootwright.core.extents.flatten`), aligned to
+                sectors, without sector 0. A source may end within its last sector; zeros follow.
             sources: the file behind each name in the extents.
-            meter: hears of every byte; the total is ``extents.total``.
+            meter: counts the bytes written; the total is that of the extents.
 
         Raises:
             InputError: a source cannot be read or is too short.
@@ -142,7 +141,7 @@ class Card:
         What differs is written again, up to :data:`REWRITES` times.
 
         Args:
-            meter: hears of every byte; the total is that of :meth:`write`.
+            meter: counts the bytes compared; the total is that of :meth:`write`.
 
         Raises:
             FailedError: a range still differs, names its sectors; or a read failed.
@@ -179,7 +178,7 @@ class Card:
         raise _wrong(self._medium, [_SECTOR_0])
 
     def close(self) -> None:
-        """Give the destination free; an unfinished card stays marked as such."""
+        """Close the destination; an unfinished card stays marked as such."""
         self._medium.close()
 
     def _need(self, state: _State) -> None:
@@ -242,17 +241,17 @@ def _identity(opened: BlockDevice | ImageFile) -> Identity:
 def _refuse_another(facts: DeviceFacts, now: Identity) -> None:
     if now != facts.identity:
         raise RefusedError(
-            f"{facts.path}: it is not what it was when it was looked at (then "
+            f"{facts.path}: it is not what it was when it was inspected (then "
             f"{facts.identity}, now {now}); nothing was changed, start again"
         )
 
 
 def _refuse_used(facts: DeviceFacts, opened: BlockDevice | ImageFile) -> None:
-    """Refuse what came into use since it was looked at and what no lock keeps out."""
+    """Refuse what something uses since it was inspected, where opening it takes no lock."""
     node = opened.node if isinstance(opened, BlockDevice) else _identity(opened).node
     if used := used_now(node):
         raise RefusedError(
-            f"{facts.path}: it is {used[0]} by now; nothing was changed; release it first"
+            f"{facts.path}: it is now {used[0]}; nothing was changed; release it first"
         )
 
 

@@ -9,15 +9,16 @@ from bootwright.core.io.ask import Ask
 
 
 def confirm_device(facts: DeviceFacts, ask: Ask | None, yes: bool) -> None:
-    """Pass when the operator wants the destination overwritten.
+    """Ask the operator whether the destination may be overwritten; pass if so.
 
     The operator types the name of the device (``sdb``, its path, or the path that
-    was given), so that a habitual "y" overwrites nothing. A new file, or one that
-    holds nothing but an interrupted run, needs no question.
+    was given), so that a "y" typed out of habit overwrites nothing. For a new file, or one
+    that holds only what an interrupted run left, nothing is asked.
 
     Args:
         facts: the destination.
-        ask: how to ask, as :func:`terminal` returns it.
+        ask: how to ask, as :func:`bootwright.core.io.ask.terminal` returns it; ``None`` without
+            a terminal.
         yes: ``--yes`` was given: do not ask.
 
     Raises:

@@ -1,8 +1,7 @@
-"""Moving mapped bytes between sources and a medium: several pieces in flight.
+"""Copying mapped bytes from sources to a medium and comparing them, several pieces at a time.
 
-Workers take pieces in the order of the card, so the medium sees one ascending
-stream. Reading, writing and comparing run without Python's lock, so threads are
-enough.
+Workers take pieces in the order of the card, so that the medium is written in ascending order.
+Reading, writing and comparing run without Python's lock, so that threads are enough.
 """
 
 import errno
@@ -20,13 +19,13 @@ from bootwright.core.extents import Extent, merge, total
 from bootwright.core.units import MIB, SECTOR
 
 PIECE = 2 * MIB
-"""Bytes moved at once: 0.5 to 4 MiB differ little in benchmarks/write_card.py, 2 was best."""
+"""Bytes of a piece: 0.5 to 4 MiB differ little in benchmarks/write_card.py, 2 was best."""
 
 WORKERS = 4
-"""Pieces in flight, as measured there; each has two buffers, 16 MiB in all."""
+"""Pieces at a time, as measured there; each has two buffers, 16 MiB in all."""
 
 _ZERO_PIECE = 64 * MIB
-"""Bytes zeroed by one call of the kernel: progress shows, and Ctrl-C is heard."""
+"""Bytes zeroed by one call of the kernel: so few that progress is shown and Ctrl-C works."""
 
 _NAMED = 8
 """Ranges of sectors that an error lists."""
@@ -109,7 +108,7 @@ def pieces(extents: Iterable[Extent], zero_piece: int = PIECE) -> Iterator[Exten
 def write(
     medium: Medium, sources: Sources, extents: Iterable[Extent], done: Callable[[int], None]
 ) -> None:
-    """Write the extents; ``done`` hears of every piece's bytes.
+    """Write the extents; ``done`` is called with the bytes of each piece.
 
     Raises:
         FailedError: the medium or a source failed; names the sectors.
@@ -124,7 +123,7 @@ def write(
             with failing(medium, "write", piece):
                 medium.write(wanted.view[: piece.length], piece.offset)
 
-    _share(pieces(extents, _ZERO_PIECE), work, done)
+    _run_workers(pieces(extents, _ZERO_PIECE), work, done)
 
 
 def compare(
@@ -148,7 +147,7 @@ def compare(
         if not same(wanted, found, piece.length):
             bad.extend(_differing(piece, wanted, found))
 
-    _share(pieces(extents), work, done)
+    _run_workers(pieces(extents), work, done)
     return sorted(bad, key=lambda extent: extent.offset)
 
 
@@ -163,7 +162,7 @@ def failing(medium: Medium, verb: str, where: Extent | None = None) -> Iterator[
         yield
     except OSError as error:
         number = error.errno or errno.EIO
-        if number == errno.ETXTBSY:  # the kernel takes no write at all, so not the first either
+        if number == errno.ETXTBSY:  # the kernel refuses every write, so also the first one
             raise FailedError(
                 f"{medium.path}: it is in use as swap, so nothing was changed; swapoff it first"
             ) from error
@@ -195,9 +194,9 @@ def _differing(piece: Extent, wanted: Buffer, found: Buffer) -> Iterator[Extent]
 
 
 def _open_source(name: str, paths: Mapping[str, Path], end: int) -> int:
-    """Open the source and see that it reaches up to ``end``, rounded to a sector."""
+    """Open the source and check that it reaches up to ``end``, rounded to a sector."""
     if name not in paths:
-        raise ValueError(f"an extent names the source {name!r}, which nobody gave")
+        raise ValueError(f"an extent names the source {name!r}, which is not among the sources")
     path = paths[name]
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -210,7 +209,7 @@ def _open_source(name: str, paths: Mapping[str, Path], end: int) -> int:
     return fd
 
 
-def _share(
+def _run_workers(
     todo: Iterator[Extent],
     work: Callable[[Extent, Buffer, Buffer], None],
     done: Callable[[int], None],
@@ -240,4 +239,4 @@ def _share(
             for each in workers:
                 each.result()
         finally:
-            stop.set()  # for Ctrl-C, which reaches this thread alone
+            stop.set()  # Ctrl-C is raised in this thread only

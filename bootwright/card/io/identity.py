@@ -1,4 +1,4 @@
-"""Making what is unique to a card: identifiers, the MAC address, SSH host keys."""
+"""Making what is unique to a card: identifiers, MAC address, SSH host keys."""
 
 import secrets
 import uuid
@@ -20,7 +20,7 @@ def new_identity(mac: str, comment: str) -> CardIdentity:
 
     Args:
         mac: an address, or ``auto`` for a random one of the locally administered range.
-        comment: ends the public host keys; the host name.
+        comment: the host name, for the end of the public host keys.
     """
     return CardIdentity(
         root_uuid=str(uuid.uuid4()),

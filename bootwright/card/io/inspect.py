@@ -1,4 +1,4 @@
-"""Reading what is known of a destination; nothing here writes or locks anything."""
+"""Reading the facts about a destination; nothing here writes or locks anything."""
 
 import dataclasses
 import fcntl
@@ -53,10 +53,10 @@ def inspect(path: str) -> DeviceFacts:
 
     Raises:
         FailedError: a tool is missing or failed, or the device went away.
-        InputError: the path cannot be looked at.
+        InputError: the status of the path cannot be read.
     """
     resolved = str(Path(path).resolve())
-    kind, status = _look(path)
+    kind, status = _status(path)
     if status is None or kind not in (DeviceKind.BLOCK, DeviceKind.FILE):
         place = str(Path(resolved).parent)
         return DeviceFacts(path, resolved, kind, Identity("", 0), may_write=_may_write(place))
@@ -107,14 +107,14 @@ def used_now(node: str) -> list[str]:
     return [found[each] for each in nodes if each in found]
 
 
-def _look(path: str) -> tuple[DeviceKind, os.stat_result | None]:
+def _status(path: str) -> tuple[DeviceKind, os.stat_result | None]:
     """Return what ``path`` is, and its status when it exists."""
     try:
         status = Path(path).stat()
     except FileNotFoundError:
         return (DeviceKind.NEW if Path(path).resolve().parent.is_dir() else DeviceKind.ORPHAN), None
     except OSError as error:
-        raise InputError(f"{path}: cannot look at it: {error.strerror}") from error
+        raise InputError(f"{path}: cannot read its status: {error.strerror}") from error
     return next(kind for is_kind, kind in _KINDS if is_kind(status.st_mode)), status
 
 
@@ -130,7 +130,7 @@ def _read_block(device: str, number: int, sfdisk: str) -> BlockReadings:
 
 
 def _with_contents(facts: DeviceFacts) -> DeviceFacts:
-    """Add what only the contents tell: labels where udev told none, and the marker."""
+    """Add what has to be read from the contents: labels that udev did not give, and the marker."""
     partitions = []
     for partition in facts.partitions:
         if not partition.fstype:
@@ -163,7 +163,7 @@ def _sys_block(number: int, name: str) -> str:
 
 
 def _read(path: str) -> str:
-    """Return the text of a file of the kernel's; empty when there is no such file."""
+    """Return the text of a file of the kernel; empty if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -187,8 +187,8 @@ def _node_of(path: str) -> str:
 def _behind_loop(backing_file: Path) -> str:
     """Return the node of what a loop device is attached to.
 
-    The device itself knows exactly. Where it may not be opened (it takes root), the
-    path in sysfs has to do, which may be one of another mount namespace.
+    The device itself reports it exactly. Where it may not be opened (only root may), the
+    path in sysfs is used, which may belong to another mount namespace.
     """
     try:
         with _opened(f"/dev/{backing_file.parent.parent.name}") as fd:
@@ -206,7 +206,7 @@ def _locks(path: str, identity: Identity) -> dict[str, str]:
     try:
         with _opened(path) as fd:
             answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, WHOLE_FILE)
-    except OSError:  # no right to read it, or no locks there; opening it will tell
+    except OSError:  # no right to read it, or no locks there; opening it fails then
         return {}
     if struct.unpack_from("h", answer)[0] == fcntl.F_UNLCK:
         return {}

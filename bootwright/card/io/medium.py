@@ -1,8 +1,8 @@
 """Reading and writing a destination: a block device and an image file, alike.
 
-This is the thin layer under :mod:`bootwright.card.io.card`, which decides what is
-written when. All offsets and lengths are in bytes and multiples of the sector. The
-methods raise ``OSError``; the caller says what it means to the operator.
+:mod:`bootwright.card.io.card` decides what is written when. All offsets and lengths are in
+bytes and multiples of the sector. The methods raise ``OSError``; the caller turns it into a
+message for the operator.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ _BLKGETSIZE64 = 0x80081272
 _BLKGETDISKSEQ = 0x80081280
 
 _KEPT = MIB
-"""Bytes at the start that a discard leaves alone: the marker lies in them."""
+"""Bytes at the start that are not discarded: the marker is in them."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -69,7 +69,7 @@ class Medium(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the destination free."""
+        """Close the destination."""
         ...
 
 
@@ -83,7 +83,7 @@ class Buffer:
 
 
 def same(left: Buffer, right: Buffer, length: int) -> bool:
-    """Compare the first ``length`` bytes; other threads run meanwhile.
+    """Compare the first ``length`` bytes; other threads can run in the meantime.
 
     ``memcmp``, since comparing memoryviews goes byte by byte.
     """
@@ -146,10 +146,10 @@ class _Opened:
 
 
 class BlockDevice(_Opened):
-    """A disk, opened so that nobody can mount it meanwhile."""
+    """A disk, opened so that nobody can mount it in the meantime."""
 
     def __init__(self, path: str) -> None:
-        """Open the disk at ``path`` for us alone.
+        """Open the disk at ``path`` exclusively.
 
         Raises:
             RefusedError: it is in use.
@@ -176,14 +176,14 @@ class BlockDevice(_Opened):
             return None
 
     def zero(self, offset: int, length: int) -> None:
-        """Zero a range by the means of the kernel, or else write zeros."""
+        """Have the kernel zero a range; write zeros where it cannot."""
         try:
             fcntl.ioctl(self.fd, _BLKZEROOUT, struct.pack("QQ", offset, length))
         except OSError:
             self.write_zeros(offset, length)
 
     def empty(self) -> None:
-        """Do nothing: a device has no cheap way but :meth:`discard`."""
+        """Do nothing: :meth:`discard` is what drops the content of a device cheaply."""
 
     def discard(self) -> bool:
         """Discard all but the first MiB; ``False`` when the device does not do it."""
@@ -230,7 +230,7 @@ class ImageFile(_Opened):
             new: it must not exist yet.
 
         Raises:
-            RefusedError: another process uses it, or it appeared meanwhile.
+            RefusedError: another process uses it, or made it in the meantime.
             InputError: it cannot be created, opened or locked.
         """
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if new else 0)
@@ -238,7 +238,7 @@ class ImageFile(_Opened):
             fd = os.open(path, flags, 0o600)
         except FileExistsError:
             raise RefusedError(
-                f"{path}: it appeared meanwhile; look at it and start again"
+                f"{path}: it was made by somebody else in the meantime; check it and start again"
             ) from None
         except OSError as error:
             raise InputError(f"{path}: cannot open it for writing: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""Compiling U-Boot's boot script, by the real mkimage."""
+"""Compiling U-Boot's boot script with mkimage."""
 
 import tempfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Reading what the operator brings: public keys and boot blobs."""
+"""Reading the files that the operator gives: public keys and boot blobs."""
 
 import base64
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def _path(value: str, home: Path, base: Path) -> Path:
 
 def _key_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:  # not sized before: it may be a pipe
+        with path.open("rb") as file:  # its size is not asked for: it may be a pipe
             data = file.read(KEYS_MAX + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot read a public key: {error.strerror}") from error
@@ -75,7 +75,7 @@ def _keys(where: str, text: str) -> list[str]:
 
 
 def _is_key(line: str) -> bool:
-    """Say whether it is a kind and a whole key of that kind in base64."""
+    """Return whether a line is a kind of key and a complete key of that kind in base64."""
     kind, word, *_ = [*line.split(), "", ""]
     try:
         name = kind.encode()
@@ -135,7 +135,7 @@ def _first_source(blob: Blob, folder: Path | None, reader: Ext4Reader) -> tuple[
     for inside in blob.rootfs_files:
         entry = reader.lookup(inside)
         if entry is not None:
-            if entry.size > blob.max_bytes:  # before it is read: an archive may say GiB
+            if entry.size > blob.max_bytes:  # checked before it is read: it may have GiB
                 raise InputError(
                     f"root file system: {inside}: {entry.size} bytes, but {blob.name} has room"
                     f" for {blob.max_bytes}"

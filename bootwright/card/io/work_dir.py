@@ -1,4 +1,4 @@
-"""A private folder for the parts of one card, which an interrupted run leaves no trace of."""
+"""A private folder for the parts of one card; an interrupted run leaves nothing of it behind."""
 
 import fcntl
 import shutil
@@ -12,8 +12,8 @@ from pathlib import Path
 def make_work_dir(parent: Path) -> Iterator[Path]:
     """Make a folder (mode 0700) under ``parent`` and remove it at the end.
 
-    Folders of runs that were killed are removed first: each live run holds a lock on
-    its own, which the kernel drops with the process.
+    Folders of runs that were killed are removed first: each live run holds a lock on its own
+    folder, and the kernel releases it when the process ends.
     """
     parent.mkdir(parents=True, exist_ok=True)
     for stale in parent.glob("card-*"):

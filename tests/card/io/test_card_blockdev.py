@@ -171,7 +171,7 @@ def test_a_loop_device_on_the_disk_since_is_refused(
     facts = inspect(device)
     alias = tmp_path / "alias"
     os.mknod(alias, stat.S_IFBLK | 0o600, Path(device).stat().st_rdev)
-    by_now = "it is attached as /dev/loop.* by now"
+    by_now = "it is now attached as /dev/loop.*"
     with loop(alias), pytest.raises(RefusedError, match=by_now):
         open_card(facts, SIZE)
     open_card(facts, SIZE).close()
@@ -185,7 +185,7 @@ def test_a_loop_device_on_a_partition_since_is_refused(tmp_path: Path) -> None:
     subprocess.run(["sfdisk", "-q", disk], input=b"label: dos\nstart=8192\n", check=True)
     with loop(disk, "--partscan") as device, partition_nodes(device):
         facts = inspect(device)
-        by_now = "it is attached as /dev/loop.* by now"
+        by_now = "it is now attached as /dev/loop.*"
         with loop(Path(f"{device}p1")), pytest.raises(RefusedError, match=by_now):
             open_card(facts, SIZE)
 
@@ -197,7 +197,7 @@ def test_an_image_attached_since_is_refused(tmp_path: Path) -> None:
     image.write_bytes(STALE * SIZE)
     os.link(image, tmp_path / "hard link")
     facts = inspect(str(image))
-    by_now = "it is attached as /dev/loop.* by now; nothing was changed"
+    by_now = "it is now attached as /dev/loop.*; nothing was changed"
     with loop(tmp_path / "hard link"), pytest.raises(RefusedError, match=by_now):
         open_card(facts, SIZE)
     assert image.read_bytes() == STALE * SIZE
@@ -218,7 +218,7 @@ def test_a_file_in_use_as_swap_is_refused(tmp_path: Path) -> None:
     try:
         with pytest.raises(RefusedError, match=r"card\.img is in use as swap; release it first"):
             check(inspect(str(image)), GuardRequest())
-        with pytest.raises(RefusedError, match="is in use as swap by now; nothing was changed"):
+        with pytest.raises(RefusedError, match="it is now in use as swap; nothing was changed"):
             open_card(facts, SIZE)
         card = Card(ImageFile(str(image), SIZE, new=False))  # as if /proc/swaps hid it
         with card, pytest.raises(FailedError, match="in use as swap, so nothing was changed"):
@@ -435,7 +435,7 @@ def test_an_image_that_appeared_since_is_refused(tmp_path: Path) -> None:
     image = tmp_path / "card.img"
     facts = inspect(str(image))
     image.write_bytes(b"precious")
-    with pytest.raises(RefusedError, match="it appeared meanwhile"):
+    with pytest.raises(RefusedError, match="somebody else in the meantime"):
         open_card(facts, SIZE)
     assert image.read_bytes() == b"precious"
 

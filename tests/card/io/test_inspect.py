@@ -53,7 +53,7 @@ def device(image: Path) -> Iterator[str]:
 def test_a_loop_device_is_a_card(device: str) -> None:
     facts = inspect(device)
     assert (facts.kind, facts.size, facts.sector_size) == (DeviceKind.BLOCK, SIZE, 512)
-    assert facts.is_loop
+    assert facts.device_type == "loop"
     assert facts.removable
     assert identify(device) == facts.identity
     assert refusals(facts, REQUEST) == []
@@ -274,7 +274,7 @@ def test_a_mistaken_path_is_an_input_error(tmp_path: Path, path: str, reason: st
 
 def test_a_path_below_a_file_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot look at it: Not a directory"):
+    with pytest.raises(InputError, match="cannot read its status: Not a directory"):
         inspect(str(tmp_path / "file" / "card.img"))
 
 

@@ -84,7 +84,6 @@ class Operator:
         source = Tarball(
             name="linux",
             summary="a test",
-            default_logins=(),
             kernel="/boot/zImage",
             kind="tarball",
             url=self.server.address + "/os/Linux-{platform}-latest.tar.gz",
