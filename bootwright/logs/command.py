@@ -45,8 +45,8 @@ from bootwright.pki.io.store import PkiStore, pki_dir
 FORWARDED_DAYS = 7
 """Days that logs stay uncompressed where they are forwarded: as long as that may stand still."""
 
-HOLDER = CertificateSubject("collector", "collector")
-"""Who holds the collector's certificate; there is one for all machines that collect."""
+SUBJECT = CertificateSubject("collector", "collector")
+"""The collector's certificate is for this; all machines that collect use the same one."""
 
 
 ACTIONS: dict[LogsAction, int] = {"serve": 0, "tail": 1, "web": 0, "unit": 0, "compose": 0}
@@ -115,7 +115,7 @@ def compose() -> str:
             it would run as root; there is no certificate for it yet.
     """
     collector, _ = load_collector(paths.checkout())
-    place = PkiStore(pki_dir()).place(HOLDER)
+    place = PkiStore(pki_dir()).place(SUBJECT)
     if not place.is_dir():
         raise InputError(
             f"{paths.display_path(place)}: no certificate yet; inv logs serve makes it: run it once"
@@ -177,9 +177,9 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
     def place() -> Path:
         if own:
             return Path(own)
-        issued_certificate(certificates, HOLDER, names, datetime.now(UTC))
+        issued_certificate(certificates, SUBJECT, names, datetime.now(UTC))
         # Not by the link: both halves are to go by the same certificates.
-        return certificates.place(HOLDER).resolve()
+        return certificates.place(SUBJECT).resolve()
 
     def current() -> Certificates:
         folder = place()

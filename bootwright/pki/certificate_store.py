@@ -1,6 +1,7 @@
-"""All certificates together: issuing one where it is due, and making all anew without someone.
+"""All certificates together: issuing one where it is due, and making new ones for all but one.
 
-Pure: holdings in, holdings out. ``effects/pki_store.py`` keeps them.
+The functions take a :class:`CertificateStore` and return a changed one;
+:mod:`bootwright.pki.io.store` keeps it in files.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,7 +23,7 @@ from bootwright.pki.certificates import (
 )
 
 BOARD_KINDS: tuple[Kind, ...] = ("server", "log")
-"""What a board has certificates for."""
+"""The kinds of certificate that a board has."""
 
 
 class CertificateSubject(NamedTuple):
@@ -43,35 +44,36 @@ class CertificateStore:
     pairs: Mapping[CertificateSubject, KeyPair] = field(default_factory=dict)
 
     def boards(self) -> tuple[str, ...]:
-        """Return the targets that have certificates."""
-        return _sorted(holder.name for holder in self.pairs if holder.kind in BOARD_KINDS)
+        """Return the names of the targets that have certificates."""
+        return _sorted(subject.name for subject in self.pairs if subject.kind in BOARD_KINDS)
 
     def clients(self) -> tuple[str, ...]:
-        """Return the clients that have certificates."""
-        return _sorted(holder.name for holder in self.pairs if holder.kind == "client")
+        """Return the names of the clients that have certificates."""
+        return _sorted(subject.name for subject in self.pairs if subject.kind == "client")
 
 
 @dataclass(frozen=True)
 class StoreChange:
-    """Holdings after a change.
+    """The certificates after a change.
 
     Attributes:
-        holdings: what there is now.
-        made: what is new, and why: ``server odroid``, ``docker authority``.
+        certificates: all that there are now.
+        made: why each new one was made, by its kind and name: ``server odroid``,
+            ``docker authority``.
     """
 
-    holdings: CertificateStore
+    certificates: CertificateStore
     made: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Reissue(StoreChange):
-    """Holdings after all were made anew.
+    """The certificates after new ones were made for all, or for all but one.
 
     Attributes:
-        provision: the targets whose boards have to get their new files.
-        hand_out: the clients who have to get theirs.
-        dropped: whose certificates are no more.
+        provision: the targets whose boards need their new files.
+        hand_out: the clients who need theirs.
+        dropped: kind and name of each that is gone.
     """
 
     provision: tuple[str, ...]
@@ -80,30 +82,30 @@ class Reissue(StoreChange):
 
 
 def issue(
-    holdings: CertificateStore,
-    holder: CertificateSubject,
+    certificates: CertificateStore,
+    subject: CertificateSubject,
     names: ServerNames,
     now: datetime,
     *,
     renew: bool = False,
 ) -> StoreChange:
-    """Give a certificate to who has none, or one that is due for renewal.
+    """Make a certificate for a subject that has none, or whose certificate is due for renewal.
 
     Args:
-        holdings: what there is.
-        holder: who, and what for.
-        names: what a server is called; empty for a client.
+        certificates: all that there are.
+        subject: who gets it, and what for.
+        names: by which a server is reached; empty for a client.
         now: the time.
-        renew: make a new one even where nothing is due.
+        renew: make a new one even if it is not due.
 
     Raises:
         InputError: a board has the name that a client is to have, or the reverse.
         RefusedError: the authority cannot sign.
     """
-    _check_one_meaning(holdings, holder)
-    scope = SCOPES[holder.kind]
-    authority = holdings.authorities.get(scope)
-    old = holdings.pairs.get(holder)
+    _check_unambiguous(certificates, subject)
+    scope = SCOPES[subject.kind]
+    authority = certificates.authorities.get(scope)
+    old = certificates.pairs.get(subject)
     made: dict[str, str] = {}
     if authority is None:
         authority = make_authority(scope, now)
@@ -114,94 +116,102 @@ def issue(
         why = needs_renewal(old.certificate, names, now, authority.certificate)
         why = why or ("--renew was given" if renew else "")
     if not why:
-        return StoreChange(holdings, {})
-    made[str(holder)] = why
-    pair = sign(authority, holder.kind, holder.name, names, now)
+        return StoreChange(certificates, {})
+    made[str(subject)] = why
+    pair = sign(authority, subject.kind, subject.name, names, now)
     return StoreChange(
         CertificateStore(
-            {**holdings.authorities, scope: authority}, {**holdings.pairs, holder: pair}
+            {**certificates.authorities, scope: authority}, {**certificates.pairs, subject: pair}
         ),
         made,
     )
 
 
 def issue_board(
-    holdings: CertificateStore,
+    certificates: CertificateStore,
     target: str,
     names: ServerNames,
     now: datetime,
     *,
     renew: bool = False,
 ) -> StoreChange:
-    """Give a board both of its certificates: for its Docker API, and for shipping its logs.
+    """Make both certificates of a board where due: for its Docker API, and for shipping its logs.
 
     Raises:
         InputError: a client has the target's name.
         RefusedError: an authority cannot sign.
     """
-    server = issue(holdings, CertificateSubject("server", target), names, now, renew=renew)
-    log = issue(server.holdings, CertificateSubject("log", target), ServerNames(), now, renew=renew)
-    return StoreChange(log.holdings, {**server.made, **log.made})
+    server = issue(certificates, CertificateSubject("server", target), names, now, renew=renew)
+    log = issue(
+        server.certificates, CertificateSubject("log", target), ServerNames(), now, renew=renew
+    )
+    return StoreChange(log.certificates, {**server.made, **log.made})
 
 
 def reissue(
-    holdings: CertificateStore, without: str | None, now: datetime, names: Mapping[str, ServerNames]
+    certificates: CertificateStore,
+    without: str | None,
+    now: datetime,
+    names: Mapping[str, ServerNames],
 ) -> Reissue:
     """Make new authorities, and new certificates for everybody but ``without``.
 
     An authority that signed nothing for ``without`` stays, with all that it signed.
 
     Args:
-        holdings: what there is.
-        without: the client or target that gets nothing; ``None`` makes all anew.
+        certificates: all that there are.
+        without: the client or target that gets none; ``None`` makes new ones for all.
         now: the time.
-        names: what each target is called; one that is missing keeps its certificate's names.
+        names: by which each target is reached; a target that is missing here keeps the names in
+            its certificate.
 
     Raises:
         InputError: ``without`` has no certificate.
     """
-    dropped = [holder for holder in holdings.pairs if holder.name == without]
+    dropped = [subject for subject in certificates.pairs if subject.name == without]
     if without is not None and not dropped:
-        there = ", ".join(sorted({holder.name for holder in holdings.pairs})) or "none"
+        there = ", ".join(sorted({subject.name for subject in certificates.pairs})) or "none"
         raise InputError(f"--without {without!r} has no certificate; there are: {there}")
-    touched = {SCOPES[holder.kind] for holder in dropped} if without else set(holdings.authorities)
-    authorities = dict(holdings.authorities)
+    new_scopes = (
+        {SCOPES[subject.kind] for subject in dropped} if without else set(certificates.authorities)
+    )
+    authorities = dict(certificates.authorities)
     made: dict[str, str] = {}
-    for scope in sorted(touched):
+    for scope in sorted(new_scopes):
         authorities[scope] = make_authority(scope, now)
         made[f"{scope} authority"] = f"without {without}" if without else "reissue"
     pairs: dict[CertificateSubject, KeyPair] = {}
-    fresh: list[CertificateSubject] = []
-    for holder, old in holdings.pairs.items():
-        scope = SCOPES[holder.kind]
-        if holder in dropped:
+    renewed: list[CertificateSubject] = []
+    for subject, old in certificates.pairs.items():
+        scope = SCOPES[subject.kind]
+        if subject in dropped:
             continue
-        if scope not in touched:
-            pairs[holder] = old
+        if scope not in new_scopes:
+            pairs[subject] = old
             continue
-        called = names_in(old.certificate)
-        if holder.kind == "server":
-            called = names.get(holder.name, called)
-        pairs[holder] = sign(authorities[scope], holder.kind, holder.name, called, now)
-        made[str(holder)] = "the authority is new"
-        fresh.append(holder)
+        expected = names_in(old.certificate)
+        if subject.kind == "server":
+            expected = names.get(subject.name, expected)
+        pairs[subject] = sign(authorities[scope], subject.kind, subject.name, expected, now)
+        made[str(subject)] = "the authority is new"
+        renewed.append(subject)
     return Reissue(
         CertificateStore(authorities, pairs),
         made,
-        provision=_sorted(holder.name for holder in fresh if holder.kind in BOARD_KINDS),
-        hand_out=_sorted(holder.name for holder in fresh if holder.kind == "client"),
+        provision=_sorted(subject.name for subject in renewed if subject.kind in BOARD_KINDS),
+        hand_out=_sorted(subject.name for subject in renewed if subject.kind == "client"),
         dropped=_sorted(map(str, dropped)),
     )
 
 
-def _check_one_meaning(holdings: CertificateStore, holder: CertificateSubject) -> None:
-    """Pass when no board and client share a name, or ``--without`` would mean two."""
-    if holder.kind == "client" and holder.name in holdings.boards():
-        raise InputError(f"client {holder.name}: a target has this name; give the client another")
-    if holder.kind in BOARD_KINDS and holder.name in holdings.clients():
+def _check_unambiguous(certificates: CertificateStore, subject: CertificateSubject) -> None:
+    """Pass when no board and client have the same name: ``--without NAME`` would mean both."""
+    if subject.kind == "client" and subject.name in certificates.boards():
+        raise InputError(f"client {subject.name}: a target has this name; give the client another")
+    if subject.kind in BOARD_KINDS and subject.name in certificates.clients():
         raise InputError(
-            f"target {holder.name}: a client has this name; take it away first:"
-            f" inv pki reissue --without {holder.name}"
+            f"target {subject.name}: a client has this name; remove it first:"
+            f" inv pki reissue --without {subject.name}"
         )
 
 

@@ -1,9 +1,9 @@
 """Certificates for mutual TLS: what is in them, and when a new one is due.
 
-Certificates in, certificates out: the clock is a parameter, files are elsewhere. There are two
-authorities. dockerd lets in whoever holds a client certificate of its authority, and who is let
-in is root on that board. Were the certificates with which boards ship logs from that authority
-too, one stolen board would be root on all the others.
+The clock is a parameter, and files are read and written elsewhere. There are two authorities.
+dockerd accepts every client certificate of its authority, and an accepted client is root on that
+board. If the certificates with which boards ship logs were from that authority too, whoever has
+one stolen board would be root on all the others.
 """
 
 import ipaddress
@@ -33,7 +33,11 @@ Scope = Literal["docker", "logs"]
 """What an authority is for: Docker's remote API, or log shipping."""
 
 Kind = Literal["server", "client", "log", "collector"]
-"""What a certificate is for: a board's API, an operator at it, a board's logs, who takes those."""
+"""What a certificate is for.
+
+``server``: a board's Docker API. ``client``: somebody who uses that API. ``log``: a board that
+ships its logs. ``collector``: the machine that they are shipped to.
+"""
 
 SCOPES: dict[Kind, Scope] = {
     "server": "docker",
@@ -44,19 +48,21 @@ SCOPES: dict[Kind, Scope] = {
 """Which authority signs which kind."""
 
 AUTHORITY_LIFE = timedelta(days=3652)
-"""Ten years; longer than a board is likely to serve."""
+"""Ten years: longer than a board is likely to be in use."""
 
 LIFE = timedelta(days=397)
-"""From first to last day of all others: a year, and a month to be late in."""
+"""How long all other certificates are valid: one year, and a month for a late renewal."""
 
 RENEW_BEFORE = timedelta(days=30)
+"""A certificate with less than this left is renewed."""
 
 BACKDATED = timedelta(days=1)
-"""How far the first day lies back.
+"""A new certificate is valid from this long before it is made.
 
-A board without a battery clock may believe the local time to be UTC, or go on where it was
-switched off. A day covers every time zone and a night. A board that is further behind gets its
-time from the network before anybody can be let in; more slack would only hide that it did not.
+The clock of a board without a battery may be behind: it takes local time for UTC, or continues
+from when the board was switched off. One day covers every time zone and a night. A board whose
+clock is further behind first has to get the time from the network; a longer period would only
+hide that it did not.
 """
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -67,7 +73,7 @@ _CLIENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 @dataclass(frozen=True)
 class ServerNames:
-    """What a server may be called by those who connect to it; a client needs none."""
+    """The names and addresses by which clients reach a server; a client has none."""
 
     dns: tuple[str, ...] = ()
     ips: tuple[str, ...] = ()
@@ -81,7 +87,8 @@ class ServerNames:
 class KeyPair:
     """A certificate and its private key (PEM).
 
-    The key of an authority may be ``None``: kept elsewhere, it checks but does not sign.
+    The key of an authority may be ``None``: it is kept elsewhere. Certificates can be checked
+    then, but none can be signed.
     """
 
     certificate: x509.Certificate
@@ -93,29 +100,29 @@ class KeyPair:
 
 
 def server_names(target: Target) -> ServerNames:
-    """Return the names that a target's Docker API is reached by.
+    """Return the names by which a target's Docker API is reached.
 
     Raises:
         InputError: ``host`` is neither a host name nor an address.
     """
     found = [name for name in (target.hostname, target.name) if _dns(name) or _ip(name)]
     if target.host is not None:
-        found.append(_place(f"targets.{target.name}: host", target.host))
+        found.append(_checked_name(f"targets.{target.name}: host", target.host))
     if target.docker.api is not None:
         where = f"targets.{target.name}: docker.api"
         listens = target.docker.api.removeprefix("tcp://").rpartition(":")[0].strip("[]")
-        found.append(_place(where, listens))
+        found.append(_checked_name(where, listens))
     found += ["localhost", "127.0.0.1"]
     ips = [ip for ip in map(_ip, found) if ip is not None]
     names = [_dns(name) for name in found if _ip(name) is None]
     return ServerNames(
         tuple(dict.fromkeys(name for name in names if name)),
-        # Nobody connects to "all addresses".
+        # 0.0.0.0 and :: mean "listen on all addresses"; nobody connects to them.
         tuple(dict.fromkeys(ip for ip in ips if not ipaddress.ip_address(ip).is_unspecified)),
     )
 
 
-def _place(where: str, text: str) -> str:
+def _checked_name(where: str, text: str) -> str:
     if _ip(text) is None and not _dns(text):
         raise InputError(f"{where}: {text!r} is neither a host name nor an IP address")
     return text
@@ -134,10 +141,10 @@ def _ip(text: str) -> str | None:
 
 
 def check_client_name(name: str) -> str:
-    """Return a client's name, which is also that of its folder.
+    """Return a client's name; its folder has the same name.
 
     Raises:
-        InputError: it is no such name.
+        InputError: it cannot be a client's name.
     """
     if not _CLIENT.fullmatch(name):
         raise InputError(
@@ -151,8 +158,9 @@ def make_authority(scope: Scope, now: datetime) -> KeyPair:
     """Return a new authority, which signs its own certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     serial = x509.random_serial_number()
-    # Part of the number in the name: with equal names, the certificates of an old authority
-    # would be refused for a bad signature, which sends people looking for damaged files.
+    # The name has a part of the serial number. If the old and the new authority had the same
+    # name, a certificate of the old one would be refused for a bad signature, as if a file
+    # were damaged.
     name = _subject(f"Bootwright {scope} CA {serial >> 128:08x}")
     start = now - BACKDATED
     usage = x509.BasicConstraints(ca=True, path_length=0)
@@ -160,7 +168,7 @@ def make_authority(scope: Scope, now: datetime) -> KeyPair:
     builder = builder.add_extension(usage, critical=True)
     builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)
     own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    return _sealed(builder, own, key, key)
+    return _signed(builder, own, key, key)
 
 
 def sign(authority: KeyPair, kind: Kind, name: str, names: ServerNames, now: datetime) -> KeyPair:
@@ -170,18 +178,19 @@ def sign(authority: KeyPair, kind: Kind, name: str, names: ServerNames, now: dat
         authority: of the kind's scope.
         kind: what it is for.
         name: the common name: a target's or a client's.
-        names: what a server is called; empty for a client.
+        names: by which a server is reached; empty for a client.
         now: the time.
 
     Raises:
-        RefusedError: the authority's key is not there, or it is at its end.
+        RefusedError: the authority's key is not there, or the authority is not valid now or ends
+            within :data:`RENEW_BEFORE`.
     """
     issuer = authority.certificate
     scope = SCOPES[kind]
     if authority.key is None:
         raise RefusedError(
-            f"the key of the {scope} authority is not in its place, so that {kind} {name} cannot"
-            " have a certificate; bring ca-key.pem back, or make all anew: inv pki reissue"
+            f"the key of the {scope} authority is missing, so that no certificate can be made for"
+            f" {kind} {name}; bring ca-key.pem back, or make new ones for all: inv pki reissue"
         )
     if now < issuer.not_valid_before_utc:
         raise RefusedError(
@@ -190,8 +199,8 @@ def sign(authority: KeyPair, kind: Kind, name: str, names: ServerNames, now: dat
         )
     if issuer.not_valid_after_utc - now < RENEW_BEFORE:
         raise RefusedError(
-            f"the {scope} authority ends on {issuer.not_valid_after_utc:%Y-%m-%d}; make all anew:"
-            " inv pki reissue"
+            f"the {scope} authority ends on {issuer.not_valid_after_utc:%Y-%m-%d}; make a new one,"
+            " and new certificates for all: inv pki reissue"
         )
     signer = load_pem_private_key(authority.key.reveal(), None)
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
@@ -209,7 +218,7 @@ def sign(authority: KeyPair, kind: Kind, name: str, names: ServerNames, now: dat
     if names.words():
         builder = builder.add_extension(_alternative(names), critical=False)
     theirs = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    return _sealed(builder, theirs, key, signer)
+    return _signed(builder, theirs, key, signer)
 
 
 def needs_renewal(
@@ -218,11 +227,11 @@ def needs_renewal(
     now: datetime,
     authority: x509.Certificate,
 ) -> str:
-    """Say why a certificate must be made anew; empty when it need not.
+    """Return why a certificate is due for renewal; empty if it is not.
 
     Args:
         certificate: the one in use.
-        names: what it should be for; ``None`` when nobody knows any more.
+        names: that should be in it; ``None`` if they are not known, and so not compared.
         now: the time.
         authority: the current one of its scope.
     """
@@ -237,12 +246,12 @@ def needs_renewal(
     if (left := certificate.not_valid_after_utc - now) < RENEW_BEFORE:
         return f"{left.days} days are left"
     if names is not None and set(names.words()) != set(names_in(certificate).words()):
-        return f"the target is now {', '.join(names.words()) or 'without names'}"
+        return f"its names are now {', '.join(names.words()) or 'none'}"
     return ""
 
 
-def authority_ageing(certificate: x509.Certificate, now: datetime) -> str:
-    """Say why an authority should be made anew; empty when it need not."""
+def authority_needs_renewal(certificate: x509.Certificate, now: datetime) -> str:
+    """Return why an authority is due for renewal; empty if it is not."""
     if now >= certificate.not_valid_after_utc:
         return f"it expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
     if now < certificate.not_valid_before_utc:
@@ -277,10 +286,10 @@ def parse_certificate(pem: bytes) -> x509.Certificate:
 
 
 def check_key(certificate: x509.Certificate, key: Secret) -> None:
-    """Pass when ``key`` is the certificate's own.
+    """Pass when ``key`` belongs to the certificate.
 
     Raises:
-        InputError: it is another one, or none. The message holds nothing of it.
+        InputError: it belongs to another one, or is no key. The message has nothing of the key.
     """
     try:
         public = load_pem_private_key(key.reveal(), None).public_key()
@@ -314,13 +323,13 @@ def _builder(
     )
 
 
-def _sealed(
+def _signed(
     builder: x509.CertificateBuilder,
     issuer: x509.SubjectKeyIdentifier,
     key: ec.EllipticCurvePrivateKey,
     signer: ec.EllipticCurvePrivateKey,
 ) -> KeyPair:
-    """Add both key identifiers, without which strict checkers refuse, and sign."""
+    """Add both key identifiers, which strict TLS libraries require, and sign."""
     own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     theirs = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer)
     builder = builder.add_extension(own, critical=False).add_extension(theirs, critical=False)

@@ -1,4 +1,4 @@
-"""``inv pki``, and the credentials that ``inv provision`` gives a board."""
+"""``inv pki``, and the certificates that ``inv provision`` puts on a board."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,32 +42,28 @@ class PkiOptions:
 
 @dataclass(frozen=True)
 class IssuedCertificate:
-    """What a holder proves itself with, and whom it believes.
+    """The files that a subject needs for mutual TLS.
 
     Attributes:
-        ca_pem: the authority.
-        cert_pem: the holder's certificate.
+        ca_pem: the certificate of the authority that it trusts.
+        cert_pem: its own certificate.
         key_pem: its private key.
-        renewed: the certificate is new; or would be, in a preview.
-        why: why it is; empty when it is not.
     """
 
     ca_pem: bytes
     cert_pem: bytes
     key_pem: Secret
-    renewed: bool
-    why: str
 
 
 def issued_certificate(
-    store: PkiStore, holder: CertificateSubject, names: ServerNames, now: datetime
+    store: PkiStore, subject: CertificateSubject, names: ServerNames, now: datetime
 ) -> IssuedCertificate:
-    """Return what a holder needs, made or renewed where due.
+    """Return what a subject needs; it is made or renewed where due.
 
     Args:
         store: where it is kept.
-        holder: who, and what for.
-        names: what a server is called, as :func:`bootwright.pki.certificates.server_names` says.
+        subject: who needs it, and what for.
+        names: of a server, as :func:`bootwright.pki.certificates.server_names` returns them.
         now: the time.
 
     Raises:
@@ -75,31 +71,27 @@ def issued_certificate(
         RefusedError: the folder is not for the operator alone, or the authority cannot sign.
         FailedError: another run does not end.
     """
-    return _issued_certificate(store.update(lambda held: issue(held, holder, names, now)), holder)
+    return _issued_certificate(store.update(lambda held: issue(held, subject, names, now)), subject)
 
 
 def preview_certificate(
-    store: PkiStore, holder: CertificateSubject, names: ServerNames, now: datetime
+    store: PkiStore, subject: CertificateSubject, names: ServerNames, now: datetime
 ) -> IssuedCertificate:
-    """Return the same without writing anything.
+    """Return the same without writing anything, for a dry run.
 
-    What would be made is made, shown by ``renewed`` and ``why``, and forgotten: the next call
-    makes others.
+    A certificate that is due is made and not kept: the next call makes another one.
 
     Raises:
         InputError, RefusedError, FailedError: as :func:`issued_certificate`.
     """
-    return _issued_certificate(issue(store.load(), holder, names, now), holder)
+    return _issued_certificate(issue(store.load(), subject, names, now), subject)
 
 
-def _issued_certificate(change: StoreChange, holder: CertificateSubject) -> IssuedCertificate:
-    pair = change.holdings.pairs[holder]
-    authority = change.holdings.authorities[SCOPES[holder.kind]]
+def _issued_certificate(change: StoreChange, subject: CertificateSubject) -> IssuedCertificate:
+    pair = change.certificates.pairs[subject]
+    authority = change.certificates.authorities[SCOPES[subject.kind]]
     assert pair.key is not None
-    why = change.made.get(str(holder), "")
-    return IssuedCertificate(
-        authority.certificate_pem(), pair.certificate_pem(), pair.key, bool(why), why
-    )
+    return IssuedCertificate(authority.certificate_pem(), pair.certificate_pem(), pair.key)
 
 
 def options_of(
@@ -149,7 +141,7 @@ def pki(options: PkiOptions, now: datetime, store: PkiStore | None = None) -> Pk
         dropped=again.dropped if again else (),
         provision=again.provision if again else (),
         hand_out=again.hand_out if again else (),
-        certificates=_rows(change.holdings, now, store),
+        certificates=_rows(change.certificates, now, store),
     )
 
 
@@ -163,19 +155,19 @@ def _apply(options: PkiOptions, now: datetime, store: PkiStore) -> StoreChange:
         )
     if options.action == "client":
         assert options.name is not None
-        holder = CertificateSubject("client", options.name)
+        subject = CertificateSubject("client", options.name)
         return store.update(
-            lambda held: issue(held, holder, ServerNames(), now, renew=options.renew)
+            lambda held: issue(held, subject, ServerNames(), now, renew=options.renew)
         )
     if options.action == "reissue":
         return store.update(lambda held: reissue(held, options.without, now, _configured(held)))
     return StoreChange(store.load(), {})
 
 
-def _configured(holdings: CertificateStore) -> Mapping[str, ServerNames]:
-    """Return what the boards are called now; one that is no longer configured is left out."""
+def _configured(certificates: CertificateStore) -> Mapping[str, ServerNames]:
+    """Return the names of the boards as configured now, without boards that are not configured."""
     names: dict[str, ServerNames] = {}
-    for board in holdings.boards():
+    for board in certificates.boards():
         try:
             names[board] = server_names(resolve.target_of(board))
         except InputError:
@@ -183,15 +175,19 @@ def _configured(holdings: CertificateStore) -> Mapping[str, ServerNames]:
     return names
 
 
-def _rows(holdings: CertificateStore, now: datetime, store: PkiStore) -> tuple[CertificateRow, ...]:
+def _rows(
+    certificates: CertificateStore, now: datetime, store: PkiStore
+) -> tuple[CertificateRow, ...]:
     """Return every certificate: the authorities, then the others by name."""
-    configured = _configured(holdings)
+    configured = _configured(certificates)
     rows = [
         authority_row(scope, pair, now, paths.display_path(store.authority_place(scope)))
-        for scope, pair in sorted(holdings.authorities.items())
+        for scope, pair in sorted(certificates.authorities.items())
     ]
-    for subject, pair in sorted(holdings.pairs.items(), key=lambda item: (item[0].name, item[0])):
-        authority = holdings.authorities[SCOPES[subject.kind]].certificate
+    for subject, pair in sorted(
+        certificates.pairs.items(), key=lambda item: (item[0].name, item[0])
+    ):
+        authority = certificates.authorities[SCOPES[subject.kind]].certificate
         names = expected_names(subject, configured)
         files = paths.display_path(store.place(subject))
         rows.append(subject_row(subject, pair, names, authority, now, files))

@@ -14,7 +14,7 @@ from bootwright.pki.certificate_store import CertificateSubject
 from bootwright.pki.certificates import (
     KeyPair,
     ServerNames,
-    authority_ageing,
+    authority_needs_renewal,
     names_in,
     needs_renewal,
 )
@@ -40,7 +40,7 @@ class CertificateRow:
         name: the authority's scope, or the subject's name.
         subject: the distinguished name in the certificate.
         names: DNS names and addresses that a server answers to.
-        serial: in hexadecimal digits.
+        serial: its number, in hexadecimal digits.
         sha256: fingerprint of the certificate.
         not_before: from when it is valid.
         not_after: until when.
@@ -128,7 +128,7 @@ class PkiResult:
         if self.action == "client":
             lines += [f"DOCKER_CERT_PATH={row.files}" for row in self._clients((self.name,))]
         if self.provision:
-            lines.append("these boards go by the old authority until they are provisioned:")
+            lines.append("these boards trust the old authority until they are provisioned:")
             lines.append(f"  inv provision {' '.join(self.provision)}")
         if self.hand_out:
             lines.append("these clients are let in again when they have their new files:")
@@ -147,7 +147,7 @@ class PkiResult:
 
 def authority_row(scope: str, pair: KeyPair, now: datetime, files: str) -> CertificateRow:
     """Return an authority's certificate; ``files`` is the folder where it is."""
-    why = authority_ageing(pair.certificate, now)
+    why = authority_needs_renewal(pair.certificate, now)
     return _row("authority", scope, pair, why, now, files)
 
 

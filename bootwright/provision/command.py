@@ -168,9 +168,9 @@ def _logs(target: Target, dry_run: bool) -> TlsFiles | None:
     return _issued(CertificateSubject("log", target.name), ServerNames(), dry_run)
 
 
-def _issued(holder: CertificateSubject, names: ServerNames, dry_run: bool) -> TlsFiles:
+def _issued(subject: CertificateSubject, names: ServerNames, dry_run: bool) -> TlsFiles:
     issue = preview_certificate if dry_run else issued_certificate
-    made = issue(PkiStore(pki_dir()), holder, names, datetime.now(UTC))
+    made = issue(PkiStore(pki_dir()), subject, names, datetime.now(UTC))
     return TlsFiles(made.ca_pem, made.cert_pem, made.key_pem)
 
 

@@ -159,7 +159,9 @@ def test_the_remote_api_listens_with_mutual_tls_only(board: Board, tmp_path: Pat
         store, CertificateSubject("server", "odroid"), server_names(target), now
     )
     tls = TlsFiles(made.ca_pem, made.cert_pem, made.key_pem)
-    client = issue(store.load(), CertificateSubject("client", "alice"), ServerNames(), now).holdings
+    client = issue(
+        store.load(), CertificateSubject("client", "alice"), ServerNames(), now
+    ).certificates
     pair = client.pairs[CertificateSubject("client", "alice")]
     assert pair.key is not None
 

@@ -29,7 +29,7 @@ from bootwright.pki.certificates import (
     SCOPES,
     KeyPair,
     ServerNames,
-    authority_ageing,
+    authority_needs_renewal,
     check_client_name,
     make_authority,
     names_in,
@@ -185,7 +185,7 @@ def test_names_that_no_client_has(name: str) -> None:
         (1000, None, "expired on 2027-06-04"),
         (-1, NAMES, ""),
         (-1.1, NAMES, "not valid before 2026-05-03"),
-        (0, ServerNames(), "without names"),
+        (0, ServerNames(), "its names are now none"),
         (
             0,
             ServerNames(("board", "localhost"), ("127.0.0.1",)),
@@ -213,8 +213,8 @@ def test_another_authority_makes_renewal_due() -> None:
 )
 def test_an_authority_ages(days: int, why: str) -> None:
     certificate = make_authority("docker", NOW).certificate
-    assert why in authority_ageing(certificate, NOW + days * DAY)
-    assert bool(authority_ageing(certificate, NOW + days * DAY)) == bool(why)
+    assert why in authority_needs_renewal(certificate, NOW + days * DAY)
+    assert bool(authority_needs_renewal(certificate, NOW + days * DAY)) == bool(why)
 
 
 # All of them together
@@ -223,23 +223,23 @@ def test_an_authority_ages(days: int, why: str) -> None:
 def fleet() -> CertificateStore:
     held = CertificateStore()
     for board in ("one", "two"):
-        held = issue_board(held, board, ServerNames((board,), ("127.0.0.1",)), NOW).holdings
+        held = issue_board(held, board, ServerNames((board,), ("127.0.0.1",)), NOW).certificates
     for client in ("ci", "alice"):
-        held = issue(held, CertificateSubject("client", client), ServerNames(), NOW).holdings
+        held = issue(held, CertificateSubject("client", client), ServerNames(), NOW).certificates
     return held
 
 
 def test_issue_leaves_what_is_good() -> None:
     first = issue_board(CertificateStore(), "odroid", NAMES, NOW)
     assert list(first.made) == ["docker authority", "server odroid", "logs authority", "log odroid"]
-    again = issue_board(first.holdings, "odroid", NAMES, NOW + DAY)
-    assert again == StoreChange(first.holdings, {})
-    moved = issue_board(first.holdings, "odroid", ServerNames(("board",)), NOW)
-    assert moved.made == {"server odroid": "the target is now DNS:board"}
-    forced = issue_board(first.holdings, "odroid", NAMES, NOW, renew=True)
+    again = issue_board(first.certificates, "odroid", NAMES, NOW + DAY)
+    assert again == StoreChange(first.certificates, {})
+    moved = issue_board(first.certificates, "odroid", ServerNames(("board",)), NOW)
+    assert moved.made == {"server odroid": "its names are now DNS:board"}
+    forced = issue_board(first.certificates, "odroid", NAMES, NOW, renew=True)
     assert list(forced.made) == ["server odroid", "log odroid"]
-    assert forced.holdings.authorities == first.holdings.authorities
-    late = issue_board(first.holdings, "odroid", NAMES, NOW + 380 * DAY)
+    assert forced.certificates.authorities == first.certificates.authorities
+    late = issue_board(first.certificates, "odroid", NAMES, NOW + 380 * DAY)
     assert late.made == dict.fromkeys(("server odroid", "log odroid"), "16 days are left")
 
 
@@ -259,7 +259,7 @@ def test_boards_and_clients_do_not_share_names() -> None:
 
 
 def serials(held: CertificateStore) -> dict[str, int]:
-    return {str(holder): pair.certificate.serial_number for holder, pair in held.pairs.items()}
+    return {str(subject): pair.certificate.serial_number for subject, pair in held.pairs.items()}
 
 
 def test_reissue_without_a_client() -> None:
@@ -267,18 +267,20 @@ def test_reissue_without_a_client() -> None:
     done = reissue(old, "ci", NOW + DAY, {"one": NAMES})
     assert done.dropped == ("client ci",)
     assert (done.provision, done.hand_out) == (("one", "two"), ("alice",))
-    before, after = serials(old), serials(done.holdings)
+    before, after = serials(old), serials(done.certificates)
     assert set(before) - set(after) == {"client ci"}
     kept = {name for name in after if after[name] == before[name]}
     assert kept == {"log one", "log two"}, "the logs' authority signed nothing for ci"
-    assert done.holdings.authorities["logs"] == old.authorities["logs"]
-    authority = done.holdings.authorities["docker"].certificate
+    assert done.certificates.authorities["logs"] == old.authorities["logs"]
+    authority = done.certificates.authorities["docker"].certificate
     assert authority != old.authorities["docker"].certificate
-    for holder, pair in done.holdings.pairs.items():
-        if holder.kind != "log":
+    for subject, pair in done.certificates.pairs.items():
+        if subject.kind != "log":
             pair.certificate.verify_directly_issued_by(authority)
-    assert names_in(done.holdings.pairs[CertificateSubject("server", "one")].certificate) == NAMES
-    two = names_in(done.holdings.pairs[CertificateSubject("server", "two")].certificate)
+    assert (
+        names_in(done.certificates.pairs[CertificateSubject("server", "one")].certificate) == NAMES
+    )
+    two = names_in(done.certificates.pairs[CertificateSubject("server", "two")].certificate)
     assert two == ServerNames(("two",), ("127.0.0.1",)), "as before: nothing else is known"
 
 
@@ -287,10 +289,10 @@ def test_reissue_without_a_board_and_without_nobody() -> None:
     done = reissue(old, "two", NOW, {})
     assert done.dropped == ("log two", "server two")
     assert (done.provision, done.hand_out) == (("one",), ("alice", "ci"))
-    assert not set(serials(old).values()) & set(serials(done.holdings).values())
+    assert not set(serials(old).values()) & set(serials(done.certificates).values())
     all_new = reissue(old, None, NOW, {})
-    assert set(serials(all_new.holdings)) == set(serials(old))
-    assert not set(serials(old).values()) & set(serials(all_new.holdings).values())
+    assert set(serials(all_new.certificates)) == set(serials(old))
+    assert not set(serials(old).values()) & set(serials(all_new.certificates).values())
     assert reissue(CertificateStore(), None, NOW, {}).made == {}
     with pytest.raises(InputError, match="'bob' has no certificate; there are: alice, ci, one"):
         reissue(old, "bob", NOW, {})
@@ -300,7 +302,9 @@ def test_reissue_needs_no_old_key() -> None:
     old = fleet()
     lost = {scope: KeyPair(pair.certificate, None) for scope, pair in old.authorities.items()}
     assert (
-        reissue(CertificateStore(lost, old.pairs), None, NOW, {}).holdings.authorities["docker"].key
+        reissue(CertificateStore(lost, old.pairs), None, NOW, {})
+        .certificates.authorities["docker"]
+        .key
     )
 
 
@@ -341,7 +345,7 @@ def test_modes_and_what_comes_back(store: PkiStore, umask: int) -> None:
         change = fill(store)
     finally:
         os.umask(old)
-    assert store.load() == change.holdings
+    assert store.load() == change.certificates
     for path in (store.folder, *store.folder.rglob("*")):
         mode = path.lstat().st_mode & 0o777
         if path.is_dir() and not path.is_symlink():
@@ -359,33 +363,28 @@ def test_modes_and_what_comes_back(store: PkiStore, umask: int) -> None:
 
 def test_reading_creates_nothing(store: PkiStore) -> None:
     assert store.load() == CertificateStore()
-    preview = preview_certificate(store, CertificateSubject("server", "odroid"), NAMES, NOW)
-    assert (preview.renewed, preview.why) == (True, "there was none")
+    server = CertificateSubject("server", "odroid")
+    assert preview_certificate(store, server, NAMES, NOW).cert_pem.startswith(b"-----BEGIN CERT")
     assert not store.folder.parent.exists()
     fill(store)
     before = contents(store.folder)
-    assert not preview_certificate(
-        store, CertificateSubject("server", "odroid"), NAMES, NOW
-    ).renewed
-    assert preview_certificate(
-        store, CertificateSubject("server", "odroid"), NAMES, NOW + 380 * DAY
-    ).renewed
+    in_use = (store.place(server) / "cert.pem").read_bytes()
+    assert preview_certificate(store, server, NAMES, NOW).cert_pem == in_use
+    assert preview_certificate(store, server, NAMES, NOW + 380 * DAY).cert_pem != in_use
     assert contents(store.folder) == before
 
 
-def test_credentials_of_a_server(store: PkiStore) -> None:
-    first = issued_certificate(store, CertificateSubject("server", "odroid"), NAMES, NOW)
-    assert first.renewed
-    place = store.place(CertificateSubject("server", "odroid"))
+def test_certificate_of_a_server(store: PkiStore) -> None:
+    server = CertificateSubject("server", "odroid")
+    first = issued_certificate(store, server, NAMES, NOW)
+    place = store.place(server)
     assert first.ca_pem == (place / "ca.pem").read_bytes()
     assert first.cert_pem == (place / "cert.pem").read_bytes()
     assert first.key_pem.reveal() == (place / "key.pem").read_bytes()
-    again = issued_certificate(store, CertificateSubject("server", "odroid"), NAMES, NOW + DAY)
-    assert (again.renewed, again.why, again.cert_pem) == (False, "", first.cert_pem)
-    later = issued_certificate(
-        store, CertificateSubject("server", "odroid"), NAMES, NOW + 400 * DAY
-    )
-    assert later.renewed and later.ca_pem == first.ca_pem and later.key_pem != first.key_pem
+    assert issued_certificate(store, server, NAMES, NOW + DAY) == first
+    later = issued_certificate(store, server, NAMES, NOW + 400 * DAY)
+    assert later.ca_pem == first.ca_pem
+    assert later.cert_pem != first.cert_pem and later.key_pem != first.key_pem
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o750, 0o710, 0o704, 0o777])
@@ -415,7 +414,9 @@ def test_the_key_of_an_authority_may_be_elsewhere(store: PkiStore, tmp_path: Pat
     fill(store)
     key = store.authority_place("docker") / "ca-key.pem"
     away = key.rename(tmp_path / "stick")
-    assert not issued_certificate(store, CertificateSubject("server", "odroid"), NAMES, NOW).renewed
+    server = CertificateSubject("server", "odroid")
+    in_use = (store.place(server) / "cert.pem").read_bytes()
+    assert issued_certificate(store, server, NAMES, NOW).cert_pem == in_use
     store.update(lambda held: issue(held, CertificateSubject("log", "other"), ServerNames(), NOW))
     with pytest.raises(RefusedError, match="inv pki reissue"):
         fill(store, "alice")
@@ -486,7 +487,7 @@ def test_a_lost_authority_is_not_silently_another(store: PkiStore) -> None:
 
 
 def test_a_backup_that_followed_links(store: PkiStore) -> None:
-    held = fill(store).holdings
+    held = fill(store).certificates
     current = store.folder / "current"
     generation = store.folder / current.readlink()
     current.unlink()
@@ -517,7 +518,7 @@ CALLS = ("fsync", "open", "mkdir", "symlink", "rename", "replace", "rmdir", "unl
 def test_a_crash_at_any_moment_leaves_the_old_or_the_new(
     store: PkiStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = fill(store).holdings
+    old = fill(store).certificates
     outcomes = set()
     for moment in range(1000):
         count = 0
@@ -538,7 +539,7 @@ def test_a_crash_at_any_moment_leaves_the_old_or_the_new(
             for name in CALLS:
                 patch.setattr(os, name, counted(getattr(os, name)))
             try:
-                new = store.update(lambda held: reissue(held, None, NOW, {})).holdings
+                new = store.update(lambda held: reissue(held, None, NOW, {})).certificates
                 finished = True
             except Killed:
                 finished = False
@@ -548,8 +549,8 @@ def test_a_crash_at_any_moment_leaves_the_old_or_the_new(
             assert found == new
             break
         # All of one generation, whichever it is.
-        for holder, pair in found.pairs.items():
-            scope = SCOPES[holder.kind]
+        for subject, pair in found.pairs.items():
+            scope = SCOPES[subject.kind]
             pair.certificate.verify_directly_issued_by(found.authorities[scope].certificate)
         old = found
     assert finished and moment > 30
@@ -560,7 +561,7 @@ def test_a_crash_at_any_moment_leaves_the_old_or_the_new(
 def test_what_changes_while_it_is_read_is_read_again(
     store: PkiStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = fill(store).holdings
+    old = fill(store).certificates
     real = store_module._read
     raced: list[StoreChange] = []
 
@@ -573,7 +574,7 @@ def test_what_changes_while_it_is_read_is_read_again(
 
     monkeypatch.setattr(store_module, "_read", slow)
     found = store.load()
-    assert found == raced[0].holdings != old
+    assert found == raced[0].certificates != old
 
 
 RACER = """
@@ -585,8 +586,8 @@ from bootwright.pki.certificates import ServerNames
 from bootwright.pki.certificate_store import CertificateSubject, issue
 store = PkiStore(Path(sys.argv[1]))
 for number in range(8):
-    holder = CertificateSubject("client", f"{sys.argv[2]}{number}")
-    store.update(lambda held: issue(held, holder, ServerNames(), datetime.now(UTC)))
+    subject = CertificateSubject("client", f"{sys.argv[2]}{number}")
+    store.update(lambda held: issue(held, subject, ServerNames(), datetime.now(UTC)))
 """
 
 
@@ -661,7 +662,7 @@ def test_the_task_from_issue_to_reissue(store: PkiStore) -> None:
     assert (document["provision"], document["hand_out"]) == (["odroid"], ["alice"])
     assert done.lines()[-5:] == [
         "client ci: dropped",
-        "these boards go by the old authority until they are provisioned:",
+        "these boards trust the old authority until they are provisioned:",
         "  inv provision odroid",
         "these clients are let in again when they have their new files:",
         f"  alice: {store.place(CertificateSubject('client', 'alice'))}",

@@ -155,21 +155,21 @@ def test_who_is_late_is_refused(store: PkiStore, tmp_path: Path) -> None:
 
 
 def test_openssl_agrees(store: PkiStore) -> None:
-    def verify(holder: CertificateSubject, *options: str) -> str:
-        place = store.place(holder)
+    def verify(subject: CertificateSubject, *options: str) -> str:
+        place = store.place(subject)
         command = ["openssl", "verify", "-x509_strict", "-CAfile", str(place / "ca.pem")]
         done = subprocess.run(
             [*command, *options, "cert.pem"], cwd=place, capture_output=True, text=True
         )
         return done.stdout + done.stderr
 
-    for holder, right, wrong in (
+    for subject, right, wrong in (
         (SERVER, "sslserver", "sslclient"),
         (ALICE, "sslclient", "sslserver"),
         (LOG, "sslclient", "sslserver"),
     ):
-        assert verify(holder, "-purpose", right) == "cert.pem: OK\n"
-        assert "purpose" in verify(holder, "-purpose", wrong)
+        assert verify(subject, "-purpose", right) == "cert.pem: OK\n"
+        assert "purpose" in verify(subject, "-purpose", wrong)
     assert verify(SERVER, "-verify_hostname", "board") == "cert.pem: OK\n"
     assert verify(SERVER, "-verify_ip", "127.0.0.1") == "cert.pem: OK\n"
     assert "mismatch" in verify(SERVER, "-verify_hostname", "other")

@@ -70,10 +70,10 @@ class Operator:
         self.pki = PkiStore(self.folder / "pki")
         self.store = LogStore(self.folder / "logs")
 
-    def files(self, holder: CertificateSubject) -> Certificates:
-        names = self.names if holder.kind == "collector" else ServerNames()
-        issued_certificate(self.pki, holder, names, datetime.now(UTC))
-        place = self.pki.place(holder)
+    def files(self, subject: CertificateSubject) -> Certificates:
+        names = self.names if subject.kind == "collector" else ServerNames()
+        issued_certificate(self.pki, subject, names, datetime.now(UTC))
+        place = self.pki.place(subject)
         return Certificates(*(place / name for name in ("ca.pem", "cert.pem", "key.pem")))
 
     @contextmanager

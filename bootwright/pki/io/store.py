@@ -1,8 +1,8 @@
 """The folder with certificates and keys on the operator's machine.
 
-``current`` is a link to a generation: a folder with everything in it. A change writes a whole
-new generation and then renames one link, so that a crash at any moment leaves a certificate
-with its own key, and all certificates with their own authority.
+``current`` is a link to a generation: a folder with all files. A change writes a whole new
+generation and then replaces the link, so that after a crash at any moment each certificate is
+still with its own key and its own authority.
 """
 
 import contextlib
@@ -59,19 +59,19 @@ class PkiStore:
         self.folder = folder
         self._current = folder / "current"
 
-    def place(self, holder: CertificateSubject) -> Path:
-        """Return the folder with a holder's ``ca.pem``, ``cert.pem`` and ``key.pem``."""
-        return self._current / _FOLDERS[holder.kind] / holder.name
+    def place(self, subject: CertificateSubject) -> Path:
+        """Return the folder with a subject's ``ca.pem``, ``cert.pem`` and ``key.pem``."""
+        return self._current / _FOLDERS[subject.kind] / subject.name
 
     def authority_place(self, scope: Scope) -> Path:
         """Return the folder with an authority's ``ca.pem`` and ``ca-key.pem``."""
         return self._current / _AUTHORITIES[scope]
 
     def load(self) -> CertificateStore:
-        """Return what the folder holds, without writing anything; nothing if there is none.
+        """Return the certificates in the folder, without writing; none if there is no folder.
 
         Raises:
-            RefusedError: others can read the folder, or it is somebody else's.
+            RefusedError: other users can read the folder, or it belongs to one.
             InputError: a file is missing or damaged (says which).
             FailedError: it is changed faster than it can be read.
         """
@@ -88,22 +88,22 @@ class PkiStore:
                 if self.generation() == before:
                     raise
                 continue
-            # What another run has replaced meanwhile may have been read in part.
+            # If another run has replaced it in the meantime, files of both may have been read.
             if self.generation() == before:
                 return found
         raise FailedError(
-            f"{paths.display_path(self.folder)}: others change it all the time; try again"
+            f"{paths.display_path(self.folder)}: other runs keep changing it; try again"
         )
 
     def update(self, change: Callable[[CertificateStore], C]) -> C:
-        """Apply ``change`` to what the folder holds, and keep the result.
+        """Apply ``change`` to the certificates in the folder, and keep the result.
 
         Only one run does this at a time. Nothing is written when ``change`` made nothing.
 
         Raises:
-            RefusedError: others can read the folder, or it is somebody else's; or ``change``
-                says so.
-            InputError: a file is missing or damaged, or ``change`` says so.
+            RefusedError: other users can read the folder, or it belongs to one; or ``change``
+                raised it.
+            InputError: a file is missing or damaged, or ``change`` raised it.
             FailedError: another run does not end.
         """
         if not self._exists():
@@ -112,7 +112,7 @@ class PkiStore:
         with self._locked():
             changed = change(self.load())
             if changed.made:
-                self._save(changed.holdings)
+                self._save(changed.certificates)
         return changed
 
     def _exists(self) -> bool:
@@ -131,7 +131,7 @@ class PkiStore:
             )
         if found.st_mode & 0o077:
             raise RefusedError(
-                f"{shown}: others can look into it (mode {found.st_mode & 0o777:04o}), and it is"
+                f"{shown}: other users can open it (mode {found.st_mode & 0o777:04o}), and it is"
                 f" for private keys; chmod 700 {shown}"
             )
         return True
@@ -145,7 +145,7 @@ class PkiStore:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            # A copy that followed links, such as a restored backup.
+            # A copy that followed the link, such as a restored backup.
             shown = paths.display_path(self._current)
             aside = paths.display_path(self.folder / f"{_GENERATION}restored")
             raise InputError(
@@ -167,29 +167,29 @@ class PkiStore:
                     time.sleep(0.02)
             yield
 
-    def _save(self, holdings: CertificateStore) -> None:
+    def _save(self, certificates: CertificateStore) -> None:
         new = Path(tempfile.mkdtemp(prefix=_GENERATION, dir=self.folder))
-        _write(new, holdings)
+        _write(new, certificates)
         link = self.folder / "current.new"
         link.unlink(missing_ok=True)
         link.symlink_to(new.name)
         link.replace(self._current)
         sync_path(self.folder)
-        # Now, and not before: also what runs left that were killed.
+        # Only now; this also removes what killed runs left.
         for old in self.folder.glob(f"{_GENERATION}*"):
             if old.name != new.name:
                 shutil.rmtree(old)
 
 
-def _write(root: Path, holdings: CertificateStore) -> None:
-    for scope, pair in holdings.authorities.items():
+def _write(root: Path, certificates: CertificateStore) -> None:
+    for scope, pair in certificates.authorities.items():
         folder = _make_folder(root, _AUTHORITIES[scope])
         _write_file(folder / "ca.pem", pair.certificate_pem(), 0o444)
         if pair.key is not None:
             _write_file(folder / "ca-key.pem", pair.key.reveal(), 0o400)
-    for holder, pair in holdings.pairs.items():
-        folder = _make_folder(root, f"{_FOLDERS[holder.kind]}/{holder.name}")
-        authority = holdings.authorities[SCOPES[holder.kind]]
+    for subject, pair in certificates.pairs.items():
+        folder = _make_folder(root, f"{_FOLDERS[subject.kind]}/{subject.name}")
+        authority = certificates.authorities[SCOPES[subject.kind]]
         assert pair.key is not None
         _write_file(folder / "ca.pem", authority.certificate_pem(), 0o444)
         _write_file(folder / "cert.pem", pair.certificate_pem(), 0o444)
@@ -215,15 +215,15 @@ def _write_file(path: Path, content: bytes, mode: int) -> None:
         os.fsync(descriptor)
 
 
-def _read(root: Path, called: Path) -> CertificateStore:
-    """Read a generation; errors name its files below ``called``."""
+def _read(root: Path, shown: Path) -> CertificateStore:
+    """Return what a generation has; errors name its files below ``shown``."""
     restore = "restore the whole folder from a backup"
     if not root.is_dir():
-        raise InputError(f"{paths.display_path(called)}: leads nowhere; {restore}")
+        raise InputError(f"{paths.display_path(shown)}: a link to nothing; {restore}")
     authorities: dict[Scope, KeyPair] = {}
     for scope, inside in _AUTHORITIES.items():
         if (root / inside).is_dir():
-            place = called / inside
+            place = shown / inside
             certificate = _certificate(root / inside, "ca.pem", place, restore)
             # An authority's key may be kept elsewhere.
             if (root / inside / "ca-key.pem").exists():
@@ -235,9 +235,9 @@ def _read(root: Path, called: Path) -> CertificateStore:
     for kind, inside in _FOLDERS.items():
         for folder in sorted((root / inside).glob("*/")):
             if SCOPES[kind] not in authorities:
-                missing = paths.display_path(called / _AUTHORITIES[SCOPES[kind]])
+                missing = paths.display_path(shown / _AUTHORITIES[SCOPES[kind]])
                 raise InputError(f"{missing}: missing; {restore}")
-            place = called / inside / folder.name
+            place = shown / inside / folder.name
             again = f"{restore}, or have this made anew: rm -rf {paths.display_path(place)}"
             certificate = _certificate(folder, "cert.pem", place, again)
             key = _key(folder, "key.pem", place, again, certificate)
@@ -245,21 +245,21 @@ def _read(root: Path, called: Path) -> CertificateStore:
     return CertificateStore(authorities, pairs)
 
 
-def _certificate(folder: Path, name: str, called: Path, remedy: str) -> Certificate:
+def _certificate(folder: Path, name: str, shown: Path, remedy: str) -> Certificate:
     try:
         return parse_certificate((folder / name).read_bytes())
     except FileNotFoundError:
-        raise InputError(f"{paths.display_path(called / name)}: missing; {remedy}") from None
+        raise InputError(f"{paths.display_path(shown / name)}: missing; {remedy}") from None
     except InputError as error:
-        raise InputError(f"{paths.display_path(called / name)}: {error}; {remedy}") from None
+        raise InputError(f"{paths.display_path(shown / name)}: {error}; {remedy}") from None
 
 
-def _key(folder: Path, name: str, called: Path, remedy: str, certificate: Certificate) -> Secret:
+def _key(folder: Path, name: str, shown: Path, remedy: str, certificate: Certificate) -> Secret:
     try:
         key = Secret((folder / name).read_bytes())
         check_key(certificate, key)
     except FileNotFoundError:
-        raise InputError(f"{paths.display_path(called / name)}: missing; {remedy}") from None
+        raise InputError(f"{paths.display_path(shown / name)}: missing; {remedy}") from None
     except InputError as error:
-        raise InputError(f"{paths.display_path(called / name)}: {error}; {remedy}") from None
+        raise InputError(f"{paths.display_path(shown / name)}: {error}; {remedy}") from None
     return key
