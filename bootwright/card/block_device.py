@@ -31,7 +31,7 @@ _INTERNAL = (
     *("ata", "fc", "fcoe", "iscsi", "mmc", "nvme", "pcie"),
     *("rdma", "sas", "sata", "scsi", "spi", "tcp", "virtio"),
 )
-"""lsblk's words for buses whose disks are not pulled out, whatever else it says of them."""
+"""lsblk's names of buses whose disks cannot be pulled out, whatever its flags are."""
 
 _STACKED = {
     "crypt": "dm-crypt",
@@ -112,14 +112,14 @@ class DeviceFacts:
         removable: can be pulled out; see :func:`is_removable`.
         read_only: cannot be written.
         may_write: this user may write it, or make it where it is new.
-        parent: the disk that a partition lies on.
+        parent: the disk that a partition is on.
         sector_size: logical, in bytes.
         fstype: of the whole disk, where it has no partition table.
         label: of the file system on the whole disk.
         table: the kind of partition table, ``dos`` or ``gpt``.
         partitions: those present now.
         holders: what uses the disk or a part of it.
-        system_mounts: the mount points of the running system that lie on it.
+        system_mounts: the mount points of the running system that are on it.
         unfinished: a run that did not end left it: it carries the marker, or is a
             file with nothing in it yet.
     """
@@ -263,7 +263,7 @@ def is_removable(node: Mapping[str, Any], mmc_type: str) -> bool:
 
 
 def is_unfinished(sector: bytes) -> bool:
-    """Whether sector 0 says that the run which wrote it did not end."""
+    """Whether sector 0 is marked as that of a run that did not end."""
     return sector.startswith(UNFINISHED)
 
 

@@ -57,7 +57,7 @@ def execute(
 
     Raises:
         RefusedError: the device is not what it was; nothing on it was changed.
-        FailedError: a tool or the device failed; the card says that it is unfinished.
+        FailedError: a tool or the device failed; the card is marked as unfinished.
     """
     rootfs, header = work_dir / "rootfs.ext4", work_dir / "luks.header"
     times = StepTimes()

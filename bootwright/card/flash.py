@@ -43,7 +43,7 @@ from bootwright.volume.luks_plan import plan_luks
 
 @dataclass(frozen=True)
 class FlashOptions:
-    """What the command line says, as typed."""
+    """The options of the command line, as typed."""
 
     device: str
     target: str = "odroid"
@@ -88,8 +88,8 @@ def flash(options: FlashOptions, reporter: Reporter) -> FlashResult | FlashDryRu
 
     Raises:
         InputError: an option, the configuration or an input file is wrong.
-        RefusedError: the guard, or the operator, says no; nothing was changed.
-        FailedError: a tool or the device failed; the card says that it is unfinished.
+        RefusedError: the guard or the operator refuses; nothing was changed.
+        FailedError: a tool or the device failed; the card is marked as unfinished.
     """
     request = _prepare(options)
     cache = paths.cache_dir()

@@ -176,7 +176,7 @@ def subject_row(
 def expected_names(
     subject: CertificateSubject, configured: Mapping[str, ServerNames]
 ) -> ServerNames | None:
-    """Return what a certificate should name; ``None`` if only the certificate itself tells.
+    """Return what a certificate should name; ``None`` if nothing but it tells that.
 
     Args:
         subject: whose certificate.

@@ -153,7 +153,7 @@ def compare(
 
 @contextmanager
 def failing(medium: Medium, verb: str, where: Extent | None = None) -> Iterator[None]:
-    """Turn an ``OSError`` of the medium into an error that says where and what to do.
+    """Turn an ``OSError`` of the medium into an error with the place and what to do.
 
     Raises:
         FailedError: in place of the ``OSError``.

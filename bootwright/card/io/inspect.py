@@ -100,7 +100,7 @@ def uses() -> dict[str, str]:
 
 
 def used_now(node: str) -> list[str]:
-    """Return what :func:`uses` says by now of the file or disk, or of its partitions."""
+    """Return what :func:`uses` returns now for the file or disk and for its partitions."""
     found = uses()
     partitions = Path(f"/sys/dev/block/{node}").glob("*/partition")
     nodes = [node, *(_read(str(each.with_name("dev"))) for each in partitions)]
