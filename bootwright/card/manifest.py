@@ -46,7 +46,7 @@ class LuksVolume:
 
 
 @dataclass(frozen=True)
-class Partition:
+class WrittenPartition:
     """A partition that was written; sectors have 512 bytes."""
 
     number: int
@@ -59,7 +59,7 @@ class Partition:
 
 
 @dataclass(frozen=True)
-class BootBlob:
+class WrittenBlob:
     """A boot blob that was written; ``known`` when the board's file has its digest."""
 
     name: str
@@ -95,8 +95,8 @@ class FlashResult:
     rootfs: Origin
     device: CardDevice
     table: Literal["dos"]
-    partitions: tuple[Partition, Partition]
-    boot_blobs: tuple[BootBlob, ...]
+    partitions: tuple[WrittenPartition, WrittenPartition]
+    boot_blobs: tuple[WrittenBlob, ...]
     missing_boot_blobs: tuple[str, ...]
     bootable_on_board: bool
     mac: str
@@ -193,13 +193,15 @@ def manifest(
         device=_device(device, plan.geometry),
         table="dos",
         partitions=(
-            Partition(1, root.sector, root.sectors, "root", "ext4", plan.identity.root_uuid, None),
-            Partition(
+            WrittenPartition(
+                1, root.sector, root.sectors, "root", "ext4", plan.identity.root_uuid, None
+            ),
+            WrittenPartition(
                 2, data.sector, data.sectors, "docker-data", "crypto_LUKS", luks.uuid, volume
             ),
         ),
         boot_blobs=tuple(
-            BootBlob(blob.name, blob.sector, len(blob.content), blob.sha256, blob.known)
+            WrittenBlob(blob.name, blob.sector, len(blob.content), blob.sha256, blob.known)
             for blob in plan.blobs
         ),
         missing_boot_blobs=plan.missing_blobs,
