@@ -3,6 +3,7 @@
 The job runs by itself on the board, as it does on a real one; the connection to it is a stand-in.
 """
 
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -217,7 +218,7 @@ def test_a_board_that_is_lost_while_the_job_goes_on_takes_everything_back(
 ) -> None:
     def lose() -> None:
         run.board.until_hung()
-        run.network.reachable = False
+        run.network.unreachable = math.inf
         cut()
 
     run.board.hang(RESTART)
@@ -293,7 +294,7 @@ def test_a_board_that_restarts_before_the_proof_is_not_confirmed(run: Run, befor
 
 def test_a_board_that_is_not_reached_again_takes_the_change_back(run: Run, before: Tree) -> None:
     def lose() -> None:
-        run.network.reachable = False
+        run.network.unreachable = math.inf
 
     run.after_job = lose
     with pytest.raises(FailedError) as error:

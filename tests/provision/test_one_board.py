@@ -1,7 +1,6 @@
 """The order of things on one board, with what boards really reported and a stand-in connection."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ from bootwright.provision import one_board
 from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.one_board import Credentials, ProvisionOptions, provision
 from bootwright.provision.result import ProvisionResult
-from bootwright.remote.io.connection import Remote, RemoteFinished
+from bootwright.remote.io.connection import Remote
 from bootwright.remote.job import Reconnector
 from bootwright.remote.sudo import SudoPasswordError
-from tests.support.connection import WHERE, Network
+from tests.support.connection import WHERE, AnsweringBoard
 from tests.support.host_facts import desired
 from tests.support.reporter import Notes
 
@@ -50,33 +49,15 @@ APPLIED = f"{JOB_ENDED}== step\n|daemon\n== versions\n|20.10\n|20.11\n== applied
 RESTORED = "== restore\n|now\n== restored\n|well\n== end\n"
 
 
-@dataclass
-class Board:
-    """A board that answers the scripts of a title one after the other, the last answer again."""
-
-    answers: dict[str, list[str]]
-    network: Network = field(init=False)
-    inputs: list[bytes] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.network = Network(self._run)
-
-    def _run(self, script: str, stdin: bytes) -> RemoteFinished:
-        self.inputs.append(stdin)
-        title = self.network.titles[-1]
-        answers, number = self.answers[title], self.network.titles.count(title)
-        return RemoteFinished(0, answers[min(number, len(answers)) - 1].encode(), b"")
-
-
-Make = Callable[..., Board]
+Make = Callable[..., AnsweringBoard]
 
 
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch) -> Make:
     """Return a board that reports these facts, with other answers by title."""
 
-    def new(*facts: str, **answers: list[str]) -> Board:
-        board = Board(
+    def new(*facts: str, **answers: list[str]) -> AnsweringBoard:
+        board = AnsweringBoard(
             {
                 COLLECT: list(facts),
                 "apply": ["", APPLIED],
@@ -290,7 +271,7 @@ def test_containers_that_run_while_docker_is_upgraded(
     notes = Notes()
     with pytest.raises(FailedError, match="packages"):
         run(desired(own, upgrade=True), notes=notes)
-    (job,) = [data for data in board.inputs if data]
+    (job,) = [data for _, data in board.inputs if data]
     assert b"apt-get" in job
     assert (b"have containers outlive the daemon" in job) == held
     assert (b'"live-restore": true' in job) == held

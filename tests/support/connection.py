@@ -4,7 +4,7 @@ What a script does is decided by the function that runs it: on a board of
 :mod:`tests.support.fakeboard` for real, or with answers that a test gives.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bootwright.core.errors import FailedError
@@ -26,13 +26,15 @@ class Network:
         run: runs a script on the board.
         titles: of the scripts that were run, in order.
         waits: seconds that each connection was willing to wait for the board.
-        reachable: whether a connection can be made.
+        stays: a connection that is waited for does not end.
+        unreachable: how many of the next connections cannot be made.
     """
 
     run: Run
     titles: list[str] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
-    reachable: bool = True
+    unreachable: float = 0
+    stays: bool = False
     _events: list[tuple[str, int, Callable[[], object]]] = field(default_factory=list)
 
     def before(self, title: str, event: Callable[[], object], nth: int = 1) -> None:
@@ -79,7 +81,8 @@ class FakeConnection(Remote):
 
     def connect(self) -> None:
         self._network.waits.append(self._wait_s)
-        if not self._network.reachable:
+        if self._network.unreachable > 0:
+            self._network.unreachable -= 1
             raise UnreachableError(f"{WHERE}: no answer")
         self._open = True
 
@@ -87,9 +90,8 @@ class FakeConnection(Remote):
         self._open = False
 
     def wait_until_lost(self, timeout: float | None = None) -> bool:
-        self._network.happen("lost")
-        self._open = False
-        return True
+        self._open = self._network.stays
+        return not self._open
 
     def run(
         self,
@@ -109,3 +111,29 @@ class FakeConnection(Remote):
             raise
         data = stdin.reveal() if isinstance(stdin, Secret) else stdin or b""
         return self._network.run(script, data)
+
+
+class AnsweringBoard:
+    """A board that answers the scripts of a title one after the other, the last answer again.
+
+    Args:
+        answers: by title, what each script writes, or how it ends.
+
+    Attributes:
+        network: by which it is reached.
+        inputs: what each script was given on standard input, with its title.
+    """
+
+    def __init__(self, answers: Mapping[str, Sequence[str | RemoteFinished]]) -> None:
+        self._answers = answers
+        self.network = Network(self._run)
+        self.inputs: list[tuple[str, bytes]] = []
+
+    def _run(self, script: str, stdin: bytes) -> RemoteFinished:
+        title = self.network.titles[-1]
+        self.inputs.append((title, stdin))
+        answers, number = self._answers[title], self.network.titles.count(title)
+        answer = answers[min(number, len(answers)) - 1]
+        if isinstance(answer, RemoteFinished):
+            return answer
+        return RemoteFinished(0, answer.encode(), b"")
