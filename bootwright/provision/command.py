@@ -1,4 +1,4 @@
-"""``inv provision`` for one or several targets: from names to desired, and back to results."""
+"""``inv provision`` for one or several targets: from names to desired states to results."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ from bootwright.provision.result import ProvisionResult, ProvisionResults
 from bootwright.remote.sudo import SudoPasswordError
 
 PARALLEL = 8
-"""Boards at a time; what this machine does for one is little."""
+"""Boards at a time, if the operator does not say; most of the work is done by the boards."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class ProvisionRequest:
         sudo_password_file: with the password that sudo asks for.
         upgrade: bring all packages up to date again.
         reboot: restart boards where a new kernel needs it.
-        migrate_userns: containers and images may seem to vanish.
+        migrate_userns: user namespaces may be switched on or off, although existing containers
+            and images then seem to be gone.
         parallel: boards at a time.
         logs: ship logs to this server, instead of the targets'.
         diff: the result's lines show a unified diff of every file.
@@ -66,8 +67,8 @@ class ProvisionRequest:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A board and what is wished for it, with input that has been looked at."""
+class BoardInput:
+    """One board of a run: how it is reached, and its desired state. All input is checked."""
 
     endpoint: Endpoint
     target: Target
@@ -81,42 +82,25 @@ def provision_targets(request: ProvisionRequest) -> ProvisionResults:
         InputError: no such target or group, or a target's values or files cannot be used;
             nothing was begun then.
     """
-    jobs = {job.endpoint.name: job for job in _jobs(request)}
+    boards = _boards(request)
     sudo_password = None
     if request.sudo_password_file is not None:
         sudo_password = read_sudo_password(request.sudo_password_file, "the user")
-    if len(jobs) == 1:
-        (job,) = jobs.values()
-        results = [_one(job, request, sudo_password)]
+    if len(boards) == 1:
+        results = [_one(boards[0], request, sudo_password)]
     else:
-        alone = Credentials(None, lambda: _no_passphrase(request), sudo_password)
-
-        def work(name: str, reporter: Reporter) -> ProvisionResult:
-            job = jobs[name]
-            credentials = alone
-            if request.passphrase_file is not None or job.target.passphrase_command:
-                credentials = replace(alone, passphrase=_passphrase(job, request))
-            return _guarded(job, request.options, credentials, reporter)
-
-        fleet = Fleet(
-            list(jobs), work, lambda result: (result.summary(), result.ok), request.parallel
-        )
-        done = fleet.run()
-        results = [
-            result if isinstance(result, ProvisionResult) else ProvisionResult(name, error=result)
-            for name, result in done.items()
-        ]
+        results = _several(boards, request, sudo_password)
     code = worst({result.target: result.error for result in results})
     return ProvisionResults(tuple(results), code, request.diff)
 
 
-def _jobs(request: ProvisionRequest) -> list[Job]:
+def _boards(request: ProvisionRequest) -> list[BoardInput]:
     names = resolve.targets_named(request.names, request.group)
     profile = load_profile(paths.checkout() / "profiles")
-    return [_job(name, request, profile) for name in names]
+    return [_board(name, request, profile) for name in names]
 
 
-def _job(name: str, request: ProvisionRequest, profile: Profile) -> Job:
+def _board(name: str, request: ProvisionRequest, profile: Profile) -> BoardInput:
     endpoint = resolve.endpoint_of(name, request.identity)
     target = _with_logs(resolve.target_of(name), request.logs)
     server = endpoint.ssh_server()
@@ -132,7 +116,7 @@ def _job(name: str, request: ProvisionRequest, profile: Profile) -> Job:
         upgrade=request.upgrade,
         reboot=request.reboot,
     )
-    return Job(endpoint, target, desired)
+    return BoardInput(endpoint, target, desired)
 
 
 def _with_logs(target: Target, server: str | None) -> Target:
@@ -155,14 +139,17 @@ def _seccomp(target: Target) -> str | None:
 
 
 def _tls(target: Target, dry_run: bool) -> TlsFiles | None:
-    """Return what the remote API needs; made or renewed where due, but for a dry run."""
+    """Return the files for the remote API, if the target has one.
+
+    They are issued, or renewed where due; a dry run only computes them.
+    """
     if target.docker.api is None:
         return None
     return _issued(CertificateSubject("server", target.name), server_names(target), dry_run)
 
 
 def _logs(target: Target, dry_run: bool) -> TlsFiles | None:
-    """Return what shipping logs needs, likewise."""
+    """Return the files for shipping logs, likewise."""
     if target.logs.server is None:
         return None
     return _issued(CertificateSubject("log", target.name), ServerNames(), dry_run)
@@ -174,36 +161,59 @@ def _issued(subject: CertificateSubject, names: ServerNames, dry_run: bool) -> T
     return TlsFiles(made.ca_pem, made.cert_pem, made.key_pem)
 
 
-def _one(job: Job, request: ProvisionRequest, sudo_password: Secret | None) -> ProvisionResult:
+def _one(
+    board: BoardInput, request: ProvisionRequest, sudo_password: Secret | None
+) -> ProvisionResult:
     """Provision the only board; the operator may be asked."""
     reporter = TextReporter()
-    credentials = Credentials(terminal(), _passphrase(job, request), sudo_password)
-    result = _guarded(job, request.options, credentials, reporter)
+    credentials = Credentials(terminal(), _passphrase(board, request), sudo_password)
+    result = _guarded(board, request.options, credentials, reporter)
     if isinstance(result.error, SudoPasswordError) and sudo_password is None and terminal():
-        password = read_sudo_password(None, f"{job.desired.login} on {job.endpoint.name}")
+        password = read_sudo_password(None, f"{board.desired.login} on {board.endpoint.name}")
         credentials = replace(credentials, sudo_password=password)
-        result = _guarded(job, request.options, credentials, reporter)
+        result = _guarded(board, request.options, credentials, reporter)
     return result
 
 
+def _several(
+    boards: Sequence[BoardInput], request: ProvisionRequest, sudo_password: Secret | None
+) -> list[ProvisionResult]:
+    """Provision several boards at a time; nobody is asked anything."""
+    by_name = {board.endpoint.name: board for board in boards}
+
+    def work(name: str, reporter: Reporter) -> ProvisionResult:
+        board, passphrase = by_name[name], _no_passphrase
+        if request.passphrase_file is not None or board.target.passphrase_command:
+            passphrase = _passphrase(board, request)
+        credentials = Credentials(None, passphrase, sudo_password)
+        return _guarded(board, request.options, credentials, reporter)
+
+    fleet = Fleet(
+        list(by_name), work, lambda result: (result.summary(), result.ok), request.parallel
+    )
+    return [
+        result if isinstance(result, ProvisionResult) else ProvisionResult(name, error=result)
+        for name, result in fleet.run().items()
+    ]
+
+
 def _guarded(
-    job: Job, options: ProvisionOptions, credentials: Credentials, reporter: Reporter
+    board: BoardInput, options: ProvisionOptions, credentials: Credentials, reporter: Reporter
 ) -> ProvisionResult:
     """Provision a board; an error is a result as well."""
     begin = time.monotonic()
     try:
-        return provision(job.endpoint, job.desired, options, credentials, reporter)
+        return provision(board.endpoint, board.desired, options, credentials, reporter)
     except BootwrightError as error:
-        name = job.endpoint.name
+        name = board.endpoint.name
         return ProvisionResult(name, seconds=time.monotonic() - begin, error=error)
 
 
-def _passphrase(job: Job, request: ProvisionRequest) -> Callable[[], Secret]:
-    return lambda: read_passphrase(job.target, request.passphrase_file, twice=False)
+def _passphrase(board: BoardInput, request: ProvisionRequest) -> Callable[[], Secret]:
+    return lambda: read_passphrase(board.target, request.passphrase_file, twice=False)
 
 
-def _no_passphrase(request: ProvisionRequest) -> Secret:
-    assert request.passphrase_file is None
+def _no_passphrase() -> Secret:
     raise InputError(
         "no passphrase: give --passphrase-file, or passphrase_command in bootwright.toml; with"
         " several boards nobody is asked"

@@ -60,11 +60,24 @@ def test_a_wrong_host_key_is_refused(lab: Lab) -> None:
 
 
 def test_a_user_whom_sudo_asks_for_a_password(lab: Lab) -> None:
-    lab.server.tool("sudo", "echo 'sudo: a password is required' >&2; exit 1")
+    lab.server.sudoers(f"{USER} ALL=(ALL:ALL) ALL")
     done = lab.inv("provision", "mia")
     assert done.returncode == 4
     assert f"mia ({USER}@127.0.0.1 port" in done.stderr
     assert "sudo asks for a password" in done.stderr
+
+
+def test_a_wrong_password_for_sudo_is_tried_once(lab: Lab, tmp_path: Path) -> None:
+    lab.server.sudoers(f"{USER} ALL=(ALL:ALL) ALL")
+    password = tmp_path / "password"
+    password.write_text("not the one\n")
+    password.chmod(0o600)
+    done = lab.inv("provision", "mia", "--sudo-password-file", str(password), "--json")
+    assert done.returncode == 4
+    (target,) = document(done)["targets"]
+    assert f"sudo refused the password of {USER}; it was tried once" in target["error"]["message"]
+    assert not target["rolled_back"]
+    assert "not the one" not in done.stdout + done.stderr
 
 
 def test_a_system_that_is_not_known(lab: Lab) -> None:
