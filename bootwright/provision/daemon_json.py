@@ -135,25 +135,13 @@ def read_json(text: str) -> dict[str, Any]:
 
 
 def _wanted(profile: Profile, docker: Docker, version: str, notes: list[str]) -> dict[str, Any]:
+    """Return the keys of the profile and the target; deviations are added to ``notes``."""
     own = {key: plain(value) for key, value in docker.daemon.items()}
-    wanted: dict[str, Any] = {}
-    for setting in profile.daemon.setting:
-        value = plain(setting.value)
-        if value is None or setting.key in own:
-            continue
-        if setting.key == "log-opts" and "log-driver" in own:
-            # The profile's options are for the profile's driver.
-            continue
-        if setting.since and version and version_key(version) < version_key(setting.since):
-            notes.append(
-                f"{setting.key} = {json.dumps(value)} needs engine {setting.since}: left out"
-            )
-            continue
-        wanted[setting.key] = value
+    wanted = _of_profile(profile, own, version, notes)
     for key, value in own.items():
-        of_profile = profile.setting(key)
-        if of_profile is not None and not agrees(of_profile, value):
-            ids = ", ".join(of_profile.checks)
+        setting = profile.setting(key)
+        if setting is not None and not agrees(setting, value):
+            ids = ", ".join(setting.checks)
             checks = f" (check {ids} is not met)" if ids else ""
             notes.append(f"the target sets {key} = {json.dumps(value)}{checks}")
         if value != "":
@@ -168,6 +156,27 @@ def _wanted(profile: Profile, docker: Docker, version: str, notes: list[str]) ->
             "tlscert": CERT_FILE,
             "tlskey": KEY_FILE,
         }
+    return wanted
+
+
+def _of_profile(
+    profile: Profile, own: Mapping[str, Any], version: str, notes: list[str]
+) -> dict[str, Any]:
+    """Return the keys of the profile that the target does not set itself."""
+    wanted: dict[str, Any] = {}
+    for setting in profile.daemon.setting:
+        value = plain(setting.value)
+        if value is None or setting.key in own:
+            continue
+        if setting.key == "log-opts" and "log-driver" in own:
+            # The profile's options are for the profile's driver.
+            continue
+        if setting.since and version and version_key(version) < version_key(setting.since):
+            notes.append(
+                f"{setting.key} = {json.dumps(value)} needs engine {setting.since}: left out"
+            )
+            continue
+        wanted[setting.key] = value
     return wanted
 
 

@@ -90,7 +90,7 @@ def profile_markdown(profile: Profile) -> str:
         ),
         "## The kernel\n",
         "Any option of a line is enough. Without a **required** one, or one that a setting needs,"
-        " nothing is\nchanged; the others are told with what they cost.\n",
+        " nothing is\nchanged; for the others there is a warning that says what they cost.\n",
         _table(
             ("option", "for", "without it"),
             [

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bootwright.core.errors import BootwrightError
+from bootwright.core.file_changes import Change, Removal
 from bootwright.core.result import to_json
 from bootwright.hosts.board_files import BoardFiles
 from bootwright.hosts.profile import ProfileWaiver
@@ -16,7 +17,7 @@ SCHEMA = "bootwright.provision/1"
 
 @dataclass(frozen=True)
 class StepResult:
-    """A step: whether it changed anything, its diff, and the checks that it answers."""
+    """A step: whether it changed anything, its diff, and the checks that pass with it."""
 
     name: str
     changed: bool
@@ -150,7 +151,12 @@ def step_results(plan: ProvisionPlan, files: BoardFiles) -> tuple[StepResult, ..
 
 
 def _says(step: Step) -> tuple[str, ...]:
-    return (*(f"lay {change.path}" for change in step.changes), *step.says)
+    return (*(_line(change) for change in step.changes), *step.says)
+
+
+def _line(change: Change) -> str:
+    verb = "remove" if isinstance(change, Removal) else "write"
+    return f"{verb} {change.path}"
 
 
 def plan_lines(result: ProvisionResult, diff: bool) -> list[str]:

@@ -28,6 +28,7 @@ from bootwright.provision.log_relay import (
 )
 from bootwright.provision.packages import packages_script, plan_packages
 from bootwright.provision.plan import ProvisionPlan, plan_provision
+from bootwright.provision.result import step_results
 from bootwright.remote.sections import Section
 from tests.provision.test_plan import converge, step
 from tests.support.host_facts import desired, engine, stock
@@ -90,6 +91,8 @@ def test_no_server_any_more_takes_it_away_after_the_daemon_has_let_go() -> None:
     relay = step(plan, "logs")
     gone = {item.path for item in relay.changes if isinstance(item, Removal)}
     assert {CONFIG, KEY_FILE, *LINKS} <= gone
+    shown = {line for result in step_results(plan, board.files) for line in result.says}
+    assert {f"remove {CONFIG}", "write /etc/docker/daemon.json"} <= shown
     assert plan.daemon.values["log-driver"] == "local"
     names = [step.name for step in plan.steps]
     assert names.index("daemon") < names.index("logs")
