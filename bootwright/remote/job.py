@@ -21,17 +21,19 @@ from bootwright.remote.sections import parse_sections
 from bootwright.remote.sudo import SudoPasswordError
 
 MOST_FAILURES = 10
-"""How many times in a row a look at a job may fail."""
+"""How many times in a row the connection may be lost while a job is followed."""
 
 START_S = 60.0
-"""Seconds to hand a job over."""
+"""Seconds to transfer a job's files and to start it."""
 
 
 class Reconnector:
     """The connection to a board, made again when it is lost.
 
-    ``connect`` returns a connection that is not made yet; it is told how many seconds to wait
-    for a server.
+    Args:
+        connect: returns a connection that is not made yet. Its argument is how many seconds the
+            connection waits for the board's SSH server.
+        wait: that argument, for the first connection.
     """
 
     def __init__(self, connect: Callable[[float], Remote], wait: float) -> None:
@@ -39,22 +41,25 @@ class Reconnector:
         self.board = connect(wait)
 
     def again(self, wait: float) -> None:
-        """Connect anew; the old connection is given up.
+        """Close the connection, and make another one.
+
+        Args:
+            wait: seconds to wait for the board's SSH server.
 
         Raises:
-            FailedError: no connection is to be had.
+            FailedError: no connection can be made.
         """
         self.board.close()
         self.board = self._connect(wait)
         self.board.connect()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.board.close()
 
 
 def run_job(
-    link: Reconnector,
+    reconnector: Reconnector,
     name: str,
     script: str,
     files: Mapping[str, FileChange],
@@ -63,73 +68,79 @@ def run_job(
     patience: float,
     reporter: Reporter,
 ) -> JobState:
-    """Start a job, follow it to its end, and return that.
+    """Start a job, follow it until it ends, and return how it ended.
 
     Args:
-        link: the board; connected.
-        name: the job's; only one of a name runs on a board.
+        reconnector: the connection to the board; connected.
+        name: the job's name; a board runs one job at a time.
         script: what it does.
-        files: what it finds beside itself.
-        timeout: seconds for the job; it is left running after them.
-        patience: seconds to wait for the board while no connection is to be had.
-        reporter: where to tell what the job says.
+        files: what it finds beside itself, by name.
+        timeout: seconds for the job; it goes on on the board after them.
+        patience: seconds to wait for the board's SSH server when the connection was lost.
+        reporter: shows what the job does.
 
     Raises:
         FailedError: it could not be started, did not end in time, or the board is lost.
     """
     # Files may be secret.
     data = Secret(archive(script, files))
-    done = link.board.run(start_script(name), title=name, stdin=data, sudo=True, timeout=START_S)
+    done = reconnector.board.run(
+        start_script(name), title=name, stdin=data, sudo=True, timeout=START_S
+    )
     if done.returncode != 0:
-        raise FailedError(f"{link.board.where}: {name}: {done.stderr_text or done.text.strip()}")
+        raise FailedError(
+            f"{reconnector.board.where}: {name}: {done.stderr_text or done.text.strip()}"
+        )
     end = time.monotonic() + timeout
-    told = ""
+    shown = ""
     while time.monotonic() < end:
-        state = _look(link, name, told, patience, reporter)
+        state = _follow(reconnector, name, shown, patience, reporter)
         if state.gone:
             raise FailedError(
-                f"{link.board.where}: {name}: it was broken off (was the board restarted?); run it"
-                " again"
+                f"{reconnector.board.where}: {name}: it was interrupted (was the board restarted?);"
+                " run it again"
             )
         if state.status is not None:
             return state
-        if state.says and state.says != told:
-            told = state.says
-            reporter.note(told)
+        if state.says and state.says != shown:
+            shown = state.says
+            reporter.note(shown)
     raise FailedError(
-        f"{link.board.where}: {name}: no end after {timeout:.0f} s; it goes on there. Run it again"
-        " later"
+        f"{reconnector.board.where}: {name}: no end after {timeout:.0f} s; it goes on there. Run it"
+        " again later"
     )
 
 
-def _look(link: Reconnector, name: str, told: str, patience: float, reporter: Reporter) -> JobState:
+def _follow(
+    reconnector: Reconnector, name: str, shown: str, patience: float, reporter: Reporter
+) -> JobState:
     for failures in range(MOST_FAILURES + 1):
         try:
-            done = link.board.run(
-                follow_script(name, told), title=name, sudo=True, timeout=SLICE_S + 30
+            done = reconnector.board.run(
+                follow_script(name, shown), title=name, sudo=True, timeout=SLICE_S + 30
             )
         except SudoPasswordError:
             raise
         except FailedError as error:
             if failures == MOST_FAILURES:
                 raise
-            reporter.note(f"{error}; looking for the board again")
-            # A board that hangs up at once is not to be worn out.
+            reporter.note(f"{error}; connecting again")
+            # Longer each time, for a board that closes every connection at once.
             time.sleep(failures)
-            _reconnect(link, name, patience)
+            _reconnect(reconnector, name, patience)
             continue
         try:
             return job_state(parse_sections(done.text))
         except PARSE_ERRORS as error:
-            raise FailedError(f"{link.board.where}: {name}: {error}") from None
+            raise FailedError(f"{reconnector.board.where}: {name}: {error}") from None
     raise AssertionError("the last failure is raised")
 
 
-def _reconnect(link: Reconnector, name: str, patience: float) -> None:
+def _reconnect(reconnector: Reconnector, name: str, patience: float) -> None:
     try:
-        link.again(patience)
+        reconnector.again(patience)
     except UnreachableError as error:
         raise FailedError(
-            f"{error} It was lost while it was at this: {name}; the board goes on by itself, and"
-            " puts an unconfirmed change back. Run it again when it answers"
+            f"{error} It was lost during this job: {name}. The board goes on by itself, and puts"
+            " an unconfirmed change back. Run it again when the board answers"
         ) from None

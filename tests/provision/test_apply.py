@@ -258,7 +258,7 @@ def test_a_job_that_is_gone_with_all_of_it_is_put_back_by_the_next_run(
     run: Run, before: Tree
 ) -> None:
     run.board.strike("cut", RESTART)
-    with pytest.raises(FailedError, match=r"broken off \(was the board restarted\?\)"):
+    with pytest.raises(FailedError, match=r"interrupted \(was the board restarted\?\)"):
         run.apply()
     assert run.board.armed
     assert run.collected == 0
@@ -275,7 +275,7 @@ def test_a_board_that_restarts_in_between_has_put_everything_back(run: Run, befo
 
     run.board.hang(RESTART)
     run.network.before(JOB, restart, nth=2)
-    with pytest.raises(FailedError, match=r"broken off \(was the board restarted\?\)"):
+    with pytest.raises(FailedError, match=r"interrupted \(was the board restarted\?\)"):
         run.apply()
     assert run.collected == 0
     assert as_before(run, before)
@@ -332,14 +332,14 @@ def test_what_another_run_is_doing_is_left_alone(run: Run, board: FakeBoard) -> 
 
     board.hang(RESTART)
     run.network.before(JOB, meanwhile, nth=2)
-    with pytest.raises(FailedError, match="broken off"):
+    with pytest.raises(FailedError, match="interrupted"):
         run.apply()
     assert board.armed
 
 
 def test_an_unfinished_change_that_cannot_be_put_back_is_an_error(run: Run) -> None:
     run.board.strike("cut", RESTART)
-    with pytest.raises(FailedError, match="broken off"):
+    with pytest.raises(FailedError, match="interrupted"):
         run.apply()
     run.board.strike("fail", "docker import - bootwright-smoke:N")
     with pytest.raises(FailedError) as error:

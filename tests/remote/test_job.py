@@ -190,11 +190,11 @@ def test_a_job_outlives_its_session_and_is_followed_over_a_new_one(board: Board)
     )
     job.notes.until("waits")
     board.cut()
-    job.notes.until("looking for the board again")
+    job.notes.until("connecting again")
     board.go_on()
     job.notes.until("again")
     board.cut()
-    job.notes.until("looking for the board again")
+    job.notes.until("connecting again")
     board.go_on("more")
     assert told(job.end()) == [("went", ("on, on",))]
 
@@ -211,7 +211,7 @@ def test_a_board_that_stays_away_is_given_up_and_its_job_goes_on(
     error = job.end()
     assert isinstance(error, FailedError)
     assert "Is the board on" in str(error)
-    assert "the board goes on by itself" in str(error)
+    assert "The board goes on by itself" in str(error)
     server.start()
     state = job_state(
         parse_sections(
@@ -229,7 +229,7 @@ def test_a_job_that_dies_without_a_status_was_broken_off(board: Board) -> None:
     board.kill()
     error = job.end()
     assert isinstance(error, FailedError)
-    assert "work: it was broken off (was the board restarted?); run it again" in str(error)
+    assert "work: it was interrupted (was the board restarted?); run it again" in str(error)
     # The next one takes its place.
     assert board.run("exit 3").status == 3
 
@@ -239,7 +239,7 @@ def test_a_restart_of_the_board_breaks_a_job_off(board: Board) -> None:
     job.notes.until("waits")
     board.kill()
     shutil.rmtree(board.folder)
-    assert "broken off" in str(job.end())
+    assert "interrupted" in str(job.end())
 
 
 def test_one_of_a_name_at_a_time(board: Board) -> None:
@@ -332,7 +332,7 @@ def follow(board: Board, before: str) -> JobState:
     return job_state(parse_sections(board.link().board.run(script, title="t", timeout=20).text))
 
 
-def test_a_job_that_ends_while_one_looks_is_not_taken_for_broken_off(board: Board) -> None:
+def test_a_job_that_ends_while_one_looks_is_not_taken_for_interrupted(board: Board) -> None:
     job = Started(board.link(), f"{WAITS}section went")
     job.notes.until("waits")
     # It ends between the look for its status and that for its process.
@@ -342,7 +342,7 @@ def test_a_job_that_ends_while_one_looks_is_not_taken_for_broken_off(board: Boar
     job.end()
 
 
-def test_a_job_whose_number_is_being_written_is_not_taken_for_broken_off(board: Board) -> None:
+def test_a_job_whose_number_is_being_written_is_not_taken_for_interrupted(board: Board) -> None:
     board.folder.mkdir(parents=True, exist_ok=True)
     for path in board.folder.iterdir():
         path.unlink()

@@ -230,7 +230,7 @@ class FakeBoard:
         return FakeBoard(root, self.shell)
 
     def make(self) -> None:
-        """Lay everything that the board begins with."""
+        """Write everything that the board begins with."""
         for name in ("etc/docker", "lib/bootwright", "run", "bin", "docker"):
             (self.root / name).mkdir(parents=True)
         for name, text in ETC.items():
@@ -340,10 +340,10 @@ class FakeBoard:
 
     def run(self, *argv: str) -> tuple[Section, ...]:
         """Run a script of the board to its end."""
-        return told(self.start(*argv, leads=False))
+        return sections_of(self.start(*argv, leads=False))
 
-    def lay_job(self, change: Transaction) -> str:
-        """Lay the job that applies the change, as the start script does; return its script."""
+    def write_job(self, change: Transaction) -> str:
+        """Write the job that applies the change, as the start script does; return its path."""
         folder = self.path(f"{FOLDER}/{JOB}")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
@@ -353,12 +353,12 @@ class FakeBoard:
         return f"{FOLDER}/{JOB}/job"
 
     def start_apply(self, change: Transaction) -> subprocess.Popen[bytes]:
-        """Begin to carry the change out."""
-        return self.start(self.lay_job(change))
+        """Begin to apply the change."""
+        return self.start(self.write_job(change))
 
     def apply(self, change: Transaction) -> TransactionReport:
-        """Carry the change out."""
-        return parse_report(told(self.start_apply(change)))
+        """Apply the change."""
+        return parse_report(sections_of(self.start_apply(change)))
 
     def restore(self, why: str) -> tuple[Section, ...]:
         """Run the script that puts back, as systemd does."""
@@ -371,7 +371,7 @@ class FakeBoard:
 
     def confirm(self) -> tuple[str, ...]:
         """Confirm; return the names of the sections that come back."""
-        return tuple(section.name for section in told(self.start_confirm()))
+        return tuple(section.name for section in sections_of(self.start_confirm()))
 
     def start_confirm(self) -> subprocess.Popen[bytes]:
         """Begin to confirm."""
@@ -432,8 +432,8 @@ class FakeBoard:
         return found
 
 
-def told(running: subprocess.Popen[bytes]) -> tuple[Section, ...]:
-    """Return what a script told until it ended, also if it was cut short."""
+def sections_of(running: subprocess.Popen[bytes]) -> tuple[Section, ...]:
+    """Return the sections that a script wrote until it ended, also if it was killed."""
     out, _ = running.communicate(timeout=120)
     text = out.decode("utf-8", "replace")
     return parse_sections(f"{text}\n== end\n")
