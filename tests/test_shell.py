@@ -16,6 +16,7 @@ from bootwright.core.paths import checkout
 from bootwright.core.secret import Secret
 from bootwright.core.shell import SHEBANG
 from bootwright.provision import facts_script, reboot, transaction
+from bootwright.provision.packages import PackagesPlan, packages_script
 from bootwright.remote import job_script
 from bootwright.remote.sudo import as_root
 from bootwright.volume import facts as volume_facts
@@ -55,6 +56,13 @@ SCRIPTS: dict[str, Callable[[], str]] = {
     "volume answer": lambda: unlock_ssh_plan.answer_script(VOLUME, LAYOUT, QUESTION),
     "volume finish": lambda: unlock_ssh_plan.finish_script(VOLUME, LAYOUT),
     "volume try passphrase": lambda: unlock_ssh_plan.try_passphrase_script(AWKWARD),
+    "packages apt": lambda: packages_script(
+        PackagesPlan("debian", ("docker.io", AWKWARD), ("auditd",), True, "")
+    ),
+    "packages pacman": lambda: packages_script(PackagesPlan("arch", ("docker",), (), True, "")),
+    "packages with containers held": lambda: packages_script(
+        PackagesPlan("debian", ("docker.io",), (), False, ""), hold_containers=True
+    ),
     "host facts": lambda: facts_script.host_script(QUESTIONS),
     "host proven": lambda: facts_script.proven_script("27.1", AWKWARD),
     "host docker data": facts_script.docker_data_script,
@@ -66,7 +74,6 @@ SCRIPTS: dict[str, Callable[[], str]] = {
     "sudo discard password": lambda: program_of(as_root(":", Secret(b"x")), 5),
     "job start": lambda: job_script.start_script("apply"),
     "job run": job_script.run_script,
-    "job functions": lambda: job_script.JOB_PRELUDE,
     "job follow": lambda: job_script.follow_script("apply", AWKWARD),
     "apply": lambda: transaction.apply_script(whole()),
     "apply other changes": lambda: transaction.apply_script(odd()),
@@ -78,7 +85,6 @@ SCRIPTS: dict[str, Callable[[], str]] = {
     "put back": transaction.put_back_script,
     "put back one change": lambda: transaction.put_back_script(AWKWARD),
     "confirm": lambda: transaction.confirm_script(AWKWARD),
-    "hold containers": transaction.hold_script,
 }
 """Each script of the product, as it is sent to a board or installed on one."""
 

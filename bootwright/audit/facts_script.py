@@ -84,7 +84,7 @@ def audit_script(paths: Sequence[str]) -> str:
         "hosts/shell/wait_until_started.sh",
         "audit/shell/audit_facts.sh",
         daemon_json=DAEMON_JSON,
-        wait_s=WAIT_S,
+        wait_seconds=WAIT_S,
         max_bytes=MOST,
         container_format=CONTAINER.replace("@host@", host),
         image_format=IMAGE,

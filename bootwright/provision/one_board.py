@@ -44,7 +44,6 @@ from bootwright.provision.transaction import (
     INTERIM,
     JOB,
     apply_script,
-    hold_script,
     job_files,
 )
 from bootwright.remote.io.connection import Remote
@@ -258,9 +257,10 @@ class BoardRun:
         assert plan.packages is not None
         what = plan.packages.describe()
         with self._reporter.step(f"{what[0].upper()}{what[1:]}"):
-            script, files, engine = packages_script(plan.packages), {}, facts.engine
-            if would_end_containers(plan, facts):
-                script = hold_script() + script
+            files, engine = {}, facts.engine
+            hold = would_end_containers(plan, facts)
+            script = packages_script(plan.packages, hold_containers=hold)
+            if hold:
                 files = {INTERIM: FileChange(INTERIM, interim_text(facts).encode())}
             elif engine is not None and engine.running and not engine.live_restore:
                 self._reporter.warn("containers end if a new Docker is installed: no live-restore")

@@ -59,7 +59,7 @@ def keyslot_script(action: PassphraseAction, device: str, kdf: Kdf, step_s: int 
         action=action,
         device=device,
         kdf_options=options,
-        step_s=step_s,
+        step_seconds=step_s,
     )
 
 

@@ -30,7 +30,7 @@
 #   tls              mode, owner and kind of the daemon's certificates, with the key that names each
 # Variables:
 #   daemon_json       the usual path of the daemon's settings
-#   wait_s            seconds that one call of docker may take
+#   wait_seconds            seconds that one call of docker may take
 #   max_bytes         bytes that a fact may have
 #   container_format  Go template of docker for a container; image_format, network_format: likewise
 #   properties        list: options of `systemctl show`
@@ -50,7 +50,7 @@ cd "$work" || exit 1
 ulimit -f $((max_bytes / 512))
 wait_until_started
 fact() { printf '%s %s\n' "$1" "$2"; }
-docker_in_time() { timeout -k 5 "$wait_s" docker "$@"; }
+docker_in_time() { timeout -k 5 "$wait_seconds" docker "$@"; }
 # Gives up the fact $1, and writes why to $1-error: half an answer is none. $2 is the exit status
 # of what should have written it.
 give_up() {
@@ -58,7 +58,7 @@ give_up() {
     if [ -e "$1" ] && [ "$(wc -c <"$1")" -ge "$max_bytes" ]; then
         echo "an answer without end" >"$1-error"
     elif [ ! -s "$1-error" ] || [ "$2" -eq 125 ] || [ "$2" -eq 137 ]; then
-        echo "no answer within $wait_s s" >"$1-error"
+        echo "no answer within $wait_seconds s" >"$1-error"
     fi
     rm -f "$1" "$1.ids"
 }
@@ -89,7 +89,7 @@ count_instructions() {
 }
 # Inspects the $1, such as containers, whose ids are in $1.ids, with the Go template $2.
 inspect() {
-    xargs -r timeout -k 5 "$wait_s" docker "${1%s}" inspect --format "$2" \
+    xargs -r timeout -k 5 "$wait_seconds" docker "${1%s}" inspect --format "$2" \
         <"$1.ids" >"$1" 2>"$1-error"
     status=$?
     # What was removed meanwhile is not missing; but "no such file" is about the engine's socket.

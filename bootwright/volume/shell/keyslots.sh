@@ -17,7 +17,7 @@
 #   action       add, change or remove
 #   device       the device with the LUKS header
 #   kdf_options  list: options of cryptsetup for a new slot's key derivation
-#   step_s       seconds that one call of cryptsetup may take
+#   step_seconds       seconds that one call of cryptsetup may take
 
 # A variable that came from the environment, or that is made under allexport, would be in the
 # environment of every program called; what is traced would be written to standard error.
@@ -30,7 +30,7 @@ fail() {
     section end
     exit 0
 }
-luks() { timeout "$step_s" cryptsetup "$@"; }
+luks() { timeout "$step_seconds" cryptsetup "$@"; }
 # Sets $status to 0 and $slot to the slot that the passphrase $1 opens, or $status to 2.
 probe() {
     message=$(printf %s "$1" |

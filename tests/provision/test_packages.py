@@ -1,0 +1,124 @@
+"""Installing packages on Debian: the job itself, with programs that stand in for apt's."""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bootwright.provision import packages
+from bootwright.provision.packages import PackagesPlan, missing_lists, packages_script
+from bootwright.remote.sections import Section, parse_sections
+
+FAILED_LIST = (
+    "Hit:1 http://mirror/debian bookworm InRelease\n"
+    "E: Failed to fetch http://mirror/debian/dists/bookworm-updates/InRelease  404\n"
+)
+
+
+@dataclass
+class Board:
+    """A folder in which the job runs, with stand-ins for programs."""
+
+    folder: Path
+
+    def tool(self, name: str, script: str = "") -> None:
+        path = self.folder / "bin" / name
+        path.write_text(f'#!/bin/sh\necho "{name} $*" >>{self.folder}/calls\n{script}\n')
+        path.chmod(0o755)
+
+    def run(self, plan: PackagesPlan) -> tuple[int, tuple[Section, ...]]:
+        done = subprocess.run(
+            ["sh", "-c", packages_script(plan)],
+            cwd=self.folder,
+            env={**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        return done.returncode, parse_sections(f"{done.stdout}== end\n")
+
+    def calls(self, tool: str) -> list[str]:
+        """Return the calls of a tool, without the options that each of them has."""
+        lines = (self.folder / "calls").read_text().splitlines()
+        options = " -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confdef"
+        options += " -o Dpkg::Options::=--force-confold"
+        return [line.replace(options, "") for line in lines if line.startswith(f"{tool} ")]
+
+
+@pytest.fixture
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setattr(packages, "UPGRADED", str(tmp_path / "state" / "upgraded"))
+    board = Board(tmp_path)
+    board.tool("df", "printf 'Filesystem\\n/dev/root 9 9 %s 9%% /\\n' $((800 * 1024))")
+    # One optional package is known to the distribution, one is not.
+    board.tool("apt-cache", '[ "$3" = known ]')
+    for name in ("dpkg", "apt-get", "sleep"):
+        board.tool(name)
+    return board
+
+
+def plan(*install: str, optional: tuple[str, ...] = (), upgrade: bool = False) -> PackagesPlan:
+    return PackagesPlan("debian", install, optional, upgrade, "")
+
+
+def test_packages_are_installed_with_those_optional_ones_that_there_are(board: Board) -> None:
+    status, sections = board.run(plan("docker.io", "auditd", optional=("unknown", "known")))
+    assert (status, missing_lists(sections)) == (0, ())
+    assert board.calls("apt-get") == [
+        "apt-get update --error-on=any",
+        "apt-get --no-remove --no-install-recommends install docker.io auditd known",
+    ]
+    assert board.calls("dpkg") == ["dpkg --force-confdef --force-confold --configure -a"]
+    recorded = (board.folder / "state" / "upgraded").read_text()
+    assert len(recorded.split()) == 1
+
+
+def test_everything_is_brought_up_to_date_where_that_is_planned(board: Board) -> None:
+    board.run(plan("docker.io", upgrade=True))
+    assert board.calls("apt-get")[1] == "apt-get --with-new-pkgs upgrade"
+
+
+def test_a_list_that_cannot_be_fetched_is_reported_and_recorded(board: Board) -> None:
+    board.tool("apt-get", f"case $* in *update*) printf '%s' '{FAILED_LIST}'; exit 100 ;; esac")
+    status, sections = board.run(plan("docker.io"))
+    assert (status, missing_lists(sections)) == (0, ("bookworm-updates",))
+    assert len(board.calls("apt-get")) == 4, "three attempts, then the installation"
+    recorded = (board.folder / "state" / "upgraded").read_text()
+    assert recorded.split()[1:] == ["bookworm-updates"]
+
+
+def test_without_any_list_it_fails(board: Board) -> None:
+    board.tool("apt-get", "echo 'E: Failed to fetch http://m/debian/dists/x/InRelease'; exit 100")
+    status, sections = board.run(plan("docker.io"))
+    assert status == 1
+    assert sections[0].name == "failed"
+    assert sections[0].line(0) == "fetch the lists of packages"
+    assert not (board.folder / "state").exists()
+
+
+def test_the_lists_are_waited_for_while_the_system_fetches_them(board: Board) -> None:
+    board.tool(
+        "apt-get",
+        "case $* in *update*) [ -e waited ] || { echo 'E: Could not get lock'; exit 100; } ;; esac",
+    )
+    board.tool("sleep", ": >waited")
+    assert board.run(plan("docker.io"))[0] == 0
+    assert board.calls("sleep") == ["sleep 5"]
+
+
+def test_what_fails_is_reported_with_its_last_lines(board: Board) -> None:
+    board.tool("apt-get", "case $* in *' install '*) seq 1 100; exit 100 ;; esac")
+    status, sections = board.run(plan("docker.io"))
+    assert (status, sections[0].name) == (1, "failed")
+    assert sections[0].lines == ("install", *map(str, range(86, 101)))
+
+
+def test_a_board_without_space_is_left_as_it_is(board: Board) -> None:
+    board.tool("df", "printf 'Filesystem\\n/dev/root 9 9 %s 9%% /\\n' $((499 * 1024))")
+    status, sections = board.run(plan("docker.io"))
+    assert status == 1
+    assert sections[0].lines == ("look for space", "499 MiB are free on /, and 500 are needed")
+    assert board.calls("dpkg") == []
