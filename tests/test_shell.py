@@ -15,7 +15,7 @@ from bootwright.core.endpoints import Endpoint
 from bootwright.core.paths import checkout
 from bootwright.core.secret import Secret
 from bootwright.core.shell import SHEBANG
-from bootwright.provision import facts_script, reboot, transaction
+from bootwright.provision import facts_script, log_relay, reboot, transaction
 from bootwright.provision.packages import PackagesPlan, packages_script
 from bootwright.remote import job_script
 from bootwright.remote.sudo import as_root
@@ -68,6 +68,8 @@ SCRIPTS: dict[str, Callable[[], str]] = {
     "host docker data": facts_script.docker_data_script,
     "host reboot": lambda: reboot.reboot_script(AWKWARD),
     "audit facts": lambda: audit_script(("/etc/docker", "/etc/ssh/*.key")),
+    "relay drain": log_relay.drain_script,
+    "relay end containers": log_relay.end_containers_script,
     "keyslots": lambda: keyslot_script.keyslot_script("change", AWKWARD, KDF),
     "sudo without password": lambda: program_of(as_root(":", None), 2),
     "sudo with password": lambda: program_of(as_root(":", Secret(b"x")), 2),

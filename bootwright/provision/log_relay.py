@@ -19,7 +19,7 @@ from bootwright.core.board_names import MOUNT, STATE, UNITS
 from bootwright.core.config import Target
 from bootwright.core.errors import InputError, RefusedError
 from bootwright.core.file_changes import Change, FileChange, Removal, SymlinkChange, text_file
-from bootwright.core.shell import quote, quote_words
+from bootwright.core.shell import quote, quote_words, render_program
 from bootwright.core.units import MIB, format_size, parse_size
 from bootwright.logs.delivery import TAG
 from bootwright.logs.relay_names import SERVICE, SOCKET
@@ -47,7 +47,7 @@ FIGURES_S = 60
 SOCKET_UNIT = "bootwright-logs.socket"
 
 LAST_WORDS = "bootwright-containers.service"
-"""Has Docker end its containers when the board goes down: see ``templates/logs/last-words.j2``."""
+"""Has Docker end its containers when the board goes down: see ``shell/end_containers.sh``."""
 
 _FOLDER = "/etc/bootwright/logs"
 CONFIG = f"{_FOLDER}/syslog-ng.conf"
@@ -57,8 +57,6 @@ _DROP_IN = f"{UNITS}/docker.service.d/70-bootwright-logs.conf"
 
 _TEMPLATES = {
     CONFIG: "logs/relay.conf.j2",
-    DRAIN: "logs/drain.j2",
-    LAST_WORDS_SCRIPT: "logs/last-words.j2",
     f"{UNITS}/{SERVICE}": "logs/relay.service.j2",
     f"{UNITS}/{SOCKET_UNIT}": "logs/relay.socket.j2",
     f"{UNITS}/{LAST_WORDS}": "logs/containers.service.j2",
@@ -72,7 +70,7 @@ LINKS = {
 }
 """By which the units are started at boot: what ``systemctl enable`` would make."""
 
-FILES = (*_TEMPLATES, CA_FILE, CERT_FILE, *LINKS)
+FILES = (*_TEMPLATES, DRAIN, LAST_WORDS_SCRIPT, CA_FILE, CERT_FILE, *LINKS)
 """Files whose content this step compares; the script that collects facts reports them."""
 
 
@@ -120,14 +118,33 @@ def relay_values(target: Target) -> dict[str, object]:
         "config": CONFIG,
         "drain": DRAIN,
         "last_words": LAST_WORDS_SCRIPT,
-        "run": "/run/bootwright-daemon.json",
-        "daemon_json": DAEMON_JSON,
         "service": SERVICE,
         "socket_unit": SOCKET_UNIT,
         "ca": CA_FILE,
         "certificate": CERT_FILE,
         "key": KEY_FILE,
     }
+
+
+def drain_script(
+    socket: str = SOCKET, control: str = CONTROL, state_folder: str = RELAY_STATE
+) -> str:
+    """Return the program that runs when the relay is to end; see ``shell/relay_drain.sh``."""
+    return render_program(
+        "provision/shell/relay_drain.sh",
+        socket=socket,
+        control=control,
+        state_folder=state_folder,
+    )
+
+
+def end_containers_script() -> str:
+    """Return the program that runs when the board shuts down, before Docker ends."""
+    return render_program(
+        "provision/shell/end_containers.sh",
+        daemon_json=DAEMON_JSON,
+        copy="/run/bootwright-daemon.json",
+    )
 
 
 RIVAL = "rsyslog"
@@ -159,6 +176,8 @@ def logs_step(desired: DesiredState, facts: HostFacts) -> Step:
         for path, template in _TEMPLATES.items()
     ]
     wanted += [
+        text_file(DRAIN, drain_script()),
+        text_file(LAST_WORDS_SCRIPT, end_containers_script()),
         FileChange(CA_FILE, desired.logs.ca, 0o444),
         FileChange(CERT_FILE, desired.logs.certificate, 0o444),
         *(SymlinkChange(path, target) for path, target in LINKS.items()),

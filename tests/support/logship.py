@@ -28,7 +28,7 @@ from bootwright.pki.certificate_store import CertificateSubject
 from bootwright.pki.certificates import ServerNames
 from bootwright.pki.command import issued_certificate
 from bootwright.pki.io.store import PkiStore
-from bootwright.provision.log_relay import relay_values
+from bootwright.provision.log_relay import drain_script, relay_values
 
 DEADLINE_S = 60.0
 SERVER = ServerNames(("localhost",), ("127.0.0.1",))
@@ -165,7 +165,8 @@ class Relay:
         }
         renderer = Renderer(checkout() / "templates")
         values = {**relay_values(target), **places}
-        (self.folder / "drain").write_text(renderer.render("logs/drain.j2", values))
+        drain = drain_script(str(self.socket), str(self.control), str(self.folder))
+        (self.folder / "drain").write_text(drain)
         text = renderer.render("logs/relay.conf.j2", values)
         text = text.replace("time-reopen(10)", "time-reopen(1)")
         # This machine's own log is none of a test's business.

@@ -46,7 +46,8 @@ trap 'rm -rf "$work"' EXIT
 # Without this, a shell that is ended by a signal would leave the folder behind.
 trap 'exit 1' HUP INT TERM PIPE
 cd "$work" || exit 1
-# Whatever the board's docker writes, /run, which is in memory, is not filled. In units of 512 bytes.
+# Whatever the board's docker writes, it must not fill /run, which is in memory. In units of 512
+# bytes.
 ulimit -f $((max_bytes / 512))
 wait_until_started
 fact() { printf '%s %s\n' "$1" "$2"; }
