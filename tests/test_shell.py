@@ -1,5 +1,6 @@
 """The shell that runs on boards: every script as it is sent, read by shellcheck."""
 
+import ast
 import re
 import shlex
 import subprocess
@@ -15,10 +16,12 @@ from bootwright.core.endpoints import Endpoint
 from bootwright.core.paths import checkout
 from bootwright.core.secret import Secret
 from bootwright.core.shell import SHEBANG
+from bootwright.emulator.io.clock import set_clock_script
 from bootwright.provision import facts_script, log_relay, reboot, transaction
 from bootwright.provision.packages import PackagesPlan, packages_script
 from bootwright.remote import job_script
 from bootwright.remote.sudo import as_root
+from bootwright.rootfs import debian_plan
 from bootwright.volume import facts as volume_facts
 from bootwright.volume import keyslot_script, unlock_ssh_plan
 from tests.support.changes import odd, plain, whole
@@ -70,6 +73,10 @@ SCRIPTS: dict[str, Callable[[], str]] = {
     "audit facts": lambda: audit_script(("/etc/docker", "/etc/ssh/*.key")),
     "relay drain": log_relay.drain_script,
     "relay end containers": log_relay.end_containers_script,
+    "hook: a file": lambda: debian_plan.file_hook("/etc/x", 0o644, AWKWARD),
+    "hook: a script": lambda: debian_plan.script_hook("install.sh", ("udev", AWKWARD)),
+    "hook: sources": lambda: debian_plan.sources_hook(()),
+    "clock of an emulator": lambda: set_clock_script(1.5),
     "keyslots": lambda: keyslot_script.keyslot_script("change", AWKWARD, KDF),
     "sudo without password": lambda: program_of(as_root(":", None), 2),
     "sudo with password": lambda: program_of(as_root(":", Secret(b"x")), 2),
@@ -148,3 +155,82 @@ def test_each_file_begins_with_what_it_does_prints_and_needs(file: Path) -> None
     assert header is not None
     for item in ("# Prints", "# Variables"):
         assert item in header[0], f"{file}: the comment at its top lacks {item[2:]!r}"
+
+
+SYNTAX = re.compile(
+    r"""
+    \$\(  |  \$\{[a-z_@*\#]  |  "\$[\w@*\#?]             # what the shell expands
+    |  ;[ ](then|do|done|fi)\b  |  \b(then|do)\n       # what it repeats and decides
+    |  (^|\n)\s*(fi|done|esac)\b
+    |  [ ](&&|\|\|)[ ]                                # what follows each other
+    |  >&[12]  |  [ 12]>/dev  |  [ ]>>?[ ]?["/]      # where output goes
+    |  <<-?'?[A-Z]                                   # where input comes from
+    |  \bset[ ]-[eux]  |  \bprintf[ ]['%"]  |  \bsh[ ]-c\b
+    """,
+    re.VERBOSE,
+)
+"""Text that is shell, or looks so much like it that it has to be excused."""
+
+NO_SCRIPT = (
+    'inv ssh emulator --command "date',
+    "&& ln -s ",
+)
+"""Beginnings or parts of texts that tell an operator what to type; nothing runs them."""
+
+
+def shell_in(source: str) -> list[str]:
+    """Return the texts of a module's code, without docstrings, that look like shell."""
+    tree = ast.parse(source)
+    docstrings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and node not in docstrings
+        and SYNTAX.search(node.value)
+        and not any(part in node.value for part in NO_SCRIPT)
+    ]
+
+
+MODULES = sorted([*PACKAGE.rglob("*.py"), ROOT / "tasks.py"])
+
+
+def test_no_shell_is_in_strings_of_the_package() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {text[:200]!r}"
+        for path in MODULES
+        for text in shell_in(path.read_text(encoding="utf-8"))
+    ]
+    assert found == [], "shell belongs into .sh files: see bootwright/core/shell.py"
+
+
+def test_only_one_module_quotes_for_the_shell() -> None:
+    found = [
+        str(path.relative_to(PACKAGE))
+        for path in MODULES
+        if re.search(r"\bshlex\.(quote|join)\b|from shlex import", path.read_text(encoding="utf-8"))
+    ]
+    assert found == ["core/shell.py"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mkdir -p /x && sync",
+        "systemctl stop x || exit",
+        "echo $(date)",
+        'rm -rf "$work"',
+        "for x in 1 2; do\n",
+        "if true; then",
+        "docker ps 2>/dev/null",
+        "echo no >&2",
+        "cat >/etc/x <<END",
+        "date >/dev/null",
+        "set -e\n",
+        "printf %s x",
+    ],
+)
+def test_shell_in_a_string_is_found(text: str) -> None:
+    assert shell_in(f"def f():\n    return {text!r}\n") == [text]
+    assert shell_in(f"def f():\n    {text!r}\n    return 1\n") == []

@@ -1,8 +1,11 @@
 """What a step does to a board beside changing files: typed values that know their undo.
 
-An action becomes shell in two scripts of :mod:`bootwright.provision.transaction`. The job that
+An action is carried out by two scripts of :mod:`bootwright.provision.transaction`. The job that
 applies a change runs its ``command``. The script that puts the change back runs its ``undo``
 after every file has its former content again, in the reverse order.
+
+A command is a program, or a function of ``shell/actions.sh`` and of the script, with its
+arguments.
 
 Sources: systemctl(1), useradd(8), gpasswd(1), augenrules(8); ``auditd.service`` of auditd.
 """
@@ -10,7 +13,8 @@ Sources: systemctl(1), useradd(8), gpasswd(1), augenrules(8); ``auditd.service``
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from bootwright.core.shell import quote, quote_words
+Command = tuple[str, ...]
+"""A program, or a shell function of the script, and its arguments."""
 
 ACCOUNT_FILES = tuple(
     f"/etc/{name}" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")
@@ -24,25 +28,26 @@ class Action(ABC):
 
     @property
     @abstractmethod
-    def command(self) -> str:
-        """The shell command, for the script ``apply``."""
+    def command(self) -> Command:
+        """What the script ``apply`` runs."""
 
     @property
     @abstractmethod
-    def undo(self) -> str:
-        """Lines of the script ``restore`` that take the command back.
+    def undo(self) -> tuple[Command, ...]:
+        """What the script ``restore`` runs to take the command back.
 
-        They may use its functions ``attempt`` (run a command, note its failure) and
+        Each is a call of one of its functions: ``attempt`` (run a command, report its failure),
         ``attempt_unless_boot`` (the same, but not when the board puts a change back while it
-        starts: no unit runs then, and a command that waits for one would never end).
+        starts: no unit runs then, and a command that waits for one would never end), or
+        ``disable_again``.
 
         Empty where nothing is left to take back; the docstring says why.
         """
 
     @property
-    def record(self) -> str:
-        """Lines of the script ``apply`` that record the former state before any change."""
-        return ""
+    def record(self) -> Command:
+        """What the script ``apply`` runs before any change, to record the former state."""
+        return ()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -57,14 +62,14 @@ class Check(Action):
     argv: tuple[str, ...]
 
     @property
-    def command(self) -> str:
+    def command(self) -> Command:
         """The check."""
-        return quote_words(self.argv)
+        return self.argv
 
     @property
-    def undo(self) -> str:
+    def undo(self) -> tuple[Command, ...]:
         """Nothing: a check changes nothing."""
-        return ""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -72,14 +77,14 @@ class ReloadSystemd(Action):
     """Have systemd read its unit files again."""
 
     @property
-    def command(self) -> str:
+    def command(self) -> Command:
         """The reload."""
-        return "systemctl daemon-reload"
+        return "systemctl", "daemon-reload"
 
     @property
-    def undo(self) -> str:
+    def undo(self) -> tuple[Command, ...]:
         """The same: the former unit files are in place."""
-        return f"attempt_unless_boot {self.command}\n"
+        return (("attempt_unless_boot", *self.command),)
 
 
 @dataclass(frozen=True)
@@ -98,22 +103,21 @@ class EnableUnit(Action):
     stop_allowed: bool = True
 
     @property
-    def command(self) -> str:
+    def command(self) -> Command:
         """Enable, and start if asked for."""
-        now = "--now " if self.start else ""
-        return f"systemctl enable {now}{quote(self.unit)}"
+        return "systemctl", "enable", *(("--now",) if self.start else ()), self.unit
 
     @property
-    def undo(self) -> str:
+    def undo(self) -> tuple[Command, ...]:
         """Stop what was started, and disable the unit if it was not enabled before."""
-        unit = quote(self.unit)
-        stop = f"attempt_unless_boot systemctl stop {unit}\n" if self.start else ""
-        return f"{stop if self.stop_allowed else ''}disable_again {unit}\n"
+        stop = ("attempt_unless_boot", "systemctl", "stop", self.unit)
+        disable = ("disable_again", self.unit)
+        return (stop, disable) if self.start and self.stop_allowed else (disable,)
 
     @property
-    def record(self) -> str:
-        """Whether the unit was enabled."""
-        return f"record_disabled {quote(self.unit)}\n"
+    def record(self) -> Command:
+        """Record whether the unit was enabled."""
+        return "record_disabled", self.unit
 
 
 @dataclass(frozen=True)
@@ -129,18 +133,14 @@ class SetHostname(Action):
     before: str
 
     @property
-    def command(self) -> str:
-        """Write the name to the kernel; not every board has a hostname(1)."""
-        return _kernel_name(self.name)
+    def command(self) -> Command:
+        """Give the name to the kernel."""
+        return "set_hostname", self.name
 
     @property
-    def undo(self) -> str:
-        """Write the former name; at boot systemd does it from ``/etc/hostname``."""
-        return f"attempt_unless_boot sh -c {quote(_kernel_name(self.before))}\n"
-
-
-def _kernel_name(name: str) -> str:
-    return f"printf %s {quote(name)} >/proc/sys/kernel/hostname"
+    def undo(self) -> tuple[Command, ...]:
+        """Give it the former name; at boot systemd does it from ``/etc/hostname``."""
+        return (("attempt_unless_boot", "set_hostname", self.before),)
 
 
 @dataclass(frozen=True)
@@ -148,14 +148,14 @@ class ReloadSshd(Action):
     """Have sshd read its configuration again; open connections stay."""
 
     @property
-    def command(self) -> str:
-        """Reload the unit, which Debian calls ssh and Arch Linux sshd."""
-        return "{ systemctl reload ssh.service || systemctl reload sshd.service; }"
+    def command(self) -> Command:
+        """Reload its unit."""
+        return ("reload_sshd",)
 
     @property
-    def undo(self) -> str:
+    def undo(self) -> tuple[Command, ...]:
         """The same: the former configuration is in place."""
-        return f"attempt_unless_boot sh -c {quote(self.command)}\n"
+        return (("attempt_unless_boot", *self.command),)
 
 
 @dataclass(frozen=True)
@@ -165,15 +165,15 @@ class AddSystemUser(Action):
     name: str
 
     @property
-    def command(self) -> str:
+    def command(self) -> Command:
         """Make it."""
-        options = "--system --no-create-home --shell /usr/sbin/nologin"
-        return f"useradd {options} {quote(self.name)}"
+        options = ("--system", "--no-create-home", "--shell", "/usr/sbin/nologin")
+        return "useradd", *options, self.name
 
     @property
-    def undo(self) -> str:
+    def undo(self) -> tuple[Command, ...]:
         """Nothing: the files of all accounts are put back, and there is no home."""
-        return ""
+        return ()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -189,14 +189,14 @@ class AddToGroup(Action):
     group: str
 
     @property
-    def command(self) -> str:
+    def command(self) -> Command:
         """Add it."""
-        return f"gpasswd -a {quote(self.user)} {quote(self.group)}"
+        return "gpasswd", "-a", self.user, self.group
 
     @property
-    def undo(self) -> str:
+    def undo(self) -> tuple[Command, ...]:
         """Nothing: the files of all accounts are put back."""
-        return ""
+        return ()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -209,14 +209,14 @@ class LoadAuditRules(Action):
     """Have the kernel use the audit rules of ``/etc/audit/rules.d``."""
 
     @property
-    def command(self) -> str:
+    def command(self) -> Command:
         """Load them."""
-        return "augenrules --load"
+        return "augenrules", "--load"
 
     @property
-    def undo(self) -> str:
+    def undo(self) -> tuple[Command, ...]:
         """The same: the former rules are in place."""
-        return f"attempt_unless_boot {self.command}\n"
+        return (("attempt_unless_boot", *self.command),)
 
 
 @dataclass(frozen=True)
@@ -224,12 +224,12 @@ class DockerAction(Action):
     """Something done to the Docker daemon, by a function of the script ``apply``."""
 
     @property
-    def undo(self) -> str:
+    def undo(self) -> tuple[Command, ...]:
         """Nothing here: ``restore`` brings the daemon back itself, after all files.
 
         The functions leave the mark ``state/touched`` for that.
         """
-        return ""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -237,9 +237,9 @@ class RestartDocker(DockerAction):
     """Restart the daemon, which reads all of its configuration."""
 
     @property
-    def command(self) -> str:
+    def command(self) -> Command:
         """Restart it."""
-        return "restart_docker"
+        return ("restart_docker",)
 
 
 @dataclass(frozen=True)
@@ -247,9 +247,9 @@ class ReloadDocker(DockerAction):
     """Have the running daemon read again what it can without a restart."""
 
     @property
-    def command(self) -> str:
+    def command(self) -> Command:
         """Send the signal."""
-        return "reload_docker"
+        return ("reload_docker",)
 
 
 @dataclass(frozen=True)
@@ -257,6 +257,6 @@ class StartDocker(DockerAction):
     """Start the daemon, which does not run."""
 
     @property
-    def command(self) -> str:
+    def command(self) -> Command:
         """Start it."""
-        return "start_docker"
+        return ("start_docker",)

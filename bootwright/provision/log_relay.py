@@ -19,11 +19,11 @@ from bootwright.core.board_names import MOUNT, STATE, UNITS
 from bootwright.core.config import Target
 from bootwright.core.errors import InputError, RefusedError
 from bootwright.core.file_changes import Change, FileChange, Removal, SymlinkChange, text_file
-from bootwright.core.shell import quote, quote_words, render_program
+from bootwright.core.shell import render_program
 from bootwright.core.units import MIB, format_size, parse_size
 from bootwright.logs.delivery import TAG
 from bootwright.logs.relay_names import SERVICE, SOCKET
-from bootwright.provision.actions import Action, Check, ReloadSystemd
+from bootwright.provision.actions import Action, Check, Command, ReloadSystemd
 from bootwright.provision.daemon_json import DAEMON_JSON
 from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.facts import HostFacts
@@ -207,7 +207,7 @@ def logs_step(desired: DesiredState, facts: HostFacts) -> Step:
     )
 
 
-_ALL_UNITS = quote_words((SERVICE, SOCKET_UNIT, LAST_WORDS))
+_ALL_UNITS = (SERVICE, SOCKET_UNIT, LAST_WORDS)
 
 
 @dataclass(frozen=True)
@@ -215,14 +215,9 @@ class RelayAction(Action):
     """Something done to the units of the relay; its undo is the same whatever it was."""
 
     @property
-    def undo(self) -> str:
+    def undo(self) -> tuple[Command, ...]:
         """Have the units run with their former files; those that had no file stay stopped."""
-        # systemd refuses to stop a unit that it never loaded: no failure here.
-        script = (
-            f"systemctl stop {_ALL_UNITS}; systemctl daemon-reload;"
-            f" [ ! -e {UNITS}/{SERVICE} ] || systemctl start {_ALL_UNITS}"
-        )
-        return f"attempt_unless_boot sh -c {quote(script)}\n"
+        return (("attempt_unless_boot", "put_relay_back", f"{UNITS}/{SERVICE}", *_ALL_UNITS),)
 
 
 @dataclass(frozen=True)
@@ -238,11 +233,9 @@ class StartRelay(RelayAction):
     restart: bool
 
     @property
-    def command(self) -> str:
+    def command(self) -> Command:
         """Start the units."""
-        commands = [f"systemctl start {unit}" for unit in self.start]
-        commands += [f"systemctl restart {SERVICE}"] if self.restart else []
-        return " && ".join(commands)
+        return "start_relay", SERVICE if self.restart else "", *self.start
 
 
 @dataclass(frozen=True)
@@ -250,9 +243,9 @@ class StopRelay(RelayAction):
     """Stop the relay, whose files are removed."""
 
     @property
-    def command(self) -> str:
+    def command(self) -> Command:
         """Stop all of its units."""
-        return f"systemctl stop {_ALL_UNITS}"
+        return "systemctl", "stop", *_ALL_UNITS
 
 
 _SYSTEM_QUEUE = 16 * MIB

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from bootwright.core.file_changes import Change, DirectoryChange, FileChange, Removal, SymlinkChange
 from bootwright.core.secret import Secret
-from bootwright.core.shell import quote
 from bootwright.hosts.board_files import BoardFiles
 from bootwright.hosts.file_modes import PathMode
-from bootwright.provision.actions import Action
+from bootwright.provision.actions import Action, Command
 
 
 @dataclass(frozen=True)
@@ -27,16 +26,14 @@ class ModeFix:
         )
 
     @property
-    def command(self) -> str:
-        """The shell command; the owner first, since a change of owner clears the setuid bit."""
-        path = quote(self.was.path)
-        return f"chown -h {quote(self.owner)} {path} && chmod {self.mode:o} {path}"
+    def command(self) -> Command:
+        """What the script ``apply`` runs."""
+        return "set_mode", self.was.path, f"{self.mode:o}", self.owner
 
     @property
-    def undo(self) -> str:
-        """The shell command that takes it back; the owner by number, since it may have no name."""
-        path = quote(self.was.path)
-        return f"chown -h {self.was.numbers} {path} && chmod {self.was.mode:o} {path}"
+    def undo(self) -> Command:
+        """What the script ``restore`` runs; the owner by number, since it may have no name."""
+        return "attempt", "set_mode", self.was.path, f"{self.was.mode:o}", self.was.numbers
 
 
 @dataclass(frozen=True)

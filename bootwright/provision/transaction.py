@@ -6,12 +6,13 @@ if it is confirmed over a new connection before the timer ends. Whatever happens
 crash, a lost network, a power cut) the board puts back what was there.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from bootwright.core.file_changes import Change, DirectoryChange, FileChange, Removal, SymlinkChange
-from bootwright.core.shell import Value, quote, render
-from bootwright.provision.actions import Action, RestartDocker
+from bootwright.core.shell import Value, quote_words, render
+from bootwright.provision.actions import Action, Command, RestartDocker
 from bootwright.provision.daemon_json import DAEMON_JSON
 from bootwright.provision.facts_script import RELOADED, TRANSACTION
 from bootwright.provision.steps import Step, written_files
@@ -72,6 +73,7 @@ def job_files(change: Transaction) -> dict[str, FileChange]:
 
 
 _DOCKER = "provision/shell/docker.sh"
+_ACTIONS = "provision/shell/actions.sh"
 
 
 def apply_script(change: Transaction) -> str:
@@ -79,7 +81,7 @@ def apply_script(change: Transaction) -> str:
     actions = _actions(change)
     restarts = any(isinstance(action, RestartDocker) for action in actions)
     script = render(
-        *(*JOB_FUNCTIONS, _DOCKER, "provision/shell/apply.sh"),
+        *(*JOB_FUNCTIONS, _DOCKER, _ACTIONS, "provision/shell/apply.sh"),
         **_variables(TRANSACTION),
         jobs=FOLDER,
         job=JOB,
@@ -87,10 +89,8 @@ def apply_script(change: Transaction) -> str:
         hides_data=change.hides_data,
         reloaded_file=RELOADED,
     )
-    script += "".join(
-        f"begin backup {number} {quote(path)}\n" for path, number in _copies(change).items()
-    )
-    script += "".join(action.record for action in actions)
+    backups = [("begin", "backup", str(n), path) for path, n in _copies(change).items()]
+    script += _lines([*backups, *(action.record for action in actions if action.record)])
     script += render(
         "provision/shell/apply_arm.sh",
         id=change.id,
@@ -104,10 +104,7 @@ def apply_script(change: Transaction) -> str:
             *(fix.command for fix in step.fixes),
             *(action.command for action in step.actions),
         ]
-        script += f"begin_step {step.name}\n"
-        script += "".join(
-            f"message=$({{ {command}; }} 2>&1) || fail {step.name}\n" for command in commands
-        )
+        script += _lines([("begin_step", step.name), *(("run", *one) for one in commands)])
     return script + render("provision/shell/apply_prove.sh", proof=change.proof)
 
 
@@ -115,7 +112,7 @@ def restore_script(change: Transaction) -> str:
     """Return the script that puts everything back; see ``shell/restore.sh`` for its argument."""
     copies = _copies(change)
     script = render(
-        *(SECTIONS, _DOCKER, "provision/shell/restore.sh"),
+        *(SECTIONS, _DOCKER, _ACTIONS, "provision/shell/restore.sh"),
         **_variables(TRANSACTION),
         jobs=FOLDER,
         job=JOB,
@@ -123,12 +120,13 @@ def restore_script(change: Transaction) -> str:
         folder_copy=copies[str(PurePosixPath(DAEMON_JSON).parent)],
     )
     # What lies in a folder before the folder.
-    script += "".join(
-        f"attempt back {number} {quote(path)}\n" for path, number in reversed(copies.items())
-    )
+    commands: list[Command] = [
+        ("attempt", "back", str(n), path) for path, n in reversed(copies.items())
+    ]
     for step in reversed(change.steps):
-        script += "".join(action.undo for action in reversed(step.actions))
-        script += "".join(f"attempt sh -c {quote(fix.undo)}\n" for fix in reversed(step.fixes))
+        commands += [undo for action in reversed(step.actions) for undo in action.undo]
+        commands += [fix.undo for fix in reversed(step.fixes)]
+    script += _lines(commands)
     return script + render("provision/shell/restore_end.sh")
 
 
@@ -191,18 +189,18 @@ def _actions(change: Transaction) -> list[Action]:
     return [action for step in change.steps for action in step.actions]
 
 
-def _command(item: Change, numbers: dict[str, int]) -> str:
+def _command(item: Change, numbers: dict[str, int]) -> Command:
     """Return the command that makes a change; ``numbers`` are the names of files in the job."""
-    path = quote(item.path)
-    parent = quote(item.path.rpartition("/")[0] or "/")
     if isinstance(item, FileChange):
-        # Folders that are made for it are for everybody to enter.
-        return f"(umask 022; mkdir -p {parent}) && put {numbers[item.path]} {path}"
+        return "install_file", str(numbers[item.path]), item.path
     if isinstance(item, SymlinkChange):
-        return f"ln -sfn {quote(item.target)} {path}"
+        return "ln", "-sfn", item.target, item.path
     if isinstance(item, DirectoryChange):
-        return (
-            f"mkdir -p {path} && chmod {item.mode:o} {path} && chown {item.uid}:{item.gid} {path}"
-        )
+        return "make_directory", item.path, f"{item.mode:o}", f"{item.uid}:{item.gid}"
     assert isinstance(item, Removal)
-    return f"rm -f {path}"
+    return "rm", "-f", item.path
+
+
+def _lines(commands: Iterable[Command]) -> str:
+    """Return the commands as lines of a script."""
+    return "".join(f"{quote_words(command)}\n" for command in commands)

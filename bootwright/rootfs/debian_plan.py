@@ -3,12 +3,12 @@
 import hashlib
 import json
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Self
 
 from bootwright.core import paths
+from bootwright.core.shell import render
 from bootwright.rootfs.source import Mmdebstrap
 
 SCHEMA = 1
@@ -220,19 +220,17 @@ def mmdebstrap_argv(
     filters = [f"path-exclude={glob}" for glob in recipe.exclude]
     filters += [f"path-include={glob}" for glob in recipe.keep]
     filters += [f"path-include=/usr/lib/linux-image-*/{name}" for name in recipe.device_trees]
-    laid = [
-        _lay("/etc/initramfs-tools/conf.d/bootwright", 0o644, INITRAMFS_CONF),
-        _lay("/etc/initramfs-tools/modules", 0o644, _lines(recipe.modules)),
-        _lay("/etc/bootwright/device-trees", 0o644, _lines(recipe.device_trees)),
-        _lay("/etc/kernel/postinst.d/bootwright-device-trees", 0o755, device_trees),
+    files = [
+        file_hook("/etc/initramfs-tools/conf.d/bootwright", 0o644, INITRAMFS_CONF),
+        file_hook("/etc/initramfs-tools/modules", 0o644, _lines(recipe.modules)),
+        file_hook("/etc/bootwright/device-trees", 0o644, _lines(recipe.device_trees)),
+        file_hook("/etc/kernel/postinst.d/bootwright-device-trees", 0o755, device_trees),
         # Below /run, which mmdebstrap empties at its end: in mode unshare nobody inside
         # can read a script in a home directory.
-        _lay("/run/bootwright/setup.sh", 0o755, setup),
-        _lay("/run/bootwright/install.sh", 0o755, install),
-        _lay("/run/bootwright/finish.sh", 0o755, finish),
+        file_hook("/run/bootwright/setup.sh", 0o755, setup),
+        file_hook("/run/bootwright/install.sh", 0o755, install),
+        file_hook("/run/bootwright/finish.sh", 0o755, finish),
     ]
-    added = _lines(source.line for source in later)
-    restore = f'printf %s {shlex.quote(added)} >> "$1/etc/apt/sources.list"'
     return [
         "mmdebstrap",
         f"--mode={mode}",
@@ -241,11 +239,11 @@ def mmdebstrap_argv(
         "--format=tar",
         f"--architectures={recipe.architecture}",
         *(f"--dpkgopt={line}" for line in filters),
-        *(f"--setup-hook={text}" for text in laid),
-        '--setup-hook="$1/run/bootwright/setup.sh" "$1"',
-        f'--extract-hook="$1/run/bootwright/install.sh" "$1" {shlex.join(recipe.packages)}',
-        *([f"--customize-hook={restore}"] if later else []),
-        '--customize-hook="$1/run/bootwright/finish.sh" "$1"',
+        *(f"--setup-hook={hook}" for hook in files),
+        f"--setup-hook={script_hook('setup.sh')}",
+        f"--extract-hook={script_hook('install.sh', recipe.packages)}",
+        *([f"--customize-hook={sources_hook(later)}"] if later else []),
+        f"--customize-hook={script_hook('finish.sh')}",
         recipe.suite,
         target,
         *(source.line for source in sources),
@@ -260,9 +258,20 @@ def _lines(values: Iterable[str]) -> str:
     return "".join(f"{value}\n" for value in values)
 
 
-def _lay(path: str, mode: int, text: str) -> str:
-    quoted = shlex.quote(text)
-    return f'printf %s {quoted} | install -D -m {mode:04o} /dev/stdin "$1"{shlex.quote(path)}'
+def file_hook(path: str, mode: int, text: str) -> str:
+    """Return the hook that writes a file into the root directory."""
+    return render("rootfs/shell/write_file.sh", path=path, mode=f"{mode:04o}", text=text)
+
+
+def script_hook(name: str, arguments: Sequence[str] = ()) -> str:
+    """Return the hook that runs a script of the recipe, which another hook has written."""
+    path = f"/run/bootwright/{name}"
+    return render("rootfs/shell/run_hook.sh", path=path, arguments=tuple(arguments))
+
+
+def sources_hook(sources: Iterable[AptSource]) -> str:
+    """Return the hook that adds sources to the board's ``sources.list``."""
+    return render("rootfs/shell/add_sources.sh", text=_lines(source.line for source in sources))
 
 
 _INDEX_ERROR = re.compile(

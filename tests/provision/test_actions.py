@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.provision.actions import Action, AddSystemUser, AddToGroup, EnableUnit, SetHostname
+from bootwright.core.shell import quote_words
+from bootwright.provision.actions import (
+    Action,
+    AddSystemUser,
+    AddToGroup,
+    Command,
+    EnableUnit,
+    SetHostname,
+)
 from bootwright.provision.steps import Step
 from bootwright.provision.transaction import Transaction
 from tests.support.changes import ID
@@ -81,12 +89,12 @@ def test_the_kernel_gets_its_former_name_back(board: FakeBoard) -> None:
 
     class Shown(SetHostname):
         @property
-        def command(self) -> str:
-            return super().command + read
+        def command(self) -> Command:
+            return "eval", quote_words(super().command) + read
 
         @property
-        def undo(self) -> str:
-            return super().undo + read.removeprefix("; ") + "\n"
+        def undo(self) -> tuple[Command, ...]:
+            return *super().undo, ("eval", read.removeprefix("; "))
 
     assert board.apply(change(Shown("new", "it's old"))).complete
     assert board.path("/etc/name").read_text() == "new\n"

@@ -190,14 +190,29 @@ def test_command() -> None:
         "--dpkgopt=path-include=/usr/share/man/man1/keep",
         "--dpkgopt=path-include=/usr/lib/linux-image-*/one.dtb",
     ]
-    assert '--extract-hook="$1/run/bootwright/install.sh" "$1" sudo udev' in argv
+
+
+def test_a_script_of_the_recipe_gets_the_root_directory_and_the_packages(tmp_path: Path) -> None:
+    (tmp_path / "run/bootwright").mkdir(parents=True)
+    script = tmp_path / "run/bootwright/install.sh"
+    script.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    script.chmod(0o755)
+    argv = mmdebstrap_argv(RECIPE, "root", "out.tar", [MAIN])
+    hook = next(option for option in argv if option.startswith("--extract-hook="))
+    done = subprocess.run(
+        ["sh", "-c", hook.removeprefix("--extract-hook="), "exec", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [str(tmp_path), "sudo", "udev"]
 
 
 def test_setup_hooks_lay_files(tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, hooks=("it's $1 `here`\n", "b", "c", "#!/bin/sh\n"))
     for option in mmdebstrap_argv(recipe, "root", "out.tar", [MAIN]):
-        if option.startswith("--setup-hook=printf"):
-            script = option.removeprefix("--setup-hook=")
+        script = option.removeprefix("--setup-hook=")
+        if script != option and "install -D" in script:
             # As mmdebstrap runs it.
             subprocess.run(["sh", "-c", script, "exec", str(tmp_path)], check=True)
     assert (tmp_path / "run/bootwright/setup.sh").read_text() == "it's $1 `here`\n"

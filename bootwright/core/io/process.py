@@ -7,7 +7,6 @@ can be pasted into a shell.
 """
 
 import os
-import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from bootwright.core.errors import FailedError
 from bootwright.core.io.tool_list import debian_package
 from bootwright.core.secret import Secret
+from bootwright.core.shell import quote_words
 
 _PASSED_ON = ("HOME", "TMPDIR", "USER", "LOGNAME", "SUDO_USER", "http_proxy", "https_proxy")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -81,7 +81,7 @@ def run(
         raise FailedError(f"cannot run {argv[0]}: {error.strerror}") from None
     except subprocess.TimeoutExpired:
         # Not chained: TimeoutExpired carries the child's output.
-        raise FailedError(f"no end after {timeout:.0f} s: {shlex.join(argv)}") from None
+        raise FailedError(f"no end after {timeout:.0f} s: {quote_words(argv)}") from None
     finished = Finished(tuple(argv), done.returncode, done.stdout, done.stderr)
     if check and done.returncode != 0:
         raise failure(finished)
@@ -99,6 +99,6 @@ def missing_tool(name: str) -> FailedError:
 def failure(finished: Finished, hint: str = "") -> FailedError:
     """Return the error for a child that failed, with a line that can be pasted."""
     said = finished.stderr.decode("utf-8", "replace").strip() or finished.text.strip()
-    lines = [f"exit {finished.returncode}: {shlex.join(finished.argv)}"]
+    lines = [f"exit {finished.returncode}: {quote_words(finished.argv)}"]
     lines += [f"  {line}" for line in said.splitlines()[-12:]]
     return FailedError("\n".join([*lines, hint] if hint else lines))

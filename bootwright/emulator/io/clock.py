@@ -3,6 +3,7 @@
 import time
 
 from bootwright.core.errors import FailedError
+from bootwright.core.shell import render
 from bootwright.remote.io.connection import Remote
 
 CLOCK_S = 60.0
@@ -16,10 +17,15 @@ def set_clock(remote: Remote) -> None:
         FailedError: the board does not answer, or its clock could not be set.
     """
     done = remote.run(
-        f"date -u -s @{time.time():.3f} >/dev/null\n",
+        set_clock_script(time.time()),
         title="setting the clock",
         sudo=True,
         timeout=CLOCK_S,
     )
     if done.returncode != 0:
         raise FailedError(f"{remote.where}: the clock could not be set: {done.stderr_text}")
+
+
+def set_clock_script(seconds: float) -> str:
+    """Return the script that sets the clock to this time, in seconds since 1970."""
+    return render("emulator/shell/set_clock.sh", seconds=f"{seconds:.3f}")

@@ -2,7 +2,8 @@
 # Applies a change, first part: makes room for the copies of what will change. It runs as a job, in
 # a folder with the files that it installs; lines that copy follow, then apply_arm.sh.
 #
-# Needs: remote/shell/sections.sh, remote/shell/job_progress.sh, provision/shell/docker.sh, root.
+# Needs: remote/shell/sections.sh, remote/shell/job_progress.sh, provision/shell/docker.sh,
+# provision/shell/actions.sh, root.
 # Prints these sections:
 #   step      a step that begins
 #   failed    the step that failed, and its message; the script ends then
@@ -53,10 +54,13 @@ record_disabled() {
     systemctl is-enabled --quiet "$1" 2>/dev/null || : >"$state/disabled-$1"
 }
 begin_step() {
+    step=$1
     section step
     echo "|$1"
     progress "$1"
 }
+# A command of the step that was begun last.
+run() { message=$("$@" 2>&1) || fail "$step"; }
 mark_touched() { : >"$state/touched"; }
 restart_docker() {
     mark_touched

@@ -6,7 +6,8 @@
 #   boot      the board starts, and the change was not confirmed before it went down
 # It may be interrupted and run again: what was put back already stays as it is.
 #
-# Needs: remote/shell/sections.sh, provision/shell/docker.sh, root.
+# Needs: remote/shell/sections.sh, provision/shell/docker.sh,
+# provision/shell/actions.sh, root.
 # Prints these sections:
 #   restore   the argument
 #   trouble   the message of a command that could not put something back

@@ -3,7 +3,6 @@
 import os
 import platform
 import pwd
-import shlex
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io import process
 from bootwright.core.io.lock import exclusive
 from bootwright.core.report import Reporter
+from bootwright.core.shell import quote_words
 from bootwright.rootfs.debian_plan import (
     KEYRING,
     MARK,
@@ -188,7 +188,7 @@ def _try(
 
 def _run(argv: Sequence[str], log_path: Path, reporter: Reporter) -> None:
     with log_path.open("w", encoding="utf-8") as log, ExitStack() as step:
-        log.write(f"{shlex.join(argv)}\n")
+        log.write(f"{quote_words(argv)}\n")
         step.enter_context(reporter.step("Fetch Debian's package index"))
         # In a group of its own, so that an interrupt reaches all of it, from here.
         child = subprocess.Popen(
