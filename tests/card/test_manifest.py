@@ -12,7 +12,7 @@ from bootwright.card.geometry import plan_geometry
 from bootwright.card.io.identity import new_identity
 from bootwright.card.manifest import FlashResult, dry_run, manifest
 from bootwright.card.outcome import CardOutcome, Counters
-from bootwright.card.plan import CardPlan, plan_card
+from bootwright.card.plan import CardPlan
 from bootwright.core import paths
 from bootwright.core.board import PlacedBlob, load_board
 from bootwright.core.config import load_config
@@ -61,7 +61,7 @@ SECONDS = {**dict.fromkeys((*STEPS, "table"), 6.23456), "total": 75.0}
 
 def plan(blobs: tuple[PlacedBlob, ...] = BLOBS, missing: tuple[str, ...] = ()) -> CardPlan:
     luks = plan_luks(BOARD, TARGET, FACTS, IDENTITY.luks_uuid)
-    return plan_card(Path("/cache/root.ext4"), GEOMETRY, IDENTITY, luks, (), blobs, missing)
+    return CardPlan(Path("/cache/root.ext4"), GEOMETRY, IDENTITY, luks, (), blobs, missing)
 
 
 def finished(
