@@ -119,7 +119,8 @@ def board(saved: Saved, tmp_path: Path) -> Iterator[Board]:
 def shipping(saved: Saved, board: Board, tmp_path: Path) -> Shipping:
     """The operator's side, with a store of logs of its own and the same certificates."""
     folder = tmp_path / "operator"
-    shutil.copytree(saved.folder, folder)
+    # The store of certificates knows its current generation by a link.
+    shutil.copytree(saved.folder, folder, symlinks=True)
     return Shipping(board, folder, saved.port)
 
 
