@@ -102,8 +102,8 @@ def run_job(
             )
         if state.status is not None:
             return state
-        if state.says and state.says != shown:
-            shown = state.says
+        if state.progress and state.progress != shown:
+            shown = state.progress
             reporter.note(shown)
     raise FailedError(
         f"{reconnector.board.where}: {name}: no end after {timeout:.0f} s; it goes on there. Run it"

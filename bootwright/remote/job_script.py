@@ -1,7 +1,7 @@
-"""Work on a board that goes on when the connection is lost: a job, and how to follow it.
+"""A job: a script on a board that goes on when the connection is lost, and how it is followed.
 
-A job is a script with files beside it in a folder of ``/run``, which is in memory. It runs in a
-unit of its own, so that neither the end of the SSH session nor a restart of sshd ends it.
+The script and its files are in a folder of ``/run``, which is in memory. It runs in a unit of
+its own, so that neither the end of the SSH session nor a restart of sshd ends it.
 """
 
 import io
@@ -14,40 +14,45 @@ from bootwright.core.shell import render, render_program
 from bootwright.remote.sections import SECTIONS, Section
 
 FOLDER = "/run/bootwright"
-
-_LONGEST = 200
-"""Characters of what a job says that are looked at."""
+"""The folder on a board that has a folder for each job."""
 
 SLICE_S = 5
-"""Seconds that one look at a job waits for its end; then it tells how far it has come."""
+"""Seconds that one call of the script :func:`follow_script` waits for the job's end."""
 
-MOST_LOG = 500_000
-"""Bytes of what a job wrote that are looked at: its end."""
+_CHECKS_PER_S = 4
+"""How often that script checks, each second."""
+
+_MOST_PROGRESS = 200
+"""Characters of a job's progress that are reported; see ``shell/job_follow.sh``."""
+
+_MOST_LOG = 500_000
+"""Bytes of a job's output that are reported: the last ones."""
 
 JOB_FUNCTIONS = (SECTIONS, "remote/shell/job_progress.sh")
 """The files that a job's script begins with, for :func:`bootwright.core.shell.render`."""
 
-JOB_PRELUDE = render(*JOB_FUNCTIONS)
-"""What a job begins with; ``progress TEXT`` says what it does now."""
-
 
 @dataclass(frozen=True)
 class JobState:
-    """How far a job is: its exit status and what it reported, or that it runs, or is gone.
+    """The state of a job.
 
-    ``says`` is what it does while it runs.
+    Attributes:
+        status: its exit status; ``None`` while it runs, and if it is gone.
+        gone: it does not run and has left no status: it was killed, or the board was restarted.
+        progress: what it does while it runs, in its own words; empty if it has not said it.
+        sections: what it reported, once it has ended.
     """
 
     status: int | None
     gone: bool
-    says: str
+    progress: str
     sections: tuple[Section, ...]
 
 
 def start_script(name: str) -> str:
     """Return the script that starts a job from the archive on its standard input.
 
-    It ends with 1 if a job runs already.
+    Its exit status is 1 if a job runs already.
     """
     return render(SECTIONS, "remote/shell/job_start.sh", jobs=FOLDER, name=name)
 
@@ -71,31 +76,32 @@ def archive(script: str, files: Mapping[str, FileChange]) -> bytes:
     return data.getvalue()
 
 
-def follow_script(name: str, told: str) -> str:
-    """Return the script that waits a moment for a job's end, and tells how far it is.
+def follow_script(name: str, known_progress: str) -> str:
+    """Return the script that reports the state of a job: at once, or after a few seconds.
 
-    It waits no longer than until the job says something else than ``told``.
+    It waits until the job ends, or has another progress than ``known_progress``, but no longer
+    than :data:`SLICE_S`.
     """
     return render(
         SECTIONS,
         "remote/shell/job_follow.sh",
         jobs=FOLDER,
         name=name,
-        known=told[:_LONGEST],
-        checks=int(SLICE_S * 4),
-        log_bytes=MOST_LOG,
+        known=known_progress[:_MOST_PROGRESS],
+        checks=int(SLICE_S * _CHECKS_PER_S),
+        log_bytes=_MOST_LOG,
     )
 
 
 def job_state(sections: tuple[Section, ...]) -> JobState:
-    """Return what the follow script told.
+    """Return the state that :func:`follow_script` reported.
 
     Raises:
         ValueError: the status is no number.
     """
     first = sections[0] if sections else Section("gone", ())
     if first.name == "status":
-        # What the job itself wrote has its own end.
+        # The job's own output may have an end of its own.
         rest = tuple(section for section in sections[1:] if section.name != "end")
         return JobState(int(first.line(0)), False, "", rest)
     return JobState(None, first.name != "running", first.line(0), ())

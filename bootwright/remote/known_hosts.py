@@ -15,7 +15,7 @@ REVOKED = "@revoked"
 
 @dataclass(frozen=True)
 class KnownKeys:
-    """What a known-hosts file says of one host: keys to accept, and keys never to."""
+    """The keys that a known-hosts file has for one host: to accept, and never to accept."""
 
     accepted: tuple[str, ...]
     revoked: tuple[str, ...]
@@ -34,13 +34,13 @@ def fingerprint(key: str) -> str:
 def known_keys(text: str, name: str) -> KnownKeys:
     """Return the keys that a known-hosts file has for ``name``, a HostKeyAlias.
 
-    Names may be hashed (``HashKnownHosts``). Certificate authorities and patterns are left
-    out: the client writes neither. Case does not count, as in OpenSSH.
+    Names may be hashed (``HashKnownHosts``). Certificate authorities and patterns are ignored:
+    the client writes neither. Upper and lower case are the same, as in OpenSSH.
     """
     accepted: list[str] = []
     revoked: list[str] = []
     for marker, names, key in _entries(text):
-        if any(_is(name.lower(), candidate) for candidate in names.split(",")):
+        if any(_matches(name.lower(), candidate) for candidate in names.split(",")):
             if marker == REVOKED:
                 revoked.append(key)
             elif not marker:
@@ -63,7 +63,7 @@ def _entries(text: str) -> Iterator[tuple[str, str, str]]:
             yield marker, fields[0], f"{fields[1]} {fields[2]}"
 
 
-def _is(name: str, candidate: str) -> bool:
+def _matches(name: str, candidate: str) -> bool:
     if not candidate.startswith("|1|"):
         return candidate.lower() == name
     try:

@@ -15,11 +15,11 @@ def ssh_argv(
 ) -> tuple[str, ...]:
     """Return how to run ``ssh`` for a shell or for one command on a target.
 
-    With known host keys nothing else is accepted. Without, the client asks about the
-    key as it always does, and remembers the answer in ``known_hosts``.
+    If the target has known host keys, no other key is accepted. Otherwise the client asks
+    about the key as it always does, and adds an accepted one to ``known_hosts``.
 
-    The key is looked up under the target's name: the emulator's address and port are
-    those of another machine every time.
+    The key is looked up by the target's name, not by its address: the emulator has the same
+    address and port for every card.
 
     Args:
         name: the target's name.
@@ -33,11 +33,11 @@ def ssh_argv(
         "GlobalKnownHostsFile=none",
         f"HostKeyAlias={name}",
         f"StrictHostKeyChecking={strict}",
-        # The agent may add or remove keys behind our back otherwise.
+        # Otherwise the server may have the client add and remove keys.
         "UpdateHostKeys=no",
     ]
     if ssh.identity is not None:
-        # A server hangs up after a few keys of an agent that are not the right one.
+        # A server ends the connection after a few wrong keys, such as those of an agent.
         options.append("IdentitiesOnly=yes")
     argv = ["ssh", "-p", str(ssh.port)]
     for option in options:
@@ -46,7 +46,7 @@ def ssh_argv(
         argv += ["-i", str(ssh.identity)]
     if ssh.user is not None:
         argv += ["-l", ssh.user]
-    # A host cannot be taken for an option.
+    # After "--" a host that begins with "-" is not taken for an option.
     argv += ["--", ssh.host]
     if command is not None:
         argv.append(command)

@@ -18,10 +18,11 @@ from bootwright.core.errors import FailedError
 from bootwright.core.file_changes import FileChange
 from bootwright.core.report import Meter
 from bootwright.core.secret import Secret
+from bootwright.core.shell import render
 from bootwright.remote import job_script
 from bootwright.remote.io.connection import Remote
 from bootwright.remote.job import Reconnector, run_job
-from bootwright.remote.job_script import FOLDER, JOB_PRELUDE, JobState, follow_script, job_state
+from bootwright.remote.job_script import FOLDER, JOB_FUNCTIONS, JobState, follow_script, job_state
 from bootwright.remote.sections import parse_sections
 from tests.support.sshserver import USER, SshServer, need_sshd
 
@@ -32,7 +33,10 @@ PR_SET_CHILD_SUBREAPER = 36
 
 SECRET = "correct horse battery staple"
 
-WAITS = f"{JOB_PRELUDE}mkfifo go more\nprogress waits\nread word <go\n"
+FUNCTIONS = render(*JOB_FUNCTIONS)
+"""What a job's script begins with."""
+
+WAITS = f"{FUNCTIONS}mkfifo go more\nprogress waits\nread word <go\n"
 """A job that waits for a word in the pipe ``go`` of its folder; for a second one, ``more``.
 
 One pipe for both would not do: a writer that has not closed it yet is there for a second
@@ -167,19 +171,17 @@ def told(state: JobState | FailedError) -> list[tuple[str, tuple[str, ...]]]:
 
 def test_output_and_status_come_back_and_what_it_does_is_told(board: Board) -> None:
     script = (
-        f"{JOB_PRELUDE}progress 'it'\"'\"'s \"$HOME\" é'; section one; echo '|a b'; echo oops >&2\n"
+        f"{FUNCTIONS}progress 'it'\"'\"'s \"$HOME\" é'; section one; echo '|a b'; echo oops >&2\n"
         "printf 'x\\n== status\\n' | quoted; section two; exit 7\n"
     )
     state = board.run(script)
     assert state.status == 7
     assert told(state) == [("one", ("a b", "x", "== status")), ("two", ())]
-    assert board.run(f"{JOB_PRELUDE}section again").sections[0].name == "again"
+    assert board.run(f"{FUNCTIONS}section again").sections[0].name == "again"
 
 
 def test_a_job_reads_nothing_and_has_no_terminal(board: Board) -> None:
-    state = board.run(
-        f"{JOB_PRELUDE}section in; cat; [ -t 0 ] || echo '|no terminal'; pwd | quoted"
-    )
+    state = board.run(f"{FUNCTIONS}section in; cat; [ -t 0 ] || echo '|no terminal'; pwd | quoted")
     assert told(state) == [("in", ("no terminal", f"{FOLDER}/work"))]
 
 
@@ -218,7 +220,7 @@ def test_a_board_that_stays_away_is_given_up_and_its_job_goes_on(
             board.link().board.run(follow_script("work", ""), title="t", timeout=20).text
         )
     )
-    assert (state.status, state.gone, state.says) == (None, False, "waits")
+    assert (state.status, state.gone, state.progress) == (None, False, "waits")
     board.go_on()
     assert board.folder.exists()
 
@@ -246,11 +248,11 @@ def test_one_of_a_name_at_a_time(board: Board) -> None:
     job = Started(board.link(), f"{WAITS}section first")
     job.notes.until("waits")
     with pytest.raises(FailedError, match="work is under way on this board already"):
-        board.run(f"{JOB_PRELUDE}section second")
+        board.run(f"{FUNCTIONS}section second")
     # Not even its files were touched.
     board.go_on()
     assert told(job.end()) == [("first", ())]
-    assert told(board.run(f"{JOB_PRELUDE}section second")) == [("second", ())]
+    assert told(board.run(f"{FUNCTIONS}section second")) == [("second", ())]
 
 
 def test_two_that_begin_at_once_do_not_mix(board: Board) -> None:
@@ -281,7 +283,7 @@ def test_files_arrive_with_owner_and_mode_and_a_secret_shows_nowhere(
     look = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ >>/etc/tools/seen 2>/dev/null"
     server.tool("tar", f'{look}\nexec /usr/bin/tar "$@"')
     script = (
-        f"{JOB_PRELUDE}{look}\nsection files\n"
+        f"{FUNCTIONS}{look}\nsection files\n"
         "stat -c '|%n %a %u:%g' . job secret plain; section secret; quoted <secret\n"
     )
     files = {
@@ -366,6 +368,6 @@ def test_a_board_that_answers_no_more_is_not_asked_for_ever(
 
 
 def test_a_job_that_says_very_much_still_tells_its_end(board: Board) -> None:
-    state = board.run(f"{JOB_PRELUDE}seq 1 300000; section end-of-it; echo '|here'")
+    state = board.run(f"{FUNCTIONS}seq 1 300000; section end-of-it; echo '|here'")
     assert told(state)[-1] == ("end-of-it", ("here",))
     assert state.status == 0

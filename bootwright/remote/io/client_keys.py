@@ -1,8 +1,8 @@
 """Which of the operator's SSH keys are offered to a server, in OpenSSH's order.
 
-With an identity of the target's own that key alone, as a server hangs up after a few
-wrong ones. Otherwise the agent's keys, then the files of ``~/.ssh/config`` or, without
-such, the usual ones. A key with a passphrase is left to the agent.
+If the target has an identity file, that key alone: a server ends the connection after a few
+wrong ones. Otherwise the agent's keys, then the files that ``~/.ssh/config`` names or, if it
+names none, the usual ones. A file with a passphrase is not read; its key comes from the agent.
 """
 
 import base64
@@ -30,13 +30,13 @@ class _UnusableKeyError(Exception):
 
 
 class OfferedKeys(AuthStrategy):
-    """Offers keys one after the other; what was offered or left out is told in an error.
+    """Offers keys one after the other, and records for an error what was offered or left out.
 
     Args:
         user: the login name.
         identity: the only key to offer.
         others: key files to offer instead, if there is no ``identity``.
-        usual: ``others`` are but the usual files, which need not be there.
+        usual: ``others`` are the usual files, which may be missing.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class OfferedKeys(AuthStrategy):
         self.left_out: list[str] = []
 
     def authenticate(self, transport: Transport) -> list[object]:  # type: ignore[override]
-        """Log in, and let go of the agent."""
+        """Log in, and close the connection to the agent."""
         try:
             return list(super().authenticate(transport))
         finally:
@@ -60,7 +60,7 @@ class OfferedKeys(AuthStrategy):
                 self._agent.close()
 
     def get_sources(self) -> Iterator[InMemoryPrivateKey]:
-        """Yield the keys; each is offered before the next one is looked for."""
+        """Yield the keys; each is offered before the next one is read."""
         if self._identity is not None:
             yield self._source(self._own_key(self._identity), str(self._identity))
             return
@@ -91,7 +91,7 @@ class OfferedKeys(AuthStrategy):
             raise InputError(f"SSH key {path}: {error}") from None
 
     def _agent_keys(self) -> Sequence[PKey]:
-        # An agent that does not answer, or not as one should, is as good as none.
+        # An agent that does not answer, or answers nonsense, is treated as none.
         with contextlib.suppress(SSHException, OSError):
             self._agent = self._agent or Agent()
             return self._agent.get_keys()
@@ -104,7 +104,7 @@ class OfferedKeys(AuthStrategy):
 
 
 def refusal(keys: OfferedKeys, where: str) -> FailedError:
-    """Return the error for a server that took none of the keys."""
+    """Return the error for a server that accepted none of the keys."""
     lines = [f"{where}: the server refuses to log us in"]
     lines += [f"  offered:  {text}" for text in keys.offered]
     lines += [f"  left out: {text}" for text in keys.left_out]
@@ -121,14 +121,14 @@ def _load(path: Path) -> PKey:
         return PKey.from_path(path)
     except OSError as error:
         raise _UnusableKeyError(f"cannot be read: {error.strerror}") from None
-    except TypeError:  # So says cryptography of a key that is encrypted.
+    except TypeError:  # cryptography raises it for a key that is encrypted.
         raise _UnusableKeyError("has a passphrase; run ssh-add first") from None
     except (ValueError, SSHException, UnsupportedAlgorithm, UnknownKeyType):
         raise _UnusableKeyError("no private key that can be used") from None
 
 
 def _public(path: Path) -> bytes | None:
-    """Return the public half that lies beside a key file, as a server sees it."""
+    """Return the public key from the file beside a private one, as a server receives it."""
     beside = path.with_name(f"{path.name}.pub")
     with contextlib.suppress(OSError, ValueError, IndexError):
         return base64.b64decode(beside.read_text(encoding="utf-8").split()[1])

@@ -1,7 +1,7 @@
 """The one gateway for running scripts on a board over SSH, by Fabric.
 
-Scripts are for a POSIX shell: Arch Linux ARM has no Python. A secret goes to a script's
-standard input alone. `inv ssh`, which gives the operator a shell, is in
+Scripts are for a POSIX shell: Arch Linux ARM has no Python. A secret goes to a script only by
+its standard input. `inv ssh`, which gives the operator a shell, is in
 :mod:`bootwright.remote.io.openssh`.
 """
 
@@ -39,23 +39,23 @@ from bootwright.remote.io.wait import PAUSE_S
 from bootwright.remote.sudo import as_root, check_sudo, input_of
 
 CONNECT_S = 20.0
-"""Seconds for a server to accept, to greet and to agree on keys; an emulated board takes 2."""
+"""Seconds to connect until the server's greeting; an emulated board takes 2."""
 
 AUTHENTICATE_S = 30.0
-"""Seconds for a server to judge one key."""
+"""Seconds for a server to check one key."""
 
 LEAST_S = 5.0
-"""Seconds for either of them, however little is left of the wait."""
+"""Seconds for each of the two at least, even if less is left of the time to wait."""
 
 KEEPALIVE_S = 15
-"""Seconds between signs of life on a connection that is only held."""
+"""Seconds between two keepalive messages on a connection that is only waited on."""
 
 MAX_OUTPUT = 1024 * 1024
 """Bytes of each of a script's two outputs; no script of ours writes nearly as much."""
 
 _CHUNK = 32 * 1024
 
-# Otherwise Python itself would print paramiko's complaints, and their tracebacks.
+# Without a handler, Python itself prints paramiko's errors with their tracebacks.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
@@ -78,23 +78,23 @@ class RemoteFinished:
 
     @property
     def stderr_text(self) -> str:
-        """Standard error likewise, without the blanks around it; harmless to a terminal."""
+        """Standard error likewise, without blanks around it, and safe to show on a terminal."""
         lines = self.stderr.decode("utf-8", "replace").strip().splitlines()
         return "\n".join(map(sanitize_line, lines))
 
 
 class Remote:
-    """A connection to a target; a context manager that connects and hangs up.
+    """A connection to a target; a context manager that connects, and closes the connection.
 
-    ``~/.ssh/config`` and the agent are respected, as Fabric does.
+    ``~/.ssh/config`` and the agent count, as for Fabric.
 
     Args:
         endpoint: the target.
         ask: how to ask about a host key that is not known; ``None`` without a terminal.
         directory: where known-hosts files are kept; ``build/ssh`` if ``None``.
-        wait: seconds to wait for a server that does not answer yet; logging in has to fit
-            into what is left of them, but for :data:`LEAST_S`.
-        sudo_password: of who logs in, where sudo asks for it.
+        wait: seconds to wait for a server that does not answer yet. Logging in has to end in
+            what is left of them, or in :data:`LEAST_S` if that is more.
+        sudo_password: the password of the login user, where sudo asks for it.
 
     Raises:
         InputError: the target has no SSH server, or its key file cannot be used.
@@ -128,9 +128,9 @@ class Remote:
         return self._host_keys.may_ask
 
     def step(self, reporter: Reporter, title: str) -> AbstractContextManager[None]:
-        """Return the step in which one connects; only said where the operator may be asked.
+        """Return the step of connecting; only a note if the operator may be asked meanwhile.
 
-        What a step shows on a terminal would be drawn over the question.
+        A step that is drawn on the terminal would be drawn over the question.
         """
         if not self.may_ask:
             return reporter.step(title)
@@ -138,13 +138,13 @@ class Remote:
         return nullcontext()
 
     def connect(self) -> None:
-        """Connect; a server that does not answer is waited for as long as was asked.
+        """Connect; wait for a server that does not answer, for ``wait`` seconds at most.
 
         Raises:
             UnreachableError: no server answered in time.
             RefusedError: the server's host key is not the target's.
             InputError: the target's key file cannot be used.
-            FailedError: the server takes none of the keys, or speaks nothing we do.
+            FailedError: the server accepts none of the keys, or has no algorithm that we have.
         """
         end = time.monotonic() + self._wait
         while True:
@@ -168,11 +168,11 @@ class Remote:
         self.close()
 
     def close(self) -> None:
-        """Hang up; nothing happens when not connected."""
+        """Close the connection, if there is one."""
         self._connection.client.close()
 
     def wait_until_lost(self, timeout: float | None = None) -> bool:
-        """Return when the connection has ended: the board went down, or the network did.
+        """Wait until the connection has ended, because the board or the network is down.
 
         Args:
             timeout: seconds to wait at most; without end if ``None``.
@@ -198,10 +198,10 @@ class Remote:
 
         Args:
             script: for a POSIX shell; nothing secret.
-            title: what it is about, for an error.
+            title: what the script does, for an error.
             stdin: what the script reads; empty when ``None``.
             sudo: run as root, by sudo if somebody else logged in.
-            timeout: seconds after which the connection is cut. The script may go on.
+            timeout: seconds after which the connection is closed. The script may go on.
 
         Raises:
             SudoPasswordError: sudo asks for a password, and none was given.
@@ -229,7 +229,7 @@ class Remote:
                 f"{self.where}: {title}: more than {MAX_OUTPUT // 1024} KiB of output"
             ) from None
         except (SSHException, EOFError, OSError) as error:
-            why = _said(error)
+            why = _text(error)
         finally:
             guard.cancel()
         if finished is None:
@@ -290,12 +290,12 @@ class Remote:
             raise self._unreachable("no answer") from None
         except IncompatiblePeer as error:
             raise FailedError(
-                f"{self.where}: no way of speaking in common: {_said(error)}"
+                f"{self.where}: the server has no algorithm that we have: {_text(error)}"
             ) from None
         except ProxyCommandFailure as error:
-            raise self._unreachable(f"the proxy of ~/.ssh/config failed: {_said(error)}") from None
+            raise self._unreachable(f"the proxy of ~/.ssh/config failed: {_text(error)}") from None
         except (SSHException, EOFError) as error:
-            raise self._unreachable(f"no SSH server greets there ({_said(error)})") from None
+            raise self._unreachable(f"no SSH server answers there ({_text(error)})") from None
         except OSError as error:
             raise self._unreachable(error.strerror or str(error)) from None
 
@@ -314,10 +314,10 @@ class Remote:
 
     def _refused(self, keys: OfferedKeys) -> FailedError:
         transport = self._connection.client.get_transport()
-        # Not get_banner(), which knows of none once the server has hung up.
+        # Not get_banner(): it returns none after the server has closed the connection.
         banner = getattr(transport and transport.auth_handler, "banner", None) or b""
         if b"pam_nologin" in banner:
-            return self._unreachable("it still starts, or shuts down: only root may log in")
+            return self._unreachable("it is starting or shutting down: only root may log in")
         return refusal(keys, self.where)
 
     def _unreachable(self, why: str) -> UnreachableError:
@@ -327,7 +327,7 @@ class Remote:
 
 
 class _Policy(MissingHostKeyPolicy):
-    """Hands a server's key to :class:`HostKeys`; paramiko itself is told of no known key."""
+    """Has :class:`HostKeys` check every server's key; paramiko itself knows no keys."""
 
     def __init__(self, host_keys: HostKeys) -> None:
         self._host_keys = host_keys
@@ -337,20 +337,21 @@ class _Policy(MissingHostKeyPolicy):
 
 
 class _TooMuchError(Exception):
-    """A script wrote more than is good for us."""
+    """A script wrote more than :data:`MAX_OUTPUT`."""
 
 
 def _converse(channel: Channel, data: bytes) -> RemoteFinished | None:
-    """Feed ``data`` to a script and return its end; ``None`` if the end was not told.
+    """Send ``data`` to a script, and return its output and status.
 
-    Both directions at once: a script that writes much before it reads must not block.
+    ``None`` if the server reports no status. Both directions at the same time: a script that
+    writes much before it reads must not block.
     """
     out, err = bytearray(), bytearray()
     unsent = memoryview(data)
     if not data:
         channel.shutdown_write()
     while True:
-        # Asked first: whatever came before the end is ready by then.
+        # Before anything is received: if the end is known now, all output is ready to receive.
         ended = channel.eof_received or channel.closed
         ready = channel.recv_ready() or channel.recv_stderr_ready()
         if channel.recv_ready():
@@ -364,7 +365,7 @@ def _converse(channel: Channel, data: bytes) -> RemoteFinished | None:
         if ended and not ready:
             break
         if not ready:
-            # One can wait for a channel to bring something, but not to take something.
+            # select() waits until there is something to receive, not until we may send.
             select.select([channel], [], [], 0.02 if unsent else None)
     channel.status_event.wait()
     if channel.exit_status < 0:
@@ -375,7 +376,7 @@ def _converse(channel: Channel, data: bytes) -> RemoteFinished | None:
 def _send(channel: Channel, unsent: memoryview) -> memoryview:
     try:
         sent = channel.send(unsent[:_CHUNK].tobytes())
-    except OSError:  # The script has ended without reading everything; it may do so.
+    except OSError:  # The script has ended without reading everything, which is no error.
         return unsent[len(unsent) :]
     if sent == len(unsent):
         channel.shutdown_write()
@@ -387,6 +388,6 @@ def _reasons(error: NoValidConnectionsError) -> str:
     return ", ".join(sorted(texts))
 
 
-def _said(error: BaseException) -> str:
-    # It may quote what the server sent.
+def _text(error: BaseException) -> str:
+    # It may quote text of the server.
     return sanitize_line(" ".join(str(error).split())) or type(error).__name__

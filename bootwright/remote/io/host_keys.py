@@ -1,7 +1,7 @@
-"""Deciding whether a server's host key is the right one, and remembering new ones.
+"""Deciding whether a server's host key is the right one, and recording new ones.
 
-The same known-hosts file and the same rules as ``inv ssh``: a card that was flashed here
-has its keys known; any other target's key is asked about once.
+The same known-hosts file and the same rules as for ``inv ssh``: the keys of a card that was
+flashed here are known; the operator is asked once about the key of any other target.
 """
 
 from collections.abc import Sequence
@@ -46,11 +46,11 @@ class HostKeys:
         return self._ask is not None and not self._known
 
     def check(self, key: str) -> None:
-        """Pass when ``key``, ``type base64``, is the target's.
+        """Return if ``key``, in the form ``type base64``, is the target's.
 
         Raises:
-            RefusedError: it is another one than the known, or nobody vouched for it.
-            FailedError: it cannot be remembered.
+            RefusedError: another key is known, or the operator has not accepted this one.
+            FailedError: the accepted key cannot be recorded.
         """
         if key in self._revoked:
             raise RefusedError(
@@ -62,20 +62,20 @@ class HostKeys:
         if self._known:
             raise RefusedError(self._changed(key))
         self._confirm(key)
-        self._remember(key)
+        self._record(key)
         self._known = (key,)
 
     def _changed(self, key: str) -> str:
         if self._from_flash:
             advice = (
-                "If the card was flashed on another machine or checkout, use that one, or take"
-                f" its build/host-keys/{self._name}. If not, somebody may be in between."
+                "If the card was flashed on another machine or checkout, use that one, or copy"
+                f" its build/host-keys/{self._name}. If not, somebody may intercept the connection."
             )
         else:
             advice = (
                 "If the board has a new card, forget the old key: "
                 f"ssh-keygen -R {self._name.lower()} -f {display_path(self._file)}. "
-                "If not, somebody may be in between."
+                "If not, somebody may intercept the connection."
             )
         return "\n".join(
             [
@@ -90,7 +90,7 @@ class HostKeys:
         described = _described([key])
         if self._ask is None:
             raise RefusedError(
-                f"{self._where}: nobody knows its host key yet, and there is no terminal to ask"
+                f"{self._where}: its host key is not known yet, and there is no terminal to ask"
                 f" at.\n  shown: {described}\n"
                 f"  Compare it with the board's, then accept it once: inv ssh {self._name}"
             )
@@ -101,7 +101,7 @@ class HostKeys:
         if answer.strip().lower() != "yes":
             raise RefusedError(f"{self._where}: its host key was not accepted; not connected")
 
-    def _remember(self, key: str) -> None:
+    def _record(self, key: str) -> None:
         try:
             old = self._file.read_text(errors="replace") if self._file.is_file() else ""
             separator = "\n" if old and not old.endswith("\n") else ""
@@ -109,7 +109,7 @@ class HostKeys:
                 file.write(separator + known_hosts_line(self._name, key))
         except OSError as error:
             raise FailedError(
-                f"{display_path(self._file)}: the host key cannot be remembered: {error.strerror}"
+                f"{display_path(self._file)}: the host key cannot be recorded: {error.strerror}"
             ) from error
 
 

@@ -1,6 +1,6 @@
 """Running OpenSSH's client for the operator: a shell or one command on a target.
 
-The client's own binary, because a shell needs what it has: a real terminal, the
+The client is a program of its own, because a shell needs what it gives: a real terminal, the
 agent, the user's configuration.
 """
 
@@ -14,7 +14,7 @@ from bootwright.core.paths import build_dir
 from bootwright.remote.openssh_argv import known_hosts_text, ssh_argv
 
 _PASSED_ON = ("TERM", "COLORTERM", "SSH_AUTH_SOCK", "SSH_ASKPASS", "DISPLAY", "XAUTHORITY")
-"""Variables that the client needs besides those every child gets."""
+"""Environment variables that the client gets beside those that every program gets."""
 
 
 def ssh(endpoint: Endpoint, command: str | None = None, directory: Path | None = None) -> int:

@@ -7,7 +7,7 @@ from bootwright.core.endpoints import SshEndpoint
 from bootwright.core.errors import FailedError
 
 CONNECT_S = 5.0
-"""Seconds for one connection to answer; QEMU accepts it before the guest does."""
+"""Seconds for the greeting on one connection; QEMU accepts it before the guest runs."""
 
 PAUSE_S = 0.5
 """Seconds between tries."""
@@ -16,7 +16,7 @@ PAUSE_S = 0.5
 def wait_for_ssh(ssh: SshEndpoint, timeout: float) -> None:
     """Return as soon as the server sends its greeting.
 
-    A connection alone says nothing: the emulator accepts it before its guest runs.
+    That a connection is accepted proves nothing: the emulator does it before its guest runs.
 
     Args:
         ssh: the server.

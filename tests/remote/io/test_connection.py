@@ -109,7 +109,7 @@ def test_another_host_key_than_the_known_is_refused_and_both_are_shown(
     assert f"shown:    {shown} (ssh-ed25519)" in text
     assert f"expected: {fingerprint(other)} (ssh-ed25519)" in text
     assert "flashed on another machine" in text
-    assert "somebody may be in between" in text
+    assert "somebody may intercept the connection" in text
     assert not asked
 
 
@@ -229,7 +229,7 @@ def test_no_server_no_greeting_no_name(known: Path, capfd: pytest.CaptureFixture
 
         thread = threading.Thread(target=hang_up)
         thread.start()
-        with pytest.raises(UnreachableError, match=f"127.0.0.1 port {port}.*no SSH server greets"):
+        with pytest.raises(UnreachableError, match=f"127.0.0.1 port {port}.*no SSH server answers"):
             hostname(to("127.0.0.1", port), known)
         thread.join()
     with pytest.raises(UnreachableError, match=r"Connection refused\. Is the board on"):

@@ -54,8 +54,8 @@ def test_the_key_that_was_flashed_is_the_only_one(folder: Path) -> None:
         f"  shown:    {fingerprint(OTHER)} (ssh-ed25519)",
         f"  expected: {fingerprint(ED25519)} (ssh-ed25519), {fingerprint(ECDSA)}"
         " (ecdsa-sha2-nistp256)",
-        "  If the card was flashed on another machine or checkout, use that one, or take its"
-        " build/host-keys/board. If not, somebody may be in between.",
+        "  If the card was flashed on another machine or checkout, use that one, or copy its"
+        " build/host-keys/board. If not, somebody may intercept the connection.",
     ]
     # Nobody is asked about a key that should be another one.
     assert operator.asked == []
@@ -119,7 +119,7 @@ def test_a_key_that_changed_since_it_was_accepted_is_refused(folder: Path) -> No
 
 def test_the_key_of_another_target_is_not_this_ones(folder: Path) -> None:
     keys(folder, ask=Operator("yes").ask, name="other").check(ED25519)
-    with pytest.raises(RefusedError, match="nobody knows its host key yet"):
+    with pytest.raises(RefusedError, match="its host key is not known yet"):
         keys(folder).check(ED25519)
 
 
@@ -143,7 +143,7 @@ def test_a_key_that_cannot_be_remembered_is_an_error_and_not_taken(folder: Path)
     # A folder in its place: so not even root can write it.
     (folder / "known_hosts").mkdir(parents=True)
     known = keys(folder, ask=Operator("yes").ask)
-    with pytest.raises(FailedError, match="the host key cannot be remembered: Is a directory"):
+    with pytest.raises(FailedError, match="the host key cannot be recorded: Is a directory"):
         known.check(ED25519)
     assert known.types == ()
 
