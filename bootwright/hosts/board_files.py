@@ -1,4 +1,4 @@
-"""Files of a board as they are: content, mode and owner, from a tar that the board made."""
+"""Files of a board: content, mode and owner, from a tar archive that the board made."""
 
 import base64
 import binascii
@@ -24,7 +24,7 @@ class BoardFile:
 
     @property
     def text(self) -> str:
-        """The content as UTF-8; other bytes become lone surrogates, which stand for them."""
+        """The content as UTF-8; other bytes become lone surrogates (``surrogateescape``)."""
         return self.content.decode("utf-8", "surrogateescape")
 
 
@@ -65,5 +65,5 @@ def parse_board_files(text: str) -> BoardFiles:
                         content.read(), entry.mode & 0o7777, entry.uid, entry.gid
                     )
     except (binascii.Error, ValueError, tarfile.TarError, EOFError) as error:
-        raise FailedError(f"the board's files cannot be understood: {error}") from None
+        raise FailedError(f"could not read the files that the board sent: {error}") from None
     return BoardFiles(files, links)

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PathMode:
-    """The owner and the permissions of a file or folder; ``numbers`` are the owner's."""
+    """The owner and the permissions of a file or folder.
+
+    Attributes:
+        path: absolute.
+        mode: the permission bits.
+        owner: user and group by name, such as ``root:docker``.
+        kind: as ``stat`` calls it, such as ``regular file``.
+        numbers: user and group by number, such as ``0:998``.
+    """
 
     path: str
     mode: int
@@ -15,10 +23,10 @@ class PathMode:
 
 
 def parse_mode(line: str) -> PathMode:
-    """Return a line of ``stat -c '%a %U:%G %u:%g %F|%n'``.
+    """Return what a line of ``stat -c '%a %U:%G %u:%g %F|%n'`` says.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is no such line.
     """
     described, _, path = line.partition("|")
     bits, owner, numbers, kind = described.split(" ", 3)

@@ -1,6 +1,7 @@
-"""Doing the same to several boards at once: a line for each, none in another's.
+"""Doing the same work on several boards at the same time.
 
-What a board tells while it is at work is kept until it is done, and printed under its name.
+A terminal shows one line for each board that is at work. Its result and its warnings are printed
+together, under its name, when it has ended.
 """
 
 import queue
@@ -23,40 +24,50 @@ from bootwright.core.report import Meter, Reporter
 from bootwright.core.text import sanitize_text
 
 ALIVE_S = 10.0
-"""Seconds between lines that say which boards are still at work, without a terminal."""
+"""Seconds between two lines that name the boards at work, where there is no terminal."""
 
 T = TypeVar("T")
 
 
 class OurBugError(BootwrightError):
-    """A board met an error that nobody foresaw; its traceback was printed."""
+    """The work on a board raised an error that is none of ours; its traceback was printed."""
 
     exit_code = 70
 
 
 @dataclass(frozen=True)
 class _Ended(Generic[T]):
-    """A board that is done: its result or what was raised, the seconds, what it had to tell."""
+    """The end of the work on a board: what it returned or raised.
+
+    Attributes:
+        name: the board's.
+        result: what was returned or raised.
+        seconds: how long it took.
+        warnings: those that were given meanwhile.
+    """
 
     name: str
     result: T | BaseException
-    took: float
-    kept: tuple[str, ...]
+    seconds: float
+    warnings: tuple[str, ...]
 
 
 class _Silent:
-    """A meter that nobody sees: one line is too little for bars."""
+    """A meter that is not shown: there is one line for each board, without room for bars."""
 
     def advance(self, count: int) -> None:
         """Do nothing."""
 
 
 class BoardReporter:
-    """What one board of several tells: its step is shown, its notes and warnings are kept."""
+    """The reporter of one board among several.
+
+    Its latest step or note is shown, through ``show``; its warnings are kept for the end.
+    """
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self._show = show
-        self.kept: list[str] = []
+        self.warnings: list[str] = []
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
@@ -65,17 +76,17 @@ class BoardReporter:
         yield
 
     def meter(self, title: str, total: int | None) -> AbstractContextManager[Meter]:  # noqa: ARG002
-        """Show the title; there is no room for more."""
+        """Show the title only."""
         self._show(title)
         return nullcontext(_Silent())
 
     def note(self, text: str) -> None:
-        """Show what may be of interest now, for the moment."""
+        """Show a note until the next step or note."""
         self._show(text)
 
     def warn(self, text: str) -> None:
         """Keep a warning for the end."""
-        self.kept.append(f"warning: {text}")
+        self.warnings.append(f"warning: {text}")
 
 
 class Fleet(Generic[T]):
@@ -83,11 +94,11 @@ class Fleet(Generic[T]):
 
     Args:
         names: the boards.
-        work: what is done to one; called with its name and its reporter, in a thread. It cannot
-            ask anything: several boards would ask at once.
-        summary: the line about a result, and whether it is a good one.
+        work: what is done to a board; called with its name and its reporter, in a thread. It
+            must not ask the operator anything: several boards would ask at once.
+        summary: returns the line about a result, and whether it is a success.
         parallel: how many boards at a time.
-        out: where to tell; standard error if ``None``.
+        out: where progress and results are printed; standard error if ``None``.
     """
 
     def __init__(
@@ -108,29 +119,29 @@ class Fleet(Generic[T]):
         self._running: dict[str, float] = {}
         self._lock = threading.Lock()
         self._done: queue.Queue[_Ended[T]] = queue.Queue()
-        self._shown: dict[str, str] = {}
+        self._latest: dict[str, str] = {}
 
     def run(self) -> dict[str, T | BootwrightError]:
-        """Do it to every board; return each one's result or error, in the order of the names.
+        """Do the work on each board; return its result or error, in the order of the names.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C; boards under way were named, and none was begun any more.
+            KeyboardInterrupt: Ctrl-C; the boards at work were printed, and no other was begun.
         """
         results: dict[str, T | BootwrightError] = {}
         try:
-            with self._screen() as redraw:
+            with self._display() as redraw:
                 for _ in range(self._parallel):
                     threading.Thread(target=self._worker, daemon=True).start()
                 while len(results) < len(self._names):
-                    ended = self._next(redraw)
+                    ended = self._next_ended(redraw)
                     if ended is not None:
-                        results[ended.name] = self._tell(ended)
+                        results[ended.name] = self._report(ended)
         except KeyboardInterrupt:
             with self._lock:
                 self._waiting.clear()
                 under_way = ", ".join(self._running) or "none"
-            # Once the screen is left, which takes its lines away and this one with them. Not by
-            # rich: the interruption may have met it at work on a line.
+            # After the display of rich has been closed: it would remove this line with its own.
+            # Not printed by rich, which may have been interrupted in the middle of a line.
             print(f"stopped; boards under way: {under_way}", file=self._console.file)
             raise
         return {name: results[name] for name in self._names}
@@ -149,13 +160,13 @@ class Fleet(Generic[T]):
             except BaseException as error:
                 result = error
             with self._lock:
-                took = time.monotonic() - self._running.pop(name)
-            self._done.put(_Ended(name, result, took, tuple(reporter.kept)))
+                seconds = time.monotonic() - self._running.pop(name)
+            self._done.put(_Ended(name, result, seconds, tuple(reporter.warnings)))
 
     def _show(self, name: str, text: str) -> None:
-        self._shown[name] = sanitize_text(text)
+        self._latest[name] = sanitize_text(text)
 
-    def _next(self, redraw: Callable[[], None]) -> "_Ended[T] | None":
+    def _next_ended(self, redraw: Callable[[], None]) -> "_Ended[T] | None":
         on_terminal = self._console.is_terminal
         try:
             return self._done.get(timeout=0.2 if on_terminal else ALIVE_S)
@@ -168,33 +179,33 @@ class Fleet(Generic[T]):
                 self._console.print(f"at work: {names}", markup=False)
             return None
 
-    def _tell(self, ended: "_Ended[T]") -> T | BootwrightError:
+    def _report(self, ended: "_Ended[T]") -> T | BootwrightError:
         result = ended.result
         if isinstance(result, OSError):
-            # A full disk, a folder without permission: this machine failed, as in core/cli.py.
+            # Such as a full disk: this machine failed, as in core/cli.py.
             result = FailedError(str(result))
         if isinstance(result, BootwrightError):
-            self._line(ended, str(result), False)
+            self._print(ended, str(result), False)
             return result
         if isinstance(result, BaseException):
             self._console.print("".join(traceback.format_exception(result)), markup=False)
             bug = OurBugError("this is a bug of bootwright; please report the lines above")
-            self._line(ended, str(bug), False)
+            self._print(ended, str(bug), False)
             return bug
-        self._line(ended, *self._summary(result))
+        self._print(ended, *self._summary(result))
         return result
 
-    def _line(self, ended: "_Ended[T]", text: str, good: bool) -> None:
-        mark = "[green]✓[/green]" if good else "[red]✗[/red]"
-        took = f"[dim]({ended.took:.1f} s)[/dim]"
+    def _print(self, ended: "_Ended[T]", text: str, success: bool) -> None:
+        mark = "[green]✓[/green]" if success else "[red]✗[/red]"
+        took = f"[dim]({ended.seconds:.1f} s)[/dim]"
         first, *rest = sanitize_text(text).splitlines() or [""]
         lines = [f"{mark} {escape(ended.name)} {took}: {escape(first)}"]
-        rest += sanitize_text("\n".join(ended.kept)).splitlines()
+        rest += sanitize_text("\n".join(ended.warnings)).splitlines()
         lines += [f"    {escape(line)}" for line in rest]
         self._console.print("\n".join(lines))
 
     @contextmanager
-    def _screen(self) -> Iterator[Callable[[], None]]:
+    def _display(self) -> Iterator[Callable[[], None]]:
         if not self._console.is_terminal:
             yield lambda: None
             return
@@ -212,8 +223,8 @@ class Fleet(Generic[T]):
                 for name in [name for name in rows if name not in running]:
                     progress.remove_task(rows.pop(name))
                 for name in running:
-                    line = Text(f"{name}: {self._shown.get(name, '')}")
-                    # One line for a board, with room for the rest of it and what Ctrl-C echoes.
+                    line = Text(f"{name}: {self._latest.get(name, '')}")
+                    # One line for a board, with room for the time and for the ^C of Ctrl-C.
                     line.truncate(max(8, self._console.width - 16), overflow="ellipsis")
                     text = line.plain
                     if name not in rows:
@@ -225,9 +236,9 @@ class Fleet(Generic[T]):
 
 
 def worst(errors: Mapping[str, object]) -> int:
-    """Return the exit code of the whole: 0 if nobody failed, else the gravest failure's.
+    """Return the exit code for all boards: 0 if none failed, else that of the worst error.
 
-    A bug of ours comes first, then a failing board, a refusal, and wrong input.
+    The worst is a bug of ours, then a board that failed, a refusal, and wrong input.
     """
     codes = {error.exit_code for error in errors.values() if isinstance(error, BootwrightError)}
     return next((code for code in (70, 4, 3, 2) if code in codes), 0)

@@ -1,7 +1,7 @@
 """The hardening profile as data: ``profiles/<name>/*.toml``, read and checked.
 
-A profile says what a Docker host should be, each wish with the checks that it answers, what
-it needs, and why. Check ids are those of the CIS Docker Benchmark 1.6.0 as
+A profile says what a Docker host should be. Each of its requirements names the checks that it
+meets, what it needs, and why it is there. Check ids are those of the CIS Docker Benchmark 1.6.0 as
 docker-bench-security 1.6.0 numbers them; ``cis_1_11`` are those of CIS Docker 1.11.0.
 """
 
@@ -23,21 +23,23 @@ Needed = Literal["docker", "dm-crypt", "seccomp", "userns", "cgroup", "apparmor"
 """What a kernel option is for."""
 
 
-class _Wish(StrictModel):
-    """What every wish has: the checks it answers, and why it is there."""
+class _Requirement(StrictModel):
+    """What every requirement has: the checks that it meets, and why it is there."""
 
     checks: CheckIds = ()
     cis_1_11: CheckIds = ()
     why: Annotated[str, Field(min_length=10)]
 
 
-class Setting(_Wish):
+class Setting(_Requirement):
     """A key of ``daemon.json`` and the profile's value for it.
 
-    Without a ``value`` the profile only takes a stand, and ``why`` says which; ``only`` are the
-    values that the key may have where somebody sets it (none: any). ``kernel`` are the options
-    that the value needs; ``since`` is the first engine that knows the value, where the key
-    alone is older.
+    Attributes:
+        key: the key.
+        value: its value; ``None``: the profile does not set the key, and ``why`` says why not.
+        only: the values that a target may set; empty: any.
+        kernel: the kernel options that the value needs.
+        since: the first engine that knows the value, if the key itself is older.
     """
 
     key: str
@@ -64,11 +66,14 @@ class DaemonProfile(StrictModel):
 
 
 class EngineKey(StrictModel):
-    """A key that some engine knows in ``daemon.json``.
+    """A key of ``daemon.json`` that some engines know.
 
-    ``since`` is the first engine that knows it (absent: all that are supported, from 20.10
-    on), ``until`` the first that no longer does. ``reload``: SIGHUP is enough. ``removed``
-    says what became of it, for who still has it.
+    Attributes:
+        name: the key.
+        since: the first engine that knows it; ``None``: all that are supported, from 20.10 on.
+        until: the first engine that no longer knows it.
+        reload: a change takes effect by SIGHUP, without a restart.
+        removed: what replaced it, for an operator who still has it.
     """
 
     name: str
@@ -101,10 +106,13 @@ class EngineFacts(StrictModel):
     storage_driver: tuple[StorageDriver, ...]
 
 
-class Watch(_Wish):
-    """Paths that auditd watches where they exist; ``permissions`` of ``r``, ``w``, ``x``, ``a``.
+class Watch(_Requirement):
+    """Paths that auditd watches, if they exist.
 
-    ``recursive``: with everything below, where the path is a folder.
+    Attributes:
+        paths: the paths.
+        permissions: which accesses are recorded, as in auditctl(8): some of ``r w x a``.
+        recursive: where a path is a folder, everything below it as well.
     """
 
     paths: tuple[AbsolutePath, ...]
@@ -118,11 +126,14 @@ class AuditProfile(StrictModel):
     watch: tuple[Watch, ...]
 
 
-class FileMode(_Wish):
-    """The owner and the most permissions of a file or folder, where it exists.
+class FileMode(_Requirement):
+    """The owner and the permissions of files and folders, if they exist.
 
-    ``paths`` may hold shell patterns. ``mode`` is octal text; fewer permissions are right too,
-    but for ``exact``.
+    Attributes:
+        paths: may be shell patterns.
+        owner: user and group, such as ``root:docker``.
+        mode: octal digits; fewer permissions are right too.
+        exact: only these permissions are right.
     """
 
     paths: tuple[AbsolutePath, ...]
@@ -143,9 +154,13 @@ class FilesProfile(StrictModel):
 
 
 class KernelOption(StrictModel):
-    """A kernel option: any of ``options`` (without ``CONFIG_``), for what, and at what cost.
+    """An option of the kernel.
 
-    ``required``: without it the profile cannot be applied at all.
+    Attributes:
+        options: its names without ``CONFIG_``; one of them is enough.
+        need: what it is for.
+        required: without it the profile cannot be applied.
+        cost: what does not work without it.
     """
 
     options: KernelOptions
@@ -161,11 +176,15 @@ class KernelProfile(StrictModel):
 
 
 class Package(StrictModel):
-    """A package by its name in each distribution; ``None`` where it needs none.
+    """A package.
 
-    ``optional``: installed only where the distribution has it. ``instead``: others that do
-    the same; where one of them is there, nothing is missing. ``only_for``: needed only by who
-    wants that.
+    Attributes:
+        debian: its name on Debian; ``None`` if it is not needed there.
+        arch: its name on Arch Linux ARM; likewise.
+        optional: it is installed only if the distribution has it.
+        only_for: it is needed only for this feature.
+        instead: packages that do the same: if one is installed, this one is not needed.
+        why: what it is for.
     """
 
     debian: str | None = None
@@ -180,7 +199,7 @@ class Package(StrictModel):
         return self.debian if family == "debian" else self.arch
 
 
-class SshSetting(_Wish):
+class SshSetting(_Requirement):
     """A directive of sshd_config(5) and its value, as ``sshd -T`` prints it."""
 
     directive: str
@@ -206,7 +225,7 @@ class Profile(StrictModel):
     host: HostProfile
 
     def setting(self, key: str) -> Setting | None:
-        """Return the profile's stand on a key of daemon.json, if it has one."""
+        """Return what the profile says about a key of daemon.json; ``None`` if nothing."""
         return next((item for item in self.daemon.setting if item.key == key), None)
 
 
@@ -234,7 +253,7 @@ def load_profile(root: Path, name: str = "docker-host") -> Profile:
 def version_key(version: str) -> tuple[int, ...]:
     """Return a version as numbers that compare: ``20.10.24+dfsg1`` → (20, 10, 24).
 
-    No number of a real version has more than nine digits.
+    Numbers of more than nine digits are no version.
     """
     match = re.match(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,9}", version)
     return tuple(int(part) for part in match[0].split(".")) if match else ()

@@ -1,4 +1,4 @@
-"""How a target is reached: from its configuration, or from the running qemu."""
+"""How a target is reached: from its configuration, or from the emulator that runs."""
 
 import json
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def endpoint_of(
             user=card.get("user", "root"), identity=_identity(identity, target)
         )
         if port is not None:
-            # Another line than the emulator's own: what it logs is not what comes there.
+            # Another line than the emulator's: its log of the line is not the history of this one.
             reached = replace(reached, serial_url=port, console_history=None)
         return replace(reached, unlock=card.get("unlock", "serial"))
     target = load_config(paths.checkout(), name).target
@@ -88,7 +88,7 @@ def target_of(name: str) -> Target:
 
 
 def emulated_card() -> dict[str, Any]:
-    """Return what the card that the emulator boots says about itself."""
+    """Return what was recorded about the card that the emulator boots; empty if nothing was."""
     path = qemu.emulator_dir() / qemu.CARD_RECORD
     if not path.is_file():
         return {}
@@ -105,9 +105,9 @@ def _configured(name: str | None) -> Target | None:
 
 
 def _identity(given: str | None, target: Target | None) -> Path | None:
-    """Return the private key to offer; ``None`` leaves it to the SSH client.
+    """Return the private key to offer; ``None``: the SSH client chooses.
 
-    Without keys of the operator's own, flashing authorised the checkout's.
+    If the operator has no keys, the card was flashed with the checkout's own key.
     """
     named = given or (target.identity_file if target else None)
     if named:
