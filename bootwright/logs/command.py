@@ -43,14 +43,15 @@ from bootwright.pki.command import issued_certificate
 from bootwright.pki.io.store import PkiStore, pki_dir
 
 FORWARDED_DAYS = 7
-"""Days that logs stay uncompressed where they are forwarded: as long as that may stand still."""
+"""Days that logs stay uncompressed where they are forwarded: only uncompressed ones are, so
+forwarding may fail for so long without a loss."""
 
 SUBJECT = CertificateSubject("collector", "collector")
-"""The collector's certificate is for this; all machines that collect use the same one."""
+"""The subject of the collector's certificate; all machines that collect use the same one."""
 
 
 ACTIONS: dict[LogsAction, int] = {"serve": 0, "tail": 1, "web": 0, "unit": 0, "compose": 0}
-"""How many targets each takes."""
+"""How many targets each action takes."""
 
 _READING = dict.fromkeys(
     ("container", "since", "grep", "severity", "lines", "follow", "json"), "tail"
@@ -60,16 +61,15 @@ OPTIONS = {**_READING, "listen": "serve", "port": "web", "user": "unit"}
 
 
 def check_action(action: LogsAction, targets: Sequence[str], given: Mapping[str, object]) -> None:
-    """Pass when the command line says one thing.
+    """Check that the options and targets are for this action.
 
     Args:
         action: what to do.
-        targets: of which board.
-        given: the options by name; what is empty was not given.
+        targets: the targets on the command line.
+        given: the options by name; those that were not given are empty.
 
     Raises:
-        InputError: an action without its target or with one too many, or an option
-            of another one.
+        InputError: a target is missing or too many, or an option is for another action.
     """
     if len(targets) != ACTIONS[action]:
         wants = "one target: inv logs tail TARGET" if ACTIONS[action] else "no target"
@@ -81,9 +81,9 @@ def check_action(action: LogsAction, targets: Sequence[str], given: Mapping[str,
 
 
 def board_of(name: str) -> tuple[LogStore, str]:
-    """Return where logs are, and what a target is called there.
+    """Return the folder of logs, and a target's name in it.
 
-    The name of a board that is no longer configured does as well.
+    A board that has logs, but is no longer configured, is found as well.
     """
     store = LogStore(default_folder())
     try:
@@ -115,28 +115,28 @@ def compose() -> str:
             it would run as root; there is no certificate for it yet.
     """
     collector, _ = load_collector(paths.checkout())
-    place = PkiStore(pki_dir()).place(SUBJECT)
-    if not place.is_dir():
+    folder = PkiStore(pki_dir()).place(SUBJECT)
+    if not folder.is_dir():
         raise InputError(
-            f"{paths.display_path(place)}: no certificate yet; inv logs serve makes it: run it once"
+            f"{paths.display_path(folder)}: no certificate yet; inv logs serve makes one: run it"
         )
-    owner = place.stat()
+    owner = folder.stat()
     if owner.st_uid == 0:
         raise InputError(
-            f"{paths.display_path(place)} is root's, and the collector is not to run as root:"
-            " make the certificate as the user who is to run it (inv logs serve, once), then call"
+            f"{paths.display_path(folder)} is root's, and the collector must not run as root:"
+            " make the certificate as the user who will run it (inv logs serve, once), then call"
             " this as that user"
         )
     tcp = (collector.port, collector.tls_port, collector.tcp_port)
     udp = (collector.udp_port,) if collector.udp_port else ()
-    made = ServerContainer(
-        paths.checkout(), place, owner.st_uid, owner.st_gid, tuple(filter(None, tcp)), udp
+    container = ServerContainer(
+        paths.checkout(), folder, owner.st_uid, owner.st_gid, tuple(filter(None, tcp)), udp
     )
-    return compose_file(made, Renderer(paths.checkout() / "templates"))
+    return compose_file(container, Renderer(paths.checkout() / "templates"))
 
 
 def names_of(collector: Collector, logs: Logs) -> ServerNames:
-    """Return what boards call this machine."""
+    """Return the names and addresses by which boards reach this machine."""
     words = [*collector.names, *([logs.server] if logs.server else [])]
     words += [socket.gethostname().lower(), "localhost", "127.0.0.1", HOST_OF_GUESTS]
     ips, dns = [], []
@@ -149,10 +149,10 @@ def names_of(collector: Collector, logs: Logs) -> ServerNames:
 
 
 def serve(reporter: Reporter, listen: str | None = None) -> None:
-    """Collect until interrupted or told to end (SIGTERM).
+    """Collect until SIGINT or SIGTERM.
 
     Args:
-        reporter: where to tell what happens.
+        reporter: shows what happens.
         listen: the address, instead of the configured one.
 
     Raises:
@@ -169,27 +169,27 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
     renderer = Renderer(paths.checkout() / "templates")
     config = run / "syslog-ng.conf"
 
-    # The port for TLS is open by default; whatever else was asked for cannot be left out.
-    asked = bool(collector.tcp_port or collector.udp_port or collector.forward)
+    # The TLS port is configured by default and may stay closed without syslog-ng; these may not.
+    required = bool(collector.tcp_port or collector.udp_port or collector.forward)
 
     own = os.environ.get(CERTIFICATES)
 
-    def place() -> Path:
+    def certificate_folder() -> Path:
         if own:
             return Path(own)
         issued_certificate(certificates, SUBJECT, names, datetime.now(UTC))
-        # Not by the link: both halves are to go by the same certificates.
+        # Not the link: both servers have to use the same certificates, also while it changes.
         return certificates.place(SUBJECT).resolve()
 
     def current() -> Certificates:
-        folder = place()
+        folder = certificate_folder()
         return Certificates(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
 
     def syslog() -> tuple[str, ...]:
         wanted = _syslog_of(collector, store.folder, run, current())
         if not wanted.needed:
             return ()
-        if shutil.which("syslog-ng") is None and not asked:
+        if shutil.which("syslog-ng") is None and not required:
             reporter.warn(
                 f"syslog-ng is not installed, so port {collector.tls_port}, for other machines that"
                 " speak syslog, is not open"
@@ -220,11 +220,11 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
         await collect(store, served, stop, ready, reporter.note)
 
     store.folder.mkdir(parents=True, exist_ok=True)
-    _until_told(collecting)
+    _until_stopped(collecting)
 
 
 def page(port: int) -> None:
-    """Show the logs in a browser until interrupted or told to end (SIGTERM).
+    """Serve the page that shows logs until SIGINT or SIGTERM.
 
     Raises:
         FailedError: the port is in use.
@@ -233,10 +233,10 @@ def page(port: int) -> None:
     async def serving(stop: asyncio.Event) -> None:
         await serve_page(LogStore(default_folder()), port, lambda url: print(url, flush=True), stop)
 
-    _until_told(serving)
+    _until_stopped(serving)
 
 
-def _until_told(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     async def run() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):

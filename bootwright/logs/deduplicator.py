@@ -1,4 +1,4 @@
-"""What a delivery adds to a board's log: each record once, and word of those that are lost."""
+"""What a delivery adds to a board's log: each record once, and a record about lost ones."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -11,10 +11,13 @@ from bootwright.logs.delivery import LOSS, Delivered
 from bootwright.logs.record import LogRecord, format_record
 
 REMEMBERED = 5_000
-"""Lines that are known by heart; a relay repeats at most two deliveries, of 500 records each."""
+"""Last lines that a new one is compared with.
+
+A relay repeats two deliveries of 500 records at most.
+"""
 
 _PRIORITY = 5 * 8 + 4
-"""Of the word about lost records: facility syslog, severity warning."""
+"""Of the record about lost ones: facility syslog, severity warning."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,10 @@ class Added:
     """What a delivery adds.
 
     Attributes:
-        lines: to be stored, in order.
-        repeated: records that were there already, since an acknowledgement had been lost.
-        lost: records that the board lost, known only now.
-        totals: what is known of losses by now, to be kept.
+        lines: the lines to store, in order.
+        repeated: how many records were stored already: an acknowledgement had been lost.
+        lost: how many records the board has lost in addition to those known before.
+        totals: all losses that are known now, to be stored.
     """
 
     lines: tuple[str, ...]
@@ -35,18 +38,19 @@ class Added:
 
 
 class Deduplicator:
-    """The recent past of one board's log.
+    """Finds records of one board that were delivered before.
 
-    Where an addition cannot be stored, the inbox has to be made anew from what is stored.
+    If what :meth:`add` returns cannot be stored, this object must be dropped and made anew from
+    what is stored: it takes the records for stored ones.
     """
 
     def __init__(self, board: str, last_lines: Sequence[str], totals: losses.Totals) -> None:
         """Begin with what is stored.
 
         Args:
-            board: whose.
-            last_lines: the end of its log, the oldest first.
-            totals: what is known of losses.
+            board: the board's name.
+            last_lines: the last lines of its log, the oldest first.
+            totals: the losses that are known.
         """
         self._board = board
         self._known: set[bytes] = set()
@@ -57,13 +61,13 @@ class Deduplicator:
     def add(self, delivered: Iterable[Delivered], now: datetime) -> Added:
         """Return what a delivery adds.
 
-        A record that equals a stored one in everything, its number and its microsecond too, is
-        the same one again.
+        A record that equals a stored one in everything, also in its number and its time to the
+        microsecond, is a repetition.
         """
         lines, repeated, lost = [], 0, 0
         for one in delivered:
             if one.origin == LOSS:
-                more, self._totals = losses.told(one.record.text, self._totals)
+                more, self._totals = losses.add_report(one.record.text, self._totals)
                 lost += more
                 continue
             line = format_record(one.record)
@@ -73,7 +77,7 @@ class Deduplicator:
             lines.append(line)
             self._remember([digest])
         if lost:
-            lines.append(format_record(self._word_of(lost, now)))
+            lines.append(format_record(self._loss_record(lost, now)))
         return Added(tuple(lines), repeated, lost, self._totals)
 
     def _remember(self, digests: Iterable[bytes]) -> None:
@@ -83,7 +87,7 @@ class Deduplicator:
             if len(self._order) > REMEMBERED:
                 self._known.discard(self._order.popleft())
 
-    def _word_of(self, lost: int, now: datetime) -> LogRecord:
+    def _loss_record(self, lost: int, now: datetime) -> LogRecord:
         return LogRecord(
             priority=_PRIORITY,
             time=now,

@@ -1,9 +1,9 @@
-"""What a board's relay delivers: lines, each with a number and where the relay has it from.
+"""What a board's relay delivers: lines, each with a number and a letter for its origin.
 
-The relay changes nothing that it is not forced to: a container's line is the one that Docker's
-syslog driver wrote (``rfc5424micro``, tag ``ID/NAME/IMAGE``), with control characters, quotes and
-backslashes as syslog-ng's ``template-escape()`` writes them. So a record takes little room in the
-relay's queue, and little of the board's time.
+The relay changes as little as it can: a container's line is the one that Docker's syslog driver
+wrote (``rfc5424micro``, tag ``ID/NAME/IMAGE``); only control characters, quotes and backslashes are
+escaped, as syslog-ng's ``template-escape()`` does it. So a record takes little room in the relay's
+queue, and little of the board's time.
 
 Sources: moby's ``daemon/logger/syslog`` and ``daemon/logger/loggerutils``; srslog's
 ``RFC5424Formatter``, which puts the tag into APP-NAME and MSGID alike; syslog-ng's
@@ -19,16 +19,16 @@ TAG = "{{.ID}}/{{.Name}}/{{.ImageName}}"
 """The tag that containers log with, unless they have one of their own."""
 
 CONTAINER, SYSTEM, LOSS = "c", "s", "l"
-"""Where the relay has a line from: texts and names could be anything, this is the relay's word."""
+"""Origins of a line. They are written by the relay itself; a line's text may claim anything."""
 
 LONGEST = 256 * 1024
-"""Bytes of a line; the relay cuts records at 128 KiB, which escaping makes longer."""
+"""Bytes of a line that are read. The relay cuts records at 128 KiB; escaping makes them longer."""
 
 _LINE = re.compile(rb"([0-9]{1,20}) ([csl]) (.*)", re.DOTALL)
 _TAGGED = re.compile(r"([0-9a-f]{12})/([^/]+)/(.+)", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:([0-7]{3})|(['\"\\]))")
 
-# srslog writes the tag twice; one of a container's own may have blanks.
+# srslog writes the tag twice. A tag that a container was given by its operator may have blanks.
 _DOCKER = re.compile(
     r"<(?P<priority>[0-9]{1,3})>1 (?P<time>\S+) \S+ (?P<tag>.{1,512}?) [0-9]+ (?P=tag) - "
     r"(?P<text>.*)",
@@ -42,7 +42,7 @@ class Delivered:
 
     Attributes:
         origin: :data:`CONTAINER`, :data:`SYSTEM` or :data:`LOSS`.
-        record: what it says.
+        record: the parsed line.
     """
 
     origin: str
@@ -50,11 +50,11 @@ class Delivered:
 
 
 def parse_delivery(body: bytes, board: str) -> list[Delivered]:
-    """Return what a delivery holds.
+    """Return the records of a delivery.
 
     Args:
         body: lines, each ``NUMBER ORIGIN RFC-5424``.
-        board: who delivered it, by its certificate.
+        board: the name in the certificate of the board that delivered it.
     """
     return [_delivered(line[:LONGEST], board) for line in body.split(b"\n") if line]
 
@@ -68,7 +68,7 @@ def _delivered(line: bytes, board: str) -> Delivered:
     found = _of_container(text) if origin == CONTAINER else None
     if found is None:
         found = parse_record(text, board)
-    # Whatever it calls itself; and only the collector has words about what is lost.
+    # Not the board's name in the line; and only the collector itself writes records about losses.
     return Delivered(origin, replace(found, board=board, sequence=number, lost=0))
 
 
@@ -79,7 +79,7 @@ def _of_container(text: str) -> LogRecord | None:
     priority, time, text = int(match["priority"]), parse_time(match["time"]), match["text"]
     tagged = _TAGGED.fullmatch(match["tag"])
     if tagged is None:
-        # One of its own.
+        # A tag that its operator gave it.
         return LogRecord(priority, time, "", match["tag"], "", text)
     container = LogContainer(name=tagged[2], image=tagged[3], id=tagged[1])
     return LogRecord(priority, time, "", container.name, container.id, text, container)

@@ -1,4 +1,4 @@
-"""What is asked of log records."""
+"""Which log records are wanted, and options of the command line about it."""
 
 import re
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True)
 class Query:
-    """Which records are wanted; what is not given restricts nothing.
+    """Which records are wanted; a default restricts nothing.
 
     Attributes:
-        container: name, id (or its beginning), own tag, or a program's name.
+        container: a container's name, id (or its beginning) or tag, or a program's name.
         severity: this one and those more urgent, 0 to 7.
         since: not before this time, by the board's clock.
         until: not after it.
@@ -56,9 +56,9 @@ class Query:
 
 
 def parse_since(text: str, now: datetime, option: str = "--since") -> datetime:
-    """Return the time that ``10min``, ``2h``, ``3d`` ago was, or that ISO 8601 names.
+    """Return the time for ``10min``, ``2h`` or ``3d`` (so long ago), or for an ISO 8601 time.
 
-    A time without a zone is the local one.
+    A time without a zone is local time.
 
     Raises:
         InputError: it is neither.
@@ -77,10 +77,10 @@ def parse_since(text: str, now: datetime, option: str = "--since") -> datetime:
 
 
 def parse_pattern(text: str, option: str = "--grep") -> re.Pattern[str]:
-    """Return a regular expression.
+    """Return the regular expression ``text``.
 
     Raises:
-        InputError: it is none.
+        InputError: it is not one.
     """
     try:
         return re.compile(text)
@@ -92,7 +92,7 @@ def parse_severity(text: str, option: str = "--severity") -> int:
     """Return the number of a severity.
 
     Raises:
-        InputError: it is none.
+        InputError: there is no such severity.
     """
     check_word(option, text, SEVERITIES)
     return SEVERITIES.index(text)

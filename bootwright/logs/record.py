@@ -1,9 +1,9 @@
-"""One log record as it is kept: a line of RFC 5424 that is safe to show anywhere.
+"""A log record as it is stored: a line of RFC 5424 that is safe to show anywhere.
 
-The line has the board as HOSTNAME, a container's name or a program as APP-NAME, and what else is
-known of a container in the element ``docker@32473``. 32473 is the number that RFC 5612 keeps for
-examples. What could move a cursor, end a line or is no UTF-8 stands as ``#`` and three octal
-digits, as rsyslog writes it.
+The line has the board as HOSTNAME, the name of a container or program as APP-NAME, and what else is
+known of a container in the element ``docker@32473``. 32473 is the number that RFC 5612 reserves for
+examples. Characters that could move a cursor or end a line, and bytes that are no UTF-8, are
+written as ``#`` and three octal digits, as rsyslog does.
 """
 
 import re
@@ -17,7 +17,7 @@ SEVERITIES: tuple[str, ...] = get_args(SeverityName)
 """By number, the most urgent first: RFC 5424, table 2."""
 
 NOTICE = 13
-"""user.notice: what RFC 3164 says of a message without a priority."""
+"""user.notice, the priority of a message without one: RFC 3164."""
 
 CONTAINER_ELEMENT = "docker@32473"
 LOSS_ELEMENT = "lost@32473"
@@ -30,7 +30,7 @@ _LINE = re.compile(
 _ELEMENT = re.compile(r"\[([^\s\"\]=\[]+)((?: [^\s=\"\]]+=\"(?:[^\"\\]|\\.)*\")*)\]")
 _PARAMETER = re.compile(r" ([^\s=\"\]]+)=\"((?:[^\"\\]|\\.)*)\"")
 
-# C0 without the tab, DEL, C1, the marks that turn the direction of writing, line separators.
+# C0 without the tab, DEL, C1, marks that change the direction of writing, line separators.
 _UNSAFE = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\udc80-\udcff]"
 )
@@ -38,7 +38,7 @@ _UNSAFE = re.compile(
 
 @dataclass(frozen=True)
 class LogContainer:
-    """What a record's container is called; ``id`` are the first 12 digits."""
+    """The container that wrote a record; ``id`` is the first 12 digits of its id."""
 
     name: str
     image: str
@@ -52,13 +52,13 @@ class LogRecord:
     Attributes:
         priority: facility × 8 + severity.
         time: when it was written, by the board's clock; ``None`` if that cannot be read.
-        board: whose it is.
-        app: the container's name or its own tag, or the program; empty if unknown.
-        process: a program's number, or a container's id; empty if unknown.
+        board: the name of the board that sent it.
+        app: the container's name or tag, or the program; empty if unknown.
+        process: a program's process id, or a container's id; empty if unknown.
         text: the message, safe to show.
-        container: ``None`` for what is no container, and for one with a tag of its own.
-        sequence: by which a board numbers its records; ``None`` if it does not.
-        lost: how many others are lost, where this record is the collector's word about it; else 0.
+        container: ``None`` for a program, and for a container with a tag from its operator.
+        sequence: the board's number for it; ``None`` if the board does not number records.
+        lost: how many records were lost, if this is the collector's record about it; else 0.
     """
 
     priority: int
@@ -73,19 +73,19 @@ class LogRecord:
 
     @property
     def severity(self) -> int:
-        """0 (the most urgent) to 7."""
+        """The severity, 0 (the most urgent) to 7."""
         return self.priority & 7
 
     @property
     def severity_name(self) -> str:
-        """As syslog.conf(5) calls it."""
+        """The severity's name in syslog.conf(5)."""
         return SEVERITIES[self.severity]
 
 
 def safe(text: str) -> str:
     """Return ``text`` without what could break a line, a terminal or a page.
 
-    Bytes that are no UTF-8 have to be there as surrogates (``errors="surrogateescape"``).
+    Bytes that are no UTF-8 have to be surrogates in it (``errors="surrogateescape"``).
     """
     return _UNSAFE.sub(_octal, text)
 
@@ -98,7 +98,7 @@ def _octal(match: re.Match[str]) -> str:
 
 
 def format_record(record: LogRecord) -> str:
-    """Return the line for a record, without its end."""
+    """Return the line for a record, without a line end."""
     data = ""
     if record.sequence is not None:
         data += _element("meta", {"sequenceId": str(record.sequence)})
@@ -127,11 +127,11 @@ def _escaped(value: str) -> str:
 
 
 def parse_record(line: str, board: str = "") -> LogRecord:
-    """Return the record of a line; one that is no RFC 5424 is all text.
+    """Return the record of a line; if it is not RFC 5424, the whole line is the text.
 
     Args:
-        line: without its end.
-        board: for a line that does not name it.
+        line: without its line end.
+        board: the board's name, if the line does not have it.
     """
     match = _LINE.fullmatch(line)
     if match is None or int(match["priority"]) > 191:
@@ -163,7 +163,7 @@ def _elements(data: str) -> dict[str, dict[str, str]]:
 
 
 def parse_time(text: str) -> datetime | None:
-    """Return an RFC 3339 time in UTC; ``None`` if it is none."""
+    """Return an RFC 3339 time in UTC; ``None`` if ``text`` is not one."""
     try:
         found = datetime.fromisoformat(text)
         return found.astimezone(UTC) if found.tzinfo is not None else None

@@ -1,7 +1,8 @@
-"""The collector on the operator's machine: syslog-ng beside the intake, as a unit, in a container.
+"""The collector on the operator's machine: syslog-ng, a unit of systemd, a container.
 
-syslog-ng takes what speaks the syslog protocol into the same folder as the intake, a file for each
-sender and day, and passes what is in that folder on to Loki or OpenSearch. Pure: nothing is run.
+syslog-ng receives logs over the syslog protocol, writes them into the folder that the ingest server
+uses as well, a file for each sender and day, and forwards all files in that folder to Loki or
+OpenSearch. Pure: nothing is run.
 """
 
 import re
@@ -17,56 +18,58 @@ from bootwright.core.templates import Renderer
 from bootwright.logs.record import safe
 
 PASSWORD_FILE = "password.conf"
-"""What syslog-ng reads the password for the other side from; only its owner can."""
+"""The file with the password for Loki or OpenSearch; only its owner can read it."""
 
 INDEX = "bootwright"
-"""What the names of OpenSearch's indices begin with; the day follows."""
+"""The beginning of the names of OpenSearch's indices; the day follows."""
 
 LONGEST = 128 * 1024
-"""Bytes of a message with its header; what exceeds them is cut off, or the next message."""
+"""Bytes of a message with its header; the rest is cut off, or becomes another message."""
 
 CONNECTIONS = 1000
-"""Senders at once; unless told otherwise, syslog-ng takes ten."""
+"""Senders at the same time; the default of syslog-ng is ten."""
 
 FILES = 10_000
-"""Files that are passed on: two or three of each board. Unless told otherwise it is 100."""
+"""Files that are forwarded: two or three of each board. The default of syslog-ng is 100."""
 
 WINDOW = 200
-"""Records of one connection or file that are on their way; also those of one request."""
+"""Records of one connection or file that are not delivered yet; also those of one request."""
 
 _PATHS = {"loki": "/loki/api/v1/push", "opensearch": "/_bulk"}
 
-_GIVES_UP = (102, 103, 304, 410, 416, 422, 424, 425, 428, 451, 504, 508)
-"""Answers after which syslog-ng would throw records away, at once or after three tries."""
+_DROPPED = (102, 103, 304, 410, 416, 422, 424, 425, 428, 451, 504, 508)
+"""HTTP answers after which syslog-ng drops records by default, at once or after three tries."""
 
 _NO_UTF8 = (
     r"(?:[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|\xed[\x80-\x9f][\x80-\xbf]"
     r"|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xf0[\x90-\xbf][\x80-\xbf]{2}"
     r"|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})(*SKIP)(*F)|[\x80-\xff]"
 )
-"""Finds a byte that is part of no character."""
+"""Finds a byte that is not part of a UTF-8 character."""
 
-_TAKEN_BY_LOKI = r"^(?:-[12]?\d?\d|\d{1,5}|[1-4]\d{5})\z"
-"""Matches a record's age in seconds: Loki refuses what is a week old, or ahead of its clock."""
+_ACCEPTED_BY_LOKI = r"^(?:-[12]?\d?\d|\d{1,5}|[1-4]\d{5})\z"
+"""Matches a record's age in seconds that Loki accepts: less than a week, hardly in the future."""
 
-# Nothing that ends a string of syslog-ng, or that it would replace.
+# Without characters that end a string of syslog-ng, or that it replaces.
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f\"'`$\\]+")
 
-# Nothing that systemd or Docker would see as more than a name.
+# Without characters that mean something to systemd or Docker.
 _NAME = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/.:@+-]*")
 
 _INSIDE = PurePosixPath("/opt/bootwright")
 _SOURCES = ("bootwright", "templates", "tasks.py", "scripts/tools.tsv")
-"""What a container needs of the checkout."""
+"""The parts of the checkout that the container needs."""
 
 CERTIFICATES = "BOOTWRIGHT_COLLECTOR_CERTIFICATES"
-"""The variable that names a folder with ``ca.pem``, ``cert.pem`` and ``key.pem`` to be used as they
-are: a container has neither the authority's key nor may it write to the certificates."""
+"""Environment variable: a folder with ``ca.pem``, ``cert.pem`` and ``key.pem``, used as they are.
+
+A container cannot renew certificates: it has not the authority's key, and may not write to them.
+"""
 
 
 @dataclass(frozen=True)
 class Certificates:
-    """Files (PEM): the authority of the boards, and what the collector proves itself with."""
+    """Files (PEM): the boards' authority, and the collector's certificate and its key."""
 
     authority: Path
     certificate: Path
@@ -75,13 +78,13 @@ class Certificates:
 
 @dataclass(frozen=True)
 class Forward:
-    """Where all logs go on to.
+    """The server that all logs are forwarded to.
 
     Attributes:
-        kind: what is there.
-        url: where; without the path of the API.
-        user: for a password, which syslog-ng reads from :data:`PASSWORD_FILE`.
-        ca_file: whom to believe; without it whom the system believes.
+        kind: its program.
+        url: its URL, without the path of the API.
+        user: the user name; the password is in :data:`PASSWORD_FILE`. Empty: without a login.
+        ca_file: the authority of its certificate; ``None``: those of the system.
     """
 
     kind: Literal["loki", "opensearch"]
@@ -92,18 +95,18 @@ class Forward:
 
 @dataclass(frozen=True)
 class SyslogServer:
-    """What syslog-ng does on the operator's machine. A port that is ``None`` is not open.
+    """The settings of syslog-ng on the operator's machine. A port that is ``None`` is not open.
 
     Attributes:
-        folder: of the logs, as :class:`bootwright.logs.io.store.LogStore` has it.
-        run: the folder with what it remembers and what waits; it has to exist, as ``folder``.
+        folder: the folder of the logs, as of :class:`bootwright.logs.io.store.LogStore`.
+        run: the folder of its state and its queue; both folders have to exist.
         listen: the address.
         tls: the port for RFC 5425, with certificates on both sides.
         tcp: the port for lines over TCP.
         udp: the port for datagrams.
         certificates: for ``tls``.
-        forward: where all logs go on to.
-        retry_s: seconds until it tries again to reach the other side.
+        forward: the server that all logs are forwarded to.
+        retry_s: seconds until it tries again to reach that server.
     """
 
     folder: Path
@@ -132,11 +135,11 @@ class ServerUnit:
     """The collector as a unit of systemd; all folders have to exist and be the user's.
 
     Attributes:
-        checkout: where it runs.
-        user: whose rights it has.
-        logs: where they are kept.
-        state: what it remembers.
-        pki: the certificates; it renews its own.
+        checkout: the checkout that it runs from.
+        user: the user that it runs as.
+        logs: the folder of the logs.
+        state: the folder of its state.
+        pki: the folder of the certificates; it renews its own.
     """
 
     checkout: Path
@@ -151,12 +154,12 @@ class ServerContainer:
     """The collector in a container.
 
     Attributes:
-        checkout: what it is built from; its ``bootwright.toml`` is mounted.
+        checkout: the checkout that it is built from; its ``bootwright.toml`` is mounted.
         certificates: the folder with the collector's ``ca.pem``, ``cert.pem`` and ``key.pem``.
-        uid: their owner, who it runs as.
-        gid: its group.
-        ports: what is open for TCP.
-        udp_ports: what is open for UDP.
+        uid: the number of the user who owns these and whom the container runs as.
+        gid: the number of the group.
+        ports: the open TCP ports.
+        udp_ports: the open UDP ports.
         base: the image that it is built on: Debian 12 or newer.
     """
 
@@ -194,36 +197,36 @@ def collector_config(collector: SyslogServer, renderer: Renderer) -> str:
             "url": _url(collector.forward),
             "password_file": collector.run / PASSWORD_FILE,
             "index": INDEX,
-            "taken": _TAKEN_BY_LOKI,
+            "accepted": _ACCEPTED_BY_LOKI,
             "actions": " ".join(f"{code} => {to}," for code, to in _actions(collector.forward)),
         }
     return renderer.render("logs/collector.conf.j2", values)
 
 
 def collector_command(collector: SyslogServer, config: Path) -> tuple[str, ...]:
-    """Return the command that runs syslog-ng in the foreground, speaking to standard error.
+    """Return the command that runs syslog-ng in the foreground, with messages on standard error.
 
-    The paths are absolute: it changes its directory.
+    The paths have to be absolute: syslog-ng changes its directory.
     """
     return (
         *("syslog-ng", "--foreground", "--stderr", "--no-caps", f"--cfgfile={config}"),
         f"--persist-file={collector.run / 'persist'}",
         f"--control={collector.run / 'ctl'}",
         f"--pidfile={collector.run / 'pid'}",
-        # Files that are read or written, and connections. A shell usually allows 1024.
+        # Files that are read or written, and connections. The usual limit is 1024.
         f"--fd-limit={FILES + 4 * CONNECTIONS}",
     )
 
 
 def password_include(password: Secret) -> Secret:
-    """Return what the file ``run/PASSWORD_FILE`` is to say, so that no password can say more there.
+    """Return the content of the file ``run/PASSWORD_FILE``: the password, quoted for syslog-ng.
 
     Raises:
-        InputError: it holds a line's end or a NUL.
+        InputError: it has a line end or a NUL in it.
     """
     value = password.reveal()
     if re.search(rb"[\x00\r\n]", value):
-        raise InputError("the password for the logs' other side is to be one line")
+        raise InputError("the password for forwarding logs has to be one line")
     quoted = re.sub(rb'(["\\])', rb"\\\1", value).replace(b"`", b"``")
     return Secret(b'password("' + quoted + b'")\n')
 
@@ -231,8 +234,8 @@ def password_include(password: Secret) -> Secret:
 def opensearch_template() -> dict[str, Any]:
     """Return the index template, for ``PUT /_index_template/bootwright``.
 
-    Without it OpenSearch guesses by what comes first; a first message that looks like a date would
-    have it refuse all others.
+    Without it OpenSearch guesses the type of a field from the first record; after a first message
+    that looks like a date it would refuse all other messages.
     """
     word = {"type": "keyword", "ignore_above": 1024}
     number = {"type": "long", "ignore_malformed": True}
@@ -258,7 +261,7 @@ def service_unit(service: ServerUnit, renderer: Renderer) -> str:
     folders = (service.checkout, service.logs, service.state, service.pki)
     _check_names(*(_absolute(folder) for folder in folders), service.user)
     if service.user in ("root", "0"):
-        raise InputError("the collector is to run as a user who is not root")
+        raise InputError("the collector has to run as a user who is not root")
     return renderer.render("logs/bootwright-collector.service.j2", {"service": service})
 
 
@@ -271,7 +274,7 @@ def compose_file(container: ServerContainer, renderer: Renderer) -> str:
     folders = _absolute(container.checkout), _absolute(container.certificates)
     _check_names(*folders, container.base)
     if 0 in (container.uid, container.gid):
-        raise InputError("the collector is to run as a user who is not root")
+        raise InputError("the collector has to run as a user who is not root")
     certificates = "/etc/bootwright/certificates"
     values = {
         "container": container,
@@ -291,7 +294,7 @@ def compose_file(container: ServerContainer, renderer: Renderer) -> str:
 
 def _absolute(path: Path) -> str:
     if not path.is_absolute():
-        raise InputError(f"{str(path)!r}: write the whole path")
+        raise InputError(f"{str(path)!r}: write an absolute path")
     return str(path)
 
 
@@ -302,7 +305,7 @@ def _check_names(*names: str) -> None:
 
 
 def _actions(forward: Forward) -> list[tuple[int, str]]:
-    actions = dict.fromkeys(_GIVES_UP, "disconnect")
+    actions = dict.fromkeys(_DROPPED, "disconnect")
     if forward.kind == "loki":
         # Loki has stored the rest of the batch then, and would refuse this one for ever.
         actions[400] = "drop"
@@ -314,8 +317,8 @@ def _check_numbers(collector: SyslogServer) -> None:
     for port in (*tcp, collector.udp):
         if port is not None and not 1024 <= port <= 65535:
             raise InputError(f"logs.collector: port {port} is not from 1024 to 65535")
-    taken = [port for port in tcp if port is not None]
-    if len(taken) != len(set(taken)):
+    ports = [port for port in tcp if port is not None]
+    if len(ports) != len(set(ports)):
         raise InputError("logs.collector: two ports over TCP are the same")
     if collector.tls is not None and collector.certificates is None:
         raise InputError("logs.collector: tls_port needs the collector's certificate")
@@ -330,7 +333,7 @@ def _check_paths(collector: SyslogServer) -> None:
     for path in paths:
         if not path.is_absolute() or not _PLAIN.fullmatch(str(path)):
             raise InputError(
-                f"{str(path)!r}: logs are collected by absolute paths without quotes, '$', '`' and"
+                f"{str(path)!r}: the collector needs absolute paths without quotes, '$', '`' and"
                 " control characters; move it"
             )
 
@@ -364,7 +367,7 @@ def _bytes(text: str) -> str:
 
 
 def _characters() -> list[str]:
-    # All that safe() changes, and all blanks, are in the basic plane; a test looks at the others.
+    # All characters that safe() changes, and all blanks, are below U+10000; a test checks that.
     return [chr(code) for code in range(0x10000) if not 0xD800 <= code <= 0xDFFF]
 
 
@@ -373,5 +376,5 @@ def _unsafe() -> list[str]:
 
 
 def _blanks() -> list[str]:
-    """Return what may not be in a field of the header; what is unsafe is no blank any more."""
+    """Return the blanks that safe() keeps; they cannot be in a field of the header."""
     return [text for text in _characters() if text.isspace() and safe(text) == text]

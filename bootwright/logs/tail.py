@@ -16,14 +16,18 @@ from bootwright.logs.record import LogRecord
 SCHEMA = "bootwright.logs/1"
 
 LINES = 50
-"""Records that are shown where nobody says since when."""
+"""Records that are shown if no time is given since when."""
 
 MOST = 1_000_000
 """Records that are shown at most."""
 
-_LOOK_S = 0.25
-_ERR = 3
+_POLL_S = 0.25
+"""Seconds between two checks for new records."""
+
+_WARNING = 4
+
 _COLOURS = {0: "1;31", 1: "1;31", 2: "1;31", 3: "31", 4: "33", 7: "2"}
+"""The colour of a severity, as the parameter of the terminal's sequence SGR."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,8 @@ class TailOptions:
 
     Attributes:
         query: which records.
-        lines: how many at most.
-        follow: go on with what arrives.
+        lines: how many records at most.
+        follow: go on with those that arrive.
     """
 
     query: Query
@@ -43,7 +47,7 @@ class TailOptions:
 
 @dataclass(frozen=True)
 class LogsResult:
-    """The last records of a board that were asked for, the oldest first."""
+    """The last records of a board, the oldest first."""
 
     target: str
     records: tuple[LogRecord, ...]
@@ -54,7 +58,7 @@ class LogsResult:
         return {"schema": SCHEMA, "target": self.target, "records": records}
 
     def lines(self) -> list[str]:
-        """Return them as lines for a person."""
+        """Return them as lines for the operator."""
         return [line_of(record) for record in self.records]
 
 
@@ -72,7 +76,7 @@ def options_of(
     """Return what the command line asks for.
 
     Raises:
-        InputError: a value is not understood, or two do not go together.
+        InputError: a value is wrong, or two options contradict each other.
     """
     if follow and json:
         raise InputError("--follow never ends, and --json is one document: give one of them")
@@ -86,21 +90,21 @@ def options_of(
 
 
 def last_records(
-    store: LogStore, board: str, options: TailOptions, place: LogCursor | None = None
+    store: LogStore, board: str, options: TailOptions, cursor: LogCursor | None = None
 ) -> LogsResult:
-    """Return the last records that are asked for (before ``place``), the oldest first.
+    """Return the last records that are wanted (before ``cursor``), the oldest first.
 
     Raises:
-        InputError: nothing of such a board was ever stored.
+        InputError: there are no logs of such a board.
     """
     if board not in store.boards():
-        there = ", ".join(store.boards()) or "none"
+        known = ", ".join(store.boards()) or "none"
         raise InputError(
-            f"no logs of {board!r} in {paths.display_path(store.folder)}; boards there: {there}."
+            f"no logs of {board!r} in {paths.display_path(store.folder)}; boards there: {known}."
             " Does inv logs serve run, and was the board provisioned with a server for logs?"
         )
     found: list[LogRecord] = []
-    for record in store.newest_first(board, options.query, place):
+    for record in store.newest_first(board, options.query, cursor):
         found.append(record)
         if len(found) == options.lines:
             break
@@ -109,16 +113,16 @@ def last_records(
 
 def follow(store: LogStore, board: str, options: TailOptions) -> None:
     """Print the last records, and go on with what arrives until interrupted."""
-    # Up to a place and from it on: nothing falls between, nothing comes twice.
-    place = store.end(board)
-    for record in last_records(store, board, options, place).records:
+    # Up to the cursor, then from it on: no record is left out, and none is shown twice.
+    cursor = store.end(board)
+    for record in last_records(store, board, options, cursor).records:
         _print(record)
     while True:
-        for record in store.follow(board, place):
+        for record in store.follow(board, cursor):
             if options.query.matches(record):
                 _print(record)
         sys.stdout.flush()
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
 
 
 def _print(record: LogRecord) -> None:
@@ -128,7 +132,7 @@ def _print(record: LogRecord) -> None:
 
 
 def line_of(record: LogRecord) -> str:
-    """Return a record as a line for a person; the time is the board's, in UTC."""
+    """Return a record as a line for the operator; the time is the board's, in UTC."""
     time_ = (
         f"{record.time:%Y-%m-%d %H:%M:%S}.{record.time.microsecond // 1000:03d}"
         if record.time
@@ -137,7 +141,7 @@ def line_of(record: LogRecord) -> str:
     name = record.app or "-"
     if record.container is None and record.process:
         name = f"{name}[{record.process}]"
-    urgent = f" {record.severity_name}:" if record.severity <= _ERR + 1 else ""
+    urgent = f" {record.severity_name}:" if record.severity <= _WARNING else ""
     return f"{time_} {name}:{urgent} {record.text}"
 
 

@@ -268,14 +268,14 @@ def test_it_runs_as_a_service_and_in_a_container(tmp_path: Path) -> None:
     assert desk.logs("unit", "--user", "root").returncode == 2
     early = desk.logs("compose")
     assert (early.returncode, early.stdout) == (2, "")
-    assert "inv logs serve makes it" in early.stderr
+    assert "inv logs serve makes one" in early.stderr
     with desk.running("serve"):
         pass
     compose = desk.logs("compose")
     if os.geteuid() == 0:
         # Whoever owns the key is who it would run as.
         assert (compose.returncode, compose.stdout) == (2, "")
-        assert "is not to run as root" in compose.stderr
+        assert "must not run as root" in compose.stderr
         place = desk.operator.pki.folder
         for path in (place, *place.rglob("*")):
             os.chown(path, 12345, 12345, follow_symlinks=False)

@@ -135,7 +135,7 @@ def test_a_watch_covers_its_own_path_only() -> None:
 
 @pytest.mark.parametrize("garbage", ["", "====", "AAAA", "not base64 !"])
 def test_files_that_are_no_archive(garbage: str) -> None:
-    with pytest.raises(FailedError, match="cannot be understood"):
+    with pytest.raises(FailedError, match="could not read the files"):
         parse_board_files(garbage)
 
 

@@ -1,4 +1,7 @@
-"""The collector while it runs: the intake, a syslog server beside it, and a tidy folder."""
+"""The collector while it runs: the ingest server, a syslog server beside it, and old logs.
+
+Old logs are compressed, and removed when they are older still.
+"""
 
 import asyncio
 import contextlib
@@ -16,15 +19,15 @@ from aiohttp import web
 
 from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.io.process import environment
-from bootwright.logs.io.ingest import PATH, IngestServer, Tell, server_context
+from bootwright.logs.io.ingest import PATH, IngestServer, Notify, server_context
 from bootwright.logs.io.store import LogStore
 from bootwright.logs.syslog_ng import Certificates
 
-LOOK_S = 2.0
-"""Seconds between looks at what may have changed: certificates, the syslog server."""
+CHECK_S = 2.0
+"""Seconds between two checks whether certificates have changed or the syslog server has ended."""
 
 TIDY_S = 3600.0
-"""Seconds between tidying up."""
+"""Seconds between two times that old logs are compressed or removed."""
 
 ENDS_S = 10.0
 """Seconds for the syslog server to end."""
@@ -32,15 +35,16 @@ ENDS_S = 10.0
 
 @dataclass(frozen=True)
 class CollectorConfig:
-    """What the collector does.
+    """The settings of the collector.
 
     Attributes:
         listen: the address.
-        port: of the intake; 0 takes a free one.
-        keep_days: how long logs are kept.
-        plain_days: how long they stay uncompressed: who forwards them reads nothing else.
-        certificates: returns the files in use, made or renewed where due; called again and again.
-        generation: returns what changes whenever those files do.
+        port: of the ingest server; 0: any free one.
+        keep_days: how many days logs are kept.
+        plain_days: how many days they stay uncompressed; only uncompressed ones are forwarded.
+        certificates: returns the files in use, and first makes or renews them where due; called
+            again and again.
+        generation: returns a value that changes whenever those files do.
         syslog: writes the syslog server's configuration and returns the command that runs it;
             empty for none.
     """
@@ -56,60 +60,67 @@ class CollectorConfig:
 
 async def collect(
     store: LogStore,
-    served: CollectorConfig,
+    config: CollectorConfig,
     stop: asyncio.Event,
     ready: Callable[[int], None],
-    tell: Tell,
+    notify: Notify,
 ) -> None:
-    """Collect until ``stop``; ``ready`` gets the intake's port.
+    """Collect until ``stop`` is set.
+
+    Args:
+        store: where logs are stored.
+        config: the settings.
+        stop: ends it.
+        ready: called once, with the port of the ingest server.
+        notify: shows what happens.
 
     Raises:
         FailedError: a port is in use, or the syslog server does not run.
     """
-    intake = IngestServer(store, tell)
-    tidied, told = -TIDY_S, False
-    port = served.port
+    ingest = IngestServer(store, notify)
+    tidied, is_ready = -TIDY_S, False
+    port = config.port
     while not stop.is_set():
-        # Whoever lost their certificate is to be let in no more: everything begins anew then.
-        files = served.certificates()
-        generation = served.generation()
+        # With other certificates all connections are closed: a revoked board must not stay.
+        files = config.certificates()
+        generation = config.generation()
         context = server_context(files)
         async with (
-            _site(intake, served.listen, port, context) as port,
-            _child(served.syslog(), tell) as reload,
+            _site(ingest, config.listen, port, context) as port,
+            _child(config.syslog(), notify) as reload,
         ):
-            if not told:
-                told = True
+            if not is_ready:
+                is_ready = True
                 ready(port)
-            while not stop.is_set() and served.generation() == generation:
+            while not stop.is_set() and config.generation() == generation:
                 if time.monotonic() - tidied >= TIDY_S:
-                    await asyncio.to_thread(_tidy, store, served, tell)
+                    await asyncio.to_thread(_tidy, store, config, notify)
                     if tidied > 0:
-                        # Boards that appeared while it looked for others: it looks anew then.
+                        # The syslog server finds new boards when it reads its configuration.
                         reload()
                     tidied = time.monotonic()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), LOOK_S)
+                    await asyncio.wait_for(stop.wait(), CHECK_S)
         if not stop.is_set():
-            tell("the certificates are others: beginning anew with them")
+            notify("the certificates have changed: starting again with them")
 
 
-def _tidy(store: LogStore, served: CollectorConfig, tell: Tell) -> None:
-    """Do what is due; who cannot tidy up still collects."""
+def _tidy(store: LogStore, config: CollectorConfig, notify: Notify) -> None:
+    """Compress and remove old logs, renew certificates; a failure does not end the collector."""
     try:
-        store.tidy(served.keep_days, served.plain_days)
-        # Where a certificate is due, it is made here, and the generation is another.
-        served.certificates()
+        store.tidy(config.keep_days, config.plain_days)
+        # If a certificate is due, it is renewed here, and the generation changes.
+        config.certificates()
     except (OSError, BootwrightError) as error:
-        tell(f"warning: {error}")
+        notify(f"warning: {error}")
 
 
 @asynccontextmanager
 async def _site(
-    intake: IngestServer, listen: str, port: int, context: ssl.SSLContext
+    ingest: IngestServer, listen: str, port: int, context: ssl.SSLContext
 ) -> AsyncIterator[int]:
     runner = web.AppRunner(
-        intake.application(), access_log=None, keepalive_timeout=3600, shutdown_timeout=5
+        ingest.application(), access_log=None, keepalive_timeout=3600, shutdown_timeout=5
     )
     await runner.setup()
     try:
@@ -119,7 +130,7 @@ async def _site(
         except socket.gaierror:
             raise InputError(f"--listen: {listen!r} is no address of this machine") from None
         except OSError as error:
-            # asyncio's own words are longer, and say less.
+            # asyncio's own message is longer, and says less.
             why = os.strerror(error.errno) if error.errno else str(error)
             raise FailedError(
                 f"{listen}:{port}: {why}; does another collector run here? (port and listen in"
@@ -131,10 +142,10 @@ async def _site(
 
 
 @asynccontextmanager
-async def _child(argv: tuple[str, ...], tell: Tell) -> AsyncIterator[Callable[[], None]]:
-    """Run a program as long as the context; one that ends by itself is started again.
+async def _child(argv: tuple[str, ...], notify: Notify) -> AsyncIterator[Callable[[], None]]:
+    """Run a program while the context lasts; start it again if it ends.
 
-    Yields what has it read its configuration again.
+    Yields a function that has the program read its configuration again.
     """
     if not argv:
         yield lambda: None
@@ -144,19 +155,19 @@ async def _child(argv: tuple[str, ...], tell: Tell) -> AsyncIterator[Callable[[]
     except FileNotFoundError:
         raise FailedError(
             f"{argv[0]} is not installed (Debian: syslog-ng-core and syslog-ng-mod-http); install"
-            " it, or have it do nothing: tls_port = 0 in [logs.collector]"
+            " it, or do without it: tls_port = 0 in [logs.collector]"
         ) from None
-    # One that does not like its configuration ends at once.
+    # A program that does not accept its configuration ends at once.
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(child.wait(), LOOK_S)
-        raise FailedError(f"{argv[0]} ended with {child.returncode}; see what it said")
+        await asyncio.wait_for(child.wait(), CHECK_S)
+        raise FailedError(f"{argv[0]} ended with {child.returncode}; see its messages above")
     current = [child]
 
     async def watch() -> None:
         while True:
             status = await current[0].wait()
-            tell(f"{argv[0]} ended with {status}; starting it again")
-            await asyncio.sleep(LOOK_S)
+            notify(f"{argv[0]} ended with {status}; starting it again")
+            await asyncio.sleep(CHECK_S)
             current[0] = await asyncio.create_subprocess_exec(*argv, env=environment())
 
     def reload() -> None:
@@ -179,7 +190,7 @@ async def _child(argv: tuple[str, ...], tell: Tell) -> AsyncIterator[Callable[[]
 
 
 def url_of(address: str, port: int) -> str:
-    """Return where boards deliver to."""
+    """Return the URL that boards deliver to."""
     return f"https://{f'[{address}]' if ':' in address else address}:{port}{PATH}"
 
 

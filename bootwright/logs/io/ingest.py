@@ -1,7 +1,7 @@
-"""The HTTPS server that boards deliver their logs to; what it acknowledges is on the disk.
+"""The HTTPS server that boards deliver their logs to.
 
-Who delivers is who the certificate says. A delivery that cannot be stored is not acknowledged, and
-the board keeps it and tries again.
+A board is identified by its certificate. A delivery is acknowledged when it is on the disk; one
+that cannot be stored is not, and the board keeps it and tries again.
 """
 
 import asyncio
@@ -25,14 +25,15 @@ LARGEST = 4 * 1024 * 1024
 READ_S = 60.0
 """Seconds for a delivery to arrive, once it has begun."""
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
+"""Shows the operator a line about what happens."""
 
 
 def server_context(files: Certificates) -> ssl.SSLContext:
-    """Return the rules of the server's TLS: only who has a certificate of the authority comes in.
+    """Return the TLS settings of the server: clients need a certificate of the authority.
 
     Raises:
-        OSError: a file cannot be read, or is none.
+        OSError: a file cannot be read, or is no certificate or key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -43,19 +44,23 @@ def server_context(files: Certificates) -> ssl.SSLContext:
 
 
 class IngestServer:
-    """The server; one inbox for each board."""
+    """The server.
 
-    def __init__(self, store: LogStore, tell: Tell) -> None:
-        """``tell``: where to tell of boards that appear, of losses and of trouble."""
+    Args:
+        store: where records are stored.
+        notify: shows boards that appear, losses and failures.
+    """
+
+    def __init__(self, store: LogStore, notify: Notify) -> None:
         self._store = store
-        self._tell = tell
-        self._inboxes: dict[str, Deduplicator] = {}
+        self._notify = notify
+        self._deduplicators: dict[str, Deduplicator] = {}
         self._locks: dict[str, asyncio.Lock] = {}
-        self._met: set[str] = set()
-        self._trouble = ""
+        self._known_boards: set[str] = set()
+        self._failure = ""
 
     def application(self) -> web.Application:
-        """Return what answers requests."""
+        """Return the application that answers requests."""
         application = web.Application(client_max_size=LARGEST)
         application.router.add_post(PATH, self._post)
         return application
@@ -64,41 +69,41 @@ class IngestServer:
         board = _board_of(request)
         if "Content-Encoding" in request.headers:
             return web.Response(status=415, text="plain text only\n")
-        # One at a time for each board, so that no board takes all the memory.
+        # One delivery of each board at a time, so that no board uses all the memory.
         async with self._locks.setdefault(board, asyncio.Lock()):
             try:
                 async with asyncio.timeout(READ_S):
                     body = await request.read()
-                repeated = await asyncio.to_thread(self._take, board, body)
+                repeated = await asyncio.to_thread(self._store_delivery, board, body)
             except TimeoutError:
                 return web.Response(status=408, text="too slow\n")
             except (OSError, BootwrightError) as error:
-                # Told once, not at every try.
-                if self._trouble != str(error):
-                    self._trouble = str(error)
-                    self._tell(f"{board}: cannot store: {error}")
+                # Shown once, not at each attempt of the board.
+                if self._failure != str(error):
+                    self._failure = str(error)
+                    self._notify(f"{board}: cannot store: {error}")
                 return web.Response(status=503, text="not stored\n")
-        self._trouble = ""
+        self._failure = ""
         return web.Response(text=f"stored, {repeated} of them before\n")
 
-    def _take(self, board: str, body: bytes) -> int:
-        # Whatever happens before all is stored: the next one begins with what is.
-        inbox = self._inboxes.pop(board, None)
-        if inbox is None:
+    def _store_delivery(self, board: str, body: bytes) -> int:
+        # Not kept until everything is stored: after a failure it is made anew from the disk.
+        deduplicator = self._deduplicators.pop(board, None)
+        if deduplicator is None:
             lines = self._store.last_lines(board, REMEMBERED)
-            inbox = Deduplicator(board, lines, self._store.losses(board))
+            deduplicator = Deduplicator(board, lines, self._store.losses(board))
         now = datetime.now(UTC)
-        added = inbox.add(parse_delivery(body, board), now)
+        added = deduplicator.add(parse_delivery(body, board), now)
         if added.lines:
             self._store.append(board, added.lines, now.date())
         if added.lost:
             self._store.keep_losses(board, added.totals)
-        self._inboxes[board] = inbox
-        if board not in self._met:
-            self._met.add(board)
-            self._tell(f"{board} delivers")
+        self._deduplicators[board] = deduplicator
+        if board not in self._known_boards:
+            self._known_boards.add(board)
+            self._notify(f"{board} delivers")
         if added.lost:
-            self._tell(f"{board}: {added.lost} records are lost: its queue was full")
+            self._notify(f"{board}: {added.lost} records are lost: its queue was full")
         return added.repeated
 
 

@@ -1,7 +1,8 @@
-"""The records of several boards as one list, read backwards in pieces that fit together.
+"""The records of several boards as one list, read backwards, a part at a time.
 
-A cursor names a place in each board's log. Files only grow at their end, so that what arrives
-meanwhile moves no place: nothing is lost between two pieces and nothing comes twice.
+A part ends at a cursor in each board's log, where the next part begins. Files only grow at their
+end, so that records that arrive meanwhile change no cursor: no record is left out, and none comes
+twice.
 """
 
 import base64
@@ -19,42 +20,44 @@ from bootwright.logs.io.store import LogCursor, LogStore
 from bootwright.logs.query import Query
 from bootwright.logs.record import NOTICE, LogRecord, parse_record, parse_time, safe
 
-Places = dict[str, LogCursor]
-"""One place for each board."""
+Cursors = dict[str, LogCursor]
+"""A cursor for each board, by name."""
 
 _HEAD = re.compile(r"<(\d{1,3})>1 (\S+) ")
-_PLACE_DAY = re.compile(r"(\d{4}-\d{2}-\d{2}\.log)?")
+_CURSOR_DAY = re.compile(r"(\d{4}-\d{2}-\d{2}\.log)?")
 
-_BETWEEN_LOOKS = 256
-"""Lines that are read before it is asked whether that is enough."""
+_LINES_PER_CHECK = 256
+"""Lines that are read between two checks whether that is enough."""
 
 _AT_ONCE = 1 << 16
-"""Bytes of one board that a follower takes at once."""
+"""Bytes of one board that are read at once when following it."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 _NEAR = timedelta(hours=36)
-"""How far from the noon of the day it arrived on a record's time may be: a day either way."""
+"""A record's time is believed if it is so near to the noon of the day of its arrival."""
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Some records, the newest first.
+class ScanResult:
+    """The records of one search, the newest first.
 
     Attributes:
-        records: those that were asked for.
-        older: the cursor to go on with; ``None`` if there is nothing more.
-        reached: the time of the last line that was looked at.
+        records: those that are wanted.
+        older: where the next search goes on; ``None`` if there is nothing more.
+        reached: the time of the last line that was read.
     """
 
     records: list[LogRecord]
-    older: Places | None
+    older: Cursors | None
     reached: datetime | None
 
 
 @dataclass(frozen=True)
 class BoardSummary:
-    """What a board has sent of late: when, and which containers and programs wrote it."""
+    """The last records of a board: the time of the last one, and which containers and programs
+    wrote them.
+    """
 
     last: datetime | None
     containers: tuple[str, ...]
@@ -63,92 +66,92 @@ class BoardSummary:
 
 @dataclass(frozen=True)
 class _Line:
-    """A line, and the time it stands at among those of other boards."""
+    """A line of a log; ``order`` is the time by which it is sorted among those of other boards."""
 
     board: str
-    place: LogCursor
+    cursor: LogCursor
     text: str
     severity: int
     time: datetime | None
     order: datetime
 
 
-def pack(places: Places) -> str:
-    """Return a cursor as one word."""
-    plain = {board: [place.day, place.offset] for board, place in places.items()}
+def pack(cursors: Cursors) -> str:
+    """Return cursors as one word, for a URL."""
+    plain = {board: [cursor.day, cursor.offset] for board, cursor in cursors.items()}
     packed = json.dumps(plain, separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-def unpack(word: str) -> Places:
-    """Return the cursor that :func:`pack` made a word of.
+def unpack(word: str) -> Cursors:
+    """Return the cursors that :func:`pack` made into this word.
 
     Raises:
-        InputError: it made no such word.
+        InputError: it is no such word.
     """
     try:
         plain = json.loads(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)))
-        places = {board: LogCursor(day, offset) for board, (day, offset) in plain.items()}
-        if not all(_is_place(place) for place in places.values()):
+        cursors = {board: LogCursor(day, offset) for board, (day, offset) in plain.items()}
+        if not all(_is_cursor(cursor) for cursor in cursors.values()):
             raise ValueError
     except (ValueError, TypeError, AttributeError, RecursionError):
-        raise InputError("the cursor is none that this page gave; load the page again") from None
-    return places
+        raise InputError("the cursor is not one of this page; load the page again") from None
+    return cursors
 
 
-def _is_place(place: LogCursor) -> bool:
+def _is_cursor(cursor: LogCursor) -> bool:
     return (
-        isinstance(place.day, str)
-        and _PLACE_DAY.fullmatch(place.day) is not None
-        and type(place.offset) is int
-        and 0 <= place.offset <= sys.maxsize
+        isinstance(cursor.day, str)
+        and _CURSOR_DAY.fullmatch(cursor.day) is not None
+        and type(cursor.offset) is int
+        and 0 <= cursor.offset <= sys.maxsize
     )
 
 
-def ends(store: LogStore, board: str) -> Places:
-    """Return the cursor behind everything: of one board, or of all if ``board`` is empty."""
+def ends(store: LogStore, board: str) -> Cursors:
+    """Return the cursors at the end: of one board, or of all if ``board`` is empty."""
     return {name: store.end(name) for name in ([board] if board else store.boards())}
 
 
 def scan(
-    store: LogStore, start: Places, query: Query, limit: int, enough: Callable[[], bool]
-) -> Piece:
-    """Return the newest records before a cursor.
+    store: LogStore, start: Cursors, query: Query, limit: int, enough: Callable[[], bool]
+) -> ScanResult:
+    """Return the newest records before the cursors.
 
     Args:
         store: where they are.
-        start: the cursor.
-        query: which are wanted.
+        start: the cursors.
+        query: which records are wanted.
         limit: how many.
-        enough: asked now and then; when it says so, what was found until then is returned.
+        enough: called now and then; when it returns true, the search ends.
     """
-    places, records = dict(start), list[LogRecord]()
+    cursors, records = dict(start), list[LogRecord]()
     first = query.since.date() if query.since is not None else None
-    boards = [_backwards(store, board, place, first) for board, place in start.items()]
+    boards = [_backwards(store, board, cursor, first) for board, cursor in start.items()]
     reached = None
     for count, line in enumerate(heapq.merge(*boards, key=lambda one: one.order, reverse=True), 1):
-        places[line.board] = line.place
+        cursors[line.board] = line.cursor
         reached = line.time or reached
         if _may_match(line, query):
             record = parse_record(line.text, line.board)
             if query.matches(record):
                 records.append(record)
-        if len(records) >= limit or (count % _BETWEEN_LOOKS == 0 and enough()):
-            return Piece(records, places, reached)
-    return Piece(records, None, reached)
+        if len(records) >= limit or (count % _LINES_PER_CHECK == 0 and enough()):
+            return ScanResult(records, cursors, reached)
+    return ScanResult(records, None, reached)
 
 
 def _backwards(
-    store: LogStore, board: str, place: LogCursor, first: date | None
+    store: LogStore, board: str, cursor: LogCursor, first: date | None
 ) -> Iterator[_Line]:
     """Return a board's lines.
 
-    One whose clock was off when it was written, by what the day of its arrival tells, stands
-    beside its newer neighbour.
+    If the time of a line is far from the day of its arrival, the board's clock was wrong; such a
+    line is sorted next to the line after it.
     """
     order = datetime.max.replace(tzinfo=UTC)
     day, noon = "", order
-    for where, text in store.backwards(board, place, first):
+    for where, text in store.backwards(board, cursor, first):
         head = _HEAD.match(text)
         severity, time = NOTICE & 7, None
         if head is not None:
@@ -165,18 +168,18 @@ def _noon(file: str) -> datetime:
 
 
 def _may_match(line: _Line, query: Query) -> bool:
-    """Tell quickly, without taking the line apart, whether it is worth that."""
+    """Return quickly whether a line may be wanted, so that not every line has to be parsed."""
     if query.since is not None and (line.time is None or line.time < query.since):
         return False
     if query.until is not None and (line.time is None or line.time > query.until):
         return False
-    # What turns out to be no record counts as a notice, whatever its beginning says.
+    # A line that turns out to be no record counts as a notice, whatever its beginning is.
     if line.severity > query.severity and query.severity < (NOTICE & 7):
         return False
     if not query.container and query.pattern is None:
         return True
     text = safe(line.text)
-    # An id may be given longer than the 12 digits that are kept. Some characters stand escaped.
+    # An id may be given with more than the 12 digits that are stored. Some characters are escaped.
     beginning = query.container[:8]
     if beginning not in text and not set(beginning) & set('\\"]'):
         return False
@@ -184,11 +187,14 @@ def _may_match(line: _Line, query: Query) -> bool:
 
 
 def arrived(
-    store: LogStore, places: Places, boards: Sequence[str], query: Query
+    store: LogStore, cursors: Cursors, boards: Sequence[str], query: Query
 ) -> tuple[list[LogRecord], int]:
-    """Return what has arrived behind a cursor, which is moved on, and how many lines it was."""
+    """Return the records that arrived after the cursors, and how many lines were read.
+
+    The cursors are moved to the end of those lines.
+    """
     new = [
-        store.follow(board, places.setdefault(board, LogCursor("", 0)), _AT_ONCE)
+        store.follow(board, cursors.setdefault(board, LogCursor("", 0)), _AT_ONCE)
         for board in boards
     ]
     together = heapq.merge(*new, key=lambda record: record.time or _LONG_AGO)
@@ -196,7 +202,7 @@ def arrived(
 
 
 def summary(store: LogStore, board: str, lines: int) -> BoardSummary:
-    """Return what is in a board's last lines."""
+    """Return a summary of a board's last lines."""
     containers, programs = set[str](), set[str]()
     last: datetime | None = None
     for _, line in islice(store.backwards(board), lines):

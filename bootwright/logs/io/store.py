@@ -1,7 +1,7 @@
-"""The folder with every board's log: ``BOARD/YYYY-MM-DD.log``, later ``.log.gz``.
+"""The folder with the logs of all boards: ``BOARD/YYYY-MM-DD.log``, later ``.log.gz``.
 
-The day is that of arrival, in UTC: files only ever grow at their end, whatever a board's clock
-says. Whoever appends opens the file anew, so that others may write to it as well.
+The day is the day of arrival, in UTC: so files only grow at their end, whatever time a board's
+clock has. The file is opened for each append, so that another program may append to it as well.
 """
 
 import errno
@@ -30,10 +30,10 @@ _BOARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,62}")
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})\.log(\.gz)?")
 
 _LOSSES = ".losses"
-"""The file beside a board's logs that says what is known of its losses."""
+"""The file beside a board's logs with its known losses, as JSON."""
 
 _FIRST = date(2026, 1, 1)
-"""Before this program was; a clock that says so has not been set yet."""
+"""No log is older than this program; an earlier day means that the clock is not set."""
 
 _MOST = 64 << 20
 """Characters that :meth:`LogStore.last_lines` reads at most."""
@@ -44,7 +44,12 @@ _BLOCK = 1 << 16
 
 @dataclass
 class LogCursor:
-    """Between two lines of one board; it stays what it is when records arrive or are compressed."""
+    """A position between two lines of a board's log; stable when records arrive or are compressed.
+
+    Attributes:
+        day: the name of the file without ``.gz``; empty: before all files.
+        offset: bytes from the beginning of the uncompressed file.
+    """
 
     day: str
     offset: int
@@ -79,11 +84,11 @@ class LogStore:
     def append(self, board: str, lines: Sequence[str], day: date) -> None:
         """Add lines; they are on the disk when this returns.
 
-        What a crash left half written at the end gets an end of line first.
+        If the file ends in half a line, which a crash has left, that line is ended first.
 
         Raises:
-            OSError: they are not, such as on a full disk, or since this machine's clock is wrong;
-                none of them is there then.
+            OSError: none of them is stored, for example because the disk is full or this machine's
+                clock is wrong.
         """
         path = self.path(board, day)
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -101,7 +106,7 @@ class LogStore:
                     written += os.write(descriptor, data[written:])
                 os.fdatasync(descriptor)
             except OSError:
-                # Others write to it as well: what is theirs stays, and half a line is no harm.
+                # Not if another program has appended meanwhile; half a line does no harm.
                 if os.fstat(descriptor).st_size == size + written:
                     with suppress(OSError):
                         os.ftruncate(descriptor, size)
@@ -112,7 +117,7 @@ class LogStore:
             sync_path(path.parent)
 
     def _check_clock(self, board: str, day: date) -> None:
-        """Raise if the day cannot be: its file would hide others, or be taken for an old one."""
+        """Raise if the day is before the newest file's: new records have to be in the last file."""
         files = self._files(board)
         last, of = files[-1] if files else (None, _FIRST)
         if last is None and day < of:
@@ -125,7 +130,7 @@ class LogStore:
             )
 
     def losses(self, board: str) -> dict[str, int]:
-        """Return what is known of a board's losses; see :mod:`bootwright.logs.losses`."""
+        """Return the known losses of a board; see :mod:`bootwright.logs.losses`."""
         try:
             found = json.loads((self._of(board) / _LOSSES).read_text(encoding="utf-8"))
             return {str(start): int(total) for start, total in found.items()}
@@ -133,52 +138,52 @@ class LogStore:
             return {}
 
     def keep_losses(self, board: str, totals: Mapping[str, int]) -> None:
-        """Keep what is known of a board's losses."""
+        """Store the known losses of a board."""
         path = self._of(board) / _LOSSES
         new = path.with_name(f"{_LOSSES}.new")
         new.write_text(json.dumps(totals), encoding="utf-8")
         new.rename(path)
 
     def newest_first(
-        self, board: str, query: Query | None = None, place: LogCursor | None = None
+        self, board: str, query: Query | None = None, cursor: LogCursor | None = None
     ) -> Iterator[LogRecord]:
-        """Return a board's records, from the last that arrived (before ``place``) to the first.
+        """Return a board's records, from the last that arrived (before ``cursor``) to the first.
 
         Raises:
             InputError: no board has such a name.
         """
         since = query.since.date() if query is not None and query.since is not None else None
-        for _, line in self.backwards(board, place, since):
+        for _, line in self.backwards(board, cursor, since):
             record = parse_record(line, board)
             if query is None or query.matches(record):
                 yield record
 
     def backwards(
-        self, board: str, place: LogCursor | None = None, first: date | None = None
+        self, board: str, cursor: LogCursor | None = None, first: date | None = None
     ) -> Iterator[tuple[LogCursor, str]]:
-        """Return a board's lines, each with the place before it, from the last to the first.
+        """Return a board's lines, each with the cursor before it, from the last to the first.
 
         Args:
-            board: whose.
-            place: only what is before it.
-            first: the day that no wanted record was written before.
+            board: the board's name.
+            cursor: only lines before it.
+            first: only files of this day and later.
 
         Raises:
             InputError: no board has such a name.
         """
         for file, day in reversed(self._files(board)):
             name = file.name.removesuffix(".gz")
-            if place is not None and name > place.day:
+            if cursor is not None and name > cursor.day:
                 continue
-            # What arrived before then was written before then.
+            # A record that arrived before that day was written before it.
             if first is not None and day < first:
                 return
-            end = place.offset if place is not None and name == place.day else sys.maxsize
+            end = cursor.offset if cursor is not None and name == cursor.day else sys.maxsize
             for offset, line in _reversed_lines(file, end):
                 yield LogCursor(name, offset), line
 
     def last_lines(self, board: str, count: int) -> list[str]:
-        """Return the last lines of what is not compressed, the oldest first: 64 MiB at most."""
+        """Return the last lines of the uncompressed files, the oldest first: 64 MiB at most."""
         found, size = [], 0
         plain = [file for file, _ in self._files(board) if file.suffix != ".gz"]
         for file in reversed(plain):
@@ -190,7 +195,7 @@ class LogStore:
         return found[::-1]
 
     def end(self, board: str) -> LogCursor:
-        """Return the place behind the last whole line, for :meth:`follow` and :meth:`backwards`."""
+        """Return the cursor after the last whole line, for :meth:`follow` and :meth:`backwards`."""
         files = self._files(board)
         if not files:
             return LogCursor("", 0)
@@ -200,35 +205,35 @@ class LogStore:
         with last.open("rb") as reader:
             return LogCursor(last.name, _last_line_end(reader, sys.maxsize) + 1)
 
-    def behind(self, board: str, place: LogCursor) -> int:
+    def behind(self, board: str, cursor: LogCursor) -> int:
         """Return how many bytes :meth:`follow` has not read yet."""
         waiting = 0
         for file, _ in self._files(board):
-            if file.suffix != ".gz" and file.name >= place.day:
-                read = place.offset if file.name == place.day else 0
+            if file.suffix != ".gz" and file.name >= cursor.day:
+                read = cursor.offset if file.name == cursor.day else 0
                 waiting += max(0, file.stat().st_size - read)
         return waiting
 
-    def follow(self, board: str, place: LogCursor, most: int = 1 << 20) -> list[LogRecord]:
-        """Return what has arrived behind ``place``, which is moved on.
+    def follow(self, board: str, cursor: LogCursor, most: int = 1 << 20) -> list[LogRecord]:
+        """Return the records that have arrived after ``cursor``, and move it to their end.
 
-        A line that is only half there is left for the next time, and so is what exceeds ``most``
-        bytes by more than a line.
+        Half a line is left for the next call, and so is what exceeds ``most`` bytes by more than
+        a line.
         """
         found: list[LogRecord] = []
         for file, _ in self._files(board):
-            if file.suffix == ".gz" or file.name < place.day:
+            if file.suffix == ".gz" or file.name < cursor.day:
                 continue
-            if file.name != place.day:
-                place.day, place.offset = file.name, 0
+            if file.name != cursor.day:
+                cursor.day, cursor.offset = file.name, 0
             with file.open("rb") as reader:
-                reader.seek(place.offset)
+                reader.seek(cursor.offset)
                 data = reader.read(most)
                 full = len(data) == most
                 if full:
                     data += reader.readline()
             whole = data[: data.rfind(b"\n") + 1]
-            place.offset += len(whole)
+            cursor.offset += len(whole)
             text = whole.decode("utf-8", "surrogateescape")
             found += [parse_record(line, board) for line in text.split("\n")[:-1]]
             if full:
@@ -236,16 +241,16 @@ class LogStore:
         return found
 
     def tidy(self, keep_days: int, plain_days: int = 2) -> None:
-        """Compress what is old, and remove what is older.
+        """Compress old files, and remove older ones.
 
-        Days are counted by files, not by the clock: it may be wrong for a while.
+        Days are counted by files, not by the clock, which may be wrong for a while.
 
         Args:
-            keep_days: so many of a board's newest files stay.
-            plain_days: so many of them stay as they are.
+            keep_days: how many of a board's newest files are kept.
+            plain_days: how many of them stay uncompressed.
 
         Raises:
-            OSError: some could not be tidied up; the others were.
+            OSError: some files could not be compressed or removed; the others were.
         """
         errors = []
         for board in self.boards():
@@ -268,7 +273,7 @@ class LogStore:
         found = []
         for path in folder.iterdir():
             match = _DAY.fullmatch(path.name)
-            # A crash between the two leaves both; the text is whole then.
+            # A crash while a file was compressed leaves both; the uncompressed one is complete.
             if match and not (match[2] and path.with_suffix("").exists()):
                 with suppress(ValueError):
                     found.append((path, date.fromisoformat(match[1])))
@@ -283,20 +288,20 @@ def default_folder() -> Path:
 
 
 def _reversed_lines(file: Path, before: int) -> Iterator[tuple[int, str]]:
-    """Return a file's whole lines that end by ``before``, each with where it begins, backwards."""
+    """Return a file's lines that end before this byte, each with its first byte, backwards."""
     with _opened(file) as reader:
         end = _last_line_end(reader, before)
         if end < 0:
             return
-        behind, rest = end, b""
+        line_end, rest = end, b""
         while True:
             start = max(0, end - _BLOCK)
             reader.seek(start)
             rest, *lines = (reader.read(end - start) + rest).split(b"\n")
             for line in reversed(lines):
-                behind -= len(line)
-                yield behind, line.decode("utf-8", "surrogateescape")
-                behind -= 1
+                line_end -= len(line)
+                yield line_end, line.decode("utf-8", "surrogateescape")
+                line_end -= 1
             if start == 0:
                 break
             end = start

@@ -1,6 +1,6 @@
-"""What the page of ``inv logs web`` asks for: boards, records, and a stream of new ones.
+"""The requests of the page of ``inv logs web``: boards, records, and a stream of new records.
 
-Answers are JSON; a question that makes no sense is answered with 400 and a sentence.
+Answers are JSON; a wrong request is answered by 400 and a sentence.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from aiohttp import web
 from bootwright.core.errors import InputError
 from bootwright.logs.io.scan import (
     BoardSummary,
-    Piece,
-    Places,
+    Cursors,
+    ScanResult,
     arrived,
     ends,
     pack,
@@ -32,35 +32,35 @@ from bootwright.logs.query import Query, parse_severity, parse_since
 from bootwright.logs.record import LogRecord
 
 SECONDS = 5.0
-"""For which one request may search."""
+"""Seconds that one request may search."""
 
 _MOST = 500
 """Records of one answer."""
 
 _POLL = 0.25
-"""Seconds between two looks for new records."""
+"""Seconds between two checks for new records."""
 
 _KEEP_ALIVE = 15.0
-"""Seconds after which a stream that has nothing to say says that."""
+"""Seconds after which a stream without records sends a comment, so that it stays open."""
 
 _BACKLOG = 4 << 20
-"""Bytes that a stream catches up with; a page that missed more loads anew."""
+"""Bytes that a stream sends of what a page has missed; if it is more, the page loads anew."""
 
 _BUSY = 100
-"""New lines that make it likely that there are more of them already."""
+"""New lines at once that make it likely that there are more already: they are not waited for."""
 
 _RECENT = 1000
-"""Last lines of a board that tell which containers it has."""
+"""Last lines of a board in which its containers and programs are searched."""
 
 
 class LogApi:
-    """The answers. Whatever reads files does so in a thread."""
+    """Answers the requests. Files are read in threads."""
 
     def __init__(self, store: LogStore, seconds: float) -> None:
         self._store = store
         self._seconds = seconds
         self._closing = asyncio.Event()
-        # Searches may not take all threads from the streams.
+        # Searches must not use all threads: streams need some.
         self._searches = asyncio.Semaphore(2)
         self._summaries: dict[str, tuple[LogCursor, BoardSummary]] = {}
 
@@ -69,7 +69,7 @@ class LogApi:
         self._closing.set()
 
     async def boards(self, _request: web.Request) -> web.StreamResponse:
-        """Answer with the boards, when each was last heard of, and what runs on it."""
+        """Answer with the boards, the time of the last record of each, and what writes records."""
         found = await asyncio.to_thread(lambda: [*map(self._board, self._store.boards())])
         return web.json_response({"boards": found})
 
@@ -86,13 +86,13 @@ class LogApi:
         }
 
     async def records(self, request: web.Request) -> web.StreamResponse:
-        """Answer with the newest records before a cursor, and the cursor to go on with."""
+        """Answer with the newest records before a cursor, and the cursor for the next request."""
         given = request.query
         query, board, limit = _query(given), given.get("board", ""), _limit(given)
         newest = await asyncio.to_thread(ends, self._store, board)
         start = newest
         if before := given.get("before", ""):
-            start = {name: place for name, place in unpack(before).items() if board in ("", name)}
+            start = {name: cursor for name, cursor in unpack(before).items() if board in ("", name)}
         piece = await self._searched(start, query, limit)
         return web.json_response(
             {
@@ -104,10 +104,10 @@ class LogApi:
             }
         )
 
-    async def _searched(self, start: Places, query: Query, limit: int) -> Piece:
+    async def _searched(self, start: Cursors, query: Query, limit: int) -> ScanResult:
         given_up = threading.Event()
 
-        def search() -> Piece:
+        def search() -> ScanResult:
             last = time.monotonic() + self._seconds
             return scan(
                 *(self._store, start, query, limit),
@@ -118,55 +118,57 @@ class LogApi:
             async with self._searches:
                 return await asyncio.to_thread(search)
         finally:
-            # The browser has gone, or the page asks for something else by now.
+            # The browser has closed the request, for example to send another one.
             given_up.set()
 
     async def tail(self, request: web.Request) -> web.StreamResponse:
-        """Stream what arrives: from now on, or behind the cursor that came last."""
+        """Stream new records: from now on, or after the cursor that the page got last."""
         query, board = _query(request.query), request.query.get("board", "")
-        places = await asyncio.to_thread(ends, self._store, board)
+        cursors = await asyncio.to_thread(ends, self._store, board)
         if after := request.headers.get("Last-Event-ID") or request.query.get("after"):
-            places = unpack(after)
+            cursors = unpack(after)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         with suppress(ConnectionError):
-            await self._stream(response, places, board, query)
+            await self._stream(response, cursors, board, query)
         return response
 
     async def _stream(
-        self, response: web.StreamResponse, places: Places, board: str, query: Query
+        self, response: web.StreamResponse, cursors: Cursors, board: str, query: Query
     ) -> None:
-        if await asyncio.to_thread(self._behind, places, board) > _BACKLOG:
+        if await asyncio.to_thread(self._behind, cursors, board) > _BACKLOG:
             await response.write(_event("behind", ""))
             return
-        await response.write(f"retry: 1000\nid: {pack(places)}\n\n".encode())
-        said = time.monotonic()
+        await response.write(f"retry: 1000\nid: {pack(cursors)}\n\n".encode())
+        sent = time.monotonic()
         while not self._closing.is_set():
             try:
-                records, lines = await asyncio.to_thread(self._new, places, board, query)
+                records, lines = await asyncio.to_thread(self._new, cursors, board, query)
             except OSError as error:
                 await response.write(_event("problem", f"the logs cannot be read: {error}"))
                 return
             if records:
                 event = _event("records", [_plain(record) for record in records])
-                await response.write(f"id: {pack(places)}\n".encode() + event)
-                said = time.monotonic()
-            elif time.monotonic() - said >= _KEEP_ALIVE:
-                await response.write(f": still here\nid: {pack(places)}\n\n".encode())
-                said = time.monotonic()
+                await response.write(f"id: {pack(cursors)}\n".encode() + event)
+                sent = time.monotonic()
+            elif time.monotonic() - sent >= _KEEP_ALIVE:
+                await response.write(f": still here\nid: {pack(cursors)}\n\n".encode())
+                sent = time.monotonic()
             if lines < _BUSY:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), _POLL)
 
-    def _new(self, places: Places, board: str, query: Query) -> tuple[list[LogRecord], int]:
-        return arrived(self._store, places, self._names(board), query)
+    def _new(self, cursors: Cursors, board: str, query: Query) -> tuple[list[LogRecord], int]:
+        return arrived(self._store, cursors, self._names(board), query)
 
     def _names(self, board: str) -> tuple[str, ...]:
         return (board,) if board else self._store.boards()
 
-    def _behind(self, places: Places, board: str) -> int:
+    def _behind(self, cursors: Cursors, board: str) -> int:
         start = LogCursor("", 0)
-        return sum(self._store.behind(name, places.get(name, start)) for name in self._names(board))
+        return sum(
+            self._store.behind(name, cursors.get(name, start)) for name in self._names(board)
+        )
 
 
 def _event(kind: str, data: object) -> bytes:
@@ -174,10 +176,10 @@ def _event(kind: str, data: object) -> bytes:
 
 
 def _query(given: Mapping[str, str]) -> Query:
-    """Return what is asked for.
+    """Return the query of a request.
 
     Raises:
-        InputError: it makes no sense.
+        InputError: a value is wrong.
     """
     now = datetime.now(UTC)
     since, until = given.get("since", ""), given.get("until", "")
@@ -186,7 +188,7 @@ def _query(given: Mapping[str, str]) -> Query:
         severity=parse_severity(given.get("severity") or "debug", "severity"),
         since=parse_since(since, now, "since") if since else None,
         until=parse_since(until, now, "until") if until else None,
-        # Not a regular expression: one can be written that takes years.
+        # Not a regular expression: matching some takes years.
         pattern=re.compile(re.escape(given["q"]), re.IGNORECASE) if given.get("q") else None,
     )
     if query.since is not None and query.until is not None and query.since > query.until:

@@ -1,7 +1,7 @@
 """The page of ``inv logs web``: the boards' logs in a browser of this machine.
 
-It listens on the loopback interface and lets in who has the token of the URL that was printed:
-other accounts of the machine, and pages of other sites that the browser has open, stay outside.
+It listens on the loopback interface, and needs the token of the URL that was printed: so other
+accounts of the machine, and pages of other sites in the browser, cannot read it.
 """
 
 import asyncio
@@ -33,13 +33,13 @@ _FILES = {
     "/page.js": ("page.js", "text/javascript"),
 }
 
-_STRANGER = (
-    "This page wants the token of the URL that `inv logs web` printed: open that whole URL.\n"
+_NO_TOKEN = (
+    "This page needs the token of the URL that `inv logs web` printed: open that whole URL.\n"
     "Each start of `inv logs web` has a new one.\n"
 )
 
 _LONGEST_HEAD = 1 << 16
-"""Bytes of a request's line or field: a cursor names every board."""
+"""Bytes of a line of a request's head: a cursor has a part for every board."""
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -47,16 +47,16 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def serve_page(
     store: LogStore, port: int, ready: Callable[[str], None], stop: asyncio.Event
 ) -> None:
-    """Serve the page until told to stop.
+    """Serve the page until ``stop`` is set.
 
     Args:
-        store: what is shown.
-        port: of 127.0.0.1; 0 for any that is free.
-        ready: told the URL as soon as it can be opened.
-        stop: set to end.
+        store: the logs that are shown.
+        port: of 127.0.0.1; 0: any free one.
+        ready: called with the URL, as soon as it can be opened.
+        stop: ends it.
 
     Raises:
-        FailedError: the port cannot be had.
+        FailedError: the port cannot be opened.
         InputError: there is no such port.
     """
     try:
@@ -91,13 +91,13 @@ def page_app(
     """Return the application.
 
     Args:
-        store: what is shown.
-        port: where it is served, which every request has to name.
-        token: who knows it may come in.
-        seconds: for how long one request may search.
+        store: the logs that are shown.
+        port: where it is served; every request has to name it as its host.
+        token: the first request has to have it.
+        seconds: how long one request may search.
     """
-    api, door = LogApi(store, seconds), _Door(port, token)
-    app = web.Application(middlewares=[door.guard, _plain_errors])
+    api, access = LogApi(store, seconds), _Access(port, token)
+    app = web.Application(middlewares=[access.check, _plain_errors])
     app.on_response_prepare.append(_secure)
     app.on_shutdown.append(api.close)
     for path in _FILES:
@@ -128,8 +128,8 @@ async def _file(request: web.Request) -> web.StreamResponse:
     return web.Response(text=text, content_type=kind, charset="utf-8")
 
 
-class _Door:
-    """Who may come in."""
+class _Access:
+    """Checks whether a request may be answered."""
 
     def __init__(self, port: int, token: str) -> None:
         names = ("127.0.0.1", "localhost", "[::1]")
@@ -138,26 +138,26 @@ class _Door:
         self._token = token
         # A cookie is shared by all ports of a host; the name keeps two pages apart.
         self._cookie = f"bootwright-logs-{port}"
-        self._pass = secrets.token_urlsafe(24)
+        self._session = secrets.token_urlsafe(24)
 
     @web.middleware
-    async def guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Answer only to the own name, and only to who has the token or the cookie for it."""
-        # A site whose name was made to lead here would send its own name.
+    async def check(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Answer a request if it names this host, and has the token or the session's cookie."""
+        # Another site could let its name resolve to this address; its requests name that site.
         if request.headers.get("Host", "").lower() not in self._hosts:
             text = f"This page is only at http://{self._address}: open it by that address.\n"
             return web.Response(status=403, text=text)
         if _same(request.query.get("token", ""), self._token):
-            return self._welcome(request) if request.path == "/" else await handler(request)
-        if _same(request.cookies.get(self._cookie, ""), self._pass):
+            return self._begin_session(request) if request.path == "/" else await handler(request)
+        if _same(request.cookies.get(self._cookie, ""), self._session):
             return await handler(request)
-        return web.Response(status=403, text=_STRANGER)
+        return web.Response(status=403, text=_NO_TOKEN)
 
-    def _welcome(self, request: web.Request) -> web.StreamResponse:
-        """Give the cookie, and take the token out of the address bar."""
+    def _begin_session(self, request: web.Request) -> web.StreamResponse:
+        """Set the cookie, and redirect to the URL without the token."""
         rest = urlencode([(key, value) for key, value in request.query.items() if key != "token"])
         response = web.Response(status=303, headers={"Location": f"/?{rest}" if rest else "/"})
-        response.set_cookie(self._cookie, self._pass, httponly=True, samesite="Strict", path="/")
+        response.set_cookie(self._cookie, self._session, httponly=True, samesite="Strict", path="/")
         return response
 
 

@@ -97,7 +97,7 @@ def test_a_lost_acknowledgement_repeats_nothing(
     operator: Operator, board: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(5)
-    take = IngestServer._take
+    take = IngestServer._store_delivery
 
     def forgetful(self: IngestServer, board: str, body: bytes) -> int:
         repeated = take(self, board, body)
@@ -105,7 +105,7 @@ def test_a_lost_acknowledgement_repeats_nothing(
             raise OSError("the acknowledgement is lost")
         return repeated
 
-    monkeypatch.setattr(IngestServer, "_take", forgetful)
+    monkeypatch.setattr(IngestServer, "_store_delivery", forgetful)
     with operator.collecting():
         board.write(numbers(0, 5000))
         arrived(operator, 5000)
@@ -270,7 +270,10 @@ def test_new_certificates_are_taken_up_and_old_ones_come_in_no_more(
     with operator.collecting():
         assert deliver(operator, old, old.authority) == 200
         operator.pki.update(lambda held: reissue(held, None, datetime.now(UTC), {}))
-        until(lambda: any("others" in line for line in operator.told), "it begins anew")
+        until(
+            lambda: any("certificates have changed" in line for line in operator.told),
+            "it begins anew",
+        )
         new = operator.files(CertificateSubject("log", "odroid"))
 
         def comes_in() -> bool:

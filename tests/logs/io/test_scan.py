@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bootwright.core.errors import FailedError, InputError
-from bootwright.logs.io.scan import Piece, Places, arrived, ends, pack, scan, summary, unpack
+from bootwright.logs.io.scan import Cursors, ScanResult, arrived, ends, pack, scan, summary, unpack
 from bootwright.logs.io.store import LogCursor, LogStore
 from bootwright.logs.query import Query
 from bootwright.logs.record import LogContainer, LogRecord, format_record
@@ -33,7 +33,7 @@ def _append(store: LogStore, records: Sequence[LogRecord], day: date = DAY) -> N
         store.append(record.board, [format_record(record)], day)
 
 
-def _texts(piece: Piece) -> list[str]:
+def _texts(piece: ScanResult) -> list[str]:
     return [record.text for record in piece.records]
 
 
@@ -44,21 +44,21 @@ def store(tmp_path: Path) -> LogStore:
 
 def _all(
     store: LogStore,
-    start: Places,
+    start: Cursors,
     limit: int,
     query: Query | None = None,
     between: Callable[[int], None] = lambda _: None,
 ) -> list[str]:
     """Return all texts, read piece by piece."""
     found: list[str] = []
-    places: Places | None = start
+    cursors: Cursors | None = start
     pieces = 0
-    while places is not None:
-        piece = scan(store, places, query or Query(), limit, _never)
+    while cursors is not None:
+        piece = scan(store, cursors, query or Query(), limit, _never)
         assert len(piece.records) <= limit
         found += _texts(piece)
         # What a browser keeps meanwhile is the word.
-        places = None if piece.older is None else unpack(pack(piece.older))
+        cursors = None if piece.older is None else unpack(pack(piece.older))
         pieces += 1
         between(pieces)
     return found
@@ -97,9 +97,9 @@ def test_cursor_survives_compression_and_midnight(store: LogStore) -> None:
     assert _all(store, start, 3, between=tidied) == [f"{number}" for number in reversed(range(10))]
     # A follower that was at the end is still there, and so is one that starts now.
     _append(store, [_record("a", "next", 20)], DAY + timedelta(days=10))
-    for places in (start, ends(store, "")):
-        new, _ = arrived(store, places, ["a"], Query())
-        assert [record.text for record in new] == (["next"] if places is start else [])
+    for cursors in (start, ends(store, "")):
+        new, _ = arrived(store, cursors, ["a"], Query())
+        assert [record.text for record in new] == (["next"] if cursors is start else [])
 
 
 def test_follower_that_starts_where_all_is_compressed(store: LogStore) -> None:
@@ -128,15 +128,15 @@ def test_search_that_takes_too_long_goes_on_where_it_was(store: LogStore) -> Non
     lines[3] = format_record(_record("a", "needle", 3))
     store.append("a", lines, DAY)
     query = Query(pattern=re.compile("NEEDLE", re.IGNORECASE))
-    places: Places | None = ends(store, "a")
+    cursors: Cursors | None = ends(store, "a")
     reached = [START + timedelta(days=1)]
-    while places is not None:
-        piece = scan(store, places, query, 10, lambda: True)
-        places = piece.older
+    while cursors is not None:
+        piece = scan(store, cursors, query, 10, lambda: True)
+        cursors = piece.older
         assert piece.reached is not None
         assert piece.reached < reached[-1]
         reached.append(piece.reached)
-        assert _texts(piece) == (["needle"] if places is None else [])
+        assert _texts(piece) == (["needle"] if cursors is None else [])
     assert len(reached) > 3
 
 
@@ -203,7 +203,7 @@ def test_follower_takes_little_at_once_and_all_in_the_end(store: LogStore) -> No
 def test_board_without_logs_has_an_end(store: LogStore) -> None:
     assert ends(store, "") == {}
     start = ends(store, "a")
-    assert scan(store, start, Query(), 5, _never) == Piece([], None, None)
+    assert scan(store, start, Query(), 5, _never) == ScanResult([], None, None)
     _append(store, [_record("a", "first", 0)])
     assert _all(store, start, 5) == []
     assert [record.text for record in arrived(store, start, ["a"], Query())[0]] == ["first"]

@@ -132,10 +132,10 @@ def test_what_fails_on_the_way_is_not_taken_for_stored(
 
     monkeypatch.setattr(store, "append", breaks)
     with pytest.raises(MemoryError):
-        intake._take("odroid", body)
+        intake._store_delivery("odroid", body)
     monkeypatch.undo()
-    assert intake._take("odroid", body) == 0
-    assert intake._take("odroid", body) == 1
+    assert intake._store_delivery("odroid", body) == 0
+    assert intake._store_delivery("odroid", body) == 1
     assert texts(store) == ["once"]
 
 
@@ -143,8 +143,7 @@ def test_a_damaged_old_day_stops_no_delivery(store: LogStore) -> None:
     store.append("odroid", [LINE % 1], date(2026, 1, 5))
     store.tidy(keep_days=9, plain_days=0)
     (store.folder / "odroid/2026-01-05.log.gz").write_bytes(b"no gzip")
-    assert (
-        IngestServer(store, lambda _: None)._take("odroid", b"1 c <30>1 - h web 9 web - new\n") == 0
-    )
+    server = IngestServer(store, lambda _: None)
+    assert server._store_delivery("odroid", b"1 c <30>1 - h web 9 web - new\n") == 0
     assert store.last_lines("odroid", 9)[0].endswith("new")
     assert datetime.now(UTC).date() >= DAY
