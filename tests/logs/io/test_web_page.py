@@ -187,7 +187,7 @@ def test_filters(store: LogStore, served: Served) -> None:
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ({"severity": "loud"}, "severity 'loud': one of emerg, "),
+        ({"severity": "loud"}, "severity: 'loud' is none of emerg, "),
         ({"since": "yesterday"}, "since 'yesterday': write it like"),
         ({"until": "9999999999999d"}, "until '9999999999999d': write it like"),
         ({"since": "1h", "until": "2h"}, "since '1h' is later than until '2h'"),
