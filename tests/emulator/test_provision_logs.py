@@ -221,7 +221,7 @@ def test_a_full_queue_is_counted_and_containers_go_on(board: Board, shipping: Sh
     # The same again: to change it would start the relay anew, which then counts from 0.
     told = shipping.provision(queue="1MiB")
     assert (told.error, told.changed) == (None, ())
-    assert any("log records are lost" in text for text in told.warnings), told.warnings
+    assert any("log records were lost" in text for text in told.warnings), told.warnings
     dropped = f"syslog-ng-ctl stats --control={CONTROL} | grep 'collector#.*;dropped;'"
     with operator.collecting():
 
