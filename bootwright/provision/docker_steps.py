@@ -112,7 +112,7 @@ def engine_version(facts: HostFacts) -> str:
 
 
 @dataclass(frozen=True)
-class Unmet:
+class SettingDifference:
     """A setting of the running engine that differs from daemon.json."""
 
     key: str
@@ -124,7 +124,7 @@ class Unmet:
         return f"{self.key} is {self.found}, not {self.wanted}"
 
 
-def read_back(daemon: DaemonJson, engine: Engine) -> tuple[Unmet, ...]:
+def read_back(daemon: DaemonJson, engine: Engine) -> tuple[SettingDifference, ...]:
     """Return the settings of the running engine that differ, of those that it reports."""
     values = daemon.values
     seccomp = str(values.get("seccomp-profile", ""))
@@ -140,7 +140,9 @@ def read_back(daemon: DaemonJson, engine: Engine) -> tuple[Unmet, ...]:
         wanted, found = sorted(values["authorization-plugins"]), sorted(engine.authorization)
         expected.append(("authorization-plugins", wanted, found))
     return tuple(
-        Unmet(key, str(wanted), str(found)) for key, wanted, found in expected if wanted != found
+        SettingDifference(key, str(wanted), str(found))
+        for key, wanted, found in expected
+        if wanted != found
     )
 
 
@@ -226,7 +228,7 @@ def _daemon_action(
     """
     if not facts.engine_runs:
         return StartDocker(), "start the daemon"
-    unmet = read_back(daemon, facts.engine) if facts.engine is not None else ()
+    differences = read_back(daemon, facts.engine) if facts.engine is not None else ()
     if paths & {SERVICE_DROP_IN, SECCOMP_PROFILE, CERT_FILE}:
         return RestartDocker(), "restart the daemon; containers go on running"
     if DAEMON_JSON in paths:
@@ -236,8 +238,8 @@ def _daemon_action(
     if facts.unread:
         why = "restart the daemon, which has not read daemon.json since it was changed"
         return RestartDocker(), why
-    if unmet:
-        why = f"restart the daemon: {'; '.join(item.describe() for item in unmet)}"
+    if differences:
+        why = f"restart the daemon: {'; '.join(item.describe() for item in differences)}"
         return RestartDocker(), why
     return None, ""
 
