@@ -30,7 +30,14 @@ from pathlib import Path
 from random import Random
 
 from bootwright.console.io.pty_line import PtyLine
-from bootwright.console.simulated_board import LINE_SPEED, Ask, Pieces, Say, SimulatedBoard, torn
+from bootwright.console.simulated_board import (
+    LINE_SPEED,
+    Ask,
+    Output,
+    Pieces,
+    SimulatedBoard,
+    interrupt,
+)
 from bootwright.console.systemd_messages import Dialect
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.io.process import environment
@@ -174,7 +181,7 @@ def await_client(line: PtyLine) -> float:
 def run(name: str, prompt: Pieces, echo_delay: float, pause: float) -> Run:
     """Have a client answer a board's prompt."""
     ask = Ask(DISK, Dialect(), prompt, PASSPHRASE, echo_delay=echo_delay)
-    board = SimulatedBoard((Say(((0.0, RECORD), (pause, RECORD))), ask))
+    board = SimulatedBoard((Output(((0.0, RECORD), (pause, RECORD))), ask))
     printed, prompt_at, typed = b"", math.nan, list[float]()
     length = sum(len(data) for _, data in prompt) + 2 * len(RECORD)
     with PtyLine() as line, client(name, line.device):
@@ -208,7 +215,7 @@ def latencies(name: str, prompts: int) -> list[Run]:
 
 def torn_run(name: str, at: int) -> Run:
     text = b"".join(QUESTION)
-    return run(name, torn(text, ((text.index(WORDS) + at, 0.0, RECORD),)), 0.005, 0.1)
+    return run(name, interrupt(text, ((text.index(WORDS) + at, 0.0, RECORD),)), 0.005, 0.1)
 
 
 def echo_run(name: str, echo_delay: float) -> Run:
@@ -235,7 +242,7 @@ def used(pid: int) -> float:
 
 def load(name: str, text: Pieces, seconds: float, piece: float) -> tuple[float, float]:
     """Have a client wait while a board prints; return its share of a core and bytes a second."""
-    board = SimulatedBoard((Say(text),))
+    board = SimulatedBoard((Output(text),))
     with PtyLine() as line, client(name, line.device) as pid:
         begin = await_client(line)
         count, before, since = 0, math.nan, math.nan

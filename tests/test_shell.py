@@ -35,8 +35,8 @@ AWKWARD = 'it\'s "$HOME" `id` \\n %s * @name@'
 
 CASES = ROOT / "tests" / "cases"
 VOLUME = volume_facts.parse_volume((CASES / "volume" / "locked.txt").read_text())
-LAYOUT = unlock_ssh_plan.place_of(Endpoint("box"))
-QUESTION = volume_facts.Waiting(pid=7, socket=AWKWARD, id="", message="")
+LAYOUT = unlock_ssh_plan.layout_of(Endpoint("box"))
+QUESTION = volume_facts.BoardQuestion(pid=7, socket=AWKWARD, id="", message="")
 QUESTIONS = facts_script.Questions(
     packages=("docker.io", AWKWARD),
     kernel=("NF_TABLES", "VETH"),

@@ -1,8 +1,8 @@
-"""Playing a recorded console again, as a peer that waits where the recording was answered. Pure.
+"""Replaying a recorded console: it waits for the client where somebody typed in the recording.
 
-A player has no clock of its own; like :class:`~bootwright.console.simulated_board.SimulatedBoard`
-it is told what time it is. Where a person or a program typed in the recording, it waits
-until the client has typed too, and time goes on from there.
+Pure: a player has no clock, its caller passes the time, as with
+:class:`~bootwright.console.simulated_board.SimulatedBoard`. After the client has typed, the
+recorded pauses count from there.
 """
 
 import math
@@ -26,7 +26,7 @@ _REPLY = re.compile(rb"(?P<erased>(?:\x08 \x08)*)(?:" + re.escape(HIDDEN) + rb")
 
 
 class Peer(Protocol):
-    """What plays a board: it is told the time, in seconds, and never goes back in it."""
+    """What plays a board. ``now`` is the time in seconds; it never decreases."""
 
     def due(self, now: float) -> bytes:
         """Return what has been printed since the last call."""
@@ -42,18 +42,18 @@ class Peer(Protocol):
 
     @property
     def waiting(self) -> str:
-        """What is waited for, for a person; empty if nothing is."""
+        """What the peer waits for, in words for the operator; empty if for nothing."""
         ...
 
     @property
     def over(self) -> bool:
-        """Whether nothing more is going to happen."""
+        """Whether nothing more will be printed."""
         ...
 
 
 @dataclass(frozen=True)
 class Print:
-    """Printed ``pause`` seconds after what came before."""
+    """``data`` is printed, ``pause`` seconds after what was printed before."""
 
     pause: float
     data: bytes
@@ -61,12 +61,12 @@ class Print:
 
 @dataclass(frozen=True)
 class Await:
-    """Waits for the client.
+    """The player waits until the client has typed.
 
     Attributes:
-        count: bytes that it has to type; 0 waits for an Enter instead.
-        on_tab: printed if the first of them is a TAB.
-        otherwise: printed if it is not.
+        count: how many bytes it waits for; 0: for an Enter.
+        on_tab: printed then, if the first byte is a TAB.
+        otherwise: printed then, if it is not.
     """
 
     count: int = 0
@@ -74,18 +74,18 @@ class Await:
     otherwise: bytes = b""
 
 
-Step = Print | Await
+RecordedStep = Print | Await
 
 
 class Player:
-    """Plays ``steps``; what is typed early counts for the next wait.
+    """Plays ``steps``. What the client types early counts for the next wait.
 
     Args:
         steps: what was recorded.
-        speed: times as fast as recorded.
+        speed: how many times as fast as recorded.
     """
 
-    def __init__(self, steps: Sequence[Step], speed: float = 1.0) -> None:
+    def __init__(self, steps: Sequence[RecordedStep], speed: float = 1.0) -> None:
         self._steps = list(reversed(steps))
         self._speed = speed
         self._since = 0.0
@@ -129,7 +129,7 @@ class Player:
 
     @property
     def waiting(self) -> str:
-        """What is waited for, for a person; empty if nothing is."""
+        """What the player waits for, in words for the operator; empty if for nothing."""
         step = self._steps[-1] if self._steps else None
         if not isinstance(step, Await) or self._awaited(step) is not None:
             return ""
@@ -137,22 +137,22 @@ class Player:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more is going to happen."""
+        """Whether nothing more will be printed."""
         return not self._steps
 
     def _awaited(self, step: Await) -> int | None:
-        """Return how many of the bytes typed ``step`` takes; ``None`` if it waits for more."""
+        """Return how many of the typed bytes ``step`` takes; ``None`` while it waits for more."""
         if step.count:
             return step.count if len(self._typed) >= step.count else None
         enter = _ENTER.search(self._typed)
         return enter.end() if enter else None
 
 
-def transcript_steps(events: Iterable[Event]) -> Iterator[Step]:
+def transcript_steps(events: Iterable[Event]) -> Iterator[RecordedStep]:
     """Return the steps of a transcript.
 
-    What was typed at one go is one wait: for Enter if it holds a secret, whose length is
-    not recorded, else for as many bytes.
+    Keys that were typed in a row are one wait: for as many bytes; or for Enter if there is a
+    secret among them, because its length is not recorded.
     """
     since, typed = 0.0, b""
     for event in events:
@@ -175,12 +175,12 @@ def _typed_step(typed: bytes) -> Await:
     return Await() if _ENTER.search(typed) else Await(count=1)
 
 
-def log_steps(log: bytes) -> Iterator[Step]:
+def log_steps(log: bytes) -> Iterator[RecordedStep]:
     """Return the steps of a console's raw log, at :data:`LINE_SPEED`.
 
-    After each question for a disk's passphrase that stands whole in the log, it waits for a
-    key, and then for Enter. A TAB is answered as systemd does, even if none was typed when
-    the log was made; the initial RAM disk's question, which takes none, waits for Enter.
+    After each question for a disk's passphrase that is in the log in one piece, the player waits
+    for a key, and then for Enter. It answers a TAB as systemd does, even if none was typed when
+    the log was made. The initial RAM disk answers no TAB: its question waits for Enter only.
     """
     begin = 0
     for question in _questions(log):
@@ -188,7 +188,7 @@ def log_steps(log: bytes) -> Iterator[Step]:
             continue
         yield from _printed(log[begin : question.end])
         begin = question.end
-        if question.knows_tab:
+        if question.answers_tab:
             records = _RECORDS.match(log, begin)
             begin = records.end() if records else begin
             yield from _printed(log[question.end : begin])
@@ -202,14 +202,16 @@ def log_steps(log: bytes) -> Iterator[Step]:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _LoggedQuestion:
+    """A question in a log: the byte after it, whether systemd asks, and whether it has a hint."""
+
     end: int
-    knows_tab: bool
+    answers_tab: bool
     hint: bool
 
 
-def _questions(log: bytes) -> Iterator[_Found]:
-    """Return the questions of a log: where each ends."""
+def _questions(log: bytes) -> Iterator[_LoggedQuestion]:
+    """Return the questions for a disk's passphrase in a log, in order."""
     screen, last = Screen(), -1
     for at, byte in enumerate(log):
         for item in screen.feed(bytes([byte])):
@@ -220,12 +222,12 @@ def _questions(log: bytes) -> Iterator[_Found]:
             last = item.number
             rest = _REST_OF_PROMPT.match(log, at + 1)
             end = rest.end() if rest else at + 1
-            knows_tab = "Please unlock disk" not in item.text
-            yield _Found(end, knows_tab, bool(rest and HINT in rest[0]))
+            answers_tab = "Please unlock disk" not in item.text
+            yield _LoggedQuestion(end, answers_tab, bool(rest and HINT in rest[0]))
 
 
 def _printed(data: bytes) -> Iterator[Print]:
-    """Return ``data`` line by line, each after the time that the one before took."""
+    """Return ``data`` line by line, each after the time that the serial line needs for the last."""
     pause = 0.0
     for line in data.splitlines(keepends=True):
         yield Print(pause, line)

@@ -1,6 +1,6 @@
-"""The boot that the simulator plays when it is given no recording. Pure."""
+"""The boot that the simulator plays without a recording. Pure."""
 
-from bootwright.console.simulated_board import Ask, Listen, Pieces, Say, Step
+from bootwright.console.simulated_board import Ask, Listen, Output, Pieces, Step
 from bootwright.console.systemd_messages import Dialect
 from bootwright.core.board_names import MOUNT, VOLUME
 from bootwright.core.secret import Secret
@@ -25,13 +25,13 @@ def sample_boot(passphrase: Secret) -> tuple[Step, ...]:
         right=passphrase.reveal(),
         opened=((0.0, dialect.opened(VOLUME, MOUNT)),),
         gave_up=(
-            Say(((0.0, dialect.gave_up(VOLUME, MOUNT)),)),
+            Output(((0.0, dialect.gave_up(VOLUME, MOUNT)),)),
             Listen(((1.0, dialect.emergency(locked=False)),), b"\r\nLogin incorrect\r\n"),
         ),
     )
     return (
-        Say(_START),
-        Say(_lines(dialect)),
+        Output(_START),
+        Output(_lines(dialect)),
         ask,
         Listen(((1.0, b"\r\nDebian GNU/Linux 12 simulated ttySAC2\r\n\r\nsimulated login: "),)),
     )

@@ -1,6 +1,6 @@
 """A board without hardware: ``inv simulate``.
 
-It prints a recorded or made-up boot on a pseudo-terminal, which a client opens like a
+It prints a recorded boot or a generated one on a pseudo-terminal, which a client opens like a
 serial port, and reads what the client types.
 """
 
@@ -19,10 +19,11 @@ from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
 
 GRACE_S = 0.3
-"""Seconds from a client's coming to the first byte: pyserial drops what comes at once."""
+"""Seconds from a client's opening the device to the first byte: pyserial discards what comes
+earlier."""
 
-LOOK_S = 0.05
-"""Seconds between looks for a client."""
+POLL_S = 0.05
+"""Seconds between checks whether a client has opened the device."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,10 @@ class SimulateOptions:
     """What to play.
 
     Attributes:
-        transcript: a recording, asciicast or raw; ``None`` plays a made-up boot.
-        speed: times as fast as recorded.
-        passphrase: what the made-up boot takes for right.
-        link: a symbolic link to make to the device.
+        transcript: a recording, asciicast or raw; ``None`` plays a generated boot.
+        speed: how many times as fast as recorded.
+        passphrase: the right passphrase of the generated boot.
+        link: where to make a symbolic link to the device.
     """
 
     transcript: Path | None = None
@@ -43,15 +44,16 @@ class SimulateOptions:
 
 
 def simulate(options: SimulateOptions, announce: Callable[[str], None], reporter: Reporter) -> None:
-    """Play a board until it has nothing more to do and its client has gone, or until Ctrl-C.
+    """Play a board until everything is printed and the client has closed it, or until Ctrl-C.
 
     Args:
         options: what to play.
-        announce: is told the device's path, once it is there.
-        reporter: where to tell what happens.
+        announce: gets the device's path as soon as it exists.
+        reporter: gets a message about each event.
 
     Raises:
-        InputError: no recording, none that can be read, no passphrase, or the link exists.
+        InputError: there is neither a passphrase nor a recording that can be read, or the link
+            exists.
     """
     peer = _peer(options)
     try:
@@ -61,7 +63,7 @@ def simulate(options: SimulateOptions, announce: Callable[[str], None], reporter
             reporter.note(f"waiting for a client{where}")
             _play(peer, line, reporter)
     except KeyboardInterrupt:
-        # The way to end it.
+        # This is how the operator ends it.
         reporter.note("ended")
 
 
@@ -92,30 +94,30 @@ def _peer(options: SimulateOptions) -> Peer:
 
 def _play(peer: Peer, line: PtyLine, reporter: Reporter) -> None:
     begin: float | None = None
-    connected, waiting, told_over = False, "", False
+    connected, waiting, over_reported = False, "", False
     while True:
         if line.has_client() != connected:
             connected = not connected
-            reporter.note("client connected" if connected else "client gone")
+            reporter.note("client connected" if connected else "client disconnected")
             if connected and begin is None:
                 begin = time.monotonic() + GRACE_S
             if not connected and not peer.over and line.free():
                 reporter.note(f"the device is now {line.device}")
         if begin is None:
-            line.wait(LOOK_S)
+            line.wait(POLL_S)
             continue
         now = max(time.monotonic() - begin, 0.0)
-        # What the client typed before it went counts.
+        # What the client typed before it disconnected counts too.
         if typed := line.read():
             peer.type(typed, now)
         line.write(peer.due(now) if time.monotonic() >= begin else b"")
-        if peer.over and not told_over:
-            told_over = True
-            reporter.note("the board has nothing more to print; waiting for the client to go")
+        if peer.over and not over_reported:
+            over_reported = True
+            reporter.note("the board has printed everything; waiting for the client to disconnect")
         if peer.over and not connected:
             return
         if peer.waiting != waiting:
             waiting = peer.waiting
             if waiting:
                 reporter.note(f"waiting for {waiting}")
-        line.wait(min(max(peer.next_at() - now, 0.001), LOOK_S))
+        line.wait(min(max(peer.next_at() - now, 0.001), POLL_S))

@@ -1,26 +1,26 @@
-"""A board's serial console as a peer: what it prints, and what becomes of what is typed. Pure.
+"""A simulated board behind a serial console: what it prints, and who reads what is typed. Pure.
 
 This is also a description of how systemd asks for a passphrase on a terminal
 (``ask_password_tty`` in ``src/shared/ask-password-api.c``, and the agent that calls it):
 
 * The terminal's input is flushed: what was typed before the question is lost.
-* The question is printed; when its last byte is on the wire (``TCSADRAIN``), the echo is
-  turned off. What is typed in between is echoed in clear and read nevertheless.
+* The question is printed; when its last byte is transmitted (``TCSADRAIN``), the echo is
+  turned off. What is typed in between is echoed as it is, and belongs to the answer.
 * Since v245 the first key, whichever it is, erases the hint with backspaces.
 * TAB erases what was typed, prints ``(no echo) ``, and nothing is shown from then on. It has
   done so since v208 at least; the hint is only newer. A second TAB is a character like any
   other. Backspace as the very first key does the same.
-* Without TAB every character prints an asterisk, so its length can be seen.
+* Without TAB an asterisk is printed for every character, so the length can be seen.
 * Ctrl-U clears; Ctrl-D cancels (v245 and later); Enter (or a NUL) ends the question with a
   line break.
-* Then comes the key derivation, for seconds, and only after it the verdict. A wrong answer
-  leads to the whole question again.
+* Then the key is derived, which takes seconds, and only after that is it known whether the
+  passphrase was right. After a wrong one the question is asked again.
 
 Debian's initial RAM disk (``askpass``) differs: the echo goes off *before* its question is
 printed, and the terminal stays in line mode, so TAB is a character of the passphrase.
 
-A board has no clock of its own: the caller says what time it is, in seconds. It prints at
-the speed of its line.
+A board has no clock: the caller passes the time, in seconds. It prints at the speed of its
+serial line.
 """
 
 import math
@@ -35,27 +35,27 @@ LINE_SPEED = 11520
 """Bytes a second of a serial line at 115200 baud: ten bits for each byte."""
 
 ENTER, ERASE, CLEAR, CANCEL = 0x0A, (0x08, 0x7F), 0x15, 0x04
-"""Keys, as the terminal hands them on (Enter sends a carriage return)."""
+"""Keys, as a program reads them (the Enter key sends a carriage return)."""
 
 Pieces = tuple[tuple[float, bytes], ...]
-"""Printed one after the other, each after a pause in seconds."""
+"""What is printed, in order, each after a pause in seconds."""
 
-Tears = tuple[tuple[int, float, bytes], ...]
-"""What others print into a text: at which byte of it, after which pause, what."""
+Interruptions = tuple[tuple[int, float, bytes], ...]
+"""Other output that interrupts a text: before which byte, after how many seconds, and what."""
 
 
-def torn(text: bytes, tears: Tears) -> Pieces:
-    """Return ``text`` with others' output in it; the text goes on right after that."""
+def interrupt(text: bytes, interruptions: Interruptions) -> Pieces:
+    """Return ``text`` with other output in it; the text goes on right after that."""
     pieces: list[tuple[float, bytes]] = []
     begin = 0
-    for at, pause, intruder in sorted(tears):
-        pieces += [(0.0, text[begin:at]), (pause, intruder)]
+    for at, pause, output in sorted(interruptions):
+        pieces += [(0.0, text[begin:at]), (pause, output)]
         begin = max(begin, at)
     return tuple(piece for piece in (*pieces, (0.0, text[begin:])) if piece != (0.0, b""))
 
 
 @dataclass(frozen=True)
-class Say:
+class Output:
     """Something is printed; nobody reads what is typed."""
 
     pieces: Pieces
@@ -63,12 +63,12 @@ class Say:
 
 @dataclass(frozen=True)
 class Listen:
-    """Something else reads and echoes: a getty, a shell.
+    """Another program reads what is typed, and the terminal echoes it: a getty, a shell.
 
     Attributes:
         pieces: printed first, such as ``board login: ``.
         reply: printed after each Enter.
-        patience: seconds after which the script goes on; without end by default.
+        patience: seconds after which the script goes on; by default it never does.
     """
 
     pieces: Pieces
@@ -78,20 +78,20 @@ class Listen:
 
 @dataclass(frozen=True)
 class Ask:
-    """A passphrase is asked for until the right one comes or the tries are used up.
+    """A passphrase is asked for until the right one is typed or the tries are used up.
 
     Attributes:
-        disk: what the records call the question.
+        disk: the name of the question in :class:`Answer`.
         dialect: how it is asked.
-        prompt: the question as it is printed, torn or not.
-        right: the passphrase; ``None`` if none will do.
-        tries: wrong answers until it gives up; 0 for any number.
+        prompt: the question as it is printed, perhaps with other output in it.
+        right: the passphrase; ``None`` if every one is wrong.
+        tries: how many wrong answers are accepted before it gives up; 0: any number.
         echo_delay: seconds from the question's last byte to the echo being off.
-        reaction: seconds from a key to what it makes the board print.
-        reply_tears: what others print into the answer to TAB.
-        meanwhile: what others print while the question waits.
-        patience: seconds from the echo being off to the question going away unanswered.
-        kdf_seconds: seconds from Enter to the verdict.
+        reaction: seconds from a key to what the board prints because of it.
+        reply_interruptions: other output in the answer to a TAB.
+        meanwhile: other output while the question waits.
+        patience: seconds from the echo being off until the question is given up unanswered.
+        kdf_seconds: seconds from Enter until it is known whether the answer is right.
         opened: printed after the right answer.
         refused: printed after a wrong one; often nothing, on a serial console.
         gave_up: what happens instead of the rest of the script when the tries are used up.
@@ -104,7 +104,7 @@ class Ask:
     tries: int = 3
     echo_delay: float = 0.005
     reaction: float = 0.0
-    reply_tears: Tears = ()
+    reply_interruptions: Interruptions = ()
     meanwhile: Pieces = ()
     patience: float = math.inf
     kdf_seconds: float = 2.0
@@ -113,19 +113,19 @@ class Ask:
     gave_up: tuple["Step", ...] = ()
 
 
-Step = Say | Listen | Ask
+Step = Output | Listen | Ask
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a question got.
+    """What was typed at a question.
 
     Attributes:
-        disk: whose question.
+        disk: the name of the question.
         given: the bytes it read.
-        how: ended by Enter, by Ctrl-D, or not ended before the question went away.
+        how: ended by Enter, by Ctrl-D, or not ended before the question was given up.
         hidden: nothing was shown when it ended.
-        echoed: those of the bytes that the terminal showed in clear.
+        echoed: those of the bytes that the terminal echoed as they are.
         at: when it ended.
     """
 
@@ -172,9 +172,9 @@ class SimulatedBoard:
             blanks (``XTABS``).
 
     Attributes:
-        answers: what the questions got, in order.
+        answers: what was typed at each question, in order.
         typed: everything that was typed, with its time.
-        exposed: everything that the terminal echoed in clear.
+        exposed: everything that the terminal echoed as it is.
     """
 
     def __init__(
@@ -190,19 +190,19 @@ class SimulatedBoard:
         self._free = 0.0
         self._echo = True
         self._queue: deque[tuple[int, bool]] = deque()
-        self._elsewhere = bytearray()
+        self._unread = bytearray()
         self._asked = ""
         self._over = False
         self._play = self._run(tuple(script))
         self._wait = _Wait(0.0)
 
     def due(self, now: float) -> bytes:
-        """Return what has come out of the line since the last call."""
+        """Return what has been printed since the last call."""
         self._advance(now)
         out = bytearray()
         while self._wire:
             start, data = self._wire.popleft()
-            # A rounding error must not hold a byte back whose time has come.
+            # Without the small addition a rounding error could delay a byte that is due.
             count = int((now - start) * self._speed + 1e-6)
             out += data[: max(count, 0)]
             if count < len(data):
@@ -224,14 +224,14 @@ class SimulatedBoard:
         self._advance(now)
 
     def next_at(self) -> float:
-        """Return the earliest time at which something can come out if nothing is typed."""
+        """Return the earliest time at which something can be printed if nothing is typed."""
         if self._wire:
             return self._wire[0][0] + 1 / self._speed
         return math.inf if self._over else self._wait.until
 
     @property
     def waiting(self) -> str:
-        """What is waited for, for a person; empty if nothing is."""
+        """What the board waits for, in words for the operator; empty if for nothing."""
         return f"the passphrase of {self._asked}" if self._asked else ""
 
     @property
@@ -240,9 +240,9 @@ class SimulatedBoard:
         return self._over and not self._wire
 
     @property
-    def elsewhere(self) -> bytes:
-        """What was typed and no question read: lost, left over, or read by something else."""
-        return bytes(self._elsewhere) + bytes(key for key, _ in self._queue)
+    def unread(self) -> bytes:
+        """What was typed and no question read: it was lost, or another program read it."""
+        return bytes(self._unread) + bytes(key for key, _ in self._queue)
 
     def _advance(self, now: float) -> None:
         while not self._over:
@@ -276,7 +276,7 @@ class SimulatedBoard:
 
     def _run(self, steps: tuple[Step, ...]) -> _Play:
         for step in steps:
-            if isinstance(step, Say):
+            if isinstance(step, Output):
                 yield from self._print(step.pieces)
             elif isinstance(step, Listen):
                 yield from self._listen(step)
@@ -291,7 +291,7 @@ class SimulatedBoard:
             yield _Wait(end, for_key=True)
             while self._queue:
                 key, _ = self._queue.popleft()
-                self._elsewhere.append(key)
+                self._unread.append(key)
                 if key == ENTER:
                     self._out(step.reply)
 
@@ -299,7 +299,7 @@ class SimulatedBoard:
         """Ask; return whether the boot goes on."""
         wrong = 0
         while True:
-            self._elsewhere += bytes(key for key, _ in self._queue)
+            self._unread += bytes(key for key, _ in self._queue)
             self._queue.clear()
             if ask.dialect.version == INITRAMFS:
                 self._echo = False
@@ -350,8 +350,9 @@ class SimulatedBoard:
             reply, hint = b"\b \b" * hint + _react(typed, key, echoed), 0
             if reply:
                 yield _Wait(self._now + ask.reaction)
-                tears = ask.reply_tears if reply.endswith(HIDDEN) else ()
-                yield from self._print(torn(reply, tears))
+                to_tab = reply.endswith(HIDDEN)
+                interruptions = ask.reply_interruptions if to_tab else ()
+                yield from self._print(interrupt(reply, interruptions))
 
     def _answer(self, ask: Ask, typed: _Typed, how: Literal["enter", "cancel", "gone"]) -> Answer:
         echoed = bytes(key for key, echoed in typed.keys if echoed)
@@ -359,7 +360,7 @@ class SimulatedBoard:
 
 
 def _react(typed: _Typed, key: int, echoed: bool) -> bytes:
-    """Take a key that does not end the question; return what it makes systemd print."""
+    """Take a key that does not end the question; return what systemd prints because of it."""
     shown = typed.shown()
     if key == CLEAR:
         typed.keys.clear()
@@ -379,7 +380,7 @@ def _react(typed: _Typed, key: int, echoed: bool) -> bytes:
 
 
 def _line_mode(typed: _Typed, key: int, echoed: bool) -> None:
-    """Take a key as a terminal in line mode does, which edits and shows nothing here."""
+    """Take a key as a terminal in line mode does: it edits the line, and shows nothing here."""
     if key == CLEAR:
         typed.keys.clear()
     elif key in ERASE:

@@ -1,9 +1,9 @@
-"""What a finished line of the console says about the encrypted volume.
+"""What a finished line of the console reports about the encrypted volume. Pure.
 
 Sources: the status lines of systemd's ``src/core/job.c``, the messages of
-``cryptsetup.c``, Debian's cryptsetup-initramfs and initramfs-tools, by version as
-listed in the comments below. systemd cuts a status line in the middle to fit 80
-columns, and may cut through a colour sequence in doing so.
+``cryptsetup.c``, Debian's cryptsetup-initramfs and initramfs-tools, by version as listed in the
+comments below. systemd shortens a status line to 80 columns by an ellipsis in its middle, which
+may also replace a part of a colour sequence.
 """
 
 import re
@@ -22,9 +22,9 @@ class UnitState(Enum):
     OPENED = auto()
     """The volume is open."""
     ALL_OPENED = auto()
-    """Every volume that the boot waits for is open; says nothing of one it does not wait for."""
+    """Every volume that the boot waits for is open. With `nofail` it does not wait for ours."""
     REFUSED = auto()
-    """The passphrase just given was wrong; the line does not say for which volume."""
+    """The last passphrase was wrong; the line does not name the volume."""
     FAILED = auto()
     """The volume cannot be opened or mounted in this boot."""
     EMERGENCY = auto()
@@ -32,7 +32,7 @@ class UnitState(Enum):
     RESTARTED = auto()
     """A new boot begins."""
     GREETED = auto()
-    """systemd begins; in a boot that has come further, this is another one."""
+    """systemd starts. After a login prompt, this is the beginning of another boot."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,12 @@ _ANYWHERE = (
 )
 _DEPENDENCY = "Dependency failed for"
 _ELLIPSIS = re.compile("…|\\.\\.\\.")
-_TORN_COLOUR = re.compile(r"\[?[\d;]*m(?= )")
+_REST_OF_COLOUR = re.compile(r"\[?[\d;]*m(?= )")
 
 
 @dataclass(frozen=True)
 class UnitFinding:
-    """A report, and the words it was found in; nothing else of their line."""
+    """A report, and the words that it was found in, without the rest of their line."""
 
     report: UnitState
     words: str
@@ -120,18 +120,18 @@ def evaluate(line: Line, names: VolumeUnits) -> UnitFinding | None:
     if status is None:
         return None
     before = text[: status.start()]
-    # To the kernel's log, or to the console by way of it, systemd writes like this.
+    # systemd puts this before what it writes to the kernel's log, which the console prints.
     if before != "systemd[1]: " and not may_begin(before):
         return None
-    report_of_unit = _judge_status(status[1], status[2], names)
+    report_of_unit = _evaluate_status(status[1], status[2], names)
     return UnitFinding(report_of_unit, status[0].rstrip()) if report_of_unit else None
 
 
 def status_patterns(names: VolumeUnits) -> list[tuple[str, Pattern]]:
-    """Return the status lines about the volume, to find where other output tears them.
+    """Return the status lines about the volume, to find where other output interrupts them.
 
-    Each is named by its :class:`UnitState` and its words. Lines that systemd cut in the middle
-    are not among them.
+    Each is named by its :class:`UnitState` and its words. Lines that systemd shortens are not
+    among them.
     """
     texts: list[tuple[UnitState, str]] = []
     for unit in names.setup():
@@ -143,30 +143,30 @@ def status_patterns(names: VolumeUnits) -> list[tuple[str, Pattern]]:
     return [(f"{report.name} {text}", (text,)) for report, text in texts]
 
 
-def _judge_status(verb: str, what: str, names: VolumeUnits) -> UnitState | None:
+def _evaluate_status(verb: str, what: str, names: VolumeUnits) -> UnitState | None:
     if verb in ("Finished", "Started"):  # Started: up to v244
-        return UnitState.OPENED if shows(what, names.setup()) else None
+        return UnitState.OPENED if is_one_of(what, names.setup()) else None
     if verb == "Mounted":
-        return UnitState.OPENED if shows(what, names.mounted()) else None
+        return UnitState.OPENED if is_one_of(what, names.mounted()) else None
     if verb == "Reached target":
-        return UnitState.ALL_OPENED if shows(what, _TARGETS) else None
+        return UnitState.ALL_OPENED if is_one_of(what, _TARGETS) else None
     ours = (*names.setup(), *names.mounted(), *names.device())
-    return UnitState.FAILED if shows(what, ours) else None
+    return UnitState.FAILED if is_one_of(what, ours) else None
 
 
-def shows(shown: str, candidates: tuple[str, ...]) -> bool:
-    """Say whether ``shown`` is one of ``candidates``, whole or cut in the middle.
+def is_one_of(printed: str, candidates: tuple[str, ...]) -> bool:
+    """Return whether ``printed`` is one of ``candidates``, in full or shortened in its middle.
 
-    What is left after the cut must still hold the end of the name, or at least 20
-    characters: ``…data.`` would be any volume's.
+    What follows the ellipsis must contain the whole last word, or at least 20 characters:
+    ``…data.`` could be the end of any volume's name.
     """
-    if shown in candidates:
+    if printed in candidates:
         return True
-    cut = _ELLIPSIS.search(shown)
-    if cut is None:
+    ellipsis = _ELLIPSIS.search(printed)
+    if ellipsis is None:
         return False
-    head, rest = shown[: cut.start()], shown[cut.end() :]
-    tails = {rest, _TORN_COLOUR.sub("", rest, count=1) if _TORN_COLOUR.match(rest) else rest}
+    head, rest = printed[: ellipsis.start()], printed[ellipsis.end() :]
+    tails = {rest, _REST_OF_COLOUR.sub("", rest, count=1) if _REST_OF_COLOUR.match(rest) else rest}
     return any(
         full.startswith(head)
         and full.endswith(tail)

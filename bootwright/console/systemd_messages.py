@@ -1,7 +1,7 @@
 """What a booting board prints about an encrypted volume, by systemd version. Pure.
 
 The texts that :mod:`bootwright.console.prompt` and :mod:`bootwright.console.status_lines` read,
-seen from the other side: a simulated board prints them. Sources: systemd's
+from the other side: a simulated board prints them. Sources: systemd's
 ``cryptsetup.c``, ``ask-password-api.c`` and ``job.c`` by tag, Debian's cryptsetup-initramfs
 and the recorded boots in ``tests/cases/console``.
 """
@@ -33,14 +33,14 @@ class Dialect:
 
     Attributes:
         version: systemd's, from 208; or :data:`INITRAMFS`.
-        wanted: what is asked for; v252 and later may want a ``recovery key`` or a
+        wanted: what is asked for; v252 and later may ask for a ``recovery key`` or a
             ``passphrase or recovery key``.
-        lock: a lock symbol before the question (v246 and later, where the locale is UTF-8).
+        lock: a padlock before the question (v246 and later, where the locale is UTF-8).
         colours: escape sequences around the question and in status lines.
         grey: the hint has a colour of its own (v247 and later, if the agent's own output is
             a terminal; on a serial console it rarely is).
         units: status lines name the unit before its description (v252 in Debian 12).
-        cut: status lines are cut in the middle to fit 80 columns.
+        shorten: status lines are shortened in the middle to fit 80 columns.
         line_end: of a status line; the terminal doubles the return of newer versions.
     """
 
@@ -50,12 +50,12 @@ class Dialect:
     colours: bool = True
     grey: bool = False
     units: bool = True
-    cut: bool = True
+    shorten: bool = True
     line_end: bytes = b"\r\r\n"
 
     @property
     def hint(self) -> bytes:
-        """Return what offers TAB, empty if this version does not."""
+        """Return the words that offer TAB; empty if this version has none."""
         return HINT if self.version >= 245 else b""
 
     def question(self, disk: str, *, verify: bool = False) -> tuple[bytes, ...]:
@@ -89,7 +89,7 @@ class Dialect:
         )
 
     def refused(self) -> bytes:
-        """Return what a wrong passphrase leads to, before the question is asked again."""
+        """Return what is printed after a wrong passphrase, before the next question."""
         if self.version == INITRAMFS:
             return b"cryptsetup: ERROR: cryptsetup failed, bad password or options?\r\n"
         if self.version < 241:
@@ -97,7 +97,7 @@ class Dialect:
         return b"Failed to activate with specified passphrase. (Passphrase incorrect?)\r\n"
 
     def gave_up(self, volume: str, mount: str) -> bytes:
-        """Return what the last wrong passphrase leads to, up to the maintenance shell."""
+        """Return what is printed after the last wrong passphrase, up to the maintenance shell."""
         if self.version == INITRAMFS:
             return f"cryptsetup: ERROR: {volume}: maximum number of tries exceeded\r\n".encode()
         what = " to activate" if self.version >= 241 else ""
@@ -111,8 +111,8 @@ class Dialect:
         )
 
     def emergency(self, *, locked: bool) -> bytes:
-        """Return what the maintenance shell says; Debian locks root, so there is none."""
-        # Ubuntu's 229 welcomes, Debian's 232 does not.
+        """Return what the maintenance shell prints; ``locked`` if root has no password (Debian)."""
+        # Seen on Ubuntu (229) and on Debian (232).
         welcome = "Welcome to" if self.version < 230 else "You are in"
         end = "!" if self.version < 230 else "."
         text = f'{welcome} emergency mode{end} After logging in, type "journalctl -xb" to view\r\n'
@@ -140,7 +140,7 @@ class Dialect:
         what = bold + (named if self.units else description.encode() + plain)
         line = f"{verb} ".encode() + what
         label = colour + word + plain if self.colours else word
-        return b"[" + label + b"] " + (_cut(line) if self.cut else line) + self.line_end
+        return b"[" + label + b"] " + (_shorten(line) if self.shorten else line) + self.line_end
 
     def _setup(self, kind: str, verb: str, volume: str) -> bytes:
         unit = f"systemd-cryptsetup@{unit_name(volume)}.service"
@@ -150,8 +150,8 @@ class Dialect:
         return self.status(kind, verb, f"{unit_name(mount.strip('/'))}.mount", f"{mount}.")
 
 
-def _cut(line: bytes) -> bytes:
-    """Cut the middle out as systemd does: escape sequences count as if they had a width."""
+def _shorten(line: bytes) -> bytes:
+    """Replace the middle as systemd does: it counts escape sequences as visible characters."""
     room = _COLUMNS - len("[  OK  ] ") - 1
     text = line.decode()
     if len(text) <= room:

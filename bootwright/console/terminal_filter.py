@@ -1,8 +1,8 @@
-"""What of a board's output may act on the operator's terminal. Pure.
+"""Which control sequences of a board's output may reach the operator's terminal. Pure.
 
-Colours, the cursor, erasing and scrolling may: editors and menus need them. What makes a
-terminal answer (its answer would be typed at the board), set its title, reach the clipboard
-or print may not. Source: ECMA-48; xterm's "Control Sequences" for those that answer.
+Colours, the cursor, erasing and scrolling may: editors and menus need them. Those that make a
+terminal answer may not, because its answer would be typed at the board; nor those that set its
+title, change the clipboard or print. Sources: ECMA-48; xterm's "Control Sequences".
 """
 
 import codecs
@@ -16,11 +16,11 @@ _ALLOWED_ESCAPES = re.compile(r"[78DEM=>]|[()][AB0]")
 _CSI = re.compile(r"\[[0-?]*[ -/]*[@-~]")
 _STRING = "]PX^_"
 _LONGEST = 64
-"""Characters of an escape sequence; a longer one is dropped with what it began."""
+"""Characters of an escape sequence; of a longer one these are dropped, the rest is text."""
 
 
-class HarmlessFilter:
-    """Passes a console's bytes on as text, without what must not reach a terminal."""
+class TerminalFilter:
+    """Turns a console's bytes into text, without what must not reach a terminal."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -28,7 +28,7 @@ class HarmlessFilter:
         self._in_string = False
 
     def feed(self, data: bytes) -> str:
-        """Take the next bytes; return what may be shown. An unfinished sequence is kept."""
+        """Take the next bytes; return what may be shown. An unfinished sequence is held back."""
         return "".join(self._put(char) for char in self._decoder.decode(data))
 
     def _put(self, char: str) -> str:
@@ -36,7 +36,8 @@ class HarmlessFilter:
             self._sequence, self._in_string = "", False
             return ""
         if self._in_string:
-            # Ends with BEL, or with ESC \ above; a line break means that it was torn.
+            # Ends with BEL, or with ESC \ above. A line break is in no such sequence: other
+            # output has interrupted it.
             if char in "\a\n":
                 self._in_string = False
             return char if char == "\n" else ""
@@ -47,7 +48,7 @@ class HarmlessFilter:
         return char if self._sequence is None else self._grow(self._sequence + char)
 
     def _grow(self, sequence: str) -> str:
-        """Take a sequence that has grown; return it when it is whole and allowed."""
+        """Take a sequence with its next character; return it when it is complete and allowed."""
         self._sequence = sequence
         if sequence[0] in _STRING:
             self._sequence, self._in_string = None, True

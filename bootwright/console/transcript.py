@@ -1,12 +1,12 @@
 """What went over a console, as text: asciicast version 2. Pure.
 
-One JSON document a line: a header, then ``[seconds, kind, data]`` for each event, where
-kind is ``"o"`` (the board printed), ``"i"`` (we typed) or ``"m"`` (a remark, such as a lost
-line). Source: docs.asciinema.org, "asciicast v2". JSON escapes every control character, so
-that showing the file does nothing to a terminal; ``asciinema play`` shows it in real time.
+One JSON document a line: a header, then ``[seconds, kind, data]`` for each event, where kind is
+``"o"`` (the board printed), ``"i"`` (we typed) or ``"m"`` (a remark, such as a lost connection).
+Source: docs.asciinema.org, "asciicast v2". JSON escapes every control character, so printing the
+file on a terminal does nothing to it; ``asciinema play`` replays it in real time.
 
-Bytes that are not UTF-8 become lone surrogates (Python's ``surrogateescape``), so that what
-the board printed can be had back byte by byte.
+Bytes that are not UTF-8 become lone surrogates (Python's ``surrogateescape``), so that the
+board's output can be restored byte by byte.
 """
 
 import codecs
@@ -37,13 +37,13 @@ def header_line(title: str, timestamp: int) -> str:
 
 
 class Writer:
-    """Turns events into lines; a character whose bytes come apart is not cut."""
+    """Turns events into lines. A character whose bytes are in two events is in the second line."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
 
     def line(self, event: Event) -> str:
-        """Return the event's line; empty if it holds but the beginning of a character."""
+        """Return the event's line; empty if there is only the beginning of a character in it."""
         if event.kind == "o":
             text = self._decoder.decode(event.data)
         else:
@@ -61,15 +61,15 @@ def read_transcript(text: str, where: str) -> Iterator[Event]:
 
     Args:
         text: the file's content.
-        where: names the file in an error.
+        where: the file's name, for errors.
 
     Raises:
-        InputError: it is no transcript; says the line.
+        InputError: it is not a transcript; names the line.
     """
     lines = text.splitlines()
     header = _json(lines[0], f"{where}: line 1") if lines else None
     if not isinstance(header, dict) or header.get("version") != 2:
-        raise InputError(f"{where}: line 1: no transcript (asciicast version 2)")
+        raise InputError(f"{where}: line 1: not a transcript (asciicast version 2)")
     for number, line in enumerate(lines[1:], 2):
         yield _event(_json(line, f"{where}: line {number}"), f"{where}: line {number}")
 
@@ -80,7 +80,7 @@ def _json(line: str, where: str) -> object:
     except ValueError as error:
         raise InputError(f"{where}: not JSON: {error}") from None
     except RecursionError:
-        raise InputError(f"{where}: not JSON that can be read: nested too deeply") from None
+        raise InputError(f"{where}: JSON that is nested too deeply") from None
 
 
 def _event(fields: object, where: str) -> Event:
@@ -89,7 +89,7 @@ def _event(fields: object, where: str) -> Event:
             try:
                 return Event(float(at), cast(Kind, kind), data.encode("utf-8", "surrogateescape"))
             except UnicodeEncodeError:
-                raise InputError(f"{where}: data: a character that no console can print") from None
+                raise InputError(f"{where}: data: has a character that no console prints") from None
             except OverflowError:
-                raise InputError(f"{where}: no time can be as long as this") from None
+                raise InputError(f"{where}: the number of seconds is too large") from None
     raise InputError(f'{where}: not like [1.5, "o", "text"]')

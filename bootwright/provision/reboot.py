@@ -16,7 +16,7 @@ from bootwright.remote.sections import SECTIONS
 from bootwright.volume.status import collect
 from bootwright.volume.unlock import UnlockOptions, check_reachable, unlock
 from bootwright.volume.unlock_result import Result, Via
-from bootwright.volume.unlock_ssh_plan import WRONG_PASSPHRASE, place_of, try_passphrase_script
+from bootwright.volume.unlock_ssh_plan import WRONG_PASSPHRASE, layout_of, try_passphrase_script
 
 READ_AGAIN_S = 20.0
 """Seconds to wait for a board that may still shut down, before its console is read again."""
@@ -87,7 +87,7 @@ def reboot_script(kernel: str) -> str:
 
 
 def _try_passphrase(reconnector: Reconnector, endpoint: Endpoint, passphrase: Secret) -> None:
-    facts = collect(reconnector.board, place_of(endpoint))
+    facts = collect(reconnector.board, layout_of(endpoint))
     if facts.device is None:
         raise FailedError(f"{reconnector.board.where}: it has no encrypted volume in /etc/crypttab")
     done = reconnector.board.run(

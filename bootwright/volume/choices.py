@@ -1,8 +1,8 @@
-"""The words that ``inv unlock --via`` and ``inv passphrase`` take."""
+"""The words that ``inv unlock --via`` and ``inv passphrase`` accept."""
 
 from typing import Literal
 
 UnlockVia = Literal["auto", "serial", "ssh"]
 
 PassphraseAction = Literal["change", "add", "remove"]
-"""What to do: put a new passphrase in the old one's place, beside it, or take one away."""
+"""``change`` replaces a passphrase by a new one, ``add`` adds a new one, ``remove`` removes one."""

@@ -1,4 +1,4 @@
-"""The state of a board's encrypted volume: one script that reports it, and its parser.
+"""The state of a board's encrypted volume: the script that reports it, and its parser. Pure.
 
 Sources: crypttab(5), fstab(5), proc_pid_mountinfo(5), systemctl(1) ``show``, the kernel's
 ``Documentation/ABI/testing/sysfs-block-dm``, and systemd's "Password Agents" for
@@ -14,25 +14,23 @@ from bootwright.core.errors import FailedError
 from bootwright.core.parsing import PARSE_ERRORS
 from bootwright.core.shell import Value, render
 from bootwright.core.systemd import unit_name, unit_properties
-from bootwright.core.text import sanitize_line
-from bootwright.core.units import SECTOR
 from bootwright.remote.sections import SECTIONS, Section, parse_sections
 from bootwright.volume.luks_dump import LuksHeader, parse_header
 
 _Number = TypeVar("_Number", int, float)
 
 _YEAR_9999 = 253_402_300_799
-"""Seconds from 1970 to the last moment that a date can be written for."""
+"""Seconds from 1970 to the end of the year 9999, the last that Python's dates have."""
 
 _LARGEST = 2**64 - 1
-"""What the kernel and systemd keep numbers in."""
+"""The largest number that the kernel and systemd use: 64 bits."""
 
 _MESSAGE = 300
-"""Characters of a question that are looked at: far more than systemd's has."""
+"""Characters of a question that are searched: far more than systemd's questions have."""
 
 CRYPTTAB = "/etc/crypttab"
 ASK = "/run/systemd/ask-password"
-"""Where a program that wants a passphrase says so."""
+"""The folder in which a program that asks for a passphrase puts a file about its question."""
 
 VOLUME_FACTS = (SECTIONS, "volume/shell/volume_facts.sh")
 """The files with the shell functions that report on a volume; see :func:`volume_variables`."""
@@ -40,12 +38,12 @@ VOLUME_FACTS = (SECTIONS, "volume/shell/volume_facts.sh")
 
 @dataclass(frozen=True)
 class VolumeLayout:
-    """Where a volume is used: its name, its mount point, what is bound onto it, who uses it.
+    """Where a volume is mounted, and which services use it.
 
     Attributes:
         volume: its name in crypttab.
-        mount: where it is mounted.
-        binds: folders that are mounted from it, in order.
+        mount: its mount point.
+        binds: paths where folders of it are bind-mounted, in that order.
         services: units that keep their data on it, in the order in which they start.
     """
 
@@ -61,7 +59,7 @@ class VolumeLayout:
 
     @property
     def mount_units(self) -> tuple[str, ...]:
-        """The units that mount it, and the folders from it, in order."""
+        """The units that mount it and its folders, in the order in which they start."""
         return tuple(f"{unit_name(path.strip('/'))}.mount" for path in (self.mount, *self.binds))
 
     @property
@@ -72,33 +70,28 @@ class VolumeLayout:
 
 @dataclass(frozen=True)
 class Crypttab:
-    """The volume's entry: what to open and how. ``options`` are as written."""
+    """The volume's entry in crypttab: the device that it names, and the options as written."""
 
     source: str
-    key_file: str
     options: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class OpenVolume:
-    """An open volume: its device number, the LUKS header it was opened by, its bytes."""
+    """An open volume.
+
+    Attributes:
+        number: its device number, ``MAJOR:MINOR``.
+        luks_uuid: the UUID of the LUKS header that it was opened with; empty without one.
+    """
 
     number: str
     luks_uuid: str
-    size: int
 
 
 @dataclass(frozen=True)
-class Mount:
-    """A mount: the number of the device it is of, and what the kernel calls that."""
-
-    number: str
-    source: str
-
-
-@dataclass(frozen=True)
-class Use:
-    """Bytes of a file system: all, used, and free for use."""
+class FilesystemUse:
+    """Bytes of a file system: all of them, the used ones, and those free for use."""
 
     size: int
     used: int
@@ -115,15 +108,20 @@ class Unit:
 
     @property
     def installed(self) -> bool:
-        """Whether it is there and may be started."""
+        """Whether it exists and may be started."""
         return self.load == "loaded"
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A question for a passphrase on the board.
+class BoardQuestion:
+    """A question for a passphrase that a program on the board asks.
 
-    ``not_after`` is when it ends, in seconds of uptime; 0 means never.
+    Attributes:
+        pid: the process that asks.
+        socket: the socket that it reads the answer from.
+        id: what it asks for; systemd names the device.
+        message: the question's text.
+        not_after: when the question ends, in seconds of uptime; 0 means never.
     """
 
     pid: int
@@ -135,23 +133,24 @@ class Waiting:
 
 @dataclass(frozen=True)
 class VolumeFacts:
-    """What a board says of its encrypted volume.
+    """What a board reports of its encrypted volume.
 
     Attributes:
-        hostname: its name for itself.
-        kernel: release and machine.
+        hostname: its own host name.
+        kernel: its release, and the machine.
         booted_at: when it started, in seconds since 1970 by its own clock.
         uptime: seconds since then.
-        missing: tools that it lacks.
+        missing: needed tools that it does not have.
         crypttab: the volume's entry; ``None`` without one.
-        device: the device behind the entry; ``None`` if it is not there.
-        header: its LUKS2 header; ``None`` without a sound one.
-        header_error: what cryptsetup said of the header if there is none.
+        device: the device that the entry names; ``None`` if it does not exist.
+        header: its LUKS2 header; ``None`` without an intact one.
+        header_error: the message of cryptsetup if there is none.
         mapping: the open volume; ``None`` while it is locked.
-        mounts: what is mounted, by mount point.
-        use: of the mounted file system; of no meaning while it is not mounted.
+        mounts: by mount point, the number of the mounted device, ``MAJOR:MINOR``.
+        use: of the file system at the mount point, which is another one while the volume is not
+            mounted.
         units: the units by name.
-        questions: the questions for passphrases that wait.
+        questions: the questions for passphrases that are open.
     """
 
     hostname: str
@@ -164,28 +163,27 @@ class VolumeFacts:
     header: LuksHeader | None
     header_error: str
     mapping: OpenVolume | None
-    mounts: Mapping[str, Mount]
-    use: Use | None
+    mounts: Mapping[str, str]
+    use: FilesystemUse | None
     units: Mapping[str, Unit]
-    questions: tuple[Waiting, ...] = field(default=())
+    questions: tuple[BoardQuestion, ...] = field(default=())
 
     def mounted(self, path: str) -> bool:
-        """Tell whether ``path`` is mounted from the volume."""
-        mount = self.mounts.get(path)
-        return bool(mount and self.mapping and mount.number == self.mapping.number)
+        """Return whether the volume, or a folder of it, is mounted at ``path``."""
+        return self.mapping is not None and self.mounts.get(path) == self.mapping.number
 
     def unit(self, name: str) -> Unit:
         """Return a unit's state."""
         return self.units.get(name, Unit())
 
-    def question_for(self, volume: str) -> Waiting | None:
-        """Return the question for the volume's passphrase, if it waits."""
+    def question_for(self, volume: str) -> BoardQuestion | None:
+        """Return the open question for the volume's passphrase, or ``None``."""
         devices = {self.device} if self.device else set()
         if self.crypttab and self.header and self.crypttab.source.startswith("UUID="):
             devices.add(f"/dev/disk/by-uuid/{self.header.uuid}")
         elif self.crypttab:
             devices.add(self.crypttab.source)
-        # As systemd's cryptsetup.c names the disk, with its label and mount point or without.
+        # systemd's cryptsetup.c names the disk, with or without its label and mount point.
         named = re.compile(rf"\bdisk (?:.* )?\(?{re.escape(volume)}\)?(?: on /|[:!]|$)")
         for question in self.questions:
             if 0 < question.not_after < self.uptime:
@@ -196,34 +194,34 @@ class VolumeFacts:
         return None
 
 
-def volume_variables(place: VolumeLayout) -> dict[str, Value]:
+def volume_variables(layout: VolumeLayout) -> dict[str, Value]:
     """Return the variables that the scripts in :data:`VOLUME_FACTS` need."""
     return {
-        "volume": place.volume,
-        "mount": place.mount,
-        "binds": place.binds,
-        "units": place.units,
+        "volume": layout.volume,
+        "mount": layout.mount,
+        "binds": layout.binds,
+        "units": layout.units,
         "crypttab": CRYPTTAB,
         "ask": ASK,
     }
 
 
-def volume_script(place: VolumeLayout) -> str:
+def volume_script(layout: VolumeLayout) -> str:
     """Return the script that reports on a volume; it needs root."""
-    return render(*VOLUME_FACTS, "volume/shell/report_volume.sh", **volume_variables(place))
+    return render(*VOLUME_FACTS, "volume/shell/report_volume.sh", **volume_variables(layout))
 
 
 def parse_volume(text: str) -> VolumeFacts:
     """Return what the script reported.
 
     Raises:
-        FailedError: it was cut short, or it cannot be understood.
+        FailedError: it is incomplete, or cannot be understood.
     """
     return volume_facts(parse_sections(text))
 
 
 def volume_facts(sections: Sequence[Section]) -> VolumeFacts:
-    """Return the facts in ``sections``, of which others are passed over.
+    """Return the facts in ``sections``; sections about something else are ignored.
 
     Raises:
         FailedError: they cannot be understood.
@@ -268,41 +266,38 @@ def _within(number: _Number, limit: int) -> _Number:
 def _crypttab(section: Section) -> Crypttab:
     return Crypttab(
         source=section.line(1).replace('"', ""),
-        key_file=section.line(2),
         options=tuple(option for option in section.line(3).split(",") if option),
     )
 
 
 def _mapping(section: Section) -> OpenVolume:
-    number, uuid, size = section.lines
+    number, uuid = section.lines
     # CRYPT-LUKS2-<32 hex digits>-<name>; libcryptsetup's dm_prepare_uuid().
     found = re.match(
         r"CRYPT-LUKS[12]-([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})"
         r"([0-9a-f]{4})([0-9a-f]{12})-",
         uuid,
     )
-    return OpenVolume(
-        number, "-".join(found.groups()) if found else "", _within(int(size), _LARGEST) * SECTOR
-    )
+    return OpenVolume(number, "-".join(found.groups()) if found else "")
 
 
-def _mount(line: str) -> tuple[str, Mount]:
+def _mount(line: str) -> tuple[str, str]:
+    """Return the mount point and the device number of a line of /proc/self/mountinfo."""
     fields = line.split(" ")
-    source = fields[fields.index("-", 6) + 2]
-    return _unescaped(fields[4]), Mount(fields[2], sanitize_line(_unescaped(source)))
+    return _unescaped(fields[4]), fields[2]
 
 
 def _unescaped(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
 
 
-def _use(section: Section) -> Use | None:
+def _use(section: Section) -> FilesystemUse | None:
     if len(section.lines) != 2:
         return None
     numbers = section.line(1).split()[-5:-2]
-    # Less than nothing is free where the reserve of the administrator is in use.
+    # df reports a negative number where root has used the blocks that are reserved for it.
     size, used, available = (_within(max(0, int(n)), _LARGEST) * 1024 for n in numbers)
-    return Use(size, used, available)
+    return FilesystemUse(size, used, available)
 
 
 def _units(section: Section) -> dict[str, Unit]:
@@ -313,9 +308,9 @@ def _units(section: Section) -> dict[str, Unit]:
     }
 
 
-def _question(section: Section) -> Waiting:
+def _question(section: Section) -> BoardQuestion:
     values = dict(line.partition("=")[::2] for line in section.lines)
-    return Waiting(
+    return BoardQuestion(
         pid=_within(int(values["PID"]), _LARGEST),
         socket=values["Socket"],
         id=values.get("Id", ""),

@@ -18,21 +18,21 @@ from bootwright.core.secret import Secret
 from bootwright.remote.io.connection import Remote
 from bootwright.remote.sections import parse_sections
 from bootwright.volume.choices import PassphraseAction
-from bootwright.volume.keyslot_script import STEP_S, Changed, changed, keyslot_script
+from bootwright.volume.keyslot_script import STEP_S, KeyslotChange, keyslot_script, parse_change
 from bootwright.volume.luks_dump import Keyslot
 from bootwright.volume.status import collect
 from bootwright.volume.status_result import keyslot_text
-from bootwright.volume.unlock_ssh_plan import check_volume, place_of
+from bootwright.volume.unlock_ssh_plan import check_volume, layout_of
 
 SCHEMA = "bootwright.passphrase/1"
 
 CHANGE_S = 900.0
-"""Seconds for the whole; some eight key derivations, of 1 to 10 seconds each."""
+"""Seconds for all of it: up to eight key derivations, which take 1 to 10 seconds each."""
 
 
 @dataclass(frozen=True)
 class PassphraseFiles:
-    """The files of the command line; ``None`` where none was given."""
+    """The passphrase files that the command line names; ``None`` where it names none."""
 
     existing: str | None = None
     new: str | None = None
@@ -41,7 +41,12 @@ class PassphraseFiles:
 
 @dataclass(frozen=True)
 class Passphrases:
-    """The one that authorises and stays (or is changed), and the new one or the one to go."""
+    """The two passphrases that an action needs.
+
+    Attributes:
+        existing: opens the volume now. ``change`` replaces it; otherwise it stays.
+        other: the new one, or for ``remove`` the one to remove.
+    """
 
     existing: Secret
     other: Secret
@@ -55,10 +60,10 @@ class PassphraseResult:
         target: the board's name.
         action: what was asked for.
         changed: whether any key slot was added or removed.
-        detail: what was done, in a line for a person.
-        added: the number of the new key slot; ``None`` without one.
-        removed: the numbers of the key slots that are gone.
-        keyslots: those that there are now.
+        detail: what was done, in words for the operator.
+        added: the number of the new key slot; ``None`` if none was added.
+        removed: the numbers of the removed key slots.
+        keyslots: the key slots after it.
     """
 
     target: str
@@ -74,7 +79,7 @@ class PassphraseResult:
         return to_document(SCHEMA, self)
 
     def lines(self) -> list[str]:
-        """Return it as lines for a person."""
+        """Return it as lines for the operator."""
         slots = [f"keyslot {slot.number}  {keyslot_text(slot)}" for slot in self.keyslots]
         return [self.detail, *slots]
 
@@ -94,31 +99,33 @@ def read_passphrases(
     """Return both passphrases, from files, the target's command or the keyboard.
 
     Raises:
-        InputError: a file does not belong to the action, cannot be used, there is no way to
-            ask, or both are the same.
+        InputError: a file is not for this action or cannot be used, the passphrase cannot be
+            asked for without a terminal, or both are the same.
         FailedError: the target's command does not exist.
     """
     if action == "remove":
         if files.new is not None:
-            raise InputError("--new-passphrase-file: remove sets no new passphrase")
+            raise InputError(
+                "--new-passphrase-file is for change and add; remove needs no new passphrase"
+            )
         existing = read_passphrase(
-            target, files.existing, twice=False, title="A passphrase that stays"
+            target, files.existing, twice=False, title="A passphrase to keep"
         )
-        # Never from the target's command, which gives the one in use.
+        # Not from the target's passphrase command: that gives the passphrase in use.
         other = read_new_passphrase(
             files.old, "--old-passphrase-file", "The passphrase to remove", twice=False
         )
-        same = "the passphrase to remove is the one that stays"
+        same = "the passphrase to remove is the same as the one to keep"
     else:
         if files.old is not None:
-            raise InputError(f"--old-passphrase-file is for remove; {action} needs none")
+            raise InputError(f"--old-passphrase-file is for remove; {action} does not need it")
         existing = read_passphrase(
-            target, files.existing, twice=False, title="The passphrase that exists"
+            target, files.existing, twice=False, title="The existing passphrase"
         )
         other = read_new_passphrase(
             files.new, "--new-passphrase-file", "The new passphrase", twice=True
         )
-        same = "the new passphrase is the one that exists"
+        same = "the new passphrase is the same as the existing one"
     if existing == other:
         raise InputError(f"{same}; nothing was changed")
     return Passphrases(existing, other)
@@ -135,17 +142,17 @@ def change_keyslots(
     directory: Path | None = None,
     step_s: int = STEP_S,
 ) -> PassphraseResult:
-    """Change who can open the volume, and return what was done.
+    """Change, add or remove a passphrase of the volume, and return what was done.
 
-    At any time at least one passphrase opens the volume; after an interruption both do, and
-    the same call ends the work.
+    At any time at least one passphrase opens the volume. If it is interrupted, both may; the same
+    call completes the work.
 
     Args:
         endpoint: the board.
         action: what to do.
         passphrases: what the operator gave.
-        kdf: what a new slot's key derivation may cost: the board's.
-        reporter: where to tell what is done.
+        kdf: the cost of a new slot's key derivation: the board's.
+        reporter: gets a message about each step.
         ask: how to ask about a host key that is not known; ``None`` without a terminal.
         directory: where known-hosts files are kept; ``build/ssh`` if ``None``.
         step_s: seconds for one call of cryptsetup.
@@ -155,16 +162,16 @@ def change_keyslots(
         RefusedError: the volume would be left without a passphrase, or the SSH server's host
             key is not the target's.
         FailedError: no SSH server answers, the board has no such volume, cryptsetup failed, or
-            the connection was lost; it says what holds then.
+            the connection was lost; it says what was done until then.
     """
-    place = place_of(endpoint)
+    layout = layout_of(endpoint)
     both = passphrases.existing.reveal() + b"\n" + passphrases.other.reveal() + b"\n"
     with contextlib.closing(Remote(endpoint, ask=ask, directory=directory)) as board:
-        # Not in a step, which on a terminal would be drawn over a question for the host key.
+        # Not in a step: on a terminal its line would overwrite a question about the host key.
         board.connect()
-        with reporter.step(f"Look at the volume of {endpoint.name}"):
-            facts = collect(board, place)
-            check_volume(facts, place)
+        with reporter.step(f"Check the volume of {endpoint.name}"):
+            facts = collect(board, layout)
+            check_volume(facts, layout)
         assert facts.device is not None
         with reporter.step(_TITLES[action]):
             done = board.run(
@@ -174,31 +181,31 @@ def change_keyslots(
                 sudo=True,
                 timeout=CHANGE_S,
             )
-    return _result(endpoint.name, action, changed(action, parse_sections(done.text)))
+    return _result(endpoint.name, action, parse_change(action, parse_sections(done.text)))
 
 
 _TITLES = {
-    "change": "Add the new passphrase, prove it, remove the old one",
-    "add": "Add the new passphrase and prove it",
-    "remove": "Prove the passphrase that stays, remove the other",
+    "change": "Add the new passphrase, test it, remove the old one",
+    "add": "Add the new passphrase and test it",
+    "remove": "Test the passphrase to keep, remove the other",
 }
 
 
-def _result(target: str, action: PassphraseAction, done: Changed) -> PassphraseResult:
-    said = []
+def _result(target: str, action: PassphraseAction, done: KeyslotChange) -> PassphraseResult:
+    parts = []
     if done.added is not None:
-        said.append(f"the new passphrase opens key slot {done.added}")
+        parts.append(f"the new passphrase opens key slot {done.added}")
     elif action != "remove":
-        said.append("the new passphrase opened the volume already")
+        parts.append("the new passphrase opened the volume before")
     if done.removed:
-        said.append(f"key slot {', '.join(map(str, done.removed))} is removed")
+        parts.append(f"key slot {', '.join(map(str, done.removed))} is removed")
     elif action == "change":
-        said.append("the old one does not open it")
+        parts.append("the old passphrase does not open it")
     return PassphraseResult(
         target=target,
         action=action,
         changed=done.added is not None or bool(done.removed),
-        detail="; ".join(said),
+        detail="; ".join(parts),
         added=done.added,
         removed=done.removed,
         keyslots=done.header.keyslots,

@@ -21,7 +21,19 @@ _CHECKSUM = 64
 
 @dataclass(frozen=True)
 class LuksFacts:
-    """What a LUKS2 header says of its one data segment and first key slot."""
+    """What a LUKS2 header contains about its one data segment and its first key slot.
+
+    Attributes:
+        uuid: the header's UUID.
+        cipher: of the data, such as ``aes-xts-plain64``.
+        sector_size: bytes that are encrypted at a time.
+        payload_offset: bytes from the start of the device to the data.
+        key_bytes: the length of the volume key.
+        pbkdf: the key derivation function of the key slot.
+        memory_kib: the memory that it needs, in KiB.
+        iterations: how many passes it makes.
+        threads: how many it runs.
+    """
 
     uuid: str
     cipher: str
@@ -35,7 +47,7 @@ class LuksFacts:
 
 
 def header_size(header: bytes) -> int:
-    """Return the bytes of one copy (binary header and JSON area).
+    """Return the size of one copy of the header in bytes (binary header and JSON area).
 
     Raises:
         FailedError: ``header`` does not start with a LUKS2 header.
@@ -47,7 +59,7 @@ def header_size(header: bytes) -> int:
 
 
 def read_facts(header: bytes) -> LuksFacts:
-    """Return what both copies of the header agree on.
+    """Return what both copies of the header contain.
 
     Args:
         header: the volume's first bytes, at least both copies.
@@ -77,9 +89,9 @@ def read_facts(header: bytes) -> LuksFacts:
 def rename_cipher(header: bytes, cipher: str) -> bytes:
     """Return ``header`` (both copies) with the data segment's cipher named ``cipher``.
 
-    The volume key stays, so the new cipher must want a key of the same length. This is
-    how a host whose kernel lacks the cipher makes a volume for a board that has it;
-    cryptsetup itself refuses to.
+    The volume key stays the same, so the new cipher must need a key of the same length. In this
+    way a host whose kernel does not have the cipher makes a volume for a board that has it;
+    cryptsetup refuses to.
 
     Raises:
         FailedError: a copy is damaged.

@@ -1,6 +1,6 @@
 """A LUKS2 header as ``cryptsetup luksDump --dump-json-metadata`` prints it.
 
-Names and meanings: LUKS2 On-Disk Format Specification 1.1.1, section 3.
+Pure. Names and meanings: LUKS2 On-Disk Format Specification 1.1.1, section 3.
 """
 
 import json
@@ -10,16 +10,23 @@ from typing import Any
 from bootwright.core.text import sanitize_line
 
 SLOTS = 32
-"""Key slots that a LUKS2 header has at most."""
-
+"""How many key slots a LUKS2 header has at most."""
 
 _LARGEST = 2**32 - 1
-"""What cryptsetup keeps a number of the header in."""
+"""The largest number that cryptsetup accepts in a header: 32 bits."""
 
 
 @dataclass(frozen=True)
 class Keyslot:
-    """A key slot: its number, and what deriving its key costs; ``None`` where PBKDF2 has none."""
+    """A key slot, and the cost of deriving its key from the passphrase.
+
+    Attributes:
+        number: counted from 0.
+        kdf: the key derivation function: ``argon2id``, ``argon2i`` or ``pbkdf2``.
+        memory_kib: the memory that it needs, in KiB; ``None`` for PBKDF2.
+        iterations: how many passes or iterations it makes.
+        threads: how many it runs; ``None`` for PBKDF2.
+    """
 
     number: int
     kdf: str
@@ -42,13 +49,13 @@ def parse_header(uuid: str, text: str) -> LuksHeader:
     """Return the header in ``text``, the JSON.
 
     Raises:
-        One of :data:`OTHER_FORM`: it has another form.
+        One of :data:`~bootwright.core.parsing.PARSE_ERRORS`: it has another form.
     """
     metadata = json.loads(text)
     segment = metadata["segments"]["0"]
     slots = (_keyslot(_whole(number), slot) for number, slot in metadata["keyslots"].items())
     return LuksHeader(
-        # JSON can write any character, whatever the text itself was cleared of.
+        # Also sanitized text may contain control characters, escaped as JSON escapes them.
         uuid=sanitize_line(uuid),
         cipher=sanitize_line(str(segment["encryption"])),
         sector_size=_whole(segment["sector_size"]),

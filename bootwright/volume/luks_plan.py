@@ -1,4 +1,4 @@
-"""Deciding how the docker-data volume is encrypted, for the board that will open it."""
+"""How the docker-data volume is encrypted, so that its board can open it fast. Pure."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,18 @@ SECTOR_SIZE = 4096
 
 @dataclass(frozen=True)
 class LuksSpec:
-    """A LUKS2 volume to make. ``format_cipher`` is one that every host can format with."""
+    """A LUKS2 volume to make.
+
+    Attributes:
+        uuid: of its header.
+        cipher: of its data, on the board.
+        key_bits: the length of the volume key.
+        kdf: the cost of deriving a key from the passphrase.
+        modules: kernel modules that the board needs to open it.
+        sector_size: bytes that are encrypted at a time.
+        format_cipher: the cipher that cryptsetup formats it with on the host; every host has it.
+            The header then gets the name of ``cipher``.
+    """
 
     uuid: str
     cipher: str
@@ -44,8 +55,8 @@ def plan_luks(board: Board, target: Target, rootfs: RootfsFacts, uuid: str) -> L
     ]
     if missing:
         raise RefusedError(
-            f"the root file system lacks {' and '.join(missing)}: the board could not open"
-            f" {VOLUME}; use a root file system that has them"
+            f"the root file system does not have {' and '.join(missing)}: the board could not open"
+            f" {VOLUME}; use another root file system"
         )
     has_adiantum = rootfs.has_module("adiantum")
     if target.cipher == "adiantum" and not has_adiantum:
@@ -57,7 +68,7 @@ def plan_luks(board: Board, target: Target, rootfs: RootfsFacts, uuid: str) -> L
         target.cipher == "auto" and not board.aes_instructions and has_adiantum
     )
     if wants_adiantum:
-        # The volume key of AES-256 in Adiantum is 32 bytes.
+        # Adiantum takes a key of 32 bytes, from which it derives those of its parts.
         modules = ("dm_crypt", "adiantum", "chacha_generic", "nhpoly1305")
         return LuksSpec(uuid, ADIANTUM, 256, board.kdf, _present(modules, rootfs))
     return LuksSpec(uuid, AES_XTS, 512, board.kdf, _present(("dm_crypt", "xts"), rootfs))

@@ -7,10 +7,10 @@ from bootwright.core.io.ask import Ask
 from bootwright.remote.io.connection import Remote, UnreachableError
 from bootwright.volume.facts import VolumeFacts, VolumeLayout, parse_volume, volume_script
 from bootwright.volume.status_result import StatusResult, status_of
-from bootwright.volume.unlock_ssh_plan import place_of
+from bootwright.volume.unlock_ssh_plan import layout_of
 
-LOOK_S = 60.0
-"""Seconds for a board to report; an emulated one takes 2."""
+REPORT_S = 60.0
+"""Seconds in which a board has to report; an emulated one takes 2."""
 
 
 def status(
@@ -26,26 +26,27 @@ def status(
     Raises:
         InputError: the target has no address, or its key file cannot be used.
         RefusedError: the SSH server's host key is not the target's.
-        FailedError: no SSH server answers, it refuses us, or the board's answer is no answer.
+        FailedError: no SSH server answers, it refuses us, or the board's answer cannot be
+            understood.
     """
-    place = place_of(endpoint)
+    layout = layout_of(endpoint)
     try:
         with Remote(endpoint, ask=ask, directory=directory) as board:
-            facts = collect(board, place)
+            facts = collect(board, layout)
     except UnreachableError as error:
         raise UnreachableError(
-            f"{error} A board that waits for its passphrase has no SSH server yet:"
+            f"{error} If the board waits for its passphrase, its SSH server does not run yet:"
             f" inv unlock {endpoint.name}"
         ) from None
-    return status_of(endpoint.name, facts, place)
+    return status_of(endpoint.name, facts, layout)
 
 
-def collect(board: Remote, place: VolumeLayout) -> VolumeFacts:
+def collect(board: Remote, layout: VolumeLayout) -> VolumeFacts:
     """Return what the board reports of its volume.
 
     Raises:
         FailedError: the connection was lost, or the answer cannot be understood.
     """
-    script = volume_script(place)
-    done = board.run(script, title="looking at the volume", sudo=True, timeout=LOOK_S)
+    script = volume_script(layout)
+    done = board.run(script, title="reading the volume's state", sudo=True, timeout=REPORT_S)
     return parse_volume(done.text)

@@ -20,13 +20,13 @@ VolumeState = Literal["open", "locked", "unusable"]
 
 @dataclass(frozen=True)
 class VolumeStatus:
-    """The encrypted volume; what its header would tell is ``None`` or empty without one.
+    """The encrypted volume; what is read from its header is ``None`` or empty without one.
 
     Attributes:
-        name: in crypttab.
+        name: its name in crypttab.
         state: whether it is open.
-        problem: what an unlock over SSH would fail with; ``None`` if nothing is wrong.
-        asks_for_passphrase: a program on the board waits for its passphrase.
+        problem: why an unlock over SSH would fail; ``None`` if nothing is known.
+        asks_for_passphrase: a program on the board asks for its passphrase.
         device: the block device that holds it.
         uuid: of its LUKS2 header.
         cipher: as the header names it.
@@ -66,11 +66,11 @@ class BindStatus:
 
 @dataclass(frozen=True)
 class StatusResult:
-    """A board, its encrypted volume, and who uses it.
+    """A board, its encrypted volume, and the services that use it.
 
     Attributes:
-        target: the board's name here.
-        hostname: what it calls itself.
+        target: the target's name.
+        hostname: the board's own host name.
         kernel: its version and machine.
         booted_at: when it started.
         uptime_seconds: since then.
@@ -95,7 +95,7 @@ class StatusResult:
         return to_document(SCHEMA, self)
 
     def lines(self) -> list[str]:
-        """Return it as aligned lines for a person."""
+        """Return it as aligned lines for the operator."""
         volume, mount = self.volume, self.mount
         uptime = _duration(self.uptime_seconds)
         rows = [
@@ -125,10 +125,10 @@ class StatusResult:
         return [f"{name:{width}}  {text}" for name, text in rows]
 
 
-def status_of(target: str, facts: VolumeFacts, place: VolumeLayout) -> StatusResult:
-    """Return what the facts of a board say of its volume."""
+def status_of(target: str, facts: VolumeFacts, layout: VolumeLayout) -> StatusResult:
+    """Return the status of a volume by the facts of its board."""
     header = facts.header
-    mounted = facts.mounted(place.mount)
+    mounted = facts.mounted(layout.mount)
     use = facts.use if mounted else None
     return StatusResult(
         target=target,
@@ -137,10 +137,10 @@ def status_of(target: str, facts: VolumeFacts, place: VolumeLayout) -> StatusRes
         booted_at=datetime.fromtimestamp(facts.booted_at, UTC),
         uptime_seconds=int(facts.uptime),
         volume=VolumeStatus(
-            name=place.volume,
+            name=layout.volume,
             state="open" if facts.mapping else "locked" if header else "unusable",
-            problem=_problem(facts, place),
-            asks_for_passphrase=facts.question_for(place.volume) is not None,
+            problem=_problem(facts, layout),
+            asks_for_passphrase=facts.question_for(layout.volume) is not None,
             device=facts.device,
             uuid=header.uuid if header else None,
             cipher=header.cipher if header else None,
@@ -148,29 +148,29 @@ def status_of(target: str, facts: VolumeFacts, place: VolumeLayout) -> StatusRes
             keyslots=header.keyslots if header else (),
         ),
         mount=MountStatus(
-            path=place.mount,
+            path=layout.mount,
             mounted=mounted,
             size=use.size if use else None,
             used=use.used if use else None,
             available=use.available if use else None,
         ),
-        binds=tuple(BindStatus(path, facts.mounted(path)) for path in place.binds),
-        services={name.removesuffix(".service"): _service(facts, name) for name in place.services},
+        binds=tuple(BindStatus(path, facts.mounted(path)) for path in layout.binds),
+        services={name.removesuffix(".service"): _service(facts, name) for name in layout.services},
     )
 
 
 def keyslot_text(slot: Keyslot) -> str:
-    """Return what deriving a slot's key costs, for a person."""
+    """Return what deriving a slot's key costs, in words for the operator."""
     if slot.memory_kib is None:
         return f"{slot.kdf}, {slot.iterations} iterations"
     threads = "1 thread" if slot.threads == 1 else f"{slot.threads} threads"
     return f"{slot.kdf}, {format_size(slot.memory_kib * KIB)}, {slot.iterations} passes, {threads}"
 
 
-def _problem(facts: VolumeFacts, place: VolumeLayout) -> str | None:
+def _problem(facts: VolumeFacts, layout: VolumeLayout) -> str | None:
     try:
-        check_volume(facts, place)
-        decide(facts, place)
+        check_volume(facts, layout)
+        decide(facts, layout)
     except FailedError as error:
         return str(error)
     return None

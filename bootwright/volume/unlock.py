@@ -1,7 +1,7 @@
 """Unlocking a board's encrypted volume: ``inv unlock``, over serial or over SSH.
 
-Here is the order of things. The rules at a console are in
-:class:`~bootwright.volume.unlock_session.UnlockSession`, those over SSH in
+Here it is decided which of the two is used. What happens at a console is in
+:mod:`bootwright.volume.unlock_session`, what happens over SSH in
 :mod:`bootwright.volume.unlock_ssh`.
 """
 
@@ -28,11 +28,11 @@ from bootwright.volume.unlock_session import UnlockSession
 from bootwright.volume.unlock_ssh import unlock_over_ssh
 
 GREETING_S = 1.5
-"""Seconds that an SSH server gets to greet before the serial line is used. One that is up
-greets in milliseconds; the emulator accepts a connection before its guest runs."""
+"""Seconds in which an SSH server has to send its greeting, else the serial line is used. A running
+server sends it in milliseconds; the emulator accepts connections before its guest runs."""
 
 Another = Callable[[str], Secret | None]
-"""Asks for another passphrase after a wrong one; is told how many tries are left."""
+"""Asks the operator for another passphrase; its argument says why, and how many tries are left."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class UnlockOptions:
     """How to unlock.
 
     Attributes:
-        via: ``auto`` takes SSH when it answers, else the serial line.
-        timeout: seconds for the whole; with ``watch``, for what follows an answer.
-        all_tries: use even the last try that the boot allows.
+        via: ``auto`` uses SSH if an SSH server answers, else the serial line.
+        timeout: seconds for all of it; with ``watch``, from the passphrase to the open volume.
+        all_tries: also use the last try that the boot allows.
         transcript: a new file for what goes over the console.
         watch: unlock at every boot; end only when the passphrase is wrong.
     """
@@ -69,9 +69,11 @@ def options_of(
         InputError: they do not go together.
     """
     if watch and json:
-        raise InputError("--watch goes on from boot to boot: it has no one JSON document")
+        raise InputError(
+            "--watch and --json: one JSON document is for one boot, and --watch has no end"
+        )
     if transcript and via == "ssh":
-        raise InputError("--transcript is of the serial console; with --via ssh there is none")
+        raise InputError("--transcript records the serial console, which --via ssh does not use")
     return UnlockOptions(
         via=via,
         timeout=timeout,
@@ -90,26 +92,27 @@ def unlock(
     another: Another | None = None,
     ask: Ask | None = None,
 ) -> UnlockResult:
-    """Open the board's encrypted volume, or find it open.
+    """Open the board's encrypted volume, or find that it is open.
 
     Args:
         endpoint: the board.
-        passphrase: typed at the prompt or piped over SSH, and nowhere else.
-        reporter: where to tell what is done.
-        options: how.
+        passphrase: typed at the prompt or sent over SSH, and nowhere else.
+        reporter: gets a message about each step.
+        options: how to unlock.
         another: asks for another passphrase when the first one is wrong, at a console.
         ask: asks about an SSH host key that is not known.
 
     Raises:
-        InputError: the target has no way to be reached, or the passphrase cannot be typed.
-        RefusedError: another program uses the console, or the SSH server is another one.
+        InputError: the target has no address that can be used, or the passphrase cannot be typed.
+        RefusedError: another program uses the console, or the SSH server's host key is not the
+            target's.
         FailedError: the serial line cannot be opened, or SSH failed.
     """
     check_typeable(passphrase.reveal(), endpoint.name)
     via = chosen_via(endpoint, options)
     if via == "ssh":
         if options.transcript is not None:
-            reporter.warn("over SSH there is no console: no transcript is written")
+            reporter.warn("unlocking over SSH, without the console: no transcript is written")
         try:
             return unlock_over_ssh(
                 endpoint, passphrase, timeout=options.timeout, reporter=reporter, ask=ask
@@ -118,16 +121,16 @@ def unlock(
             if options.via == "ssh" or not _asks_on_serial(endpoint):
                 raise
             reporter.warn(str(error))
-            reporter.note("going on with the serial line")
+            reporter.note("trying the serial line instead")
     with console_session(endpoint, passphrase, reporter, options, another) as session:
         return session.run()
 
 
 def check_reachable(endpoint: Endpoint, options: UnlockOptions) -> None:
-    """Raise unless the target names what ``options`` need; before a passphrase is asked for.
+    """Raise unless the target has what ``options`` need; called before the passphrase is asked for.
 
     Raises:
-        InputError: says what is missing, and where to set it.
+        InputError: names what is missing, and where to set it.
     """
     serial = "serial_port (or --port, such as /dev/ttyUSB0)"
     missing = {
@@ -142,7 +145,7 @@ def check_reachable(endpoint: Endpoint, options: UnlockOptions) -> None:
     if options.via == "serial" and endpoint.unlock == "ssh":
         raise InputError(
             f"the card of {endpoint.name!r} does not ask for the passphrase at boot"
-            ' (unlock = "ssh"); leave --via away'
+            ' (unlock = "ssh"); omit --via'
         )
 
 
@@ -154,7 +157,7 @@ def chosen_via(endpoint: Endpoint, options: UnlockOptions) -> Via:
     """Return how the board is to be reached now.
 
     Raises:
-        InputError: it cannot be; says what is missing.
+        InputError: it cannot be; names what is missing.
     """
     check_reachable(endpoint, options)
     if options.via != "auto":
@@ -163,11 +166,11 @@ def chosen_via(endpoint: Endpoint, options: UnlockOptions) -> Via:
         if endpoint.ssh is None:
             raise InputError(
                 f"the card of {endpoint.name!r} does not ask for the passphrase at boot"
-                ' (unlock = "ssh"), and there is no host for it in bootwright.toml'
+                ' (unlock = "ssh"), and bootwright.toml has no host for it'
             )
         return "ssh"
     if options.watch:
-        # Its prompt is what blocks the boot; SSH is up only after it.
+        # The boot waits at its prompt, and the SSH server starts only after that.
         return "serial"
     return "ssh" if endpoint.ssh and answers(endpoint.ssh, within=GREETING_S) else "serial"
 
@@ -183,7 +186,9 @@ def console_session(
     """Open the board's console and its transcript for a session there; see :func:`unlock`."""
     who = "inv unlock --watch" if options.watch else "inv unlock"
     with contextlib.ExitStack() as stack:
-        console = stack.enter_context(open_console(endpoint, who, reporter, patient=options.watch))
+        console = stack.enter_context(
+            open_console(endpoint, who, reporter, wait_for_port=options.watch)
+        )
         recorder = None
         if options.transcript is not None:
             title = f"{endpoint.name}: {who}"

@@ -1,4 +1,4 @@
-"""How unlocking a volume ended."""
+"""How unlocking a volume ended. Pure."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -25,15 +25,16 @@ class Result(Enum):
 
 @dataclass(frozen=True)
 class UnlockResult:
-    """How unlocking ended, and the evidence.
+    """How unlocking ended, and what was seen and done.
 
     Attributes:
         target: the target's name.
         via: how the board was reached.
         result: how it ended.
-        detail: what happened and what to do, for a person; a console line at most.
+        detail: what happened and what to do, in words for the operator. Of the console it quotes
+            one line at most.
         prompts_seen: how many times this boot asked for the volume's passphrase.
-        attempts: how many times it was given here.
+        attempts: how many times it was sent.
         to_prompt: seconds from the start to the prompt; ``None`` without one.
         to_unlocked: seconds from the start to the boot's report of the open volume.
     """
@@ -78,7 +79,7 @@ class UnlockResult:
         }
 
     def lines(self) -> list[str]:
-        """Return what happened, for a person."""
+        """Return what happened, in words for the operator."""
         return [self.detail]
 
 

@@ -1,8 +1,8 @@
 """Unlocking a board's encrypted volume over SSH: ``inv unlock`` for ``unlock = "ssh"``.
 
-Facts → decision → one script that acts and reports the facts again. The passphrase goes to
-the script's standard input and from there to cryptsetup, or to the program on the board that
-asks for it.
+Facts, a decision, one script that carries it out and reports the facts again. The passphrase
+goes to the script's standard input, and from there to cryptsetup or to the program on the board
+that asks for it.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from bootwright.core.text import sanitize_line
 from bootwright.remote.io.connection import Remote
 from bootwright.remote.sections import parse_sections
 from bootwright.volume.facts import (
+    BoardQuestion,
     VolumeFacts,
-    Waiting,
     parse_volume,
     volume_facts,
     volume_script,
@@ -33,14 +33,14 @@ from bootwright.volume.unlock_ssh_plan import (
     answer_script,
     decide,
     finish_script,
+    layout_of,
     open_script,
     outcome,
-    place_of,
     unfinished,
 )
 
 ATTEMPTS = 3
-"""How many times the passphrase is given: a question may go away while it is answered."""
+"""How many times the passphrase is sent: the question may end while it is being answered."""
 
 
 def unlock_over_ssh(
@@ -54,13 +54,13 @@ def unlock_over_ssh(
 ) -> UnlockResult:
     """Open the volume, mount it and start Docker; return how that ended.
 
-    What is done already is left alone, so that it can be run again at any time.
+    What is done already is not done again, so it can be run at any time.
 
     Args:
         endpoint: the board.
-        passphrase: given to the board's standard input and nowhere else.
-        timeout: seconds for the whole, the wait for the SSH server included.
-        reporter: where to tell what is done.
+        passphrase: sent to the standard input of a script on the board, and nowhere else.
+        timeout: seconds for all of it, the wait for the SSH server included.
+        reporter: gets a message about each step.
         ask: how to ask about a host key that is not known; ``None`` without a terminal.
         directory: where known-hosts files are kept; ``build/ssh`` if ``None``.
 
@@ -72,15 +72,15 @@ def unlock_over_ssh(
     check_typeable(passphrase.reveal(), endpoint.name)
     begin = time.monotonic()
     with contextlib.closing(Remote(endpoint, ask=ask, directory=directory, wait=timeout)) as board:
-        with board.step(reporter, f"Reach {endpoint.name} over SSH"):
+        with board.step(reporter, f"Connect to {endpoint.name} over SSH"):
             board.connect()
         session = _Session(endpoint, board, passphrase, begin, timeout, reporter)
-        with reporter.step("Open the volume and start what lies on it"):
+        with reporter.step("Open the volume and start the services that use it"):
             return session.run()
 
 
 class _Session:
-    """One run; ``begin`` is when it began, by the monotonic clock, and ``timeout`` its seconds."""
+    """One run: it began at ``begin`` (monotonic clock), and may take ``timeout`` seconds."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class _Session:
         reporter: Reporter,
     ) -> None:
         self._target = endpoint.name
-        self._place = place_of(endpoint)
+        self._layout = layout_of(endpoint)
         self._board = board
         self._passphrase = passphrase
         self._begin = begin
@@ -102,104 +102,105 @@ class _Session:
         self._to_prompt: float | None = None
 
     def run(self) -> UnlockResult:
-        facts = self._look()
+        facts = self._collect()
         while True:
             try:
-                way = decide(facts, self._place)
+                method = decide(facts, self._layout)
             except FailedError as error:
                 return self._result(Result.FAILED, str(error))
-            if way is UnlockMethod.NOTHING:
+            if method is UnlockMethod.NOTHING:
                 return self._result(
-                    Result.ALREADY_UNLOCKED, "the volume was open, mounted and in use already"
+                    Result.ALREADY_UNLOCKED, "the volume is open, mounted and in use already"
                 )
             question = (
-                facts.question_for(self._place.volume) if way is UnlockMethod.ANSWER else None
+                facts.question_for(self._layout.volume) if method is UnlockMethod.ANSWER else None
             )
-            ended, facts = self._act(way, facts, question)
+            ended, facts = self._act(method, facts, question)
             if ended.wrong:
                 return self._wrong(question)
             if not ended.gone:
-                return self._judge(ended, facts)
+                return self._evaluate(ended, facts)
             if self._attempts == ATTEMPTS:
                 return self._result(
-                    Result.FAILED, "the programs that asked for the passphrase did not wait for it"
+                    Result.FAILED,
+                    "each program that asked for the passphrase ended before it was sent",
                 )
 
-    def _look(self) -> VolumeFacts:
-        script = volume_script(self._place)
+    def _collect(self) -> VolumeFacts:
+        script = volume_script(self._layout)
         done = self._board.run(
-            script, title="looking at the volume", sudo=True, timeout=self._left()
+            script, title="reading the volume's state", sudo=True, timeout=self._remaining()
         )
         return parse_volume(done.text)
 
     def _act(
-        self, way: UnlockMethod, facts: VolumeFacts, question: Waiting | None
+        self, method: UnlockMethod, facts: VolumeFacts, question: BoardQuestion | None
     ) -> tuple[UnlockOutcome, VolumeFacts]:
-        """Do what is left to do; return how it went, and the facts after it."""
-        place = self._place
+        """Do what remains to be done; return how that ended, and the facts after it."""
+        layout = self._layout
         if question is not None:
             self._to_prompt = self._to_prompt or self._elapsed()
-            self._reporter.note(f"answering on the board: {question.message}")
-            script = answer_script(facts, place, question)
-        elif way is UnlockMethod.OPEN:
-            script = open_script(facts, place)
+            self._reporter.note(f"answering a prompt on the board: {question.message}")
+            script = answer_script(facts, layout, question)
+        elif method is UnlockMethod.OPEN:
+            script = open_script(facts, layout)
         else:
-            script = finish_script(facts, place)
-        gives = way is not UnlockMethod.FINISH
-        self._attempts += gives
+            script = finish_script(facts, layout)
+        with_passphrase = method is not UnlockMethod.FINISH
+        self._attempts += with_passphrase
         done = self._board.run(
             script,
-            title="opening the volume" if gives else "mounting the volume",
-            stdin=self._passphrase if gives else None,
+            title="opening the volume" if with_passphrase else "mounting the volume",
+            stdin=self._passphrase if with_passphrase else None,
             sudo=True,
-            timeout=self._left(),
+            timeout=self._remaining(),
         )
         sections = parse_sections(done.text)
         ended = outcome(sections)
-        # Shown as the board's text is, or it would not be found there.
-        given = sanitize_line(self._passphrase.reveal().decode("utf-8", "replace"))
-        ended = replace(ended, trouble=without_passphrase(ended.trouble, given))
+        # The board's text was sanitized; the passphrase is only found in it in the same form.
+        sanitized = sanitize_line(self._passphrase.reveal().decode("utf-8", "replace"))
+        ended = replace(ended, problem=without_passphrase(ended.problem, sanitized))
         if ended.gone:
-            return ended, self._look()
+            return ended, self._collect()
         reported = any(section.name == "host" for section in sections)
         return ended, volume_facts(sections) if reported else facts
 
-    def _wrong(self, question: Waiting | None) -> UnlockResult:
+    def _wrong(self, question: BoardQuestion | None) -> UnlockResult:
         if question is None:
-            detail = "no key slot opens with this passphrase; nothing was changed"
+            detail = "the passphrase opens no key slot of the volume; nothing was changed"
         else:
             detail = (
-                "the board refused the passphrase; its prompt waits for the right one, and it"
-                " gives up after the third wrong one"
+                "the board refused the passphrase; its prompt is open again, and the board gives up"
+                " after the third wrong passphrase"
             )
         return self._result(Result.WRONG_PASSPHRASE, detail)
 
-    def _judge(self, ended: UnlockOutcome, facts: VolumeFacts) -> UnlockResult:
-        """Return the result by what the board reports after everything was done."""
+    def _evaluate(self, ended: UnlockOutcome, facts: VolumeFacts) -> UnlockResult:
+        """Return the result by the facts after everything was done."""
         if not ended.opened:
-            return self._result(Result.FAILED, ended.trouble)
+            return self._result(Result.FAILED, ended.problem)
         try:
-            way = decide(facts, self._place)
+            method = decide(facts, self._layout)
         except FailedError as error:
             return self._result(Result.FAILED, str(error))
-        if way is UnlockMethod.NOTHING:
+        if method is UnlockMethod.NOTHING:
             return self._result(
                 Result.UNLOCKED,
-                f"the volume is open and mounted at {self._place.mount}",
+                f"the volume is open and mounted at {self._layout.mount}",
                 to_unlocked=self._elapsed(),
             )
         if facts.mapping is None:
             return self._result(
-                Result.FAILED, f"the volume is not open after all. {ended.trouble}".strip()
+                Result.FAILED, f"the volume is still not open. {ended.problem}".strip()
             )
-        rest = ended.trouble or "; ".join(unfinished(facts, self._place))
+        rest = ended.problem or "; ".join(unfinished(facts, self._layout))
         return self._result(Result.FAILED, f"the volume is open, but {rest}")
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._begin
 
-    def _left(self) -> float:
-        # At least a moment: the wait for the server may have used up nearly everything.
+    def _remaining(self) -> float:
+        # The wait for the SSH server may have taken nearly all of it; a script needs some time.
         return max(10.0, self._timeout - self._elapsed())
 
     def _result(

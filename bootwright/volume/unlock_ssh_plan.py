@@ -1,7 +1,7 @@
-"""Deciding how a volume is opened over SSH, and the scripts that do it.
+"""How a volume is opened over SSH: the decision, and the scripts that do it. Pure.
 
-One script opens, starts what lies on the volume and reports the state again, so that a
-connection that is slow to set up or that breaks matters little. Every step may be repeated.
+One script opens the volume, starts the services that use it and reports the state again, so that
+a slow or broken connection does little harm. Every step may be repeated.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from bootwright.core.shell import Value, render
 from bootwright.remote.sections import SECTIONS, Section
 from bootwright.volume.facts import (
     VOLUME_FACTS,
+    BoardQuestion,
     VolumeFacts,
     VolumeLayout,
-    Waiting,
     volume_variables,
 )
 
 SERVICES = ("containerd.service", "docker.service")
-"""What keeps its data on the volume, in the order in which it starts."""
+"""The services that keep their data on the volume, in the order in which they start."""
 
 WRONG_PASSPHRASE = 2
 """cryptsetup's exit status; cryptsetup(8), RETURN CODES."""
@@ -42,121 +42,123 @@ _ACTIVATION = {
 """Options of crypttab(5) that change how a volume is opened, as cryptsetup(8) calls them."""
 
 _OTHER_FORMATS = ("plain", "tcrypt", "bitlk", "header")
-"""Options of crypttab(5) by which an entry is not for a LUKS2 volume with its own header."""
+"""Options of crypttab(5) of volumes that are not LUKS2, or whose header is elsewhere."""
 
 
 class UnlockMethod(Enum):
-    """What is left to do."""
+    """What remains to be done until the volume is open and in use."""
 
     NOTHING = auto()
+    """It is open and mounted, and its services run."""
     FINISH = auto()
-    """It is open; something is not mounted or does not run."""
+    """It is open; what is missing has to be mounted or started."""
     ANSWER = auto()
-    """A program on the board asks for the passphrase."""
+    """A program on the board asks for the passphrase; it gets it, and opens the volume."""
     OPEN = auto()
+    """cryptsetup opens it."""
 
 
-def place_of(endpoint: Endpoint) -> VolumeLayout:
-    """Return where the target's volume is used."""
+def layout_of(endpoint: Endpoint) -> VolumeLayout:
+    """Return the layout of the target's volume."""
     return VolumeLayout(endpoint.volume, endpoint.mount, tuple(BINDS), SERVICES)
 
 
-def decide(facts: VolumeFacts, place: VolumeLayout) -> UnlockMethod:
-    """Return what is left to do until the volume is open and in use.
+def decide(facts: VolumeFacts, layout: VolumeLayout) -> UnlockMethod:
+    """Return what remains to be done until the volume is open and in use.
 
     Raises:
-        FailedError: it cannot be opened, or something else is open under its name.
+        FailedError: it cannot be opened, or another volume is open under its name.
     """
-    check_volume(facts, place)
+    check_volume(facts, layout)
     assert facts.header is not None
     if facts.mapping is None:
-        return UnlockMethod.ANSWER if facts.question_for(place.volume) else UnlockMethod.OPEN
+        return UnlockMethod.ANSWER if facts.question_for(layout.volume) else UnlockMethod.OPEN
     if facts.mapping.luks_uuid != facts.header.uuid:
         raise FailedError(
             f"another volume ({facts.mapping.luks_uuid or 'no LUKS volume'}) is open under the"
-            f" name {place.volume}, not {facts.device} ({facts.header.uuid}); if nothing uses"
-            f" it, close it on the board: cryptsetup close {place.volume}"
+            f" name {layout.volume}, not {facts.device} ({facts.header.uuid}); if nothing uses"
+            f" it, close it on the board: cryptsetup close {layout.volume}"
         )
-    return UnlockMethod.FINISH if unfinished(facts, place) else UnlockMethod.NOTHING
+    return UnlockMethod.FINISH if unfinished(facts, layout) else UnlockMethod.NOTHING
 
 
-def check_volume(facts: VolumeFacts, place: VolumeLayout) -> None:
-    """Raise unless the board has the volume, with a sound header.
+def check_volume(facts: VolumeFacts, layout: VolumeLayout) -> None:
+    """Raise unless the board has the volume, with an intact header.
 
     Raises:
         FailedError: says what is missing.
     """
     if facts.missing:
-        raise FailedError(f"the board lacks {' and '.join(facts.missing)}; install it there")
+        raise FailedError(f"the board has no {' and no '.join(facts.missing)}; install it there")
     if facts.crypttab is None:
         raise FailedError(
-            f"/etc/crypttab on the board has no entry {place.volume}: is this a card of"
-            " bootwright's?"
+            f"/etc/crypttab on the board has no entry {layout.volume}: was the card made by"
+            " `inv flash`?"
         )
     wrong = [name for name in facts.crypttab.options if name.split("=")[0] in _OTHER_FORMATS]
     if wrong:
         raise FailedError(
-            f"/etc/crypttab on the board has the option {wrong[0]} for {place.volume}: only LUKS2"
-            " with its own header is understood"
+            f"/etc/crypttab on the board has the option {wrong[0]} for {layout.volume}: only LUKS2"
+            " with its header on the same device is supported"
         )
     if facts.device is None:
         raise FailedError(
             f"the board has no device {facts.crypttab.source}, which its /etc/crypttab names for"
-            f" {place.volume}; look there with: lsblk -f"
+            f" {layout.volume}; list the board's devices with: lsblk -f"
         )
     if facts.header is None:
-        said = facts.header_error or "it says nothing more"
+        message = facts.header_error or "no message"
         raise FailedError(
-            f"{facts.device} on the board has no sound LUKS2 header; cryptsetup: {said}"
+            f"{facts.device} on the board has no intact LUKS2 header; cryptsetup: {message}"
         )
 
 
-def unfinished(facts: VolumeFacts, place: VolumeLayout) -> list[str]:
-    """Return what is still to be done once the volume is open; empty when it is in use."""
+def unfinished(facts: VolumeFacts, layout: VolumeLayout) -> list[str]:
+    """Return what an open volume still lacks, in words; empty when it is in use."""
     missing = [
         f"{path} is not mounted from it"
-        for path in (place.mount, *place.binds)
+        for path in (layout.mount, *layout.binds)
         if not facts.mounted(path)
     ]
-    for name in place.services:
+    for name in layout.services:
         unit = facts.unit(name)
         if unit.installed and unit.active != "active":
             missing.append(f"{name} is {unit.active} ({unit.sub})")
     return missing
 
 
-def open_script(facts: VolumeFacts, place: VolumeLayout) -> str:
-    """Return the script that opens the volume by the passphrase on its standard input."""
+def open_script(facts: VolumeFacts, layout: VolumeLayout) -> str:
+    """Return the script that opens the volume with the passphrase on its standard input."""
     assert facts.crypttab is not None
     assert facts.device is not None
     options = (flag for name, flag in _ACTIVATION.items() if name in facts.crypttab.options)
     return _script(
         facts,
-        place,
+        layout,
         "volume/shell/open_volume.sh",
         luks_device=facts.device,
         open_options=tuple(options),
     )
 
 
-def answer_script(facts: VolumeFacts, place: VolumeLayout, question: Waiting) -> str:
-    """Return the script that answers ``question`` by the passphrase on its standard input.
+def answer_script(facts: VolumeFacts, layout: VolumeLayout, question: BoardQuestion) -> str:
+    """Return the script that answers ``question`` with the passphrase on its standard input.
 
-    The protocol is systemd's "Password Agents"; its own helper speaks it. A question that is
-    asked again by the same process was answered wrongly.
+    The protocol is systemd's "Password Agents"; systemd's own helper is used for it. If the same
+    process asks again, the passphrase was wrong.
     """
     return _script(
         facts,
-        place,
+        layout,
         "volume/shell/answer_question.sh",
         question_pid=question.pid,
         question_socket=question.socket,
     )
 
 
-def finish_script(facts: VolumeFacts, place: VolumeLayout) -> str:
-    """Return the script that mounts the open volume and starts what lies on it."""
-    return _script(facts, place, "volume/shell/finish_unlocking.sh")
+def finish_script(facts: VolumeFacts, layout: VolumeLayout) -> str:
+    """Return the script that mounts the open volume and starts its services."""
+    return _script(facts, layout, "volume/shell/finish_unlocking.sh")
 
 
 def try_passphrase_script(device: str) -> str:
@@ -170,17 +172,17 @@ def try_passphrase_script(device: str) -> str:
     return render(SECTIONS, "volume/shell/try_passphrase.sh", luks_device=device)
 
 
-def _script(facts: VolumeFacts, place: VolumeLayout, file: str, **variables: Value) -> str:
+def _script(facts: VolumeFacts, layout: VolumeLayout, file: str, **variables: Value) -> str:
     start_units = (
-        place.crypt_unit,
-        *place.mount_units,
-        *(name for name in place.services if facts.unit(name).installed),
+        layout.crypt_unit,
+        *layout.mount_units,
+        *(name for name in layout.services if facts.unit(name).installed),
     )
     return render(
         *VOLUME_FACTS,
         "volume/shell/start_units.sh",
         file,
-        **volume_variables(place),
+        **volume_variables(layout),
         start_units=start_units,
         **variables,
     )
@@ -188,41 +190,41 @@ def _script(facts: VolumeFacts, place: VolumeLayout, file: str, **variables: Val
 
 @dataclass(frozen=True)
 class UnlockOutcome:
-    """How opening, or answering, ended.
+    """How opening the volume, or answering the question for its passphrase, ended.
 
     Attributes:
-        opened: the volume is open; what follows was started.
+        opened: the volume is open, and its units were started.
         wrong: the passphrase was refused.
         gone: the program that asked ended without opening the volume.
-        trouble: what failed, for a person; empty if nothing did.
+        problem: what failed, in words for the operator; empty if nothing did.
     """
 
     opened: bool = False
     wrong: bool = False
     gone: bool = False
-    trouble: str = ""
+    problem: str = ""
 
 
 def outcome(sections: Sequence[Section]) -> UnlockOutcome:
-    """Return how the script ended that wrote ``sections``."""
+    """Return how opening or answering ended, by the script's ``sections``."""
     first = {section.name: section for section in reversed(sections)}
     if "open" in first:
-        code, said = first["open"].line(0), "\n".join(first["open"].lines[1:]).strip()
+        code, message = first["open"].line(0), "\n".join(first["open"].lines[1:]).strip()
         if code == str(WRONG_PASSPHRASE):
             return UnlockOutcome(wrong=True)
-        # Open already: somebody else was faster. Whether it is this volume shows next.
+        # Busy: somebody else may have opened it. Whether it is this volume is checked later.
         if code not in ("0", str(BUSY)):
-            return UnlockOutcome(trouble=f"cryptsetup ended with {code}: {said}")
+            return UnlockOutcome(problem=f"cryptsetup ended with {code}: {message}")
         if code == str(BUSY) and "mapping" not in first:
-            return UnlockOutcome(trouble=f"the device is busy; cryptsetup: {said}")
+            return UnlockOutcome(problem=f"the device is in use; cryptsetup: {message}")
     if "answer" in first:
         answer = first["answer"]
         if answer.line(0) != "0" or answer.line(1) == "gone":
-            # The question is gone, or was answered by somebody else meanwhile.
+            # The program does not ask any more, or somebody else has answered it.
             return UnlockOutcome(gone=True)
         if answer.line(1) == "asks-again":
             return UnlockOutcome(wrong=True)
-    return UnlockOutcome(opened=True, trouble=_failed_start(sections))
+    return UnlockOutcome(opened=True, problem=_failed_start(sections))
 
 
 def _failed_start(sections: Sequence[Section]) -> str:
@@ -231,6 +233,6 @@ def _failed_start(sections: Sequence[Section]) -> str:
             journal = sections[number + 1] if number + 1 < len(sections) else None
             lines = list(journal.lines if journal and journal.name == "journal" else ())
             lines = lines or list(section.lines[2:])
-            said = "".join(f"\n  {line[:300]}" for line in lines if line.strip())
-            return f"{section.line(0)} did not start; its journal ends in:{said}"
+            message = "".join(f"\n  {line[:300]}" for line in lines if line.strip())
+            return f"{section.line(0)} did not start; its journal ends in:{message}"
     return ""

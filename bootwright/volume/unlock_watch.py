@@ -1,4 +1,4 @@
-"""``inv unlock --watch``: unlock a board at every boot, for as long as it goes on."""
+"""``inv unlock --watch``: unlock a board at every boot, until it is ended."""
 
 import time
 
@@ -14,7 +14,7 @@ from bootwright.volume.unlock_result import Result, UnlockResult
 from bootwright.volume.unlock_ssh import unlock_over_ssh
 
 PAUSE_S = 10.0
-"""Seconds after a failure over SSH before it is tried again."""
+"""Seconds between attempts over SSH after a failure."""
 
 
 def watch(
@@ -29,14 +29,15 @@ def watch(
 
     Args:
         endpoint: the board.
-        passphrase: typed at the prompt or piped over SSH, and nowhere else.
-        reporter: where to tell of each boot.
-        options: how; the timeout is for what follows an answer.
+        passphrase: typed at the prompt or sent over SSH, and nowhere else.
+        reporter: gets a message about each boot.
+        options: how; the timeout is from the passphrase to the open volume.
         ask: asks about an SSH host key that is not known.
 
     Raises:
-        InputError: the target has no way to be reached, or the passphrase cannot be typed.
-        RefusedError: another program uses the console, or the SSH server is another one.
+        InputError: the target has no address that can be used, or the passphrase cannot be typed.
+        RefusedError: another program uses the console, or the SSH server's host key is not the
+            target's.
         FailedError: the serial line cannot be opened at the start.
     """
     check_typeable(passphrase.reveal(), endpoint.name)
@@ -63,7 +64,7 @@ def _watch_ssh(
             )
             if _is_final(result, reporter):
                 return result
-            # As long as this connection lives, the board has not started again.
+            # As long as this connection lives, the board has not restarted.
             with Remote(endpoint) as board:
                 board.wait_until_lost()
             reporter.note(f"{endpoint.name}: the connection has ended")
@@ -75,12 +76,12 @@ def _watch_ssh(
 
 
 def _is_final(result: UnlockResult, reporter: Reporter) -> bool:
-    """Tell how a boot ended; return whether going on would waste a try at the next one."""
+    """Report how a boot ended; return whether the next one would end the same, and waste a try."""
     if result.result is Result.WRONG_PASSPHRASE:
         return True
-    said = f"{result.target}: {result.result.value}: {result.detail}"
+    message = f"{result.target}: {result.result.value}: {result.detail}"
     if result.ok:
-        reporter.note(f"{said}; waiting for the next boot")
+        reporter.note(f"{message}; waiting for the next boot")
     else:
-        reporter.warn(said)
+        reporter.warn(message)
     return False

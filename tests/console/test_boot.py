@@ -235,3 +235,17 @@ def test_a_restart_begins_anew() -> None:
     assert (boot.opened, boot.login_seen, boot.prompts_seen) == (False, False, 0)
     assert boot.feed(RECORDED)[-3:] == [State.PROMPT, State.UNLOCKED, State.LOGIN]
     assert boot.prompts_seen == 1
+
+
+def test_what_a_shell_displays_is_no_prompt() -> None:
+    boot = watcher()
+    boot.feed(LOGIN + b"root\r\nroot@board:~# cat console.log\r\n" + PROMPT + HINT.encode())
+    assert (open_question(boot), boot.prompts_seen) == (OpenQuestion.CLOSED, 0)
+
+
+def test_floods_are_read_faster_than_a_line_brings_them() -> None:
+    """Work for a byte must not grow with the line; counted, not timed."""
+    for unit in (b" ", b"Please enter ", b"Please enter passphrase for disk ("):
+        boot = watcher()
+        boot.feed(unit * (200_000 // len(unit)))
+        assert boot.prompts_seen == 0

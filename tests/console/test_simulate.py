@@ -181,7 +181,7 @@ def test_a_client_can_come_and_go(tmp_path: Path) -> None:
             assert port.read(5) == b"one\r\n"
             port.write(b"a")
         deadline = time.monotonic() + 5
-        while "client gone" not in log.getvalue() and time.monotonic() < deadline:
+        while "client disconnected" not in log.getvalue() and time.monotonic() < deadline:
             time.sleep(0.05)
         with serial.Serial(device, exclusive=True, timeout=5) as port:
             time.sleep(0.2)
@@ -249,7 +249,7 @@ def test_what_cannot_be_played(tmp_path: Path) -> None:
     assert "any passphrase" in why(SimulateOptions(RECORDED, passphrase=Secret(SECRET)))
     assert "cannot read it" in why(SimulateOptions(bad))
     bad.write_bytes(b'{"version": 1}\n')
-    assert "no transcript" in why(SimulateOptions(bad))
+    assert "not a transcript" in why(SimulateOptions(bad))
     bad.write_bytes(b"{\xff")
     assert "not UTF-8" in why(SimulateOptions(bad))
 

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from bootwright.console.prompt import find_question
-from bootwright.console.simulated_board import Ask, Listen, Pieces, Say, SimulatedBoard, torn
+from bootwright.console.simulated_board import (
+    Ask,
+    Listen,
+    Output,
+    Pieces,
+    SimulatedBoard,
+    interrupt,
+)
 from bootwright.console.systemd_messages import HIDDEN, HINT, INITRAMFS, Dialect
 
 CASES = Path(__file__).parent.parent / "cases" / "console"
@@ -17,7 +24,7 @@ VOLUME, MOUNT = "docker-data", "/mnt/docker-data"
 DISK = f"{VOLUME} on {MOUNT}"
 SECRET = b"correct horse"
 ERASED = b"\b \b" * len(HINT)
-NEW, OLD = Dialect(colours=False), Dialect(239, colours=False, units=False, cut=False)
+NEW, OLD = Dialect(colours=False), Dialect(239, colours=False, units=False, shorten=False)
 
 
 def at_once(*parts: bytes) -> Pieces:
@@ -32,12 +39,12 @@ def ask(dialect: Dialect = NEW, **changes: object) -> Ask:
         "right": SECRET,
         "opened": at_once(b"open\r\n"),
         "refused": at_once(b"wrong\r\n"),
-        "gave_up": (Say(at_once(b"gave up\r\n")),),
+        "gave_up": (Output(at_once(b"gave up\r\n")),),
     }
     return Ask(**(values | changes))  # type: ignore[arg-type]
 
 
-def waiting(*steps: Say | Ask | Listen, at: float = 1.0) -> SimulatedBoard:
+def waiting(*steps: Output | Ask | Listen, at: float = 1.0) -> SimulatedBoard:
     """Return a board whose first question waits; what it printed so far is read."""
     board = SimulatedBoard(steps)
     board.due(at)
@@ -45,7 +52,7 @@ def waiting(*steps: Say | Ask | Listen, at: float = 1.0) -> SimulatedBoard:
 
 
 def test_the_wire_has_a_speed() -> None:
-    board = SimulatedBoard([Say(((0.5, b"0123456789"), (1.0, b"abc")))], speed=10)
+    board = SimulatedBoard([Output(((0.5, b"0123456789"), (1.0, b"abc")))], speed=10)
     assert board.next_at() == 0
     assert board.due(0.5) == b""
     assert board.next_at() == pytest.approx(0.6)
@@ -62,7 +69,7 @@ def test_the_wire_has_a_speed() -> None:
 
 def test_bytes_come_out_once_and_in_order_however_one_looks() -> None:
     text = bytes(range(256))
-    board = SimulatedBoard([Say(((0.01, text[:100]), (0.0, text[100:])))])
+    board = SimulatedBoard([Output(((0.01, text[:100]), (0.0, text[100:])))])
     got, now = b"", 0.0
     while not board.over:
         now += 0.0001
@@ -82,7 +89,7 @@ def test_tab_hides_the_passphrase() -> None:
     (answer,) = board.answers
     assert (answer.disk, answer.given, answer.how) == (VOLUME, SECRET, "enter")
     assert (answer.hidden, answer.echoed, answer.at) == (True, b"", 2)
-    assert board.exposed + board.elsewhere == b""
+    assert board.exposed + board.unread == b""
 
 
 @pytest.mark.parametrize("version", [208, 239, 240, 244])
@@ -145,16 +152,16 @@ def test_the_echo_goes_off_when_the_last_byte_is_on_the_wire() -> None:
 
 
 def test_type_ahead_is_lost() -> None:
-    board = SimulatedBoard([Say(((1.0, b"Linux\r\n"),)), ask()])
+    board = SimulatedBoard([Output(((1.0, b"Linux\r\n"),)), ask()])
     board.type(SECRET + b"\n", 0.5)
     assert board.due(0.9) == SECRET + b"\r\n"
     board.due(5)
     assert board.answers == []
-    assert board.elsewhere == SECRET + b"\n"
+    assert board.unread == SECRET + b"\n"
 
 
 def test_wrong_answers_and_the_end_of_the_tries() -> None:
-    board = waiting(ask(tries=2), Say(at_once(b"never\r\n")))
+    board = waiting(ask(tries=2), Output(at_once(b"never\r\n")))
     board.type(b"x\n", 1)
     assert board.due(2) == ERASED + b"*\r\n"
     assert board.due(4) == b"wrong\r\n" + b"".join(NEW.question(DISK))
@@ -204,11 +211,11 @@ def test_questions_come_one_after_the_other() -> None:
     board.type(b"root\n", 8)
     assert board.due(9) == b"root\r\nPassword: "
     assert [answer.disk for answer in board.answers] == ["swap", VOLUME]
-    assert board.elsewhere == b"root\n"
+    assert board.unread == b"root\n"
 
 
 def test_a_restart_takes_the_question_away() -> None:
-    restart = Say(at_once(b"\r\nU-Boot SPL 2020.01\r\n"))
+    restart = Output(at_once(b"\r\nU-Boot SPL 2020.01\r\n"))
     board = waiting(ask(patience=2.0), restart, ask())
     board.type(b"\tsec", 1)
     assert board.due(1.5) == ERASED + HIDDEN
@@ -228,7 +235,7 @@ def test_others_print_while_the_question_waits() -> None:
 
 def test_the_answer_to_tab_can_be_slow_and_torn() -> None:
     record = b"[   47.067120] x\r\n"
-    board = waiting(ask(OLD, reaction=1.0, reply_tears=((3, 0.5, record),)))
+    board = waiting(ask(OLD, reaction=1.0, reply_interruptions=((3, 0.5, record),)))
     board.type(b"\t", 1)
     assert board.due(1.9) == b""
     assert board.due(2.2) == HIDDEN[:3]
@@ -236,9 +243,9 @@ def test_the_answer_to_tab_can_be_slow_and_torn() -> None:
 
 
 def test_torn() -> None:
-    assert torn(b"abcdef", ()) == ((0.0, b"abcdef"),)
+    assert interrupt(b"abcdef", ()) == ((0.0, b"abcdef"),)
     tears = ((4, 0.5, b"<2>"), (0, 0.0, b"<0>"), (4, 0.0, b"<1>"))
-    pieces = torn(b"abcdef", tears)
+    pieces = interrupt(b"abcdef", tears)
     assert b"".join(part for _, part in pieces) == b"<0>abcd<1><2>ef"
     assert (0.5, b"<2>") in pieces
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootwright.console.terminal_filter import HarmlessFilter
+from bootwright.console.terminal_filter import TerminalFilter
 
 
 def shown(data: bytes) -> str:
-    return HarmlessFilter().feed(data)
+    return TerminalFilter().feed(data)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_an_unfinished_string_does_not_swallow_the_console() -> None:
 
 @given(st.lists(st.binary(max_size=40), max_size=10))
 def test_whatever_comes_in_whatever_chunks(chunks: list[bytes]) -> None:
-    made = HarmlessFilter()
+    made = TerminalFilter()
     out = "".join(made.feed(chunk) for chunk in chunks)
     assert out == shown(b"".join(chunks))
     for sequence in re.findall(r"\x1b(.?)", out, re.DOTALL):

@@ -25,8 +25,8 @@ FULL = Path("/dev/full")
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("[" * 100_000, "line 2: not JSON that can be read: nested too deeply"),
-        (f'[{"9" * 400}, "o", "x"]', "line 2: no time can be as long"),
+        ("[" * 100_000, "line 2: JSON that is nested too deeply"),
+        (f'[{"9" * 400}, "o", "x"]', "line 2: the number of seconds is too large"),
     ],
 )
 def test_a_hostile_transcript(line: str, message: str) -> None:
@@ -107,7 +107,7 @@ def test_a_paste_into_a_line_that_is_away(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr(sys, "stdout", shown)
         scribe = SessionRecorder(NoRecorder(), "docker-data", "/mnt/docker-data")
-        terminal._join(Away(), scribe, NoRecorder(), TextReporter(told))
+        terminal._connect(Away(), scribe, NoRecorder(), TextReporter(told))
     os.close(typing)
     assert told.getvalue().count("the line is still away") == 1
     # A terminal that cannot show it gets something else.

@@ -135,7 +135,7 @@ def test_a_line_that_is_cut_a_reboot_and_a_late_start(
         said = (tmp_path / "watch.log").read_text()
         assert said.count("the boot reported the volume open; waiting for the next boot") == 2
         assert "the serial line was lost" in said
-        assert "the line is back" in said
+        assert "the serial line is back" in said
         cast = (tmp_path / "watch.cast").read_text()
         assert WORD not in said + cast
         typed = [event.data for event in read_transcript(cast, "x") if event.kind == "i"]

@@ -24,7 +24,7 @@ VOLUME = (Path(__file__).parent.parent / "cases" / "volume" / "open.txt").read_t
     encoding="utf-8"
 )
 
-LOOK, TRY, RESTART = "looking at the volume", "trying the passphrase", "restarting"
+LOOK, TRY, RESTART = "reading the volume's state", "trying the passphrase", "restarting"
 
 PASSPHRASE = Secret(b"correct horse battery staple")
 

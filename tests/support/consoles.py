@@ -20,13 +20,13 @@ from random import Random
 
 from bootwright.console.simulated_board import (
     Ask,
+    Interruptions,
     Listen,
+    Output,
     Pieces,
-    Say,
     SimulatedBoard,
     Step,
-    Tears,
-    torn,
+    interrupt,
 )
 from bootwright.console.systemd_messages import HIDDEN, INITRAMFS, Dialect
 from bootwright.volume.unlock_result import Result
@@ -181,10 +181,10 @@ class _Composer:
             if self.rng.random() < 0.5:
                 self.features.add("silent give-up")
                 gave_up = gave_up[gave_up.index(b"\n") + 1 :]
-            ask = replace(ask, gave_up=(Say(at_once(gave_up)), *self.maintenance()))
+            ask = replace(ask, gave_up=(Output(at_once(gave_up)), *self.maintenance()))
             fits = frozenset({Result.WRONG_PASSPHRASE, Result.EMERGENCY})
         else:
-            ask = replace(ask, gave_up=(Say(at_once(self.dialect.gave_up(VOLUME, MOUNT))),))
+            ask = replace(ask, gave_up=(Output(at_once(self.dialect.gave_up(VOLUME, MOUNT))),))
         return self._scenario((self.before(), ask), fits)
 
     def other_only(self) -> Scenario:
@@ -199,12 +199,12 @@ class _Composer:
         if self.rng.random() < 0.5:
             between += self.dialect.opened("swap", "/mnt/swap")
         return self._scenario(
-            (self.before(), other, Say(at_once(between)), self.ours(), *self.after()), UNLOCKED
+            (self.before(), other, Output(at_once(between)), self.ours(), *self.after()), UNLOCKED
         )
 
     def ours_then_other(self) -> Scenario:
         ours = replace(self.ours(), patience=self.rng.uniform(0, 4))
-        steps = (self.before(), ours, Say(at_once(b"\r\n")), self.other())
+        steps = (self.before(), ours, Output(at_once(b"\r\n")), self.other())
         return self._scenario(steps, UNLOCKED, NOT_OPENED)
 
     def emergency(self) -> Scenario:
@@ -213,36 +213,36 @@ class _Composer:
             f"[DEPEND] Dependency failed for {MOUNT}.\r\n"
         ).encode()
         text = at_once(lines if self.rng.random() < 0.7 else b"")
-        steps = (self.before(), Say(text), *self.maintenance())
+        steps = (self.before(), Output(text), *self.maintenance())
         emergency = frozenset({Result.EMERGENCY})
         return self._scenario(steps, emergency, emergency)
 
     def silence(self) -> Scenario:
         text = self.rng.choice([b"", b"\0", b"\0\0\0", b"\r\n"])
-        return self._scenario((Say(at_once(text)),), NO_PROMPT, NO_PROMPT)
+        return self._scenario((Output(at_once(text)),), NO_PROMPT, NO_PROMPT)
 
     def open_already(self) -> Scenario:
         opened = self.rng.choice([b"", self.dialect.opened(VOLUME, MOUNT)])
-        steps = (self.before(), Say(at_once(opened)), *self.after())
+        steps = (self.before(), Output(at_once(opened)), *self.after())
         return self._scenario(steps, ALREADY, ALREADY)
 
     def opened_elsewhere(self) -> Scenario:
         ours = replace(self.ours(), patience=self.rng.uniform(0, 4))
         opened = self.rng.choice([b"\r\n", b""]) + self.dialect.opened(VOLUME, MOUNT)
-        steps = (self.before(), ours, Say(at_once(opened)), self.login())
+        steps = (self.before(), ours, Output(at_once(opened)), self.login())
         return self._scenario(steps, UNLOCKED, ALREADY)
 
     def restart_before(self) -> Scenario:
         first = replace(self.ours(), patience=self.rng.uniform(0, 5))
         # The initial RAM disk's question does not show that it has gone.
         pause = 0.0 if self.dialect.version == INITRAMFS else self.rng.uniform(0, 1)
-        restart = Say(((pause, self.rng.choice(noise.RESTARTS)),))
+        restart = Output(((pause, self.rng.choice(noise.RESTARTS)),))
         steps = (self.before(), first, restart, self.before(), self.ours(), *self.after())
         return replace(self._scenario(steps, UNLOCKED), restarts=1)
 
     def restart_after(self) -> Scenario:
         first = replace(self.ours(), opened=())
-        restart = Say(((self.rng.uniform(0, 1), self.rng.choice(noise.RESTARTS)),))
+        restart = Output(((self.rng.uniform(0, 1), self.rng.choice(noise.RESTARTS)),))
         steps = (self.before(), first, restart, self.ours(), *self.after())
         # It may be left to the operator, or answered again.
         scenario = self._scenario(steps, frozenset({Result.FAILED, Result.UNLOCKED}))
@@ -251,7 +251,7 @@ class _Composer:
     def quotations_only(self) -> Scenario:
         steps = [self.before()]
         for _ in range(self.rng.randrange(1, 3)):
-            steps += [Say(at_once(self.quotation())), self.before()]
+            steps += [Output(at_once(self.quotation())), self.before()]
         return self._scenario(tuple(steps), NO_PROMPT, NO_PROMPT)
 
     def old_log_at_a_shell(self) -> Scenario:
@@ -268,7 +268,7 @@ class _Composer:
             + b"cat console.log\r\n"
             + old
         )
-        script = (self.before(), Say(at_once(text)), Listen(at_once(shell), b"\r\n" + shell))
+        script = (self.before(), Output(at_once(text)), Listen(at_once(shell), b"\r\n" + shell))
         fits = ALREADY | NOT_OPENED
         # At once: nobody else can type there while the session is connected.
         return self._scenario(script, fits, fits, joins_at=20.0)
@@ -291,13 +291,13 @@ class _Composer:
 
     # What it is made of.
 
-    def before(self) -> Say:
+    def before(self) -> Output:
         """Return boot messages, and now and then text that quotes a question."""
         pieces = [(self.rng.uniform(0, 1), noise.boot_text(self.rng))]
         if self.rng.random() < 0.1:
             self.features.add("quotation before")
             pieces.append((0.0, self.quotation()))
-        return Say(tuple(pieces))
+        return Output(tuple(pieces))
 
     def ours(self) -> Ask:
         dialect = self.dialect
@@ -312,7 +312,7 @@ class _Composer:
             tries=self.rng.choice([0, 3]),
             echo_delay=self.rng.choice([0.0, 0.0, 0.001, 0.02, 0.09, 0.3, 1.5]),
             reaction=self.rng.choice([0.0, 0.0, 0.001, 0.05, 0.3, 2.0]),
-            reply_tears=self._tears(b"\b \b" * len(dialect.hint) + HIDDEN, "reply"),
+            reply_interruptions=self._tears(b"\b \b" * len(dialect.hint) + HIDDEN, "reply"),
             meanwhile=self._meanwhile(),
             kdf_seconds=seconds,
             opened=opened,
@@ -328,7 +328,7 @@ class _Composer:
 
     def after(self) -> tuple[Step, ...]:
         shown = self.rng.choice([b"", noise.boot_text(self.rng, start=False)])
-        return (Say(at_once(shown)), self.login())
+        return (Output(at_once(shown)), self.login())
 
     def login(self) -> Listen:
         banner = self.rng.choice([b"\r\nDebian GNU/Linux 12 board ttySAC2\r\n\r\n", b"\r\n"])
@@ -365,7 +365,7 @@ class _Composer:
             colours=colours,
             grey=colours and version >= 247 and rng.random() < 0.2,
             units=version >= 250 and rng.random() < 0.6,
-            cut=rng.random() < 0.6,
+            shorten=rng.random() < 0.6,
             line_end=rng.choice([b"\r\n", b"\r\r\n"]),
         )
 
@@ -406,7 +406,7 @@ class _Composer:
         if not tears and rng.random() < 0.4:
             # As the program writes it, string by string.
             return at_once(prefix) + tuple((rng.choice([0.0, 0.0, 0.05, 0.4]), w) for w in writes)
-        return at_once(prefix) + torn(text, tuple(tears))
+        return at_once(prefix) + interrupt(text, tuple(tears))
 
     def _begun_line(self) -> tuple[bytes, bytes]:
         """Return a line that the question cuts in two."""
@@ -423,7 +423,7 @@ class _Composer:
         self.features.add("begun line")
         return line[:at], line[at:]
 
-    def _tears(self, text: bytes, where: str) -> Tears:
+    def _tears(self, text: bytes, where: str) -> Interruptions:
         rng = self.rng
         count = rng.choices([0, 1, 2, 3, 4], [40, 30, 15, 10, 5])[0]
         tears = []
@@ -451,4 +451,4 @@ class _Composer:
             return at_once(lines)
         self.features.add("torn report")
         tear = (self.rng.randrange(len(lines)), 0.0, noise.record(self.rng, stamped=True))
-        return torn(lines, (tear,))
+        return interrupt(lines, (tear,))

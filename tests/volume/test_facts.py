@@ -18,15 +18,15 @@ from bootwright.volume.unlock_ssh_plan import (
     UnlockMethod,
     answer_script,
     decide,
+    layout_of,
     open_script,
     outcome,
-    place_of,
     unfinished,
 )
 from tests.support.schemas import check_broken_documents, check_document
 
 CASES = Path(__file__).parent.parent / "cases" / "volume"
-PLACE = place_of(Endpoint("box"))
+LAYOUT = layout_of(Endpoint("box"))
 UUID = "edd63331-4472-40ff-be7d-3db39fbd0219"
 
 
@@ -46,7 +46,7 @@ def facts(name: str, *changes: tuple[str, str]) -> VolumeFacts:
 def test_a_locked_volume() -> None:
     found = facts("locked")
     assert (found.hostname, found.kernel) == ("box", "6.1.0-50-armmp-lpae armv7l")
-    assert found.crypttab == Crypttab(f"UUID={UUID}", "none", ("luks", "tries=3", "noauto"))
+    assert found.crypttab == Crypttab(f"UUID={UUID}", ("luks", "tries=3", "noauto"))
     assert found.device == "/dev/vda2"
     assert found.header is not None
     assert found.header.uuid == UUID
@@ -57,20 +57,19 @@ def test_a_locked_volume() -> None:
     assert found.mounts == {}
     assert found.question_for("docker-data") is None
     assert not found.unit("docker.service").installed
-    assert found.unit(PLACE.crypt_unit) == Unit("loaded", "inactive", "dead")
-    assert decide(found, PLACE) is UnlockMethod.OPEN
+    assert found.unit(LAYOUT.crypt_unit) == Unit("loaded", "inactive", "dead")
+    assert decide(found, LAYOUT) is UnlockMethod.OPEN
 
 
 def test_an_open_volume_in_use() -> None:
     found = facts("open")
     assert found.mapping is not None
     assert found.mapping.luks_uuid == UUID
-    assert found.mapping.size == 1052770304
-    assert all(found.mounted(path) for path in (PLACE.mount, *PLACE.binds))
+    assert all(found.mounted(path) for path in (LAYOUT.mount, *LAYOUT.binds))
     assert found.use is not None
     assert found.use.size > found.use.available > 900 * 1024 * 1024
-    assert unfinished(found, PLACE) == []
-    assert decide(found, PLACE) is UnlockMethod.NOTHING
+    assert unfinished(found, LAYOUT) == []
+    assert decide(found, LAYOUT) is UnlockMethod.NOTHING
 
 
 def test_a_question_that_waits() -> None:
@@ -79,8 +78,8 @@ def test_a_question_that_waits() -> None:
     assert question is not None
     assert question.message == "Please enter passphrase for disk docker-data on /mnt/docker-data:"
     assert question.id == f"cryptsetup:/dev/disk/by-uuid/{UUID}"
-    assert decide(found, PLACE) is UnlockMethod.ANSWER
-    script = answer_script(found, PLACE, question)
+    assert decide(found, LAYOUT) is UnlockMethod.ANSWER
+    script = answer_script(found, LAYOUT, question)
     assert f"question_pid={question.pid}\nquestion_socket={question.socket}\n" in script
 
 
@@ -120,10 +119,10 @@ def test_a_question_that_is_over_does_not_wait() -> None:
         (
             "locked",
             ("== header", "== header-error\n|Device /dev/vda2 is not a valid LUKS device.\n== xx"),
-            "no sound LUKS2 header; cryptsetup: Device /dev/vda2 is not a valid LUKS device",
+            "no intact LUKS2 header; cryptsetup: Device /dev/vda2 is not a valid LUKS device",
         ),
         ("locked", ("|luks,tries=3", "|plain,tries=3"), "has the option plain"),
-        ("locked", ("== missing", "== missing\n|cryptsetup"), "the board lacks cryptsetup"),
+        ("locked", ("== missing", "== missing\n|cryptsetup"), "the board has no cryptsetup"),
         (
             "open",
             ("CRYPT-LUKS2-edd63331", "CRYPT-LUKS2-00000000"),
@@ -133,19 +132,19 @@ def test_a_question_that_is_over_does_not_wait() -> None:
 )
 def test_what_cannot_be_opened(name: str, change: tuple[str, str], message: str) -> None:
     with pytest.raises(FailedError, match=message):
-        decide(facts(name, change), PLACE)
+        decide(facts(name, change), LAYOUT)
 
 
 def test_what_is_mounted_from_elsewhere_is_not_mounted() -> None:
     found = facts("open", (" 253:0 /var/lib/docker ", " 8:1 /var/lib/docker "))
-    assert unfinished(found, PLACE) == ["/var/lib/docker is not mounted from it"]
-    assert decide(found, PLACE) is UnlockMethod.FINISH
+    assert unfinished(found, LAYOUT) == ["/var/lib/docker is not mounted from it"]
+    assert decide(found, LAYOUT) is UnlockMethod.FINISH
 
 
 def test_a_docker_that_is_installed_has_to_run() -> None:
     states = "LoadState={}\n|ActiveState=inactive\n|SubState=dead"
     found = facts("open", (states.format("not-found"), states.format("loaded")))
-    assert "docker.service is inactive (dead)" in unfinished(found, PLACE)
+    assert "docker.service is inactive (dead)" in unfinished(found, LAYOUT)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +159,7 @@ def test_a_docker_that_is_installed_has_to_run() -> None:
     ],
 )
 def test_crypttabs_options_are_honoured(options: str, flags: tuple[str, ...]) -> None:
-    script = open_script(facts("locked", ("|luks,tries=3,noauto", f"|{options}")), PLACE)
+    script = open_script(facts("locked", ("|luks,tries=3,noauto", f"|{options}")), LAYOUT)
     # The script, with a function in place of the program that prints its arguments.
     stub = "cryptsetup() { printf '%s\\n' \"$@\"; return 1; }\n"
     done = subprocess.run(["sh", "-c", stub + script], stdout=subprocess.PIPE, check=True)
@@ -171,8 +170,8 @@ def test_crypttabs_options_are_honoured(options: str, flags: tuple[str, ...]) ->
 
 
 def test_a_name_that_the_shell_could_take_for_more() -> None:
-    place = VolumeLayout("a b$(x)", "/mnt/a b", (), ())
-    script = open_script(facts("locked"), place)
+    layout = VolumeLayout("a b$(x)", "/mnt/a b", (), ())
+    script = open_script(facts("locked"), layout)
     assert "volume='a b$(x)'\n" in script
     assert r"systemd-cryptsetup@a\x20b\x24\x28x\x29.service" in script
 
@@ -231,7 +230,7 @@ def test_text_that_json_makes_is_harmless() -> None:
     found = facts(
         "locked", ('"xchacha12', f'"{escape}xchacha12'), ('"argon2id', f'"{escape}argon2id')
     )
-    text = "\n".join(status_of("box", found, PLACE).lines())
+    text = "\n".join(status_of("box", found, LAYOUT).lines())
     assert "�]0;x�xchacha12,aes-adiantum-plain64" in text
     assert "�]0;x�argon2id, 64.0 MiB" in text
     assert "\x1b" not in text
@@ -248,17 +247,17 @@ def test_a_socket_that_looks_like_another_value_stays_in_its_quotes() -> None:
     found = facts("asks")
     question = found.question_for("docker-data")
     assert question is not None
-    script = answer_script(found, PLACE, replace(question, socket="a @address@; reboot #"))
+    script = answer_script(found, LAYOUT, replace(question, socket="a @address@; reboot #"))
     assert "question_socket='a @address@; reboot #'\n" in script
 
 
 def test_a_passphrase_in_a_boards_words() -> None:
-    trouble = "x.mount did not start; its journal ends in:\n  no e1 here, nor secret1"
-    assert without_passphrase(trouble, "secret1").endswith("no e1 here, nor ***")
-    short = without_passphrase(trouble, "e1")
+    problem = "x.mount did not start; its journal ends in:\n  no e1 here, nor secret1"
+    assert without_passphrase(problem, "secret1").endswith("no e1 here, nor ***")
+    short = without_passphrase(problem, "e1")
     assert short.startswith("x.mount did not start; its journal ends in (")
     assert "e1" not in short
-    assert without_passphrase(trouble, "zz") == trouble
+    assert without_passphrase(problem, "zz") == problem
 
 
 def test_every_damage_is_an_error_or_facts_never_a_traceback() -> None:
@@ -270,7 +269,7 @@ def test_every_damage_is_an_error_or_facts_never_a_traceback() -> None:
             for broken in ("\n".join(damaged), "\n".join(rows[:number])):
                 try:
                     found = parse_volume(broken)
-                    status = status_of("box", found, PLACE)
+                    status = status_of("box", found, LAYOUT)
                     check_document("status", status.document())
                     status.lines()
                 except FailedError:
@@ -290,7 +289,7 @@ def test_what_a_file_holds_is_no_section() -> None:
     assert section.lines == ("== end", "== b", "")
 
 
-def told(*sections: tuple[str, str]) -> str:
+def answer_of(*sections: tuple[str, str]) -> str:
     body = "".join(
         f"\n== {name}\n" + "".join(f"|{line}\n" for line in content.split("\n"))
         for name, content in sections
@@ -300,14 +299,14 @@ def told(*sections: tuple[str, str]) -> str:
 
 def test_how_opening_ended() -> None:
     def end(*sections: tuple[str, str]) -> object:
-        ended = outcome(parse_sections(told(*sections)))
-        return (ended.opened, ended.wrong, ended.gone, ended.trouble)
+        ended = outcome(parse_sections(answer_of(*sections)))
+        return (ended.opened, ended.wrong, ended.gone, ended.problem)
 
     assert end(("open", "2\nNo key available.")) == (False, True, False, "")
     assert end(("open", "0\n")) == (True, False, False, "")
     # Somebody else was faster.
     assert end(("open", "5\nDevice exists."), ("mapping", "x")) == (True, False, False, "")
-    assert "busy" in str(end(("open", "5\nDevice is in use.")))
+    assert "in use" in str(end(("open", "5\nDevice is in use.")))
     assert "cryptsetup ended with 1: no memory" in str(end(("open", "1\nno memory")))
     assert end(("answer", "0\nasks-again")) == (False, True, False, "")
     assert end(("answer", "0\ngone")) == (False, False, True, "")
@@ -318,16 +317,16 @@ def test_how_opening_ended() -> None:
 
 def test_the_document_of_a_status() -> None:
     for name in ("locked", "open", "asks"):
-        document = check_document("status", status_of("box", facts(name), PLACE).document())
+        document = check_document("status", status_of("box", facts(name), LAYOUT).document())
         check_broken_documents("status", document)
     assert document["mount"]["mounted"] is False
-    opened = check_document("status", status_of("box", facts("open"), PLACE).document())
+    opened = check_document("status", status_of("box", facts("open"), LAYOUT).document())
     assert opened["volume"]["state"] == "open"
     assert opened["mount"]["size"] > opened["mount"]["used"] > 0
 
 
 def test_the_lines_of_a_status() -> None:
-    shown = status_of("box", facts("locked"), PLACE).lines()
+    shown = status_of("box", facts("locked"), LAYOUT).lines()
     assert shown[:2] == [
         "board                box, 6.1.0-50-armmp-lpae armv7l",
         f"started              {shown[1][21:]}",
@@ -337,9 +336,9 @@ def test_the_lines_of_a_status() -> None:
     assert "/mnt/docker-data     not mounted" in shown
     assert "docker               not installed" in shown
     assert shown[-1] == "next                 inv unlock box"
-    opened = status_of("box", facts("open"), PLACE).lines()
+    opened = status_of("box", facts("open"), LAYOUT).lines()
     assert "volume               docker-data: open" in opened
     assert any(line.endswith(" free") for line in opened)
     assert not any(line.startswith("next") for line in opened)
-    asks = status_of("box", facts("asks"), PLACE).lines()
+    asks = status_of("box", facts("asks"), LAYOUT).lines()
     assert any("a program on the board asks for its passphrase" in line for line in asks)

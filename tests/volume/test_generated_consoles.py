@@ -125,7 +125,7 @@ def _wrongly_read(scenario: Scenario, line: Console, given: list[Answer]) -> Ite
     board, secret = line.board, scenario.passphrase
     if _holds(board.exposed, secret):
         yield "the passphrase was echoed"
-    if _holds(board.elsewhere, secret):
+    if _holds(board.unread, secret):
         yield "the passphrase was typed where no question read it"
     for answer in board.answers:
         if answer.how == "enter" and answer.disk != OURS and scenario.remembered:

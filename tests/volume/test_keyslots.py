@@ -20,7 +20,7 @@ from bootwright.remote.io.connection import Remote
 from bootwright.remote.sections import parse_sections
 from bootwright.volume.choices import PassphraseAction
 from bootwright.volume.io.luks import prove_passphrase
-from bootwright.volume.keyslot_script import changed, keyslot_script
+from bootwright.volume.keyslot_script import keyslot_script, parse_change
 from bootwright.volume.keyslots import (
     PassphraseFiles,
     PassphraseResult,
@@ -141,9 +141,9 @@ def test_a_second_run_finds_nothing_to_do(board: Board) -> None:
 def test_wrong_ones_change_nothing(board: Board, capfd: pytest.CaptureFixture[str]) -> None:
     board.add_directly(FIRST, "second one")
     cases: list[tuple[PassphraseAction, str, str, type[Exception], str]] = [
-        ("add", "wrong-word", "new-word", InputError, "that exists opens no key slot"),
-        ("change", "wrong-word", "new-word", InputError, "that exists opens no key slot"),
-        ("remove", "wrong-word", FIRST, InputError, "that stays opens no key slot"),
+        ("add", "wrong-word", "new-word", InputError, "existing passphrase opens no key slot"),
+        ("change", "wrong-word", "new-word", InputError, "existing passphrase opens no key slot"),
+        ("remove", "wrong-word", FIRST, InputError, "passphrase to keep opens no key slot"),
         ("remove", FIRST, "wrong-word", InputError, "to remove opens no key slot"),
         ("remove", FIRST, FIRST, RefusedError, "the same key slot"),
         ("change", FIRST, FIRST, RefusedError, "the same key slot"),
@@ -198,7 +198,7 @@ def test_a_new_passphrase_that_does_not_open_leaves_the_old_one(board: Board) ->
     board.server.tool(
         "cryptsetup", 'case $* in *luksAddKey*) exit 0 ;; esac\nexec /sbin/cryptsetup "$@"'
     )
-    with pytest.raises(FailedError, match="proving that the new passphrase opens"):
+    with pytest.raises(FailedError, match="testing the new passphrase failed"):
         board.run("change", FIRST, "second one")
     assert board.slots() == [0]
     assert board.opens(FIRST)
@@ -206,7 +206,7 @@ def test_a_new_passphrase_that_does_not_open_leaves_the_old_one(board: Board) ->
 
 def test_a_full_header(board: Board) -> None:
     board.add_directly(FIRST, FIRST, times=31)
-    with pytest.raises(FailedError, match="all 32 key slots are taken"):
+    with pytest.raises(FailedError, match="all 32 key slots are in use"):
         board.run("add", FIRST, "second one")
     assert board.opens(FIRST)
 
@@ -219,8 +219,8 @@ def test_a_header_that_another_program_holds(board: Board) -> None:
     ):
         fcntl.flock(held, fcntl.LOCK_EX)
         done = remote.run(script, title="t", stdin=b"one\ntwo\n", sudo=True, timeout=60)
-    with pytest.raises(FailedError, match="the header is in use"):
-        changed("add", parse_sections(done.text))
+    with pytest.raises(FailedError, match="the LUKS header is in use"):
+        parse_change("add", parse_sections(done.text))
 
 
 def test_two_at_a_time(board: Board) -> None:
@@ -255,7 +255,9 @@ def test_a_board_without_the_volume(board: Board) -> None:
     endpoint, known = board.server.endpoint(), board.known
     with board.image.open("r+b") as file:
         file.write(bytes(64 * 1024))
-    with pytest.raises(FailedError, match=r"has no sound LUKS2 header; cryptsetup: Device .*not a"):
+    with pytest.raises(
+        FailedError, match=r"has no intact LUKS2 header; cryptsetup: Device .*not a"
+    ):
         board.run("add", FIRST, "second one")
     found = status(endpoint, directory=known)
     assert check_document("status", found.document())["volume"]["state"] == "unusable"
@@ -285,9 +287,13 @@ def test_the_files_of_the_command_line(tmp_path: Path) -> None:
         (
             "change",
             PassphraseFiles(one, file("same", "one\r\n")),
-            "the new passphrase is the one that",
+            "the new passphrase is the same as the existing one",
         ),
-        ("remove", PassphraseFiles(one, old=one), "the passphrase to remove is the one that stays"),
+        (
+            "remove",
+            PassphraseFiles(one, old=one),
+            "the passphrase to remove is the same as the one to keep",
+        ),
         (
             "add",
             PassphraseFiles(one, file("tab", "a\tb")),

@@ -10,7 +10,7 @@ import pytest
 from bootwright.core.errors import InputError
 from bootwright.core.io.secret_input import read_passphrase
 from bootwright.core.paths import checkout
-from tests.volume.test_unlock_session import SECRET
+from tests.support.scripted_console import SECRET
 
 pytestmark = pytest.mark.integration
 

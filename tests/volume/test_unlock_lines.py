@@ -275,7 +275,7 @@ def test_a_line_that_is_cut_and_comes_back(tmp_path: Path) -> None:
         result = unlock(endpoint, Secret(SECRET), TextReporter(log), options)
     assert (result.result, result.attempts) == (Result.UNLOCKED, 1)
     assert log.getvalue().count("the serial line was lost") == 2
-    assert log.getvalue().count("the line is back") == 2
+    assert log.getvalue().count("the serial line is back") == 2
     events = list(read_transcript(transcript.read_text(), "x"))
     assert [event.kind for event in events].count("m") == 2
     assert stat.S_IMODE(transcript.stat().st_mode) == 0o600

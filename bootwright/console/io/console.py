@@ -1,4 +1,4 @@
-"""A target's console, opened for one program at a time: live, or with the log of its server."""
+"""A target's console, opened for one program at a time: a serial line, or a server with a log."""
 
 import contextlib
 import time
@@ -14,33 +14,34 @@ from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.report import Reporter
 
 REOPEN_S = 0.5
-"""Seconds between tries to open a line that went away."""
+"""Seconds between attempts to open a serial line that was lost."""
 
 
 class SelectableConsole(ConsoleLine, Protocol):
-    """A console that can be waited for together with the keyboard."""
+    """A console that ``select`` can wait for together with the keyboard."""
 
     def fileno(self) -> int:
-        """Return a descriptor that can be read when something has come; -1 while cut."""
+        """Return a descriptor that is readable when something has come; -1 while there is none."""
         ...
 
 
 @contextlib.contextmanager
 def open_console(
-    endpoint: Endpoint, who: str, reporter: Reporter, *, patient: bool = False
+    endpoint: Endpoint, who: str, reporter: Reporter, *, wait_for_port: bool = False
 ) -> Iterator[SelectableConsole]:
     """Open the console of ``endpoint`` and hold it while the context lasts.
 
     Args:
         endpoint: the board; its serial line is used.
-        who: the command that uses it, for others' messages.
-        reporter: where to tell that a cut line is back.
-        patient: take a line that is not there for one that was cut.
+        who: the command that uses it, named in errors of other commands.
+        reporter: gets a message when a lost serial line is open again.
+        wait_for_port: if the port is not there or cannot be opened, wait for it as for one that
+            was lost.
 
     Raises:
-        InputError: the target has no serial line, or (unless patient) there is no such port.
+        InputError: the target has no serial line, or there is no such port.
         RefusedError: another program uses the console.
-        FailedError: the serial line cannot be opened (unless patient).
+        FailedError: the serial line cannot be opened.
     """
     if endpoint.serial_url is None:
         raise InputError(
@@ -55,16 +56,16 @@ def open_console(
             yield _LoggedConsole(port, log)
         else:
             live = _LiveConsole(endpoint.serial_url, endpoint.baud, reporter)
-            live.open(patient=patient)
+            live.open(wait_for_port=wait_for_port)
             stack.callback(live.close)
             yield live
 
 
 class _LoggedConsole:
-    """A console whose server logs all that it prints, before and after a client connects.
+    """A console whose server logs everything that the board prints, with or without a client.
 
-    The log alone is read: it misses nothing and has nothing twice. What the socket
-    brings is the same again; it is read and dropped, for the server would wait.
+    Only the log is read: it is complete. The socket brings the same output again; it is read and
+    discarded, because the board would stop when the socket's buffer is full.
     """
 
     def __init__(self, port: SerialPort, log: ConsoleLog) -> None:
@@ -89,10 +90,10 @@ class _LoggedConsole:
 
 
 class _LiveConsole:
-    """A console of which only what comes from now on can be known.
+    """A console without a log: what was printed before it was opened is not known.
 
-    A line that goes away (an adapter pulled out, a server that ended) is opened again as
-    soon as it is back.
+    A serial line that is lost (an adapter was unplugged, a server ended) is opened again as soon
+    as it is there.
     """
 
     def __init__(self, url: str, baud: int, reporter: Reporter) -> None:
@@ -101,11 +102,11 @@ class _LiveConsole:
         self._reporter = reporter
         self._port: SerialPort | None = None
 
-    def open(self, *, patient: bool) -> None:
+    def open(self, *, wait_for_port: bool) -> None:
         try:
             self._port = SerialPort(self._url, self._baud)
         except (NoPortError, FailedError) as error:
-            if not patient:
+            if not wait_for_port:
                 raise
             self._reporter.warn(f"{error}; waiting for it")
 
@@ -119,15 +120,15 @@ class _LiveConsole:
         try:
             return self._port.read()
         except LineLostError as error:
-            raise self._cut(error) from error
+            raise self._lose(error) from error
 
     def write(self, data: bytes) -> None:
         if self._port is None:
-            raise ConnectionLost(f"{self._url}: the line is still away")
+            raise ConnectionLost(f"{self._url}: the serial line is still lost")
         try:
             self._port.write(data)
         except LineLostError as error:
-            raise self._cut(error) from error
+            raise self._lose(error) from error
 
     def fileno(self) -> int:
         return -1 if self._port is None else self._port.fileno()
@@ -136,14 +137,14 @@ class _LiveConsole:
         if self._port is not None:
             self._port.close()
 
-    def _cut(self, error: LineLostError) -> ConnectionLost:
+    def _lose(self, error: LineLostError) -> ConnectionLost:
         self.close()
         self._port = None
-        return ConnectionLost(f"{error}; it is opened again when it is back")
+        return ConnectionLost(f"{error}; it is opened again as soon as it is back")
 
     def _open_again(self) -> None:
         time.sleep(REOPEN_S)
-        # Whatever is wrong with it now, it was there before and may be again.
+        # No error ends this: the line was open before, so it may become available again.
         with contextlib.suppress(BootwrightError):
             self._port = SerialPort(self._url, self._baud)
-            self._reporter.note(f"{self._url}: the line is back")
+            self._reporter.note(f"{self._url}: the serial line is back")

@@ -1,4 +1,4 @@
-"""One program of ours at a time at a target's console."""
+"""A lock, so that only one command of Bootwright uses a target's console at a time."""
 
 import contextlib
 import fcntl
@@ -15,10 +15,10 @@ def console_lock(target: str, who: str) -> Iterator[None]:
 
     Args:
         target: the target's name.
-        who: the command that holds it, for others' messages.
+        who: the command that holds it, named in errors of other commands.
 
     Raises:
-        RefusedError: another process has it; says which.
+        RefusedError: another process has it; names it.
     """
     path = paths.build_dir() / "console" / f"{target}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ CHUNK = 64 * 1024
 
 
 class ConsoleLog:
-    """A log file that another process appends to; read from its beginning, once."""
+    """A log file that another process appends to. Each byte is read once, from the first on."""
 
     def __init__(self, path: Path) -> None:
         try:

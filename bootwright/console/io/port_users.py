@@ -1,4 +1,4 @@
-"""Who has a serial port open."""
+"""Which process has a serial port open."""
 
 import os
 import stat
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def holder_of(device: Path) -> str | None:
-    """Return the other process that has ``device`` open, such as ``process 12 (screen)``.
+    """Return another process that has ``device`` open, such as ``process 12 (screen)``.
 
-    Programs of other users cannot be seen without being root.
+    Without root, processes of other users cannot be seen.
     """
     try:
         wanted = device.stat()
@@ -29,7 +29,7 @@ def _open_devices(process: Path) -> Iterator[int]:
     try:
         links = list((process / "fd").iterdir())
     except OSError:
-        return  # Another user's, or it has ended.
+        return  # It belongs to another user, or has ended.
     for link in links:
         try:
             status = link.stat()

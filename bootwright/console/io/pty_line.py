@@ -15,13 +15,13 @@ CHUNK = 4096
 """Bytes read at a time."""
 
 PENDING = 64 * 1024
-"""Bytes that are kept for a client that does not read; a serial line keeps none."""
+"""Bytes that are kept for a client that does not read. A real serial line keeps none."""
 
 
 class PtyLine:
-    """The board's end of the line; use it as a context.
+    """The board's end of a pseudo-terminal; use it as a context.
 
-    The client's end is not held open here: whoever opens it finds it free.
+    The client's end is not kept open here, so that any client can open it.
 
     Args:
         link: a symbolic link to make to the device; removed at the end.
@@ -50,7 +50,7 @@ class PtyLine:
 
     def _open(self) -> None:
         self._ours, theirs = pty.openpty()
-        # The setting outlives this: the terminal is there while our end is.
+        # The setting stays when this end is closed, as long as ours is open.
         tty.setraw(theirs)
         self.device = Path(os.ttyname(theirs))
         os.close(theirs)
@@ -59,7 +59,7 @@ class PtyLine:
         self._poll.register(self._ours, select.POLLIN)
 
     def has_client(self) -> bool:
-        """Say whether a client has the device open."""
+        """Return whether a client has the device open."""
         return not any(events & select.POLLHUP for _, events in self._poll.poll(0))
 
     def wait(self, seconds: float) -> None:
@@ -67,7 +67,7 @@ class PtyLine:
         if self.has_client():
             self._poll.poll(max(seconds, 0) * 1000)
         else:
-            # Without a client the terminal is ready at all times.
+            # Without a client, poll() returns at once.
             time.sleep(max(seconds, 0))
 
     def read(self) -> bytes:
@@ -91,8 +91,8 @@ class PtyLine:
     def free(self) -> bool:
         """Make the device ready for the next client; return whether its path is a new one.
 
-        A client may have made it its own alone (``TIOCEXCL``). Of a real port that ends
-        when it closes it, of a pseudo-terminal it does not.
+        A client may have reserved it for itself (``TIOCEXCL``). On a real port this ends when
+        the client closes it, on a pseudo-terminal it does not.
         """
         try:
             os.close(os.open(self.device, os.O_RDWR | os.O_NOCTTY))

@@ -22,31 +22,30 @@ WRITE_S = 5.0
 """Seconds that a write may take; a USB adapter whose flow control is stuck never ends."""
 
 GATHER_S = 0.02
-"""Seconds after the first byte in which more is let come: a board that prints would wake us
-for every one to ten bytes otherwise, and waiting would cost more than 1 % of a core."""
+"""Seconds to wait after the first byte before the rest is read. Without it, a board that prints
+would wake us for every one to ten bytes, which costs more than 1 % of a core."""
 
 CHUNK = 4096
 """Bytes read at a time."""
 
-
 KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
-"""tcp(7): a server that has gone without a word is noticed after half a minute."""
+"""tcp(7): a server that vanishes without closing the connection is noticed after 30 s."""
 
 
 class LineLostError(FailedError):
-    """A serial line that was open is gone."""
+    """A serial line that was open is lost."""
 
 
 class NoPortError(InputError):
-    """There is no such serial port, now."""
+    """There is no such serial port at the moment."""
 
 
 class SerialPort:
-    """An open serial line; close it, or use it as a context.
+    """An open serial line; close it, or use it as a context manager.
 
     Args:
         url: a device path or a pyserial URL.
-        baud: bits per second; of no meaning for a socket.
+        baud: bits per second; not used for a socket.
 
     Raises:
         NoPortError: no such device.
@@ -66,16 +65,16 @@ class SerialPort:
                 do_not_open=True,
                 baudrate=baud,
                 timeout=READ_S,
-                # pyserial knows no such thing for RFC 2217.
+                # pyserial does not support it for RFC 2217.
                 write_timeout=None if url.startswith("rfc2217:") else WRITE_S,
-                # A lock (flock) is for devices; a server's clients are its own matter.
+                # A device is locked (flock). Whether a server takes a second client is up to it.
                 exclusive=None if "://" in url else True,
             )
             if "://" in url:
-                # pyserial throws away what a server sends first; it may be the prompt.
+                # pyserial would discard what a server sends first; it may be the prompt.
                 self._port.reset_input_buffer = _nothing  # type: ignore[method-assign]
             self._port.open()
-            self._hold()
+            self._reserve()
         except serial.SerialException as error:
             raise _open_error(url, error) from error
         except ValueError as error:
@@ -85,13 +84,13 @@ class SerialPort:
         """Return what has come, after waiting for at most :data:`READ_S` seconds.
 
         Raises:
-            LineLostError: the line is gone.
+            LineLostError: the line is lost.
         """
         try:
             data = bytearray(self._port.read(1))
         except (serial.SerialException, OSError) as error:
             raise self._lost(error) from error
-        # What came before the line was lost counts; the next read says that it was.
+        # What came before the line was lost is returned; the next read raises the error.
         with contextlib.suppress(serial.SerialException, OSError):
             if data:
                 time.sleep(GATHER_S)
@@ -103,7 +102,7 @@ class SerialPort:
         """Send ``data``; the caller keeps it out of logs if it is secret.
 
         Raises:
-            LineLostError: the line is gone, or takes nothing.
+            LineLostError: the line is lost, or accepts no data.
         """
         try:
             self._port.write(data)
@@ -112,10 +111,10 @@ class SerialPort:
             raise self._lost(error) from error
 
     def fileno(self) -> int:
-        """Return a descriptor that can be read when something has come; -1 if there is none."""
+        """Return a descriptor that is readable when something has come; -1 if there is none."""
         connection = getattr(self._port, "_socket", None)
         if isinstance(connection, socket.socket):
-            # rfc2217 reads its socket in a thread of its own.
+            # For RFC 2217, pyserial reads the socket in a thread of its own.
             return -1 if self.url.startswith("rfc2217:") else connection.fileno()
         number: int = self._port.fileno() if hasattr(self._port, "fileno") else -1
         return number
@@ -123,7 +122,7 @@ class SerialPort:
     def close(self) -> None:
         """Close the line."""
         if "://" not in self.url and self._port.is_open:
-            # A pseudo-terminal keeps it otherwise.
+            # A pseudo-terminal would stay reserved after it is closed.
             with contextlib.suppress(OSError):
                 fcntl.ioctl(self._port.fileno(), termios.TIOCNXCL)
         self._port.close()
@@ -134,10 +133,10 @@ class SerialPort:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _hold(self) -> None:
-        """Keep other programs out of a device, and notice when a server is gone."""
+    def _reserve(self) -> None:
+        """Keep other programs from opening a device; have a vanished server noticed."""
         if "://" not in self.url:
-            # Those that know nothing of flock; nobody can keep root out.
+            # For programs that do not use flock. It has no effect on root's.
             with contextlib.suppress(OSError):
                 fcntl.ioctl(self._port.fileno(), termios.TIOCEXCL)
         connection = getattr(self._port, "_socket", None)
@@ -153,7 +152,7 @@ class SerialPort:
 
 
 def _check_url(url: str) -> None:
-    """Raise InputError for a server without a host or a port that can be one."""
+    """Raise InputError for a server's URL without a host or a valid port."""
     if not url.startswith(("socket://", "rfc2217://")):
         return
     try:

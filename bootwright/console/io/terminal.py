@@ -1,4 +1,4 @@
-"""The operator's terminal, joined to a board's console: ``inv console``."""
+"""The operator's terminal, connected to a board's console: ``inv console``."""
 
 import contextlib
 import io
@@ -13,7 +13,7 @@ from bootwright.console.io.console import SelectableConsole, open_console
 from bootwright.console.io.transcript_file import TranscriptFile
 from bootwright.console.ports import ConnectionLost, NoRecorder, Recorder
 from bootwright.console.session_recorder import SessionRecorder
-from bootwright.console.terminal_filter import HarmlessFilter
+from bootwright.console.terminal_filter import TerminalFilter
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import InputError
 from bootwright.core.io.signals import exit_on_signal, without_signals
@@ -23,23 +23,23 @@ LEAVE = b"\x1d"
 """Ctrl-], as with telnet."""
 
 POLL_S = 0.1
-"""Seconds between looks at a line that cannot be waited for."""
+"""Seconds between reads of a line that ``select`` cannot wait for."""
 
 HISTORY = 4096
-"""Bytes of what was printed before that are shown."""
+"""How many bytes of the console's log are shown at the start."""
 
 _RESTORE = "\x1b[?1049l\x1b[?2004l\x1b[?1l\x1b[?7h\x1b[r\x1b(B\x1b>\x1b[0m\x1b[?25h\n"
-"""Undoes what a board's editor or menu may leave behind: the other screen, bracketed paste,
-cursor and number keys, wrapping, scrolling, the character set, colours, the hidden cursor."""
+"""Resets what a board's editor or menu may have changed: alternate screen, bracketed paste, keys,
+line wrapping, scroll region, character set, colours, and the hidden cursor."""
 
 
 def work_at_console(endpoint: Endpoint, transcript: str | None, reporter: Reporter) -> None:
-    """Join the terminal to the console of ``endpoint`` until Ctrl-] is typed.
+    """Connect the terminal to the console of ``endpoint`` until Ctrl-] is typed.
 
     Args:
         endpoint: the board; its serial line is used.
         transcript: a new file for what goes over the console; passwords are masked.
-        reporter: where to tell of a line that is cut and back.
+        reporter: gets a message when the serial line is lost, and when it is back.
 
     Raises:
         InputError: there is no terminal, or the target has no serial line.
@@ -56,61 +56,61 @@ def work_at_console(endpoint: Endpoint, transcript: str | None, reporter: Report
             recorder = stack.enter_context(
                 TranscriptFile(Path(transcript), title, warn=reporter.warn)
             )
-        scribe = SessionRecorder(recorder, endpoint.volume, endpoint.mount)
-        stack.callback(scribe.end)
+        session = SessionRecorder(recorder, endpoint.volume, endpoint.mount)
+        stack.callback(session.end)
         reporter.note(f"{endpoint.serial_url}: connected; leave with Ctrl-]")
         with _every_key():
-            _join(console, scribe, recorder, reporter)
+            _connect(console, session, recorder, reporter)
 
 
-def _join(
-    console: SelectableConsole, scribe: SessionRecorder, recorder: Recorder, reporter: Reporter
+def _connect(
+    console: SelectableConsole, session: SessionRecorder, recorder: Recorder, reporter: Reporter
 ) -> None:
-    harmless = HarmlessFilter()
-    told_away = False
+    terminal_filter = TerminalFilter()
+    loss_reported = False
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal that is not UTF-8 lacks most of what a board may print.
+        # A terminal whose encoding is not UTF-8 cannot show every character.
         sys.stdout.reconfigure(errors="replace")
 
     def show(data: bytes) -> None:
-        sys.stdout.write(harmless.feed(data))
+        sys.stdout.write(terminal_filter.feed(data))
         sys.stdout.flush()
 
-    # From the beginning of a line on.
+    # The first of these lines may be incomplete.
     show(console.history()[-HISTORY:].partition(b"\n")[2])
     while True:
         line, leave = console.fileno(), False
-        told_away = told_away and line < 0
+        loss_reported = loss_reported and line < 0
         watched = [sys.stdin.fileno(), *([line] if line >= 0 else [])]
         ready = select.select(watched, [], [], POLL_S)[0]
         try:
             if sys.stdin.fileno() in ready:
                 keys = os.read(sys.stdin.fileno(), 1024)
-                keys, left, _ = keys.partition(LEAVE)
-                leave = bool(left or not keys)
+                keys, leave_key, _ = keys.partition(LEAVE)
+                leave = bool(leave_key or not keys)
                 if keys:
-                    scribe.typed(keys)
+                    session.typed(keys)
                     console.write(keys)
             if not leave and (line < 0 or line in ready or not ready):
                 data = console.read()
-                scribe.printed(data)
+                session.printed(data)
                 show(data)
                 if not data:
-                    scribe.idle()
-        except ConnectionLost as cut:
-            if not told_away:  # Each key that is typed while it is away is cut.
-                recorder.remark(str(cut))
-                reporter.warn(str(cut))
-            told_away = line < 0
+                    session.idle()
+        except ConnectionLost as lost:
+            if not loss_reported:  # Each key that is typed meanwhile raises it again.
+                recorder.remark(str(lost))
+                reporter.warn(str(lost))
+            loss_reported = line < 0
         if leave:
             return
 
 
 @contextlib.contextmanager
 def _every_key() -> Iterator[None]:
-    """Have the terminal pass on each key as it is typed, Ctrl-C among them.
+    """Have the terminal pass on each key as it is typed, also Ctrl-C.
 
-    It is put back as it was in any case, SIGTERM and SIGHUP included.
+    Its settings are restored in every case, also after SIGTERM and SIGHUP.
     """
     before = termios.tcgetattr(sys.stdin)
     raw = termios.tcgetattr(sys.stdin)
@@ -123,7 +123,7 @@ def _every_key() -> Iterator[None]:
             yield
         finally:
             with without_signals(), contextlib.suppress(OSError, termios.error):
-                # A terminal that hung up is gone.
+                # After SIGHUP there is no terminal.
                 termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
                 sys.stdout.write(_RESTORE)
                 sys.stdout.flush()

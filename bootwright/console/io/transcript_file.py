@@ -1,4 +1,4 @@
-"""Writing a console's transcript while it happens."""
+"""Writing the transcript of a console, event by event."""
 
 import os
 import sys
@@ -16,19 +16,19 @@ def _to_stderr(text: str) -> None:
 
 
 class TranscriptFile:
-    """A new file that only its owner can read; each line is there as soon as it happened.
+    """A new file that only its owner can read; each event is written at once.
 
-    Where it cannot be written any more (a full disk), that is told once and the transcript
-    ends: what is recorded goes on.
+    If it cannot be written any more (a full disk), there is one warning and the transcript ends,
+    while the command that is recorded goes on.
 
     Args:
         path: must not exist yet.
-        title: what the transcript is of.
-        clock: seconds from some start.
-        warn: where to tell that the transcript ends early; standard error by default.
+        title: the title in the transcript's header.
+        clock: returns seconds from some start.
+        warn: gets the warning; by default it goes to standard error.
 
     Raises:
-        InputError: it exists, or cannot be made.
+        InputError: it exists, or cannot be created.
     """
 
     def __init__(
@@ -54,15 +54,15 @@ class TranscriptFile:
         self._write(header_line(title, int(time.time())))
 
     def printed(self, data: bytes) -> None:
-        """The board printed ``data``."""
+        """Record ``data`` that the board printed."""
         self._add("o", data)
 
     def typed(self, data: bytes) -> None:
-        """We typed ``data``."""
+        """Record ``data`` that was typed."""
         self._add("i", data)
 
     def remark(self, text: str) -> None:
-        """Something happened to the line."""
+        """Record an event, such as a lost connection."""
         self._add("m", text.encode())
 
     def __enter__(self) -> Self:

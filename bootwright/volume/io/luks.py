@@ -1,7 +1,7 @@
-"""Making the LUKS2 header of the docker-data volume, by the real cryptsetup.
+"""Making the LUKS2 header of the docker-data volume with cryptsetup.
 
-cryptsetup formats a plain file without root, loop device or device-mapper. The
-passphrase goes to its standard input alone.
+cryptsetup formats a plain file without root, loop device or device-mapper. It gets the
+passphrase on its standard input only.
 """
 
 import os
@@ -19,7 +19,7 @@ HEADER_BYTES = 16 * MIB
 
 
 def make_header(path: Path, spec: LuksSpec, passphrase: Secret, label: str) -> LuksFacts:
-    """Write a LUKS2 header for ``spec`` to the new file ``path`` and prove that it opens.
+    """Write a LUKS2 header for ``spec`` to the new file ``path``, and test that it opens.
 
     The file is sparse and a little longer than the header, whose length is
     :data:`HEADER_BYTES`.
@@ -42,17 +42,19 @@ def make_header(path: Path, spec: LuksSpec, passphrase: Secret, label: str) -> L
         pbkdf="argon2id",
         memory_kib=spec.kdf.memory_kib,
         iterations=spec.kdf.iterations,
-        # cryptsetup lowers the threads to this machine's processors.
+        # cryptsetup uses no more threads than this machine has processors.
         threads=min(spec.kdf.threads, os.cpu_count() or 1),
     )
     if facts != wanted:
-        raise FailedError(f"cryptsetup made another header than asked: {facts} for {wanted}")
+        raise FailedError(
+            f"cryptsetup made a header that differs from the plan: {facts} instead of {wanted}"
+        )
     prove_passphrase(path, passphrase)
     return facts
 
 
 def prove_passphrase(path: Path, passphrase: Secret) -> None:
-    """Prove that ``passphrase`` opens a key slot of the header in ``path``.
+    """Test that ``passphrase`` opens a key slot of the header in ``path``.
 
     Raises:
         FailedError: it does not, or the header is damaged.
@@ -67,7 +69,7 @@ def _format_argv(path: Path, spec: LuksSpec, label: str) -> list[str]:
         *("--uuid", spec.uuid, "--label", label),
         *("--cipher", spec.format_cipher, "--key-size", str(spec.key_bits)),
         *("--sector-size", str(spec.sector_size)),
-        # Adiantum runs in the kernel only; the key slot must open on any host.
+        # Only kernels have Adiantum; cryptsetup must be able to open the key slot on any host.
         *("--keyslot-cipher", "aes-xts-plain64", "--keyslot-key-size", "512"),
         *("--pbkdf", "argon2id", "--pbkdf-memory", str(spec.kdf.memory_kib)),
         *("--pbkdf-force-iterations", str(spec.kdf.iterations)),

@@ -12,7 +12,7 @@
 #   device        the path of the device that the entry names, without symbolic links
 #   header        the UUID in the LUKS header, and the header as JSON
 #   header-error  what cryptsetup says of a header that it does not accept
-#   mapping       of the open volume: device number, UUID of the device mapper, 512-byte sectors
+#   mapping       of the open volume: device number, UUID of the device mapper
 #   mounts        lines of /proc/self/mountinfo
 #   use           the output of df for the mount point
 #   units         properties of the units
@@ -72,7 +72,7 @@ report_volume() {
     fi
     if is_open; then
         section mapping
-        cat "$dm/dev" "$dm/dm/uuid" "$dm/size" | quoted
+        cat "$dm/dev" "$dm/dm/uuid" | quoted
     fi
     section mounts
     eval "set -- $binds"

@@ -1,0 +1,153 @@
+"""Which of the tries of a boot are used: a scripted console with a false clock."""
+
+from collections.abc import Callable
+
+from bootwright.console.tries import PendingPrompt, Tries
+from bootwright.core.secret import Secret
+from bootwright.volume.unlock_result import Result
+from tests.support.scripted_console import (
+    HIDDEN,
+    LOGIN,
+    OPENED,
+    PROMPT,
+    TYPED,
+    U_BOOT,
+    Board,
+    Script,
+)
+
+
+def refusing(times: int) -> Callable[[Board], Script]:
+    def script(board: Board) -> Script:
+        for _ in range(times):
+            yield from board.answers(PROMPT, HIDDEN)
+            board.typed += b"|"
+            yield b"\r\n"
+        yield from board.answers(PROMPT, HIDDEN)
+        yield OPENED
+
+    return script
+
+
+def test_the_last_try_is_reserved() -> None:
+    history = (PROMPT + b"\r\n") * 2
+    board = Board(refusing(0), history)
+    result = board.unlock()
+    assert (result.result, result.attempts, board.typed) == (Result.FAILED, 0, b"")
+    assert "1 try is left, the last of 3" in result.detail
+    assert "--all-tries" in result.detail
+    for tries in (Tries(3, use_all=True), Tries(0), Tries(4)):
+        assert Board(refusing(0), history).unlock(tries=tries).result is Result.UNLOCKED
+    # Where there is but one try, it is for using.
+    assert Board(refusing(0)).unlock(tries=Tries(1)).result is Result.UNLOCKED
+
+
+def test_another_passphrase_is_asked_for_while_a_try_may_be_used() -> None:
+    asked: list[str] = []
+
+    def another(left: str) -> Secret | None:
+        asked.append(left)
+        return Secret(b"another")
+
+    board = Board(refusing(1))
+    assert board.unlock(another=another).result is Result.UNLOCKED
+    assert board.typed == TYPED + b"|\t\x15another\n"
+    assert asked == ["the passphrase is wrong; 2 tries are left of 3"]
+
+    board = Board(refusing(5))
+    result = board.unlock(another=another)
+    assert (result.result, result.attempts) == (Result.WRONG_PASSPHRASE, 2)
+    assert "1 try is left, the last of 3" in result.detail
+    assert Board(refusing(1)).unlock(another=lambda _: None).attempts == 1
+
+
+def test_a_prompt_that_was_printed_before() -> None:
+    """A TAB finds it, an empty answer brings it back; that is one try."""
+
+    def script(board: Board) -> Script:
+        yield from board.wait_for(b"\t")
+        yield HIDDEN
+        yield from board.wait_for(b"\n")
+        assert board.typed == b"\t\x15\n"
+        board.typed = b""
+        yield b"\r\n"
+        yield from board.answers(PROMPT, HIDDEN)
+        yield OPENED
+
+    board = Board(script)
+    result = board.unlock()
+    assert (result.result, result.attempts, board.typed) == (Result.UNLOCKED, 1, TYPED)
+
+    def wrong(board: Board) -> Script:
+        yield from script(board)
+        board.typed += b"|"
+        yield PROMPT
+
+    # The same again for a board that does not take the passphrase.
+    board = Board(lambda board: (b"" if part == OPENED else part for part in wrong(board)))
+    result = board.unlock()
+    assert result.result is Result.WRONG_PASSPHRASE
+    assert "1 try is left, the last of 3" in result.detail
+
+    board = Board(script)
+    result = board.unlock(tries=Tries(2))
+    assert (result.result, board.typed) == (Result.FAILED, b"\t")
+
+
+def test_a_question_that_an_earlier_run_left_waiting() -> None:
+    def script(board: Board) -> Script:
+        yield from board.wait_for(b"\t")
+        yield HIDDEN
+        yield from board.wait_for(b"\n")
+        yield OPENED if board.typed == TYPED else b"\r\n" + PROMPT
+
+    # It was ours that asked last: no try is spent on finding out.
+    board = Board(script)
+    assert board.unlock(pending_prompt=PendingPrompt(2, fresh=True)).result is Result.UNLOCKED
+    assert board.typed == TYPED
+    # The last try is reserved, over runs as well.
+    for left in (PendingPrompt(3, fresh=True), PendingPrompt(2, fresh=False)):
+        board = Board(script)
+        result = board.unlock(pending_prompt=left)
+        assert (result.result, board.typed) == (Result.FAILED, b"\t")
+        assert "--all-tries" in result.detail
+
+    def refused(board: Board) -> Script:
+        yield from board.answers(PROMPT, HIDDEN)
+        yield b"\r\n" + PROMPT
+
+    session = Board(refused).session()
+    assert session.run().result is Result.WRONG_PASSPHRASE
+    assert session.waiting == 2
+    session = Board(script).session(pending_prompt=PendingPrompt(2, fresh=True))
+    assert session.run().ok
+    assert session.waiting == 0
+
+
+def test_the_second_passphrase_waits_for_the_second_question() -> None:
+    """The boot says that the first was wrong before it asks again; and a person takes time."""
+
+    def script(board: Board) -> Script:
+        yield from board.answers(PROMPT, HIDDEN)
+        yield b"\r\nFailed to activate with specified passphrase. (Passphrase incorrect?)\r\n"
+        board.typed += b"|"
+        yield from [b""] * 5
+        yield from board.answers(PROMPT, HIDDEN)
+        yield OPENED
+
+    board = Board(script)
+    assert board.unlock(another=lambda _: Secret(b"another")).result is Result.UNLOCKED
+    assert board.typed == TYPED + b"|\t\x15another\n"
+
+
+def test_a_second_passphrase_for_a_board_that_went_on_meanwhile() -> None:
+    def script(board: Board) -> Script:
+        yield b"Please unlock disk docker-data: "
+        yield from board.wait_for(b"\n")
+        yield b"\r\ncryptsetup: cryptsetup failed, bad password or options?\r\n"
+        yield U_BOOT
+        yield LOGIN
+
+    board = Board(script)
+    assert board.unlock(another=lambda _: Secret(b"another")).attempts == 1
+    assert b"another" not in board.typed
