@@ -11,7 +11,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from bootwright.audit.choices import FailOn, Form
-from bootwright.core.cli import print_result, whole_number
+from bootwright.core.cli import ChildStatus, print_result, whole_number
 from bootwright.core.options import (
     BenchmarkVersion,
     File,
@@ -299,7 +299,7 @@ def ssh(
         wait_for_ssh(endpoint.ssh, seconds)
     code = connect(endpoint, command or None)
     if code:
-        raise Exit(code=code)
+        raise ChildStatus(code=code)
 
 
 @task(

@@ -38,7 +38,7 @@ ORDERING = {
     *("audit.command", "audit.run"),
     *("card.execute", "card.flash"),
     "console.simulate",
-    "core.doctor",
+    *("core.doctor", "core.program"),
     "emulator.emulate",
     *("hosts.fleet", "hosts.resolve"),
     *("logs.command", "logs.tail"),

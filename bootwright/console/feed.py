@@ -6,6 +6,7 @@ from bootwright.console.boot import BootWatcher, State
 from bootwright.console.ports import ConnectionLost, ConsoleLine, Recorder
 from bootwright.console.redact import Redactor
 from bootwright.core.report import Reporter
+from bootwright.core.run_log import event
 from bootwright.core.secret import MASK, Secret
 from bootwright.core.text import sanitize_line
 
@@ -99,6 +100,7 @@ class ConsoleFeed:
         self._redactor.arm(secret)
         self._secret_typed = True
         self._recorder.typed(before + MASK.encode() + after)
+        event("serial", "secret typed")
         return self._write(before + secret.reveal() + after)
 
     def _write(self, data: bytes) -> bool:
@@ -113,7 +115,10 @@ class ConsoleFeed:
         self.received += len(data)
         self._unreadable += sum(byte >= 0x80 for byte in data)
         self._record(self._redactor.feed(data))
-        return self._watcher.feed(data)
+        states = self._watcher.feed(data)
+        for state in states:
+            event("serial", "state", state=state.value, received=self.received)
+        return states
 
     def _record(self, data: bytes) -> None:
         if data:

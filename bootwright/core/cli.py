@@ -4,11 +4,14 @@ import json
 import os
 import sys
 import traceback
+from pathlib import Path
 
 from invoke.exceptions import Exit
 
 from bootwright.core.errors import BootwrightError, FailedError, InputError
+from bootwright.core.paths import display_path
 from bootwright.core.result import CommandResult
+from bootwright.core.secret import MASKER
 from bootwright.core.text import sanitize_text
 
 INTERRUPTED = 4
@@ -17,30 +20,55 @@ INTERRUPTED = 4
 OUR_BUG = 70
 
 
-def report_end(error: BaseException) -> int:
-    """Print on standard error how a run ended, and return its exit code."""
+class ChildStatus(Exit):
+    """Ends with the status of the command that the operator had run by ``inv ssh``."""
+
+
+def report_end(error: BaseException, log: Path | None = None) -> int:
+    """Print on standard error how a run ended, and return its exit code.
+
+    Args:
+        error: what ended it.
+        log: the file with the log of the run; named there, if there is one.
+    """
     match error:
         case Exit():
             if error.message:
                 _print_error(error.message)
-            return int(error.code)
         case BootwrightError():
             _print_error(f"error: {error}")
-            return error.exit_code
         case KeyboardInterrupt():
             _print_error("interrupted")
-            return INTERRUPTED
         case BrokenPipeError():
             # Whoever read our output has gone, so there is nobody to print a message for.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return exit_code(error)
+        case OSError():
+            _print_error(f"error: {error}")
+        case _:
+            _print_error("".join(traceback.format_exception(error)).rstrip())
+            _print_error("error: this is a bug of bootwright; please report the lines above")
+    code = exit_code(error)
+    if code and log is not None and not isinstance(error, ChildStatus):
+        print(sanitize_text(f"what this run did: {display_path(log)}"), file=sys.stderr)
+    return code
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code of a run that ``error`` ended."""
+    match error:
+        case Exit():
+            return int(error.code)
+        case BootwrightError():
+            return error.exit_code
+        case KeyboardInterrupt() | BrokenPipeError():
             return INTERRUPTED
         case OSError():
             # A full disk, a folder without permission: the machine's fault, not a bug.
-            _print_error(f"error: {error}")
             return FailedError.exit_code
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else OUR_BUG
         case _:
-            traceback.print_exception(error)
-            _print_error("error: this is a bug of bootwright; please report the lines above")
             return OUR_BUG
 
 
@@ -64,5 +92,5 @@ def print_result(result: CommandResult, as_json: bool) -> None:
 
 
 def _print_error(text: str) -> None:
-    text = sanitize_text(text)
+    text = sanitize_text(MASKER.mask(text, keep_short=True))
     print(f"\033[31m{text}\033[0m" if sys.stderr.isatty() else text, file=sys.stderr)

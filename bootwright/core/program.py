@@ -25,11 +25,13 @@ from bootwright.core import completion
 from bootwright.core.cli import report_end
 from bootwright.core.command_line import Parser, no_task, usage
 from bootwright.core.errors import InputError
+from bootwright.core.io.run_log import RunLog
 from bootwright.core.options import Takes, takes_of
 from bootwright.core.paths import build_dir, checkout
 from bootwright.core.target_names import names
 
 CHECKOUT_VARIABLE = "BOOTWRIGHT_CHECKOUT"
+DEBUG_VARIABLE = "BOOTWRIGHT_DEBUG"
 
 
 def main() -> NoReturn:
@@ -67,6 +69,12 @@ class Program(InvokeProgram):
             # Without a help text, it is not shown: the scripts of the completion use it.
             Argument(names=("complete",), kind=bool, default=False),
             Argument(
+                names=("debug",),
+                kind=bool,
+                default=False,
+                help="print on standard error what is started, with what, and how it ends",
+            ),
+            Argument(
                 names=("help", "h"), optional=True, help="explain the program, or a task; and end"
             ),
             Argument(names=("list", "l"), kind=bool, default=False, help="list the tasks; and end"),
@@ -86,6 +94,7 @@ class Program(InvokeProgram):
         Args:
             argv: the program's name, and the words that follow it.
         """
+        log: RunLog | None = None
         try:
             self.argv = list(argv)
             self.parse_core_args()
@@ -102,9 +111,13 @@ class Program(InvokeProgram):
             # Without files: nobody's settings for Invoke change what our commands do.
             self.config = Config(lazy=True)
             self.config.merge()
-            self.execute()
+            debug = self.args.debug.value or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
+            names = [task.name or "" for task in self.tasks]
+            log = RunLog(build_dir() / "log", "-".join(names)[:60], debug)
+            with log.recording(version=__version__, argv=self.argv):
+                self.execute()
         except (Exception, KeyboardInterrupt) as error:
-            return report_end(error)
+            return report_end(error, log.path if log else None)
         return 0
 
     def read_words(self, argv: Sequence[str]) -> list[ParserContext]:

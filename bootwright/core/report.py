@@ -5,6 +5,7 @@ result (or the one JSON document). A terminal gets bars and colour; a pipe gets
 plain lines.
 """
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from bootwright.core.run_log import event, logged
 from bootwright.core.text import sanitize_text
 from bootwright.core.units import format_size
 
@@ -110,7 +112,7 @@ class TextReporter:
     def step(self, title: str) -> Iterator[None]:
         """Show the title while the step runs, then its time."""
         start = time.monotonic()
-        with self._running(title):
+        with logged("report", title), self._running(title):
             yield
         took = time.monotonic() - start
         self.seconds[title] = took
@@ -149,8 +151,10 @@ class TextReporter:
 
     def note(self, text: str) -> None:
         """Print a line."""
+        event("report", "note", text=text)
         self._console.print(f"  {sanitize_text(text)}", markup=False)
 
     def warn(self, text: str) -> None:
         """Print a line that stands out."""
+        event("report", "warning", logging.WARNING, text=text)
         self._console.print(Text.assemble(("warning:", "yellow"), f" {sanitize_text(text)}"))

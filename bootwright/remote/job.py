@@ -7,6 +7,7 @@ from bootwright.core.errors import FailedError
 from bootwright.core.file_changes import FileChange
 from bootwright.core.parsing import PARSE_ERRORS
 from bootwright.core.report import Reporter
+from bootwright.core.run_log import logged
 from bootwright.core.secret import Secret
 from bootwright.remote.io.connection import Remote, UnreachableError
 from bootwright.remote.job_script import (
@@ -82,6 +83,21 @@ def run_job(
     Raises:
         FailedError: it could not be started, did not end in time, or the board is lost.
     """
+    with logged("ssh", f"job {name}", script=script, files=list(files)) as result:
+        state = _run_job(link, name, script, files, timeout, patience, reporter)
+        result["status"] = state.status
+    return state
+
+
+def _run_job(
+    link: Reconnector,
+    name: str,
+    script: str,
+    files: Mapping[str, FileChange],
+    timeout: float,
+    patience: float,
+    reporter: Reporter,
+) -> JobState:
     # Files may be secret.
     data = Secret(archive(script, files))
     done = reconnector.board.run(

@@ -17,6 +17,7 @@ from bootwright.card.block_device import UNFINISHED
 from bootwright.card.io.medium import data_of
 from bootwright.core.io.process import run
 from tests.support.bench import WORD, Bench
+from tests.support.runlogs import assert_hidden, records
 from tests.support.schemas import check_broken_documents, check_document
 from tests.support.small_rootfs import ARCH_BLOBS, BOOT_TXT, U_BOOT, small_archlinuxarm
 
@@ -461,6 +462,10 @@ def test_the_passphrase_is_nowhere(bench: Bench, tmp_path: Path) -> None:
     assert WORD not in done.stdout + done.stderr
     found = {path for path in bench.root.rglob("*") if path.is_file() and holds(path, WORD)}
     assert found == {bench.passphrase}
+    # Nor the hashes of the passwords that are in the tarball.
+    assert_hidden(bench.root / "build", WORD, "$y$j9T$secret")
+    formats = [one for one in records(bench.root / "build") if "luksFormat" in one.get("argv", ())]
+    assert [one["stdin"] for one in formats] == ["***"]
 
 
 def holds(path: Path, word: str) -> bool:

@@ -87,7 +87,7 @@ class Offered:
         return {line.partition("\t")[0]: line.partition("\t")[2] for line in lines}
 
 
-CORE = ["--checkout", "--help", "--list", "--version"]
+CORE = ["--checkout", "--debug", "--help", "--list", "--version"]
 
 
 def test_tasks_with_what_they_are_for(offered: Offered) -> None:

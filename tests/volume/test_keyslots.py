@@ -30,6 +30,7 @@ from bootwright.volume.keyslots import (
 )
 from bootwright.volume.status import status
 from tests.support.bench import INV, Bench
+from tests.support.runlogs import assert_hidden, records
 from tests.support.schemas import check_broken_documents, check_document
 from tests.support.sshserver import SshServer, need_sshd
 
@@ -345,6 +346,17 @@ def test_the_tasks(board: Board, tmp_path: Path) -> None:
     assert (slot["memory_kib"], slot["iterations"]) == (65536, 4)
     assert board.opens("second one")
     assert inv("passphrase", "box", "replace").returncode == 2
+    # A board that repeats what it must not: neither the operator nor the log sees it.
+    board.server.tool("cryptsetup", f"echo 'bad: {FIRST} {FIRST}' >&2; exit 3")
+    failed = inv("passphrase", "box", "add", *files)
+    assert failed.returncode == 4
+    assert FIRST not in failed.stderr
+    (board.server.tools / "cryptsetup").unlink()
+    scripts = [one for one in records(tmp_path / "build") if one["gateway"] == "ssh"]
+    assert any("luksAddKey" in one.get("script", "") for one in scripts)
+    assert any(one.get("stdin") == "***" for one in scripts)
+    assert any("bad: *** ***" in json.dumps(one) for one in scripts)
+    assert_hidden(tmp_path / "build", FIRST, "second one")
     board.server.stop()
     try:
         gone = inv("status", "box", "--json")

@@ -26,6 +26,8 @@ from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
 from bootwright.volume.unlock import UnlockOptions, unlock
 from bootwright.volume.unlock_result import Result, UnlockResult
+from tests.support.bench import INV, Bench
+from tests.support.runlogs import assert_hidden, records
 
 pytestmark = pytest.mark.integration
 
@@ -477,3 +479,51 @@ def test_a_board_that_does_not_ask_at_boot_is_not_called_open() -> None:
         run(endpoint)
     with pytest.raises(InputError, match="does not ask for the passphrase at boot"):
         unlock(endpoint, Secret(SECRET), TextReporter(), UnlockOptions(via="serial"))
+
+
+def test_the_log_of_a_run_has_states_but_nothing_of_the_passphrase(tmp_path: Path) -> None:
+    """The passphrase comes from a command, and the board repeats it."""
+
+    def script(line: Line) -> None:
+        line.send(b"Linux\r\n" + OLD_PROMPT)
+        line.expect(b"\t")
+        line.send(b"(no echo) ")
+        line.expect(SECRET + b"\n")
+        line.send(SECRET + b"\r\n" + OPENED)
+
+    bench = Bench(tmp_path)
+    (tmp_path / "word").write_bytes(SECRET + b"\n")
+    bench.own_checkout(
+        "[targets.box]\n"
+        'board = "odroid-xu3"\nrootfs = "debian"\n'
+        f'passphrase_command = ["sh", "-c", "cat {tmp_path}/word; cat {tmp_path}/word >&2"]\n'
+    )
+    with socket_board(script) as endpoint:
+        done = subprocess.run(
+            [
+                INV,
+                "unlock",
+                "box",
+                "--via",
+                "serial",
+                "--port",
+                str(endpoint.serial_url),
+                "--debug",
+            ],
+            cwd=bench.checkout,
+            env=bench.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr
+    assert SECRET.decode() not in done.stdout + done.stderr
+    assert_hidden(tmp_path / "build", SECRET.decode())
+    found = records(tmp_path / "build")
+    command = next(one for one in found if one.get("what") == "sh" and one["event"] == "end")
+    assert (command["status"], command["stdout"], command["stderr"]) == (0, "***", "***")
+    serial = [one for one in found if one["gateway"] == "serial"]
+    states = [one["state"] for one in serial if one["event"] == "state"]
+    assert states[-2:] == ["unlocking", "unlocked"] or states[-1] == "unlocked", states
+    assert [one["event"] for one in serial][-1] == "close"
+    assert serial[-1]["read"] > 100

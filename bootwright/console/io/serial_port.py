@@ -14,6 +14,7 @@ import serial
 
 from bootwright.console.io.port_users import holder_of
 from bootwright.core.errors import FailedError, InputError, RefusedError
+from bootwright.core.run_log import event, logged
 
 READ_S = 0.1
 """Seconds that a read waits for something to come."""
@@ -56,6 +57,7 @@ class SerialPort:
 
     def __init__(self, url: str, baud: int) -> None:
         self.url = url
+        self._read_bytes = self._writes = 0
         _check_url(url)
         if "://" not in url and (holder := holder_of(Path(url))):
             raise RefusedError(f"{url}: {holder} has this serial port open; end it first")
@@ -73,7 +75,8 @@ class SerialPort:
             if "://" in url:
                 # pyserial would discard what a server sends first; it may be the prompt.
                 self._port.reset_input_buffer = _nothing  # type: ignore[method-assign]
-            self._port.open()
+            with logged("serial", "open", url=url, baud=baud):
+                self._port.open()
             self._reserve()
         except serial.SerialException as error:
             raise _open_error(url, error) from error
@@ -86,6 +89,11 @@ class SerialPort:
         Raises:
             LineLostError: the line is lost.
         """
+        data = self._read()
+        self._read_bytes += len(data)
+        return data
+
+    def _read(self) -> bytes:
         try:
             data = bytearray(self._port.read(1))
         except (serial.SerialException, OSError) as error:
@@ -107,6 +115,7 @@ class SerialPort:
         try:
             self._port.write(data)
             self._port.flush()
+            self._writes += 1
         except (serial.SerialException, OSError) as error:
             raise self._lost(error) from error
 
@@ -125,6 +134,9 @@ class SerialPort:
             # A pseudo-terminal would stay reserved after it is closed.
             with contextlib.suppress(OSError):
                 fcntl.ioctl(self._port.fileno(), termios.TIOCNXCL)
+        if self._port.is_open:
+            # Not how long what was written is: it may be a passphrase.
+            event("serial", "close", url=self.url, read=self._read_bytes, writes=self._writes)
         self._port.close()
 
     def __enter__(self) -> Self:
@@ -146,6 +158,7 @@ class SerialPort:
                 connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     def _lost(self, error: Exception) -> LineLostError:
+        event("serial", "lost", url=self.url, error=str(error))
         return LineLostError(
             f"{self.url}: the serial line was lost ({error}); check the cable and the power"
         )

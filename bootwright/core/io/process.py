@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from bootwright.core.errors import FailedError
 from bootwright.core.io.tool_list import debian_package
-from bootwright.core.secret import Secret
+from bootwright.core.run_log import logged
+from bootwright.core.secret import MASK, Secret
 from bootwright.core.shell import quote_words
 
 _PASSED_ON = ("HOME", "TMPDIR", "USER", "LOGNAME", "SUDO_USER", "http_proxy", "https_proxy")
@@ -51,6 +52,7 @@ def run(
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
     timeout: float | None = None,
+    log_output: bool = True,
 ) -> Finished:
     """Run ``argv`` to its end and return what it wrote.
 
@@ -61,20 +63,28 @@ def run(
         env: added to the small environment that every child gets.
         pass_fds: descriptors that stay open in the child.
         timeout: seconds after which the child is ended.
+        log_output: write the child's output to the log of the run; not if it may be secret.
 
     Raises:
         FailedError: the tool is missing, took too long, or (with ``check``) failed.
     """
     data = stdin.reveal() if isinstance(stdin, Secret) else stdin or b""
     try:
-        done = subprocess.run(
-            list(argv),
-            input=data,
-            capture_output=True,
-            env=environment(env),
-            pass_fds=tuple(pass_fds),
-            timeout=timeout,
-        )
+        with logged("process", argv[0], argv=argv, stdin=stdin, env=env or {}) as result:
+            done = subprocess.run(
+                list(argv),
+                input=data,
+                capture_output=True,
+                env=environment(env),
+                pass_fds=tuple(pass_fds),
+                timeout=timeout,
+            )
+            out, err = done.stdout, done.stderr
+            result |= {
+                "status": done.returncode,
+                "stdout": out if log_output else MASK,
+                "stderr": err if log_output else MASK,
+            }
     except FileNotFoundError:
         raise missing_tool(argv[0]) from None
     except OSError as error:

@@ -25,6 +25,7 @@ from bootwright.core.io.process import failure, run
 from bootwright.core.paths import build_dir
 from bootwright.core.report import Reporter
 from bootwright.core.result import to_json
+from bootwright.core.run_log import event
 from bootwright.core.target_names import EMULATOR
 from bootwright.emulator.io.card_image import open_root, read_card
 from bootwright.emulator.io.qmp import qmp_command
@@ -200,6 +201,7 @@ def launch(plan: EmulatorPlan, card: CardFacts, settings: EmulatorSettings) -> E
         directory=plan.directory,
     )
     _state_file(plan.directory).write_text(json.dumps(to_json(emulator), indent=2) + "\n")
+    event("qemu", "running", **to_json(emulator))
     return emulator
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bootwright.core.errors import FailedError
+from bootwright.core.run_log import logged
 
 TIMEOUT_S = 5.0
 """Seconds that QEMU may take to answer a command."""
@@ -32,6 +33,15 @@ def qmp_command(
     Raises:
         FailedError: QEMU does not answer, or refused the command.
     """
+    with logged("qemu", command, arguments=arguments or {}) as result:
+        answer = _converse(control_socket, command, arguments, timeout)
+        result["answer"] = answer
+    return answer
+
+
+def _converse(
+    control_socket: Path, command: str, arguments: Mapping[str, Any] | None, timeout: float
+) -> Any:
     try:
         directory = os.open(control_socket.parent, os.O_PATH | os.O_DIRECTORY)
         try:

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.io.process import environment
+from bootwright.core.run_log import event
 from bootwright.logs.io.ingest import PATH, IngestServer, Notify, server_context
 from bootwright.logs.io.store import LogStore
 from bootwright.logs.syslog_ng import Certificates
@@ -151,7 +152,7 @@ async def _child(argv: tuple[str, ...], notify: Notify) -> AsyncIterator[Callabl
         yield lambda: None
         return
     try:
-        child = await asyncio.create_subprocess_exec(*argv, env=environment())
+        child = await _start(argv)
     except FileNotFoundError:
         raise FailedError(
             f"{argv[0]} is not installed (Debian: syslog-ng-core and syslog-ng-mod-http); install"
@@ -166,9 +167,10 @@ async def _child(argv: tuple[str, ...], notify: Notify) -> AsyncIterator[Callabl
     async def watch() -> None:
         while True:
             status = await current[0].wait()
+            event("process", "end", what=argv[0], pid=current[0].pid, status=status)
             notify(f"{argv[0]} ended with {status}; starting it again")
             await asyncio.sleep(CHECK_S)
-            current[0] = await asyncio.create_subprocess_exec(*argv, env=environment())
+            current[0] = await _start(argv)
 
     def reload() -> None:
         if current[0].returncode is None:
@@ -187,6 +189,12 @@ async def _child(argv: tuple[str, ...], notify: Notify) -> AsyncIterator[Callabl
             except TimeoutError:
                 child.kill()
                 await child.wait()
+
+
+async def _start(argv: tuple[str, ...]) -> asyncio.subprocess.Process:
+    child = await asyncio.create_subprocess_exec(*argv, env=environment())
+    event("process", "start", what=argv[0], argv=argv, pid=child.pid)
+    return child
 
 
 def url_of(address: str, port: int) -> str:

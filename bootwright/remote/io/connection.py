@@ -30,6 +30,7 @@ from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io.ask import Ask
 from bootwright.core.report import Reporter
+from bootwright.core.run_log import logged
 from bootwright.core.secret import Secret
 from bootwright.core.shell import quote_words
 from bootwright.core.text import sanitize_line
@@ -182,7 +183,8 @@ class Remote:
         """
         transport: Transport = self._connection.transport
         transport.set_keepalive(KEEPALIVE_S)
-        transport.join(timeout)
+        with logged("ssh", "wait until the connection is lost", board=self.where):
+            transport.join(timeout)
         return not transport.is_active()
 
     def run(
@@ -213,6 +215,17 @@ class Remote:
         if sudo:
             shell = as_root(script, self._sudo_password)
             data = input_of(data, self._sudo_password)
+        with logged(
+            *("ssh", title), board=self.where, script=script, stdin=stdin, sudo=sudo
+        ) as result:
+            finished = self._run_shell(shell, data, title, timeout)
+            result |= {"status": finished.returncode}
+            result |= {"stdout": finished.stdout, "stderr": finished.stderr}
+        if sudo:
+            check_sudo(finished.stderr, self.where, self._connection.user, self._sudo_password)
+        return finished
+
+    def _run_shell(self, shell: str, data: bytes, title: str, timeout: float) -> RemoteFinished:
         transport: Transport = self._connection.transport
         finished, why = None, "it was closed"
         end = time.monotonic() + timeout
@@ -234,8 +247,6 @@ class Remote:
             guard.cancel()
         if finished is None:
             raise self._unfinished(title, transport, why, timeout, time.monotonic() >= end)
-        if sudo:
-            check_sudo(finished.stderr, self.where, self._connection.user, self._sudo_password)
         return finished
 
     def _unfinished(
@@ -279,7 +290,8 @@ class Remote:
             "transport_factory": self._transport,
         }
         try:
-            made.open()
+            with logged("ssh", "connect", board=self.where):
+                made.open()
         except AuthFailure:
             raise self._refused(keys) from None
         except socket.gaierror as error:

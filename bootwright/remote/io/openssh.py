@@ -11,6 +11,7 @@ from pathlib import Path
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.io.process import environment, missing_tool
 from bootwright.core.paths import build_dir
+from bootwright.core.run_log import logged
 from bootwright.remote.openssh_argv import known_hosts_text, ssh_argv
 
 _PASSED_ON = ("TERM", "COLORTERM", "SSH_AUTH_SOCK", "SSH_ASKPASS", "DISPLAY", "XAUTHORITY")
@@ -37,7 +38,10 @@ def ssh(endpoint: Endpoint, command: str | None = None, directory: Path | None =
     argv = ssh_argv(endpoint.name, server, known_hosts, command)
     extra = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     try:
-        return subprocess.run(argv, env=environment(extra)).returncode
+        with logged("process", argv[0], argv=argv) as result:
+            status = subprocess.run(argv, env=environment(extra)).returncode
+            result["status"] = status
+        return status
     except FileNotFoundError:
         raise missing_tool("ssh") from None
 

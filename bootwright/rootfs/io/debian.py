@@ -15,6 +15,7 @@ from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io import process
 from bootwright.core.io.lock import exclusive
 from bootwright.core.report import Reporter
+from bootwright.core.run_log import logged
 from bootwright.core.shell import quote_words
 from bootwright.rootfs.debian_plan import (
     KEYRING,
@@ -189,7 +190,9 @@ def _try(
 def _run(argv: Sequence[str], log_path: Path, reporter: Reporter) -> None:
     with log_path.open("w", encoding="utf-8") as log, ExitStack() as step:
         log.write(f"{quote_words(argv)}\n")
-        step.enter_context(reporter.step("Fetch Debian's package index"))
+        result = step.enter_context(logged("process", argv[0], argv=argv, output=log_path))
+        stage = step.enter_context(ExitStack())
+        stage.enter_context(reporter.step("Fetch Debian's package index"))
         # In a group of its own, so that an interrupt reaches all of it, from here.
         child = subprocess.Popen(
             argv,
@@ -206,9 +209,9 @@ def _run(argv: Sequence[str], log_path: Path, reporter: Reporter) -> None:
             for line in child.stdout:
                 log.write(line)
                 if line.startswith(MARK):
-                    step.close()
-                    step.enter_context(reporter.step(line.removeprefix(MARK).strip()))
-            status = child.wait()
+                    stage.close()
+                    stage.enter_context(reporter.step(line.removeprefix(MARK).strip()))
+            result["status"] = status = child.wait()
         except BaseException:
             _end(child)
             raise

@@ -261,7 +261,8 @@ class Ext4Reader:
         return target.decode("utf-8", "surrogateescape")
 
     def _content(self, entry: DirectoryEntry, path: str) -> bytes:
-        done = self._ask(f"cat <{entry.inode}>")
+        # The contents may be those of /etc/shadow.
+        done = self._ask(f"cat <{entry.inode}>", log_output=False)
         if len(done.stdout) != entry.size:
             raise FailedError(
                 f"{self._where}: {path} is damaged: read {len(done.stdout)} of {entry.size} bytes; "
@@ -283,11 +284,14 @@ class Ext4Reader:
             self._directories[inode] = {entry.name: entry for entry in entries}
         return self._directories[inode]
 
-    def _ask(self, command: str) -> Finished:
-        return self._run(["-R", command])
+    def _ask(self, command: str, log_output: bool = True) -> Finished:
+        return self._run(["-R", command], log_output=log_output)
 
-    def _run(self, arguments: Sequence[str], stdin: bytes = b"") -> Finished:
-        done = run(["debugfs", *arguments, self._device], stdin=stdin, check=False)
+    def _run(
+        self, arguments: Sequence[str], stdin: bytes = b"", log_output: bool = True
+    ) -> Finished:
+        argv = ["debugfs", *arguments, self._device]
+        done = run(argv, stdin=stdin, check=False, log_output=log_output)
         # The first line of standard error is the version; opening comes next.
         for line in done.stderr.decode("utf-8", "replace").splitlines():
             if line.startswith("debugfs: ") and "while trying to open" in line:

@@ -25,6 +25,7 @@ from typing import IO, Protocol
 
 from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io import process
+from bootwright.core.run_log import logged
 from bootwright.core.units import MIB
 from bootwright.rootfs.tar_entries import Refused, TarEntry, TarHeader, entry_of, refusal
 
@@ -127,6 +128,8 @@ class _Compressed:
         self.hash = hashlib.sha256()
         self.done = 0
         env = process.environment()
+        self._log = logged("process", self._tool, argv=command, stdin=path)
+        self._result = self._log.__enter__()
         self._child = Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, bufsize=0, env=env)
         _widen(self._child.stdin)
         _widen(self._child.stdout)
@@ -164,6 +167,7 @@ class _Compressed:
         said = _some(self._child.stderr).read().decode("utf-8", "replace").strip()
         if self._child.wait():
             last = said.splitlines()[-1] if said else "no message"
+            self._result["stderr"] = said
             raise InputError(f"{self._path}: damaged or truncated ({self._tool}: {last})")
 
     def close(self) -> None:
@@ -172,7 +176,8 @@ class _Compressed:
         self._pool.shutdown()
         for pipe in (self._child.stdout, self._child.stderr):
             _some(pipe).close()
-        self._child.wait()
+        self._result |= {"status": self._child.wait(), "read": self.done}
+        self._log.__exit__(None, None, None)
 
 
 def _unreadable(path: Path, error: OSError) -> FailedError:

@@ -16,6 +16,7 @@ import pytest
 from bootwright.core.board import Kdf
 from bootwright.core.endpoints import Endpoint, SshEndpoint
 from bootwright.core.errors import FailedError, InputError, RefusedError
+from bootwright.core.io.run_log import RunLog
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
 from bootwright.remote.io.connection import MAX_OUTPUT, Remote, RemoteFinished, UnreachableError
@@ -23,6 +24,7 @@ from bootwright.remote.io.openssh import ssh, write_known_hosts
 from bootwright.remote.known_hosts import fingerprint
 from bootwright.volume.keyslots import Passphrases, change_keyslots
 from bootwright.volume.unlock_ssh import unlock_over_ssh
+from tests.support.runlogs import assert_hidden, records
 from tests.support.sshserver import USER, SshServer, keygen, need_sshd
 
 pytestmark = pytest.mark.integration
@@ -396,3 +398,41 @@ def test_root_by_sudo(server: SshServer, known: Path) -> None:
     (server.tools / "sudo").unlink()
     with Remote(server.endpoint(), directory=known) as board:
         assert board.run("id -u", title="t", sudo=True, timeout=20).text == "0\n"
+
+
+def test_the_log_has_what_was_run_and_no_password(
+    server: SshServer, known: Path, tmp_path: Path
+) -> None:
+    password = Secret(b"pass-w0rd of mine")
+    log = RunLog(tmp_path / "log", "task", debug=False)
+    # One that reads a password, repeats it in two notations, and runs the command.
+    server.tool(
+        "sudo",
+        'case " $* " in *" -n "*) exit 1 ;; esac\n'
+        'IFS= read -r word; echo "sudo: $word" >&2; echo "$word" | base64 >&2\n'
+        'while [ "$1" != sh ]; do shift; done; exec "$@"',
+    )
+    try:
+        with (
+            log.recording(),
+            Remote(server.endpoint(user=USER), directory=known, sudo_password=password) as board,
+        ):
+            script = "cat; echo x >&2; exit 6"
+            done = board.run(script, title="t", stdin=b"in", sudo=True, timeout=20)
+            with pytest.raises(FailedError):
+                board.run("sleep 60", title="slow", timeout=0.2)
+    finally:
+        (server.tools / "sudo").unlink()
+    assert done.returncode == 6
+    found = [one for one in records(tmp_path) if one["gateway"] == "ssh"]
+    assert [(one["event"], one["what"]) for one in found] == [
+        *(("start", "connect"), ("end", "connect")),
+        *(("start", "t"), ("end", "t")),
+        *(("start", "slow"), ("end", "slow")),
+    ]
+    assert f"{USER}@127.0.0.1" in found[2]["board"]
+    assert (found[2]["script"], found[2]["stdin"], found[2]["sudo"]) == (script, "in", True)
+    assert (found[3]["status"], found[3]["stdout"]) == (6, "in")
+    assert found[3]["stderr"].startswith("sudo: ***\n")
+    assert "no end after" in found[5]["error"]
+    assert_hidden(tmp_path, "pass-w0rd of mine")

@@ -1,0 +1,229 @@
+"""Where the log of a run is written: a private file in ``build/log``, and the terminal if wanted.
+
+A run has its own file, which is made when something is started at a gateway: a run that only reads
+files of the checkout, such as ``inv config``, leaves none. Each record is written at once, so that
+the file has all of them also when the run is interrupted or killed. Where the file cannot be
+written, the run goes on after one warning.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bootwright.core.cli import OUR_BUG, exit_code
+from bootwright.core.paths import display_path
+from bootwright.core.run_log import LOGGER, JsonLines, event
+from bootwright.core.text import sanitize_line
+
+MAX_FILES = 50
+"""Runs whose logs are kept."""
+
+MAX_TOTAL = 128 * 1024 * 1024
+"""Bytes of all logs that are kept."""
+
+MAX_SIZE = 16 * 1024 * 1024
+"""Bytes of one file; a run that goes on for long begins another one then."""
+
+LIBRARIES = ("paramiko",)
+"""Libraries whose messages are written, too."""
+
+_QUIET = ("run", "report")
+"""Gateways at which nothing is started: what they log makes no file by itself."""
+
+
+class RunLog:
+    """The log of this run.
+
+    Args:
+        directory: where the logs are, such as ``build/log``.
+        name: the task, for the file's name.
+        debug: whether each record is also printed on standard error.
+    """
+
+    def __init__(self, directory: Path, name: str, debug: bool) -> None:
+        self._handlers: list[logging.Handler] = [_File(directory, name)]
+        if debug:
+            self._handlers.append(_Terminal())
+        for handler in self._handlers:
+            handler.setFormatter(JsonLines())
+
+    @property
+    def path(self) -> Path | None:
+        """The file, if there is one; the last one of a run that has several."""
+        file = self._handlers[0]
+        assert isinstance(file, _File)
+        return file.path
+
+    @contextmanager
+    def recording(self, **fields: Any) -> Iterator[None]:
+        """Write a log while the context lasts.
+
+        Args:
+            fields: what the run was started with, for its first record.
+        """
+        loggers = [LOGGER, *map(logging.getLogger, LIBRARIES)]
+        levels = [logger.level for logger in loggers]
+        for logger in loggers:
+            logger.setLevel(logging.DEBUG if logger is LOGGER else logging.INFO)
+            for handler in self._handlers:
+                logger.addHandler(handler)
+        start = time.monotonic()
+        event("run", "start", pid=os.getpid(), user=os.geteuid(), cwd=Path.cwd(), **fields)
+        result: dict[str, Any] = {"status": 0}
+        try:
+            yield
+        except BaseException as error:
+            result = {"status": exit_code(error), "error": f"{type(error).__name__}: {error}"}
+            if result["status"] == OUR_BUG:
+                result["traceback"] = "".join(traceback.format_exception(error))
+            raise
+        finally:
+            level = logging.ERROR if result["status"] == OUR_BUG else logging.INFO
+            seconds = round(time.monotonic() - start, 3)
+            event("run", "end", level, seconds=seconds, **result)
+            for logger, before in zip(loggers, levels, strict=True):
+                logger.setLevel(before)
+                for handler in self._handlers:
+                    logger.removeHandler(handler)
+            for handler in self._handlers:
+                handler.close()
+
+
+class _Terminal(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "gateway", "") == "report":
+            return  # it is printed anyway
+        try:
+            # sys.stderr is looked up each time: a progress bar puts a stream there that prints
+            # above it.
+            print(sanitize_line(self.format(record)), file=sys.stderr, flush=True)
+        except OSError:
+            pass  # nobody reads it
+        except Exception:
+            self.handleError(record)
+
+
+class _File(logging.Handler):
+    """A new file with mode 0600; made when the first record comes that is worth one."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        super().__init__()
+        self.path: Path | None = None
+        self._directory, self._name = directory, name
+        self._descriptor: int | None = None
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._ended = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._ended:
+            return
+        try:
+            self._waiting.append(self.format(record).encode() + b"\n")
+            quiet = getattr(record, "gateway", "") in _QUIET and record.levelno < logging.ERROR
+            if self._descriptor is None and quiet:
+                return
+            lines, self._waiting = b"".join(self._waiting), []
+            self._append(lines)
+        except OSError as error:
+            self._stop(error)
+        except Exception:
+            # A mistake of the log's own must not end what it is the log of.
+            self.handleError(record)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        self._ended = True
+        super().close()
+
+    def _append(self, lines: bytes) -> None:
+        if self._descriptor is None or self._size + len(lines) > MAX_SIZE:
+            self._open()
+        assert self._descriptor is not None
+        try:
+            rest = lines
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except OSError:
+            # Whole lines only.
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
+            raise
+        self._size += len(lines)
+
+    def _open(self) -> None:
+        owner = _prepare(self._directory)
+        stem = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{self._name}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        for number in range(1, 1000):
+            path = self._directory / f"{stem}{f'-{number}' if number > 1 else ''}.jsonl"
+            with suppress(FileExistsError):
+                descriptor = os.open(path, flags, 0o600)
+                break
+        else:
+            raise FileExistsError(errno.EEXIST, "too many logs of this second", str(path))
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor, self._size, self.path = descriptor, 0, path
+        # _rotate() leaves a file alone that is locked. Some network file systems know no locks.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if owner is not None:
+            os.fchown(descriptor, *owner)
+        _rotate(self._directory)
+
+    def _stop(self, error: OSError) -> None:
+        self._ended = True
+        where = display_path(self.path or self._directory)
+        with suppress(OSError):
+            print(
+                f"warning: {where}: {error.strerror}; the log of this run"
+                f" {'ends there' if self.path else 'is not written'}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def _prepare(directory: Path) -> tuple[int, int] | None:
+    """Make the folder of the logs; return whose the file shall be, if not this user's.
+
+    A run as root in somebody's checkout leaves nothing there that its owner cannot remove.
+    """
+    missing = [one for one in (directory, *directory.parents) if not one.exists()]
+    above = (missing or [directory])[-1].parent.stat()
+    owner = (above.st_uid, above.st_gid) if os.geteuid() == 0 and above.st_uid != 0 else None
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for one in missing:
+        if owner is not None:
+            os.chown(one, *owner)
+    if directory.stat().st_mode & 0o077:
+        directory.chmod(0o700)
+    return owner
+
+
+def _rotate(directory: Path) -> None:
+    """Remove the oldest logs until the rest is within the bounds; those of other runs stay."""
+    found = sorted(directory.glob("*.jsonl"), reverse=True)
+    total = 0
+    for number, path in enumerate(found):
+        with suppress(OSError):
+            total += path.stat().st_size
+            if number < MAX_FILES and total <= MAX_TOTAL:
+                continue
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(descriptor)
