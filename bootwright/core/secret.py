@@ -41,6 +41,7 @@ class Masker:
     def forget(self) -> None:
         """Mask nothing that was added before; for tests."""
         self._values.clear()
+        self._prepared, self._forms, self._short = 0, (), ()
 
     @property
     def longest(self) -> int:
