@@ -24,6 +24,14 @@ class Resource:
     """A wrong Content-Length."""
     status: int | None = None
     """An error to answer with."""
+    location: str | None = None
+    """Where to redirect to."""
+    chunked: bool = False
+    """Do not announce the body's length."""
+    content_range: str | None = None
+    """A wrong Content-Range."""
+    silent: bool = False
+    """Never answer."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,7 @@ def serving() -> Iterator[Server]:
 
 class _Handler(BaseHTTPRequestHandler):
     server: Server
+    protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
         self._answer(body=False)
@@ -87,6 +96,12 @@ class _Handler(BaseHTTPRequestHandler):
         if resource is None or resource.status:
             self._start(path, resource.status or 404 if resource else 404, 0, {})
             return
+        if resource.silent:
+            self.server.released.wait()
+            return
+        if resource.location:
+            self._start(path, 302, 0, {"Location": resource.location})
+            return
         if resource.etag and self.headers.get("If-None-Match") == resource.etag:
             self._start(path, 304, 0, {})
             return
@@ -97,9 +112,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         part = resource.body[start or 0 :]
         length = len(part) if resource.promised is None else resource.promised
-        headers["Content-Length"] = str(length)
+        if resource.chunked:
+            headers["Transfer-Encoding"] = "chunked"
+        else:
+            headers["Content-Length"] = str(length)
         if start is not None:
-            headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
+            usual = f"bytes {start}-{size - 1}/{size}"
+            headers["Content-Range"] = resource.content_range or usual
         self._start(path, 200 if start is None else 206, len(part), headers)
         if body:
             self._send(resource, part)
@@ -117,6 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, resource: Resource, part: bytes) -> None:
         cut = resource.cuts.pop(0) if resource.cuts else None
         with suppress(ConnectionError):
+            if resource.chunked:
+                part = b"%x\r\n%s\r\n0\r\n\r\n" % (len(part), part)
             self.wfile.write(part[: cut if cut is not None else resource.stall_after])
             if resource.stall_after is not None and cut is None:
                 self.server.released.wait()

@@ -8,7 +8,8 @@ can be pasted into a shell.
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from bootwright.core.errors import FailedError
@@ -96,6 +97,78 @@ def run(
     if check and done.returncode != 0:
         raise failure(finished)
     return finished
+
+
+class Stream:
+    """A child whose standard output is read while it runs; made by :func:`stream`."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+        self._stderr: bytes | None = None
+        self.received = 0
+        """Bytes of standard output that were read."""
+
+    def read(self, limit: int) -> bytes:
+        """Return what the child has written, after waiting for it; nothing at its end."""
+        assert self._child.stdout is not None
+        data = self._child.stdout.read(limit) or b""
+        self.received += len(data)
+        return data
+
+    def finish(self) -> tuple[int, bytes]:
+        """Wait for the child to end, and return its status and its standard error."""
+        assert self._child.stderr is not None
+        if self._stderr is None:
+            self._stderr = self._child.stderr.read()
+        return self._child.wait(), self._stderr
+
+
+@contextmanager
+def stream(
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Iterator[Stream]:
+    """Run ``argv`` and let its standard output be read meanwhile; it is ended with the context.
+
+    Args:
+        argv: program and arguments; nothing secret.
+        stdin: what the child reads; less than a pipe holds (64 KiB).
+        env: added to the small environment that every child gets.
+        pass_fds: descriptors that stay open in the child.
+
+    Raises:
+        FailedError: the tool is missing, or cannot be run.
+    """
+    with logged("process", argv[0], argv=argv, stdin=stdin, env=env or {}) as result:
+        try:
+            child = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env=environment(env),
+                pass_fds=tuple(pass_fds),
+            )
+        except FileNotFoundError:
+            raise missing_tool(argv[0]) from None
+        except OSError as error:
+            raise FailedError(f"cannot run {argv[0]}: {error.strerror}") from None
+        with child:
+            running = Stream(child)
+            try:
+                assert child.stdin is not None
+                with suppress(BrokenPipeError):  # it ended without reading all of it
+                    child.stdin.write(stdin)
+                child.stdin.close()
+                yield running
+            finally:
+                child.kill()  # nothing happens to one that has ended
+                result["status"], result["stderr"] = running.finish()
+                result["received"] = running.received
 
 
 def missing_tool(name: str) -> FailedError:

@@ -1,27 +1,30 @@
-"""Downloads over HTTP that survive a broken connection and a killed process.
+"""Downloads by curl that survive a broken connection and a killed process.
 
-A download grows in a partial file. Beside it stand the validators (ETag,
-Last-Modified) of what it is a part of, written before the first byte, so that the
-next run asks for the rest alone, and only of that very file (Range and If-Range).
+A download grows in a partial file. Beside it are the headers of the server's answer, which curl
+writes before the first byte: their validators (ETag, Last-Modified) say what the file is a part
+of, so that the next run asks for the rest alone, and only of that very file (Range and If-Range).
+
+The bytes come through a pipe, so that curl ends when this process does, and never writes to a file
+that a later run has taken over. Trying again is done here, because curl's ``--retry`` begins where
+its first try began. Addresses go to curl's standard input, for one may carry a password.
+
+Exit codes: curl(1), "EXIT CODES".
 """
 
 import hashlib
-import http.client
-import json
 import os
 import shutil
-import socket
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from email.message import Message
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from bootwright.core.errors import FailedError
+from bootwright.core.io.process import Stream, stream
 from bootwright.core.report import Reporter
+from bootwright.core.run_log import logged
 from bootwright.core.units import format_size
 
 TIMEOUT_S = 30.0
@@ -34,15 +37,31 @@ PROGRESS = 64 * 1024
 """New bytes that count as progress; so a server that trickles is given up too."""
 
 _CHUNK = 1024 * 1024
-_AGENT = "bootwright"
+_OPTIONS = (
+    *("--globoff", "--silent", "--show-error", "--fail", "--no-buffer"),
+    *("--location", "--max-redirs", "10", "--proto", "=http,https", "--proto-redir", "=http,https"),
+    *("--suppress-connect-headers", "--user-agent", "bootwright", "--speed-limit", "1"),
+    *("--write-out", "%{stderr}%{http_code}"),
+)
+
+# What the operator's environment says of proxies, and of certificate authorities. The latter become
+# options, because of these two variables curl takes only one.
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_AUTHORITIES = {"SSL_CERT_FILE": "--cacert", "SSL_CERT_DIR": "--capath"}
+
+# Exit codes of curl. 1, 3, 47: the address is none, or redirects to what is not HTTP, or in a
+# circle. 22: the server answered with a status of 400 or more. 33: it sent another part than asked.
+# 63: it announced more than may come.
+_WRONG_ADDRESS = (1, 3, 47)
+_NO_NAME = (5, 6)
+_REFUSED = 22
+_TIMEOUT = 28
+_NO_RANGE = 33
+_TOO_LARGE = 63
 
 
 class DownloadUnreachableError(FailedError):
     """The server cannot be reached, or cannot answer now; another time it may."""
-
-
-class _LostError(Exception):
-    """The connection broke; what came is kept."""
 
 
 @dataclass(frozen=True)
@@ -81,24 +100,35 @@ class Downloaded:
     transferred: int
 
 
+@dataclass(frozen=True)
+class _Ended:
+    """How a request ended: curl's exit code, its message, and the server's status (0: none)."""
+
+    code: int
+    why: str
+    status: int
+
+
 def small(url: str, limit: int = 64 * 1024) -> bytes | None:
     """Return a small file's bytes, or ``None`` when the server says that there is none.
 
     Raises:
-        UnreachableError: the server cannot be reached or cannot answer now.
+        DownloadUnreachableError: the server cannot be reached or cannot answer now.
         FailedError: it refuses, or the file is larger than ``limit`` bytes.
     """
-    try:
-        with _open(url) as response:
-            data = bytes(response.read(limit + 1))
-    except urllib.error.HTTPError as error:
-        if error.code in (404, 410):
-            return None
-        raise _answer(url, error) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _unreachable(url, error) from error
-    if len(data) > limit:
-        raise FailedError(f"{url}: larger than {format_size(limit)}, so not what was expected")
+    too_large = FailedError(f"{url}: larger than {format_size(limit)}, so not what was expected")
+    data = b""
+    with _request(url, TIMEOUT_S, "--max-filesize", str(limit)) as running:
+        while piece := running.read(_CHUNK):
+            data += piece
+            if len(data) > limit:  # it need not have been announced
+                raise too_large
+        ended = _end(running)
+    if ended.code == _TOO_LARGE:
+        raise too_large
+    if ended.status in (404, 410):
+        return None
+    _raise_failure(url, ended)
     return data
 
 
@@ -106,7 +136,7 @@ def unchanged(url: str, validators: Validators) -> bool:
     """Return whether the server still has the version that ``validators`` name.
 
     Raises:
-        UnreachableError: the server cannot be reached or cannot answer now.
+        DownloadUnreachableError: the server cannot be reached or cannot answer now.
         FailedError: it refuses, or no longer has the file.
     """
     headers = {}
@@ -114,15 +144,13 @@ def unchanged(url: str, validators: Validators) -> bool:
         headers["If-None-Match"] = validators.etag
     elif validators.last_modified:
         headers["If-Modified-Since"] = validators.last_modified
-    try:
-        with _open(url, headers, method="HEAD") as response:
-            return validators.same(_validators(response.headers))
-    except urllib.error.HTTPError as error:
-        if error.code == 304:
-            return True
-        raise _answer(url, error) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _unreachable(url, error) from error
+    with _request(url, TIMEOUT_S, "--head", headers=headers) as running:
+        answer = b"".join(iter(lambda: running.read(_CHUNK), b""))
+        ended = _end(running)
+    if ended.code == 0 and ended.status == 304:
+        return True
+    _raise_failure(url, ended)
+    return validators.same(_parse_headers(answer)[0])
 
 
 def download(
@@ -143,36 +171,30 @@ def download(
         url: an ``http`` or ``https`` address; redirections are followed.
         partial_dir: made when missing.
         reporter: gets the progress.
-        timeout: seconds without a byte after which a connection counts as lost.
+        timeout: seconds without a byte after which a connection counts as lost; whole ones.
         pause: waits between attempts.
 
     Raises:
-        UnreachableError: the server cannot be reached, or the connection kept breaking.
+        DownloadUnreachableError: the server cannot be reached, or the connection kept breaking.
         FailedError: the server refuses, or the disk is full.
     """
     path = partial_path(url, partial_dir)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
     # Unbuffered: what is written survives a kill.
-    with path.open("r+b", buffering=0) as file:
+    with path.open("ab", buffering=0) as file:
         transfer = _Transfer(url, file, path, reporter, timeout)
         attempts, furthest = 0, transfer.size
         while True:
             try:
                 transfer.attempt()
                 return transfer.finish()
-            except urllib.error.HTTPError as error:
-                if error.code < 500:
-                    raise _answer(url, error) from error
-                problem: Exception = _answer(url, error)
-            except _LostError as error:
-                problem = DownloadUnreachableError(f"{url}: {error}")
-            if transfer.size - furthest >= PROGRESS:
-                attempts, furthest = 0, transfer.size
-            attempts += 1
-            if attempts >= ATTEMPTS:
-                raise problem
-            reporter.note(f"{problem}; trying again")
+            except DownloadUnreachableError as problem:
+                if transfer.size - furthest >= PROGRESS:
+                    attempts, furthest = 0, transfer.size
+                attempts += 1
+                if attempts >= ATTEMPTS:
+                    raise
+                reporter.note(f"{problem}; trying again")
             pause(2.0 ** (attempts - 1))
 
 
@@ -182,213 +204,189 @@ def partial_path(url: str, partial_dir: Path) -> Path:
 
 
 def discard(path: Path) -> None:
-    """Remove a partial file and its validators, so that the next run starts from zero."""
+    """Remove a partial file and its headers, so that the next run starts from zero."""
     path.unlink(missing_ok=True)
     _sidecar(path).unlink(missing_ok=True)
 
 
 class _Transfer:
-    """One download: the partial file, its digests so far, and what it is a part of."""
+    """One download: the partial file, open for appending, and whose part it is."""
 
     def __init__(
         self, url: str, file: BinaryIO, path: Path, reporter: Reporter, timeout: float
     ) -> None:
         self.url, self.file, self.path = url, file, path
         self.reporter, self.timeout = reporter, timeout
-        self.validators, self.total = _read_sidecar(path)
-        self.size = self.transferred = 0
-        self._begin_digests()
-        if self.validators.if_range() is None:
-            self._restart()
-        else:
-            self._digest_existing()
+        self.transferred = 0
+        self._read_headers()
+        if self.size and self.validators.if_range():
+            reporter.note(f"resuming after {format_size(self.size)}")
 
     def attempt(self) -> None:
-        """Request what is missing and write it; raises _LostError when that breaks off."""
-        headers = {}
+        """Request what is missing and write it.
+
+        Raises:
+            DownloadUnreachableError: it broke off; what came is kept.
+            FailedError: the server refuses, or the disk is full.
+        """
+        self._read_headers()
         condition = self.validators.if_range()
-        if self.size and condition:
-            headers = {"Range": f"bytes={self.size}-", "If-Range": condition}
-        try:
-            with _open(self.url, headers, timeout=self.timeout) as response:
-                self._receive(response)
-        except urllib.error.HTTPError as error:
-            if error.code != 416:
-                raise
-            # If-Range held, or the server would have sent everything.
-            if _content_total(error.headers) == self.size == self.total:
-                return
+        headers = {"If-Range": condition} if self.size and condition else {}
+        if not headers:
             self._restart()
-            raise _LostError("the server cannot resume; starting from zero") from error
-        except (OSError, http.client.HTTPException) as error:
-            raise _LostError(_reason(error)) from error
+        offset, sidecar = self.size, str(_sidecar(self.path))
+        free = shutil.disk_usage(self.path.parent).free
+        options = ["--max-filesize", str(max(free, 1))]
+        options += ["--continue-at", str(offset)] if offset else ["--dump-header", sidecar]
+        with _request(self.url, self.timeout, *options, headers=headers) as running:
+            self._receive(running)
+            ended = _end(running)
+        self._read_headers()
+        complete = self.total is None or self.size == self.total
+        if ended.code == _TOO_LARGE:
+            raise FailedError(
+                f"{self.path.parent}: {format_size((self.total or 0) - offset)} are still to come,"
+                f" but only {format_size(free)} are free"
+            )
+        if offset and ended.status == 416 and self.total is not None and complete:
+            return  # If-Range held, so the file is that of before
+        if offset and (ended.status in (200, 416) or ended.code == _NO_RANGE):
+            self._restart()
+            self.reporter.note("the file changed or the server cannot resume: starting from zero")
+            self.attempt()
+        elif not complete and ended.status in (200, 206) and ended.code != _TIMEOUT:
+            raise DownloadUnreachableError(
+                f"{self.url}: the connection ended after {self.size} of {self.total} bytes promised"
+            )
+        else:
+            _raise_failure(self.url, ended)
 
     def finish(self) -> Downloaded:
         """Return the file, safely on the disk."""
-        _on_disk(self.path, lambda: os.fsync(self.file.fileno()))
-        return Downloaded(
-            path=self.path,
-            sha256=self._sha256.hexdigest(),
-            md5=self._md5.hexdigest(),
-            size=self.size,
-            validators=self.validators,
-            transferred=self.transferred,
-        )
+        with _writing(self.path):
+            os.fsync(self.file.fileno())
+        with self.path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return Downloaded(self.path, sha256, md5, self.size, self.validators, self.transferred)
 
-    def _receive(self, response: http.client.HTTPResponse) -> None:
-        expected = self._place(response)
-        if expected is not None:
-            self._need_room(expected)
-        name = self.url.rsplit("/", 1)[-1]
-        with self.reporter.meter(name, self.total) as meter:
+    def _receive(self, running: Stream) -> None:
+        data = running.read(_CHUNK)
+        if not data:
+            return
+        self._read_headers()
+        with self.reporter.meter(self.url.rsplit("/", 1)[-1], self.total) as meter:
             meter.advance(self.size)
-            while expected is None or expected > 0:
-                # read1 returns what has come; read would lose it when the line breaks.
-                data = response.read1(_CHUNK if expected is None else min(_CHUNK, expected))
-                if not data:
-                    break
-                self._append(data)
+            while data:
+                rest = memoryview(data)
+                with _writing(self.path):
+                    # An unbuffered write may take less than it is given, on a full disk above all.
+                    while rest:
+                        rest = rest[self.file.write(rest) :]
+                self.size += len(data)
+                self.transferred += len(data)
                 meter.advance(len(data))
-                if expected is not None:
-                    expected -= len(data)
-        if expected:
-            raise _LostError(
-                f"the connection ended after {self.size} of {self.total} bytes promised"
-            )
-
-    def _place(self, response: http.client.HTTPResponse) -> int | None:
-        """Decide where the body goes; return its length in bytes when the server says it."""
-        length = response.headers.get("Content-Length")
-        body = int(length) if length and length.isdigit() else None
-        if response.status == 206:
-            total = _content_total(response.headers)
-            start = response.headers.get("Content-Range", "").removeprefix("bytes ").split("-")[0]
-            if start != str(self.size) or (self.total and total and total != self.total):
-                self._restart()
-                raise _LostError("the server sent another part than asked; starting from zero")
-            return body
-        if self.size:
-            self.reporter.note("the file changed or the server cannot resume: starting from zero")
-        self._restart()
-        self.validators, self.total = _validators(response.headers), body
-        _on_disk(self.path, lambda: _write_sidecar(self.path, self.validators, self.total))
-        return body
-
-    def _append(self, data: bytes) -> None:
-        def write() -> None:
-            # An unbuffered write may take less than it is given, on a full disk above all.
-            rest = memoryview(data)
-            while rest:
-                rest = rest[self.file.write(rest) :]
-
-        _on_disk(self.path, write)
-        self._sha256.update(data)
-        self._md5.update(data)
-        self.size += len(data)
-        self.transferred += len(data)
+                data = running.read(_CHUNK)
 
     def _restart(self) -> None:
-        self.file.seek(0)
-        self.file.truncate()
-        self.size, self.total = 0, None
-        self.validators = Validators()
-        self._begin_digests()
+        os.truncate(self.path, 0)
+        _sidecar(self.path).unlink(missing_ok=True)
+        self._read_headers()
 
-    def _begin_digests(self) -> None:
-        self._sha256 = hashlib.sha256()
-        self._md5 = hashlib.md5(usedforsecurity=False)
-
-    def _digest_existing(self) -> None:
-        self.file.seek(0)
-        while data := self.file.read(_CHUNK):
-            self._sha256.update(data)
-            self._md5.update(data)
-            self.size += len(data)
-        if self.size:
-            self.reporter.note(f"resuming after {format_size(self.size)}")
-
-    def _need_room(self, count: int) -> None:
-        free = shutil.disk_usage(self.path.parent).free
-        if count > free:
-            raise FailedError(
-                f"{self.path.parent}: {format_size(count)} are still to come, "
-                f"but only {format_size(free)} are free"
-            )
+    def _read_headers(self) -> None:
+        """Find out whose part the partial file is, how long that is, and the part's size."""
+        sidecar = _sidecar(self.path)
+        answer = sidecar.read_bytes() if sidecar.exists() else b""
+        self.validators, self.total = _parse_headers(answer)
+        self.size = self.path.stat().st_size
 
 
-def _on_disk(path: Path, act: Callable[[], None]) -> None:
+@contextmanager
+def _request(
+    url: str, timeout: float, *options: str, headers: Mapping[str, str] | None = None
+) -> Iterator[Stream]:
+    """Run curl; the context reads what it writes to its end, and then calls :func:`_end`."""
+    # --disable comes first: the operator's ~/.curlrc does not count.
+    argv = ["curl", "--disable", "--config", "-", *_OPTIONS, "--connect-timeout", f"{timeout:g}"]
+    argv += ["--speed-time", f"{timeout:.0f}", *options]
+    for name, option in _AUTHORITIES.items():
+        argv += [option, os.environ[name]] if os.environ.get(name) else []
+    config = _setting("url", url)
+    for name, value in (headers or {}).items():
+        config += _setting("header", f"{name}: {value}")
+    proxies = {name: os.environ.get(name, os.environ.get(name.upper())) for name in _PROXIES}
+    given = {name: value for name, value in proxies.items() if value}
+    with (
+        logged("http", url, headers=headers) as result,
+        stream(argv, stdin=config.encode(), env=given) as running,
+    ):
+        yield running
+        ended = _end(running)
+        result |= {"status": ended.status, "received": running.received}
+        if ended.code:
+            result["error"] = ended.why
+
+
+def _setting(name: str, value: str) -> str:
+    """Return a line of a configuration file of curl's."""
+    for char, code in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+        value = value.replace(char, code)
+    return f'{name} = "{value}"\n'
+
+
+def _end(running: Stream) -> _Ended:
+    code, stderr = running.finish()
+    *messages, status = stderr.decode("utf-8", "replace").splitlines() or ["0"]
+    # Further lines explain certificates in general.
+    why = "".join(messages[:1]).removeprefix(f"curl: ({code}) ")
+    return _Ended(code, why, int(status) if status.isdecimal() else 0)
+
+
+def _raise_failure(url: str, ended: _Ended) -> None:
+    """Pass if the request brought what was asked for.
+
+    Raises:
+        DownloadUnreachableError: the server cannot be reached or cannot answer now.
+        FailedError: it refuses.
+    """
+    if ended.status >= 300 and ended.code in (0, _REFUSED):
+        text = f"{url}: the server answers {ended.status}"
+        if ended.status >= 500:
+            raise DownloadUnreachableError(text)
+        if ended.status in (404, 410):
+            raise FailedError(f"{text}: check the address, and the board's name in it")
+        raise FailedError(text)
+    if ended.code in _WRONG_ADDRESS:
+        raise FailedError(f"{url}: {ended.why}")
+    if ended.code in _NO_NAME:
+        raise DownloadUnreachableError(
+            f"{url}: the server's name cannot be resolved ({ended.why}); is the network up?"
+            " A tarball that you have can be given with --rootfs-file"
+        )
+    if ended.code == _TIMEOUT:
+        raise DownloadUnreachableError(f"{url}: the server does not answer (timeout: {ended.why})")
+    if ended.code:
+        raise DownloadUnreachableError(f"{url}: {ended.why or f'curl ended with {ended.code}'}")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        act()
+        yield
     except OSError as error:
-        # Not an OSError from here on: those of the network mean "try again".
         raise FailedError(f"{path}: cannot write the download: {error.strerror}") from error
 
 
 def _sidecar(path: Path) -> Path:
-    return path.with_suffix(".json")
+    return path.with_suffix(".headers")
 
 
-def _read_sidecar(path: Path) -> tuple[Validators, int | None]:
-    """Return whose part the partial file is; nothing when that is not known."""
-    try:
-        said = json.loads(_sidecar(path).read_text(encoding="utf-8"))
-        total = said.pop("total")
-        return Validators(**said), total
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return Validators(), None
-
-
-def _write_sidecar(path: Path, validators: Validators, total: int | None) -> None:
-    document = json.dumps(asdict(validators) | {"total": total})
-    _sidecar(path).write_text(document, encoding="utf-8")
-
-
-def _open(
-    url: str,
-    headers: dict[str, str] | None = None,
-    *,
-    method: str = "GET",
-    timeout: float = TIMEOUT_S,
-) -> http.client.HTTPResponse:
-    request = urllib.request.Request(
-        url, headers={"User-Agent": _AGENT} | (headers or {}), method=method
-    )
-    response = urllib.request.urlopen(request, timeout=timeout)
-    assert isinstance(response, http.client.HTTPResponse)
-    return response
-
-
-def _validators(headers: Message) -> Validators:
-    return Validators(headers.get("ETag"), headers.get("Last-Modified"))
-
-
-def _content_total(headers: Message) -> int | None:
-    total = headers.get("Content-Range", "").rpartition("/")[2]
-    return int(total) if total.isdigit() else None
-
-
-def _answer(url: str, error: urllib.error.HTTPError) -> FailedError:
-    said = f"{url}: the server answers {error.code} {error.reason}"
-    if error.code >= 500:
-        return DownloadUnreachableError(said)
-    if error.code in (404, 410):
-        return FailedError(f"{said}: check the address, and the board's name in it")
-    return FailedError(said)
-
-
-def _unreachable(url: str, error: Exception) -> DownloadUnreachableError:
-    return DownloadUnreachableError(f"{url}: {_reason(error)}")
-
-
-def _reason(error: Exception) -> str:
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(cause, socket.gaierror):
-        return (
-            f"the server's name cannot be resolved ({cause.strerror}); is the network up?"
-            " A tarball that you have can be given with --rootfs-file"
-        )
-    if isinstance(cause, TimeoutError):
-        return "the server does not answer (timeout)"
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
-    return str(cause) or type(cause).__name__
+def _parse_headers(answers: bytes) -> tuple[Validators, int | None]:
+    """Return what the last answer names the file by, and its length; redirections come before."""
+    last = answers.decode("latin-1").replace("\r\n", "\n").strip().rpartition("\n\n")[2]
+    pairs = (line.partition(":") for line in last.splitlines()[1:])
+    headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    length = headers.get("content-length", "")
+    total = int(length) if length.isdecimal() else None
+    return Validators(headers.get("etag"), headers.get("last-modified")), total
