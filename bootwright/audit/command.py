@@ -1,8 +1,6 @@
 """``inv audit``: which form a result takes, where it goes, and when it is a failure."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from bootwright.audit.report.sarif import sarif
 from bootwright.audit.report.text import lines, matrix
 from bootwright.audit.result import SCHEMA, AuditResult, as_document
 from bootwright.core.errors import BootwrightError, FailedError, InputError
+from bootwright.core.io.fsync import replace_file
 from bootwright.hosts.fleet import worst
 
 MOST_NAMED = 20
@@ -140,17 +139,7 @@ def write_report(path: Path, text: str) -> None:
         FailedError: it cannot be written.
     """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            mask = os.umask(0)
-            os.umask(mask)
-            Path(name).chmod(0o666 & ~mask)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        replace_file(path, text)
     except OSError as error:
         raise FailedError(f"{path}: the report cannot be written: {error.strerror}") from None
 

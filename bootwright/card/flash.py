@@ -30,6 +30,7 @@ from bootwright.core.board import Board
 from bootwright.core.config import Config, Target, load_config
 from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io.ask import terminal
+from bootwright.core.io.fsync import replace_file
 from bootwright.core.io.secret_input import read_passphrase
 from bootwright.core.report import Reporter
 from bootwright.core.templates import Renderer
@@ -223,6 +224,6 @@ def _keep(result: FlashResult, plan: CardPlan, folders: tuple[Path, Path]) -> No
     """Keep the manifest, and what later commands need to know of the target's board."""
     cards, host_keys = folders
     text = json.dumps(result.document(), indent=2) + "\n"
-    (cards / f"{plan.luks.uuid}.json").write_text(text, encoding="utf-8")
+    replace_file(cards / f"{plan.luks.uuid}.json", text)
     lines = "".join(f"{key.public}\n" for key in plan.identity.host_keys)
-    (host_keys / result.target).write_text(lines, encoding="utf-8")
+    replace_file(host_keys / result.target, lines)

@@ -12,6 +12,7 @@ from bootwright.core import paths
 from bootwright.core.board import load_board
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import BootwrightError, InputError
+from bootwright.core.io.fsync import replace_file
 from bootwright.core.report import Reporter
 from bootwright.core.result import to_document
 from bootwright.core.units import MIB, format_size
@@ -270,7 +271,7 @@ def emulate(options: EmulateOptions, reporter: Reporter) -> EmulateResult:
         serial_port=options.serial_port,
         ssh_port=options.ssh_port,
     )
-    (running.directory / qemu.CARD_RECORD).write_text(json.dumps(record) + "\n", encoding="utf-8")
+    replace_file(running.directory / qemu.CARD_RECORD, json.dumps(record) + "\n")
     with reporter.step("Boot to the first prompt"):
         state = wait_until(running, "ready", timeout=options.timeout, reporter=reporter)
     return EmulateResult(running, state)

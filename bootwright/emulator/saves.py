@@ -181,5 +181,5 @@ def unnamed_files(present: Iterable[str], saves: Iterable[Save]) -> set[str]:
     """
     named = {file.name for save in saves for file in save.files}
     return {
-        name for name in present if name.endswith((".qcow2", ".log", ".new")) and name not in named
+        name for name in present if name.endswith((".qcow2", ".log", ".tmp")) and name not in named
     }

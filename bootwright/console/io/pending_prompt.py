@@ -5,6 +5,7 @@ import time
 
 from bootwright.console.tries import PendingPrompt
 from bootwright.core import paths
+from bootwright.core.io.fsync import replace_file
 
 FRESH_S = 600.0
 """Seconds in which the question is assumed to be still open, if a TAB finds any question."""
@@ -27,6 +28,5 @@ def remember(target: str, number: int) -> None:
     if not number:
         path.unlink(missing_ok=True)
         return
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps({"asked": number, "at": time.time()}) + "\n", encoding="utf-8")
-    new.replace(path)
+    replace_file(path, json.dumps({"asked": number, "at": time.time()}) + "
+")

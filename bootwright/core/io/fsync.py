@@ -11,3 +11,37 @@ def sync_path(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_file(path: Path, content: str | bytes, mode: int | None = None) -> None:
+    """Write a file whole: who reads it finds the old content or the new, also after a power cut.
+
+    A symbolic link stays one. What is no regular file, such as ``/dev/stdout``, is written to.
+
+    Args:
+        path: the file; its folder must exist.
+        content: what is to be in it; text is written as UTF-8.
+        mode: its permission bits; what the umask leaves of 0666 if ``None``.
+
+    Raises:
+        OSError: it cannot be written; the old content is still there.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    draft = path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode or 0o666)
+        with os.fdopen(descriptor, "wb") as file:
+            if mode is not None:
+                os.fchmod(descriptor, mode)  # whatever the umask
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_path(path.parent)

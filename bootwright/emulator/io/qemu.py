@@ -20,6 +20,7 @@ from bootwright.console.boot import BootWatcher
 from bootwright.console.io.log_file import ConsoleLog
 from bootwright.core.endpoints import Endpoint, SshEndpoint
 from bootwright.core.errors import FailedError, RefusedError
+from bootwright.core.io.fsync import replace_file
 from bootwright.core.io.lock import exclusive
 from bootwright.core.io.process import failure, run
 from bootwright.core.paths import build_dir
@@ -200,7 +201,8 @@ def launch(plan: EmulatorPlan, card: CardFacts, settings: EmulatorSettings) -> E
         host_keys=card.host_keys,
         directory=plan.directory,
     )
-    _state_file(plan.directory).write_text(json.dumps(to_json(emulator), indent=2) + "\n")
+    # Another command may be reading it.
+    replace_file(_state_file(plan.directory), json.dumps(to_json(emulator), indent=2) + "\n")
     event("qemu", "running", **to_json(emulator))
     return emulator
 

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bootwright.core.errors import BootwrightError, FailedError, InputError, RefusedError
-from bootwright.core.io.fsync import sync_path
+from bootwright.core.io.fsync import replace_file, sync_path
 from bootwright.core.io.lock import exclusive
 from bootwright.core.io.process import run
 from bootwright.core.io.signals import exit_on_signal, without_signals
@@ -112,7 +112,8 @@ def save(
                     console=console,
                     record=_record(emulator),
                 )
-                _replace(saves / f"{name}.json", made.model_dump_json(by_alias=True, indent=2))
+                text = made.model_dump_json(by_alias=True, indent=2) + "\n"
+                replace_file(saves / f"{name}.json", text, 0o600)
         except OSError as error:
             raise FailedError(f"{saves}: cannot save there: {error.strerror}") from error
         finally:
@@ -423,15 +424,6 @@ def _check_disk(disk: Path) -> None:
     if done.returncode not in (0, 3):
         message = done.stderr.decode("utf-8", "replace").strip()
         raise FailedError(f"the copy of the emulator's disk is not sound: {message}")
-
-
-def _replace(path: Path, text: str) -> None:
-    new = path.with_suffix(".new")
-    new.write_text(text + "\n", encoding="utf-8")
-    new.chmod(0o600)
-    sync_path(new)
-    new.replace(path)
-    sync_path(path.parent)
 
 
 def _remove_unnamed(saves: Path) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from aiohttp import web
 
 from bootwright.core.errors import BootwrightError, FailedError, InputError
+from bootwright.core.io.fsync import replace_file
 from bootwright.core.io.process import environment
 from bootwright.core.run_log import event
 from bootwright.logs.io.ingest import PATH, IngestServer, Notify, server_context
@@ -205,6 +206,5 @@ def url_of(address: str, port: int) -> str:
 def written(path: Path, data: bytes) -> Path:
     """Write a file that only the owner reads; return its path."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_bytes(data)
+    replace_file(path, data, 0o600)
     return path

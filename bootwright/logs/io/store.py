@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from bootwright.core import paths
 from bootwright.core.errors import FailedError, InputError
-from bootwright.core.io.fsync import sync_path
+from bootwright.core.io.fsync import replace_file, sync_path
 from bootwright.logs.query import Query
 from bootwright.logs.record import LogRecord, parse_record
 
@@ -140,9 +140,7 @@ class LogStore:
     def keep_losses(self, board: str, totals: Mapping[str, int]) -> None:
         """Store the known losses of a board."""
         path = self._of(board) / _LOSSES
-        new = path.with_name(f"{_LOSSES}.new")
-        new.write_text(json.dumps(totals), encoding="utf-8")
-        new.rename(path)
+        replace_file(path, json.dumps(totals))
 
     def newest_first(
         self, board: str, query: Query | None = None, cursor: LogCursor | None = None

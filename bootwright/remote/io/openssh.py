@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 from bootwright.core.endpoints import Endpoint
+from bootwright.core.io.fsync import replace_file
 from bootwright.core.io.process import environment, missing_tool
 from bootwright.core.paths import build_dir
 from bootwright.core.run_log import logged
@@ -56,8 +57,6 @@ def write_known_hosts(endpoint: Endpoint, directory: Path | None = None) -> Path
     if endpoint.ssh is None or not endpoint.ssh.known_host_keys:
         return directory / "known_hosts"
     path = directory / f"known_hosts.{endpoint.name}"
-    # Renamed into place: another ssh may be reading the old one.
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    fresh.write_text(known_hosts_text(endpoint.name, endpoint.ssh))
-    fresh.replace(path)
+    # Another ssh may be reading the old one.
+    replace_file(path, known_hosts_text(endpoint.name, endpoint.ssh))
     return path

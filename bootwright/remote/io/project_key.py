@@ -1,6 +1,5 @@
 """An SSH key of the checkout's own, for an operator who has none."""
 
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from bootwright.core import paths
+from bootwright.core.io.fsync import replace_file
 
 
 def project_key() -> Path:
@@ -35,10 +35,8 @@ def ensure_project_key() -> str:
     if not (private.is_file() and public.is_file()):
         key = Ed25519PrivateKey.generate()
         private.parent.mkdir(parents=True, exist_ok=True)
-        private.unlink(missing_ok=True)
-        descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+        text = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+        replace_file(private, text, 0o600)
         line = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-        public.write_text(f"{line} bootwright\n", encoding="utf-8")
+        replace_file(public, f"{line} bootwright\n")
     return public.read_text(encoding="utf-8").strip()

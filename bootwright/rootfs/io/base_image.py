@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from bootwright.core.board import Board, RootfsOnBoard
 from bootwright.core.config import Target
 from bootwright.core.errors import InputError
+from bootwright.core.io.fsync import replace_file
 from bootwright.core.io.lock import exclusive
 from bootwright.core.report import Reporter
 from bootwright.rootfs.debian_plan import Recipe
@@ -231,12 +231,7 @@ def _make(
         reporter.warn(warning)
     made = Origin(origin.kind, origin.source, built.sha256, origin.verified_by)
     # Replaced whole: half a record would stand in the way of every later run.
-    draft = record.with_suffix(".json.tmp")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(made)) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(record)
+    replace_file(record, json.dumps(asdict(made)) + "\n")
     return made
 
 

@@ -4,12 +4,12 @@
 """
 
 import hashlib
-import os
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from bootwright.core.errors import FailedError, InputError
+from bootwright.core.io.fsync import replace_file
 from bootwright.rootfs.verification import DownloadRecord
 
 
@@ -54,10 +54,7 @@ class Tarballs:
 
     def note(self, record: DownloadRecord) -> None:
         """Write the record of a tarball that is in the cache."""
-        final = self._json(record.sha256)
-        draft = final.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        draft.replace(final)
+        replace_file(self._json(record.sha256), record.model_dump_json(indent=2) + "\n")
 
     def remove(self, record: DownloadRecord) -> None:
         """Remove a tarball and its record."""
