@@ -10,6 +10,16 @@ from tests.support.hostboard import Board
 from tests.support.machine import Card
 from tests.support.stages import board_at, the_card
 
+TEST_S = 1800
+"""Seconds for a test on an emulated board: ten times what the longest takes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests on a board their time. Making a stage does not count: it has limits of its own."""
+    for item in items:
+        if item.get_closest_marker("emulator"):
+            item.add_marker(pytest.mark.timeout(TEST_S, func_only=True))
+
 
 @pytest.fixture(autouse=True, scope="module")
 def own_build_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

@@ -5,7 +5,7 @@ import pytest
 from tests.support.hostboard import Board
 from tests.support.recorded_bench import recorded
 
-pytestmark = [pytest.mark.emulator, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.emulator
 
 # As the board was on which docker-bench-security was recorded.
 CONTAINER = """

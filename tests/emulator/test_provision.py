@@ -28,7 +28,7 @@ from bootwright.volume.status import status
 from bootwright.volume.unlock_result import Result
 from tests.support.hostboard import GUEST_S, Board, wait_until
 
-pytestmark = [pytest.mark.emulator, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.emulator
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from tests.support.hostboard import Board
 from tests.support.recorded_bench import recorded
 
-pytestmark = [pytest.mark.emulator, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.emulator
 
 # With every restriction that the benchmark asks of who runs a container, and no other one.
 HARDENED = """

@@ -26,7 +26,7 @@ from tests.support.hostboard import GUEST_S, Board, wait_until
 from tests.support.machine import Card
 from tests.support.stages import board_at, resumed
 
-pytestmark = [pytest.mark.emulator, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.emulator
 
 HOST = "10.0.2.2"
 """This machine, as the emulated board reaches it."""

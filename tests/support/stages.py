@@ -6,12 +6,12 @@ of the tests resumes it. Its key is a digest of everything that went into it: th
 matter for it, how it is prepared, QEMU's version, and the key of the stage that it is made from.
 A stage that is not there, or is older than :data:`OLDEST_DAYS`, is made.
 
-Packages that were installed while making a stage are kept as files and given to the next board
-that is made, so that it asks the mirror for the lists of packages and for little else.
+Packages come through :mod:`tests.support.package_cache`, while a stage is made and afterwards.
 """
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 from bootwright.core import paths
 from bootwright.core.errors import BootwrightError, FailedError, InputError
@@ -30,9 +31,11 @@ from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
 from bootwright.emulator.io import qemu, saves
 from bootwright.emulator.io.clock import set_clock
+from bootwright.emulator.plan import HOST_OF_GUESTS
 from bootwright.volume.unlock_result import Result
 from tests.support.hostboard import OLD_CONTAINER, STOCK_DOCKER, Board
 from tests.support.machine import Card, Machine
+from tests.support.package_cache import package_cache
 
 WORD = "correct horse battery staple 7"
 
@@ -43,17 +46,24 @@ OLDEST_DAYS = 30
 """Days after which a stage is made anew: its packages are not those of the mirror any more."""
 
 KEPT = 2
-"""Cards, and saves of a stage, that are kept; a card with all its stages takes about 4 GiB."""
+"""Saves of a stage that are kept; a card with all its stages takes about 3 GiB."""
+
+MOST = 12 * 1024**3
+"""Bytes that all cards and stages may take; those that were used last stay."""
 
 _CARD_SOURCES = (
     *("board", "rootfs", "templates"),
-    *(f"bootwright/{room}" for room in ("core", "console", "rootfs", "volume", "card", "emulator")),
+    *(f"bootwright/{room}" for room in ("core", "rootfs", "volume", "card")),
+    # How QEMU is started: a save can be resumed by the same machine only.
+    "bootwright/emulator/plan.py",
 )
 _PROVISION_SOURCES = (
     "profiles",
     *(f"bootwright/{room}" for room in ("remote", "hosts", "pki", "logs", "provision")),
 )
-_SUFFIXES = {".py", ".sh", ".toml", ".j2", ".txt", ".rules", ".conf"}
+
+_held: dict[Path, BinaryIO] = {}
+"""Locks that this process holds until it ends: the cards that it uses."""
 
 
 @dataclass(frozen=True)
@@ -78,19 +88,16 @@ def _unlocked(board: Board) -> None:
     board.machine.wait("login")
     # A clock that jumps by days when the board is resumed would start them all.
     board.sh(_NO_TIMERS)
-    _give_packages(board)
 
 
 def _with_docker(board: Board) -> None:
     board.sh(STOCK_DOCKER)
-    _take_packages(board)
 
 
 def _provisioned(board: Board) -> None:
     done = board.provision()
     assert done.error is None, done.error
     board.sh(OLD_CONTAINER)
-    _take_packages(board)
 
 
 _NO_TIMERS = """
@@ -104,7 +111,7 @@ systemctl reset-failed
 STAGES = {
     "unlocked": Stage(None, _unlocked, _NO_TIMERS),
     "docker": Stage("unlocked", _with_docker, STOCK_DOCKER),
-    "provisioned": Stage("unlocked", _provisioned, OLD_CONTAINER, _PROVISION_SOURCES),
+    "provisioned": Stage("docker", _provisioned, OLD_CONTAINER, _PROVISION_SOURCES),
 }
 """
 - ``unlocked``: a booted Debian whose volume is open; no Docker.
@@ -121,8 +128,9 @@ def _sources_digest(sources: tuple[str, ...]) -> str:
     root = paths.checkout()
     found = hashlib.sha256()
     for source in sources:
-        for path in sorted((root / source).rglob("*")):
-            if path.suffix in _SUFFIXES and path.is_file():
+        at = root / source
+        for path in [at] if at.is_file() else sorted(at.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
                 found.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
     return found.hexdigest()
 
@@ -132,19 +140,16 @@ def stages_dir() -> Path:
     return paths.cache_dir() / "test-stages"
 
 
-def _packages_dir() -> Path:
-    return stages_dir() / "packages"
-
-
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Hold the lock of all cards and stages; another run of the tests waits."""
-    stages_dir().mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (stages_dir() / "lock").open("ab") as file:
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold a lock; another run of the tests waits for it."""
+    lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with lock.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
+@functools.cache
 def card_key() -> str:
     """Return the digest of what goes into the card."""
     tarball = os.environ.get(ROOTFS_VARIABLE, "")
@@ -152,6 +157,7 @@ def card_key() -> str:
     return _digest(_sources_digest(_CARD_SOURCES), saves.qemu_version(), tarball, written)
 
 
+@functools.cache
 def stage_key(name: str) -> str:
     """Return the digest of what goes into a stage."""
     stage = STAGES[name]
@@ -163,12 +169,15 @@ def the_card() -> Card:
     """Return the card, made by ``inv flash`` if it is not there. Nobody may write to it."""
     folder = stages_dir() / f"card-{card_key()}"
     card = Card(folder / "card.img", Secret(WORD.encode()), folder / "id")
-    with _alone():
+    with _alone(stages_dir() / "lock"):
         if not (folder / "finished").exists():
             _make_card(folder, card)
-            _prune("card-*")
+        if folder not in _held:
+            _held[folder] = (folder / "finished").open("rb")
+            fcntl.flock(_held[folder], fcntl.LOCK_SH)
         # By which the last one that was used is found.
         os.utime(folder)
+        _prune()
     return card
 
 
@@ -189,16 +198,34 @@ def _make_card(folder: Path, card: Card) -> None:
     ]
     if tarball := os.environ.get(ROOTFS_VARIABLE):
         argv.append(f"--rootfs-file={tarball}")
-    env = os.environ | {"BOOTWRIGHT_BUILD": str(folder / "build")}
-    subprocess.run(argv, check=True, cwd=paths.checkout(), env=env, stdin=subprocess.DEVNULL)
+    with package_cache() as port:
+        env = os.environ | {"BOOTWRIGHT_BUILD": str(folder / "build")}
+        if port is not None:
+            # apt's, below mmdebstrap.
+            env["http_proxy"] = f"http://127.0.0.1:{port}"
+        subprocess.run(argv, check=True, cwd=paths.checkout(), env=env, stdin=subprocess.DEVNULL)
     (folder / "finished").touch()
 
 
-def _prune(pattern: str) -> None:
-    """Remove all but the last cards that were used, and the stages made from them."""
-    found = sorted(stages_dir().glob(pattern), key=lambda path: path.stat().st_mtime_ns)
-    for folder in found[:-KEPT]:
-        shutil.rmtree(folder)
+def _prune() -> None:
+    """Remove cards with their stages, the least recently used first, until the rest is small.
+
+    Those that another run of the tests uses right now stay.
+    """
+    found = sorted(stages_dir().glob("card-*"), key=lambda path: path.stat().st_mtime_ns)
+    taken = {folder: _taken(folder) for folder in found}
+    for folder in found:
+        if sum(taken.values()) <= MOST:
+            return
+        with contextlib.suppress(OSError), (folder / "finished").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+            del taken[folder]
+
+
+def _taken(folder: Path) -> int:
+    """Return the bytes of a folder on the disk."""
+    return sum(path.lstat().st_blocks * 512 for path in folder.rglob("*"))
 
 
 @contextmanager
@@ -210,26 +237,30 @@ def board_at(name: str, folder: Path) -> Iterator[Board]:
         folder: for the emulator's files and known host keys.
     """
     card = the_card()
-    kept = card.image.parent / "saves"
-    saved = f"{name}-{stage_key(name)}"
-    with _alone():
-        _ensure(name, card, kept, folder)
-    with resumed(saved, card, kept, folder) as board:
+    _ensure(name, card, folder)
+    with resumed(stage_key(name), card, _kept(name, card), folder) as board:
         yield board
+
+
+def _kept(name: str, card: Card) -> Path:
+    """Return where the saves of a stage are."""
+    return card.image.parent / name
 
 
 @contextmanager
 def resumed(saved: str, card: Card, kept: Path, folder: Path) -> Iterator[Board]:
-    """Give a board that goes on from a save, with the right time."""
+    """Give a board that goes on from a save, with the right time and a source of packages."""
     machine = Machine(card, folder / "emulator")
-    saves.resume(saved, TextReporter(), directory=machine.directory, saves=kept)
     board = Board(machine, folder / "known", card.passphrase)
-    try:
-        _set_clock(board)
-        yield board
-    finally:
-        board.close()
-        qemu.stop(TextReporter(), machine.directory, power_down_s=0)
+    with package_cache() as port:
+        try:
+            saves.resume(saved, TextReporter(), directory=machine.directory, saves=kept)
+            _set_clock(board)
+            board.sh(f"cat >{APT_PROXY}", apt_proxy(port))
+            yield board
+        finally:
+            board.close()
+            qemu.stop(TextReporter(), machine.directory, power_down_s=0)
 
 
 def _set_clock(board: Board) -> None:
@@ -242,33 +273,47 @@ def _set_clock(board: Board) -> None:
     set_clock(board.remote())
 
 
-def _ensure(name: str, card: Card, kept: Path, folder: Path) -> None:
+APT_PROXY = "/etc/apt/apt.conf.d/50test-packages"
+"""The file, on a board, that says where packages come from."""
+
+
+def apt_proxy(port: int | None) -> bytes:
+    """Return what is in it: nothing without a cache."""
+    if port is None:
+        return b""
+    return f'Acquire::http::Proxy "http://{HOST_OF_GUESTS}:{port}";\n'.encode()
+
+
+def _ensure(name: str, card: Card, folder: Path) -> None:
     """Make a stage, and those that it is made from, unless they are there."""
-    saved = f"{name}-{stage_key(name)}"
-    if _usable(saved, kept):
+    kept = _kept(name, card)
+    # Two processes of tests can make two stages at once.
+    with _alone(kept / "making"):
+        if not _usable(stage_key(name), kept):
+            begin = time.monotonic()
+            _make(name, card, folder)
+            print(f"stage {name} made in {time.monotonic() - begin:.0f} s", file=sys.stderr)
+            former = sorted(kept.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+            for path in former[:-KEPT]:
+                saves.remove(path.stem, kept)
+
+
+def _make(name: str, card: Card, folder: Path) -> None:
+    stage, kept, making = STAGES[name], _kept(name, card), folder / f"making-{name}"
+    if stage.parent is not None:
+        _ensure(stage.parent, card, folder)
+        parent = stage_key(stage.parent)
+        with resumed(parent, card, _kept(stage.parent, card), making) as board:
+            _prepare(stage, board, stage_key(name), kept)
         return
-    begin = time.monotonic()
-    stage = STAGES[name]
-    making = folder / f"making-{name}"
-    if stage.parent is None:
-        machine = Machine(card, making / "emulator")
-        board = Board(machine, making / "known", card.passphrase)
-        try:
-            machine.start(snapshot=True)
-            _prepare(stage, board, saved, kept)
-        finally:
-            board.close()
-            qemu.stop(TextReporter(), machine.directory, power_down_s=0)
-    else:
-        _ensure(stage.parent, card, kept, folder)
-        parent = f"{stage.parent}-{stage_key(stage.parent)}"
-        with resumed(parent, card, kept, making) as board:
-            _prepare(stage, board, saved, kept)
-    for former in sorted(
-        kept.glob(f"{name}-*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True
-    )[KEPT:]:
-        saves.remove(former.stem, kept)
-    print(f"stage {name} made in {time.monotonic() - begin:.0f} s", file=sys.stderr)
+    machine = Machine(card, making / "emulator")
+    board = Board(machine, making / "known", card.passphrase)
+    try:
+        machine.start(snapshot=True)
+        _prepare(stage, board, stage_key(name), kept)
+    finally:
+        board.close()
+        qemu.stop(TextReporter(), machine.directory, power_down_s=0)
 
 
 def _prepare(stage: Stage, board: Board, saved: str, kept: Path) -> None:
@@ -288,36 +333,3 @@ def _usable(saved: str, kept: Path) -> bool:
         return False
     age = datetime.now(UTC) - datetime.fromisoformat(found.saved_at)
     return age < timedelta(days=OLDEST_DAYS)
-
-
-def _give_packages(board: Board) -> None:
-    """Put the packages of earlier boards where apt looks for what it has already fetched."""
-    folder = _packages_dir()
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
-    packed = subprocess.run(["tar", "-C", folder, "-c", "."], check=True, capture_output=True)
-    board.sh("tar -C /var/cache/apt/archives --no-same-owner -x", packed.stdout)
-
-
-def _take_packages(board: Board) -> None:
-    """Keep the packages that the board has fetched, instead of those that were kept before."""
-    folder = _packages_dir()
-    new = folder.with_name("packages.new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
-    ssh = board.endpoint.ssh
-    assert ssh is not None and ssh.identity is not None
-    argv = [
-        *("ssh", "-q", "-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={new}.hosts"),
-        *("-i", str(ssh.identity), "-p", str(ssh.port), f"root@{ssh.host}"),
-        "cd /var/cache/apt/archives && tar -c -- *.deb",
-    ]
-    packed = subprocess.run(argv, check=True, capture_output=True).stdout
-    subprocess.run(["tar", "-C", new, "-x"], input=packed, check=True)
-    if folder.is_dir():
-        # What only another stage needs stays, unless it is old.
-        for path in folder.iterdir():
-            if path.stat().st_mtime > time.time() - OLDEST_DAYS * 86400:
-                (new / path.name).exists() or path.rename(new / path.name)
-        shutil.rmtree(folder)
-    new.rename(folder)
