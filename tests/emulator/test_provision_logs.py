@@ -3,33 +3,21 @@
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
-from bootwright.core.config import Logs
 from bootwright.core.report import TextReporter
-from bootwright.core.secret import Secret
-from bootwright.emulator.io import saves
-from bootwright.pki.certificate_store import CertificateSubject
-from bootwright.pki.certificates import ServerNames
-from bootwright.provision.desired_state import TlsFiles
 from bootwright.provision.facts_script import RELAY_CONTROL
 from bootwright.provision.log_relay import CONTROL
-from bootwright.provision.result import ProvisionResult
 from bootwright.volume.unlock_result import Result
 from bootwright.volume.unlock_ssh import unlock_over_ssh
-from tests.support import logship
 from tests.support.hostboard import GUEST_S, Board, wait_until
-from tests.support.machine import Card
-from tests.support.stages import board_at, resumed
+from tests.support.shipping import Shipping
+from tests.support.stages import alone, board_at, stage_files
 
 pytestmark = pytest.mark.emulator
-
-HOST = "10.0.2.2"
-"""This machine, as the emulated board reaches it."""
 
 CONTAINERS, EACH = 4, 25_000
 
@@ -50,78 +38,19 @@ done
 """.replace("EACH", str(EACH))
 
 
-class Shipping:
-    """The operator's side, and what the board is to be."""
-
-    def __init__(self, board: Board, folder: Path, port: int) -> None:
-        self.board = board
-        names = ServerNames(("localhost",), (HOST, "127.0.0.1"))
-        self.operator = logship.Operator(folder, port, names=names)
-
-    def provision(
-        self, queue: str = "64MiB", unlock: Literal["serial", "ssh"] = "serial"
-    ) -> ProvisionResult:
-        files = self.operator.files(CertificateSubject("log", "odroid"))
-        read = [Path(name).read_bytes() for name in (files.authority, files.certificate, files.key)]
-        logs = Logs(server=HOST, port=self.operator.port, queue=queue)
-        return self.board.provision(
-            ships=logs,
-            unlock=unlock,
-            logs=TlsFiles(read[0], read[1], Secret(read[2])),
-            migrate_userns=True,
-        )
-
-    def bytes(self) -> bytes:
-        folder = self.operator.store.folder / "odroid"
-        files = sorted(folder.iterdir()) if folder.is_dir() else []
-        return b"".join(file.read_bytes() for file in files)
-
-    def numbers(self) -> int:
-        return len(re.findall(rb"\] number \d+\n", self.bytes()))
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A board that ships its logs, saved; and who takes them."""
-
-    card: Card
-    kept: Path
-    folder: Path
-    port: int
-
-
-NAME = "ships"
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    """Provision a board that ships its logs, once for all tests of this module."""
-    folder = tmp_path_factory.mktemp("ships")
-    kept = folder / "saves"
-    with board_at("provisioned", folder) as board:
-        shipping = Shipping(board, folder / "operator", logship.free_port())
-        done = shipping.provision()
-        assert done.error is None, done.error
-        assert "logs" in {step.name for step in done.changed}
-        assert not any("2.13" in waiver.checks for waiver in done.waived)
-        board.close()
-        saves.save(NAME, TextReporter(), directory=board.machine.directory, saves=kept)
-        return Saved(board.machine.card, kept, folder / "operator", shipping.operator.port)
-
-
 @pytest.fixture
-def board(saved: Saved, tmp_path: Path) -> Iterator[Board]:
-    with resumed(NAME, saved.card, saved.kept, tmp_path) as board:
+def board(tmp_path: Path) -> Iterator[Board]:
+    with board_at("ships", tmp_path) as board:
         yield board
 
 
 @pytest.fixture
-def shipping(saved: Saved, board: Board, tmp_path: Path) -> Shipping:
+def shipping(board: Board, tmp_path: Path) -> Iterator[Shipping]:
     """The operator's side, with a store of logs of its own and the same certificates."""
     folder = tmp_path / "operator"
-    # The store of certificates knows its current generation by a link.
-    shutil.copytree(saved.folder, folder, symlinks=True)
-    return Shipping(board, folder, saved.port)
+    shutil.copytree(stage_files("ships"), folder)
+    with alone(stage_files("ships") / "collecting"):
+        yield Shipping(board, folder)
 
 
 def test_a_board_ships_its_logs_and_containers_start_while_nobody_takes_them(

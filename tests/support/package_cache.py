@@ -82,7 +82,7 @@ def _start(folder: Path) -> int:
     if sum(path.lstat().st_blocks * 512 for path in folder.rglob("*")) > MOST:
         shutil.rmtree(folder / "cache", ignore_errors=True)
         shutil.rmtree(folder / "log", ignore_errors=True)
-    port = _free_port()
+    port = free_port()
     text = CONFIGURATION.format(folder=folder, port=port)
     # As this machine's own apt does.
     proxy = subprocess.run(
@@ -112,7 +112,8 @@ def _start(folder: Path) -> int:
     return port
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody uses, and that nobody is given by chance later."""
     while True:
         port = random.choice(PORTS)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):

@@ -36,6 +36,7 @@ from bootwright.volume.unlock_result import Result
 from tests.support.hostboard import OLD_CONTAINER, STOCK_DOCKER, Board
 from tests.support.machine import Card, Machine
 from tests.support.package_cache import package_cache
+from tests.support.shipping import Shipping
 
 WORD = "correct horse battery staple 7"
 
@@ -58,9 +59,10 @@ _CARD_SOURCES = (
     "bootwright/emulator/plan.py",
 )
 _PROVISION_SOURCES = (
-    "profiles",
+    *("profiles", "tests/support/hostboard.py"),
     *(f"bootwright/{room}" for room in ("remote", "hosts", "pki", "logs", "provision")),
 )
+_SHIPS_SOURCES = ("tests/support/shipping.py", "tests/support/logship.py")
 
 _held: dict[Path, BinaryIO] = {}
 """Locks that this process holds until it ends: the cards that it uses."""
@@ -72,32 +74,39 @@ class Stage:
 
     Attributes:
         parent: the stage that it is made from; ``None``: the card is booted.
-        prepare: what is done to the board.
+        prepare: what is done to the board; what else belongs to the stage goes into a folder.
         recipe: text that says what is done; another one makes another stage.
         sources: files and folders of the checkout that matter for it.
     """
 
     parent: str | None
-    prepare: Callable[[Board], None]
+    prepare: Callable[[Board, Path], None]
     recipe: str
     sources: tuple[str, ...] = ()
 
 
-def _unlocked(board: Board) -> None:
+def _unlocked(board: Board, _: Path) -> None:
     assert board.machine.unlock(board.passphrase) is Result.UNLOCKED
     board.machine.wait("login")
     # A clock that jumps by days when the board is resumed would start them all.
     board.sh(_NO_TIMERS)
 
 
-def _with_docker(board: Board) -> None:
+def _with_docker(board: Board, _: Path) -> None:
     board.sh(STOCK_DOCKER)
 
 
-def _provisioned(board: Board) -> None:
+def _provisioned(board: Board, _: Path) -> None:
     done = board.provision()
     assert done.error is None, done.error
     board.sh(OLD_CONTAINER)
+
+
+def _ships(board: Board, folder: Path) -> None:
+    done = Shipping(board, folder).provision()
+    assert done.error is None, done.error
+    assert "logs" in {step.name for step in done.changed}
+    assert not any("2.13" in waiver.checks for waiver in done.waived)
 
 
 _NO_TIMERS = """
@@ -112,11 +121,13 @@ STAGES = {
     "unlocked": Stage(None, _unlocked, _NO_TIMERS),
     "docker": Stage("unlocked", _with_docker, STOCK_DOCKER),
     "provisioned": Stage("docker", _provisioned, OLD_CONTAINER, _PROVISION_SOURCES),
+    "ships": Stage("provisioned", _ships, "", _SHIPS_SOURCES),
 }
 """
 - ``unlocked``: a booted Debian whose volume is open; no Docker.
 - ``docker``: with Docker as the distribution installs it, and no container.
 - ``provisioned``: made a hardened Docker host by Bootwright, with a container ``old``.
+- ``ships``: which also ships its logs; with the certificates of who collects them.
 """
 
 
@@ -141,7 +152,7 @@ def stages_dir() -> Path:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def alone(lock: Path) -> Iterator[None]:
     """Hold a lock; another run of the tests waits for it."""
     lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with lock.open("ab") as file:
@@ -169,7 +180,7 @@ def the_card() -> Card:
     """Return the card, made by ``inv flash`` if it is not there. Nobody may write to it."""
     folder = stages_dir() / f"card-{card_key()}"
     card = Card(folder / "card.img", Secret(WORD.encode()), folder / "id")
-    with _alone(stages_dir() / "lock"):
+    with alone(stages_dir() / "lock"):
         if not (folder / "finished").exists():
             _make_card(folder, card)
         if folder not in _held:
@@ -284,11 +295,16 @@ def apt_proxy(port: int | None) -> bytes:
     return f'Acquire::http::Proxy "http://{HOST_OF_GUESTS}:{port}";\n'.encode()
 
 
+def stage_files(name: str) -> Path:
+    """Return the folder of what else belongs to a stage that was made."""
+    return _kept(name, the_card()) / f"{stage_key(name)}.files"
+
+
 def _ensure(name: str, card: Card, folder: Path) -> None:
     """Make a stage, and those that it is made from, unless they are there."""
     kept = _kept(name, card)
     # Two processes of tests can make two stages at once.
-    with _alone(kept / "making"):
+    with alone(kept / "making"):
         if not _usable(stage_key(name), kept):
             begin = time.monotonic()
             _make(name, card, folder)
@@ -296,6 +312,7 @@ def _ensure(name: str, card: Card, folder: Path) -> None:
             former = sorted(kept.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
             for path in former[:-KEPT]:
                 saves.remove(path.stem, kept)
+                shutil.rmtree(path.with_suffix(".files"), ignore_errors=True)
 
 
 def _make(name: str, card: Card, folder: Path) -> None:
@@ -317,7 +334,10 @@ def _make(name: str, card: Card, folder: Path) -> None:
 
 
 def _prepare(stage: Stage, board: Board, saved: str, kept: Path) -> None:
-    stage.prepare(board)
+    files = kept / f"{saved}.files"
+    shutil.rmtree(files, ignore_errors=True)
+    files.mkdir(mode=0o700)
+    stage.prepare(board, files)
     board.sh("sync; echo 3 >/proc/sys/vm/drop_caches")
     board.close()
     saves.save(saved, TextReporter(), directory=board.machine.directory, saves=kept)
@@ -330,6 +350,8 @@ def _usable(saved: str, kept: Path) -> bool:
         return False
     except BootwrightError:
         saves.remove(saved, kept)
+        return False
+    if saves.why_not(found, saves.qemu_version(), kept):
         return False
     age = datetime.now(UTC) - datetime.fromisoformat(found.saved_at)
     return age < timedelta(days=OLDEST_DAYS)
