@@ -1,7 +1,6 @@
-"""Images built from tarballs, judged by e2fsprogs and by the kernel."""
+"""Images built from tarballs, as e2fsprogs and the kernel see them."""
 
 import hashlib
-import io
 import os
 import re
 import shutil
@@ -9,92 +8,36 @@ import stat
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.io import process
-from bootwright.core.report import TextReporter
-from bootwright.core.units import KIB, MIB
+from bootwright.core.units import MIB
 from bootwright.rootfs.io import ext4_build
 from bootwright.rootfs.io.ext4_build import (
     DEFAULT_FEATURES,
     BuildResult,
-    ImageFaultError,
-    build_ext4,
+)
+from tests.support.ext4images import (
+    CAPABILITY,
+    CHILD,
+    NOW,
+    UUID,
+    archive,
+    build,
+    content,
+    debugfs,
+    member,
+    number,
+    xattrs,
 )
 from tests.support.loopdevice import command, loop
 
 pytestmark = pytest.mark.integration
 
-UUID = "6f1c35d8-4f6b-4c7e-9a55-0d7d1b0c9f10"
-NOW = 1_700_000_000
-CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
-"""``cap_net_raw=ep`` as the kernel stores it (linux/capability.h, revision 2)."""
-
-
-def build(tarball: Path, image: Path, size: int = 64 * MIB, **other: object) -> BuildResult:
-    arguments = {
-        "size": size,
-        "features": DEFAULT_FEATURES,
-        "uuid": UUID,
-        "label": "root",
-        "timestamp": NOW,
-        "journal_mib": 4,
-        "reporter": TextReporter(io.StringIO()),
-    } | other
-    return build_ext4(tarball, image, **arguments)  # type: ignore[arg-type]
-
-
-def member(name: str, kind: bytes = tarfile.REGTYPE, **fields: object) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.type, info.mtime, info.mode = kind, 1_600_000_000, 0o644
-    for key, value in fields.items():
-        setattr(info, key, value)
-    return info
-
-
-def archive(path: Path, *members: tarfile.TarInfo | tuple[tarfile.TarInfo, bytes]) -> Path:
-    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
-        for item in members:
-            info, content = item if isinstance(item, tuple) else (item, b"")
-            if content:
-                info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return path
-
-
-def xattrs(**values: bytes) -> dict[str, str]:
-    return {
-        "SCHILY.xattr." + name.replace("_", ".", 1): value.decode("utf-8", "surrogateescape")
-        for name, value in values.items()
-    }
-
-
-def debugfs(image: Path, *requests: str) -> str:
-    out = ""
-    for request in requests:
-        out += process.run(["debugfs", "-R", request, str(image)]).text
-    return out
-
-
-def content(image: Path, name: str, scratch: Path) -> bytes:
-    target = scratch / "dumped"
-    debugfs(image, f'dump "{name}" {target}')
-    data = target.read_bytes()
-    target.unlink()
-    return data
-
-
-def number(name: str, text: str) -> int:
-    match = re.search(rf"{name}:\s*(\d+)", text)
-    assert match, f"no {name} in {text}"
-    return int(match[1])
-
-
 LONG = "target/" * 9
+
 LONGEST = "x/" * 2047 + "x"
 
 
@@ -380,355 +323,6 @@ def test_what_a_replaced_file_held_cannot_be_read(tmp_path: Path) -> None:
             assert b"SECRET" not in file.read(4096), name
 
 
-PACKERS = {
-    "gz": ["gzip", "-c"],
-    "xz": ["xz", "-c"],
-    "zst": ["zstd", "-qc", "--long=31"],
-    "bz2": ["bzip2", "-c"],
-}
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    noise = hashlib.shake_256(b"seed").digest(3 * MIB + 17)
-    path = tmp_path_factory.mktemp("plain") / "a.tar"
-    return archive(path, (member("a"), noise), (member("b"), noise[:5]))
-
-
-def packed(plain: Path, kind: str, folder: Path) -> Path:
-    if not shutil.which(PACKERS[kind][0]):
-        pytest.fail(f"{PACKERS[kind][0]} is not installed: run scripts/setup test")
-    path = folder / "archive"  # the name says nothing
-    path.write_bytes(process.run([*PACKERS[kind], str(plain)]).stdout)
-    return path
-
-
-@pytest.mark.parametrize("kind", PACKERS)
-def test_compressed(kind: str, plain: Path, tmp_path: Path) -> None:
-    path = packed(plain, kind, tmp_path)
-    result = build(path, tmp_path / "a.img")
-    assert result.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert len(content(tmp_path / "a.img", "a", tmp_path)) == 3 * MIB + 17
-
-
-def leaves_nothing(folder: Path, tarball: Path, why: str, **arguments: object) -> str:
-    """Check that a build is refused and that nothing of it is left; return the message."""
-    before = sorted(folder.iterdir())
-    with pytest.raises(InputError, match=why) as caught:
-        build(tarball, folder / "x.img", **arguments)  # type: ignore[arg-type]
-    assert sorted(folder.iterdir()) == before
-    assert str(tarball) in str(caught.value)
-    return str(caught.value)
-
-
-@pytest.mark.parametrize("kind", PACKERS)
-@pytest.mark.parametrize("part", [0.3, 0.999])
-def test_truncated_compressed(kind: str, part: float, plain: Path, tmp_path: Path) -> None:
-    path = packed(plain, kind, tmp_path)
-    os.truncate(path, int(path.stat().st_size * part))
-    leaves_nothing(tmp_path, path, "damaged or truncated")
-
-
-def test_what_a_decompressor_ignores_is_hashed_too(plain: Path, tmp_path: Path) -> None:
-    path = packed(plain, "bz2", tmp_path)
-    with path.open("ab") as file:
-        file.write(b"garbage!" * MIB)
-    result = build(path, tmp_path / "a.img")
-    assert result.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@pytest.mark.parametrize("kind", PACKERS)
-def test_corrupt_compressed(kind: str, plain: Path, tmp_path: Path) -> None:
-    path = packed(plain, kind, tmp_path)
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    path.write_bytes(data)
-    leaves_nothing(tmp_path, path, "damaged")
-
-
-@pytest.mark.parametrize("size", [0, 100, 512, 3 * KIB, MIB, 3 * MIB + 2 * KIB])
-def test_truncated_plain(size: int, plain: Path, tmp_path: Path) -> None:
-    path = tmp_path / "a.tar"
-    path.write_bytes(plain.read_bytes()[:size])
-    leaves_nothing(tmp_path, path, "truncated")
-
-
-def test_truncated_between_entries(plain: Path, tmp_path: Path) -> None:
-    """Without the end mark nobody can tell whether an entry is missing."""
-    path = tmp_path / "a.tar"
-    path.write_bytes(plain.read_bytes()[: 512 + 3 * MIB + 512])
-    leaves_nothing(tmp_path, path, "truncated")
-
-
-def test_no_tarball(tmp_path: Path) -> None:
-    path = tmp_path / "a.tar"
-    path.write_bytes(b"\x7fELF" * 5000)
-    leaves_nothing(tmp_path, path, "no tarball")
-    path.write_bytes(bytes(10240))
-    leaves_nothing(tmp_path, path, "empty")
-    path.unlink()
-    leaves_nothing(tmp_path, path, "cannot read it: No such file")
-    path.mkdir()
-    leaves_nothing(tmp_path, path, "cannot read it|not a file")
-
-
-HOSTILE = {
-    "absolute": [member("/etc/passwd")],
-    "climbing": [member("a/../../etc/passwd")],
-    "device": [member("etc/sda", tarfile.BLKTYPE, devmajor=8)],
-    "through a link": [member("x", tarfile.SYMTYPE, linkname="/"), member("x/y")],
-    "hard link out": [member("x", tarfile.LNKTYPE, linkname="/etc/shadow")],
-    "NUL": [member("long" * 40 + "\0.txt")],
-    "time": [member("x", mtime=1e15)],
-    "attributes": [member("x", pax_headers=xattrs(user_x=b"v" * 5000))],
-}
-
-
-@pytest.mark.parametrize("members", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_archives_leave_nothing(members: list[tarfile.TarInfo], tmp_path: Path) -> None:
-    noise = (member("first"), b"content" * 100_000)
-    tarball = archive(tmp_path / "a.tar", noise, *members)
-    message = leaves_nothing(tmp_path, tarball, r"a\.tar: ")
-    assert repr(members[-1].name) in message
-
-
-def test_a_hostile_directory_is_named_too(tmp_path: Path) -> None:
-    odd = member("d/e", tarfile.DIRTYPE, pax_headers=xattrs(user_x=b"v" * 5000))
-    tarball = archive(tmp_path / "a.tar", odd)
-    leaves_nothing(tmp_path, tarball, r"'d/e/': 5001 bytes of extended attributes")
-
-
-def test_a_directory_with_an_odd_time_is_named_too(tmp_path: Path) -> None:
-    tarball = archive(tmp_path / "a.tar", member("d/e", tarfile.DIRTYPE, mtime=1e15))
-    leaves_nothing(tmp_path, tarball, r"'d/e/': time 1000000000000000 s is out of range")
-
-
-def test_the_last_attributes_of_a_directory_count(tmp_path: Path) -> None:
-    def directory(**values: bytes) -> tarfile.TarInfo:
-        return member("d", tarfile.DIRTYPE, pax_headers=xattrs(**values))
-
-    tarball = archive(
-        tmp_path / "a.tar",
-        directory(user_a=b"1" * 3000),
-        directory(user_b=b"2" * 3000),
-        member("e", tarfile.DIRTYPE, pax_headers=xattrs(user_c=b"3")),
-        member("f", tarfile.DIRTYPE, pax_headers=xattrs(user_c=b"3" * 3000)),
-        member("f", tarfile.DIRTYPE, mode=0o700),
-    )
-    image = tmp_path / "a.img"
-    build(tarball, image)  # e2fsck finds a block that was not given back
-    assert "user.a" not in debugfs(image, "ea_list d")
-    assert "user.b (3000)" in debugfs(image, "ea_list d")
-    assert "user.c (1)" in debugfs(image, "ea_list e")
-    assert number("File ACL", debugfs(image, "stat f")) == 0
-
-
-def test_a_tarball_that_is_not_the_verified_one(plain: Path, tmp_path: Path) -> None:
-    image = tmp_path / "x.img"
-    image.write_bytes(b"old")
-    right = hashlib.sha256(plain.read_bytes()).hexdigest()
-    with pytest.raises(RefusedError, match=f"{plain}: it changed while it was read; nothing was"):
-        build(plain, image, expected_sha256=hashlib.sha256(b"other").hexdigest())
-    assert image.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [image]
-    build(plain, image, expected_sha256=right)
-    assert image.stat().st_size == 64 * MIB
-
-
-def test_all_is_on_the_disk_before_the_image_appears(
-    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    image = tmp_path / "x.img"
-    synced: list[tuple[int, bool]] = []
-    real = os.fsync
-
-    def fsync(fd: int) -> None:
-        real(fd)
-        synced.append((os.fstat(fd).st_ino, image.exists()))
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    build(plain, image)
-    assert synced == [(image.stat().st_ino, False)]
-
-
-def test_what_killed_runs_left_is_removed(plain: Path, tmp_path: Path) -> None:
-    left = [tmp_path / f".x.img.{pid}.partial" for pid in (1, os.getpid(), 99999999)]
-    kept = [tmp_path / name for name in (".y.img.7.partial", ".x.img.z.partial", "x.img.7.partial")]
-    for path in left + kept:
-        path.write_bytes(b"")
-    build(plain, tmp_path / "x.img")
-    assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "x.img"])
-
-
-def test_an_image_that_was_there_stays(tmp_path: Path) -> None:
-    image = tmp_path / "a.img"
-    image.write_bytes(b"old")
-    with pytest.raises(InputError):
-        build(archive(tmp_path / "a.tar", member("/x")), image)
-    assert image.read_bytes() == b"old"
-    build(archive(tmp_path / "a.tar", member("x")), image)
-    assert image.stat().st_size == 64 * MIB
-
-
-def test_a_file_that_claims_to_be_huge(tmp_path: Path) -> None:
-    tarball = tmp_path / "a.tar"
-    huge = member("huge", size=1 << 60)
-    tarball.write_bytes(huge.tobuf(tarfile.GNU_FORMAT) + bytes(10240))
-    leaves_nothing(tmp_path, tarball, "'huge': 1152921504606846976 bytes in an image of 67108864")
-    extension = member("x", tarfile.XHDTYPE, size=1 << 40)
-    tarball.write_bytes(extension.tobuf(tarfile.GNU_FORMAT) + bytes(10240))
-    leaves_nothing(tmp_path, tarball, "an extended header of 1099511627776 bytes")
-
-
-@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE])
-def test_endless_extended_headers(kind: bytes, tmp_path: Path) -> None:
-    tarball = tmp_path / "a.tar"
-    with tarball.open("wb") as file:
-        for line in range(3):
-            value = b"%d=" % line + b"x" * (500 * KIB)
-            record = b"%d %s\n" % (len(value) + 8, value)
-            file.write(member("x", kind, size=len(record)).tobuf() + record)
-            file.write(bytes(-len(record) % 512))
-        file.write(member("x").tobuf() + bytes(1024))
-    leaves_nothing(tmp_path, tarball, "or too many")
-
-
-def enough(message: str) -> int:
-    match = re.search(r"about (\d+)MiB", message)
-    assert match
-    return int(match[1]) * MIB
-
-
-@pytest.mark.parametrize(
-    "sizes",
-    [
-        [70 * MIB, 200 * MIB],
-        [20 * MIB] * 20,
-        [1] * 30_000,
-        [3] * 14_000 + [50 * MIB],
-    ],
-    ids=["huge", "large", "many", "mixed"],
-)
-def test_too_small_an_image_tells_the_size_needed(sizes: list[int], tmp_path: Path) -> None:
-    files = [member(f"{number}", size=size) for number, size in enumerate(sizes)]
-    tarball = tmp_path / "a.tar"
-    with tarfile.open(tarball, "w") as tar:
-        for info in files:
-            tar.addfile(info, io.BytesIO(bytes(info.size)))
-    size = max(64 * MIB, max(sizes))
-    message = leaves_nothing(tmp_path, tarball, "does not fit into an image", size=size)
-    needed = enough(message)
-    build(tarball, tmp_path / "a.img", needed)
-    assert needed < 2.5 * max(sum(sizes), 4096 * len(sizes)) + 64 * MIB, "not far too much"
-
-
-def test_too_many_directories_for_the_image(tmp_path: Path) -> None:
-    members = [member(f"{number}", tarfile.DIRTYPE) for number in range(9_000)]
-    tarball = archive(tmp_path / "a.tar", *members)
-    message = leaves_nothing(tmp_path, tarball, "does not fit", size=40 * MIB)
-    build(tarball, tmp_path / "a.img", enough(message))
-
-
-def test_too_many_implied_directories_for_the_image(tmp_path: Path) -> None:
-    members = [member(f"{number}/f") for number in range(9_000)]
-    tarball = archive(tmp_path / "a.tar", *members)
-    message = leaves_nothing(tmp_path, tarball, "does not fit", size=96 * MIB)
-    build(tarball, tmp_path / "a.img", enough(message))
-
-
-def test_too_many_hard_links_for_the_image(tmp_path: Path) -> None:
-    links = [member(f"b{number}", tarfile.LNKTYPE, linkname="a") for number in range(9_000)]
-    tarball = archive(tmp_path / "a.tar", member("a"), *links)
-    message = leaves_nothing(tmp_path, tarball, "does not fit", size=64 * MIB)
-    build(tarball, tmp_path / "a.img", enough(message))
-
-
-def test_skipped_attributes_are_told(tmp_path: Path) -> None:
-    odd = {"SCHILY.xattr.com.apple.provenance": "x", "SCHILY.acl.access": "user::rwx"}
-    tarball = archive(
-        tmp_path / "a.tar",
-        member("one", pax_headers=odd),
-        member("two", tarfile.DIRTYPE, pax_headers=odd),
-    )
-    (warning,) = build(tarball, tmp_path / "a.img").warnings
-    assert warning.startswith("4 extended attributes were left out")
-    assert warning.endswith("'com.apple.provenance' of 'one'")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
-        ({"features": [*DEFAULT_FEATURES, "metadata_csum"]}, "metadata_csum"),
-        ({"features": DEFAULT_FEATURES[:5]}, "extent"),
-        ({"uuid": "1234"}, "'1234' is not a UUID"),
-        ({"label": "a label of seventeen"}, "16 bytes"),
-        ({"size": 64 * MIB + 512}, "multiple of 4096"),
-        ({"size": 1 << 50}, "multiple of 4096 up to"),
-        ({"timestamp": -1}, "timestamp -1"),
-    ],
-)
-def test_wrong_arguments(arguments: dict[str, object], why: str, tmp_path: Path) -> None:
-    tarball = archive(tmp_path / "a.tar", member("x"))
-    with pytest.raises(InputError, match=why):
-        build(tarball, tmp_path / "a.img", **arguments)  # type: ignore[arg-type]
-    assert list(tmp_path.iterdir()) == [tarball]
-
-
-def test_without_a_journal(tmp_path: Path) -> None:
-    features = [name for name in DEFAULT_FEATURES if name != "has_journal"]
-    tarball = archive(tmp_path / "a.tar", (member("x"), b"y"))
-    build(tarball, tmp_path / "a.img", features=features)
-
-
-def test_a_full_disk_leaves_nothing(
-    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real: Callable[..., int] = os.pwrite
-
-    def pwrite(fd: int, data: bytes, offset: int) -> int:
-        if offset > MIB:
-            raise OSError(28, "No space left on device")
-        return real(fd, data, offset)
-
-    monkeypatch.setattr(os, "pwrite", pwrite)
-    with pytest.raises(FailedError, match=r"x\.img: cannot write it: No space left on device"):
-        build(plain, tmp_path / "x.img")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_short_write_is_continued(
-    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real: Callable[..., int] = os.pwrite
-    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: real(fd, bytes(data[:1000]), at))
-    build(plain, tmp_path / "x.img")
-    assert len(content(tmp_path / "x.img", "a", tmp_path)) == 3 * MIB + 17
-
-
-def test_an_image_that_e2fsck_faults_is_no_result(
-    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bootwright.rootfs.ext4.filler.LINKS_MAX", 1)  # wrong counts of directories
-    with pytest.raises(ImageFaultError, match="e2fsck -fn"):
-        build(plain, tmp_path / "x.img")
-    assert list(tmp_path.iterdir()) == []
-
-
-CHILD = """
-import atexit, io, sys
-from pathlib import Path
-from bootwright.rootfs.io.ext4_build import DEFAULT_FEATURES, build_ext4
-from bootwright.core.report import TextReporter
-def peak():
-    print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
-atexit.register(peak)
-build_ext4(
-    Path(sys.argv[1]), Path(sys.argv[2]), size=int(sys.argv[3]), features=DEFAULT_FEATURES,
-    uuid=sys.argv[4], label="", timestamp=1, reporter=TextReporter(io.StringIO()),
-)
-"""
-
-
 def test_without_root(everything: tuple[Path, Path, BuildResult], tmp_path: Path) -> None:
     """An ordinary user gets the same image, device nodes and owners included."""
     if os.geteuid() != 0:
@@ -760,59 +354,3 @@ def test_without_root(everything: tuple[Path, Path, BuildResult], tmp_path: Path
         assert "Device major/minor number: 01:03" in text
     finally:
         shutil.rmtree(folder)
-
-
-def test_memory_does_not_grow_with_sizes(tmp_path: Path) -> None:
-    """60,000 entries and a file of 1 GiB in less than 150 MiB."""
-    tarball = tmp_path / "a.tar"
-    with tarball.open("wb") as file:
-        for number in range(60_000):
-            name = f"usr/share/directory-{number // 100}/file-{number}"
-            file.write(member(name).tobuf())
-        file.write(member("large", size=1024 * MIB).tobuf())
-        file.seek(1024 * MIB, os.SEEK_CUR)
-        file.write(bytes(1024))
-    done = in_child(tarball, 3 << 30)
-    assert int(done.stdout) < 150 * KIB
-
-
-def in_child(tarball: Path, size: int) -> process.Finished:
-    """Build in a process of its own, which tells its peak memory in KiB if it can."""
-    image = tarball.with_suffix(".img")
-    return process.run(
-        [sys.executable, "-c", CHILD, str(tarball), str(image), str(size), UUID],
-        env={"PYTHONPATH": str(Path(ext4_build.__file__).parents[3])},
-        check=False,
-    )
-
-
-def test_memory_does_not_grow_with_the_depth_of_directories(tmp_path: Path) -> None:
-    """A little tarball that implies 612,000 directories, of paths of 2 KiB each."""
-    tarball = tmp_path / "a.tar"
-    with tarball.open("wb") as file:
-        for number in range(300):
-            deep = member(f"{number:03}/" + "d/" * 2040 + "f")
-            file.write(deep.tobuf(tarfile.GNU_FORMAT))
-        file.write(bytes(1024))
-    done = in_child(tarball, 1 << 30)
-    assert "does not fit into an image of 1.0 GiB" in done.stderr.decode()
-    assert int(done.stdout) < 150 * KIB
-
-
-def test_memory_does_not_grow_with_attributes_and_paths_of_directories(tmp_path: Path) -> None:
-    """300 MiB of attributes that no file system holds, and 80 MiB of paths."""
-    tarball = tmp_path / "a.tar"
-    with tarball.open("wb") as file:
-        for line in range(300):
-            record = b"1000030 SCHILY.xattr.no.such=%s\n" % (b"x" * 1_000_000)
-            assert len(record) == 1_000_030
-            file.write(member("x", tarfile.XHDTYPE, size=len(record)).tobuf() + record)
-            file.write(bytes(-len(record) % 512))
-            file.write(member(f"d{line}", tarfile.DIRTYPE).tobuf())
-        for line in range(20_000):
-            long = member("d/" * 2000 + f"{line}", tarfile.DIRTYPE)
-            file.write(long.tobuf(tarfile.GNU_FORMAT))
-        file.write(bytes(1024))
-    done = in_child(tarball, 1 << 30)
-    assert not done.returncode, done.stderr.decode()
-    assert int(done.stdout) < 110 * KIB

@@ -1,0 +1,75 @@
+"""The page of the logs in a real browser."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
+
+from bootwright.logs.io.store import LogStore
+from tests.support.logbrowser import WAIT_MS, Open
+from tests.support.logpages import (
+    Served,
+    serving,
+)
+
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        # Chromium's own sandbox wants more than a container or root has.
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LogStore:
+    return LogStore(tmp_path / "logs")
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    made = browser.new_context(viewport={"width": 1200, "height": 700}, timezone_id="Asia/Kolkata")
+    made.set_default_timeout(WAIT_MS)
+    expect.set_options(timeout=WAIT_MS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def wrong() -> Iterator[list[str]]:
+    """What a page threw or what its own policy refused."""
+    found: list[str] = []
+    yield found
+    assert found == []
+
+
+@pytest.fixture
+def visit(context: BrowserContext, wrong: list[str]) -> Open:
+    def refused(dialog: Dialog) -> None:
+        wrong.append(dialog.message)
+        dialog.dismiss()
+
+    def visited(served: Served, query: str = "") -> Page:
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on(
+            "console",
+            lambda said: wrong.append(said.text) if "Content Security" in said.text else None,
+        )
+        page.on("dialog", refused)
+        page.goto(served.url + (f"&{query}" if query else ""))
+        expect(page.locator("#status")).not_to_have_text("Loading…")
+        return page
+
+    return visited
+
+
+@pytest.fixture
+def served(store: LogStore) -> Iterator[Served]:
+    with serving(store) as running:
+        yield running
