@@ -150,7 +150,7 @@ def test_from_and_to_are_the_clock_of_who_looks(
 
 def test_wrong_filter_in_the_address_is_told(store: LogStore, served: Served, visit: Open) -> None:
     page = visit(served, "severity=loud")
-    expect(page.locator("#status")).to_contain_text("severity 'loud': one of emerg")
+    expect(page.locator("#status")).to_contain_text("severity: 'loud' is none of emerg")
 
 
 def test_nothing_there_and_nothing_found(store: LogStore, served: Served, visit: Open) -> None:
