@@ -48,7 +48,7 @@ def board(tmp_path: Path) -> Iterator[Board]:
 def shipping(board: Board, tmp_path: Path) -> Iterator[Shipping]:
     """The operator's side, with a store of logs of its own and the same certificates."""
     folder = tmp_path / "operator"
-    shutil.copytree(stage_files("ships"), folder)
+    shutil.copytree(stage_files("ships"), folder, symlinks=True)
     with alone(stage_files("ships") / "collecting"):
         yield Shipping(board, folder)
 
