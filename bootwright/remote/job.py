@@ -84,13 +84,13 @@ def run_job(
         FailedError: it could not be started, did not end in time, or the board is lost.
     """
     with logged("ssh", f"job {name}", script=script, files=list(files)) as result:
-        state = _run_job(link, name, script, files, timeout, patience, reporter)
+        state = _run_job(reconnector, name, script, files, timeout, patience, reporter)
         result["status"] = state.status
     return state
 
 
 def _run_job(
-    link: Reconnector,
+    reconnector: Reconnector,
     name: str,
     script: str,
     files: Mapping[str, FileChange],

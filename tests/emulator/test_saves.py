@@ -131,7 +131,13 @@ def test_an_image_whose_numbers_are_the_same_is_not_read(key: str) -> None:
 
 def test_files_that_no_save_names() -> None:
     save = parsed()
-    present = [save.disk.name, save.console.name, "one-ffffffff.qcow2", ".one.json.0a.tmp", "one-b-1.log"]
+    present = [
+        save.disk.name,
+        save.console.name,
+        "one-ffffffff.qcow2",
+        ".one.json.0a.tmp",
+        "one-b-1.log",
+    ]
     kept = ["one.json", "lock", "notes.txt"]
     assert unnamed_files(present + kept, [save]) == set(present[2:])
 

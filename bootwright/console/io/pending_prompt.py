@@ -28,5 +28,4 @@ def remember(target: str, number: int) -> None:
     if not number:
         path.unlink(missing_ok=True)
         return
-    replace_file(path, json.dumps({"asked": number, "at": time.time()}) + "
-")
+    replace_file(path, json.dumps({"asked": number, "at": time.time()}) + "\n")
