@@ -2,144 +2,48 @@
 
 import io
 import os
-import pty
 import socket
 import stat
 import subprocess
-import threading
-import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
-import serial
-import serial.rfc2217
 
 from bootwright.console.io.pending_prompt import recall
-from bootwright.console.io.serial_port import LineLostError, SerialPort
 from bootwright.console.transcript import read_transcript
 from bootwright.core.endpoints import Endpoint
-from bootwright.core.errors import FailedError, InputError, RefusedError
+from bootwright.core.errors import InputError, RefusedError
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
 from bootwright.volume.unlock import UnlockOptions, unlock
-from bootwright.volume.unlock_result import Result, UnlockResult
+from bootwright.volume.unlock_result import Result
 from tests.support.bench import INV, Bench
 from tests.support.runlogs import assert_hidden, records
+from tests.support.serial_boards import (
+    HIDDEN,
+    OLD_PROMPT,
+    OPENED,
+    PROMPT,
+    SECRET,
+    TYPED,
+    Line,
+    Script,
+    good_board,
+    old_board,
+    run,
+    running,
+    socket_board,
+)
 
 pytestmark = pytest.mark.integration
-
-SECRET = b"correct horse"
-HINT = b"(press TAB for no echo) "
-PROMPT = b"Please enter passphrase for disk docker-data on /mnt/docker-data: " + HINT
-OLD_PROMPT = b"Please enter passphrase for disk docker-data! "
-HIDDEN = b"\b \b" * len(HINT) + b"(no echo) "
-TYPED = b"\t\x15" + SECRET + b"\n"
-OPENED = b"\r\n[  OK  ] Finished Cryptography Setup for docker-data.\r\n"
-
-
-class Line:
-    """The board's end of the line."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self.got = b""
-
-    def send(self, data: bytes) -> None:
-        os.write(self._fd, data)
-
-    def expect(self, end: bytes) -> None:
-        while not self.got.endswith(end):
-            byte = os.read(self._fd, 1)
-            assert byte, "the host closed the line"
-            self.got += byte
-
-
-Script = Callable[[Line], None]
 
 
 @pytest.fixture(autouse=True)
 def own_build_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the consoles' locks are."""
     monkeypatch.setenv("BOOTWRIGHT_BUILD", str(tmp_path / "build"))
-
-
-def good_board(line: Line) -> None:
-    line.send(b"Linux\r\n" + PROMPT)
-    line.expect(b"\t")
-    line.send(HIDDEN)
-    line.expect(b"\n")
-    line.send(OPENED if line.got == TYPED else b"\r\n" + PROMPT)
-
-
-def old_board(line: Line) -> None:
-    line.send(OLD_PROMPT)
-    line.expect(b"\t")
-    line.send(b"(no echo) ")
-    line.expect(SECRET + b"\n")
-
-
-@contextmanager
-def running(board: Callable[[], None]) -> Iterator[None]:
-    """Run the board in a thread; what it raises fails the test."""
-    errors: list[BaseException] = []
-
-    def guarded() -> None:
-        try:
-            board()
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=guarded)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join(timeout=30)
-    assert not errors and not thread.is_alive(), errors
-
-
-@contextmanager
-def socket_board(script: Script) -> Iterator[Endpoint]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        # A small buffer, so that a host that does not read holds the board up.
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
-
-        def serve() -> None:
-            connection, _ = server.accept()
-            with connection:
-                script(Line(connection.fileno()))
-
-        with running(serve):
-            port = server.getsockname()[1]
-            yield Endpoint("board", serial_url=f"socket://127.0.0.1:{port}")
-
-
-@contextmanager
-def terminal_board(script: Script) -> Iterator[Endpoint]:
-    """A device; the board begins when the host has it open (which drops what came before)."""
-    ours, theirs = pty.openpty()
-    tty.setraw(theirs)
-
-    def serve() -> None:
-        line = Line(ours)
-        line.expect(b"!")
-        line.got = b""
-        script(line)
-
-    try:
-        with running(serve):
-            yield Endpoint("board", serial_url=os.ttyname(theirs))
-    finally:
-        os.close(ours)
-        os.close(theirs)
-
-
-def run(endpoint: Endpoint, secret: bytes = SECRET, timeout: float = 30) -> UnlockResult:
-    reporter = TextReporter(io.StringIO())
-    return unlock(endpoint, Secret(secret), reporter, UnlockOptions(timeout=timeout))
 
 
 def test_a_prompt_sent_at_once_is_not_lost() -> None:
@@ -307,127 +211,6 @@ def test_a_transcript_is_the_console_as_it_was_without_the_passphrase(tmp_path: 
     assert printed == noise + b"\x90 " + PROMPT + HIDDEN + b"***\r\n***" + OPENED
     assert [event.data for event in events if event.kind == "i"] == [b"\t", b"\x15***\n"]
     assert [event.at for event in events] == sorted(event.at for event in events)
-
-
-class Rfc2217Line(Line):
-    """The board's end behind a server that speaks RFC 2217, as ser2net does."""
-
-    def __init__(self, connection: socket.socket, settings: Any) -> None:
-        super().__init__(connection.fileno())
-        self._connection = connection
-        self._manager = serial.rfc2217.PortManager(settings, cast(Any, self))
-        self._waiting = b""
-
-    def write(self, data: bytes) -> None:
-        """The manager's own answers go out by this."""
-        self._connection.sendall(data)
-
-    def send(self, data: bytes) -> None:
-        self.write(b"".join(self._manager.escape(data)))
-
-    def expect(self, end: bytes) -> None:
-        while not self.got.endswith(end):
-            data = self._connection.recv(64)
-            assert data, "the host closed the line"
-            self.got += b"".join(self._manager.filter(data))
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pyserial's own
-def test_a_terminal_server_of_rfc_2217() -> None:
-    settings = serial.serial_for_url("loop://")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            connection, _ = server.accept()
-            with connection:
-                line = Rfc2217Line(connection, settings)
-                line.expect(b"")
-                # Nothing but negotiation until the host has set the speed.
-                while settings.baudrate != 57600:
-                    line.got += b"".join(line._manager.filter(connection.recv(64)))
-                good_board(line)
-                # pyserial drops what it has not read when the server hangs up.
-                while connection.recv(64):
-                    pass
-
-        with running(serve):
-            url = f"rfc2217://127.0.0.1:{server.getsockname()[1]}"
-            result = run(Endpoint("board", serial_url=url, baud=57600))
-    assert result.result is Result.UNLOCKED
-
-
-def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(FailedError, match="cannot open the serial line"):
-        run(Endpoint("board", serial_url=f"socket://127.0.0.1:{port}"))
-
-
-def test_a_device() -> None:
-    with terminal_board(good_board) as endpoint:
-        assert endpoint.serial_url is not None
-        opened = threading.Event()
-        original = SerialPort.read
-
-        def read(self: SerialPort) -> bytes:
-            if not opened.is_set():
-                opened.set()
-                self.write(b"!")
-            return original(self)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(SerialPort, "read", read)
-            assert run(endpoint).result is Result.UNLOCKED
-
-
-@contextmanager
-def open_elsewhere(name: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """Have another program open a device, as a terminal program would."""
-    with Path(name).open("rb", buffering=0) as device:
-        process = subprocess.Popen(["sleep", "60"], stdin=device)
-    try:
-        while not Path(f"/proc/{process.pid}/comm").read_text().startswith("sleep"):
-            assert process.poll() is None
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def test_a_device_that_another_program_has() -> None:
-    ours, theirs = pty.openpty()
-    name = os.ttyname(theirs)
-    try:
-        with SerialPort(name, 115200), pytest.raises(RefusedError, match="another program"):
-            run(Endpoint("board", serial_url=name))
-        # One that knows nothing of locks.
-        with open_elsewhere(name) as process:
-            said = rf"process {process.pid} \(sleep\) has this serial port open"
-            with pytest.raises(RefusedError, match=said):
-                run(Endpoint("board", serial_url=name))
-    finally:
-        os.close(ours)
-        os.close(theirs)
-
-
-def test_a_device_that_vanishes() -> None:
-    ours, theirs = pty.openpty()
-    with SerialPort(os.ttyname(theirs), 115200) as port:
-        os.close(theirs)
-        os.close(ours)
-        with pytest.raises(LineLostError, match="was lost"):
-            port.read()
-
-
-def test_a_device_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such serial port"):
-        run(Endpoint("board", serial_url=str(tmp_path / "ttyUSB9")))
-    with pytest.raises(InputError, match="not a serial line"):
-        run(Endpoint("board", serial_url="nonsense://x"))
-    with pytest.raises(InputError, match="no address and no serial port: set host, or serial_port"):
-        run(Endpoint("board"))
-    with pytest.raises(InputError, match="no address: set host"):
-        unlock(Endpoint("board"), Secret(SECRET), TextReporter(), UnlockOptions(via="ssh"))
 
 
 def test_a_logged_console(tmp_path: Path) -> None:
