@@ -29,7 +29,7 @@ from tests.support.schemas import check_document
 from tests.support.stages import ROOTFS_VARIABLE
 
 # In one process: they share a card that is booted once.
-pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("unlocking over SSH")]
+pytestmark = pytest.mark.emulator
 
 GUEST_S = 300.0
 """Seconds for anything in the guest; it takes less than 30 on a machine of its own."""
