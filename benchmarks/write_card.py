@@ -23,7 +23,7 @@ from bootwright.card.guard import GuardRequest, card_size, check
 from bootwright.card.io import copy_verify
 from bootwright.card.io.card import open_card
 from bootwright.card.io.inspect import inspect
-from bootwright.card.io.medium import data_of
+from bootwright.card.io.medium import file_data_spans
 from bootwright.card.outcome import Counters
 from bootwright.core.extents import Extent, flatten
 from bootwright.core.io.process import environment
@@ -74,7 +74,7 @@ def ours(device: str, image: Path) -> Counters:
     facts = inspect(device)
     request = GuardRequest(needed=SIZE)
     check(facts, request)
-    data = [span for span in data_of(image) if span.end > SECTOR]
+    data = [span for span in file_data_spans(image) if span.end > SECTOR]
     spans = [(max(span.start, SECTOR), span.end) for span in data]
     extents = flatten([[Extent(start, end - start, "image", start) for start, end in spans]])
     with open_card(facts, card_size(facts, request)) as card:

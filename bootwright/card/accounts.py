@@ -5,17 +5,23 @@ from dataclasses import dataclass
 from bootwright.core.errors import InputError
 
 NO_PASSWORD = "*"
-"""Matches no password. Not ``!``: sshd without PAM refuses a locked account's keys too."""
+"""The password field of an account that no password opens.
+
+Not ``!``, which locks the account: sshd without PAM then refuses its SSH keys too.
+"""
 
 FIRST_UID = 1000
+"""The lowest user number of a new account."""
 
-_AGES = ("1", "0", "99999", "7", "", "", "")
-"""Changed on the first day of 1970 (0 would force a change at login), never expires."""
+_PASSWORD_AGES = ("1", "0", "99999", "7", "", "", "")
+"""The remaining fields of a line of ``shadow``: the password was changed on day 1 after 1970-01-01
+(0 would force a change at the first login) and does not expire.
+"""
 
 
 @dataclass(frozen=True)
 class Account:
-    """A login's numbers, home and shell."""
+    """An account: its user and group numbers, home directory and shell."""
 
     name: str
     uid: int
@@ -25,21 +31,21 @@ class Account:
 
     @property
     def can_log_in(self) -> bool:
-        """Whether its shell is one."""
+        """Whether its shell allows a login."""
         return not self.shell.endswith(("/nologin", "/false"))
 
 
 @dataclass(frozen=True)
 class Accounts:
-    """The three files as text."""
+    """The text of the files ``/etc/passwd``, ``/etc/shadow`` and ``/etc/group``."""
 
     passwd: str
     shadow: str
     group: str
 
 
-def find(accounts: Accounts, name: str) -> Account | None:
-    """Return the account ``name``, if there is one.
+def find_account(accounts: Accounts, name: str) -> Account | None:
+    """Return the account ``name``; ``None`` if there is none.
 
     Raises:
         InputError: its line in ``passwd`` is malformed.
@@ -54,30 +60,32 @@ def find(accounts: Accounts, name: str) -> Account | None:
 
 
 def without_passwords(accounts: Accounts) -> Accounts:
-    """Return the files with no account that a password opens.
+    """Return the files changed so that no password opens an account.
 
-    A password may also be in ``passwd`` itself, and an account may have no line in ``shadow``;
-    it gets one.
+    A password in ``passwd`` itself is removed too. An account without a line in ``shadow`` gets
+    one.
     """
     passwd = [line.split(":") for line in accounts.passwd.splitlines() if line]
     shadow = [line.split(":") for line in accounts.shadow.splitlines() if line]
     shadowed = {fields[0] for fields in shadow}
-    shadow += [[fields[0], NO_PASSWORD, *_AGES] for fields in passwd if fields[0] not in shadowed]
+    shadow += [
+        [fields[0], NO_PASSWORD, *_PASSWORD_AGES] for fields in passwd if fields[0] not in shadowed
+    ]
     for fields in shadow:
         if len(fields) > 1 and not fields[1].startswith(("!", "*")):
             fields[1] = NO_PASSWORD
     for fields in passwd:
         if len(fields) > 1:
             fields[1] = "x"
-    return Accounts(_joined(passwd), _joined(shadow), accounts.group)
+    return Accounts(_file_text(passwd), _file_text(shadow), accounts.group)
 
 
-def _joined(rows: list[list[str]]) -> str:
+def _file_text(rows: list[list[str]]) -> str:
     return "".join(":".join(fields) + "\n" for fields in rows)
 
 
 def with_account(accounts: Accounts, name: str) -> Accounts:
-    """Return the files with a new account ``name`` of its own group and no password."""
+    """Return the files with a new account ``name``, which has its own group and no password."""
     taken = {
         int(fields[2])
         for text in (accounts.passwd, accounts.group)
@@ -85,13 +93,14 @@ def with_account(accounts: Accounts, name: str) -> Accounts:
         if len(fields) > 2 and fields[2].isdigit()
     }
     number = next(n for n in range(FIRST_UID, 65534) if n not in taken)
-    new = ":".join([name, NO_PASSWORD, *_AGES])
+    new = ":".join([name, NO_PASSWORD, *_PASSWORD_AGES])
     return Accounts(
-        passwd=_ended(accounts.passwd) + f"{name}:x:{number}:{number}::/home/{name}:/bin/bash\n",
-        shadow=f"{_ended(accounts.shadow)}{new}\n",
-        group=f"{_ended(accounts.group)}{name}:x:{number}:\n",
+        passwd=_end_line(accounts.passwd) + f"{name}:x:{number}:{number}::/home/{name}:/bin/bash\n",
+        shadow=f"{_end_line(accounts.shadow)}{new}\n",
+        group=f"{_end_line(accounts.group)}{name}:x:{number}:\n",
     )
 
 
-def _ended(text: str) -> str:
+def _end_line(text: str) -> str:
+    """Return ``text`` with a line end after its last line."""
     return text if not text or text.endswith("\n") else f"{text}\n"

@@ -1,6 +1,6 @@
 """Facts about a block device or file that a card may be written to.
 
-The commands that report them (:func:`lsblk_command` and others) and parsers for their output.
+The commands that read the facts (:func:`lsblk_command` and others) and parsers for their output.
 :mod:`bootwright.card.io.inspect` runs the commands; :mod:`bootwright.card.guard` decides by the
 facts. Sizes and offsets are in bytes.
 """
@@ -16,8 +16,8 @@ from typing import Any
 from bootwright.core.errors import FailedError
 from bootwright.core.units import SECTOR
 
-UNFINISHED = b"bootwright: this card is unfinished; flash it again\n"
-"""What sector 0 starts with from the first write until everything is verified."""
+UNFINISHED_MARK = b"bootwright: this card is unfinished; flash it again\n"
+"""What sector 0 of a card starts with from the first write until everything is verified."""
 
 SYSTEM_MOUNTS = ("/", "/boot", "/boot/efi", "/boot/firmware", "/efi", "/home", "/usr", "/var")
 """Mount points that mark the disk of the running system."""
@@ -27,23 +27,24 @@ _COLUMNS = (
     "MOUNTPOINTS,PKNAME,MAJ:MIN,LOG-SEC,START"
 )
 
-_INTERNAL = (
+_INTERNAL_BUSES = (
     *("ata", "fc", "fcoe", "iscsi", "mmc", "nvme", "pcie"),
     *("rdma", "sas", "sata", "scsi", "spi", "tcp", "virtio"),
 )
-"""lsblk's names of buses whose disks cannot be pulled out, whatever its flags are."""
+"""lsblk's names (TRAN) of internal buses: their disks are fixed, whatever RM and HOTPLUG say."""
 
-_STACKED = {
+_LAYER_NAMES = {
     "crypt": "dm-crypt",
     "lvm": "LVM",
     "dm": "device-mapper",
     "mpath": "multipath",
     "md": "md RAID",
 }
+"""Names for the operator of what can use a disk, by lsblk's TYPE."""
 
 
 class DeviceKind(StrEnum):
-    """What a path is; the value reads well in a message."""
+    """What a path is; the value is the text for messages."""
 
     BLOCK = "a block device"
     FILE = "a regular file"
@@ -57,7 +58,16 @@ class DeviceKind(StrEnum):
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition that is on the disk now; texts are empty when unknown."""
+    """A partition that is on the disk now.
+
+    Attributes:
+        number: from 1; 0 when unknown.
+        path: its device node, or the name that sfdisk gives it in an image file.
+        start: in bytes from the start of the disk.
+        size: in bytes.
+        fstype: of its file system; empty when unknown.
+        label: of its file system; empty when unknown.
+    """
 
     number: int
     path: str
@@ -65,20 +75,19 @@ class Partition:
     size: int
     fstype: str = ""
     label: str = ""
-    mountpoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Holder:
-    """Something that uses a device, such as ``/dev/sdb1``, ``mounted at /mnt``."""
+class DeviceUse:
+    """A device, such as ``/dev/sdb1``, and how it is used, such as ``mounted at /mnt``."""
 
     device: str
-    what: str
+    use: str
 
 
 @dataclass(frozen=True)
-class Identity:
-    """What must be the same after opening as when the facts were read.
+class DeviceIdentity:
+    """What identifies a device or file: equal when it is inspected and when it is opened.
 
     Attributes:
         node: ``major:minor`` of a block device, ``major:minor/inode`` of a file,
@@ -86,9 +95,9 @@ class Identity:
         size: in bytes.
         model: empty when unknown.
         serial: empty when unknown.
-        diskseq: the kernel's count of media, new for every card put in; ``None``
-            before Linux 5.15 and for files.
-        times: when a file was last changed, content and inode, in ns.
+        diskseq: a number that the kernel gives to each medium, so another card gets another
+            number; ``None`` before Linux 5.15 and for files.
+        times: of a file: when its content and when its inode was last changed, in nanoseconds.
     """
 
     node: str
@@ -101,33 +110,33 @@ class Identity:
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """What is known of a destination.
+    """What is known about a destination.
 
     Attributes:
         path: as given.
         resolved: with symbolic links followed.
         kind: what it is.
-        identity: what it is recognised by; it has the size, the model and the serial.
+        identity: what identifies it; includes the size, the model and the serial number.
         device_type: lsblk's word (``disk``, ``part``, ``loop``, ``lvm`` …); empty for files.
         removable: can be pulled out; see :func:`is_removable`.
-        read_only: cannot be written.
-        may_write: this user may write it, or make it where it is new.
+        read_only: it is write-protected, also for root.
+        may_write: this user may write to it; for a new file, may create it.
         parent: the disk that a partition is on.
         sector_size: logical, in bytes.
         fstype: of the whole disk, where it has no partition table.
         label: of the file system on the whole disk.
         table: the kind of partition table, ``dos`` or ``gpt``.
         partitions: those present now.
-        holders: what uses the disk or a part of it.
+        uses: how the disk or a part of it is used now.
         system_mounts: the mount points of the running system that are on it.
-        unfinished: a run that did not end left it: it carries the marker, or is a
-            file with nothing in it yet.
+        unfinished: an interrupted run left it: sector 0 has the unfinished mark, or it is an
+            empty file.
     """
 
     path: str
     resolved: str
     kind: DeviceKind
-    identity: Identity
+    identity: DeviceIdentity
     device_type: str = ""
     removable: bool = False
     read_only: bool = False
@@ -138,7 +147,7 @@ class DeviceFacts:
     label: str = ""
     table: str = ""
     partitions: tuple[Partition, ...] = ()
-    holders: tuple[Holder, ...] = ()
+    uses: tuple[DeviceUse, ...] = ()
     system_mounts: tuple[str, ...] = ()
     unfinished: bool = False
 
@@ -149,13 +158,13 @@ class DeviceFacts:
 
     @property
     def is_partition(self) -> bool:
-        """Whether it is a part of a disk."""
+        """Whether it is a partition."""
         return self.device_type == "part"
 
 
 @dataclass(frozen=True)
 class BlockReadings:
-    """The output of the commands and the files about one block device, unparsed.
+    """What the commands printed and the files contain about one block device, unparsed.
 
     Attributes:
         lsblk: output of :func:`lsblk_command`.
@@ -163,7 +172,8 @@ class BlockReadings:
         sfdisk: output of :func:`sfdisk_command`; empty without a partition table.
         mmc_type: ``/sys/block/X/device/type`` of an mmc device, ``SD`` or ``MMC``.
         diskseq: ``/sys/block/X/diskseq``; empty when there is none.
-        uses: what lsblk does not show, by node, such as ``attached as /dev/loop0``.
+        uses: uses that lsblk does not show, such as ``attached as /dev/loop0``, by the ``node``
+            of :class:`DeviceIdentity`.
     """
 
     lsblk: str
@@ -187,7 +197,7 @@ def sfdisk_command(path: str) -> tuple[str, ...]:
 def blkid_command(path: str, partition: Partition | None = None) -> tuple[str, ...]:
     """Return the command that probes a disk, an image, or one partition of it.
 
-    The probe is by offset, so it needs neither udev nor a partition's own node.
+    It names a partition by its offset, so it needs neither udev nor the partition's device node.
     """
     where: tuple[str, ...] = ()
     if partition is not None:
@@ -199,7 +209,7 @@ def block_facts(path: str, resolved: str, readings: BlockReadings) -> DeviceFact
     """Return the facts about a block device.
 
     Raises:
-        FailedError: lsblk does not know the device.
+        FailedError: lsblk does not list the device.
     """
     node = _lsblk_node(readings.lsblk, resolved)
     mounts = [*_tree_mounts(node), *_mountinfo(readings.mountinfo, node)]
@@ -210,44 +220,47 @@ def block_facts(path: str, resolved: str, readings: BlockReadings) -> DeviceFact
         _identity(node, readings.diskseq),
         device_type=node["type"],
         removable=is_removable(node, readings.mmc_type),
-        read_only=_flag(node["ro"]),
+        read_only=_is_true(node["ro"]),
         parent=f"/dev/{node['pkname']}" if node["type"] == "part" else "",
         sector_size=int(node["log-sec"]),
         fstype=node.get("fstype") or "",
         label=node.get("label") or "",
-        table=_sfdisk(readings.sfdisk).get("label", ""),
+        table=_partition_table(readings.sfdisk).get("label", ""),
         partitions=_partitions(node, readings.sfdisk),
-        holders=_holders(node, mounts, readings),
+        uses=_device_uses(node, mounts, readings),
         system_mounts=tuple(sorted({at for _, at in mounts if at in SYSTEM_MOUNTS})),
     )
 
 
 def file_facts(
-    path: str, resolved: str, identity: Identity, sfdisk: str, uses: Mapping[str, str]
+    path: str, resolved: str, identity: DeviceIdentity, sfdisk: str, uses: Mapping[str, str]
 ) -> DeviceFacts:
-    """Return the facts about an image file that exists; ``uses`` as in the readings."""
+    """Return the facts about an image file that exists.
+
+    ``uses`` is as in :class:`BlockReadings`.
+    """
     used = uses.get(identity.node)
     return DeviceFacts(
         path,
         resolved,
         DeviceKind.FILE,
         identity,
-        table=_sfdisk(sfdisk).get("label", ""),
+        table=_partition_table(sfdisk).get("label", ""),
         partitions=_partitions({}, sfdisk),
-        holders=(Holder(resolved, used),) if used else (),
+        uses=(DeviceUse(resolved, used),) if used else (),
     )
 
 
-def lsblk_identity(text: str, device: str, diskseq: str) -> Identity:
-    """Return what identifies a block device, from fresh output of lsblk."""
+def lsblk_identity(text: str, device: str, diskseq: str) -> DeviceIdentity:
+    """Return the identity of a block device, from output of lsblk as of now."""
     return _identity(_lsblk_node(text, device), diskseq)
 
 
 def is_removable(node: Mapping[str, Any], mmc_type: str) -> bool:
-    """Whether lsblk's ``node`` can be pulled out.
+    """Return whether the device that lsblk shows as ``node`` is a removable medium.
 
     An mmc device reports its own type: ``SD`` is a card; ``MMC`` is an eMMC, nearly always
-    soldered, and counts as fixed. lsblk cannot be used there: before util-linux 2.39 it
+    soldered, and counts as fixed. lsblk's flags are useless there: before util-linux 2.39 it
     calls every mmc device hotplug, since then none with a native slot
     (util-linux #2379). On an internal bus its RM and HOTPLUG are ignored: Linux 6.9.0 to
     6.9.5 set them for every SATA disk (udisks #1282). A loop device counts as removable,
@@ -257,18 +270,18 @@ def is_removable(node: Mapping[str, Any], mmc_type: str) -> bool:
         return mmc_type == "SD"
     if node["type"] == "loop" or node.get("tran") == "usb":
         return True
-    if node.get("tran") in _INTERNAL:
+    if node.get("tran") in _INTERNAL_BUSES:
         return False
-    return _flag(node["rm"]) or _flag(node["hotplug"])
+    return _is_true(node["rm"]) or _is_true(node["hotplug"])
 
 
 def is_unfinished(sector: bytes) -> bool:
-    """Whether sector 0 is marked as that of a run that did not end."""
-    return sector.startswith(UNFINISHED)
+    """Return whether this sector 0 has the mark of an unfinished card."""
+    return sector.startswith(UNFINISHED_MARK)
 
 
-def probed(text: str) -> tuple[str, str]:
-    """Return (file system type, label) from blkid; empty when it found none."""
+def parse_blkid(text: str) -> tuple[str, str]:
+    """Return the file system type and the label in blkid's output; empty if it found none."""
     values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     label = re.sub(r"\\(.)", r"\1", values.get("LABEL", ""))
     return values.get("TYPE", ""), label
@@ -278,12 +291,14 @@ def _lsblk_node(text: str, device: str) -> dict[str, Any]:
     try:
         node: dict[str, Any] = json.loads(text)["blockdevices"][0]
     except (ValueError, LookupError):
-        raise FailedError(f"{device}: lsblk does not show it; is a card in it?") from None
+        raise FailedError(
+            f"{device}: lsblk does not show it; is there a card in the reader?"
+        ) from None
     return node
 
 
-def _identity(node: Mapping[str, Any], diskseq: str) -> Identity:
-    return Identity(
+def _identity(node: Mapping[str, Any], diskseq: str) -> DeviceIdentity:
+    return DeviceIdentity(
         node["maj:min"].strip(),
         int(node["size"]),
         (node.get("model") or "").strip(),
@@ -292,8 +307,8 @@ def _identity(node: Mapping[str, Any], diskseq: str) -> Identity:
     )
 
 
-def _flag(value: object) -> bool:
-    """Return a boolean of lsblk, which older versions print as the string 0 or 1."""
+def _is_true(value: object) -> bool:
+    """Return a boolean that lsblk printed; older versions print the string 0 or 1."""
     return value in (True, "1")
 
 
@@ -304,7 +319,7 @@ def _tree(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _tree_mounts(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (device, mount point) as lsblk shows them; swap is the point ``[SWAP]``."""
+    """Yield (device, mount point) as lsblk shows them; for swap the point is ``[SWAP]``."""
     for each in _tree(node):
         for point in each.get("mountpoints") or ():
             if point:
@@ -312,9 +327,9 @@ def _tree_mounts(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _mountinfo(text: str, node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (device, mount point) for the mounts of ``node`` or of what is on it.
+    """Yield (device, mount point) for the mounts of ``node`` and of the devices below it.
 
-    A btrfs has a device number of its own, so the mount's source is compared as well.
+    A btrfs mount has another device number than its disk, so the mount's source is compared too.
     """
     paths = {each["path"]: each["path"] for each in _tree(node)}
     numbers = {each["maj:min"].strip(): each["path"] for each in _tree(node)}
@@ -333,44 +348,45 @@ def unescape(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
-def _holders(
+def _device_uses(
     node: Mapping[str, Any], mounts: Sequence[tuple[str, str]], readings: BlockReadings
-) -> tuple[Holder, ...]:
-    held = []
+) -> tuple[DeviceUse, ...]:
+    found = []
     for device, point in mounts:
-        held.append(
-            Holder(device, "in use as swap" if point == "[SWAP]" else f"mounted at {point}")
+        found.append(
+            DeviceUse(device, "in use as swap" if point == "[SWAP]" else f"mounted at {point}")
         )
     for each in _tree(node):
         if used := readings.uses.get(each["maj:min"].strip()):
-            held.append(Holder(each["path"], used))
+            found.append(DeviceUse(each["path"], used))
         for child in each.get("children", ()):
             if child["type"] != "part":
-                held.append(Holder(each["path"], f"in use by {child['path']} ({_stacked(child)})"))
-    return tuple(dict.fromkeys(held))
+                by = f"{child['path']} ({_layer_name(child)})"
+                found.append(DeviceUse(each["path"], f"in use by {by}"))
+    return tuple(dict.fromkeys(found))
 
 
-def _stacked(child: Mapping[str, Any]) -> str:
+def _layer_name(child: Mapping[str, Any]) -> str:
     kind: str = child["type"]
-    return "md RAID" if kind.startswith("raid") else _STACKED.get(kind, kind)
+    return "md RAID" if kind.startswith("raid") else _LAYER_NAMES.get(kind, kind)
 
 
-def _sfdisk(text: str) -> dict[str, Any]:
+def _partition_table(text: str) -> dict[str, Any]:
     table: dict[str, Any] = json.loads(text)["partitiontable"] if text.strip() else {}
     return table
 
 
 def _partitions(node: Mapping[str, Any], sfdisk: str) -> tuple[Partition, ...]:
-    """Return the partitions of the table, with what the kernel knows of each.
+    """Return the partitions of the table on the disk, with what the kernel knows about each.
 
-    Without a table that sfdisk can read, the kernel's own list is all there is.
+    Without a table that sfdisk can read, return the kernel's list of partitions.
     """
     kernel = {
         int(child["start"]) * SECTOR: child
         for child in node.get("children", ())
         if child["type"] == "part" and child.get("start") is not None
     }
-    table = _sfdisk(sfdisk)
+    table = _partition_table(sfdisk)
     unit = int(table.get("sectorsize", SECTOR))
     listed = {
         int(entry["start"]) * unit: (entry["node"], int(entry["size"]) * unit)
@@ -389,7 +405,6 @@ def _partitions(node: Mapping[str, Any], sfdisk: str) -> tuple[Partition, ...]:
                 size,
                 known.get("fstype") or "",
                 known.get("label") or "",
-                tuple(point for point in known.get("mountpoints") or () if point),
             )
         )
     return tuple(result)

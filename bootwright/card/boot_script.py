@@ -1,4 +1,4 @@
-"""Setting the MAC address in a boot script that a root file system brings. Pure."""
+"""Setting the MAC address in the boot script that is part of a root file system. Pure."""
 
 import re
 
@@ -13,8 +13,9 @@ _SETENV_MAC = re.compile(r"^[ \t]*#?[ \t]*setenv[ \t]+macaddr\b.*$", re.MULTILIN
 def with_mac(script: str, mac: str) -> str:
     """Return ``script`` with one ``setenv macaddr``, set to ``mac``.
 
-    A line that is there, commented out or not, is replaced; others like it go. Where
-    there is none, the line follows the first, which boot.ini needs for its magic word.
+    The first such line, commented out or not, is replaced; further ones become a comment.
+    Without such a line, the new one is the second line of the script: the first line of boot.ini
+    has to be the word by which U-Boot recognises it.
     """
     line = f'setenv macaddr "{mac}"'
     first = _SETENV_MAC.search(script)
@@ -26,10 +27,10 @@ def with_mac(script: str, mac: str) -> str:
 
 
 def check_boot_ini(script: str) -> str:
-    """Return ``script`` once the vendor's U-Boot is sure to accept it.
+    """Return ``script`` unchanged if the vendor's U-Boot accepts it.
 
     Raises:
-        FailedError: no magic first line, or too long.
+        FailedError: its first line is not the one that U-Boot requires, or it is too long.
     """
     if not script.startswith("ODROIDXU-UBOOT-CONFIG"):
         raise FailedError("boot.ini does not start with ODROIDXU-UBOOT-CONFIG")

@@ -1,4 +1,4 @@
-"""Carrying out a card's plan, step by step."""
+"""Executing a card's plan, step by step."""
 
 import os
 import time
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from bootwright.card.block_device import DeviceFacts
 from bootwright.card.io.card import open_card
-from bootwright.card.io.medium import data_of
+from bootwright.card.io.medium import file_data_spans
 from bootwright.card.io.mkimage import compile_boot_script
 from bootwright.card.io.sfdisk import make_table
 from bootwright.card.outcome import CardOutcome
 from bootwright.card.personalise import BOOT_SCR, BOOT_TXT
-from bootwright.card.plan import CardPlan, zeros
+from bootwright.card.plan import CardPlan, zero_extents
 from bootwright.core.board_names import VOLUME
 from bootwright.core.extents import Extent, flatten, total
 from bootwright.core.file_changes import Change, FileChange
@@ -27,14 +27,14 @@ from bootwright.volume.io import luks
 
 
 class StepTimes:
-    """How long each step took, in seconds by the step's name."""
+    """How long each step took: seconds, by the step's name."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Measure a step that lasts as long as the context and does not fail."""
+        """Measure a step, which is the body of the context; a step that fails is not recorded."""
         start = time.monotonic()
         yield
         self.seconds[name] = time.monotonic() - start
@@ -43,20 +43,20 @@ class StepTimes:
 def execute(
     plan: CardPlan, device: DeviceFacts, passphrase: Secret, work_dir: Path, reporter: Reporter
 ) -> CardOutcome:
-    """Carry out ``plan`` on the card that ``device`` describes.
+    """Execute ``plan`` on the card that ``device`` describes.
 
     The steps are those that :meth:`CardPlan.describe` lists, in the same order. The first four
     make the parts of the card in ``work_dir``; the device is opened in the fifth.
 
     Args:
-        plan: what the card will be.
-        device: what the guard approved; opening it fails if it is another one by now.
-        passphrase: opens the volume.
+        plan: what is written.
+        device: the device that the guard approved; opening it fails if it is another one now.
+        passphrase: the passphrase of the encrypted volume.
         work_dir: an empty private folder for the parts of the card.
-        reporter: hears what is done.
+        reporter: shows the progress and warnings.
 
     Raises:
-        RefusedError: the device is not what it was; nothing on it was changed.
+        RefusedError: it is not the device that was inspected; nothing on it was changed.
         FailedError: a tool or the device failed; the card is marked as unfinished.
     """
     rootfs, header = work_dir / "rootfs.ext4", work_dir / "luks.header"
@@ -80,14 +80,18 @@ def execute(
                 card.mark_unfinished()
             with times.step("discard"):
                 if not card.discard():
-                    reporter.note("the card cannot discard; only mapped ranges change")
+                    reporter.note(
+                        "the card cannot discard; only the ranges of the plan are overwritten"
+                    )
             with times.step("write"), reporter.meter("Write", total(extents)) as meter:
                 card.write(extents, sources, meter)
             with times.step("verify"), reporter.meter("Read back", total(extents)) as meter:
                 card.verify(meter)
             with times.step("table"):
                 if not card.write_table(make_table(plan.geometry, plan.identity.disk_id)):
-                    reporter.note("the kernel still shows the old partitions: pull the card out")
+                    reporter.note(
+                        "the kernel still shows the old partitions: remove the card and insert it"
+                    )
         except KeyboardInterrupt:
             reporter.warn(f"{device.path}: {state}")
             raise
@@ -95,7 +99,7 @@ def execute(
 
 
 def personalise(plan: CardPlan, rootfs: Path) -> None:
-    """Make a copy of the root file system this card's own, and check the result.
+    """Write this card's files and identity into a copy of the root file system, and check it.
 
     Raises:
         FailedError: a tool failed, or the file system is damaged.
@@ -108,19 +112,19 @@ def personalise(plan: CardPlan, rootfs: Path) -> None:
 def map_card(plan: CardPlan, rootfs: Path) -> tuple[Extent, ...]:
     """Return what is written where: zeros, root file system, LUKS header, boot blobs.
 
-    Sources are named ``rootfs``, :data:`VOLUME`, and as the boot blobs are.
+    The extents name their sources ``rootfs``, :data:`VOLUME`, and by the names of the boot blobs.
 
     Args:
         plan: the plan.
         rootfs: the finished ext4 image, whose unused blocks are left out.
     """
-    root_at = plan.geometry.root.sector * SECTOR
-    data_at = plan.geometry.docker_data.sector * SECTOR
+    root_offset = plan.geometry.root.sector * SECTOR
+    data_offset = plan.geometry.docker_data.sector * SECTOR
     used = usage.parse(run(usage.command(str(rootfs))).text, str(rootfs))
     layers: list[tuple[Extent, ...]] = [
-        zeros(plan.geometry),
-        usage.extents(used, data_of(rootfs), "rootfs", root_at),
-        (Extent(data_at, luks.HEADER_BYTES, VOLUME),),
+        zero_extents(plan.geometry),
+        usage.extents(used, file_data_spans(rootfs), "rootfs", root_offset),
+        (Extent(data_offset, luks.HEADER_BYTES, VOLUME),),
     ]
     for blob in plan.blobs:
         sectors = -(-len(blob.content) // SECTOR)
@@ -147,10 +151,10 @@ def with_boot_script(changes: tuple[Change, ...]) -> tuple[Change, ...]:
 
 
 def copy_sparse(source: Path, target: Path) -> None:
-    """Copy a file and its holes, within the kernel (shared blocks where it can)."""
+    """Copy a file with its holes, within the kernel (with shared blocks if the file system can)."""
     with source.open("rb") as old, target.open("xb") as new:
         os.ftruncate(new.fileno(), source.stat().st_size)
-        for span in data_of(source):
+        for span in file_data_spans(source):
             at = span.start
             while at < span.end:
                 at += os.copy_file_range(

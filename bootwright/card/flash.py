@@ -44,7 +44,7 @@ from bootwright.volume.luks_plan import plan_luks
 
 @dataclass(frozen=True)
 class FlashOptions:
-    """The options of the command line, as typed."""
+    """The options of the command line, as the operator typed them."""
 
     device: str
     target: str = "odroid"
@@ -63,7 +63,7 @@ class FlashOptions:
 
 @dataclass(frozen=True)
 class _Request:
-    """Everything known before the root file system is there."""
+    """Everything that is known before the root file system is built or downloaded."""
 
     config: Config
     board: Board
@@ -96,7 +96,7 @@ def flash(options: FlashOptions, reporter: Reporter) -> FlashResult | FlashDryRu
     cache = paths.cache_dir()
     if options.dry_run:
         return _dry_run(request, cache)
-    kept = _record_folders()
+    folders = _record_folders()
     if not request.keys:
         request = replace(request, keys=(ensure_project_key(),))
         reporter.warn(
@@ -105,7 +105,7 @@ def flash(options: FlashOptions, reporter: Reporter) -> FlashResult | FlashDryRu
         )
     confirm_device(request.device, terminal(), options.yes)
     passphrase = read_passphrase(request.target, options.passphrase_file, twice=True)
-    start = time.monotonic()  # From here on nothing is asked.
+    start = time.monotonic()  # From here on the operator is asked nothing.
     base = base_image.obtain(
         request.board, request.target, request.source, request.rootfs, cache, reporter
     )
@@ -115,11 +115,11 @@ def flash(options: FlashOptions, reporter: Reporter) -> FlashResult | FlashDryRu
         reporter.warn(warning)
     if Path(f"{request.device.resolved}boot0").exists():
         reporter.warn(
-            "this is an eMMC, which starts from its hardware boot area; that is not written:"
+            "this is an eMMC, which boots from its hardware boot area; that area is not written:"
             " see docs/flash.md"
         )
-    with make_work_dir(cache / "work") as folder:
-        outcome = execute(plan, request.device, passphrase, folder, reporter)
+    with make_work_dir(cache / "work") as work_dir:
+        outcome = execute(plan, request.device, passphrase, work_dir, reporter)
     seconds = {
         "rootfs": rootfs_ready - start,
         **outcome.seconds,
@@ -129,9 +129,9 @@ def flash(options: FlashOptions, reporter: Reporter) -> FlashResult | FlashDryRu
         request.target, request.board, base.origin, request.device, plan, outcome, seconds
     )
     try:
-        _keep(result, plan, kept)
+        _write_records(result, plan, folders)
     except OSError as error:
-        reporter.warn(f"the card is finished, but its record cannot be kept: {error}")
+        reporter.warn(f"the card is finished, but its record cannot be written: {error}")
     return result
 
 
@@ -200,9 +200,9 @@ def _dry_run(request: _Request, cache: Path) -> FlashDryRun:
 
 
 def _record_folders() -> tuple[Path, Path]:
-    """Make the folders for manifests and host keys.
+    """Make the folders for manifests and for host keys; return both.
 
-    Done first: that they cannot be written is better known before the card is made.
+    This is done first: if they cannot be written, the operator learns it before the long work.
     """
     folders = (paths.build_dir() / "cards", paths.build_dir() / "host-keys")
     for folder in folders:
@@ -210,7 +210,7 @@ def _record_folders() -> tuple[Path, Path]:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FailedError(
-                f"{folder}: cannot be made: {error.strerror}; set BOOTWRIGHT_BUILD to a folder"
+                f"{folder}: cannot make it: {error.strerror}; set BOOTWRIGHT_BUILD to a folder"
                 " of your own"
             ) from error
         if not os.access(folder, os.W_OK):
@@ -220,8 +220,8 @@ def _record_folders() -> tuple[Path, Path]:
     return folders
 
 
-def _keep(result: FlashResult, plan: CardPlan, folders: tuple[Path, Path]) -> None:
-    """Keep the manifest, and what later commands need to know of the target's board."""
+def _write_records(result: FlashResult, plan: CardPlan, folders: tuple[Path, Path]) -> None:
+    """Write the manifest, and the host keys by which later commands recognise the board."""
     cards, host_keys = folders
     text = json.dumps(result.document(), indent=2) + "\n"
     replace_file(cards / f"{plan.luks.uuid}.json", text)

@@ -1,4 +1,4 @@
-"""Where the two partitions are on a card; in sectors of 512 bytes."""
+"""Where the two partitions are on a card, in sectors of 512 bytes."""
 
 from dataclasses import dataclass
 
@@ -9,18 +9,18 @@ from bootwright.core.units import MIB, SECTOR, format_size
 from bootwright.rootfs.size import MAX_SECTORS, partition_bytes, root_bytes
 
 ALIGNMENT = MIB // SECTOR
-"""Partitions start and end on whole MiB: sectors in a MiB.
+"""Sectors in a MiB: partitions start and end at multiples of it.
 
 A partition that starts within an erase block of the card is slower to write to.
 """
 
 MIN_DOCKER_DATA = 64 * MIB
-"""Bytes: the LUKS header takes 16 MiB of it, and ext4 wants room."""
+"""Bytes of the smallest docker-data partition: 16 MiB for the LUKS header, the rest for ext4."""
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """A card of ``card_sectors`` and its partitions."""
+    """The number of sectors of a card, and its two partitions."""
 
     card_sectors: int
     root: SectorRange
@@ -35,7 +35,7 @@ def _docker_data_bytes(target: Target) -> int | None:
 
 
 def needed_bytes(board: Board, target: Target) -> int:
-    """Return the smallest card, in bytes, that takes the target's partitions.
+    """Return the bytes of the smallest card that has room for the target's partitions.
 
     Raises:
         InputError: a size of the target is impossible.

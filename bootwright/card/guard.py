@@ -1,7 +1,7 @@
-"""What must not be overwritten, and why.
+"""Which destinations must not be overwritten, and why.
 
-It decides by facts alone, before anything is opened for writing. A dry run is checked in the
-same way, so no option turns the checks off.
+The decision needs only facts, and is made before anything is opened for writing. A dry run is
+checked in the same way. No option turns all checks off.
 """
 
 from dataclasses import dataclass
@@ -11,14 +11,13 @@ from bootwright.core.errors import InputError, RefusedError
 from bootwright.core.units import GIB, SECTOR, format_size
 
 DEFAULT_IMAGE_SIZE = 8 * GIB
-"""Bytes of a new image file without ``--size``: as large as a usual small card."""
+"""Bytes of a new image file without ``--size``: the size of a common small card."""
 
 LARGE = 256 * GIB
 """Bytes above which a disk is unlikely to be a card, so that ``--large`` is required."""
 
-
 LARGEST_IMAGE = 2048 * GIB
-"""Bytes: a DOS partition table counts sectors of 512 bytes in 32 bits."""
+"""Bytes of the largest image file: a DOS partition table counts sectors of 512 bytes in 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +26,9 @@ class GuardRequest:
 
     Attributes:
         needed: bytes that the card must have at least.
-        image_size: bytes of an image file, ``None`` to leave it to :func:`card_size`.
+        image_size: bytes of an image file; ``None`` if :func:`card_size` is to choose.
         allow_large: ``--large`` was given.
-        fixed_disk_serial: what ``--fixed-disk-serial`` gave.
+        fixed_disk_serial: the value of ``--fixed-disk-serial``.
     """
 
     needed: int = 0
@@ -45,7 +44,7 @@ class Refusal:
     Attributes:
         reason: what is wrong, with the names and sizes.
         todo: what the operator can do about it.
-        is_input: a plain mistake on the command line, not a danger.
+        is_input: it is a mistake on the command line, which endangers nothing.
     """
 
     reason: str
@@ -59,8 +58,8 @@ class Refusal:
 def card_size(facts: DeviceFacts, request: GuardRequest) -> int:
     """Return the bytes that the card will have.
 
-    A device has its own size. An image file gets the requested one, keeps the one
-    it has, or else gets :data:`DEFAULT_IMAGE_SIZE`.
+    A device has its own size. An image file gets the requested size; without a request an
+    existing one keeps its size, and a new one gets :data:`DEFAULT_IMAGE_SIZE`.
     """
     if facts.kind is DeviceKind.BLOCK:
         return facts.size
@@ -68,28 +67,28 @@ def card_size(facts: DeviceFacts, request: GuardRequest) -> int:
 
 
 def refusals(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
-    """Return every reason not to write to the destination; empty when it may be."""
+    """Return every reason not to write to the destination; empty if it may be overwritten."""
     mistakes = _mistakes(facts, request)
     if mistakes:
         return mistakes
     if facts.kind is DeviceKind.BLOCK and facts.device_type not in ("disk", "loop"):
         return [_not_a_disk(facts)]
     return [
-        *_system(facts),
-        *_held(facts),
-        *_fixed(facts, request),
+        *_system_disk(facts),
+        *_in_use(facts),
+        *_fixed_disk(facts, request),
         *_read_only(facts),
-        *_sectors(facts),
-        *_sizes(facts, request),
+        *_sector_size(facts),
+        *_size(facts, request),
     ]
 
 
 def check(facts: DeviceFacts, request: GuardRequest) -> None:
-    """Pass when the destination may be overwritten.
+    """Do nothing if the destination may be overwritten.
 
     Raises:
-        InputError: the path or the size is a plain mistake.
-        RefusedError: writing would endanger data; names every reason.
+        InputError: the path or the size is wrong.
+        RefusedError: writing would endanger data; the message has every reason.
     """
     found = refusals(facts, request)
     if not found:
@@ -99,7 +98,7 @@ def check(facts: DeviceFacts, request: GuardRequest) -> None:
 
 
 def describe(facts: DeviceFacts) -> list[str]:
-    """Return what the destination is and what is on it, as lines for the operator."""
+    """Return lines for the operator: what the destination is and what is on it."""
     if facts.kind is DeviceKind.NEW:
         return [f"{_names(facts)}: a new image file"]
     lines = [f"{_names(facts)}: {facts.kind}, {format_size(facts.size)} ({facts.size} bytes)"]
@@ -108,7 +107,7 @@ def describe(facts: DeviceFacts) -> list[str]:
         lines.append(f"serial number: {facts.identity.serial or 'none'}")
         lines.append("removable: " + ("yes" if facts.removable else "no, a fixed disk"))
     if facts.unfinished:
-        lines.append("contents: what an interrupted run of bootwright left")
+        lines.append("contents: an unfinished card of an interrupted run of bootwright")
     elif facts.partitions:
         lines.append(f"contents: a {facts.table or 'partition'} table")
         lines += [f"  {_partition(each)}" for each in facts.partitions]
@@ -117,12 +116,12 @@ def describe(facts: DeviceFacts) -> list[str]:
             f"contents: {_file_system(facts.fstype, facts.label)} without a partition table"
         )
     else:
-        lines.append("contents: no partition table and no file system that is known")
+        lines.append("contents: no partition table and no known file system")
     return lines
 
 
 def _names(facts: DeviceFacts) -> str:
-    # A relative path needs no second name; a symbolic link does.
+    # Both names are shown for a symbolic link, but not for a relative path.
     if f"/{facts.resolved}".endswith(f"/{facts.path.removeprefix('./')}"):
         return facts.path
     return f"{facts.path} ({facts.resolved})"
@@ -191,7 +190,7 @@ def _not_a_disk(facts: DeviceFacts) -> Refusal:
     )
 
 
-def _system(facts: DeviceFacts) -> list[Refusal]:
+def _system_disk(facts: DeviceFacts) -> list[Refusal]:
     if not facts.system_mounts:
         return []
     mounts = ", ".join(facts.system_mounts)
@@ -202,14 +201,14 @@ def _system(facts: DeviceFacts) -> list[Refusal]:
     ]
 
 
-def _held(facts: DeviceFacts) -> list[Refusal]:
+def _in_use(facts: DeviceFacts) -> list[Refusal]:
     return [
-        Refusal(f"{holder.device} is {holder.what}", "release it first (unmount, swapoff, close)")
-        for holder in facts.holders
+        Refusal(f"{each.device} is {each.use}", "release it first (unmount, swapoff, close)")
+        for each in facts.uses
     ]
 
 
-def _fixed(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
+def _fixed_disk(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
     if facts.kind is not DeviceKind.BLOCK or facts.removable:
         return []
     serial = facts.identity.serial
@@ -224,7 +223,7 @@ def _fixed(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
         return [
             Refusal(
                 f"it is a fixed disk (serial number {serial})",
-                f"if it is meant, give --fixed-disk-serial {serial}",
+                f"if you want to overwrite this disk, give --fixed-disk-serial {serial}",
             )
         ]
     if request.fixed_disk_serial != serial:
@@ -240,17 +239,17 @@ def _fixed(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
 def _read_only(facts: DeviceFacts) -> list[Refusal]:
     is_disk = facts.kind is DeviceKind.BLOCK
     if facts.read_only:
-        lock = "move the lock of the card, or " if is_disk else ""
+        lock = "move the write-protect switch of the card, or " if is_disk else ""
         return [Refusal("it is read-only", f"{lock}make it writable")]
     if facts.may_write:
         return []
     if facts.kind is DeviceKind.NEW:
-        return [Refusal("you may not make a file there", "name another directory")]
+        return [Refusal("you may not create a file there", "name another directory")]
     todo = "run it as root" if is_disk else "make it writable, or name another file"
     return [Refusal("you may not write to it", todo)]
 
 
-def _sectors(facts: DeviceFacts) -> list[Refusal]:
+def _sector_size(facts: DeviceFacts) -> list[Refusal]:
     if facts.kind is not DeviceKind.BLOCK or facts.sector_size == SECTOR:
         return []
     return [
@@ -262,10 +261,10 @@ def _sectors(facts: DeviceFacts) -> list[Refusal]:
     ]
 
 
-def _sizes(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
+def _size(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
     size = card_size(facts, request)
     if size == 0:
-        return [Refusal("there is no card in it", "put one in")]
+        return [Refusal("there is no card in it", "insert one")]
     found = []
     if size < request.needed:
         found.append(
@@ -280,7 +279,7 @@ def _sizes(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
         found.append(
             Refusal(
                 f"it has {_exact(size)}, more than a card usually has ({format_size(LARGE)})",
-                "if it is meant, give --large",
+                "if you want to overwrite it, give --large",
             )
         )
     return found

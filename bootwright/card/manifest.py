@@ -23,7 +23,10 @@ PLAN_SCHEMA = "bootwright.flash-plan/1"
 
 @dataclass(frozen=True)
 class CardDevice:
-    """The block device or image file that is the card; an image has no model and no serial."""
+    """The block device or image file that is the card.
+
+    An image file has no model and no serial number: both are ``None``.
+    """
 
     path: str
     kind: Literal["block", "file"]
@@ -34,7 +37,7 @@ class CardDevice:
 
 @dataclass(frozen=True)
 class LuksVolume:
-    """The LUKS2 header of docker-data: its cipher, and what deriving the key costs."""
+    """The LUKS2 header of docker-data: its cipher, and the parameters of its key derivation."""
 
     uuid: str
     cipher: str
@@ -60,7 +63,7 @@ class WrittenPartition:
 
 @dataclass(frozen=True)
 class WrittenBlob:
-    """A boot blob that was written; ``known`` when the board's file has its digest."""
+    """A boot blob that was written; ``known``: ``board.toml`` lists its digest."""
 
     name: str
     sector: int
@@ -77,17 +80,17 @@ class FlashResult:
         target: its name.
         board: the name of the board that the card is for.
         rootfs: where the root file system came from.
-        device: what was written to.
+        device: the card.
         table: the kind of the partition table.
         partitions: root, then docker-data.
         boot_blobs: in the order of their sectors.
-        missing_boot_blobs: names of those that the board needs and the card lacks.
+        missing_boot_blobs: names of the blobs that the board needs and the card lacks.
         bootable_on_board: whether the board itself can start from the card.
         mac: the board's Ethernet address.
         ssh_host_keys: public keys of the card's SSH server.
-        bytes: how many were mapped, written and read back.
+        bytes: how many bytes were mapped, written and read back.
         seconds: how long each step took, and ``total``.
-        verified: everything that was written was read back equal.
+        verified: everything that was written was read back and is equal.
     """
 
     target: str
@@ -137,7 +140,7 @@ class FlashDryRun:
     Attributes:
         target: its name.
         board: the name of the board that the card is for.
-        device: what would be written to.
+        device: the destination.
         contents: what is on the device now, as lines.
         steps: what would be done, as lines.
         warnings: what the operator should know before relying on the card.
@@ -174,7 +177,7 @@ def manifest(
     outcome: CardOutcome,
     seconds: Mapping[str, float],
 ) -> FlashResult:
-    """Return what describes a finished, verified card."""
+    """Return the manifest of a finished, verified card."""
     luks = outcome.luks
     root, data = plan.geometry.root, plan.geometry.docker_data
     volume = LuksVolume(
@@ -221,8 +224,10 @@ def dry_run(
     geometry: Geometry,
     plan: CardPlan | None,
 ) -> FlashDryRun:
-    """Return what would be done. Without a ``plan`` the root file system is not there
-    yet, and what depends on it is open.
+    """Return what would be done.
+
+    Without a ``plan`` the root file system is not in the cache yet, so the steps that depend on
+    it are not known.
     """
     steps = (
         plan.describe()

@@ -1,4 +1,4 @@
-"""What writing a card returns."""
+"""The result of writing a card."""
 
 from dataclasses import dataclass, field
 
@@ -7,12 +7,12 @@ from bootwright.volume.luks2_header import LuksFacts
 
 @dataclass
 class Counters:
-    """Bytes; on a clean run all three are equal. Sector 0 is not counted.
+    """Numbers of bytes; without rewrites all three are equal. Sector 0 is not counted.
 
     Attributes:
-        mapped: what the extents cover, zeros included.
-        written: what was written or zeroed, rewrites included.
-        verified: what was read back and compared, also again after a rewrite.
+        mapped: bytes that the plan covers, zeros included.
+        written: bytes that were written or zeroed, rewrites included.
+        verified: bytes that were read back and compared, also those after a rewrite.
     """
 
     mapped: int = 0
@@ -22,7 +22,7 @@ class Counters:
 
 @dataclass
 class CardOutcome:
-    """What was written, and how long each step took: seconds by the step's name."""
+    """What was written, and how long each step took: ``seconds`` by the step's name."""
 
     counters: Counters
     luks: LuksFacts

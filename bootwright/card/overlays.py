@@ -9,9 +9,14 @@ from bootwright.core.errors import InputError
 
 @dataclass(frozen=True)
 class OverlayEntry:
-    """One file or link of an overlay: exactly one of content and link target.
+    """One file or link of an overlay: it has either a content or a link target.
 
-    ``mode`` is a file's permission bits.
+    Attributes:
+        path: where it is in the root file system; absolute.
+        content: of a file; ``None`` for a link.
+        link_target: of a link; ``None`` for a file.
+        mode: permission bits of a file.
+        overlay: the name of the overlay.
     """
 
     path: str
@@ -25,7 +30,7 @@ def read_overlays(root: Path, names: Iterable[str]) -> tuple[OverlayEntry, ...]:
     """Return the files and links of ``root/<name>/`` for each name, in order.
 
     Raises:
-        InputError: no such overlay, or something in it that is neither file nor link, or
+        InputError: there is no such overlay, or something in it is neither a file nor a link, or
             cannot be read.
     """
     entries: list[OverlayEntry] = []

@@ -1,10 +1,16 @@
-"""What is changed in a root file system so that it becomes that of one card."""
+"""The changes to a root file system that make it the root file system of one particular card."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bootwright.card.accounts import Account, Accounts, find, with_account, without_passwords
+from bootwright.card.accounts import (
+    Account,
+    Accounts,
+    find_account,
+    with_account,
+    without_passwords,
+)
 from bootwright.card.boot_script import check_boot_ini, with_mac
 from bootwright.card.overlays import OverlayEntry
 from bootwright.card.record import RECORD_PATH, CardRecord
@@ -45,7 +51,13 @@ class _Render(Protocol):
 
 @dataclass(frozen=True)
 class HostKey:
-    """An SSH host key: OpenSSH's private format, and the line of the public one."""
+    """An SSH host key.
+
+    Attributes:
+        kind: as in the file name ``ssh_host_KIND_key``.
+        private: the private key in OpenSSH's format.
+        public: the public key as one line.
+    """
 
     kind: str
     private: Secret
@@ -54,7 +66,17 @@ class HostKey:
 
 @dataclass(frozen=True)
 class CardIdentity:
-    """What makes a card unique; new for each one."""
+    """What identifies one card; each card gets new values.
+
+    Attributes:
+        root_uuid: of the root file system.
+        luks_uuid: of the encrypted volume.
+        disk_id: of the DOS partition table, 8 hexadecimal digits.
+        hash_seed: of the root file system's directories, a UUID.
+        machine_id: content of ``/etc/machine-id``, 32 hexadecimal digits.
+        mac: the Ethernet address.
+        host_keys: keys of the SSH server.
+    """
 
     root_uuid: str
     luks_uuid: str
@@ -78,16 +100,23 @@ def plan_personalisation(
     boot_script_kind: str,
     missing_boot_files: Sequence[str] = (),
 ) -> tuple[Change, ...]:
-    """Return every change, in order, that turns ``rootfs`` into this card's.
+    """Return all changes, in order, that turn ``rootfs`` into the root file system of this card.
 
     Args:
+        board: the board that the card is for.
+        target: the target that the card is for.
+        source: the root file system's ``rootfs.toml``.
+        rootfs: facts about the root file system.
+        identity: what identifies this card.
+        luks: the encrypted volume.
         keys: the operator's public SSH keys, one line each, at least one.
         overlays: the entries of the target's overlays, in their order.
-        boot_script_kind: what the card's boot layout runs.
-        missing_boot_files: those of :func:`boot_files` that the root file system lacks.
+        renderer: renders the templates.
+        boot_script_kind: the file that the board's boot layout runs: ``boot.ini`` or ``boot.scr``.
+        missing_boot_files: the files of :func:`boot_files` that the root file system lacks.
 
     Raises:
-        RefusedError: the card could not be reached or could not boot.
+        RefusedError: nobody could log in to the board, or it could not boot.
         InputError: an overlay replaces a file that Bootwright itself writes.
     """
     _check_reachable(target, rootfs, keys, missing_boot_files)
@@ -132,7 +161,7 @@ def plan_personalisation(
         text_file("/etc/machine-id", f"{identity.machine_id}\n", 0o444),
         rendered("/etc/systemd/network/10-bootwright.network", "wired.network.j2"),
         rendered("/etc/systemd/network/10-bootwright.link", "ethernet.link.j2"),
-        *_enabled(rootfs),
+        *_enabled_units(rootfs),
         SymlinkChange("/etc/localtime", f"/usr/share/zoneinfo/{target.timezone}"),
         text_file("/etc/timezone", f"{target.timezone}\n"),
         text_file("/etc/locale.conf", f"LANG={target.locale}\n"),
@@ -156,8 +185,8 @@ def boot_files(
 ) -> tuple[str, ...]:
     """Return the files that the card's boot script loads.
 
-    Only the kernel is required of a boot script that the root file system brings: what else
-    that one loads is not known.
+    If the root file system has its own boot script, only the kernel is returned: what else that
+    script loads is not known.
     """
     own = rootfs.boot_ini if boot_script_kind == "boot.ini" else rootfs.boot_txt
     if own:
@@ -171,20 +200,20 @@ def _check_reachable(
 ) -> None:
     if not keys:
         raise RefusedError(
-            "no SSH key for the board, whose passwords are all closed: nobody could log in."
+            "no SSH key for the board, where no password works: nobody could log in."
             " Give authorized_keys in bootwright.toml or --authorized-key FILE, or make a key"
             " with ssh-keygen"
         )
     lacking = [
         what
-        for what, there in (
+        for what, present in (
             ("a kernel", bool(rootfs.kernels)),
             ("sshd", rootfs.has_sshd),
             ("systemd-makefs", rootfs.has_systemd_makefs),
             ("systemd-networkd", rootfs.has_networkd),
             (f"the time zone {target.timezone}", rootfs.has_timezone),
         )
-        if not there
+        if not present
     ]
     lacking += missing
     if lacking:
@@ -196,17 +225,17 @@ def _check_reachable(
 def _accounts(target: Target, rootfs: RootfsFacts) -> tuple[Accounts, Account, list[Change]]:
     accounts = Accounts(rootfs.passwd, rootfs.shadow, rootfs.group)
     changes: list[Change] = []
-    if find(accounts, target.user) is None:
+    if find_account(accounts, target.user) is None:
         if not rootfs.has_sudo:
             raise RefusedError(
                 f"the root file system has neither the account {target.user!r} nor sudo for a"
                 ' new one; use user = "root"'
             )
         accounts = with_account(accounts, target.user)
-        new = find(accounts, target.user)
+        new = find_account(accounts, target.user)
         assert new is not None
         changes.append(DirectoryChange(new.home, 0o700, new.uid, new.gid))
-    account = find(accounts, target.user)
+    account = find_account(accounts, target.user)
     assert account is not None
     if not account.can_log_in:
         raise RefusedError(
@@ -225,7 +254,7 @@ def _authorized_keys(account: Account, keys: Sequence[str]) -> list[Change]:
     ]
 
 
-def _enabled(rootfs: RootfsFacts) -> list[Change]:
+def _enabled_units(rootfs: RootfsFacts) -> list[Change]:
     wanted = [("multi-user.target.wants", "systemd-networkd.service")]
     changes: list[Change] = []
     if rootfs.has_resolved:
@@ -245,7 +274,7 @@ def _ssh(rootfs: RootfsFacts, identity: CardIdentity, rendered: _Render) -> list
         changes.append(FileChange(path, key.private, 0o600))
         changes.append(text_file(f"{path}.pub", f"{key.public}\n"))
     changes.append(rendered(SSHD_DROP_IN, "sshd.conf.j2"))
-    # At the start of the file, since sshd uses the first value of each directive.
+    # The include is the first line, because sshd uses the first value of each directive.
     text = rootfs.sshd_config.removeprefix(SSHD_INCLUDE)
     changes.append(text_file("/etc/ssh/sshd_config", SSHD_INCLUDE + text))
     return changes
@@ -265,7 +294,7 @@ def _boot_script(
 
 
 BOOT_TXT = "/boot/boot.txt"
-"""Where it is written, it is also compiled to :data:`BOOT_SCR` beside it."""
+"""The source of a boot script; if it is written, :data:`BOOT_SCR` is compiled from it."""
 
 BOOT_SCR = "/boot/boot.scr"
 

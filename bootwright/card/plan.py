@@ -1,4 +1,4 @@
-"""Deciding, in order, everything that makes one card. Pure."""
+"""The plan of one card: everything that is written to it, in order. Pure."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +14,16 @@ from bootwright.volume.luks_plan import LuksSpec
 
 @dataclass(frozen=True)
 class CardPlan:
-    """A card in every detail: what :meth:`describe` shows is what is executed.
+    """Everything that is written to a card. What :meth:`describe` shows is what is executed.
 
     Attributes:
-        base: ext4 image of the root file system as every card gets it; it stays as it is.
+        base: ext4 image of the root file system, the same for every card; it is not changed.
         geometry: where the partitions are.
-        identity: what makes this card unique.
-        luks: how the encrypted volume is made.
+        identity: what identifies this card.
+        luks: the encrypted volume.
         changes: to the root file system, in order.
         blobs: the boot blobs that are written.
-        missing_blobs: names of those that the board needs and nobody gave.
+        missing_blobs: names of the boot blobs that the board needs and that were not found.
     """
 
     base: Path
@@ -42,8 +42,8 @@ class CardPlan:
     def describe(self) -> list[str]:
         """Return the plan as numbered lines: the steps of :func:`bootwright.card.execute.execute`.
 
-        The partition table comes last, so that a card that was not finished does not look like
-        one that was.
+        The partition table is written last, so that an unfinished card does not look like a
+        finished one.
         """
         root, data, kdf = self.geometry.root, self.geometry.docker_data, self.luks.kdf
         files = sum(isinstance(change, FileChange) for change in self.changes)
@@ -56,8 +56,8 @@ class CardPlan:
             f"map the card: the root file system at sector {root.sector}, the LUKS header at"
             f" {data.sector}, {blobs or 'no boot blobs'}",
             "open the card exclusively and mark it as unfinished",
-            "discard what is on it, where it can",
-            "write what is mapped, and zeros where old data would be believed",
+            "discard the old content, if the card supports it",
+            "write what is mapped, and zeros where old data could be taken for valid",
             "read every written range back and compare it",
             f"write the DOS partition table 0x{self.identity.disk_id}: root"
             f" {root.sector}+{root.sectors}, docker-data {data.sector}+{data.sectors}",
@@ -67,7 +67,7 @@ class CardPlan:
     def warnings(self) -> list[str]:
         """Return what the operator should know before relying on the card."""
         lines = [
-            f"{blob.name} ({blob.source}) has a digest that nobody has recorded for this board:"
+            f"{blob.name} ({blob.source}) has a digest that is not recorded for this board:"
             f" sha256 {blob.sha256}"
             for blob in self.blobs
             if not blob.known
@@ -80,12 +80,12 @@ class CardPlan:
         return lines
 
 
-def zeros(geometry: Geometry) -> tuple[Extent, ...]:
-    """Return what must read as zero unless something else is written there.
+def zero_extents(geometry: Geometry) -> tuple[Extent, ...]:
+    """Return the ranges that must read as zero, unless something else is written there.
 
-    The boot area, where an old environment or GPT would be believed; and the first and
-    last MiB of each partition and of the card, where old signatures (RAID, ZFS, a
-    backup GPT) would be.
+    They are the boot area, where U-Boot could find an old environment and a kernel an old GPT;
+    and the first and last MiB of each partition and of the card, where old signatures (RAID,
+    ZFS, a backup GPT) could be.
     """
     root, data = geometry.root, geometry.docker_data
     end = geometry.card_sectors * SECTOR

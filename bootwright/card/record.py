@@ -1,4 +1,4 @@
-"""The record on a card of what it was made for, which the emulator reads again."""
+"""The record on a card: which target and board it was made for. The emulator reads it."""
 
 import json
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class CardRecord:
         target: its name in ``bootwright.toml``.
         board: the board's name.
         rootfs: the root file system's name.
-        unlock: how the volume is opened.
-        user: who logs in over SSH.
-        hostname: what the board calls itself.
+        unlock: how the volume is unlocked.
+        user: the login name for SSH.
+        hostname: the host name of the board.
         root_uuid: of the root file system.
         luks_uuid: of the encrypted volume.
     """

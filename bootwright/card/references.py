@@ -1,4 +1,4 @@
-"""What a target names: its board, its root file system, its overlays."""
+"""Loading what a target refers to: its board, its root file system, its overlays."""
 
 from pathlib import Path
 
@@ -13,15 +13,16 @@ from bootwright.rootfs.source import Mmdebstrap, Tarball, load_source
 def check_references(
     root: Path, target: Target
 ) -> tuple[Board, Mmdebstrap | Tarball, tuple[OverlayEntry, ...]]:
-    """Return what a target names in the checkout ``root``: board, root file system, overlays.
+    """Return what a target refers to in the checkout ``root``: board, root file system, overlays.
 
     Raises:
-        InputError: one of them, or the layout, is not there or is wrong.
+        InputError: one of them does not exist or is wrong, or the board has no such layout.
     """
     board = load_board(root / "board", target.board)
     if target.layout is not None and target.layout not in board.layouts:
         raise InputError(
-            f"layout: {target.layout!r} is none of {board.name}'s: {', '.join(board.layouts)}"
+            f"layout: {board.name} has no layout {target.layout!r};"
+            f" there are: {', '.join(board.layouts)}"
         )
     needed_bytes(board, target)
     overlays = read_overlays(root / "rootfs" / "overlays", target.overlays)

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from bootwright.card.block_device import UNFINISHED
+from bootwright.card.block_device import UNFINISHED_MARK
 from bootwright.core.errors import InputError
 from bootwright.core.units import SECTOR
 
@@ -24,7 +24,7 @@ def check_first_sector(sector: bytes, where: str) -> None:
     Raises:
         InputError: the card was left unfinished, or it is too short.
     """
-    if UNFINISHED in sector:
+    if UNFINISHED_MARK in sector:
         raise InputError(
             f"{where}: this card is unfinished: writing it was interrupted; flash it again"
         )

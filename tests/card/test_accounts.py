@@ -28,7 +28,7 @@ def test_no_account_is_left_that_a_password_opens() -> None:
 @pytest.mark.parametrize("line", ["pilot:x:abc:0::/:/bin/sh", "pilot:x:1", "pilot:x:1:1::/home"])
 def test_a_broken_line_is_named(line: str) -> None:
     with pytest.raises(InputError, match="pilot"):
-        accounts.find(accounts.Accounts(f"{line}\n", "", ""), "pilot")
+        accounts.find_account(accounts.Accounts(f"{line}\n", "", ""), "pilot")
 
 
 def test_files_without_a_last_line_end_are_not_run_together() -> None:
@@ -36,7 +36,7 @@ def test_files_without_a_last_line_end_are_not_run_together() -> None:
     after = accounts.with_account(before, "pilot")
     assert [line.split(":")[0] for line in after.shadow.splitlines()] == ["root", "pilot"]
     assert [line.split(":")[0] for line in after.group.splitlines()] == ["root", "pilot"]
-    assert accounts.find(after, "pilot") is not None
+    assert accounts.find_account(after, "pilot") is not None
 
 
 def test_a_new_account_takes_a_free_number() -> None:
@@ -46,7 +46,7 @@ def test_a_new_account_takes_a_free_number() -> None:
         "root:x:0:\ny:x:1001:\n",
     )
     after = accounts.with_account(before, "pilot")
-    found = accounts.find(after, "pilot")
+    found = accounts.find_account(after, "pilot")
     assert found == accounts.Account("pilot", 1002, 1002, "/home/pilot", "/bin/bash")
     assert logins_with_password(after.shadow) == []
     assert "pilot:x:1002:" in after.group

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from bootwright.card.block_device import UNFINISHED
-from bootwright.card.io.medium import data_of
+from bootwright.card.block_device import UNFINISHED_MARK
+from bootwright.card.io.medium import file_data_spans
 from bootwright.core.io.process import run
 from tests.support.bench import WORD, Bench
 from tests.support.runlogs import assert_hidden, records
@@ -296,7 +296,7 @@ def test_blobs_of_the_operator_make_it_bootable_and_unknown_ones_are_named(bench
     assert bench.sectors(31, 29)[:14592] == b"\2" * 14592
     assert bench.sectors(2111, 512) == b"\3" * 262144
     assert "bl1" in done.stderr
-    assert "nobody has recorded" in done.stderr
+    assert "is not recorded for this board" in done.stderr
     (folder / "bl1.bin").write_bytes(bytes(15617))
     assert bench.inv("--yes", "--blobs", str(folder)).returncode == 2
 
@@ -414,7 +414,7 @@ def test_a_kill_after_any_step_never_leaves_what_looks_finished(bench: Bench, st
     first = bench.sectors(0, 1)
     untouched_yet = step in STEPS[:4]
     finished = step == STEPS[-1]
-    assert first.startswith(UNFINISHED) == (not untouched_yet and not finished)
+    assert first.startswith(UNFINISHED_MARK) == (not untouched_yet and not finished)
     assert first.endswith(b"\x55\xaa") == (untouched_yet or finished)
     assert bench.flash("--yes")["verified"] is True
     # The killed run's private folder, with its host keys, is gone.
@@ -471,7 +471,7 @@ def test_the_passphrase_is_nowhere(bench: Bench, tmp_path: Path) -> None:
 def holds(path: Path, word: str) -> bool:
     """Say whether a file, which may be sparse, has the word anywhere."""
     with path.open("rb") as file:
-        for span in data_of(path):
+        for span in file_data_spans(path):
             file.seek(span.start)
             if word.encode() in file.read(span.end - span.start):
                 return True

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootwright.card.geometry import needed_bytes, plan_geometry
-from bootwright.card.plan import zeros
+from bootwright.card.plan import zero_extents
 from bootwright.core import paths
 from bootwright.core.board import load_board
 from bootwright.core.config import load_config
@@ -42,7 +42,7 @@ def test_partitions_are_aligned_disjoint_and_inside(root: int, data: str, sector
         assert second.sectors * SECTOR == int(data.removesuffix("MiB")) * MIB
     else:
         assert sectors - second.end < 2048
-    covered = zeros(geometry)
+    covered = zero_extents(geometry)
     assert covered[0].offset == SECTOR  # sector 0 is the partition table's
     assert covered[-1].end == sectors * SECTOR
     assert all(a.end <= b.offset for a, b in pairwise(covered))

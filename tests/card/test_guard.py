@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 
 from bootwright.card.block_device import (
-    UNFINISHED,
+    UNFINISHED_MARK,
     BlockReadings,
     DeviceFacts,
+    DeviceIdentity,
     DeviceKind,
-    Identity,
     Partition,
     block_facts,
     file_facts,
     is_removable,
     is_unfinished,
     lsblk_identity,
-    probed,
+    parse_blkid,
 )
 from bootwright.card.guard import (
     DEFAULT_IMAGE_SIZE,
@@ -72,7 +72,7 @@ def _facts_of(case: dict[str, Any], path: str, resolved: str) -> DeviceFacts:
         )
         return block_facts(path, resolved, readings)
     kind = DeviceKind[case["kind"]]
-    identity = Identity(case.get("node", ""), case.get("size", 0))
+    identity = DeviceIdentity(case.get("node", ""), case.get("size", 0))
     if kind is DeviceKind.FILE:
         return file_facts(path, resolved, identity, "", uses)
     return DeviceFacts(path, resolved, kind, identity)
@@ -109,7 +109,7 @@ def usb_card() -> DeviceFacts:
 
 def test_the_facts_of_a_card() -> None:
     facts = usb_card()
-    assert facts.identity == Identity("8:16", 31914983424, "SD  Transcend", "000000000039")
+    assert facts.identity == DeviceIdentity("8:16", 31914983424, "SD  Transcend", "000000000039")
     assert (facts.device_type, facts.removable, facts.read_only) == ("disk", True, False)
     assert (facts.is_partition, facts.device_type == "loop", facts.unfinished) == (
         False,
@@ -200,13 +200,13 @@ def test_the_count_of_media_is_part_of_the_identity() -> None:
 
 def test_blkid_labels_are_unescaped() -> None:
     text = "DEVNAME=/dev/sdb\nLABEL=my\\ card\nTYPE=ext4\nUSAGE=filesystem\n"
-    assert probed(text) == ("ext4", "my card")
-    assert probed("") == ("", "")
+    assert parse_blkid(text) == ("ext4", "my card")
+    assert parse_blkid("") == ("", "")
 
 
 def test_only_the_whole_marker_marks() -> None:
-    assert is_unfinished(UNFINISHED.ljust(512, b"\0"))
-    assert not is_unfinished(UNFINISHED[:20].ljust(512, b"\0"))
+    assert is_unfinished(UNFINISHED_MARK.ljust(512, b"\0"))
+    assert not is_unfinished(UNFINISHED_MARK[:20].ljust(512, b"\0"))
     assert not is_unfinished(b"")
 
 
@@ -233,16 +233,16 @@ def test_anything_else_does_not(answer: str) -> None:
 
 
 def test_without_a_terminal_yes_is_needed() -> None:
-    with pytest.raises(RefusedError, match="if it is meant, give --yes"):
+    with pytest.raises(RefusedError, match="if you want that, give --yes"):
         confirm_device(usb_card(), None, yes=False)
     confirm_device(usb_card(), None, yes=True)
 
 
 def test_an_image_that_exists_is_asked_for_and_a_new_one_is_not() -> None:
-    identity = Identity("1:2", GIB)
+    identity = DeviceIdentity("1:2", GIB)
     old = DeviceFacts("card.img", "/home/ann/card.img", DeviceKind.FILE, identity)
     with pytest.raises(RefusedError):
         confirm_device(old, None, yes=False)
     confirm_device(old, typing("card.img", []), yes=False)
-    new = DeviceFacts("card.img", "/home/ann/card.img", DeviceKind.NEW, Identity("", 0))
+    new = DeviceFacts("card.img", "/home/ann/card.img", DeviceKind.NEW, DeviceIdentity("", 0))
     confirm_device(new, None, yes=False)

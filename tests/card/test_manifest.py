@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.card.block_device import DeviceFacts, DeviceKind, Identity
+from bootwright.card.block_device import DeviceFacts, DeviceIdentity, DeviceKind
 from bootwright.card.geometry import plan_geometry
 from bootwright.card.io.identity import new_identity
 from bootwright.card.manifest import FlashResult, dry_run, manifest
@@ -45,9 +45,9 @@ CARD = DeviceFacts(
     "/dev/disk/by-id/mmc-SD",
     "/dev/mmcblk0",
     DeviceKind.BLOCK,
-    Identity("179:0", SIZE, "SD32G", "0x1234abcd", 7),
+    DeviceIdentity("179:0", SIZE, "SD32G", "0x1234abcd", 7),
 )
-IMAGE = DeviceFacts("card.img", "/tmp/card.img", DeviceKind.FILE, Identity("", 0))
+IMAGE = DeviceFacts("card.img", "/tmp/card.img", DeviceKind.FILE, DeviceIdentity("", 0))
 BLOBS = (
     PlacedBlob("bl1", 1, b"x" * 512, "blobs/bl1.bin", known=True),
     PlacedBlob("bl2", 31, b"y" * 100, "blobs/bl2.bin", known=False),
@@ -191,7 +191,9 @@ def test_a_dry_run_shows_each_step_and_what_is_there_now() -> None:
     document = check_document("flash-plan", result.document())
     assert document["steps"] == card.describe()
     assert document["device"]["path"] == "/dev/mmcblk0"
-    assert any("bl2 (blobs/bl2.bin) has a digest that nobody" in text for text in result.warnings)
+    assert any(
+        "bl2 (blobs/bl2.bin) has a digest that is not recorded" in text for text in result.warnings
+    )
     assert any("tzsw missing" in text for text in result.warnings)
     lines = result.lines()
     assert "model: SD32G" in lines

@@ -25,7 +25,7 @@ def test_the_built_in_target() -> None:
     [
         ({"board": "nosuch"}, "nosuch"),
         ({"rootfs": "nosuch"}, "no root file system 'nosuch'; there are: archlinuxarm, debian"),
-        ({"layout": "nosuch"}, "layout: 'nosuch' is none of odroid-xu3's: "),
+        ({"layout": "nosuch"}, "layout: odroid-xu3 has no layout 'nosuch'; there are: "),
         ({"overlays": ("nosuch",)}, "no overlay 'nosuch'"),
         ({"root_size": "9999TiB"}, "root_size"),
     ],

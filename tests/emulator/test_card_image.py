@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.card.block_device import UNFINISHED
+from bootwright.card.block_device import UNFINISHED_MARK
 from bootwright.core.errors import InputError
 from bootwright.core.io.process import environment
 from bootwright.core.units import MIB, SECTOR
@@ -93,7 +93,7 @@ def test_a_card_without_anything(tmp_path: Path) -> None:
 
 def test_an_unfinished_card(tmp_path: Path) -> None:
     image = tmp_path / "card.img"
-    image.write_bytes(UNFINISHED.ljust(SECTOR, b"\0") + bytes(MIB))
+    image.write_bytes(UNFINISHED_MARK.ljust(SECTOR, b"\0") + bytes(MIB))
     with pytest.raises(InputError, match=r"unfinished.*flash it again"):
         read_card(image)
 

@@ -1,4 +1,4 @@
-"""Which files that a boot script will load are missing."""
+"""Which of the files that a boot script loads are missing."""
 
 from collections.abc import Iterable
 from pathlib import Path

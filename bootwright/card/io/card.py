@@ -1,9 +1,9 @@
-"""Writing a card so that it never looks finished when it is not.
+"""Writing a card so that an unfinished card never looks like a finished one.
 
 The order is fixed: sector 0 is marked as unfinished before anything else is written, it
-is never discarded, and it gets the partition table only after every mapped byte was
-read back. Whenever power fails in between, the card is marked as unfinished, has no
-partition table that a board or a kernel would use, and the next run starts clean.
+is never discarded, and it gets the partition table only after every written byte was
+read back. If power fails in between, the card is marked as unfinished, has no
+partition table that a board or a kernel would use, and the next run writes all of it again.
 """
 
 import os
@@ -13,10 +13,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
-from bootwright.card.block_device import UNFINISHED, DeviceFacts, DeviceKind, Identity
+from bootwright.card.block_device import UNFINISHED_MARK, DeviceFacts, DeviceIdentity, DeviceKind
 from bootwright.card.io import copy_verify
-from bootwright.card.io.inspect import file_identity, identify, used_now
-from bootwright.card.io.medium import BlockDevice, Buffer, ImageFile, Medium, same
+from bootwright.card.io.inspect import current_uses, file_identity, identify
+from bootwright.card.io.medium import BlockDevice, Buffer, ImageFile, Medium, buffers_equal
 from bootwright.card.outcome import Counters
 from bootwright.core.errors import BootwrightError, FailedError, RefusedError
 from bootwright.core.extents import Extent, flatten, total
@@ -24,7 +24,7 @@ from bootwright.core.report import Meter
 from bootwright.core.units import SECTOR
 
 REWRITES = 2
-"""How often a range that reads back wrong is written again."""
+"""How often a range is written again if it does not read back as it was written."""
 
 
 class _State(Enum):
@@ -38,11 +38,11 @@ class _State(Enum):
 def open_card(facts: DeviceFacts, size: int) -> "Card":
     """Open the destination exclusively, and check that it is still what was inspected.
 
-    Nothing is changed yet, except that a new image file appears, empty, and that an old
-    one loses the rights of group and others.
+    Nothing is changed yet, except that a new image file is created, empty, and that an
+    existing one becomes readable by its owner only.
 
     Args:
-        facts: what the guard approved.
+        facts: the facts that the guard approved.
         size: bytes that an image file will have (:func:`bootwright.card.guard.card_size`).
 
     Raises:
@@ -57,8 +57,8 @@ def open_card(facts: DeviceFacts, size: int) -> "Card":
         medium = ImageFile(facts.resolved, size, new=facts.kind is DeviceKind.NEW)
     try:
         if facts.kind is not DeviceKind.NEW:
-            _refuse_another(facts, _identity(medium))
-        _refuse_used(facts, medium)
+            _refuse_if_changed(facts, _identity(medium))
+        _refuse_if_in_use(facts, medium)
         if isinstance(medium, ImageFile):
             medium.make_private()
     except BootwrightError:
@@ -70,9 +70,9 @@ def open_card(facts: DeviceFacts, size: int) -> "Card":
 class Card:
     """An opened destination; a context manager.
 
-    The methods are called in the order in which they stand here (``discard`` may be
-    left out); another order is a mistake of the caller and a ``RuntimeError``. All of
-    them raise ``FailedError`` when the medium fails, saying which sectors and what to do.
+    The methods have to be called in the order of their definitions here (``discard`` is
+    optional); in another order they raise ``RuntimeError``. When the medium fails, all of
+    them raise ``FailedError`` with the sectors and what to do.
     """
 
     def __init__(self, medium: Medium) -> None:
@@ -94,33 +94,33 @@ class Card:
         return self._medium.size
 
     def mark_unfinished(self) -> None:
-        """Make sector 0 say that the card is unfinished; then drop a file's old content.
+        """Write the unfinished mark to sector 0; then drop the old content of an image file.
 
-        Returns when the mark is on the medium.
+        It returns after the mark is on the medium.
         """
-        self._need(_State.OPEN)
-        self._put_sector_0(UNFINISHED.ljust(SECTOR, b"\0"))
+        self._require(_State.OPEN)
+        self._put_sector_0(UNFINISHED_MARK.ljust(SECTOR, b"\0"))
         self._flush()
-        with copy_verify.failing(self._medium, "resize"):
-            self._medium.empty()
+        with copy_verify.explain_errors(self._medium, "resize"):
+            self._medium.drop_content()
         self._state = _State.MARKED
 
     def discard(self) -> bool:
-        """Tell the card that its old content is not needed, sector 0 excepted.
+        """Tell the card that its old content is not needed, except sector 0.
 
         Returns:
-            Whether the card can do that. Nothing depends on it but its speed and age.
+            Whether the card supports that. It only makes the card faster and last longer.
         """
-        self._need(_State.MARKED)
-        with copy_verify.failing(self._medium, "discard"):
+        self._require(_State.MARKED)
+        with copy_verify.explain_errors(self._medium, "discard"):
             return self._medium.discard()
 
     def write(self, extents: Iterable[Extent], sources: Mapping[str, Path], meter: Meter) -> None:
-        """Write the extents, and nothing else.
+        """Write the extents and nothing else.
 
         Args:
             extents: sorted and disjoint (:func:`bootwright.core.extents.flatten`), aligned to
-                sectors, without sector 0. A source may end within its last sector; zeros follow.
+                sectors, without sector 0. If a source ends within its last sector, zeros follow.
             sources: the file behind each name in the extents.
             meter: counts the bytes written; the total is that of the extents.
 
@@ -128,9 +128,9 @@ class Card:
             InputError: a source cannot be read or is too short.
             FailedError: the medium failed.
         """
-        self._need(_State.MARKED)
+        self._require(_State.MARKED)
         self._extents, self._sources = tuple(extents), dict(sources)
-        _check(self._extents, self.size)
+        _check_extents(self._extents, self.size)
         self.counters.mapped = total(self._extents)
         self._copy(self._extents, meter)
         self._state = _State.WRITTEN
@@ -144,44 +144,44 @@ class Card:
             meter: counts the bytes compared; the total is that of :meth:`write`.
 
         Raises:
-            FailedError: a range still differs, names its sectors; or a read failed.
+            FailedError: a range still differs (the message has its sectors), or a read failed.
         """
-        self._need(_State.WRITTEN)
+        self._require(_State.WRITTEN)
         bad = self._compare(self._extents, meter)
         for _ in range(REWRITES):
             if bad:
                 self._copy(bad)
                 bad = self._compare(bad)
         if bad:
-            raise _wrong(self._medium, bad)
+            raise _verification_error(self._medium, bad)
         self._state = _State.VERIFIED
 
     def write_table(self, mbr: bytes) -> bool:
-        """Write sector 0, which makes the card a finished one, and read it back.
+        """Write sector 0, which completes the card, and read it back.
 
         Args:
             mbr: 512 bytes that end in 0x55 0xAA.
 
         Returns:
-            Whether the kernel has read the new table; when not, pulling the card
-            out and putting it in again helps.
+            Whether the kernel has read the new table; if not, it does when the card is removed
+            and inserted again.
         """
         if len(mbr) != SECTOR or not mbr.endswith(b"\x55\xaa"):
             raise ValueError("not a boot sector")
-        self._need(_State.VERIFIED)
+        self._require(_State.VERIFIED)
         for _ in range(1 + REWRITES):
             self._put_sector_0(mbr)
             self._flush()
             if self._sector_0_is(mbr):
                 self._state = _State.FINISHED
                 return self._medium.reread_table()
-        raise _wrong(self._medium, [_SECTOR_0])
+        raise _verification_error(self._medium, [_SECTOR_0])
 
     def close(self) -> None:
-        """Close the destination; an unfinished card stays marked as such."""
+        """Close the destination; an unfinished card keeps its mark."""
         self._medium.close()
 
-    def _need(self, state: _State) -> None:
+    def _require(self, state: _State) -> None:
         if self._state is not state:
             raise RuntimeError(f"the card is {self._state.name}, not {state.name}")
 
@@ -205,19 +205,19 @@ class Card:
             return flatten([copy_verify.compare(self._medium, sources, extents, done)])
 
     def _flush(self) -> None:
-        with copy_verify.failing(self._medium, "flush"):
+        with copy_verify.explain_errors(self._medium, "flush"):
             self._medium.flush()
 
     def _put_sector_0(self, content: bytes) -> None:
         buffer = _buffer(content)
-        with copy_verify.failing(self._medium, "write", _SECTOR_0):
+        with copy_verify.explain_errors(self._medium, "write", _SECTOR_0):
             self._medium.write(buffer.view, 0)
 
     def _sector_0_is(self, content: bytes) -> bool:
         found = Buffer(SECTOR)
-        with copy_verify.failing(self._medium, "read back", _SECTOR_0):
+        with copy_verify.explain_errors(self._medium, "read back", _SECTOR_0):
             self._medium.read(found.view, 0)
-        return same(_buffer(content), found, SECTOR)
+        return buffers_equal(_buffer(content), found, SECTOR)
 
 
 _SECTOR_0 = Extent(0, SECTOR, None)
@@ -229,16 +229,16 @@ def _buffer(content: bytes) -> Buffer:
     return buffer
 
 
-def _identity(opened: BlockDevice | ImageFile) -> Identity:
-    """Return the identity of what was opened, whatever its path names by now."""
+def _identity(opened: BlockDevice | ImageFile) -> DeviceIdentity:
+    """Return the identity of what was opened, even if its path names something else now."""
     if isinstance(opened, ImageFile):
         return file_identity(os.fstat(opened.fd))
     now = identify(opened.path)
     diskseq = opened.diskseq() if now.diskseq is not None else None
-    return Identity(opened.node, opened.size, now.model, now.serial, diskseq)
+    return DeviceIdentity(opened.node, opened.size, now.model, now.serial, diskseq)
 
 
-def _refuse_another(facts: DeviceFacts, now: Identity) -> None:
+def _refuse_if_changed(facts: DeviceFacts, now: DeviceIdentity) -> None:
     if now != facts.identity:
         raise RefusedError(
             f"{facts.path}: it is not what it was when it was inspected (then "
@@ -246,24 +246,31 @@ def _refuse_another(facts: DeviceFacts, now: Identity) -> None:
         )
 
 
-def _refuse_used(facts: DeviceFacts, opened: BlockDevice | ImageFile) -> None:
-    """Refuse what something uses since it was inspected, where opening it takes no lock."""
+def _refuse_if_in_use(facts: DeviceFacts, opened: BlockDevice | ImageFile) -> None:
+    """Refuse a destination that came into use after it was inspected.
+
+    Opening it exclusively does not exclude these uses: swap files and loop devices.
+    """
     node = opened.node if isinstance(opened, BlockDevice) else _identity(opened).node
-    if used := used_now(node):
+    if used := current_uses(node):
         raise RefusedError(
             f"{facts.path}: it is now {used[0]}; nothing was changed; release it first"
         )
 
 
-def _wrong(medium: Medium, bad: Iterable[Extent]) -> FailedError:
+def _verification_error(medium: Medium, bad: Iterable[Extent]) -> FailedError:
     return FailedError(
         f"{medium.path}: {copy_verify.sector_names(tuple(bad))} read back wrong, also after "
         f"{REWRITES} rewrites; use another card. The card is unfinished."
     )
 
 
-def _check(extents: tuple[Extent, ...], size: int) -> None:
-    """Refuse a map that is not sorted, disjoint, aligned, and behind sector 0."""
+def _check_extents(extents: tuple[Extent, ...], size: int) -> None:
+    """Raise unless the extents are sorted, disjoint, aligned to sectors, and after sector 0.
+
+    Raises:
+        ValueError: they are not; that is an error of the caller.
+    """
     for extent in extents:
         if extent.offset % SECTOR or extent.length % SECTOR:
             raise ValueError(f"not aligned to sectors: {extent}")

@@ -9,11 +9,11 @@ from bootwright.core.io.ask import Ask
 
 
 def confirm_device(facts: DeviceFacts, ask: Ask | None, yes: bool) -> None:
-    """Ask the operator whether the destination may be overwritten; pass if so.
+    """Ask the operator whether the destination may be overwritten; do nothing if it may.
 
     The operator types the name of the device (``sdb``, its path, or the path that
-    was given), so that a "y" typed out of habit overwrites nothing. For a new file, or one
-    that holds only what an interrupted run left, nothing is asked.
+    was given), so that a "y" typed out of habit overwrites nothing. Nothing is asked for a new
+    file and for an unfinished image that an interrupted run left.
 
     Args:
         facts: the destination.
@@ -29,7 +29,7 @@ def confirm_device(facts: DeviceFacts, ask: Ask | None, yes: bool) -> None:
     if ask is None:
         raise RefusedError(
             f"{facts.path}: it would be overwritten, and there is no terminal to ask at; "
-            "if it is meant, give --yes"
+            "if you want that, give --yes"
         )
     name = PurePath(facts.resolved).name
     lines = [*describe(facts), f"Everything on it will be lost. Type {name} to go on: "]

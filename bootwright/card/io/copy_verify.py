@@ -1,7 +1,7 @@
-"""Copying mapped bytes from sources to a medium and comparing them, several pieces at a time.
+"""Copying extents from sources to a medium and comparing them, several pieces at a time.
 
 Workers take pieces in the order of the card, so that the medium is written in ascending order.
-Reading, writing and comparing run without Python's lock, so that threads are enough.
+Reading, writing and comparing release Python's global lock, so threads run them in parallel.
 """
 
 import errno
@@ -13,36 +13,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from bootwright.card.io.medium import Buffer, Medium, same
+from bootwright.card.io.medium import Buffer, Medium, buffers_equal
 from bootwright.core.errors import FailedError, InputError
 from bootwright.core.extents import Extent, merge, total
 from bootwright.core.units import MIB, SECTOR
 
 PIECE = 2 * MIB
-"""Bytes of a piece: 0.5 to 4 MiB differ little in benchmarks/write_card.py, 2 was best."""
+"""Bytes of a piece; in benchmarks/write_card.py 0.5 to 4 MiB differ little, 2 MiB is fastest."""
 
 WORKERS = 4
-"""Pieces at a time, as measured there; each has two buffers, 16 MiB in all."""
+"""Threads: the fastest number in that benchmark. Each has two buffers of a piece, 16 MiB in all."""
 
 _ZERO_PIECE = 64 * MIB
-"""Bytes zeroed by one call of the kernel: so few that progress is shown and Ctrl-C works."""
+"""Bytes zeroed by one call of the kernel: few enough to show progress and to react to Ctrl-C."""
 
-_NAMED = 8
-"""Ranges of sectors that an error lists."""
+_MAX_LISTED = 8
+"""The most ranges of sectors that an error lists."""
 
-_GONE = "the device is gone: put the card in again"
+_DEVICE_GONE = "the device is gone: insert the card again"
 _HINTS = {
     errno.ENOSPC: "the disk that holds the image is full: free some space",
     errno.EDQUOT: "the disk quota is used up: free some space",
     errno.EFBIG: "the file system of the image takes no file of this size",
-    errno.ENODEV: _GONE,
-    errno.ENXIO: _GONE,
-    errno.ENOMEDIUM: _GONE,
+    errno.ENODEV: _DEVICE_GONE,
+    errno.ENXIO: _DEVICE_GONE,
+    errno.ENOMEDIUM: _DEVICE_GONE,
 }
+"""What the operator can do, by the error number of the medium."""
 
 
 class Sources:
-    """The opened files that extents name; a context manager."""
+    """The files that extents name as their sources, opened; a context manager."""
 
     def __init__(self, paths: Mapping[str, Path], extents: Iterable[Extent]) -> None:
         """Open the sources that ``extents`` use.
@@ -77,7 +78,7 @@ class Sources:
         self._fds = {}
 
     def read(self, extent: Extent, buffer: Buffer) -> None:
-        """Fill ``buffer`` with the content of ``extent``; zeros follow a source's end.
+        """Fill ``buffer`` with the content of ``extent``; zeros follow the end of the source.
 
         Raises:
             FailedError: the source cannot be read.
@@ -98,7 +99,7 @@ class Sources:
 
 
 def pieces(extents: Iterable[Extent], zero_piece: int = PIECE) -> Iterator[Extent]:
-    """Yield the extents in pieces of at most :data:`PIECE` (zeros: ``zero_piece``) bytes."""
+    """Yield the extents in pieces of at most :data:`PIECE` bytes; zeros in ``zero_piece`` bytes."""
     for extent in extents:
         step = PIECE if extent.source is not None else zero_piece
         for start in range(extent.offset, extent.end, step):
@@ -116,11 +117,11 @@ def write(
 
     def work(piece: Extent, wanted: Buffer, _: Buffer) -> None:
         if piece.source is None:
-            with failing(medium, "zero", piece):
+            with explain_errors(medium, "zero", piece):
                 medium.zero(piece.offset, piece.length)
         else:
             sources.read(piece, wanted)
-            with failing(medium, "write", piece):
+            with explain_errors(medium, "write", piece):
                 medium.write(wanted.view[: piece.length], piece.offset)
 
     _run_workers(pieces(extents, _ZERO_PIECE), work, done)
@@ -142,9 +143,9 @@ def compare(
             wanted = zeros
         else:
             sources.read(piece, wanted)
-        with failing(medium, "read back", piece):
+        with explain_errors(medium, "read back", piece):
             medium.read(found.view[: piece.length], piece.offset)
-        if not same(wanted, found, piece.length):
+        if not buffers_equal(wanted, found, piece.length):
             bad.extend(_differing(piece, wanted, found))
 
     _run_workers(pieces(extents), work, done)
@@ -152,8 +153,8 @@ def compare(
 
 
 @contextmanager
-def failing(medium: Medium, verb: str, where: Extent | None = None) -> Iterator[None]:
-    """Turn an ``OSError`` of the medium into an error with the place and what to do.
+def explain_errors(medium: Medium, verb: str, where: Extent | None = None) -> Iterator[None]:
+    """Turn an ``OSError`` of the medium into a message: what failed, where, and what to do.
 
     Raises:
         FailedError: in place of the ``OSError``.
@@ -162,7 +163,7 @@ def failing(medium: Medium, verb: str, where: Extent | None = None) -> Iterator[
         yield
     except OSError as error:
         number = error.errno or errno.EIO
-        if number == errno.ETXTBSY:  # the kernel refuses every write, so also the first one
+        if number == errno.ETXTBSY:  # the kernel refuses every write, including the first
             raise FailedError(
                 f"{medium.path}: it is in use as swap, so nothing was changed; swapoff it first"
             ) from error
@@ -178,10 +179,10 @@ def sector_names(extents: Sequence[Extent]) -> str:
     """Return the sectors of disjoint, sorted extents, such as ``sectors 8-15, 63``."""
     spans = merge(extent.span for extent in extents)
     names = []
-    for span in spans[:_NAMED]:
+    for span in spans[:_MAX_LISTED]:
         first, last = span.start // SECTOR, (span.end - 1) // SECTOR
         names.append(f"{first}" if first == last else f"{first}-{last}")
-    more = f" and {len(spans) - _NAMED} more ranges" if len(spans) > _NAMED else ""
+    more = f" and {len(spans) - _MAX_LISTED} more ranges" if len(spans) > _MAX_LISTED else ""
     one = total(spans) <= SECTOR
     return f"{'sector' if one else 'sectors'} {', '.join(names)}{more}"
 
@@ -196,7 +197,7 @@ def _differing(piece: Extent, wanted: Buffer, found: Buffer) -> Iterator[Extent]
 def _open_source(name: str, paths: Mapping[str, Path], end: int) -> int:
     """Open the source and check that it reaches up to ``end``, rounded to a sector."""
     if name not in paths:
-        raise ValueError(f"an extent names the source {name!r}, which is not among the sources")
+        raise ValueError(f"an extent names the source {name!r}, which was not given")
     path = paths[name]
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -214,7 +215,7 @@ def _run_workers(
     work: Callable[[Extent, Buffer, Buffer], None],
     done: Callable[[int], None],
 ) -> None:
-    """Have the workers do all pieces; the first error stops them all and is raised."""
+    """Run ``work`` on every piece, in several threads; the first error stops all and is raised."""
     lock = threading.Lock()
     stop = threading.Event()
 
@@ -239,4 +240,4 @@ def _run_workers(
             for each in workers:
                 each.result()
         finally:
-            stop.set()  # Ctrl-C is raised in this thread only
+            stop.set()  # Ctrl-C is raised in this thread only; it has to stop the others

@@ -12,15 +12,15 @@ from pathlib import Path
 from bootwright.card.block_device import (
     BlockReadings,
     DeviceFacts,
+    DeviceIdentity,
     DeviceKind,
-    Identity,
     blkid_command,
     block_facts,
     file_facts,
     is_unfinished,
     lsblk_command,
     lsblk_identity,
-    probed,
+    parse_blkid,
     sfdisk_command,
     unescape,
 )
@@ -29,11 +29,11 @@ from bootwright.core.io.process import run
 from bootwright.core.units import SECTOR
 
 _LOOP_GET_STATUS64 = 0x4C05
-_LOOP_INFO64 = 232
-"""Bytes of ``struct loop_info64`` (linux/loop.h), which starts with three numbers of 64 bits."""
+_LOOP_INFO64_BYTES = 232
+"""Size of ``struct loop_info64`` (linux/loop.h), which starts with three numbers of 64 bits."""
 
 WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-"""``struct flock`` for a lock that excludes every other, on the whole of a file."""
+"""``struct flock`` for an exclusive lock on a whole file."""
 
 _KINDS = (
     (stat.S_ISBLK, DeviceKind.BLOCK),
@@ -46,10 +46,10 @@ _KINDS = (
 
 
 def inspect(path: str) -> DeviceFacts:
-    """Return the facts about the destination ``path``; it need not exist.
+    """Return the facts about the destination ``path``, which need not exist.
 
-    What needs root to be read (labels without udev, the marker) is left empty for
-    an ordinary user.
+    For an ordinary user, the facts that only root can read (labels without udev, the unfinished
+    mark) are left empty.
 
     Raises:
         FailedError: a tool is missing or failed, or the device went away.
@@ -58,20 +58,24 @@ def inspect(path: str) -> DeviceFacts:
     resolved = str(Path(path).resolve())
     kind, status = _status(path)
     if status is None or kind not in (DeviceKind.BLOCK, DeviceKind.FILE):
-        place = str(Path(resolved).parent)
-        return DeviceFacts(path, resolved, kind, Identity("", 0), may_write=_may_write(place))
+        parent = str(Path(resolved).parent)
+        return DeviceFacts(
+            path, resolved, kind, DeviceIdentity("", 0), may_write=_may_write(parent)
+        )
     sfdisk = run(sfdisk_command(resolved), check=False)
     table = sfdisk.text if sfdisk.returncode == 0 else ""
     if kind is DeviceKind.BLOCK:
         facts = block_facts(path, resolved, _read_block(resolved, status.st_rdev, table))
     else:
         identity = file_identity(status)
-        facts = file_facts(path, resolved, identity, table, _locks(resolved, identity) | uses())
+        facts = file_facts(
+            path, resolved, identity, table, _lock_uses(resolved, identity) | hidden_uses()
+        )
         facts = dataclasses.replace(facts, read_only=not status.st_mode & 0o222)
     return _with_contents(dataclasses.replace(facts, may_write=_may_write(resolved)))
 
 
-def identify(path: str) -> Identity:
+def identify(path: str) -> DeviceIdentity:
     """Return the identity of the block device or file at ``path`` as it is now."""
     status = Path(path).stat()
     if stat.S_ISBLK(status.st_mode):
@@ -80,35 +84,35 @@ def identify(path: str) -> Identity:
     return file_identity(status)
 
 
-def file_identity(status: os.stat_result) -> Identity:
+def file_identity(status: os.stat_result) -> DeviceIdentity:
     """Return the identity of a regular file."""
     times = (status.st_mtime_ns, status.st_ctime_ns)
-    return Identity(_node(status), status.st_size, times=times)
+    return DeviceIdentity(_node(status), status.st_size, times=times)
 
 
-def uses() -> dict[str, str]:
-    """Return what uses a file or device that neither lsblk nor a mount shows, by node.
+def hidden_uses() -> dict[str, str]:
+    """Return the uses of files and devices that lsblk and mounts do not show: swap, loop devices.
 
-    The node is that of :class:`Identity`, so a hard link, a bind mount, another mount
-    namespace or a second device node makes no difference.
+    The keys are the ``node`` of :class:`DeviceIdentity`, so a file or device is recognised under
+    each of its names: a hard link, a bind mount, another mount namespace, a second device node.
     """
     swaps = (unescape(line.split()[0]) for line in _read("/proc/swaps").splitlines()[1:])
     loops = Path("/sys/block").glob("loop*/loop/backing_file")
     return {_node_of(path): "in use as swap" for path in swaps} | {
-        _behind_loop(file): f"attached as /dev/{file.parent.parent.name}" for file in loops
+        _loop_backing_node(file): f"attached as /dev/{file.parent.parent.name}" for file in loops
     }
 
 
-def used_now(node: str) -> list[str]:
-    """Return what :func:`uses` returns now for the file or disk and for its partitions."""
-    found = uses()
+def current_uses(node: str) -> list[str]:
+    """Return the :func:`hidden_uses` of a file, or of a disk and its partitions, at this moment."""
+    found = hidden_uses()
     partitions = Path(f"/sys/dev/block/{node}").glob("*/partition")
     nodes = [node, *(_read(str(each.with_name("dev"))) for each in partitions)]
     return [found[each] for each in nodes if each in found]
 
 
 def _status(path: str) -> tuple[DeviceKind, os.stat_result | None]:
-    """Return what ``path`` is, and its status when it exists."""
+    """Return what ``path`` is, and its status if it exists."""
     try:
         status = Path(path).stat()
     except FileNotFoundError:
@@ -125,22 +129,24 @@ def _read_block(device: str, number: int, sfdisk: str) -> BlockReadings:
         sfdisk=sfdisk,
         mmc_type=_sys_block(number, "device/type") if "/mmcblk" in device else "",
         diskseq=_sys_block(number, "diskseq"),
-        uses=uses(),
+        uses=hidden_uses(),
     )
 
 
 def _with_contents(facts: DeviceFacts) -> DeviceFacts:
-    """Add what has to be read from the contents: labels that udev did not give, and the marker."""
+    """Add the facts that are read from the content: labels unknown to udev, and the mark."""
     partitions = []
     for partition in facts.partitions:
         if not partition.fstype:
-            fstype, label = probed(run(blkid_command(facts.resolved, partition), check=False).text)
+            fstype, label = parse_blkid(
+                run(blkid_command(facts.resolved, partition), check=False).text
+            )
             partition = dataclasses.replace(partition, fstype=fstype, label=label)
         partitions.append(partition)
     empty = facts.kind is DeviceKind.FILE and facts.size == 0
     fstype, label = facts.fstype, facts.label
     if not facts.partitions and not fstype:
-        fstype, label = probed(run(blkid_command(facts.resolved), check=False).text)
+        fstype, label = parse_blkid(run(blkid_command(facts.resolved), check=False).text)
     return dataclasses.replace(
         facts,
         partitions=tuple(partitions),
@@ -163,7 +169,7 @@ def _sys_block(number: int, name: str) -> str:
 
 
 def _read(path: str) -> str:
-    """Return the text of a file of the kernel; empty if it cannot be read."""
+    """Return the text of a file in /proc or /sys; empty if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -177,22 +183,22 @@ def _node(status: os.stat_result) -> str:
 
 
 def _node_of(path: str) -> str:
-    """Return the node of what ``path`` names; empty when nothing is there."""
+    """Return the node of the file or device ``path``; empty if it does not exist."""
     try:
         return _node(Path(path).stat())
     except OSError:
         return ""
 
 
-def _behind_loop(backing_file: Path) -> str:
-    """Return the node of what a loop device is attached to.
+def _loop_backing_node(backing_file: Path) -> str:
+    """Return the node of the file or device that a loop device is attached to.
 
-    The device itself reports it exactly. Where it may not be opened (only root may), the
-    path in sysfs is used, which may belong to another mount namespace.
+    The loop device itself reports it exactly, but only root may open it. For other users the
+    path in sysfs is used, which is wrong if it belongs to another mount namespace.
     """
     try:
-        with _opened(f"/dev/{backing_file.parent.parent.name}") as fd:
-            answer = fcntl.ioctl(fd, _LOOP_GET_STATUS64, bytes(_LOOP_INFO64))
+        with _open_read_only(f"/dev/{backing_file.parent.parent.name}") as fd:
+            answer = fcntl.ioctl(fd, _LOOP_GET_STATUS64, bytes(_LOOP_INFO64_BYTES))
     except OSError:
         return _node_of(_read(str(backing_file)))
     device, inode, special = struct.unpack_from("QQQ", answer)
@@ -201,12 +207,12 @@ def _behind_loop(backing_file: Path) -> str:
     return f"{os.major(device)}:{os.minor(device)}/{inode}"
 
 
-def _locks(path: str, identity: Identity) -> dict[str, str]:
-    """Return whether another process has locked the file, as an emulator does."""
+def _lock_uses(path: str, identity: DeviceIdentity) -> dict[str, str]:
+    """Return a use of the file if another process, such as an emulator, has locked it."""
     try:
-        with _opened(path) as fd:
+        with _open_read_only(path) as fd:
             answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, WHOLE_FILE)
-    except OSError:  # no right to read it, or no locks there; opening it fails then
+    except OSError:  # not readable, or no locks on this file system: opening it reports that
         return {}
     if struct.unpack_from("h", answer)[0] == fcntl.F_UNLCK:
         return {}
@@ -214,7 +220,7 @@ def _locks(path: str, identity: Identity) -> dict[str, str]:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[int]:
+def _open_read_only(path: str) -> Iterator[int]:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield fd

@@ -1,7 +1,7 @@
-"""Reading and writing a destination: a block device and an image file, alike.
+"""Reading and writing a destination: the same methods for a block device and an image file.
 
-:mod:`bootwright.card.io.card` decides what is written when. All offsets and lengths are in
-bytes and multiples of the sector. The methods raise ``OSError``; the caller turns it into a
+:mod:`bootwright.card.io.card` decides what is written and in which order. All offsets and lengths
+are in bytes and multiples of a sector. The methods raise ``OSError``; the caller turns it into a
 message for the operator.
 """
 
@@ -28,14 +28,14 @@ _BLKZEROOUT = 0x127F
 _BLKGETSIZE64 = 0x80081272
 _BLKGETDISKSEQ = 0x80081280
 
-_KEPT = MIB
-"""Bytes at the start that are not discarded: the marker is in them."""
+_NOT_DISCARDED = MIB
+"""Bytes at the start that are not discarded, because they contain the unfinished mark."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Medium(Protocol):
-    """What a card image can be written to."""
+    """A destination that a card can be written to."""
 
     path: str
     size: int
@@ -52,20 +52,20 @@ class Medium(Protocol):
         """Make a range read as zero."""
         ...
 
-    def empty(self) -> None:
-        """Drop what is there, except sector 0, where that costs nothing."""
+    def drop_content(self) -> None:
+        """Drop the old content, except sector 0, if that takes no time."""
         ...
 
     def discard(self) -> bool:
-        """Discard all but the start; ``False`` when the device cannot."""
+        """Discard everything but the start; return whether the device supports that."""
         ...
 
     def flush(self) -> None:
-        """Return when everything written is on the medium, and forget what is cached."""
+        """Return after everything written is on the medium, and drop what is cached."""
         ...
 
     def reread_table(self) -> bool:
-        """Have the kernel read the partition table anew; ``False`` when it did not."""
+        """Make the kernel read the partition table again; return whether it did."""
         ...
 
     def close(self) -> None:
@@ -82,10 +82,10 @@ class Buffer:
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
 
 
-def same(left: Buffer, right: Buffer, length: int) -> bool:
-    """Compare the first ``length`` bytes; other threads can run in the meantime.
+def buffers_equal(left: Buffer, right: Buffer, length: int) -> bool:
+    """Return whether the first ``length`` bytes are equal; other threads can run meanwhile.
 
-    ``memcmp``, since comparing memoryviews goes byte by byte.
+    It calls ``memcmp``, because Python compares memoryviews byte by byte.
     """
     result: int = _libc.memcmp(
         ctypes.c_void_p(left.address), ctypes.c_void_p(right.address), ctypes.c_size_t(length)
@@ -94,7 +94,7 @@ def same(left: Buffer, right: Buffer, length: int) -> bool:
 
 
 def data_spans(fd: int, start: int, end: int) -> Iterator[Span]:
-    """Yield the ranges of an open file between ``start`` and ``end`` that are no holes."""
+    """Yield the ranges of an open file between ``start`` and ``end`` that are not holes."""
     while start < end:
         try:
             start = os.lseek(fd, start, os.SEEK_DATA)
@@ -108,8 +108,8 @@ def data_spans(fd: int, start: int, end: int) -> Iterator[Span]:
         start = stop
 
 
-def data_of(path: Path) -> tuple[Span, ...]:
-    """Return the ranges of the file at ``path`` that are no holes."""
+def file_data_spans(path: Path) -> tuple[Span, ...]:
+    """Return the ranges of the file ``path`` that are not holes."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return tuple(data_spans(fd, 0, os.fstat(fd).st_size))
@@ -117,8 +117,8 @@ def data_of(path: Path) -> tuple[Span, ...]:
         os.close(fd)
 
 
-class _Opened:
-    """What both kinds share: an open descriptor, whole reads and writes."""
+class _OpenMedium:
+    """What both kinds have in common: an open descriptor, and complete reads and writes."""
 
     def __init__(self, path: str, fd: int, size: int) -> None:
         self.path, self.fd, self.size = path, fd, size
@@ -145,8 +145,8 @@ class _Opened:
         os.close(self.fd)
 
 
-class BlockDevice(_Opened):
-    """A disk, opened so that nobody can mount it in the meantime."""
+class BlockDevice(_OpenMedium):
+    """A disk, opened exclusively: nobody can mount it meanwhile."""
 
     def __init__(self, path: str) -> None:
         """Open the disk at ``path`` exclusively.
@@ -157,7 +157,7 @@ class BlockDevice(_Opened):
         """
         super().__init__(path, _open_device(path), 0)
         try:
-            self.size = self._number(_BLKGETSIZE64)
+            self.size = self._ioctl_number(_BLKGETSIZE64)
         except OSError:
             os.close(self.fd)
             raise
@@ -169,32 +169,34 @@ class BlockDevice(_Opened):
         return f"{os.major(number)}:{os.minor(number)}"
 
     def diskseq(self) -> int | None:
-        """Return the kernel's count of media; ``None`` before Linux 5.15."""
+        """Return the kernel's number of this medium; ``None`` before Linux 5.15."""
         try:
-            return self._number(_BLKGETDISKSEQ)
+            return self._ioctl_number(_BLKGETDISKSEQ)
         except OSError:
             return None
 
     def zero(self, offset: int, length: int) -> None:
-        """Have the kernel zero a range; write zeros where it cannot."""
+        """Make the kernel zero a range; write zeros if it cannot."""
         try:
             fcntl.ioctl(self.fd, _BLKZEROOUT, struct.pack("QQ", offset, length))
         except OSError:
             self.write_zeros(offset, length)
 
-    def empty(self) -> None:
-        """Do nothing: :meth:`discard` is what drops the content of a device cheaply."""
+    def drop_content(self) -> None:
+        """Do nothing: for a device, :meth:`discard` drops the content."""
 
     def discard(self) -> bool:
-        """Discard all but the first MiB; ``False`` when the device does not do it."""
+        """Discard everything but the first MiB; return whether the device supports that."""
         try:
-            fcntl.ioctl(self.fd, _BLKDISCARD, struct.pack("QQ", _KEPT, self.size - _KEPT))
+            fcntl.ioctl(
+                self.fd, _BLKDISCARD, struct.pack("QQ", _NOT_DISCARDED, self.size - _NOT_DISCARDED)
+            )
         except OSError:
             return False
         return True
 
     def flush(self) -> None:
-        """Write out the caches of kernel and device, and empty the kernel's."""
+        """Write the caches of kernel and device to the medium, and drop the kernel's cache."""
         os.fsync(self.fd)
         try:
             fcntl.ioctl(self.fd, _BLKFLSBUF)
@@ -202,35 +204,35 @@ class BlockDevice(_Opened):
             os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def reread_table(self) -> bool:
-        """Have the kernel read the partition table anew; ``False`` when it did not."""
+        """Make the kernel read the partition table again; return whether it did."""
         try:
             fcntl.ioctl(self.fd, _BLKRRPART)
         except OSError:
             return False
         return True
 
-    def _number(self, request: int) -> int:
+    def _ioctl_number(self, request: int) -> int:
         answer = fcntl.ioctl(self.fd, request, bytes(8))
         number: int = struct.unpack("Q", answer)[0]
         return number
 
 
-class ImageFile(_Opened):
-    """An image file, locked against a second run and against an emulator.
+class ImageFile(_OpenMedium):
+    """An image file, locked so that no second run and no emulator uses it meanwhile.
 
-    It will hold the card's host keys and password hashes, so its owner alone may read it.
+    It will contain the card's private host keys, so only its owner may read it.
     """
 
     def __init__(self, path: str, size: int, new: bool) -> None:
-        """Open or create the file at ``path``; its content is changed by :meth:`empty` first.
+        """Open or create the file ``path``; its content is not changed yet.
 
         Args:
             path: the file.
             size: bytes that it will have.
-            new: it must not exist yet.
+            new: create it; it must not exist.
 
         Raises:
-            RefusedError: another process uses it, or made it in the meantime.
+            RefusedError: another process uses it, or has created it meanwhile.
             InputError: it cannot be created, opened or locked.
         """
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if new else 0)
@@ -238,7 +240,7 @@ class ImageFile(_Opened):
             fd = os.open(path, flags, 0o600)
         except FileExistsError:
             raise RefusedError(
-                f"{path}: it was made by somebody else in the meantime; check it and start again"
+                f"{path}: another process has created it meanwhile; check it and start again"
             ) from None
         except OSError as error:
             raise InputError(f"{path}: cannot open it for writing: {error.strerror}") from error
@@ -250,9 +252,9 @@ class ImageFile(_Opened):
         super().__init__(path, fd, size)
 
     def make_private(self) -> None:
-        """Take the rights of group and others away.
+        """Make the file readable by its owner only.
 
-        A file system without modes (FAT) keeps those that its mount gives.
+        On a file system without modes (FAT) this has no effect.
 
         Raises:
             InputError: the file belongs to another user.
@@ -270,32 +272,32 @@ class ImageFile(_Opened):
                 ) from error
 
     def zero(self, offset: int, length: int) -> None:
-        """Write zeros where there is data; a hole reads as zero already."""
+        """Write zeros where there is data; a hole already reads as zero."""
         for span in data_spans(self.fd, offset, offset + length):
             self.write_zeros(span.start, span.end - span.start)
 
-    def empty(self) -> None:
-        """Make the file one hole behind sector 0, at its new size."""
+    def drop_content(self) -> None:
+        """Give the file its new size, with a hole from sector 1 to the end."""
         os.ftruncate(self.fd, SECTOR)
         os.ftruncate(self.fd, self.size)
 
     def discard(self) -> bool:
-        """Do nothing: the file has been a hole since :meth:`empty`."""
+        """Do nothing: :meth:`drop_content` has made the file a hole already."""
         return True
 
     def flush(self) -> None:
-        """Write out the cache of the file, and empty it."""
+        """Write the cached data of the file to the disk, and drop it from the cache."""
         os.fsync(self.fd)
         os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def reread_table(self) -> bool:
-        """Do nothing: the kernel does not look into files."""
+        """Do nothing: the kernel reads no partition table of a file."""
         return True
 
 
 def _lock(path: str, fd: int) -> None:
-    """Lock a file until it is closed: against bootwright, and against QEMU, which does not
-    see the first kind of lock.
+    """Lock a file until it is closed, in two ways: bootwright checks the first kind of lock, QEMU
+    only the second.
     """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -303,7 +305,7 @@ def _lock(path: str, fd: int) -> None:
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.EACCES):
             raise RefusedError(
-                f"{path}: another process (such as an emulator) uses it; wait for its end, or "
+                f"{path}: another process (such as an emulator) uses it; wait until it ends, or "
                 "stop the emulator with inv emulate --stop"
             ) from None
         raise InputError(f"{path}: cannot lock it: {error.strerror}; name another file") from error
@@ -312,7 +314,7 @@ def _lock(path: str, fd: int) -> None:
 def _open_device(path: str) -> int:
     flags = os.O_RDWR | os.O_EXCL | os.O_CLOEXEC
     try:
-        # Unaligned I/O is buffered: extents are aligned to sectors of 512 bytes only.
+        # Extents are aligned to 512 bytes; O_DIRECT needs the alignment of the device's sectors.
         direct = os.O_DIRECT if _sector_size(path) == SECTOR else 0
         try:
             return os.open(path, flags | direct)

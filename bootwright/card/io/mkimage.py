@@ -9,7 +9,7 @@ from bootwright.core.io.process import run
 def compile_boot_script(text: bytes) -> bytes:
     """Return ``boot.txt`` as ``boot.scr``.
 
-    The time stamp is fixed, so that the same script gives the same bytes.
+    The time stamp in it is fixed, so the same script always gives the same bytes.
 
     Raises:
         FailedError: mkimage is missing or failed.

@@ -1,4 +1,4 @@
-"""Reading the files that the operator gives: public keys and boot blobs."""
+"""Reading files of the operator: public keys and boot blobs."""
 
 import base64
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from bootwright.core.units import KIB, format_size
 from bootwright.rootfs.io.ext4_read import Ext4Reader
 
 KEYS_MAX = 256 * KIB
-"""Bytes in a file of public keys; one is a few hundred."""
+"""The most bytes in a file of public keys; one key has a few hundred."""
 
 _KEY_KINDS = ("ssh-", "ecdsa-", "sk-")
 
@@ -20,11 +20,11 @@ def read_public_keys(values: Sequence[str], home: Path, base: Path) -> tuple[str
 
     Args:
         values: keys, or files of keys (relative to ``base``; ``~`` is the home). Empty
-            means the operator's own ``~/.ssh/id_*.pub``.
+            stands for the operator's own ``~/.ssh/id_*.pub``.
 
     Raises:
-        InputError: a file cannot be read, or something is no public key (a private one is
-            named as such, and never copied).
+        InputError: a file cannot be read, or something is not a public key (for a private key,
+            the message says so).
     """
     if not values:
         values = [str(path) for path in sorted((home / ".ssh").glob("id_*.pub"))]
@@ -46,7 +46,7 @@ def _path(value: str, home: Path, base: Path) -> Path:
 
 def _key_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:  # its size is not asked for: it may be a pipe
+        with path.open("rb") as file:  # its size is not checked first: a pipe has none
             data = file.read(KEYS_MAX + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot read a public key: {error.strerror}") from error
@@ -55,11 +55,11 @@ def _key_text(path: Path) -> str:
     if b"PRIVATE KEY" in data:
         raise InputError(f"{path}: this is a private key; give its .pub file")
     if len(data) > KEYS_MAX:
-        raise InputError(f"{path}: more than {format_size(KEYS_MAX)}; this is no public key")
+        raise InputError(f"{path}: more than {format_size(KEYS_MAX)}; this is not a public key")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8; this is no public key") from None
+        raise InputError(f"{path}: not UTF-8; this is not a public key") from None
 
 
 def _keys(where: str, text: str) -> list[str]:
@@ -67,15 +67,15 @@ def _keys(where: str, text: str) -> list[str]:
     keys = [line for line in lines if line and not line.startswith("#")]
     for number, key in enumerate(keys, 1):
         if not _is_key(key):
-            # Not shown: a mistaken option may have named a file of secrets.
+            # The text is not shown: by mistake the option may name a file with secrets.
             raise InputError(f"{where}: not a public key, or a damaged one (key {number})")
     if not keys:
-        raise InputError(f"{where}: holds no public key")
+        raise InputError(f"{where}: there is no public key in it")
     return keys
 
 
 def _is_key(line: str) -> bool:
-    """Return whether a line is a kind of key and a complete key of that kind in base64."""
+    """Return whether a line is a known kind of key and a complete key of that kind in base64."""
     kind, word, *_ = [*line.split(), "", ""]
     try:
         name = kind.encode()
@@ -83,12 +83,12 @@ def _is_key(line: str) -> bool:
     except ValueError:
         return False
     known = kind.startswith(_KEY_KINDS) and line.replace("\t", " ").isprintable()
-    fields = _fields(blob)
+    fields = _key_fields(blob)
     return known and len(fields) > 1 and fields[0] == name
 
 
-def _fields(blob: bytes) -> list[bytes]:
-    """Return the strings of a key (RFC 4253, 6.6); none when the last one is cut short."""
+def _key_fields(blob: bytes) -> list[bytes]:
+    """Return the fields of a binary key (RFC 4253, 6.6); none if the last one is incomplete."""
     fields = []
     at = 0
     while at < len(blob):
@@ -103,11 +103,11 @@ def _fields(blob: bytes) -> list[bytes]:
 def find_blobs(
     board: Board, layout_name: str, folder: Path | None, rootfs: Path
 ) -> tuple[tuple[PlacedBlob, ...], tuple[str, ...]]:
-    """Return the boot blobs found, in writing order, and the names of those missing.
+    """Return the boot blobs found, in the order of writing, and the names of those missing.
 
     Args:
-        folder: the operator's ``--blobs`` folder, looked into first.
-        rootfs: the ext4 image of the root file system, which may bring its own.
+        folder: the operator's ``--blobs`` folder, which is searched first.
+        rootfs: the ext4 image of the root file system, which may contain blobs too.
 
     Raises:
         InputError: the folder does not exist, or a blob does not belong on this card.
@@ -135,7 +135,7 @@ def _first_source(blob: Blob, folder: Path | None, reader: Ext4Reader) -> tuple[
     for inside in blob.rootfs_files:
         entry = reader.lookup(inside)
         if entry is not None:
-            if entry.size > blob.max_bytes:  # checked before it is read: it may have GiB
+            if entry.size > blob.max_bytes:  # checked before it is read: it may have several GiB
                 raise InputError(
                     f"root file system: {inside}: {entry.size} bytes, but {blob.name} has room"
                     f" for {blob.max_bytes}"

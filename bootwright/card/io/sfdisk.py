@@ -1,4 +1,4 @@
-"""Making the sector with the DOS partition table, with sfdisk on a sparse file."""
+"""Making the sector with the DOS partition table, by running sfdisk on a sparse file."""
 
 import tempfile
 from pathlib import Path

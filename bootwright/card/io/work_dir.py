@@ -1,4 +1,4 @@
-"""A private folder for the parts of one card; an interrupted run leaves nothing of it behind."""
+"""A private folder for the parts of one card, which is removed even if the run is killed."""
 
 import fcntl
 import shutil
@@ -12,8 +12,8 @@ from pathlib import Path
 def make_work_dir(parent: Path) -> Iterator[Path]:
     """Make a folder (mode 0700) under ``parent`` and remove it at the end.
 
-    Folders of runs that were killed are removed first: each live run holds a lock on its own
-    folder, and the kernel releases it when the process ends.
+    Folders of runs that were killed are removed first. They are recognised by their lock: each
+    run locks its folder, and the kernel releases the lock when the process ends.
     """
     parent.mkdir(parents=True, exist_ok=True)
     for stale in parent.glob("card-*"):
@@ -33,5 +33,5 @@ def _remove_if_stale(folder: Path) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
     except OSError:
-        # In use, or so new that its lock is not there yet: another run's.
+        # Another run uses it, or has just created it and not yet its lock.
         return

@@ -52,8 +52,8 @@ class Memory:
         self.content[offset : offset + length] = zeros
         self.log.append(f"zero {offset} {length}")
 
-    def empty(self) -> None:
-        self.log.append("empty")
+    def drop_content(self) -> None:
+        self.log.append("drop_content")
 
     def discard(self) -> bool:
         self.log.append("discard")
@@ -129,7 +129,7 @@ def test_a_clean_run_writes_every_mapped_byte_once(sources: dict[str, Path]) -> 
 def test_the_mark_is_flushed_first_and_the_table_last(sources: dict[str, Path]) -> None:
     medium = Memory()
     flash(medium, sources)
-    assert medium.log[:4] == ["write 0 512", "flush", "empty", "discard"]
+    assert medium.log[:4] == ["write 0 512", "flush", "drop_content", "discard"]
     assert medium.log[-4:] == ["flush", "write 0 512", "flush", "reread_table"]
 
 
@@ -212,9 +212,9 @@ def test_lost_writes_are_found(sources: dict[str, Path]) -> None:
     [
         (errno.EIO, "try another reader"),
         (errno.ENOSPC, "the disk that holds the image is full"),
-        (errno.ENODEV, "put the card in again"),
-        (errno.ENXIO, "put the card in again"),
-        (errno.ENOMEDIUM, "put the card in again"),
+        (errno.ENODEV, "insert the card again"),
+        (errno.ENXIO, "insert the card again"),
+        (errno.ENOMEDIUM, "insert the card again"),
     ],
 )
 def test_a_medium_that_fails_names_the_sectors(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.card.block_device import UNFINISHED, DeviceKind
+from bootwright.card.block_device import UNFINISHED_MARK, DeviceKind
 from bootwright.card.guard import GuardRequest, check, describe, refusals
 from bootwright.card.io.card import open_card
 from bootwright.card.io.inspect import identify, inspect
@@ -214,7 +214,7 @@ def test_an_interrupted_run_is_shown(device: str) -> None:
         card.mark_unfinished()
     facts = inspect(device)
     assert facts.unfinished
-    assert describe(facts)[-1] == "contents: what an interrupted run of bootwright left"
+    assert describe(facts)[-1] == "contents: an unfinished card of an interrupted run of bootwright"
     assert refusals(facts, REQUEST) == []
 
 
@@ -291,7 +291,7 @@ def test_an_image_file_shows_its_partitions(image: Path) -> None:
         ("thesis.odt", b"PK\3\4" * 8192, False),
         ("card.img", b"PK\3\4" * 8192, True),
         ("empty", b"", True),
-        ("interrupted", UNFINISHED.ljust(4096, b"\0"), True),
+        ("interrupted", UNFINISHED_MARK.ljust(4096, b"\0"), True),
     ],
 )
 def test_only_what_looks_like_an_image_is_one(
@@ -322,7 +322,7 @@ def test_an_image_or_place_that_may_not_be_written_is_refused(
 ) -> None:
     monkeypatch.setattr("os.access", lambda *_, **__: False)
     assert "you may not write to it; make it writable, or name another" in refused(str(image))
-    assert "you may not make a file there" in refused(str(image.with_name("new.img")))
+    assert "you may not create a file there" in refused(str(image.with_name("new.img")))
 
 
 def test_a_new_image_is_allowed(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ def test_keys_are_given_in_words_in_files_or_found_at_home(tmp_path: Path) -> No
     ("content", "why"),
     [
         (b"\xff\xfes\0s\0h\0", "not UTF-8"),
-        (b"", "holds no public key"),
-        (b"# nothing\n", "holds no public key"),
+        (b"", "there is no public key in it"),
+        (b"# nothing\n", "there is no public key in it"),
         (b"-----BEGIN OPENSSH PRIVATE KEY-----\n\xff", "this is a private key"),
         (b"ssh-ed25519\n", "not a public key"),
         (b"ssh-ed25519 AAAA*\n", "not a public key"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.card.io.medium import data_of
+from bootwright.card.io.medium import file_data_spans
 from bootwright.core.errors import FailedError
 from bootwright.core.extents import Extent, Span, intersect, merge, subtract, total
 from bootwright.rootfs.ext4 import usage
@@ -83,7 +83,7 @@ def test_an_image_rebuilt_from_its_extents_is_whole(tmp_path: Path, options: lis
     )
     text = subprocess.run(usage.command(str(image)), capture_output=True, text=True, check=True)
     ext4 = usage.parse(text.stdout, str(image))
-    data = data_of(image)
+    data = file_data_spans(image)
     extents = usage.extents(ext4, data, "root", 0)
     assert total(extents) == total(ext4.used) < ext4.size
     assert merge(each.span for each in extents if each.source) == intersect(ext4.used, data)
