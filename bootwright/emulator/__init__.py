@@ -1,1 +1,1 @@
-"""A card image booted under QEMU."""
+"""Booting a card image under QEMU."""

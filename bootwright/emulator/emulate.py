@@ -18,7 +18,7 @@ from bootwright.core.result import to_document
 from bootwright.core.units import MIB, format_size
 from bootwright.emulator.io import qemu, saves
 from bootwright.emulator.io.card_image import open_root
-from bootwright.emulator.io.clock import CLOCK_S, set_clock
+from bootwright.emulator.io.clock import CLOCK_TIMEOUT_S, set_clock
 from bootwright.emulator.io.qemu import Emulator
 from bootwright.emulator.io.wait import wait_until
 from bootwright.remote.io.connection import Remote
@@ -34,7 +34,7 @@ DEFAULT_BOARD = "odroid-xu3"
 
 @dataclass(frozen=True)
 class EmulateOptions:
-    """The options of the command line. ``timeout`` in seconds."""
+    """The options of the command line; ``timeout`` is in seconds."""
 
     device: str
     snapshot: bool = False
@@ -49,7 +49,7 @@ class EmulateResult:
 
     Attributes:
         emulator: the process, its ports and its files.
-        state: what the console waits for: the passphrase, or a login.
+        state: which prompt the console shows: the passphrase prompt or the login prompt.
     """
 
     emulator: Emulator
@@ -69,7 +69,7 @@ class EmulateResult:
         }
 
     def lines(self) -> list[str]:
-        """Return it as lines for the operator, with the commands to go on with."""
+        """Return it as lines for the operator, with the commands that can follow."""
         asks = self.state is State.PROMPT
         following = "inv unlock emulator" if asks else "inv ssh emulator"
         waits = "asks for the passphrase" if asks else "is up"
@@ -84,7 +84,11 @@ class EmulateResult:
 
 @dataclass(frozen=True)
 class StopResult:
-    """Whether an emulator ran, which has ended then."""
+    """The result of ``--stop``.
+
+    Attributes:
+        stopped: an emulator was running and has ended; ``False`` if none was running.
+    """
 
     stopped: bool
 
@@ -99,13 +103,13 @@ class StopResult:
 
 @dataclass(frozen=True)
 class ListedSave:
-    """A save as it is listed.
+    """A save in the list of saves.
 
     Attributes:
         name: its name.
         saved_at: when it was saved, ISO 8601, UTC; empty if its description is damaged.
-        image: the card image that it is based on, likewise.
-        size: bytes that it takes on the disk.
+        image: the card image that it is based on; empty if its description is damaged.
+        size: bytes that it uses on the disk.
         obstacle: why it cannot be resumed, and what to do; empty if it can be.
     """
 
@@ -118,7 +122,7 @@ class ListedSave:
 
 @dataclass(frozen=True)
 class Saves:
-    """The saves that there are, or the one that was made."""
+    """All saves, or the one that was just made."""
 
     saves: tuple[ListedSave, ...]
 
@@ -127,7 +131,7 @@ class Saves:
         return to_document(SAVES_SCHEMA, self)
 
     def lines(self) -> list[str]:
-        """Return what a person reads."""
+        """Return them as lines for the operator."""
         if not self.saves:
             return ["there are no saves; inv emulate --save NAME saves the running emulator"]
         shown = []
@@ -146,14 +150,14 @@ _OPTIONS_OF = {
     "--resume": ("--identity", *_PORTS_AND_TIME),
     **dict.fromkeys(("--save", "--list", "--remove", "--stop"), ()),
 }
-"""Each action, by its option, and the options that belong to it."""
+"""The options that are allowed with each action; an action is named by its own option."""
 
 
 def check_options(given: Mapping[str, object]) -> None:
-    """Pass when the command line asks for no more than one action, with options of that action.
+    """Check that the command line has at most one action, and only options of that action.
 
     Args:
-        given: all options by name, with their values; empty or ``False`` if not given.
+        given: all options by name, with their values; empty or ``False`` if absent.
 
     Raises:
         InputError: two actions were given, or an option of another action.
@@ -171,48 +175,48 @@ def check_options(given: Mapping[str, object]) -> None:
 
 
 def save(name: str, reporter: Reporter) -> Saves:
-    """Save the emulator that runs.
+    """Save the running emulator.
 
     Raises:
         InputError, RefusedError, FailedError: as :func:`bootwright.emulator.io.saves.save`.
     """
-    return Saves((_listed(saves.save(name, reporter).name),))
+    return Saves((_list_entry(saves.save(name, reporter).name),))
 
 
 def remove(name: str) -> None:
     """Remove a save.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no save of that name.
     """
     saves.remove(name)
 
 
 def listed_saves() -> Saves:
-    """Return the saves that there are, the newest first.
+    """Return all saves, the newest first.
 
     Raises:
         FailedError: QEMU is missing.
     """
-    found = [_listed(name) for name in saves.names()]
+    found = [_list_entry(name) for name in saves.names()]
     return Saves(tuple(sorted(found, key=lambda saved: saved.saved_at, reverse=True)))
 
 
-def _listed(name: str) -> ListedSave:
+def _list_entry(name: str) -> ListedSave:
     size = saves.disk_usage(name)
     try:
         saved = saves.load(name)
     except BootwrightError as error:
         return ListedSave(name, "", "", size, str(error))
-    why = saves.why_not(saved, saves.qemu_version())
-    return ListedSave(name, saved.saved_at, saved.image.path, size, why)
+    obstacle = saves.resume_obstacle(saved, saves.qemu_version())
+    return ListedSave(name, saved.saved_at, saved.image.path, size, obstacle)
 
 
 def resume(name: str, options: EmulateOptions, reporter: Reporter) -> EmulateResult:
-    """Start the emulator from a save; return once its state is known.
+    """Start the emulator from a save; return when the state of its console is known.
 
     Raises:
-        InputError: there is no such save.
+        InputError: there is no save of that name.
         RefusedError: an emulator runs already, or the save cannot be resumed.
         FailedError: QEMU did not start.
     """
@@ -224,24 +228,27 @@ def resume(name: str, options: EmulateOptions, reporter: Reporter) -> EmulateRes
 
 
 def set_clock_or_warn(find_endpoint: Callable[[], Endpoint], reporter: Reporter) -> None:
-    """Set a resumed guest's clock; if that fails, warn, and say how it is done by hand.
+    """Set a resumed guest's clock; if that fails, warn, and show the command that sets it.
 
     Args:
-        find_endpoint: returns how the guest is reached; may raise a ``BootwrightError``.
-        reporter: shows the progress, and the warning.
+        find_endpoint: returns the guest's endpoint; may raise a ``BootwrightError``.
+        reporter: shows the progress and the warning.
     """
     try:
-        with Remote(find_endpoint(), wait=CLOCK_S) as remote, reporter.step("Set its clock"):
+        with (
+            Remote(find_endpoint(), wait=CLOCK_TIMEOUT_S) as remote,
+            reporter.step("Set its clock"),
+        ):
             set_clock(remote)
     except BootwrightError as error:
         reporter.warn(
-            f"the clock is not set, it is that of the moment of saving: {error}\n"
+            f"the guest's clock still shows the time of saving; it could not be set: {error}\n"
             'set it, as root, with: inv ssh emulator --command "date -u -s @$(date +%s)"'
         )
 
 
 def stop(reporter: Reporter) -> StopResult:
-    """End the emulator, if one runs.
+    """End the running emulator, if there is one.
 
     Raises:
         FailedError: it could not be ended.
@@ -250,10 +257,10 @@ def stop(reporter: Reporter) -> StopResult:
 
 
 def emulate(options: EmulateOptions, reporter: Reporter) -> EmulateResult:
-    """Boot the image in the background; return when it asks for a passphrase or a login.
+    """Boot the image in the background; return when it shows the passphrase or the login prompt.
 
     Raises:
-        InputError: the image is none, is unfinished, or its kernel has no virtio.
+        InputError: the file is not a card image, is unfinished, or its kernel has no virtio.
         RefusedError: an emulator runs already.
         FailedError: QEMU did not start, or the boot failed.
     """

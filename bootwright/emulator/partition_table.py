@@ -10,7 +10,7 @@ from bootwright.core.units import SECTOR
 
 @dataclass(frozen=True)
 class CardPartition:
-    """A partition: its number (from 1), where it is in bytes, its type in hex."""
+    """A partition: its number (from 1), its offset and size in bytes, its type in hexadecimal."""
 
     number: int
     offset: int
@@ -19,10 +19,10 @@ class CardPartition:
 
 
 def check_first_sector(sector: bytes, where: str) -> None:
-    """Raise unless ``sector`` can be the first one of a finished card.
+    """Raise unless ``sector`` can be the first sector of a finished card.
 
     Raises:
-        InputError: the card was left unfinished, or it is too short.
+        InputError: the card is unfinished, or the image is too short.
     """
     if UNFINISHED_MARK in sector:
         raise InputError(
@@ -33,7 +33,7 @@ def check_first_sector(sector: bytes, where: str) -> None:
 
 
 def card_partitions(text: str, where: str) -> tuple[CardPartition, ...]:
-    """Return the partitions, by number, in the output of ``sfdisk --json``.
+    """Return the partitions in the output of ``sfdisk --json``, sorted by number.
 
     Raises:
         InputError: the table is not a DOS one, or it has no partition.

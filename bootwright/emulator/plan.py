@@ -1,9 +1,8 @@
-"""How QEMU is started for a card image: pure, from facts to an argument list.
+"""How QEMU is started for a card image: from facts to an argument list. Pure.
 
-Nothing emulates an Exynos5422. QEMU's ``virt`` machine with a Cortex-A15 has the
-instruction set of the board's big cores; disk, network and serial port are
-QEMU's own, so the image's kernel needs virtio drivers and its tables must name
-UUIDs instead of ``mmcblk0``.
+QEMU cannot emulate an Exynos5422. Its ``virt`` machine with a Cortex-A15 has the instruction set
+of the board's big cores. Disk, network and serial port are devices of QEMU, so the image's kernel
+needs virtio drivers, and its fstab and crypttab must use UUIDs instead of ``mmcblk0``.
 """
 
 from dataclasses import dataclass
@@ -13,38 +12,42 @@ from bootwright.core.errors import InputError
 from bootwright.core.units import MIB
 
 KERNEL_PATHS = ("/vmlinuz", "/boot/zImage")
-"""Where an image keeps its kernel, in the order tried: Debian, Arch Linux ARM."""
+"""Paths at which an image may have its kernel; the first that exists is used.
+
+Debian has the first, Arch Linux ARM the second.
+"""
 
 INITRD_PATHS = ("/initrd.img", "/boot/initramfs-linux.img")
-"""Where an image keeps its initial RAM disk, in the order tried."""
+"""Paths at which an image may have its initial RAM disk; the first that exists is used."""
 
 MAX_CPUS = 8
-"""CPUs that QEMU's ``virt`` machine takes with the interrupt controller of a Cortex-A15."""
+"""The most CPUs of QEMU's ``virt`` machine with the interrupt controller of a Cortex-A15."""
 
 GUEST_SSH_PORT = 22
+"""TCP port of the guest's SSH server, inside the guest."""
 
-HOST_OF_GUESTS = "10.0.2.2"
-"""This machine's loopback interface, as a guest reaches it: QEMU's user network."""
+HOST_ADDRESS_IN_GUEST = "10.0.2.2"
+"""The address at which a guest reaches this machine's loopback interface (QEMU's user network)."""
 
 CONSOLE_LOG = "console.log"
-"""The file, in the emulator's directory, that holds all that the console printed."""
+"""The file, in the emulator's directory, with everything that the console printed."""
 
 OVERLAY = "overlay.qcow2"
-"""The file, in the emulator's directory, that takes the guest's writes with ``snapshot``."""
+"""The file, in the emulator's directory, that receives the guest's writes with ``snapshot``."""
 
 STATE_TAG = "bootwright"
-"""What a state of the machine is called inside an overlay."""
+"""The name of the saved machine state inside an overlay (QEMU's ``savevm``)."""
 
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What was read out of a card image.
+    """The facts that were read from a card image.
 
     Attributes:
         image: the image file.
         root_uuid: UUID of the root file system, partition 1.
-        kernel: path of the kernel inside it, links followed; ``None`` if there is none.
-        initrd: path of the initial RAM disk, likewise.
+        kernel: path of the kernel in it, with links followed; ``None`` if there is none.
+        initrd: path of the initial RAM disk in it; ``None`` if there is none.
         modules: names of the drivers built into the kernel or installed as modules,
             with underscores, such as ``virtio_blk``.
         host_keys: the SSH server's public keys, ``type base64`` each.
@@ -60,17 +63,17 @@ class CardFacts:
 
 @dataclass(frozen=True)
 class EmulatorSettings:
-    """What the board and the operator decide.
+    """Settings that come from the board and from the operator.
 
     Attributes:
         ram: bytes of memory.
         cpus: cores of the board.
-        host_cpus: cores of this machine; more guest cores than that only slow it down.
+        host_cpus: cores of this machine; the guest gets no more, because more only slow it down.
         serial_port: TCP port of the serial console on 127.0.0.1.
         ssh_port: TCP port on 127.0.0.1 that leads to the guest's SSH server.
-        directory: where kernel, console log and control socket are.
-        snapshot: the guest writes to an overlay, which is discarded when it ends.
-        resume: go on from the state that is in the overlay, instead of booting.
+        directory: for kernel, console log and control socket.
+        snapshot: the guest writes to an overlay, which is discarded when the emulator ends.
+        resume: continue from the state that is saved in the overlay, instead of booting.
     """
 
     ram: int
@@ -85,11 +88,11 @@ class EmulatorSettings:
 
 @dataclass(frozen=True)
 class EmulatorPlan:
-    """One start of QEMU: the files to copy out of the image, then what to run.
+    """One start of QEMU: the files to copy out of the image, and the command to run.
 
-    ``argv`` is to be run in ``directory``: the control socket is named relative to
-    it, since the path of a Unix socket may have 107 bytes only. The command ends as
-    soon as QEMU has started, with status 0, or has failed to.
+    ``argv`` has to be run in ``directory``: the path of the control socket is relative to it,
+    because the address of a Unix socket can have only 107 bytes. The command ends as soon as
+    QEMU runs in the background (status 0) or could not start.
     """
 
     image: Path
@@ -119,7 +122,7 @@ def emulator_plan(card: CardFacts, settings: EmulatorSettings) -> EmulatorPlan:
             ("initial RAM disk", INITRD_PATHS) if card.kernel else ("kernel", KERNEL_PATHS)
         )
         raise InputError(
-            f"{card.image}: no {what} in the root file system (looked for {', '.join(paths)})"
+            f"{card.image}: no {what} in the root file system (searched for {', '.join(paths)})"
         )
     check_virtio(card)
     directory = settings.directory
@@ -141,10 +144,10 @@ def emulator_plan(card: CardFacts, settings: EmulatorSettings) -> EmulatorPlan:
 
 
 def check_virtio(card: CardFacts) -> None:
-    """Raise unless the kernel can find QEMU's disk.
+    """Raise unless the kernel has the drivers for QEMU's disk.
 
     Raises:
-        InputError: virtio_blk, or both transports, are missing.
+        InputError: virtio_blk is missing, or both virtio_mmio and virtio_pci are.
     """
     if "virtio_blk" not in card.modules or not card.modules & {"virtio_mmio", "virtio_pci"}:
         raise InputError(
@@ -154,9 +157,9 @@ def check_virtio(card: CardFacts) -> None:
 
 
 def kernel_command_line(root_uuid: str) -> str:
-    """Return the kernel's arguments.
+    """Return the kernel's command line.
 
-    The status lines of systemd are what ``inv unlock`` reads, so they are forced on.
+    It switches systemd's status lines on, because ``inv unlock`` reads them.
     """
     return f"root=UUID={root_uuid} rw rootwait console=ttyAMA0 systemd.show_status=1"
 
@@ -167,12 +170,12 @@ def used_cpus(settings: EmulatorSettings) -> int:
 
 
 def _bus(card: CardFacts) -> str:
-    # A transport that the kernel lacks would leave it without a disk.
+    # The kernel finds only devices on a transport for which it has a driver.
     return "device" if "virtio_mmio" in card.modules else "pci"
 
 
 def machine_options(card: CardFacts, ram: int, cpus: int) -> tuple[str, ...]:
-    """Return those options of QEMU that have to be the same where a saved state is resumed.
+    """Return the options of QEMU that have to be equal when saving and when resuming.
 
     Args:
         card: what was read out of the card image.
@@ -202,7 +205,7 @@ def _argv(card: CardFacts, settings: EmulatorSettings) -> tuple[str, ...]:
     append = "on" if settings.resume else "off"
     argv = [
         "qemu-system-arm",
-        # What the devices of the machine are connected to comes before them.
+        # QEMU needs the back ends (drive, netdev, chardev) before the devices that use them.
         *("-drive", f"file={_value(disk)},format={form},if=none,id=card"),
         "-netdev",
         f"user,id=net,hostfwd=tcp:127.0.0.1:{settings.ssh_port}-:{GUEST_SSH_PORT}",

@@ -19,16 +19,16 @@ _DIGEST = r"^[0-9a-f]{64}$"
 
 
 class ImageIdentity(StrictModel):
-    """What identifies the content of a card image.
+    """The identity of a card image and of its content.
 
     Attributes:
         path: the image file, absolute.
         size: its bytes.
-        mtime_ns: when its data was changed, as stat(2) has it; nanoseconds since 1970.
-        ctime_ns: when its data or its attributes were changed, likewise.
-        inode: its number in the file system.
-        sha256: digest of its data without the holes: of the offset and the bytes of each block
-            that is not zero. It needs not be computed while the other values are the same.
+        mtime_ns: when its data was last changed, see stat(2); nanoseconds since 1970.
+        ctime_ns: when its data or attributes were last changed; nanoseconds since 1970.
+        inode: its inode number.
+        sha256: digest of the offset and the bytes of each block that is not zero. While the other
+            values are unchanged, it is not computed again.
     """
 
     path: str
@@ -39,7 +39,7 @@ class ImageIdentity(StrictModel):
     sha256: str = Field(pattern=_DIGEST)
 
     def same_numbers(self, other: "ImageIdentity") -> bool:
-        """Return whether everything but the digest is equal: nobody has written to the image."""
+        """Return whether everything but the digest is equal, so that the data must be unchanged."""
         return self.model_copy(update={"sha256": other.sha256}) == other
 
 
@@ -48,8 +48,8 @@ class SavedFile(StrictModel):
 
     Attributes:
         name: of the file.
-        size: its bytes.
-        sha256: digest of all of them.
+        size: in bytes.
+        sha256: digest of its content.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*\.(qcow2|log)$")
@@ -58,17 +58,17 @@ class SavedFile(StrictModel):
 
 
 class Save(StrictModel):
-    """The description of a saved emulator; the file ``NAME.json``.
+    """The description of a saved emulator: the content of the file ``NAME.json``.
 
     Attributes:
         name: its name.
         saved_at: when it was saved, ISO 8601, UTC.
-        qemu: version of the QEMU that wrote it; no other one can be trusted to read it.
-        machine: the options of QEMU that have to be the same.
+        qemu: version of the QEMU that wrote it; another version may not be able to read it.
+        machine: the options of QEMU that have to be equal when it is resumed.
         ram: bytes of memory.
         cpus: cores of the guest.
         image: the card image that the disk is based on.
-        disk: the file with the guest's memory and with what it wrote to its disk (qcow2).
+        disk: the file (qcow2) with the guest's memory and its writes to the disk.
         console: the file with what the console had printed.
         record: the content of the emulator's ``card.json``.
     """
@@ -87,19 +87,19 @@ class Save(StrictModel):
 
     @property
     def files(self) -> tuple[SavedFile, SavedFile]:
-        """The files that belong to it, besides its description."""
+        """The files of the save, without its description."""
         return self.disk, self.console
 
 
 @dataclass(frozen=True)
 class CurrentState:
-    """What this machine has of all that a save needs.
+    """The state of this machine, as far as it decides whether a save can be resumed.
 
     Attributes:
         qemu: the version of the QEMU that would be started.
-        sizes: bytes of each file of the save, by its name; a missing one is left out.
+        sizes: bytes of each file of the save, by its name; missing files are left out.
         image: the card image as it is now; ``None`` if it is gone.
-        card: what booting the image needs; ``None`` unless the image is the one that was saved.
+        card: facts about the image; ``None`` unless it has the same content as when saving.
     """
 
     qemu: str
@@ -109,15 +109,15 @@ class CurrentState:
 
 
 def is_name(text: str) -> bool:
-    """Return whether ``text`` can be the name of a save."""
+    """Return whether ``text`` is a valid name for a save."""
     return _NAME.fullmatch(text) is not None
 
 
 def check_name(name: str) -> str:
-    """Return ``name``.
+    """Return ``name`` unchanged if it is a valid name for a save.
 
     Raises:
-        InputError: it cannot be the name of a save.
+        InputError: it is not.
     """
     if not is_name(name):
         raise InputError(
@@ -140,14 +140,16 @@ def parse_save(text: str, where: Path) -> Save:
             f"{where}: this save is damaged, or from another version of Bootwright; save it again"
         ) from None
     if where.stem != save.name:
-        raise RefusedError(f"{where}: this is the save {save.name!r}; give the file back its name")
+        raise RefusedError(
+            f"{where}: this is the save {save.name!r}; rename the file to {save.name}.json"
+        )
     return save
 
 
 def obstacle(save: Save, current: CurrentState) -> str:
     """Return why a save cannot be resumed, and what to do; empty if nothing prevents it.
 
-    The data of the save's own files is not compared here, but while they are copied.
+    The content of the save's own files is not compared here, but when they are copied.
     """
     for file in save.files:
         size = current.sizes.get(file.name)
@@ -161,7 +163,7 @@ def obstacle(save: Save, current: CurrentState) -> str:
     if current.qemu != save.qemu:
         return (
             f"it was saved by QEMU {save.qemu}, and this machine has QEMU {current.qemu};"
-            " save it again with that"
+            " save it again"
         )
     if current.image is None:
         return f"its card image {save.image.path} is gone; put it back, or save another"
@@ -172,8 +174,8 @@ def obstacle(save: Save, current: CurrentState) -> str:
     return ""
 
 
-def unnamed_files(present: Iterable[str], saves: Iterable[Save]) -> set[str]:
-    """Return the names of files that no save needs any more.
+def unused_files(present: Iterable[str], saves: Iterable[Save]) -> set[str]:
+    """Return the names of the files that belong to no save.
 
     Args:
         present: names of the files in the directory of the saves.

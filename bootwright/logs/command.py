@@ -17,7 +17,7 @@ from bootwright.core.io.secret_input import read_new_passphrase
 from bootwright.core.report import Reporter
 from bootwright.core.target_names import CONFIG_NAME
 from bootwright.core.templates import Renderer
-from bootwright.emulator.plan import HOST_OF_GUESTS
+from bootwright.emulator.plan import HOST_ADDRESS_IN_GUEST
 from bootwright.hosts import resolve
 from bootwright.logs.choices import LogsAction
 from bootwright.logs.io.collector import CollectorConfig, collect, url_of, written
@@ -138,7 +138,7 @@ def compose() -> str:
 def names_of(collector: Collector, logs: Logs) -> ServerNames:
     """Return the names and addresses by which boards reach this machine."""
     words = [*collector.names, *([logs.server] if logs.server else [])]
-    words += [socket.gethostname().lower(), "localhost", "127.0.0.1", HOST_OF_GUESTS]
+    words += [socket.gethostname().lower(), "localhost", "127.0.0.1", HOST_ADDRESS_IN_GUEST]
     ips, dns = [], []
     for word in dict.fromkeys(words):
         try:

@@ -149,5 +149,5 @@ def test_a_clock_that_cannot_be_set_is_a_warning() -> None:
         raise FailedError("no emulator runs")
 
     emulating.set_clock_or_warn(find_endpoint, TextReporter(out))
-    assert "the clock is not set, it is that of the moment of saving: no emulator" in out.getvalue()
+    assert "shows the time of saving; it could not be set: no emulator runs" in out.getvalue()
     assert 'inv ssh emulator --command "date -u -s @$(date +%s)"' in out.getvalue()

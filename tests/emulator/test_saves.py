@@ -28,7 +28,7 @@ from bootwright.emulator.saves import (
     check_name,
     obstacle,
     parse_save,
-    unnamed_files,
+    unused_files,
 )
 from tests.emulator.test_card_image import debian_tree, make_card
 
@@ -139,7 +139,7 @@ def test_files_that_no_save_names() -> None:
         "one-b-1.log",
     ]
     kept = ["one.json", "lock", "notes.txt"]
-    assert unnamed_files(present + kept, [save]) == set(present[2:])
+    assert unused_files(present + kept, [save]) == set(present[2:])
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_a_save_that_is_not_there_names_those_that_are(
 
 def listed_obstacle(folder: Path) -> str:
     """Return what the list of saves says against the save ``one``."""
-    return saves.why_not(saves.load("one", folder), saves.qemu_version(), folder)
+    return saves.resume_obstacle(saves.load("one", folder), saves.qemu_version(), folder)
 
 
 @pytest.mark.integration

@@ -6,7 +6,7 @@ from typing import Literal
 
 from bootwright.core.config import Logs
 from bootwright.core.secret import Secret
-from bootwright.emulator.plan import HOST_OF_GUESTS
+from bootwright.emulator.plan import HOST_ADDRESS_IN_GUEST
 from bootwright.pki.certificate_store import CertificateSubject
 from bootwright.pki.certificates import ServerNames
 from bootwright.provision.desired_state import TlsFiles
@@ -25,7 +25,7 @@ class Shipping:
         noted = folder / "port"
         if not noted.exists():
             noted.write_text(f"{free_port()}\n")
-        names = ServerNames(("localhost",), (HOST_OF_GUESTS, "127.0.0.1"))
+        names = ServerNames(("localhost",), (HOST_ADDRESS_IN_GUEST, "127.0.0.1"))
         self.operator = logship.Operator(folder, int(noted.read_text()), names=names)
 
     def provision(
@@ -33,7 +33,7 @@ class Shipping:
     ) -> ProvisionResult:
         files = self.operator.files(CertificateSubject("log", "odroid"))
         read = [Path(name).read_bytes() for name in (files.authority, files.certificate, files.key)]
-        logs = Logs(server=HOST_OF_GUESTS, port=self.operator.port, queue=queue)
+        logs = Logs(server=HOST_ADDRESS_IN_GUEST, port=self.operator.port, queue=queue)
         return self.board.provision(
             ships=logs,
             unlock=unlock,

@@ -31,7 +31,7 @@ from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
 from bootwright.emulator.io import qemu, saves
 from bootwright.emulator.io.clock import set_clock
-from bootwright.emulator.plan import HOST_OF_GUESTS
+from bootwright.emulator.plan import HOST_ADDRESS_IN_GUEST
 from bootwright.volume.unlock_result import Result
 from tests.support.hostboard import OLD_CONTAINER, STOCK_DOCKER, Board
 from tests.support.machine import Card, Machine
@@ -292,7 +292,7 @@ def apt_proxy(port: int | None) -> bytes:
     """Return what is in it: nothing without a cache."""
     if port is None:
         return b""
-    return f'Acquire::http::Proxy "http://{HOST_OF_GUESTS}:{port}";\n'.encode()
+    return f'Acquire::http::Proxy "http://{HOST_ADDRESS_IN_GUEST}:{port}";\n'.encode()
 
 
 def stage_files(name: str) -> Path:
@@ -351,7 +351,7 @@ def _usable(saved: str, kept: Path) -> bool:
     except BootwrightError:
         saves.remove(saved, kept)
         return False
-    if saves.why_not(found, saves.qemu_version(), kept):
+    if saves.resume_obstacle(found, saves.qemu_version(), kept):
         return False
     age = datetime.now(UTC) - datetime.fromisoformat(found.saved_at)
     return age < timedelta(days=OLDEST_DAYS)

@@ -1,1 +1,1 @@
-"""The QEMU process, its monitor, and card images for it."""
+"""The QEMU process, its monitor, saved emulators, and reading card images."""

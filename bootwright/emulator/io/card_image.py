@@ -1,6 +1,6 @@
-"""Reading a card image file: its partition table and what booting it needs.
+"""Reading a card image file: its partition table and the facts that booting it needs.
 
-Nothing is mounted and nothing needs root; the image is only read.
+The image is only read. Nothing is mounted, and root is not needed.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ ROOT_PARTITION = 1
 """The number of the root partition on every card that Bootwright writes."""
 
 MODULE_LISTS = ("modules.builtin", "modules.dep")
+"""Files in ``/lib/modules/RELEASE`` that list the built-in and the loadable drivers of a kernel."""
 
 
 def read_partitions(image: Path) -> tuple[CardPartition, ...]:
@@ -41,7 +42,7 @@ def open_root(image: Path) -> Ext4Reader:
     """Return a reader of the root file system of the card image ``image``.
 
     Raises:
-        InputError: ``image`` is no finished card, or partition 1 is not ext4.
+        InputError: ``image`` is not a finished card, or partition 1 is not ext4.
     """
     for partition in read_partitions(image):
         if partition.number == ROOT_PARTITION:
@@ -56,17 +57,8 @@ def open_root(image: Path) -> Ext4Reader:
     raise InputError(f"{image}: there is no partition {ROOT_PARTITION}; flash the card again")
 
 
-def read_card(
-    image: Path,
-    kernel_paths: Sequence[str] = KERNEL_PATHS,
-    initrd_paths: Sequence[str] = INITRD_PATHS,
-) -> CardFacts:
-    """Return what booting the card image ``image`` needs to know.
-
-    Args:
-        image: the image file.
-        kernel_paths: where the kernel may be in the root file system; the first wins.
-        initrd_paths: where the initial RAM disk may be, likewise.
+def read_card(image: Path) -> CardFacts:
+    """Return the facts about the card image ``image`` that booting it needs.
 
     Raises:
         InputError: see :func:`open_root`.
@@ -74,18 +66,19 @@ def read_card(
     """
     image = image.absolute()
     root = open_root(image)
-    kernel = _first(root, kernel_paths)
+    kernel = _first(root, KERNEL_PATHS)
     return CardFacts(
         image=image,
         root_uuid=root.superblock().uuid,
         kernel=kernel,
-        initrd=_first(root, initrd_paths),
+        initrd=_first(root, INITRD_PATHS),
         modules=_modules(root, kernel),
         host_keys=_host_keys(root),
     )
 
 
 def _first(root: Ext4Reader, paths: Sequence[str]) -> str | None:
+    """Return the first of ``paths`` that exists, with symbolic links followed."""
     return next((found for path in paths if (found := root.resolve(path))), None)
 
 
@@ -93,7 +86,7 @@ def _modules(root: Ext4Reader, kernel: str | None) -> frozenset[str]:
     if not root.exists("/lib/modules"):
         return frozenset()
     releases = [entry.name for entry in root.list_dir("/lib/modules") if entry.is_dir]
-    # Debian names the kernel after its release; Arch has one kernel and one directory.
+    # On Debian the kernel's file name ends in its release; Arch has one kernel and one directory.
     named = [name for name in releases if kernel and PurePosixPath(kernel).name.endswith(name)]
     lists = [f"/lib/modules/{name}/{part}" for name in named or releases for part in MODULE_LISTS]
     texts = root.read_files([path for path in lists if root.exists(path)])
@@ -106,5 +99,5 @@ def _host_keys(root: Ext4Reader) -> tuple[str, ...]:
     names = [entry.name for entry in root.list_dir("/etc/ssh")]
     keys = [f"/etc/ssh/{n}" for n in names if n.startswith("ssh_host_") and n.endswith(".pub")]
     texts = root.read_files(keys).values()
-    # The third field is a comment.
+    # Without the third field, which is a comment.
     return tuple(" ".join(text.decode("utf-8", "replace").split()[:2]) for text in texts)

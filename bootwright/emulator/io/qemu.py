@@ -1,9 +1,9 @@
-"""The emulator: one QEMU in the background that boots a card image.
+"""The emulator: one QEMU process in the background that boots a card image.
 
-Its files are in ``build/emulator``: kernel and initial RAM disk copied out of the
-image, ``console.log``, the control socket, and ``state.json``, by which later
-commands find it again. The time at which the process started distinguishes it from a
-later one with the same id.
+Its files are in ``build/emulator``: kernel and initial RAM disk copied out of the image,
+``console.log``, the control socket, and ``state.json``, in which later commands find the process
+and its ports. It contains the start time of the process too, because a later process can get the
+same id.
 """
 
 import contextlib
@@ -41,15 +41,16 @@ from bootwright.emulator.plan import (
 )
 
 CARD_RECORD = "card.json"
-"""The file, in the emulator's directory, that says which target and board the card is for."""
+"""The file, in the emulator's directory, that contains the target and board of the card."""
 
 LOOPBACK = "127.0.0.1"
+"""The address on which the emulator's ports are opened."""
 
-POWER_DOWN_S = 90.0
-"""Seconds that the guest gets to shut down; about 10 under emulation, more with containers."""
+POWER_DOWN_TIMEOUT_S = 90.0
+"""Seconds that the guest may take to shut down; it takes about 10, with containers more."""
 
-QUIT_S = 10.0
-"""Seconds that QEMU gets to end after the command to do so."""
+QUIT_TIMEOUT_S = 10.0
+"""Seconds that QEMU may take to end after the command ``quit`` or a signal."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,10 @@ class Emulator:
     """A running emulator.
 
     Attributes:
-        pid: its process.
+        pid: its process id.
         process_start: when that process started, in the kernel's clock ticks since boot.
-        image: the card image it boots.
-        snapshot: what the guest writes is discarded at the end.
+        image: the card image that it boots.
+        snapshot: what the guest writes to its disk is discarded at the end.
         ram: bytes of memory.
         cpus: cores of the guest.
         serial_port: TCP port of the serial console on 127.0.0.1.
@@ -84,7 +85,7 @@ class Emulator:
 
     @property
     def console_log(self) -> Path:
-        """The file that holds all that the console printed."""
+        """The file with everything that the console printed."""
         return self.directory / CONSOLE_LOG
 
     @property
@@ -94,7 +95,7 @@ class Emulator:
 
 
 def emulator_dir() -> Path:
-    """Return where the emulator's files are by default."""
+    """Return the default directory of the emulator's files."""
     return build_dir() / "emulator"
 
 
@@ -109,17 +110,17 @@ def start(
     ssh_port: int | None = None,
     directory: Path | None = None,
 ) -> Emulator:
-    """Boot a card image in the background and return at once.
+    """Start booting a card image in the background; return without waiting for a prompt.
 
     Args:
         image: the card image file.
         ram: bytes of memory, the board's.
-        cpus: cores of the board; no more than this machine has are used.
+        cpus: cores of the board; the guest gets no more cores than this machine has.
         reporter: shows the progress.
-        snapshot: discard what the guest writes when it ends.
+        snapshot: when it ends, discard what the guest has written to its disk.
         serial_port: TCP port for the console on 127.0.0.1; a free one if ``None``.
-        ssh_port: TCP port for the guest's SSH server, likewise.
-        directory: where to keep its files; ``build/emulator`` if ``None``.
+        ssh_port: TCP port for the guest's SSH server on 127.0.0.1; a free one if ``None``.
+        directory: for its files; ``build/emulator`` if ``None``.
 
     Raises:
         InputError: the image cannot be booted in the emulator.
@@ -129,7 +130,7 @@ def start(
     directory = (directory or emulator_dir()).absolute()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     with exclusive(directory / "lock", "starting the emulator"):
-        refuse_second(directory)
+        refuse_if_running(directory)
         with reporter.step("Reading the card image"):
             card = read_card(image)
             settings = EmulatorSettings(
@@ -144,28 +145,28 @@ def start(
             plan = emulator_plan(card, settings)
             copy_boot_files(plan)
         with reporter.step("Starting QEMU"):
-            clear(directory)
+            remove_leftovers(directory)
             if plan.overlay is not None:
                 make_overlay(plan.image, plan.overlay)
             return launch(plan, card, settings)
 
 
 def copy_boot_files(plan: EmulatorPlan) -> None:
-    """Copy kernel and initial RAM disk out of the image."""
+    """Copy the kernel and the initial RAM disk out of the image."""
     open_root(plan.image).dump({plan.kernel: plan.kernel_copy, plan.initrd: plan.initrd_copy})
 
 
 def make_overlay(image: Path, overlay: Path) -> None:
-    """Make an empty file that takes what is written to ``image``, which then stays as it is."""
+    """Make the file that receives the guest's writes, so that ``image`` is not changed."""
     run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image), str(overlay)])
     overlay.chmod(0o600)
 
 
-def refuse_second(directory: Path) -> None:
-    """Pass when no emulator runs there.
+def refuse_if_running(directory: Path) -> None:
+    """Raise if an emulator runs in ``directory``.
 
     Raises:
-        RefusedError: one does.
+        RefusedError: one runs.
     """
     if running := status(directory):
         raise RefusedError(
@@ -174,14 +175,14 @@ def refuse_second(directory: Path) -> None:
         )
 
 
-def clear(directory: Path) -> None:
-    """Remove what an earlier emulator left: QEMU listens on the socket and appends to the log."""
+def remove_leftovers(directory: Path) -> None:
+    """Remove the files of an earlier emulator, above all its socket and its console log."""
     for name in ("state.json", "qmp.sock", "qemu.pid", CONSOLE_LOG, OVERLAY, CARD_RECORD):
         (directory / name).unlink(missing_ok=True)
 
 
 def launch(plan: EmulatorPlan, card: CardFacts, settings: EmulatorSettings) -> Emulator:
-    """Start QEMU as planned, and note how it is found again.
+    """Start QEMU as planned, and write ``state.json``, in which later commands find it.
 
     Raises:
         RefusedError: another process uses the image.
@@ -201,14 +202,14 @@ def launch(plan: EmulatorPlan, card: CardFacts, settings: EmulatorSettings) -> E
         host_keys=card.host_keys,
         directory=plan.directory,
     )
-    # Another command may be reading it.
+    # Replaced in one step, because another command may be reading it.
     replace_file(_state_file(plan.directory), json.dumps(to_json(emulator), indent=2) + "\n")
     event("qemu", "running", **to_json(emulator))
     return emulator
 
 
 def status(directory: Path | None = None) -> Emulator | None:
-    """Return the emulator that runs, or ``None``."""
+    """Return the running emulator; ``None`` if there is none."""
     directory = (directory or emulator_dir()).absolute()
     path = _state_file(directory)
     try:
@@ -227,19 +228,19 @@ def status(directory: Path | None = None) -> Emulator | None:
 
 
 def stop(
-    reporter: Reporter, directory: Path | None = None, power_down_s: float = POWER_DOWN_S
+    reporter: Reporter, directory: Path | None = None, power_down_s: float = POWER_DOWN_TIMEOUT_S
 ) -> bool:
-    """End the emulator; return whether one ran.
+    """End the emulator; return whether one was running.
 
-    A guest that has booted is asked to shut down, as by the board's power button. One
-    that has not (it waits for the passphrase, say) does not listen to that, and one
-    with a snapshot loses its writes anyway: there QEMU itself is ended, which is like
-    pulling the plug.
+    A guest that has booted is shut down, as by the board's power button. A guest that has not
+    booted (for example, it waits for the passphrase) does not react to that, and a guest with
+    ``snapshot`` loses its writes anyway: in both cases QEMU itself is ended, which is like a
+    power cut for the guest.
 
     Args:
         reporter: shows the progress.
         directory: where the emulator's files are.
-        power_down_s: seconds that the guest gets to shut down.
+        power_down_s: seconds that the guest may take to shut down.
 
     Raises:
         FailedError: it could not be ended.
@@ -250,13 +251,14 @@ def stop(
     with reporter.step("Stopping the emulator"):
         ended = False
         if not emulator.snapshot and _has_booted(emulator):
-            _command(emulator, "system_powerdown")
+            _try_command(emulator, "system_powerdown")
             ended = _wait_end(emulator, power_down_s)
             if not ended:
                 reporter.warn(
-                    f"the guest did not shut down within {power_down_s:.0f} s; pulling the plug"
+                    f"the guest did not shut down within {power_down_s:.0f} s; ending QEMU,"
+                    " which is like a power cut for the guest"
                 )
-        ended = ended or (_command(emulator, "quit") and _wait_end(emulator, QUIT_S))
+        ended = ended or (_try_command(emulator, "quit") and _wait_end(emulator, QUIT_TIMEOUT_S))
         if not ended and not _kill(emulator):
             raise FailedError(f"QEMU does not end; try `kill -9 {emulator.pid}`")
         for name in ("state.json", "qmp.sock", "qemu.pid", OVERLAY):
@@ -267,11 +269,11 @@ def stop(
 def emulator_target(
     *, user: str | None = None, identity: Path | None = None, directory: Path | None = None
 ) -> Endpoint:
-    """Return how the running emulator is reached.
+    """Return the endpoint of the running emulator: its serial port and its SSH server.
 
     Args:
-        user: the login name of the image's SSH server.
-        identity: the private key file for it.
+        user: the login name for SSH.
+        identity: the private key file for SSH.
         directory: where the emulator's files are.
 
     Raises:
@@ -310,12 +312,12 @@ def _run_qemu(plan: EmulatorPlan) -> int:
 
 
 def _in_directory(directory: Path, argv: tuple[str, ...]) -> list[str]:
-    # The gateway has no working directory of its own; env(1) of coreutils does.
+    # core.io.process cannot set a working directory; env(1) of coreutils can.
     return ["env", f"--chdir={directory}", *argv]
 
 
 def free_port() -> int:
-    """Return a TCP port that nothing listens on right now."""
+    """Return a TCP port that no program listens on at this moment."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
@@ -334,6 +336,7 @@ def _process_start(pid: int) -> int | None:
 
 
 def _has_booted(emulator: Emulator) -> bool:
+    """Return whether the console has shown a login prompt."""
     watcher = BootWatcher("", "/")
     with ConsoleLog(emulator.console_log) as log:
         while data := log.read():
@@ -341,8 +344,8 @@ def _has_booted(emulator: Emulator) -> bool:
     return watcher.login_seen
 
 
-def _command(emulator: Emulator, command: str) -> bool:
-    # A QEMU that ends before it answers has done what was asked.
+def _try_command(emulator: Emulator, command: str) -> bool:
+    """Run a QMP command that ends QEMU; return whether QEMU accepted it or has ended."""
     with contextlib.suppress(FailedError):
         qmp_command(emulator.directory / "qmp.sock", command)
         return True
@@ -350,6 +353,7 @@ def _command(emulator: Emulator, command: str) -> bool:
 
 
 def _wait_end(emulator: Emulator, timeout: float) -> bool:
+    """Wait until the process has ended, at most ``timeout`` seconds; return whether it has."""
     try:
         process = os.pidfd_open(emulator.pid)
     except ProcessLookupError:
@@ -366,6 +370,6 @@ def _kill(emulator: Emulator) -> bool:
     for number in (signal.SIGTERM, signal.SIGKILL):
         if emulator.alive:
             os.kill(emulator.pid, number)
-        if _wait_end(emulator, QUIT_S):
+        if _wait_end(emulator, QUIT_TIMEOUT_S):
             return True
     return False

@@ -1,4 +1,4 @@
-"""Talking to a running QEMU: one command at a time over its control socket (QMP)."""
+"""Commands to a running QEMU, one at a time over its control socket (QMP)."""
 
 import json
 import os
@@ -24,14 +24,14 @@ def qmp_command(
     """Run a QMP command and return its result.
 
     Args:
-        control_socket: the Unix socket; its path may be longer than such a socket's
-            address allows.
+        control_socket: the Unix socket; its path may be longer than the 107 bytes that the address
+            of a Unix socket can have.
         command: the command, such as ``system_powerdown``.
-        arguments: the command's own.
+        arguments: of the command.
         timeout: seconds that QEMU may take to answer.
 
     Raises:
-        FailedError: QEMU does not answer, or refused the command.
+        FailedError: QEMU does not answer, or refuses the command.
     """
     with logged("qemu", command, arguments=arguments or {}) as result:
         answer = _converse(control_socket, command, arguments, timeout)
@@ -59,7 +59,7 @@ def _converse(
 
 
 def monitor_command(control_socket: Path, line: str, *, timeout: float = TIMEOUT_S) -> None:
-    """Run a command of QEMU's human monitor that prints nothing if it succeeds.
+    """Run a command of QEMU's human monitor that prints something only if it fails.
 
     Raises:
         FailedError: QEMU does not answer, or the command failed.
@@ -81,4 +81,4 @@ def _ask(lines: Any, command: str, arguments: Mapping[str, Any] | None = None) -
             raise FailedError(f"the emulator refused {command}: {answer['error']['desc']}")
         if "return" in answer:
             return answer["return"]
-        # Anything else is an event that came in between.
+        # Anything else is an event, which is not the answer.

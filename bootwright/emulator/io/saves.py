@@ -2,10 +2,10 @@
 
 A save is three files in ``build/emulator/saves``: the description ``NAME.json``, the guest's
 memory and disk (qcow2, based on the card image), and what its console had printed. The
-description names the other two and is replaced last, in one step: when saving is interrupted,
-an earlier save of that name stays as it was.
+description contains the names of the other two and is replaced last, in one step: if saving is
+interrupted, an earlier save of that name is unchanged.
 
-The memory holds the key of the open volume, so only the operator may read these files.
+The memory contains the key of the open volume, so only the operator may read these files.
 """
 
 import contextlib
@@ -46,10 +46,10 @@ from bootwright.emulator.saves import (
     is_name,
     obstacle,
     parse_save,
-    unnamed_files,
+    unused_files,
 )
 
-SAVE_S = 300.0
+SAVE_TIMEOUT_S = 300.0
 """Seconds that QEMU may take to write the guest's memory; about 1.5 for 2 GiB."""
 
 _BLOCK = 4 * 1024 * 1024
@@ -57,7 +57,7 @@ _BLOCK = 4 * 1024 * 1024
 
 
 def saves_dir() -> Path:
-    """Return where saves are kept by default."""
+    """Return the default directory of the saves."""
     return qemu.emulator_dir() / "saves"
 
 
@@ -66,19 +66,20 @@ def save(
 ) -> Save:
     """Save the running emulator, which continues afterwards.
 
-    To be called in the main thread: SIGTERM and SIGHUP end it in order, as Ctrl-C does.
+    Call it in the main thread only, because it handles signals: after SIGTERM or SIGHUP it cleans
+    up, as after Ctrl-C.
 
     Args:
-        name: of the save; an earlier one of that name is replaced.
+        name: of the save; an earlier save of that name is replaced.
         reporter: shows the progress.
         directory: where the emulator's files are; ``build/emulator`` if ``None``.
-        saves: where the save is kept; :func:`saves_dir` if ``None``.
+        saves: the directory of the saves; :func:`saves_dir` if ``None``.
 
     Raises:
-        InputError: ``name`` cannot be a name, or no emulator runs.
+        InputError: ``name`` is not valid, or no emulator runs.
         RefusedError: the emulator writes to the card image itself.
         FailedError: QEMU or the disk failed; an earlier save of that name is unchanged.
-        SystemExit: SIGTERM or SIGHUP came; likewise.
+        SystemExit: SIGTERM or SIGHUP came; an earlier save of that name is unchanged.
     """
     check_name(name)
     saves = (saves or saves_dir()).absolute()
@@ -117,7 +118,7 @@ def save(
         except OSError as error:
             raise FailedError(f"{saves}: cannot save there: {error.strerror}") from error
         finally:
-            _remove_unnamed(saves)
+            _remove_unused(saves)
     return made
 
 
@@ -132,21 +133,22 @@ def resume(
 ) -> Emulator:
     """Start an emulator that continues from a save; the save itself is not changed.
 
-    The guest's clock is that of the moment of saving: see
-    :func:`bootwright.emulator.io.clock.set_clock`. To be called in the main thread, as
-    :func:`save`. When it fails, no emulator and no disk of one is left behind.
+    The guest's clock shows the time of saving: see :func:`bootwright.emulator.io.clock.set_clock`.
+    Call it in the main thread only, as :func:`save`. If it fails, it leaves no running emulator
+    and no disk of an emulator.
 
     Args:
         name: of the save.
         reporter: shows the progress.
         directory: where the emulator's files are; ``build/emulator`` if ``None``.
-        saves: where saves are kept; :func:`saves_dir` if ``None``.
+        saves: the directory of the saves; :func:`saves_dir` if ``None``.
         serial_port: TCP port for the console on 127.0.0.1; a free one if ``None``.
-        ssh_port: TCP port for the guest's SSH server, likewise.
+        ssh_port: TCP port for the guest's SSH server on 127.0.0.1; a free one if ``None``.
 
     Raises:
-        InputError: there is no such save.
-        RefusedError: an emulator runs already; or the save cannot be resumed: the reason is given.
+        InputError: there is no save of that name.
+        RefusedError: an emulator runs already; or the save cannot be resumed, for a reason in the
+            message.
         FailedError: QEMU is missing or did not start, or a file could not be read or written.
         SystemExit: SIGTERM or SIGHUP came.
     """
@@ -155,7 +157,7 @@ def resume(
     directory = (directory or qemu.emulator_dir()).absolute()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     with exit_on_signal(), exclusive(directory / "lock", "starting the emulator"):
-        qemu.refuse_second(directory)
+        qemu.refuse_if_running(directory)
         try:
             with reporter.step(f"Resume {name}"):
                 current = current_state(saved, saves, qemu_version())
@@ -173,14 +175,16 @@ def resume(
                     resume=True,
                 )
                 plan = emulator_plan(current.card, settings)
-                with _nothing_left_on_failure(directory, reporter):
-                    qemu.clear(directory)
+                with _clean_up_on_failure(directory, reporter):
+                    qemu.remove_leftovers(directory)
                     _copy_checked(saved, saves, directory)
                     (directory / qemu.CARD_RECORD).write_text(saved.record, encoding="utf-8")
                     qemu.copy_boot_files(plan)
                     emulator = qemu.launch(plan, current.card, settings)
                     qmp_command(plan.control_socket, "cont")
-                    monitor_command(plan.control_socket, f"delvm {STATE_TAG}", timeout=SAVE_S)
+                    monitor_command(
+                        plan.control_socket, f"delvm {STATE_TAG}", timeout=SAVE_TIMEOUT_S
+                    )
         except OSError as error:
             raise FailedError(
                 f"the save {name} cannot be resumed in {directory}: {error.strerror}"
@@ -189,10 +193,10 @@ def resume(
 
 
 def load(name: str, saves: Path | None = None) -> Save:
-    """Return a save.
+    """Return the description of a save.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no save of that name.
         RefusedError: it is damaged.
     """
     saves = saves or saves_dir()
@@ -218,7 +222,7 @@ def remove(name: str, saves: Path | None = None) -> None:
     """Remove a save.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no save of that name.
     """
     saves = saves or saves_dir()
     path = saves / f"{check_name(name)}.json"
@@ -228,11 +232,11 @@ def remove(name: str, saves: Path | None = None) -> None:
         except FileNotFoundError:
             there = ", ".join(names(saves)) or "none"
             raise InputError(f"there is no save {name!r}; there are: {there}") from None
-        _remove_unnamed(saves)
+        _remove_unused(saves)
 
 
 def disk_usage(name: str, saves: Path | None = None) -> int:
-    """Return the bytes that a save takes on the disk: its description and the files it names."""
+    """Return the bytes that a save uses on the disk, with all its files."""
     saves = saves or saves_dir()
     paths = [saves / f"{name}.json"]
     with contextlib.suppress(BootwrightError):
@@ -241,16 +245,16 @@ def disk_usage(name: str, saves: Path | None = None) -> int:
     return sum(path.stat().st_blocks * 512 for path in paths if path.is_file())
 
 
-def why_not(saved: Save, version: str, saves: Path | None = None) -> str:
+def resume_obstacle(saved: Save, version: str, saves: Path | None = None) -> str:
     """Return why :func:`resume` would refuse a save; empty if it would not.
 
-    The digests of the save's own files are compared by :func:`resume` only: that takes a second
-    for each save.
+    The digests of the save's own files are not compared, because that takes a second for each
+    save; :func:`resume` compares them.
 
     Args:
         saved: the save.
         version: of this machine's QEMU; see :func:`qemu_version`.
-        saves: where saves are kept; :func:`saves_dir` if ``None``.
+        saves: the directory of the saves; :func:`saves_dir` if ``None``.
     """
     try:
         return obstacle(saved, current_state(saved, saves or saves_dir(), version))
@@ -261,12 +265,12 @@ def why_not(saved: Save, version: str, saves: Path | None = None) -> str:
 
 
 def current_state(saved: Save, saves: Path, version: str) -> CurrentState:
-    """Return what :func:`bootwright.emulator.saves.obstacle` compares a save with.
+    """Return the facts that :func:`bootwright.emulator.saves.obstacle` compares a save with.
 
-    The image is read (about 0.4 s) only if its size or times are not those of the save.
+    The image is read (about 0.4 s) only if its size or times differ from those in the save.
 
     Raises:
-        BootwrightError: the image has the right data, but is no card.
+        BootwrightError: the image has the right data, but cannot be read as a card.
         OSError: the image cannot be read.
     """
     image = Path(saved.image.path)
@@ -298,31 +302,31 @@ def qemu_version() -> str:
 
 
 def _running_version(emulator: Emulator) -> str:
-    """Return the version of a QEMU that runs: the program on the disk may be a newer one."""
+    """Return the version of the running QEMU; the program on the disk may be newer."""
     numbers = qmp_command(emulator.directory / "qmp.sock", "query-version")["qemu"]
     return f"{numbers['major']}.{numbers['minor']}.{numbers['micro']}"
 
 
 @contextlib.contextmanager
 def _paused_with_state(emulator: Emulator) -> Iterator[None]:
-    """Pause the guest, with its memory in the overlay; afterwards it continues without that."""
+    """Pause the guest and write its memory into the overlay; at the end, undo both."""
     control = emulator.directory / "qmp.sock"
     try:
         qmp_command(control, "stop")
-        monitor_command(control, f"savevm {STATE_TAG}", timeout=SAVE_S)
+        monitor_command(control, f"savevm {STATE_TAG}", timeout=SAVE_TIMEOUT_S)
         yield
     finally:
         with without_signals():
             try:
-                # It is no error if there is none. QEMU answers when it has ended `savevm`.
-                monitor_command(control, f"delvm {STATE_TAG}", timeout=SAVE_S)
+                # No error if there is no such state. QEMU answers only after `savevm` has ended.
+                monitor_command(control, f"delvm {STATE_TAG}", timeout=SAVE_TIMEOUT_S)
             finally:
                 qmp_command(control, "cont")
 
 
 @contextlib.contextmanager
-def _nothing_left_on_failure(directory: Path, reporter: Reporter) -> Iterator[None]:
-    """End the emulator and remove its disk when what is done meanwhile fails."""
+def _clean_up_on_failure(directory: Path, reporter: Reporter) -> Iterator[None]:
+    """If the body of the context fails, end the emulator and remove its disk."""
     try:
         yield
     except BaseException:
@@ -339,7 +343,7 @@ def _record(emulator: Emulator) -> str:
 
 
 def _identity(image: Path, known: ImageIdentity | None = None) -> ImageIdentity:
-    """Return what identifies an image; its digest is ``known``'s if all else is the same."""
+    """Return the identity of an image; the digest of ``known`` is used if all else is the same."""
     status = image.stat()
     found = ImageIdentity(
         path=str(image),
@@ -355,7 +359,7 @@ def _identity(image: Path, known: ImageIdentity | None = None) -> ImageIdentity:
 
 
 def _data_ranges(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """Return offset and end, in bytes, of each part of a file that is not a hole; lseek(2)."""
+    """Yield start and end, in bytes, of each part of a file that is not a hole; see lseek(2)."""
     end = 0
     while end < size:
         try:
@@ -367,6 +371,7 @@ def _data_ranges(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _data_digest(path: Path) -> str:
+    """Return the digest that :class:`ImageIdentity` describes."""
     size = path.stat().st_size
     digest = hashlib.sha256(b"%d bytes:" % size)
     with path.open("rb") as file:
@@ -376,7 +381,7 @@ def _data_digest(path: Path) -> str:
                 block = file.read(min(_BLOCK, end - start))
                 if not block:
                     raise OSError(errno.EIO, "it became shorter while it was read", str(path))
-                # A hole may be filled with zeros by a copy, and the other way round.
+                # Zeros are left out, because copying may turn holes into zeros, or zeros into holes.
                 if block.strip(b"\0"):
                     digest.update(b"%d:" % start)
                     digest.update(block)
@@ -385,9 +390,9 @@ def _data_digest(path: Path) -> str:
 
 
 def _copy(source: Path, target: Path) -> SavedFile:
-    """Copy a file that only the operator may read; return the copy's name, size and digest.
+    """Copy a file so that only the operator may read it; return the copy's name, size and digest.
 
-    Holes stay holes. The copy is on the disk afterwards.
+    Blocks of zeros become holes. The copy is on the disk when it returns.
     """
     digest = hashlib.sha256()
     with source.open("rb") as reading:
@@ -405,7 +410,7 @@ def _copy(source: Path, target: Path) -> SavedFile:
 
 
 def _copy_checked(saved: Save, saves: Path, directory: Path) -> None:
-    """Copy the files of a save to where QEMU is started.
+    """Copy the files of a save to the emulator's directory.
 
     Raises:
         RefusedError: one of them is damaged.
@@ -420,20 +425,20 @@ def _copy_checked(saved: Save, saves: Path, directory: Path) -> None:
 
 def _check_disk(disk: Path) -> None:
     done = run(["qemu-img", "check", "-q", str(disk)], check=False)
-    # qemu-img(1): 3 is leaked clusters, which waste space and harm nothing.
+    # qemu-img(1): 3 is leaked clusters, which only waste space.
     if done.returncode not in (0, 3):
         message = done.stderr.decode("utf-8", "replace").strip()
-        raise FailedError(f"the copy of the emulator's disk is not sound: {message}")
+        raise FailedError(f"the copy of the emulator's disk is damaged: {message}")
 
 
-def _remove_unnamed(saves: Path) -> None:
-    """Remove the files that no save names: what was replaced, or left by an interruption.
+def _remove_unused(saves: Path) -> None:
+    """Remove the files that belong to no save, because it was replaced or saving was interrupted.
 
-    Nothing is removed while the description of a save cannot be read: it may be mended.
+    Nothing is removed while the description of a save cannot be read: the operator may repair it.
     """
     try:
-        every = [load(name, saves) for name in names(saves)]
+        all_saves = [load(name, saves) for name in names(saves)]
     except BootwrightError:
         return
-    for name in unnamed_files([path.name for path in saves.iterdir()], every):
+    for name in unused_files([path.name for path in saves.iterdir()], all_saves):
         (saves / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Waiting until a booting emulator reaches a prompt, by what its console prints."""
+"""Waiting until the console of a booting emulator shows a prompt."""
 
 import time
 from typing import Literal
@@ -14,13 +14,13 @@ POLL_S = 0.1
 """Seconds between two reads of the console log."""
 
 PROGRESS_S = 10.0
-"""Seconds between lines that say that the boot still goes on."""
+"""Seconds between two lines that show how far the boot is."""
 
 SHOWN_LINES = 8
-"""Lines of the console in an error."""
+"""Lines of the console that an error message shows."""
 
 Goal = Literal["prompt", "login", "ready"]
-"""What to wait for; ``ready`` is either, whichever comes first."""
+"""What to wait for: the passphrase prompt, the login prompt, or (``ready``) one of both."""
 
 _GOALS: dict[Goal, tuple[State, ...]] = {
     "prompt": (State.PROMPT,),
@@ -35,24 +35,20 @@ def wait_until(
     *,
     timeout: float,
     reporter: Reporter,
-    volume: str = VOLUME,
-    mount: str = MOUNT,
 ) -> State:
-    """Wait until the console shows ``goal``; return the state it is in.
+    """Wait until the console shows ``goal``; return the state of the console.
 
     Args:
         emulator: the emulator.
         goal: what to wait for.
         timeout: seconds to wait at most, from now.
         reporter: shows how far the boot is.
-        volume: the encrypted volume's name in crypttab.
-        mount: where it is mounted.
 
     Raises:
         FailedError: QEMU ended, the boot failed, or the time is over.
     """
-    watcher = BootWatcher(volume, mount)
-    begin = shown = time.monotonic()
+    watcher = BootWatcher(VOLUME, MOUNT)
+    begin = last_note = time.monotonic()
     with ConsoleLog(emulator.console_log) as log:
         while True:
             data = log.read()
@@ -67,14 +63,14 @@ def wait_until(
                 raise _error(emulator, "the emulator ended")
             now = time.monotonic()
             if now - begin > timeout:
-                raise _error(emulator, f"no {_named(goal)} within {timeout:.0f} s")
-            if now - shown > PROGRESS_S:
-                shown = now
+                raise _error(emulator, f"no {_goal_text(goal)} within {timeout:.0f} s")
+            if now - last_note > PROGRESS_S:
+                last_note = now
                 reporter.note(f"{now - begin:.0f} s: {_last_line(watcher)}")
             time.sleep(POLL_S)
 
 
-def _named(goal: Goal) -> str:
+def _goal_text(goal: Goal) -> str:
     return "passphrase prompt or login prompt" if goal == "ready" else f"{goal} prompt"
 
 
