@@ -1,4 +1,4 @@
-"""Deciding how a Debian root file system is built: recipe, digest and mmdebstrap's argv."""
+"""How a Debian root file system is built: its recipe, the digest of it, and mmdebstrap's argv."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from bootwright.core.shell import render
 from bootwright.rootfs.source import Mmdebstrap
 
 SCHEMA = 1
-"""Raised when the same recipe would give another root file system."""
+"""Version of the way of building; increase it when the same recipe gives another result."""
 
 EMULATOR_MODULES = (
     "ext4",
@@ -24,27 +24,34 @@ EMULATOR_MODULES = (
 )
 """Modules that QEMU's ``virt`` machine needs in the initial RAM disk."""
 
-HOOKS_NEED = ("ca-certificates", "initramfs-tools", "zstd")
-"""Packages that the hooks count on, whatever ``rootfs.toml`` names."""
+HOOK_PACKAGES = ("ca-certificates", "initramfs-tools", "zstd")
+"""Packages that the hooks need; they are installed in addition to those of ``rootfs.toml``."""
 
 HOOKS = ("setup", "install", "finish", "device-trees")
-"""The scripts ``rootfs/debian/<hook>.sh``, the same for every root file system of this kind."""
+"""The scripts ``rootfs/debian/<hook>.sh``; every Debian root file system uses the same ones."""
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-"""Debian's own keys, at the same place on this machine and on the board."""
+"""Debian's signing keys; the path is the same on this machine and on the board."""
 
-MARK = "bootwright: "
-"""What begins a line in which a hook says which step comes next."""
+STEP_PREFIX = "bootwright: "
+"""The start of a line in which a hook prints the name of the step that begins."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what is in a Debian root file system.
+    """Everything that decides what a Debian root file system contains.
 
-    ``modules`` and ``device_trees`` are the board's: what its initial RAM disk needs, and
-    the file names of the device trees that its boot script may load. Without ``mirror``
-    this machine's own apt sources are used. ``hooks`` are the scripts' texts, in the
-    order of :data:`HOOKS`.
+    Attributes:
+        suite: of Debian, such as ``bookworm``.
+        architecture: as Debian names it, such as ``armhf``.
+        components: of the archive, such as ``main``.
+        packages: names of the packages to install; dependencies follow.
+        exclude: globs of paths that dpkg does not unpack.
+        keep: globs of paths that dpkg unpacks although ``exclude`` matches them.
+        modules: kernel modules for the initial RAM disk.
+        device_trees: file names of the device trees that the board's boot script may load.
+        mirror: address of a Debian mirror; ``None`` for this machine's apt sources.
+        hooks: the texts of the scripts, in the order of :data:`HOOKS`.
     """
 
     suite: str
@@ -71,8 +78,8 @@ class Recipe:
         """Return the recipe of ``source`` for a board.
 
         Args:
-            source: what ``rootfs.toml`` says.
-            packages: the board's, beside the source's own.
+            source: the content of ``rootfs.toml``.
+            packages: those that the board needs in addition to the source's.
             modules: kernel modules that the board's initial RAM disk needs.
             device_trees: file names of the board's device trees.
             mirror: a Debian mirror's address; ``None`` for this machine's apt sources.
@@ -82,7 +89,7 @@ class Recipe:
             suite=source.suite,
             architecture=source.architecture,
             components=source.components,
-            packages=_unique([*HOOKS_NEED, *source.packages, *packages]),
+            packages=_unique([*HOOK_PACKAGES, *source.packages, *packages]),
             exclude=source.exclude,
             keep=source.keep,
             modules=_unique([*EMULATOR_MODULES, *modules]),
@@ -99,12 +106,17 @@ class Recipe:
 
     @property
     def suites(self) -> tuple[str, ...]:
-        """The suite itself and the two that carry its fixes."""
+        """The suite itself, and the two suites with updates for it."""
         return (self.suite, f"{self.suite}-updates", f"{self.suite}-security")
 
 
 def tar_name(recipe: Recipe, without: Sequence[str] = ()) -> str:
-    """Return the cached tarball's file name, which says which suites it had to do without."""
+    """Return the file name of the tarball in the cache.
+
+    Args:
+        recipe: what it is built from.
+        without: suites that could not be fetched; the name contains them.
+    """
     lacking = f"-without-{'+'.join(sorted(without))}" if without else ""
     return f"debian-{recipe.digest[:16]}{lacking}.tar"
 
@@ -123,15 +135,15 @@ class AptSource:
 
     @property
     def line(self) -> str:
-        """The source as a line of ``sources.list``, checked with Debian's own keys."""
+        """The source as a line of ``sources.list``; apt checks it with Debian's own keys."""
         return f"deb [signed-by={KEYRING}] {self.uri} {self.suite} {' '.join(self.components)}"
 
 
 def sources_of_mirror(recipe: Recipe, mirror: str) -> tuple[AptSource, ...]:
     """Return the recipe's suites on ``mirror``, the address of a Debian archive.
 
-    The security suite is looked for beside it (``…/debian-security`` by ``…/debian``), as
-    on Debian's own mirrors.
+    The security suite is expected in the archive ``…/debian-security`` if ``mirror`` is
+    ``…/debian``, as on Debian's own mirrors.
     """
     base = mirror.rstrip("/")
     return tuple(
@@ -145,15 +157,15 @@ def sources_of_mirror(recipe: Recipe, mirror: str) -> tuple[AptSource, ...]:
 
 
 def sources_of_host(recipe: Recipe, files: Mapping[str, str]) -> tuple[AptSource, ...]:
-    """Return the recipe's suites as this machine's apt sources have them.
+    """Return the recipe's suites from this machine's apt sources.
 
-    Other vendors also name suites after Debian's, so an archive counts only if it
-    carries all the recipe's components and no foreign key signs it.
+    Other vendors use the names of Debian's suites too. So an archive is used only if it has all
+    components of the recipe, and if its entry names no other signing key than Debian's.
 
     Args:
         recipe: names the suites and components.
         files: the texts of ``sources.list`` and of the files in ``sources.list.d``, by
-            name; ``.sources`` are read as deb822, the others as one line each.
+            name; ``.sources`` files are in deb822 format, the others have one source a line.
     """
     found: dict[str, AptSource] = {}
     for name, text in sorted(files.items()):
@@ -161,16 +173,17 @@ def sources_of_host(recipe: Recipe, files: Mapping[str, str]) -> tuple[AptSource
         for uri, suite, components, signed_by in entries:
             debian = signed_by is None or "debian-archive" in signed_by
             if suite in recipe.suites and set(recipe.components) <= components and debian:
-                # The first archive wins, as apt would ask it first.
+                # The first archive is used, because apt prefers it too.
                 found.setdefault(suite, AptSource(uri, suite, recipe.components))
     return tuple(found[suite] for suite in recipe.suites if suite in found)
 
 
 _Entry = tuple[str, str, set[str], str | None]
+"""An apt source: address, suite, components, and the value of ``signed-by``."""
 
 
 def _one_line(text: str) -> Iterable[_Entry]:
-    """Yield what lines such as ``deb [signed-by=KEYS] URI SUITE COMPONENT…`` say."""
+    """Yield the sources in lines such as ``deb [signed-by=KEYS] URI SUITE COMPONENT…``."""
     pattern = re.compile(r"deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s+([^#]+)")
     for line in text.splitlines():
         if match := pattern.match(line.strip()):
@@ -179,7 +192,7 @@ def _one_line(text: str) -> Iterable[_Entry]:
 
 
 def _deb822(text: str) -> Iterable[_Entry]:
-    """Yield what stanzas of ``Field: value`` lines say, for each address and suite."""
+    """Yield the sources in stanzas of ``Field: value`` lines, one for each address and suite."""
     for stanza in re.split(r"\n\s*\n", text):
         fields: dict[str, str] = {}
         name = ""
@@ -205,16 +218,17 @@ def mmdebstrap_argv(
     mode: str,
     target: str,
     sources: Sequence[AptSource],
-    later: Sequence[AptSource] = (),
+    board_only: Sequence[AptSource] = (),
 ) -> list[str]:
     """Return the command that builds the recipe.
 
     Args:
         recipe: what to build.
-        mode: mmdebstrap's: ``root`` or ``unshare``.
-        target: the plain tarball to write.
-        sources: where packages come from.
-        later: sources that are not used now but belong into the board's ``sources.list``.
+        mode: of mmdebstrap: ``root`` or ``unshare``.
+        target: the uncompressed tarball to write.
+        sources: the apt sources that packages are installed from.
+        board_only: sources that are not used now, but are written to the board's
+            ``sources.list``.
     """
     setup, install, finish, device_trees = recipe.hooks
     filters = [f"path-exclude={glob}" for glob in recipe.exclude]
@@ -225,8 +239,8 @@ def mmdebstrap_argv(
         file_hook("/etc/initramfs-tools/modules", 0o644, _lines(recipe.modules)),
         file_hook("/etc/bootwright/device-trees", 0o644, _lines(recipe.device_trees)),
         file_hook("/etc/kernel/postinst.d/bootwright-device-trees", 0o755, device_trees),
-        # Below /run, which mmdebstrap empties at its end: in mode unshare nobody inside
-        # can read a script in a home directory.
+        # In /run, which mmdebstrap empties at its end. Scripts in a home directory would not be
+        # readable in mode unshare.
         file_hook("/run/bootwright/setup.sh", 0o755, setup),
         file_hook("/run/bootwright/install.sh", 0o755, install),
         file_hook("/run/bootwright/finish.sh", 0o755, finish),
@@ -234,7 +248,7 @@ def mmdebstrap_argv(
     return [
         "mmdebstrap",
         f"--mode={mode}",
-        # "custom" installs nothing itself: the extract hook does, in a faster way.
+        # "custom" installs nothing by itself: the extract hook installs the packages, faster.
         "--variant=custom",
         "--format=tar",
         f"--architectures={recipe.architecture}",
@@ -242,7 +256,7 @@ def mmdebstrap_argv(
         *(f"--setup-hook={hook}" for hook in files),
         f"--setup-hook={script_hook('setup.sh')}",
         f"--extract-hook={script_hook('install.sh', recipe.packages)}",
-        *([f"--customize-hook={sources_hook(later)}"] if later else []),
+        *([f"--customize-hook={sources_hook(board_only)}"] if board_only else []),
         f"--customize-hook={script_hook('finish.sh')}",
         recipe.suite,
         target,
@@ -251,7 +265,7 @@ def mmdebstrap_argv(
 
 
 INITRAMFS_CONF = "MODULES=list\nCOMPRESS=zstd\nCOMPRESSLEVEL=1\n"
-"""Only the modules that are named: minutes less under emulation, and 5 MB, not 25."""
+"""Only the listed modules: 5 MB instead of 25 MB, and built minutes faster."""
 
 
 def _lines(values: Iterable[str]) -> str:
@@ -282,7 +296,7 @@ _INDEX_ERROR = re.compile(
 
 
 def failed_suites(log: str) -> dict[str, str]:
-    """Return the suites whose index apt could not fetch, each with apt's reason.
+    """Return the suites whose package index apt could not fetch, each with apt's reason.
 
     Args:
         log: mmdebstrap's output.
@@ -296,7 +310,7 @@ def binfmt_problem(machine: str, mounted: bool, registration: str | None) -> str
     Args:
         machine: the kernel's name for the processor, as ``uname -m`` prints it.
         mounted: whether ``binfmt_misc`` is mounted.
-        registration: the text of its file ``qemu-arm``, if there.
+        registration: the text of its file ``qemu-arm``; ``None`` if there is none.
     """
     if machine.startswith(("arm", "aarch64")):
         return None
@@ -320,9 +334,9 @@ def unprivileged_problem(user: str, newuidmap: bool, subuid: str, namespaces: bo
 
     Args:
         user: the login name.
-        newuidmap: whether the tool of that name is installed.
+        newuidmap: whether the tool ``newuidmap`` is installed.
         subuid: the text of ``/etc/subuid``.
-        namespaces: whether the kernel lets the user make a user namespace.
+        namespaces: whether the kernel allows the user to make a user namespace.
     """
     lacking = []
     if not newuidmap:
@@ -341,7 +355,7 @@ def unprivileged_problem(user: str, newuidmap: bool, subuid: str, namespaces: bo
         return None
     return "\n".join(
         [
-            "building Debian needs root, or for an ordinary user what is missing here:",
+            "building Debian needs root; for an ordinary user, this is missing here:",
             *(f"  {item}" for item in lacking),
         ]
     )

@@ -1,17 +1,31 @@
-"""What a root file system holds, as far as making a card depends on it. Pure.
+"""Facts about the content of a root file system that making a card needs. Pure.
 
-The parsers take the text of files; ``effects/rootfs_reader.py`` fetches them.
+The parsers get the text of files; :mod:`bootwright.rootfs.io.read_facts` reads the files.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class RootfsFacts:
-    """The facts about a root file system that decisions need."""
+    """The facts about a root file system that decisions need.
 
-    distribution: str
+    Attributes:
+        kernels: the releases of the installed kernels.
+        modules: drivers that every kernel has, as a module or built in.
+        has_systemd_cryptsetup: and the other ``has_`` facts: whether that program is installed.
+        has_timezone: whether the target's time zone is installed.
+        passwd: text of ``/etc/passwd``.
+        shadow: text of ``/etc/shadow``.
+        group: text of ``/etc/group``.
+        shadow_gid: group number of the file ``/etc/shadow``.
+        sshd_config: text of ``/etc/ssh/sshd_config``; empty if there is none.
+        boot_txt: text of ``/boot/boot.txt``; ``None`` if there is none.
+        boot_ini: text of ``/boot/boot.ini``; ``None`` if there is none.
+        host_keys: paths of the SSH host keys.
+    """
+
     kernels: tuple[str, ...]
     modules: frozenset[str]
     has_systemd_cryptsetup: bool
@@ -32,17 +46,17 @@ class RootfsFacts:
     host_keys: tuple[str, ...] = ()
 
     def has_module(self, name: str) -> bool:
-        """Tell whether every kernel has ``name`` as a module or built in."""
+        """Return whether every kernel has the driver ``name``, as a module or built in."""
         return module_name(name) in self.modules
 
 
 def module_name(text: str) -> str:
-    """Return a module's name as the kernel knows it: no folder, no suffix, ``_`` for ``-``."""
+    """Return a module's name as the kernel has it: no folder, no suffix, ``_`` instead of ``-``."""
     return text.rsplit("/", 1)[-1].split(".ko", 1)[0].replace("-", "_")
 
 
 def parse_modules(*listings: str) -> frozenset[str]:
-    """Return the modules of the texts of ``modules.builtin`` and ``modules.dep``.
+    """Return the modules listed in the texts of ``modules.builtin`` and ``modules.dep``.
 
     A line is ``kernel/drivers/block/virtio_blk.ko`` with, in modules.dep, a compression
     suffix and ``: dependencies``.
@@ -52,12 +66,6 @@ def parse_modules(*listings: str) -> frozenset[str]:
 
 
 def common_modules(kernels: Iterable[frozenset[str]]) -> frozenset[str]:
-    """Return the modules that every kernel has; none when there is no kernel."""
+    """Return the modules that every kernel has; none if there is no kernel."""
     sets = list(kernels)
     return frozenset.intersection(*sets) if sets else frozenset()
-
-
-def parse_os_release(text: str) -> Mapping[str, str]:
-    """Return the assignments of ``/etc/os-release``, unquoted."""
-    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
-    return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}

@@ -1,7 +1,6 @@
-"""What GnuPG says of a signature, read from its ``--status-fd`` lines.
+"""GnuPG's result for a signature, parsed from its ``--status-fd`` lines. Pure.
 
-The lines are described in GnuPG's ``doc/DETAILS``. Nothing else that gpg prints
-is looked at, and its exit status says no more than these lines do.
+GnuPG's ``doc/DETAILS`` describes the lines. Nothing else that gpg prints is read.
 """
 
 from dataclasses import dataclass, replace
@@ -16,16 +15,18 @@ _STATES = {
     "REVKEYSIG": "the key is revoked (REVKEYSIG)",
     "ERRSIG": "it cannot be checked (ERRSIG)",
 }
-"""The keywords that open a verdict on one signature; exactly one comes for each."""
+"""The keywords that report on a signature, with their meaning; each signature has exactly one."""
 
 
 @dataclass(frozen=True)
 class Signature:
     """One signature of a signature file.
 
-    ``state`` is ``good``, or says what is wrong. ``key`` is the signing key as gpg
-    names it: 16 or 40 hexadecimal digits. ``primary`` is the fingerprint of the
-    primary key, from the VALIDSIG line alone; ``None`` without that line.
+    Attributes:
+        state: ``good``, or what is wrong.
+        key: the signing key as gpg prints it: 16 or 40 hexadecimal digits.
+        primary: the fingerprint of the primary key, from the VALIDSIG line; ``None`` without that
+            line.
     """
 
     state: str
@@ -35,7 +36,7 @@ class Signature:
 
 @dataclass(frozen=True)
 class GpgVerdict:
-    """Whether the pinned key vouches for a file, and why (not)."""
+    """Whether a file has a good signature by the pinned key, and why or why not."""
 
     good: bool
     why: str
@@ -48,27 +49,29 @@ def parse_signatures(status: str) -> tuple[Signature, ...]:
         if keyword in _STATES and rest:
             signatures.append(Signature(_STATES[keyword], rest[0]))
         elif keyword == "NO_PUBKEY" and signatures:
-            signatures[-1] = replace(signatures[-1], state="it is by a key other than the pinned")
+            signatures[-1] = replace(
+                signatures[-1], state="it is by another key than the pinned one"
+            )
         elif keyword == "VALIDSIG" and signatures and rest:
-            # The tenth field; old versions leave it out for a primary key.
+            # The tenth field; old versions of gpg omit it if the primary key itself has signed.
             primary = rest[9] if len(rest) > 9 else rest[0]
             signatures[-1] = replace(signatures[-1], primary=primary)
     return tuple(signatures)
 
 
 def parse_imported(status: str) -> tuple[str, ...]:
-    """Return the primary fingerprints of the keys that ``gpg --import`` took."""
+    """Return the primary fingerprints of the keys that ``gpg --import`` has imported."""
     return tuple(rest[1] for keyword, rest in _lines(status) if keyword == "IMPORT_OK" and rest[1:])
 
 
-def judge_signatures(signatures: tuple[Signature, ...], pinned: str) -> GpgVerdict:
-    """Return whether ``signatures`` prove that the holder of ``pinned`` signed the file.
+def evaluate_signatures(signatures: tuple[Signature, ...], pinned: str) -> GpgVerdict:
+    """Return whether ``signatures`` prove that the file was signed with the key ``pinned``.
 
-    Each signature must be good and valid; at least one must be by the primary key
-    ``pinned`` (40 upper-case digits) or by a subkey of it.
+    Every signature must be good and valid, and at least one must be by the primary key ``pinned``
+    (its fingerprint: 40 upper-case hexadecimal digits) or by a subkey of it.
     """
     if not signatures:
-        return GpgVerdict(False, "the signature file holds no signature")
+        return GpgVerdict(False, "the signature file contains no signature")
     for one in signatures:
         if one.state != "good" or one.primary is None:
             why = one.state if one.state != "good" else "gpg does not call it valid"

@@ -1,4 +1,4 @@
-"""Where a root file system comes from: the tables of ``rootfs/<name>/rootfs.toml``."""
+"""Where a root file system comes from: the models of ``rootfs/<name>/rootfs.toml``."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,7 +16,7 @@ InsidePath = Annotated[str, Field(pattern=r"^/[^/]")]
 
 
 class _Common(StrictModel):
-    """What every kind of root file system says about itself."""
+    """The keys that every kind of root file system has."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     summary: str
@@ -35,7 +35,7 @@ class Mmdebstrap(_Common):
     exclude: tuple[str, ...] = ()
     """Paths, as globs, that dpkg does not unpack (its ``path-exclude``)."""
     keep: tuple[str, ...] = ()
-    """Paths, as globs, that it unpacks all the same (its ``path-include``)."""
+    """Paths, as globs, that dpkg unpacks although excluded (its ``path-include``)."""
 
 
 class Tarball(_Common):
@@ -43,23 +43,23 @@ class Tarball(_Common):
 
     kind: Literal["tarball"]
     url: str = Field(pattern=r"^https?://")
-    """Its address; ``{platform}`` stands for the board's name upstream."""
+    """Its address; ``{platform}`` stands for the distribution's name of the board."""
     signature_suffix: str | None = None
-    """Added to the address, gives that of a detached OpenPGP signature."""
+    """The address with this suffix is that of a detached OpenPGP signature."""
     digest_suffix: str | None = None
-    """Added to the address, gives that of a digest file, such as ``.md5``."""
+    """The address with this suffix is that of a digest file; such as ``.md5``."""
     signing_key: Fingerprint | None = None
     keyserver: str | None = None
 
 
 class _Source(StrictModel):
-    """The discriminated union, wrapped so that :func:`check_table` can check it."""
+    """Either kind, by the key ``kind``; a model of its own, as :func:`check_table` needs it."""
 
     rootfs: Annotated[Mmdebstrap | Tarball, Field(discriminator="kind")]
 
 
 def load_rootfs_source(path: Path) -> Mmdebstrap | Tarball:
-    """Return what the file ``rootfs/<name>/rootfs.toml`` describes.
+    """Return the content of a file ``rootfs/<name>/rootfs.toml``.
 
     Raises:
         InputError: the file cannot be read, or a key is missing, unknown or wrong.
@@ -71,7 +71,7 @@ def load_source(root: Path, name: str) -> Mmdebstrap | Tarball:
     """Return the root file system ``name`` of the checkout ``root``.
 
     Raises:
-        InputError: there is none of that name, or its file is wrong.
+        InputError: there is no root file system of that name, or its file is wrong.
     """
     path = root / "rootfs" / name / "rootfs.toml"
     if not path.is_file():

@@ -1,7 +1,7 @@
 """What a tarball of a root file system may hold, and what is refused.
 
 Pure: decoded headers become entries, entries find their place in a tree of names, or
-are :class:`Refused`. The archive is untrusted input. Nothing here is ever resolved
+are :class:`EntryRefused`. The archive is untrusted input. Nothing here is ever resolved
 by the file systems of this machine, but the result is mounted on a board, and an
 archive that only *some* readers understand in the intended way is a trap; so what
 is ambiguous is refused rather than guessed.
@@ -44,11 +44,11 @@ _TEXT_ACL = b"SCHILY.acl."
 _SELINUX = b"RHT.security.selinux"
 
 
-class Refused(ValueError):
+class EntryRefused(ValueError):
     """Why an entry cannot be part of a root file system, without the entry's name."""
 
 
-def refusal(archive: object, name: bytes, why: object) -> InputError:
+def entry_error(archive: object, name: bytes, why: object) -> InputError:
     """Return the error that names archive and entry and says why it was refused."""
     return InputError(f"{archive}: {quote_name(name)}: {why}")
 
@@ -127,26 +127,26 @@ def entry_of(header: TarHeader, extended: Mapping[bytes, bytes]) -> TarEntry:
             ``path`` and ``linkpath``.
 
     Raises:
-        Refused: a sparse file, an unknown type, a number out of range.
+        EntryRefused: a sparse file, an unknown type, a number out of range.
     """
     special = extended.keys() - _PLAIN_KEYS
     if header.flag == b"S" or any(key.startswith(b"GNU.sparse.") for key in special):
-        raise Refused("a sparse file in GNU's format; make the archive without --sparse")
+        raise EntryRefused("a sparse file in GNU's format; make the archive without --sparse")
     kind = _KINDS.get(header.flag)
     if kind is None:
-        raise Refused(f"type {header.flag!r} is not one of a root file system")
+        raise EntryRefused(f"type {header.flag!r} is not one of a root file system")
     name = extended.get(b"path") or header.name
     size = _decimal(extended, b"size", header.size)
     if size < 0:
-        raise Refused(f"its size is {size}")
+        raise EntryRefused(f"its size is {size}")
     if kind is EntryKind.FILE and name.endswith(b"/") and not size:
         kind = EntryKind.DIRECTORY  # how archivers before POSIX wrote one
     if kind is EntryKind.HARD_LINK and size:
-        raise Refused("a hard link that carries contents")
+        raise EntryRefused("a hard link that carries contents")
     uid = _decimal(extended, b"uid", header.uid)
     gid = _decimal(extended, b"gid", header.gid)
     if not (0 <= uid < 1 << 32 and 0 <= gid < 1 << 32):
-        raise Refused(f"owner {uid}:{gid} is out of range")
+        raise EntryRefused(f"owner {uid}:{gid} is out of range")
     return TarEntry(
         kind=kind,
         name=name,
@@ -166,7 +166,7 @@ def _decimal(extended: Mapping[bytes, bytes], key: bytes, default: int) -> int:
     if not text:
         return default
     if not text.isdigit() or len(text) > 20:
-        raise Refused(f"extended header {key.decode()!r} is not a number")
+        raise EntryRefused(f"extended header {key.decode()!r} is not a number")
     return int(text)
 
 
@@ -176,7 +176,7 @@ def _mtime_ns(extended: Mapping[bytes, bytes], default_s: int) -> int:
         return default_s * 10**9
     match = _PAX_TIME.fullmatch(text)
     if match is None:
-        raise Refused("extended header 'mtime' is not a time")
+        raise EntryRefused("extended header 'mtime' is not a time")
     fraction = int((match[3] or b"")[:9].ljust(9, b"0"))
     time_ns = int(match[2]) * 10**9 + fraction
     return -time_ns if match[1] else time_ns
@@ -191,7 +191,7 @@ def _xattrs(extended: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
             try:
                 found.setdefault(name, base64.b64decode(value + b"=" * (-len(value) % 4)))
             except binascii.Error:
-                raise Refused(f"extended attribute {quote_name(name)} is not base64") from None
+                raise EntryRefused(f"extended attribute {quote_name(name)} is not base64") from None
         elif key.startswith(_SCHILY):
             found[key[len(_SCHILY) :]] = value
         elif key.startswith(_TEXT_ACL):
@@ -243,7 +243,7 @@ class RootTree:
         """Give ``entry`` its place, making the directories above it when missing.
 
         Raises:
-            Refused: see the module's description; the tree is then of no use.
+            EntryRefused: see the module's description; the tree is then of no use.
         """
         path = clean_path(entry.name)
         if entry.kind is EntryKind.DIRECTORY:
@@ -251,12 +251,12 @@ class RootTree:
             node.attributes = entry
             return Placement(node, None)
         if not path or entry.name.endswith(b"/"):
-            raise Refused(f"the name of a directory, but it is {entry.kind.value}")
+            raise EntryRefused(f"the name of a directory, but it is {entry.kind.value}")
         above, _, base = path.rpartition(b"/")
         names = _children(self._known.get(above) or self.directory(above))
         old = names.get(base)
         if old is not None and not old.kind is entry.kind is EntryKind.FILE:
-            raise Refused(f"{entry.kind.value} in place of {old.kind.value} of the same name")
+            raise EntryRefused(f"{entry.kind.value} in place of {old.kind.value} of the same name")
         if entry.kind is EntryKind.HARD_LINK:
             node = self._linked(entry.link)
             node.links += 1
@@ -271,16 +271,16 @@ class RootTree:
         directory = self._known.get(above) or self._find(above)
         node = (directory.children or {}).get(base) if directory else None
         if node is None:
-            raise Refused(f"a hard link to {quote_name(target)}, which no earlier entry is")
+            raise EntryRefused(f"a hard link to {quote_name(target)}, which no earlier entry is")
         if node.kind is not EntryKind.FILE:
-            raise Refused(f"a hard link to {quote_name(target)}, which is {node.kind.value}")
+            raise EntryRefused(f"a hard link to {quote_name(target)}, which is {node.kind.value}")
         return node
 
     def directory(self, path: bytes) -> Node:
         """Return the directory at ``path`` (as :func:`clean_path` gives it), made if missing.
 
         Raises:
-            Refused: there is something else, or a link on the way.
+            EntryRefused: there is something else, or a link on the way.
         """
         known = self._known.get(path)
         if known is not None:
@@ -310,10 +310,10 @@ class RootTree:
         return node
 
 
-def _not_a_directory(path: bytes, node: Node) -> Refused:
+def _not_a_directory(path: bytes, node: Node) -> EntryRefused:
     if node.kind is EntryKind.SYMLINK:
-        return Refused(f"{quote_name(path)} is a symbolic link, and this would go through it")
-    return Refused(f"{quote_name(path)} is {node.kind.value}, not a directory")
+        return EntryRefused(f"{quote_name(path)} is a symbolic link, and this would go through it")
+    return EntryRefused(f"{quote_name(path)} is {node.kind.value}, not a directory")
 
 
 def _children(node: Node) -> dict[bytes, Node]:
@@ -327,31 +327,31 @@ def _check_special(entry: TarEntry, path: bytes, above: bytes) -> None:
         check_target(entry.link, above)
     elif entry.kind in (EntryKind.CHAR_DEVICE, EntryKind.BLOCK_DEVICE):
         if not path.startswith(b"dev/"):
-            raise Refused("a device node outside dev/")
+            raise EntryRefused("a device node outside dev/")
         major, minor = entry.device
         if not (0 <= major < 1 << 12 and 0 <= minor < 1 << 20):
-            raise Refused(f"device number {major}:{minor} is out of range")
+            raise EntryRefused(f"device number {major}:{minor} is out of range")
 
 
 def clean_path(name: bytes) -> bytes:
     """Return ``name`` without ``.`` and doubled slashes; the root itself is ``b""``.
 
     Raises:
-        Refused: empty, absolute, with ``..`` or NUL, or longer than Linux allows.
+        EntryRefused: empty, absolute, with ``..`` or NUL, or longer than Linux allows.
     """
     if not name:
-        raise Refused("it has no name")
+        raise EntryRefused("it has no name")
     if name[0] == 0x2F:
-        raise Refused("its name is absolute")
+        raise EntryRefused("its name is absolute")
     if b"\0" in name:
-        raise Refused("NUL in a name")
+        raise EntryRefused("NUL in a name")
     if len(name) > PATH_MAX:
-        raise Refused(f"a name of {len(name)} bytes; {PATH_MAX} is the limit")
+        raise EntryRefused(f"a name of {len(name)} bytes; {PATH_MAX} is the limit")
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
     if b".." in parts:
-        raise Refused("'..' in a name")
+        raise EntryRefused("'..' in a name")
     if len(name) > NAME_MAX and any(len(part) > NAME_MAX for part in parts):
-        raise Refused(f"a component longer than {NAME_MAX} bytes")
+        raise EntryRefused(f"a component longer than {NAME_MAX} bytes")
     return b"/".join(parts)
 
 
@@ -362,14 +362,16 @@ def check_target(target: bytes, above: bytes) -> None:
     ``above`` (as :func:`clean_path` gives it). ``..`` may not lead above the root.
 
     Raises:
-        Refused: empty, too long, with NUL, or leaving the root.
+        EntryRefused: empty, too long, with NUL, or leaving the root.
     """
     if not target:
-        raise Refused("a symbolic link to nothing")
+        raise EntryRefused("a symbolic link to nothing")
     if b"\0" in target:
-        raise Refused("NUL in the target of a symbolic link")
+        raise EntryRefused("NUL in the target of a symbolic link")
     if len(target) > PATH_MAX:
-        raise Refused(f"a symbolic link to a name of {len(target)} bytes; {PATH_MAX} is the limit")
+        raise EntryRefused(
+            f"a symbolic link to a name of {len(target)} bytes; {PATH_MAX} is the limit"
+        )
     depth = 0 if target[0] == 0x2F or not above else above.count(b"/") + 1
     for part in target.split(b"/"):
         if part == b"..":
@@ -377,4 +379,4 @@ def check_target(target: bytes, above: bytes) -> None:
         elif part not in (b"", b"."):
             depth += 1
         if depth < 0:
-            raise Refused(f"a symbolic link to {quote_name(target)}, which leaves the root")
+            raise EntryRefused(f"a symbolic link to {quote_name(target)}, which leaves the root")

@@ -1,9 +1,8 @@
-"""Which check a published root file system must pass before it is used.
+"""How a published root file system is verified before it is used.
 
-A checked file is one that somebody vouches for: the distribution by its OpenPGP
-signature, the target by a SHA-256 that it pins, or the operator by naming the
-file. An MD5 from upstream shows that the transfer went well and no more: MD5 is
-broken, and it comes by the same road as the file.
+A file is verified by the distribution's OpenPGP signature, by a SHA-256 that the target pins, or
+by the operator, who names the file. An MD5 from the server only shows that the transfer was
+complete: MD5 can be forged, and whoever can change the file on the server can change it too.
 """
 
 import re
@@ -17,17 +16,17 @@ from bootwright.core.toml_model import StrictModel
 from bootwright.rootfs.gpg_status import GpgVerdict
 
 VerifiedBy = Literal["signature", "pin", "operator", "none"]
-"""Who vouches for a tarball; ``none`` only under ``--rootfs-unverified``."""
+"""How a tarball was verified; ``none`` is possible only with ``--rootfs-unverified``."""
 
-FLAG = "--rootfs-unverified"
-"""The option that lets an unverifiable download through."""
+UNVERIFIED_OPTION = "--rootfs-unverified"
+"""The option that allows a download that cannot be verified."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{32})\b")
 
 
 class DownloadRecord(StrictModel):
-    """What is known about a cached tarball; the JSON file beside it."""
+    """The facts about a cached tarball: the content of the JSON file beside it."""
 
     url: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -37,23 +36,29 @@ class DownloadRecord(StrictModel):
     last_modified: str | None = None
     verified_by: VerifiedBy
     signer: str | None = None
-    """The primary fingerprint that signed it, when a signature was checked."""
+    """The fingerprint of the primary key that signed it; ``None`` if no signature was checked."""
     date: str
     """When it was downloaded or last checked: UTC, ISO 8601."""
 
 
 @dataclass(frozen=True)
 class Checks:
-    """What a file has to pass, and who vouches for it when there is nothing to pass."""
+    """The checks that a file has to pass.
+
+    Attributes:
+        pin: the SHA-256 that it must have; ``None`` if none is pinned.
+        signature: it needs a good signature by the pinned key.
+        fallback: how the file counts as verified if there is neither a pin nor a signature.
+    """
 
     pin: str | None
     signature: bool
-    otherwise: Literal["operator", "none"]
+    fallback: Literal["operator", "none"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Who vouches for a file; ``signer`` is the primary fingerprint that signed it."""
+    """How a file was verified; ``signer`` is the fingerprint of the primary key that signed it."""
 
     verified_by: VerifiedBy
     signer: str | None = None
@@ -73,62 +78,63 @@ def check_pin(sha256: str | None) -> str | None:
     return pin
 
 
-def obstacle(published: bool, signing_key: str | None, key_at_hand: bool) -> str | None:
-    """Return why a signature cannot be checked; ``None`` when it can.
+def signature_obstacle(published: bool, signing_key: str | None, has_key: bool) -> str | None:
+    """Return why a signature cannot be checked; ``None`` if it can.
 
     Args:
         published: there is a signature.
-        signing_key: the pinned primary fingerprint.
-        key_at_hand: the key itself could be had.
+        signing_key: the fingerprint of the pinned primary key.
+        has_key: the key itself could be obtained.
     """
     if not published:
         return "no signature is published for it"
     if signing_key is None:
         return "no signing key is pinned"
-    return None if key_at_hand else f"its signing key {signing_key} could not be had"
+    return None if has_key else f"its signing key {signing_key} could not be obtained"
 
 
-def choose(
-    pin: str | None, hindrance: str | None, *, operator: bool, unverified: bool, what: str
+def choose_checks(
+    pin: str | None, obstacle: str | None, *, operator: bool, unverified: bool, what: str
 ) -> Checks:
     """Return the checks for a file, before it is downloaded or read.
 
-    A pin and a signature are both checked when both are there.
+    If there are a pin and a signature, both are checked.
 
     Args:
         pin: the SHA-256 that the target pins.
-        hindrance: why no signature can be checked, from :func:`obstacle`.
-        operator: the operator named the file, and so vouches for it.
+        obstacle: why no signature can be checked, from :func:`signature_obstacle`.
+        operator: the operator has named the file, so it counts as verified by the operator.
         unverified: ``--rootfs-unverified`` was given.
-        what: names the file in the error.
+        what: the file, for the error message.
 
     Raises:
-        RefusedError: nothing could verify a download, and the flag was not given.
+        RefusedError: a download cannot be verified, and ``--rootfs-unverified`` was not given.
     """
-    if pin is None and hindrance is not None and not operator and not unverified:
+    if pin is None and obstacle is not None and not operator and not unverified:
         raise RefusedError(
-            f"{what}: cannot be verified: {hindrance}, and the target pins no SHA-256.\n"
-            "  Upstream's MD5 does not count: MD5 can be forged, and whoever can change the file\n"
-            "  can change its MD5 too. Obtain the digest by a road that you trust and pin it in\n"
-            f"  the target, name a file that you vouch for with --rootfs-file, or give {FLAG}."
+            f"{what}: cannot be verified: {obstacle}, and the target pins no SHA-256.\n"
+            "  An MD5 from the server is not enough: MD5 can be forged, and an attacker who can\n"
+            "  change the file can change its MD5 too. Obtain the SHA-256 from a source that you\n"
+            "  trust and pin it in the target, name a file that you trust with --rootfs-file, or\n"
+            f"  give {UNVERIFIED_OPTION}."
         )
-    return Checks(pin, hindrance is None, "operator" if operator else "none")
+    return Checks(pin, obstacle is None, "operator" if operator else "none")
 
 
 def evaluate(
     checks: Checks, sha256: str, signature: GpgVerdict | None, signing_key: str | None, what: str
 ) -> Verdict:
-    """Return who vouches for a file that has been read.
+    """Return how a file that has been read is verified.
 
-    A digest or a signature that is wrong refuses the file whatever was asked for: the
-    flag lets through what cannot be checked, never what failed a check.
+    A file with a wrong digest or signature is always refused: ``--rootfs-unverified`` allows files
+    that cannot be checked, never files that fail a check.
 
     Args:
-        checks: from :func:`choose`.
-        sha256: of the whole file.
-        signature: what gpg said; needed when ``checks.signature``.
-        signing_key: the pinned primary fingerprint.
-        what: names the file in an error.
+        checks: from :func:`choose_checks`.
+        sha256: of the whole file, in hexadecimal.
+        signature: the result of gpg; required if ``checks.signature`` is true.
+        signing_key: the fingerprint of the pinned primary key.
+        what: the file, for an error message.
 
     Raises:
         RefusedError: the pin or the signature does not match.
@@ -142,18 +148,18 @@ def evaluate(
         why = signature.why if signature else "its signature was not checked"
         raise RefusedError(
             f"{what}: refused: {why}.\n"
-            "  Either it was altered, or a mirror is in the middle of an update (try again later)."
+            "  Either it was changed, or a mirror is being updated (try again later)."
         )
     signer = signing_key if checks.signature else None
     if checks.pin is not None:
         return Verdict("pin", signer)
-    return Verdict("signature", signer) if signer else Verdict(checks.otherwise)
+    return Verdict("signature", signer) if signer else Verdict(checks.fallback)
 
 
-def vouched(record: DownloadRecord, pin: str | None, signing_key: str | None) -> bool:
-    """Return whether what was checked when ``record`` was made satisfies this target too.
+def is_still_verified(record: DownloadRecord, pin: str | None, signing_key: str | None) -> bool:
+    """Return whether the checks that a cached file has passed are those that this target requires.
 
-    A pin of another target does not count, nor does a signature by another key.
+    A pin of another target is not enough, and neither is a signature by another key.
     """
     if pin is not None:
         return record.sha256 == pin
@@ -161,6 +167,6 @@ def vouched(record: DownloadRecord, pin: str | None, signing_key: str | None) ->
 
 
 def parse_digest(text: str) -> str | None:
-    """Return the MD5 or SHA-256 in a digest file (``<hex>  <name>``), in lower case."""
+    """Return the MD5 or SHA-256 in a digest file (``<hex>  <name>``) in lower case, if any."""
     match = _DIGEST.search(text.lower())
     return match[0] if match else None

@@ -8,7 +8,7 @@ import pytest
 from bootwright.core.errors import InputError
 from bootwright.rootfs.debian_plan import (
     EMULATOR_MODULES,
-    HOOKS_NEED,
+    HOOK_PACKAGES,
     KEYRING,
     AptSource,
     Recipe,
@@ -56,7 +56,7 @@ def test_recipe_joins_the_source_and_the_board() -> None:
         debian(), packages=["u-boot-exynos", "sudo"], modules=["dw_mmc_exynos", "ext4"]
     )
     assert recipe.packages.count("sudo") == 1
-    assert set(HOOKS_NEED) <= set(recipe.packages)
+    assert set(HOOK_PACKAGES) <= set(recipe.packages)
     assert "u-boot-exynos" in recipe.packages
     assert set(recipe.modules) == {*EMULATOR_MODULES, "dw_mmc_exynos"}
     assert all(text.startswith("#!/bin/sh\n") for text in recipe.hooks)
@@ -244,7 +244,7 @@ def test_the_setup_script_takes_the_proxy_of_this_machines_apt(tmp_path: Path) -
 
 
 def test_a_suite_left_out_comes_back_into_the_boards_sources(tmp_path: Path) -> None:
-    argv = mmdebstrap_argv(RECIPE, "root", "out.tar", [MAIN], later=[SECURITY])
+    argv = mmdebstrap_argv(RECIPE, "root", "out.tar", [MAIN], board_only=[SECURITY])
     assert SECURITY.line not in argv
     restore = next(option for option in argv if SECURITY.line in option)
     sources = tmp_path / "etc/apt/sources.list"

@@ -4,7 +4,7 @@ import pytest
 
 from bootwright.rootfs.gpg_status import (
     Signature,
-    judge_signatures,
+    evaluate_signatures,
     parse_imported,
     parse_signatures,
 )
@@ -31,7 +31,7 @@ def valid(key: str, primary: str | None = None) -> str:
         (NEW + GOOD + valid(OTHER), False, f"by {OTHER}: not the pinned key"),
         (NEW + GOOD + valid(PINNED, OTHER), False, "not the pinned key"),
         (NEW + GOOD, False, "does not call it valid"),
-        (NEW + valid(PINNED), False, "holds no signature"),
+        (NEW + valid(PINNED), False, "contains no signature"),
         (NEW + "[GNUPG:] BADSIG 77193F152BDBE6A6 Some Body\n", False, "not what was signed"),
         (NEW + "[GNUPG:] EXPKEYSIG 77193F152BDBE6A6 X\n" + valid(PINNED), False, "key has expired"),
         (NEW + "[GNUPG:] EXPSIG 77193F152BDBE6A6 X\n" + valid(PINNED), False, "has expired"),
@@ -40,20 +40,20 @@ def valid(key: str, primary: str | None = None) -> str:
             NEW + "[GNUPG:] ERRSIG 77193F152BDBE6A6 22 10 00 1767312000 9 -\n"
             "[GNUPG:] NO_PUBKEY 77193F152BDBE6A6\n",
             False,
-            "other than the pinned",
+            "another key than the pinned",
         ),
         (NEW + "[GNUPG:] ERRSIG 77193F152BDBE6A6 22 10 00 1 4 -\n", False, "cannot be checked"),
-        ("[GNUPG:] NODATA 4\n", False, "holds no signature"),
-        ("", False, "holds no signature"),
-        ("gpg: [GNUPG:] GOODSIG 1 x\n", False, "holds no signature"),
+        ("[GNUPG:] NODATA 4\n", False, "contains no signature"),
+        ("", False, "contains no signature"),
+        ("gpg: [GNUPG:] GOODSIG 1 x\n", False, "contains no signature"),
         (NEW + GOOD + valid(PINNED) + NEW + GOOD + valid(OTHER), True, "signed by"),
         (NEW + GOOD + valid(PINNED) + NEW + "[GNUPG:] BADSIG 1 X\n", False, "not what was signed"),
     ],
 )
-def test_judgement(status: str, good: bool, why: str) -> None:
-    judgement = judge_signatures(parse_signatures(status), PINNED)
-    assert judgement.good is good
-    assert why in judgement.why
+def test_which_signatures_are_accepted(status: str, good: bool, why: str) -> None:
+    verdict = evaluate_signatures(parse_signatures(status), PINNED)
+    assert verdict.good is good
+    assert why in verdict.why
 
 
 def test_old_valid_line_without_primary_names_the_primary_itself() -> None:

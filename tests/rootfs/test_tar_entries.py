@@ -10,22 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootwright.rootfs.io.tar_stream import (
-    check_sum,
+    check_checksum,
     decode_header,
     decode_number,
     pax_records,
 )
 from bootwright.rootfs.tar_entries import (
     EntryKind,
-    Refused,
+    EntryRefused,
     RootTree,
     TarEntry,
     TarHeader,
     check_target,
     clean_path,
+    entry_error,
     entry_of,
     quote_name,
-    refusal,
 )
 
 
@@ -124,7 +124,7 @@ REFUSED = {
 @pytest.mark.parametrize(("entries", "why"), REFUSED.values(), ids=REFUSED)
 def test_refused(entries: list[TarEntry], why: str) -> None:
     tree = RootTree()
-    with pytest.raises(Refused, match=why):
+    with pytest.raises(EntryRefused, match=why):
         for item in entries:
             tree.place(item)
 
@@ -221,7 +221,7 @@ REFUSED_HEADERS = {
     ("header", "extended", "why"), REFUSED_HEADERS.values(), ids=REFUSED_HEADERS
 )
 def test_refused_header(header: TarHeader, extended: dict[bytes, bytes], why: str) -> None:
-    with pytest.raises(Refused, match=why):
+    with pytest.raises(EntryRefused, match=why):
         entry_of(header, extended)
 
 
@@ -276,7 +276,7 @@ def test_extended_attributes_of_both_archivers() -> None:
 
 
 def test_a_message_cannot_carry_control_characters() -> None:
-    error = refusal("root.tar", b"a\x1b[2J\xff", "why")
+    error = entry_error("root.tar", b"a\x1b[2J\xff", "why")
     assert str(error) == r"root.tar: 'a\x1b[2J\udcff': why"
     assert len(quote_name(b"x" * 10**6)) < 300
 
@@ -285,7 +285,7 @@ def test_a_message_cannot_carry_control_characters() -> None:
 def test_a_clean_path_is_clean(name: bytes) -> None:
     try:
         path = clean_path(name)
-    except Refused:
+    except EntryRefused:
         return
     assert not path or not {b"", b".", b".."} & set(path.split(b"/"))
     assert clean_path(path or b".") == path
@@ -302,7 +302,7 @@ def test_a_target_never_leaves_the_root(parts: list[bytes]) -> None:
     if lowest >= 0 and target:
         check_target(target, b"x/y")
     else:
-        with pytest.raises(Refused):
+        with pytest.raises(EntryRefused):
             check_target(target, b"x/y")
 
 
@@ -313,7 +313,7 @@ def test_header_as_tarfile_writes_it(form: Literal[0, 1]) -> None:
     info.type, info.linkname = tarfile.CHRTYPE, "target"
     info.devmajor, info.devminor = 5, 6
     block = info.tobuf(form)
-    check_sum(block)
+    check_checksum(block)
     assert decode_header(block) == TarHeader(
         info.name.encode(), 0o4755, 12, 34, 0, 1700000000, b"3", b"target", (5, 6)
     )
@@ -324,8 +324,8 @@ def test_a_changed_header_is_noticed(position: int, change: int) -> None:
     block = bytearray(tarfile.TarInfo("name").tobuf())
     block[position] = (block[position] + change) % 256
     try:
-        check_sum(bytes(block))
-    except Refused:
+        check_checksum(bytes(block))
+    except EntryRefused:
         return
     # Only the form of the checksum itself may change, not what it says.
     assert 148 <= position < 156
@@ -350,7 +350,7 @@ def test_numbers(field: bytes, number: int) -> None:
     "field", [b"000064x\0", b"-000644\0", b"0o00644\0", b"1_00644\0", b"9" * 8]
 )
 def test_damaged_numbers(field: bytes) -> None:
-    with pytest.raises(Refused, match="damaged number"):
+    with pytest.raises(EntryRefused, match="damaged number"):
         decode_number(field)
 
 
@@ -375,12 +375,12 @@ def test_pax_records() -> None:
     ],
 )
 def test_malformed_pax_records(data: bytes) -> None:
-    with pytest.raises(Refused, match="malformed"):
+    with pytest.raises(EntryRefused, match="malformed"):
         pax_records(data)
 
 
 @given(st.binary(max_size=60))
 def test_pax_records_end(data: bytes) -> None:
     """Whatever comes in, it ends, and in no other error."""
-    with suppress(Refused):
+    with suppress(EntryRefused):
         pax_records(data)

@@ -1,4 +1,4 @@
-"""Which check applies to a tarball, and what is refused."""
+"""Which checks a tarball has to pass, and which tarballs are refused."""
 
 import pytest
 
@@ -9,11 +9,11 @@ from bootwright.rootfs.verification import (
     DownloadRecord,
     Verdict,
     check_pin,
-    choose,
+    choose_checks,
     evaluate,
-    obstacle,
+    is_still_verified,
     parse_digest,
-    vouched,
+    signature_obstacle,
 )
 
 PIN = "ab" * 32
@@ -22,21 +22,23 @@ GOOD, BAD = GpgVerdict(True, "signed"), GpgVerdict(False, "altered")
 
 
 @pytest.mark.parametrize(
-    ("published", "signing_key", "at_hand", "why"),
+    ("published", "signing_key", "has_key", "why"),
     [
         (True, KEY, True, None),
-        (True, KEY, False, "could not be had"),
+        (True, KEY, False, "could not be obtained"),
         (True, None, False, "no signing key is pinned"),
         (False, KEY, True, "no signature is published"),
     ],
 )
-def test_obstacle(published: bool, signing_key: str | None, at_hand: bool, why: str | None) -> None:
-    said = obstacle(published, signing_key, at_hand)
-    assert (said is None) if why is None else (said is not None and why in said)
+def test_why_a_signature_cannot_be_checked(
+    published: bool, signing_key: str | None, has_key: bool, why: str | None
+) -> None:
+    obstacle = signature_obstacle(published, signing_key, has_key)
+    assert (obstacle is None) if why is None else (obstacle is not None and why in obstacle)
 
 
 @pytest.mark.parametrize(
-    ("pin", "hindrance", "operator", "unverified", "expected"),
+    ("pin", "obstacle", "operator", "unverified", "expected"),
     [
         (None, None, False, False, Checks(None, True, "none")),
         (None, None, False, True, Checks(None, True, "none")),
@@ -48,18 +50,18 @@ def test_obstacle(published: bool, signing_key: str | None, at_hand: bool, why: 
         (None, "no signature", False, False, None),
     ],
 )
-def test_choice(
+def test_which_checks_are_chosen(
     pin: str | None,
-    hindrance: str | None,
+    obstacle: str | None,
     operator: bool,
     unverified: bool,
     expected: Checks | None,
 ) -> None:
     if expected is None:
         with pytest.raises(RefusedError, match=r"no signature, and the target pins no SHA-256"):
-            choose(pin, hindrance, operator=operator, unverified=unverified, what="it")
+            choose_checks(pin, obstacle, operator=operator, unverified=unverified, what="it")
         return
-    got = choose(pin, hindrance, operator=operator, unverified=unverified, what="it")
+    got = choose_checks(pin, obstacle, operator=operator, unverified=unverified, what="it")
     assert got == expected
 
 
@@ -80,7 +82,7 @@ def test_choice(
         (Checks(PIN, False, "operator"), "cd" * 32, None, "not the file that the target pins"),
     ],
 )
-def test_judgement(
+def test_how_a_file_is_verified(
     checks: Checks, sha256: str, signature: GpgVerdict | None, expected: Verdict | str
 ) -> None:
     if isinstance(expected, str):
@@ -102,22 +104,22 @@ def test_judgement(
         (KEY, "cd" * 32, KEY, False),
     ],
 )
-def test_what_an_older_check_is_worth(
+def test_whether_an_older_check_is_enough_for_a_target(
     signer: str | None, pin: str | None, signing_key: str | None, expected: bool
 ) -> None:
     record = DownloadRecord(
         url="u", sha256=PIN, size=1, verified_by="none", signer=signer, date="d"
     )
-    assert vouched(record, pin, signing_key) is expected
+    assert is_still_verified(record, pin, signing_key) is expected
 
 
 @pytest.mark.parametrize("wrong", ["", "ab", "g" * 64, PIN + "0", f"sha256:{PIN}"])
-def test_pin_that_is_no_digest(wrong: str) -> None:
+def test_a_pin_that_is_not_a_digest_is_refused(wrong: str) -> None:
     with pytest.raises(InputError, match="64 hexadecimal digits"):
         check_pin(wrong)
 
 
-def test_pin_is_read_in_either_case() -> None:
+def test_a_pin_may_be_in_upper_or_lower_case() -> None:
     assert check_pin(f" {PIN.upper()}\n") == PIN
     assert check_pin(None) is None
 
@@ -132,5 +134,5 @@ def test_pin_is_read_in_either_case() -> None:
         ("", None),
     ],
 )
-def test_digest_files(text: str, expected: str | None) -> None:
+def test_the_digest_is_found_in_a_digest_file(text: str, expected: str | None) -> None:
     assert parse_digest(text) == expected

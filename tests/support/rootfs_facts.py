@@ -3,7 +3,6 @@
 from bootwright.rootfs.facts import RootfsFacts
 
 FACTS = RootfsFacts(
-    distribution="Debian GNU/Linux 12 (bookworm)",
     kernels=("6.1.0-50-armmp-lpae",),
     modules=frozenset({"dm_crypt", "adiantum", "chacha_generic", "nhpoly1305", "xts"}),
     has_systemd_cryptsetup=True,

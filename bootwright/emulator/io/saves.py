@@ -381,7 +381,7 @@ def _data_digest(path: Path) -> str:
                 block = file.read(min(_BLOCK, end - start))
                 if not block:
                     raise OSError(errno.EIO, "it became shorter while it was read", str(path))
-                # Zeros are left out, because copying may turn holes into zeros, or zeros into holes.
+                # Zeros are left out: copying may turn holes into zeros, or zeros into holes.
                 if block.strip(b"\0"):
                     digest.update(b"%d:" % start)
                     digest.update(block)

@@ -41,7 +41,7 @@ def bitmap_of(free: Iterable[Run], first: int, size: int) -> bytes:
     return bits.to_bytes(size, "little")
 
 
-def merged(runs: Iterable[Run]) -> Iterator[Run]:
+def merge_runs(runs: Iterable[Run]) -> Iterator[Run]:
     """Yield ``runs`` in order of number, those that touch as one."""
     current: Run | None = None
     for run in sorted(runs):
@@ -55,7 +55,7 @@ def merged(runs: Iterable[Run]) -> Iterator[Run]:
         yield current
 
 
-def divided(run: Run, size: int) -> Iterator[Run]:
+def split_at_multiples(run: Run, size: int) -> Iterator[Run]:
     """Yield the parts of ``run`` that multiples of ``size`` divide it into."""
     start, end = run.start, run.start + run.length
     while start < end:
@@ -72,7 +72,7 @@ class Allocator:
     """
 
     def __init__(self, free: Iterable[Run]) -> None:
-        self._runs = deque(merged(free))
+        self._runs = deque(merge_runs(free))
         self.free = sum(run.length for run in self._runs)
         """How many are left."""
 
@@ -114,7 +114,7 @@ class Allocator:
     def remaining(self, size: int) -> dict[int, list[Run]]:
         """Return what is free in each group of ``size`` numbers, by group."""
         groups: dict[int, list[Run]] = {}
-        for run in merged(self._runs):
-            for part in divided(run, size):
+        for run in merge_runs(self._runs):
+            for part in split_at_multiples(run, size):
                 groups.setdefault(part.start // size, []).append(part)
         return groups

@@ -41,7 +41,14 @@ from bootwright.rootfs.ext4.layout import (
     parse_superblock,
 )
 from bootwright.rootfs.ext4.xattrs import attribute, encode_xattrs
-from bootwright.rootfs.tar_entries import EntryKind, Node, Refused, RootTree, TarEntry, quote_name
+from bootwright.rootfs.tar_entries import (
+    EntryKind,
+    EntryRefused,
+    Node,
+    RootTree,
+    TarEntry,
+    quote_name,
+)
 
 _TYPES = {
     EntryKind.FILE: (S_IFREG, dirents.TYPE_FILE),
@@ -121,7 +128,7 @@ class Filler:
         """Add an entry, with its contents from ``read``.
 
         Raises:
-            Refused: it has no place in a root file system, or ext4 cannot hold it.
+            EntryRefused: it has no place in a root file system, or ext4 cannot hold it.
             NoRoomError: the file system is full.
         """
         node, replaced = self._tree.place(entry)
@@ -129,7 +136,7 @@ class Filler:
             self._drop(replaced)
         if entry.kind is EntryKind.HARD_LINK:
             if node.links > LINKS_MAX:
-                raise Refused(f"more than {LINKS_MAX} hard links")
+                raise EntryRefused(f"more than {LINKS_MAX} hard links")
             self._hard_links += 1
             if self._hard_links > self._super.inodes:
                 raise NoRoomError  # names alone take memory too

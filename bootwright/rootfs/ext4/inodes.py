@@ -7,7 +7,7 @@ kernel's ``include/linux/kdev_t.h`` for device numbers.
 import struct
 
 from bootwright.rootfs.ext4.layout import BLOCK, INODE_SIZE
-from bootwright.rootfs.tar_entries import Refused
+from bootwright.rootfs.tar_entries import EntryRefused
 
 S_IFIFO, S_IFCHR, S_IFDIR, S_IFBLK, S_IFREG, S_IFLNK = (
     0x1000,
@@ -66,7 +66,7 @@ def encode_inode(
         xattr_block: the block with attributes, or 0.
 
     Raises:
-        Refused: a time is outside 1901 to 2446.
+        EntryRefused: a time is outside 1901 to 2446.
     """
     mtime, mtime_extra = encode_time(mtime_ns)
     changed, changed_extra = encode_time(changed_ns)
@@ -111,12 +111,12 @@ def encode_time(time_ns: int) -> tuple[int, int]:
     """Return a time as 32 bits of seconds, and 2 more bits with the nanoseconds.
 
     Raises:
-        Refused: outside 1901 to 2446, which is what 34 bits can tell.
+        EntryRefused: outside 1901 to 2446, which is what 34 bits can tell.
     """
     seconds, nanoseconds = divmod(time_ns, 10**9)
     epoch = (seconds + (1 << 31)) >> 32
     if not 0 <= epoch < 4:
-        raise Refused(f"time {seconds} s is out of range")
+        raise EntryRefused(f"time {seconds} s is out of range")
     return seconds & 0xFFFFFFFF, epoch | nanoseconds << 2
 
 

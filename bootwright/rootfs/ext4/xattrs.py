@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from bootwright.rootfs.ext4.layout import BLOCK
-from bootwright.rootfs.tar_entries import Refused
+from bootwright.rootfs.tar_entries import EntryRefused
 
 BODY_SIZE = 96
 """Bytes of a 256-byte inode behind its fixed part of 160 bytes."""
@@ -69,7 +69,7 @@ def encode_xattrs(attributes: Iterable[Attribute]) -> tuple[bytes, bytes | None]
     """Return the inode's tail (empty, or :data:`BODY_SIZE` bytes) and the block, if needed.
 
     Raises:
-        Refused: they fit in neither.
+        EntryRefused: they fit in neither.
     """
     ordered = sorted(attributes)
     if not ordered:
@@ -88,8 +88,8 @@ def encode_xattrs(attributes: Iterable[Attribute]) -> tuple[bytes, bytes | None]
     return b"", _BLOCK_HEADER.pack(_MAGIC, 1, 1, block_hash(hashes)) + content
 
 
-def _too_many(size: int) -> Refused:
-    return Refused(f"{size} bytes of extended attributes do not fit in a block")
+def _too_many(size: int) -> EntryRefused:
+    return EntryRefused(f"{size} bytes of extended attributes do not fit in a block")
 
 
 def _entries(

@@ -1,6 +1,6 @@
 """Obtaining a root file system tarball: named by the operator, cached, or downloaded.
 
-What must be checked is decided in :mod:`bootwright.rootfs.verification`; here it is done.
+Which checks are required is decided in :mod:`bootwright.rootfs.verification`; here they are run.
 """
 
 from dataclasses import dataclass
@@ -16,147 +16,153 @@ from bootwright.rootfs.io import download, openpgp
 from bootwright.rootfs.io.download import DownloadUnreachableError, Validators
 from bootwright.rootfs.io.tarball_cache import Tarballs, sha256_of
 from bootwright.rootfs.verification import (
-    FLAG,
+    UNVERIFIED_OPTION,
     Checks,
     DownloadRecord,
     Verdict,
     VerifiedBy,
     check_pin,
-    choose,
+    choose_checks,
     evaluate,
-    obstacle,
+    is_still_verified,
     parse_digest,
-    vouched,
+    signature_obstacle,
 )
 
 
 class Source(Protocol):
-    """What is read of ``rootfs.toml``; :class:`bootwright.rootfs.source.Tarball` has it."""
+    """The keys of ``rootfs.toml`` that are needed here; :class:`.source.Tarball` has them."""
 
     @property
     def url(self) -> str:
-        """The address, with ``{platform}`` for the board's name upstream."""
+        """The address; ``{platform}`` stands for the distribution's name of the board."""
         ...
 
     @property
     def signature_suffix(self) -> str | None:
-        """Added to the address, gives that of a detached signature."""
+        """The address with this suffix is that of a detached signature."""
         ...
 
     @property
     def digest_suffix(self) -> str | None:
-        """Added to the address, gives that of a digest file."""
+        """The address with this suffix is that of a digest file."""
         ...
 
     @property
     def signing_key(self) -> str | None:
-        """The pinned primary fingerprint."""
+        """The fingerprint of the pinned primary key."""
         ...
 
     @property
     def keyserver(self) -> str | None:
-        """Where the key comes from; ``None`` for the default server."""
+        """The server that the key is fetched from; ``None`` for the default server."""
         ...
 
 
 @dataclass(frozen=True)
 class AcquireOptions:
-    """What the target and the command line say about the tarball."""
+    """Settings for the tarball from the target and from the command line."""
 
     rootfs_file: Path | None = None
     """``--rootfs-file``: use this file instead of a download."""
     sha256: str | None = None
     """The SHA-256 that the target pins."""
     key_file: Path | None = None
-    """The signing key, when it is not to come from a keyserver."""
+    """A file with the signing key; ``None`` to fetch it from a keyserver."""
     unverified: bool = False
-    """``--rootfs-unverified``: use a download that nothing can verify."""
+    """``--rootfs-unverified``: use a download that cannot be verified."""
 
 
 @dataclass(frozen=True)
 class Acquired:
-    """A tarball that may be used."""
+    """A tarball that was verified, or is allowed to be unverified."""
 
     path: Path
     sha256: str
     verified_by: VerifiedBy
     source_url: str | None
-    """Where it came from; ``None`` for a file that the operator named."""
+    """The address that it came from; ``None`` for a file that the operator named."""
     signer: str | None = None
-    """The primary fingerprint whose signature was checked."""
+    """The fingerprint of the primary key that signed it; ``None`` if no signature was checked."""
 
 
 def acquire(
     source: Source, platform: str, options: AcquireOptions, cache_dir: Path, reporter: Reporter
 ) -> Acquired:
-    """Return the tarball of ``source`` for ``platform``, checked.
+    """Return the verified tarball of ``source`` for ``platform``.
 
     Args:
         source: the tarball's ``rootfs.toml``.
-        platform: the board's name upstream, such as ``odroid-xu3``.
+        platform: the name that the distribution uses for the board, such as ``odroid-xu3``.
         options: see :class:`AcquireOptions`.
-        cache_dir: downloads are kept below it.
-        reporter: gets progress and warnings.
+        cache_dir: the directory for downloads.
+        reporter: shows the progress and warnings.
 
     Raises:
         InputError: an option is wrong, or a named file cannot be read.
-        RefusedError: the file fails a check, or nothing can verify it.
-        FailedError: the download failed (and resumes the next time), or gpg did.
+        RefusedError: the file fails a check, or cannot be verified.
+        FailedError: the download failed (the next run continues it), or gpg failed.
     """
-    examiner = _Examiner(source, options, reporter)
+    verifier = _Verifier(source, options, reporter)
     if options.rootfs_file is not None:
-        return _from_file(examiner, options.rootfs_file)
+        return _from_file(verifier, options.rootfs_file)
     url = source.url.replace("{platform}", platform)
     lock = download.partial_path(url, cache_dir / "partial").with_suffix(".lock")
     with exclusive(lock, f"downloading {url}"):
-        acquired = _Fetch(examiner, url, cache_dir).run()
+        acquired = _Fetch(verifier, url, cache_dir).run()
     if acquired.verified_by == "none":
-        reporter.warn(f"{url}: used UNVERIFIED, because of {FLAG}")
+        reporter.warn(f"{url}: used UNVERIFIED, because of {UNVERIFIED_OPTION}")
     return acquired
 
 
 @dataclass(frozen=True)
-class _Evidence:
-    """What a file is going to be checked by."""
+class _VerificationInput:
+    """What a file is verified with: the checks, and the signature and the key if there are any."""
 
     checks: Checks
     signature: bytes | None
     key: bytes | None
 
 
-class _Examiner:
-    """Checks one file for one target, and says what the operator has to be told."""
+class _Verifier:
+    """Verifies files for one target, and warns the operator."""
 
     def __init__(self, source: Source, options: AcquireOptions, reporter: Reporter) -> None:
         self.source, self.options, self.reporter = source, options, reporter
         self.pin = check_pin(options.sha256)
 
-    def prepare(self, signature: bytes | None, what: str, operator: bool = False) -> _Evidence:
-        """Get the key and choose the checks; refuses what nothing can verify."""
+    def prepare(
+        self, signature: bytes | None, what: str, operator: bool = False
+    ) -> _VerificationInput:
+        """Fetch the key and choose the checks.
+
+        Raises:
+            RefusedError: the file cannot be verified.
+        """
         signing_key = self.source.signing_key
         key = self._key(signing_key) if signature and signing_key else None
-        hindrance = obstacle(signature is not None, signing_key, key is not None)
-        checks = choose(
+        obstacle = signature_obstacle(signature is not None, signing_key, key is not None)
+        checks = choose_checks(
             self.pin,
-            hindrance,
+            obstacle,
             operator=operator,
             unverified=self.options.unverified,
             what=what,
         )
-        if signature is not None and hindrance is not None:
-            self.reporter.warn(f"{what}: its signature is NOT checked: {hindrance}")
-        return _Evidence(checks, signature, key)
+        if signature is not None and obstacle is not None:
+            self.reporter.warn(f"{what}: its signature is NOT checked: {obstacle}")
+        return _VerificationInput(checks, signature, key)
 
-    def examine(self, evidence: _Evidence, path: Path, sha256: str, what: str) -> Verdict:
-        """Return who vouches for ``path``; see :func:`bootwright.rootfs.verification.evaluate`."""
+    def verify(self, given: _VerificationInput, path: Path, sha256: str, what: str) -> Verdict:
+        """Verify the file ``path``; see :func:`bootwright.rootfs.verification.evaluate`."""
         signing_key = self.source.signing_key
-        judgement: GpgVerdict | None = None
-        if evidence.signature is not None and evidence.key is not None and signing_key is not None:
-            judgement = openpgp.verify(path, evidence.signature, evidence.key, signing_key)
-        return evaluate(evidence.checks, sha256, judgement, signing_key, what)
+        gpg_verdict: GpgVerdict | None = None
+        if given.signature is not None and given.key is not None and signing_key is not None:
+            gpg_verdict = openpgp.verify(path, given.signature, given.key, signing_key)
+        return evaluate(given.checks, sha256, gpg_verdict, signing_key, what)
 
     def _key(self, fingerprint: str) -> bytes | None:
-        """Return the signing key; ``None`` when the keyserver does not give it."""
+        """Return the signing key; ``None`` if the keyserver does not have it."""
         if self.options.key_file is not None:
             return openpgp.read_key(self.options.key_file)
         try:
@@ -166,44 +172,46 @@ class _Examiner:
             return None
 
 
-def _from_file(examiner: _Examiner, path: Path) -> Acquired:
+def _from_file(verifier: _Verifier, path: Path) -> Acquired:
     if not path.is_file():
         raise InputError(f"--rootfs-file {path}: no such file")
-    beside = path.with_name(path.name + (examiner.source.signature_suffix or ".sig"))
-    signature = beside.read_bytes() if beside.is_file() else None
-    evidence = examiner.prepare(signature, str(path), operator=True)
+    signature_file = path.with_name(path.name + (verifier.source.signature_suffix or ".sig"))
+    signature = signature_file.read_bytes() if signature_file.is_file() else None
+    given = verifier.prepare(signature, str(path), operator=True)
     sha256 = sha256_of(path)
-    verdict = examiner.examine(evidence, path, sha256, str(path))
+    verdict = verifier.verify(given, path, sha256, str(path))
     return Acquired(path, sha256, verdict.verified_by, None, verdict.signer)
 
 
 class _Fetch:
-    """One download of one address, or what the cache already has of it."""
+    """Gets the tarball of one address: from the cache, or by a download."""
 
-    def __init__(self, examiner: _Examiner, url: str, cache_dir: Path) -> None:
-        self.examiner, self.url = examiner, url
-        self.source, self.options = examiner.source, examiner.options
-        self.pin, self.reporter = examiner.pin, examiner.reporter
+    def __init__(self, verifier: _Verifier, url: str, cache_dir: Path) -> None:
+        self.verifier, self.url = verifier, url
+        self.source, self.options = verifier.source, verifier.options
+        self.pin, self.reporter = verifier.pin, verifier.reporter
         self.partial_dir = cache_dir / "partial"
         self.tarballs = Tarballs(cache_dir)
 
     def run(self) -> Acquired:
         """Return the tarball; see :func:`acquire`."""
-        held = self._held()
-        known = held is not None and vouched(held, self.pin, self.source.signing_key)
-        if held is not None and known and self.pin is not None:
-            # The very bytes that the target pins: the server has nothing to add.
-            return self._use(held, "pin")
+        cached = self._cached()
+        verified = cached is not None and is_still_verified(
+            cached, self.pin, self.source.signing_key
+        )
+        if cached is not None and verified and self.pin is not None:
+            # These are the bytes that the target pins, so the server is not needed.
+            return self._use(cached, "pin")
         try:
-            return self._online(held, known)
+            return self._from_server(cached, verified)
         except DownloadUnreachableError as error:
-            if held is None or not (known or self.options.unverified):
+            if cached is None or not (verified or self.options.unverified):
                 raise
-            self.reporter.warn(f"{error}; using the copy of {held.date}")
-            return self._use(held, "signature" if known else "none")
+            self.reporter.warn(f"{error}; using the copy of {cached.date}")
+            return self._use(cached, "signature" if verified else "none")
 
-    def _held(self) -> DownloadRecord | None:
-        """Return the cached tarball to begin with, after reading it whole."""
+    def _cached(self) -> DownloadRecord | None:
+        """Return the record of the tarball in the cache, if there is one and it is undamaged."""
         if self.pin is not None:
             record = self.tarballs.with_digest(self.pin)
         else:
@@ -214,29 +222,30 @@ class _Fetch:
         self.tarballs.remove(record)
         return None
 
-    def _online(self, held: DownloadRecord | None, known: bool) -> Acquired:
-        same = held is not None and download.unchanged(
-            self.url, Validators(held.etag, held.last_modified)
+    def _from_server(self, cached: DownloadRecord | None, verified: bool) -> Acquired:
+        """Return the version that the server has now; it is downloaded only if it has changed."""
+        same = cached is not None and download.unchanged(
+            self.url, Validators(cached.etag, cached.last_modified)
         )
-        if held is not None and same and known:
-            self.reporter.note(f"{self.url}: unchanged since {held.date}")
-            return self._use(held, "signature")
-        signature = self._beside(self.source.signature_suffix)
-        evidence = self.examiner.prepare(signature, self.url)
-        if held is not None and same:
-            path = self.tarballs.path(held.sha256)
-            verdict = self.examiner.examine(evidence, path, held.sha256, self.url)
-            return self._keep(path, _renewed(held, verdict))
-        return self._download(evidence)
+        if cached is not None and same and verified:
+            self.reporter.note(f"{self.url}: unchanged since {cached.date}")
+            return self._use(cached, "signature")
+        signature = self._small_file(self.source.signature_suffix)
+        given = self.verifier.prepare(signature, self.url)
+        if cached is not None and same:
+            path = self.tarballs.path(cached.sha256)
+            verdict = self.verifier.verify(given, path, cached.sha256, self.url)
+            return self._add(path, _renewed(cached, verdict))
+        return self._download(given)
 
-    def _download(self, evidence: _Evidence) -> Acquired:
+    def _download(self, given: _VerificationInput) -> Acquired:
         with self.reporter.step(f"download {self.url}"):
             got = download.download(self.url, self.partial_dir, self.reporter)
             try:
                 self._check_transfer(got)
-                verdict = self.examiner.examine(evidence, got.path, got.sha256, self.url)
+                verdict = self.verifier.verify(given, got.path, got.sha256, self.url)
             except (RefusedError, _DamagedError):
-                # Bytes known to be wrong are not resumed.
+                # The bytes are wrong, so the next run must not continue after them.
                 download.discard(got.path)
                 raise
             record = DownloadRecord(
@@ -249,40 +258,43 @@ class _Fetch:
                 signer=verdict.signer,
                 date=_now(),
             )
-            kept = self._keep(got.path, record)
+            acquired = self._add(got.path, record)
             download.discard(got.path)
-            return kept
+            return acquired
 
     def _check_transfer(self, got: download.Downloaded) -> None:
-        published = self._beside(self.source.digest_suffix)
+        published = self._small_file(self.source.digest_suffix)
         digest = parse_digest(published.decode("utf-8", "replace")) if published else None
         if digest is not None and digest not in (got.md5, got.sha256):
             raise _DamagedError(
-                f"{self.url}: arrived damaged: the server names the digest {digest}, "
-                "but the file has another. Run it again."
+                f"{self.url}: the download is damaged: the digest on the server is {digest}, "
+                "but the file has another one. Run it again."
             )
 
-    def _beside(self, suffix: str | None) -> bytes | None:
-        return download.small(self.url + suffix) if suffix else None
+    def _small_file(self, suffix: str | None) -> bytes | None:
+        """Return the file at the address with ``suffix``; ``None`` if there is none."""
+        return download.download_small(self.url + suffix) if suffix else None
 
-    def _keep(self, path: Path, record: DownloadRecord) -> Acquired:
-        kept = self.tarballs.add(path, record)
-        return Acquired(kept, record.sha256, record.verified_by, self.url, record.signer)
+    def _add(self, path: Path, record: DownloadRecord) -> Acquired:
+        """Move the file ``path`` into the cache."""
+        cached_path = self.tarballs.add(path, record)
+        return Acquired(cached_path, record.sha256, record.verified_by, self.url, record.signer)
 
-    def _use(self, held: DownloadRecord, verified_by: VerifiedBy) -> Acquired:
-        path = self.tarballs.path(held.sha256)
-        return Acquired(path, held.sha256, verified_by, held.url, held.signer)
+    def _use(self, cached: DownloadRecord, verified_by: VerifiedBy) -> Acquired:
+        path = self.tarballs.path(cached.sha256)
+        return Acquired(path, cached.sha256, verified_by, cached.url, cached.signer)
 
 
 class _DamagedError(FailedError):
-    """The transfer went wrong; the same download may go well the next time."""
+    """The transfer has damaged the file; the same download may succeed the next time."""
 
 
-def _renewed(held: DownloadRecord, verdict: Verdict) -> DownloadRecord:
-    return held.model_copy(
+def _renewed(record: DownloadRecord, verdict: Verdict) -> DownloadRecord:
+    """Return the record of a cached file that was just verified again."""
+    return record.model_copy(
         update={
             "verified_by": verdict.verified_by,
-            "signer": verdict.signer or held.signer,
+            "signer": verdict.signer or record.signer,
             "date": _now(),
         }
     )

@@ -1,4 +1,4 @@
-"""The unpersonalised root file system as a cached ext4, and the tarball it came from."""
+"""The root file system as a cached ext4 image, before it is changed for a particular card."""
 
 import hashlib
 import json
@@ -23,18 +23,18 @@ from bootwright.rootfs.size import root_bytes
 from bootwright.rootfs.source import Mmdebstrap, Tarball
 
 BUILDER_VERSION = 1
-"""Raised whenever the same tarball would give another file system."""
+"""Version of the way of building; increase it when the same tarball gives another file system."""
 
 JOURNAL_MIB = 16
-"""Enough for a card's one writer; mke2fs's 64 MiB would be zeroed on every card."""
+"""Size of the journal in MiB: enough for a board. mke2fs's default, 64, makes writing slower."""
 
-KEPT = 4
-"""Base images kept in the cache; the least recently used one goes first."""
+KEPT_IMAGES = 4
+"""The number of images in the cache; beyond it, the least recently used one is removed."""
 
 
 @dataclass(frozen=True)
 class BaseImage:
-    """A cached ext4 image, never personalised, and its origin."""
+    """A cached ext4 image, the same for every card, and the origin of its content."""
 
     path: Path
     origin: Origin
@@ -42,7 +42,12 @@ class BaseImage:
 
 @dataclass(frozen=True)
 class RootfsOptions:
-    """What the command line says about the root file system."""
+    """The options of the command line for the root file system.
+
+    Attributes:
+        file: ``--rootfs-file``.
+        unverified: ``--rootfs-unverified``.
+    """
 
     file: Path | None = None
     unverified: bool = False
@@ -56,19 +61,21 @@ def obtain(
     cache: Path,
     reporter: Reporter,
 ) -> BaseImage:
-    """Return the target's root file system as an ext4 image, building what is absent.
+    """Return the target's root file system as an ext4 image; build it if it is not in the cache.
 
     Args:
-        board: names packages, features and platform.
-        target: names the partition's size and how a download is verified.
+        board: has the packages, the ext4 features and the platform.
+        target: has the size of the partition, and how a download is verified.
         source: the root file system.
         options: see :class:`RootfsOptions`.
-        cache: everything expensive is kept below it.
-        reporter: hears of progress.
+        cache: the directory of tarballs and images.
+        reporter: shows the progress and warnings.
 
     Raises:
-        InputError, RefusedError, FailedError: from the builder or the download; and a
-            tarball that is hostile or too large for ``root_size``.
+        InputError: an option is wrong, or the tarball has a refused entry or is too large for
+            ``root_size``.
+        RefusedError: the tarball fails a check or cannot be verified.
+        FailedError: building or downloading failed.
     """
     if isinstance(source, Mmdebstrap) and options.file is None:
         tarball, key, origin = _build(board, target, source, cache, reporter)
@@ -84,7 +91,7 @@ def cached(
     options: RootfsOptions,
     cache: Path,
 ) -> BaseImage | None:
-    """Return what :func:`obtain` would use if it is in the cache; changes nothing."""
+    """Return what :func:`obtain` would return, if it is in the cache; nothing is changed."""
     if options.file is not None:
         if not options.file.is_file():
             raise InputError(f"--rootfs-file {options.file}: no such file")
@@ -118,7 +125,14 @@ def debian_recipe(board: Board, target: Target, source: Mmdebstrap) -> Recipe:
 
 
 def base_path(cache: Path, board: Board, target: Target, key: str) -> Path:
-    """Return where the ext4 image of the tarball ``key`` for this target is cached."""
+    """Return the path in the cache of the ext4 image for this target.
+
+    Args:
+        cache: the directory of the cache.
+        board: has the ext4 features.
+        target: has the size of the partition.
+        key: identifies the tarball.
+    """
     parts: Sequence[object] = (
         BUILDER_VERSION,
         key,
@@ -135,13 +149,13 @@ def _build(
 ) -> tuple[Path, str, Origin]:
     recipe = debian_recipe(board, target, source)
     tarball = debian.build(recipe, cache / "debian", reporter)
-    # The digest of a tarball made here is known once it was read; see _as_ext4.
+    # The digest of a tarball that was built here becomes known when it is read; see _as_ext4.
     origin = Origin(source.name, f"mmdebstrap {source.suite}", "", "apt")
     return tarball, _built_key(tarball), origin
 
 
 def _built_key(tarball: Path) -> str:
-    # Its name says the recipe; its time tells a rebuilt one apart.
+    # The name contains the digest of the recipe. The time differs if it was built again.
     return f"built:{tarball.name}:{tarball.stat().st_mtime_ns}"
 
 
@@ -163,7 +177,7 @@ def _acquire(
     own = board.rootfs.get(source.name, RootfsOnBoard())
     if own.platform is None and options.file is None:
         raise InputError(
-            f"{source.name} publishes nothing for {board.name}: board.toml has no"
+            f"{source.name} publishes no tarball for {board.name}: board.toml has no"
             f" rootfs.{source.name}.platform; give --rootfs-file"
         )
     key_file = target.signing_key_file
@@ -200,8 +214,8 @@ def _as_ext4(
         if made is None or not image.is_file():
             made = _make(board, target, tarball, image, origin, record, reporter)
         image.touch()
-    _forget_old(image)
-    # The same bytes may be vouched for in another way this time.
+    _remove_old(image)
+    # How the tarball was verified may differ from when the image was built.
     return BaseImage(image, Origin(origin.kind, origin.source, made.sha256, origin.verified_by))
 
 
@@ -230,7 +244,7 @@ def _make(
     for warning in built.warnings:
         reporter.warn(warning)
     made = Origin(origin.kind, origin.source, built.sha256, origin.verified_by)
-    # Replaced whole: half a record would stand in the way of every later run.
+    # Replaced in one step: later runs could not read half a record.
     replace_file(record, json.dumps(asdict(made)) + "\n")
     return made
 
@@ -242,9 +256,9 @@ def _read_record(record: Path) -> Origin | None:
         return None
 
 
-def _forget_old(current: Path) -> None:
+def _remove_old(current: Path) -> None:
     images = sorted(current.parent.glob("*.ext4"), key=lambda path: path.stat().st_mtime)
-    for old in images[:-KEPT]:
+    for old in images[:-KEPT_IMAGES]:
         if old != current:
             old.with_suffix(".json").unlink(missing_ok=True)
             old.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Building a Debian root file system by mmdebstrap, once for each recipe."""
+"""Building Debian root file systems with mmdebstrap, once for each recipe."""
 
 import os
 import platform
@@ -19,7 +19,7 @@ from bootwright.core.run_log import logged
 from bootwright.core.shell import quote_words
 from bootwright.rootfs.debian_plan import (
     KEYRING,
-    MARK,
+    STEP_PREFIX,
     AptSource,
     Recipe,
     binfmt_problem,
@@ -32,55 +32,58 @@ from bootwright.rootfs.debian_plan import (
 )
 
 RETRY_PAUSES_S = (3.0, 10.0)
-"""Seconds before fetching a package index again: a mirror may be between two states."""
+"""Seconds before each further attempt to fetch a package index; a mirror may be being updated."""
 
-STAND_IN_S = 24 * 3600.0
-"""How long a root file system that lacks a suite's updates stands in for the full one."""
+INCOMPLETE_MAX_AGE_S = 24 * 3600.0
+"""Seconds for which a tarball that lacks a suite is used before a complete one is tried again."""
 
-OLD_S = 30 * 24 * 3600.0
-"""The age of a cached root file system from which on the operator hears of it."""
+OLD_AGE_S = 30 * 24 * 3600.0
+"""Seconds after which the operator is informed how old the tarball in the cache is."""
 
-KEPT = 3
-"""Root file systems kept in the cache; the oldest goes first."""
+KEPT_TARBALLS = 3
+"""The number of tarballs in the cache; beyond it, the oldest one is removed."""
 
 _APT = Path("/etc/apt")
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
-_SHOWN = 15
+_SHOWN_LINES = 15
+"""Lines of mmdebstrap's output that an error message shows."""
 
 
 def build(recipe: Recipe, cache_dir: Path, reporter: Reporter) -> Path:
-    """Return a plain tarball of the recipe's root file system, building it when absent.
+    """Return an uncompressed tarball of the recipe's root file system; build it if it is absent.
 
-    The suite's own index must be there. When the index of its ``-updates`` or
-    ``-security`` cannot be fetched, it is left out with a warning; the board's
-    ``sources.list`` has it all the same.
+    The index of the suite itself is required. If the index of ``-updates`` or ``-security``
+    cannot be fetched, that suite is left out with a warning; the board's ``sources.list``
+    contains it anyway.
 
     Args:
         recipe: what to build.
-        cache_dir: where tarballs are kept, and ``*.log`` with mmdebstrap's output.
-        reporter: hears of each step.
+        cache_dir: for the tarballs, and for ``*.log`` with mmdebstrap's output.
+        reporter: shows the steps and warnings.
 
     Raises:
         InputError: neither a mirror nor an apt source of this machine has the suite.
-        FailedError: something that this machine lacks, with the commands that help; the
-            suite's index or a package cannot be fetched; a package cannot be installed;
-            or another run is building the same recipe.
+        FailedError: this machine lacks something (the message has the commands that install it);
+            the suite's index or a package cannot be fetched; a package cannot be installed; or
+            another run is building the same recipe.
     """
     tarball = cached(recipe, cache_dir)
     if tarball is None:
-        whole = cache_dir / tar_name(recipe)
-        with exclusive(whole.with_suffix(".lock"), f"building {whole.name}"):
+        complete = cache_dir / tar_name(recipe)
+        with exclusive(complete.with_suffix(".lock"), f"building {complete.name}"):
             # Another run may have built it meanwhile.
             tarball = cached(recipe, cache_dir)
             if tarball is None:
-                return _build(recipe, whole, reporter)
+                return _build(recipe, complete, reporter)
     if tarball.name != tar_name(recipe):
-        reporter.warn(f"{tarball.name} stands in: a suite could not be fetched when it was built")
+        reporter.warn(
+            f"using {tarball.name}, which lacks a suite that could not be fetched when it was built"
+        )
     days = (time.time() - tarball.stat().st_mtime) // 86400
-    if days * 86400 >= OLD_S:
+    if days * 86400 >= OLD_AGE_S:
         reporter.note(
             f"{tarball.name} was built {days:.0f} days ago: upgrade the board's packages, or"
-            f" remove {tarball} to have it built anew"
+            f" remove {tarball} to build it again"
         )
     return tarball
 
@@ -88,7 +91,7 @@ def build(recipe: Recipe, cache_dir: Path, reporter: Reporter) -> Path:
 def cached(recipe: Recipe, cache_dir: Path) -> Path | None:
     """Return the tarball that :func:`build` would use without building, if there is one."""
     tarball = cache_dir / tar_name(recipe)
-    return tarball if tarball.is_file() else _recent_stand_in(tarball)
+    return tarball if tarball.is_file() else _recent_incomplete(tarball)
 
 
 def apt_sources(recipe: Recipe, reporter: Reporter) -> tuple[AptSource, ...]:
@@ -119,10 +122,10 @@ def apt_sources(recipe: Recipe, reporter: Reporter) -> tuple[AptSource, ...]:
     return sources
 
 
-def _recent_stand_in(tarball: Path) -> Path | None:
-    """Return a tarball of the same recipe that lacks a suite, unless it is too old."""
+def _recent_incomplete(tarball: Path) -> Path | None:
+    """Return a recent tarball of the recipe that lacks a suite; ``None`` if there is none."""
     for path in tarball.parent.glob(f"{tarball.stem}-without-*.tar"):
-        if time.time() - path.stat().st_mtime < STAND_IN_S:
+        if time.time() - path.stat().st_mtime < INCOMPLETE_MAX_AGE_S:
             return path
     return None
 
@@ -132,33 +135,36 @@ def _build(recipe: Recipe, tarball: Path, reporter: Reporter) -> Path:
     sources = apt_sources(recipe, reporter)
     for stale in tarball.parent.glob(f"{tarball.stem}*.tmp"):
         stale.unlink()
-    lost: tuple[AptSource, ...] = ()
+    missing: tuple[AptSource, ...] = ()
     while True:
-        target = tarball.with_name(tar_name(recipe, [source.suite for source in lost]))
-        used = [source for source in sources if source not in lost]
-        failed = _try(recipe, mode, used, lost, target, reporter)
+        target = tarball.with_name(tar_name(recipe, [source.suite for source in missing]))
+        used = [source for source in sources if source not in missing]
+        failed = _try_build(recipe, mode, used, missing, target, reporter)
         if not failed:
             break
-        lost += tuple(source for source in used if source.suite in failed)
+        missing += tuple(source for source in used if source.suite in failed)
     for other in tarball.parent.glob(f"{tarball.stem}-without-*.tar"):
         if other != target:
             other.unlink()
-    _forget_old(target)
+    _remove_old(target)
     return target
 
 
-def _try(
+def _try_build(
     recipe: Recipe,
     mode: str,
     sources: Sequence[AptSource],
-    later: Sequence[AptSource],
+    missing: Sequence[AptSource],
     target: Path,
     reporter: Reporter,
 ) -> dict[str, str]:
-    """Build ``target``, or return the suites that cannot be fetched but may be left out."""
+    """Build ``target`` and return nothing, or return the suites that have to be left out.
+
+    Each suite is returned with apt's reason why it cannot be fetched.
+    """
     draft = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     log = target.with_suffix(".log")
-    argv = mmdebstrap_argv(recipe, mode, str(draft), sources, later)
+    argv = mmdebstrap_argv(recipe, mode, str(draft), sources, missing)
     for pause in (*RETRY_PAUSES_S, None):
         try:
             _run(argv, log, reporter)
@@ -170,19 +176,22 @@ def _try(
                 raise
         finally:
             draft.unlink(missing_ok=True)
-        said = "; ".join(f"{suite}: {reason}" for suite, reason in failed.items())
+        reasons = "; ".join(f"{suite}: {reason}" for suite, reason in failed.items())
         if pause is not None:
-            reporter.warn(f"a package index cannot be fetched, next try in {pause:.0f} s: {said}")
+            reporter.warn(
+                f"a package index cannot be fetched, next attempt in {pause:.0f} s: {reasons}"
+            )
             time.sleep(pause)
     if recipe.suite in failed:
         raise FailedError(
-            f"the package index of Debian {recipe.suite} cannot be fetched: {said}\n"
-            "The mirror may be in the middle of an update: try again later, or set `mirror` in"
-            f" bootwright.toml to another one. All that apt said: {log}"
+            f"the package index of Debian {recipe.suite} cannot be fetched: {reasons}\n"
+            "The mirror may be being updated: try again later, or set `mirror` in"
+            f" bootwright.toml to another one. The complete output: {log}"
         )
     reporter.warn(
-        f"building without {' and '.join(failed)}, whose package index cannot be fetched: {said}."
-        " The board's apt sources have it: upgrade the packages there once the mirror is in order"
+        f"building without {' and '.join(failed)}, whose package index cannot be fetched:"
+        f" {reasons}. The board's apt sources contain it: upgrade the packages there when the"
+        " mirror works again"
     )
     return failed
 
@@ -193,7 +202,7 @@ def _run(argv: Sequence[str], log_path: Path, reporter: Reporter) -> None:
         result = step.enter_context(logged("process", argv[0], argv=argv, output=log_path))
         stage = step.enter_context(ExitStack())
         stage.enter_context(reporter.step("Fetch Debian's package index"))
-        # In a group of its own, so that an interrupt reaches all of it, from here.
+        # In its own process group, so that _end can signal all of its processes.
         child = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
@@ -208,9 +217,9 @@ def _run(argv: Sequence[str], log_path: Path, reporter: Reporter) -> None:
         try:
             for line in child.stdout:
                 log.write(line)
-                if line.startswith(MARK):
+                if line.startswith(STEP_PREFIX):
                     stage.close()
-                    stage.enter_context(reporter.step(line.removeprefix(MARK).strip()))
+                    stage.enter_context(reporter.step(line.removeprefix(STEP_PREFIX).strip()))
             result["status"] = status = child.wait()
         except BaseException:
             _end(child)
@@ -221,7 +230,7 @@ def _run(argv: Sequence[str], log_path: Path, reporter: Reporter) -> None:
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    """End mmdebstrap in a way that lets it unmount and remove what it made."""
+    """End mmdebstrap; it gets time to unmount and to remove its files."""
     os.killpg(child.pid, signal.SIGTERM)
     try:
         child.wait(timeout=30)
@@ -232,10 +241,10 @@ def _end(child: subprocess.Popen[str]) -> None:
 
 def _failure(status: int, log_path: Path) -> FailedError:
     lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()
-    shown = "\n".join(f"  {line[:300]}" for line in lines[-_SHOWN:])
+    shown = "\n".join(f"  {line[:300]}" for line in lines[-_SHOWN_LINES:])
     return FailedError(
         f"mmdebstrap failed (exit {status}). Its last lines:\n{shown}\n"
-        f"All of them, below the command itself: {log_path}"
+        f"The complete output, after the command itself: {log_path}"
     )
 
 
@@ -250,9 +259,13 @@ def _apt_files() -> dict[str, str]:
 
 
 def _mode() -> str:
-    """Return the mode of mmdebstrap that works for this user, once all it needs is there."""
+    """Return the mode of mmdebstrap for this user: ``root`` or ``unshare``.
+
+    Raises:
+        FailedError: this machine lacks something that building needs.
+    """
     search = process.environment()["PATH"]
-    # openssl names the links to the certificate authorities.
+    # openssl computes the names of the links to the certificate authorities.
     for tool in ("mmdebstrap", "dpkg", "openssl"):
         if shutil.which(tool, path=search) is None:
             raise process.missing_tool(tool)
@@ -276,9 +289,9 @@ def _mode() -> str:
     return "root" if os.geteuid() == 0 else "unshare"
 
 
-def _forget_old(current: Path) -> None:
+def _remove_old(current: Path) -> None:
     tarballs = sorted(current.parent.glob("debian-*.tar"), key=lambda path: path.stat().st_mtime)
-    for old in tarballs[:-KEPT]:
+    for old in tarballs[:-KEPT_TARBALLS]:
         if old != current:
             old.with_suffix(".log").unlink(missing_ok=True)
             old.unlink()

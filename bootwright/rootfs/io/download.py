@@ -1,12 +1,13 @@
-"""Downloads by curl that survive a broken connection and a killed process.
+"""Downloads by curl that continue after a broken connection and after a killed process.
 
-A download grows in a partial file. Beside it are the headers of the server's answer, which curl
-writes before the first byte: their validators (ETag, Last-Modified) say what the file is a part
-of, so that the next run asks for the rest alone, and only of that very file (Range and If-Range).
+A download is written to a partial file. Beside it are the headers of the server's answer, which
+curl writes before the first byte. Their validators (ETag, Last-Modified) identify the version of
+the remote file, so that the next run requests only the rest, and only if the remote file is still
+that version (Range and If-Range).
 
-The bytes come through a pipe, so that curl ends when this process does, and never writes to a file
-that a later run has taken over. Trying again is done here, because curl's ``--retry`` begins where
-its first try began. Addresses go to curl's standard input, for one may carry a password.
+The bytes come through a pipe, so that curl ends when this process ends, and never writes to a file
+that a later run uses. Further attempts are made here, because curl's ``--retry`` starts again where
+its first attempt started. Addresses go to curl's standard input, as they may contain a password.
 
 Exit codes: curl(1), "EXIT CODES".
 """
@@ -31,10 +32,10 @@ TIMEOUT_S = 30.0
 """Seconds without a byte after which a connection counts as lost."""
 
 ATTEMPTS = 5
-"""Attempts in a row without progress before a download is given up."""
+"""The number of consecutive attempts without progress after which a download fails."""
 
-PROGRESS = 64 * 1024
-"""New bytes that count as progress; so a server that trickles is given up too."""
+PROGRESS_BYTES = 64 * 1024
+"""New bytes that count as progress; with fewer for each attempt, the download fails too."""
 
 _CHUNK = 1024 * 1024
 _OPTIONS = (
@@ -44,14 +45,15 @@ _OPTIONS = (
     *("--write-out", "%{stderr}%{http_code}"),
 )
 
-# What the operator's environment says of proxies, and of certificate authorities. The latter become
-# options, because of these two variables curl takes only one.
+# The environment variables for proxies and for certificate authorities. The latter are passed as
+# options, because curl uses only one of these two variables.
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _AUTHORITIES = {"SSL_CERT_FILE": "--cacert", "SSL_CERT_DIR": "--capath"}
 
-# Exit codes of curl. 1, 3, 47: the address is none, or redirects to what is not HTTP, or in a
-# circle. 22: the server answered with a status of 400 or more. 33: it sent another part than asked.
-# 63: it announced more than may come.
+# Exit codes of curl. 1, 3, 47: the address is not valid, redirects to another protocol than HTTP,
+# or redirects too often. 5, 6: the name of the proxy or of the server cannot be resolved. 22: the
+# server answered with a status of 400 or more. 33: it sent another part than requested. 63: the
+# file is larger than allowed.
 _WRONG_ADDRESS = (1, 3, 47)
 _NO_NAME = (5, 6)
 _REFUSED = 22
@@ -61,24 +63,24 @@ _TOO_LARGE = 63
 
 
 class DownloadUnreachableError(FailedError):
-    """The server cannot be reached, or cannot answer now; another time it may."""
+    """The server cannot be reached or cannot answer now; a later attempt may succeed."""
 
 
 @dataclass(frozen=True)
 class Validators:
-    """What tells one version of a remote file from another, as the server names it."""
+    """What the server sends to identify a version of a remote file."""
 
     etag: str | None = None
     last_modified: str | None = None
 
     def same(self, other: "Validators") -> bool:
-        """Return whether both surely name the same bytes: one validator decides."""
+        """Return whether both certainly identify the same version: by ETag, or else by date."""
         if self.etag or other.etag:
             return self.etag == other.etag
         return self.last_modified is not None and self.last_modified == other.last_modified
 
     def if_range(self) -> str | None:
-        """Return what ``If-Range`` may carry: a strong ETag, else a date (RFC 9110, 13.1.5)."""
+        """Return the value for ``If-Range``: a strong ETag, or else a date (RFC 9110, 13.1.5)."""
         if self.etag and not self.etag.startswith("W/"):
             return self.etag
         return self.last_modified
@@ -86,10 +88,15 @@ class Validators:
 
 @dataclass(frozen=True)
 class Downloaded:
-    """A file that has arrived whole.
+    """A completely downloaded file.
 
-    ``sha256`` and ``md5`` are lower-case hexadecimal; ``transferred`` counts the bytes
-    of this run, the resumed part left out.
+    Attributes:
+        path: the file.
+        sha256: in lower-case hexadecimal.
+        md5: in lower-case hexadecimal.
+        size: in bytes.
+        validators: identify its version on the server.
+        transferred: the bytes that this run has received, without those of earlier runs.
     """
 
     path: Path
@@ -101,27 +108,27 @@ class Downloaded:
 
 
 @dataclass(frozen=True)
-class _Ended:
-    """How a request ended: curl's exit code, its message, and the server's status (0: none)."""
+class _RequestResult:
+    """The result of a request: curl's exit code, its message, and the HTTP status (0: none)."""
 
     code: int
     why: str
     status: int
 
 
-def small(url: str, limit: int = 64 * 1024) -> bytes | None:
-    """Return a small file's bytes, or ``None`` when the server says that there is none.
+def download_small(url: str, limit: int = 64 * 1024) -> bytes | None:
+    """Return the content of a small file; ``None`` if the server answers that there is none.
 
     Raises:
         DownloadUnreachableError: the server cannot be reached or cannot answer now.
         FailedError: it refuses, or the file is larger than ``limit`` bytes.
     """
-    too_large = FailedError(f"{url}: larger than {format_size(limit)}, so not what was expected")
+    too_large = FailedError(f"{url}: larger than {format_size(limit)}, so not the expected file")
     data = b""
     with _request(url, TIMEOUT_S, "--max-filesize", str(limit)) as running:
         while piece := running.read(_CHUNK):
             data += piece
-            if len(data) > limit:  # it need not have been announced
+            if len(data) > limit:  # curl checks only a length that the server announces
                 raise too_large
         ended = _end(running)
     if ended.code == _TOO_LARGE:
@@ -133,7 +140,7 @@ def small(url: str, limit: int = 64 * 1024) -> bytes | None:
 
 
 def unchanged(url: str, validators: Validators) -> bool:
-    """Return whether the server still has the version that ``validators`` name.
+    """Return whether the server still has the version that ``validators`` identify.
 
     Raises:
         DownloadUnreachableError: the server cannot be reached or cannot answer now.
@@ -161,36 +168,36 @@ def download(
     timeout: float = TIMEOUT_S,
     pause: Callable[[float], None] = time.sleep,
 ) -> Downloaded:
-    """Download ``url`` into a file of ``partial_dir``, resuming what an earlier run left.
+    """Download ``url`` into a file of ``partial_dir``; continue the download of an earlier run.
 
-    The caller moves the file to where it belongs, or removes it with :func:`discard`,
-    and keeps other processes from downloading the same meanwhile
+    The caller moves the file to its final path, or removes it with :func:`discard`. It also
+    prevents other processes from downloading the same address at the same time
     (:func:`bootwright.core.io.lock.exclusive`).
 
     Args:
         url: an ``http`` or ``https`` address; redirections are followed.
-        partial_dir: made when missing.
-        reporter: gets the progress.
-        timeout: seconds without a byte after which a connection counts as lost; whole ones.
-        pause: waits between attempts.
+        partial_dir: the directory; it is made if it is missing.
+        reporter: shows the progress.
+        timeout: seconds without a byte after which a connection counts as lost; a whole number.
+        pause: waits some seconds between attempts.
 
     Raises:
-        DownloadUnreachableError: the server cannot be reached, or the connection kept breaking.
+        DownloadUnreachableError: the server cannot be reached, or the connection broke each time.
         FailedError: the server refuses, or the disk is full.
     """
     path = partial_path(url, partial_dir)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Unbuffered: what is written survives a kill.
+    # Unbuffered, so that everything written is kept if this process is killed.
     with path.open("ab", buffering=0) as file:
         transfer = _Transfer(url, file, path, reporter, timeout)
-        attempts, furthest = 0, transfer.size
+        attempts, last_size = 0, transfer.size
         while True:
             try:
                 transfer.attempt()
                 return transfer.finish()
             except DownloadUnreachableError as problem:
-                if transfer.size - furthest >= PROGRESS:
-                    attempts, furthest = 0, transfer.size
+                if transfer.size - last_size >= PROGRESS_BYTES:
+                    attempts, last_size = 0, transfer.size
                 attempts += 1
                 if attempts >= ATTEMPTS:
                     raise
@@ -199,18 +206,18 @@ def download(
 
 
 def partial_path(url: str, partial_dir: Path) -> Path:
-    """Return the file that grows while ``url`` is downloaded."""
+    """Return the path of the partial file of ``url``."""
     return partial_dir / hashlib.sha256(url.encode()).hexdigest()[:32]
 
 
 def discard(path: Path) -> None:
-    """Remove a partial file and its headers, so that the next run starts from zero."""
+    """Remove a partial file and its headers, so that the next run starts at the beginning."""
     path.unlink(missing_ok=True)
     _sidecar(path).unlink(missing_ok=True)
 
 
 class _Transfer:
-    """One download: the partial file, open for appending, and whose part it is."""
+    """One download: the partial file, open for appending, and the version that it is a part of."""
 
     def __init__(
         self, url: str, file: BinaryIO, path: Path, reporter: Reporter, timeout: float
@@ -226,7 +233,7 @@ class _Transfer:
         """Request what is missing and write it.
 
         Raises:
-            DownloadUnreachableError: it broke off; what came is kept.
+            DownloadUnreachableError: the connection broke; what was received is kept.
             FailedError: the server refuses, or the disk is full.
         """
         self._read_headers()
@@ -245,24 +252,24 @@ class _Transfer:
         complete = self.total is None or self.size == self.total
         if ended.code == _TOO_LARGE:
             raise FailedError(
-                f"{self.path.parent}: {format_size((self.total or 0) - offset)} are still to come,"
-                f" but only {format_size(free)} are free"
+                f"{self.path.parent}: the download needs {format_size((self.total or 0) - offset)}"
+                f" more, but only {format_size(free)} are free"
             )
         if offset and ended.status == 416 and self.total is not None and complete:
-            return  # If-Range held, so the file is that of before
+            return  # it is complete, and still the same version (If-Range)
         if offset and (ended.status in (200, 416) or ended.code == _NO_RANGE):
             self._restart()
-            self.reporter.note("the file changed or the server cannot resume: starting from zero")
+            self.reporter.note("the file has changed or the server cannot resume: starting again")
             self.attempt()
         elif not complete and ended.status in (200, 206) and ended.code != _TIMEOUT:
             raise DownloadUnreachableError(
-                f"{self.url}: the connection ended after {self.size} of {self.total} bytes promised"
+                f"{self.url}: the connection ended after {self.size} of {self.total} bytes"
             )
         else:
             _raise_failure(self.url, ended)
 
     def finish(self) -> Downloaded:
-        """Return the file, safely on the disk."""
+        """Return the complete file, after it was written to the disk."""
         with _writing(self.path):
             os.fsync(self.file.fileno())
         with self.path.open("rb") as file:
@@ -281,7 +288,7 @@ class _Transfer:
             while data:
                 rest = memoryview(data)
                 with _writing(self.path):
-                    # An unbuffered write may take less than it is given, on a full disk above all.
+                    # An unbuffered write may write only a part, for example on a full disk.
                     while rest:
                         rest = rest[self.file.write(rest) :]
                 self.size += len(data)
@@ -295,7 +302,7 @@ class _Transfer:
         self._read_headers()
 
     def _read_headers(self) -> None:
-        """Find out whose part the partial file is, how long that is, and the part's size."""
+        """Set the validators and the size of the remote file, and the size of the partial file."""
         sidecar = _sidecar(self.path)
         answer = sidecar.read_bytes() if sidecar.exists() else b""
         self.validators, self.total = _parse_headers(answer)
@@ -306,8 +313,8 @@ class _Transfer:
 def _request(
     url: str, timeout: float, *options: str, headers: Mapping[str, str] | None = None
 ) -> Iterator[Stream]:
-    """Run curl; the context reads what it writes to its end, and then calls :func:`_end`."""
-    # --disable comes first: the operator's ~/.curlrc does not count.
+    """Run curl; the body has to read its output to the end, and then to call :func:`_end`."""
+    # --disable has to be first: it makes curl ignore the operator's ~/.curlrc.
     argv = ["curl", "--disable", "--config", "-", *_OPTIONS, "--connect-timeout", f"{timeout:g}"]
     argv += ["--speed-time", f"{timeout:.0f}", *options]
     for name, option in _AUTHORITIES.items():
@@ -329,22 +336,22 @@ def _request(
 
 
 def _setting(name: str, value: str) -> str:
-    """Return a line of a configuration file of curl's."""
+    """Return a line of a configuration file for curl."""
     for char, code in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
         value = value.replace(char, code)
     return f'{name} = "{value}"\n'
 
 
-def _end(running: Stream) -> _Ended:
+def _end(running: Stream) -> _RequestResult:
     code, stderr = running.finish()
     *messages, status = stderr.decode("utf-8", "replace").splitlines() or ["0"]
-    # Further lines explain certificates in general.
+    # Only the first line is about this error; further ones explain certificates in general.
     why = "".join(messages[:1]).removeprefix(f"curl: ({code}) ")
-    return _Ended(code, why, int(status) if status.isdecimal() else 0)
+    return _RequestResult(code, why, int(status) if status.isdecimal() else 0)
 
 
-def _raise_failure(url: str, ended: _Ended) -> None:
-    """Pass if the request brought what was asked for.
+def _raise_failure(url: str, ended: _RequestResult) -> None:
+    """Raise unless the request has succeeded.
 
     Raises:
         DownloadUnreachableError: the server cannot be reached or cannot answer now.
@@ -383,7 +390,7 @@ def _sidecar(path: Path) -> Path:
 
 
 def _parse_headers(answers: bytes) -> tuple[Validators, int | None]:
-    """Return what the last answer names the file by, and its length; redirections come before."""
+    """Return the validators and the length in the last answer, which follows any redirections."""
     last = answers.decode("latin-1").replace("\r\n", "\n").strip().rpartition("\n\n")[2]
     pairs = (line.partition(":") for line in last.splitlines()[1:])
     headers = {name.strip().lower(): value.strip() for name, _, value in pairs}

@@ -24,7 +24,7 @@ from bootwright.rootfs.ext4.allocator import NoRoomError
 from bootwright.rootfs.ext4.filler import Filler
 from bootwright.rootfs.ext4.layout import BLOCK, INODE_SIZE, check_features
 from bootwright.rootfs.io.tar_stream import open_tar
-from bootwright.rootfs.tar_entries import Refused, refusal
+from bootwright.rootfs.tar_entries import EntryRefused, entry_error
 
 DEFAULT_FEATURES = (
     "has_journal",
@@ -210,11 +210,11 @@ def _fill(
             count += 1
             content += entry.size
             if entry.size > size:
-                raise refusal(tarball, entry.name, f"{entry.size} bytes in an image of {size}")
+                raise entry_error(tarball, entry.name, f"{entry.size} bytes in an image of {size}")
             try:
                 filler.add(entry, stream.read)
-            except Refused as why:
-                raise refusal(tarball, entry.name, why) from None
+            except EntryRefused as why:
+                raise entry_error(tarball, entry.name, why) from None
             except NoRoomError:
                 total, blocks = count, -(-entry.size // BLOCK)
                 for left in entries:

@@ -1,8 +1,8 @@
-"""Checking a detached OpenPGP signature with gpg, in a home of its own.
+"""Checking a detached OpenPGP signature with gpg, in a temporary home directory for gpg.
 
-The operator's keyring is neither read nor changed, and no agent or dirmngr is
-started: gpg only imports a public key and verifies. gpgv would be simpler, but it
-does not look at whether a key has expired or is revoked.
+The operator's keyring is neither read nor changed, and no agent or dirmngr is started: gpg only
+imports a public key and verifies. gpgv would be simpler, but it does not check whether a key has
+expired or is revoked.
 """
 
 import tempfile
@@ -13,17 +13,17 @@ from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io.process import failure, run
 from bootwright.rootfs.gpg_status import (
     GpgVerdict,
-    judge_signatures,
+    evaluate_signatures,
     parse_imported,
     parse_signatures,
 )
 from bootwright.rootfs.io import download
 
 KEYSERVER = "hkps://keyserver.ubuntu.com"
-"""Where a key comes from when neither a file nor another server is named."""
+"""The server that a key is fetched from if neither a file nor another server is configured."""
 
 _KEY_LIMIT = 4 * 1024 * 1024
-"""Bytes of a key at most; a much-signed key takes some hundred KiB."""
+"""The most bytes of a key; one with many signatures has some hundred KiB."""
 
 _SCHEMES = {
     "hkps": ("https", 443),
@@ -31,7 +31,7 @@ _SCHEMES = {
     "hkp": ("http", 11371),
     "http": ("http", 80),
 }
-"""The web scheme and the default port for each way to write a keyserver."""
+"""The web scheme and the default port for each scheme of a keyserver's address."""
 
 
 def read_key(path: Path) -> bytes:
@@ -49,8 +49,8 @@ def read_key(path: Path) -> bytes:
 def receive_key(fingerprint: str, keyserver: str | None) -> bytes:
     """Return the key with this full ``fingerprint`` from an HKP keyserver.
 
-    What comes back proves nothing by itself: :func:`verify` counts only signatures
-    whose primary fingerprint is the pinned one.
+    The server is not trusted: :func:`verify` accepts only signatures by the primary key with the
+    pinned fingerprint.
 
     Raises:
         InputError: ``keyserver`` is not an ``hkps://`` or ``hkp://`` address.
@@ -58,7 +58,7 @@ def receive_key(fingerprint: str, keyserver: str | None) -> bytes:
     """
     base = _web_address(keyserver or KEYSERVER)
     url = f"{base}/pks/lookup?op=get&options=mr&search=0x{fingerprint}"
-    key = download.small(url, limit=_KEY_LIMIT)
+    key = download.download_small(url, limit=_KEY_LIMIT)
     if key is None:
         raise FailedError(f"{keyserver or KEYSERVER}: does not have the key {fingerprint}")
     return key
@@ -78,7 +78,7 @@ def verify(data: Path, signature: bytes, key: bytes, fingerprint: str) -> GpgVer
         FailedError: gpg is missing or did not work.
     """
     with tempfile.TemporaryDirectory(prefix="bootwright-gpg-") as made:
-        home = Path(made)  # mode 0700, as gpg wants it
+        home = Path(made)  # mode 0700, as gpg requires
         gpg = (
             *("gpg", "--homedir", str(home), "--no-options", "--batch", "--no-tty"),
             *("--no-autostart", "--disable-dirmngr", "--no-auto-key-retrieve"),
@@ -90,15 +90,15 @@ def verify(data: Path, signature: bytes, key: bytes, fingerprint: str) -> GpgVer
         found = parse_imported(imported.text)
         if fingerprint not in found:
             raise InputError(
-                f"the key given is not the pinned one: it should be {fingerprint}, "
-                f"it holds {', '.join(found) or 'no OpenPGP key'}"
+                f"the key is not the pinned one: it should be {fingerprint}, "
+                f"but it is {', '.join(found) or 'no OpenPGP key'}"
             )
         checked = run([*gpg, "--verify", str(home / "signature"), str(data)], check=False)
         signatures = parse_signatures(checked.text)
-        judgement = judge_signatures(signatures, fingerprint)
-        if judgement.good and checked.returncode != 0:
+        verdict = evaluate_signatures(signatures, fingerprint)
+        if verdict.good and checked.returncode != 0:
             raise failure(checked)
-        return judgement
+        return verdict
 
 
 def _web_address(keyserver: str) -> str:

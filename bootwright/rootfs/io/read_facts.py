@@ -1,4 +1,4 @@
-"""Gathering the facts of a root file system from its ext4 image, without mounting it."""
+"""Reading the facts about a root file system from its ext4 image, without mounting it."""
 
 from pathlib import Path
 
@@ -8,21 +8,24 @@ from bootwright.rootfs.facts import (
     RootfsFacts,
     common_modules,
     parse_modules,
-    parse_os_release,
 )
 from bootwright.rootfs.io.ext4_read import Ext4Reader
 
 TEXT_MAX = 4 * MIB
-"""Bytes in a text that is read whole; the largest real one, modules.dep, is below 2 MiB."""
+"""The most bytes of a text that is read; the largest usual one, modules.dep, is below 2 MiB."""
 
 _REQUIRED = ("/etc/passwd", "/etc/shadow", "/etc/group")
 
 
 def read_rootfs_facts(image: Path, timezone: str) -> RootfsFacts:
-    """Return the facts of the root file system in the ext4 ``image``.
+    """Return the facts about the root file system in the ext4 ``image``.
+
+    Args:
+        image: the ext4 image.
+        timezone: the target's time zone, such as ``Europe/Zurich``.
 
     Raises:
-        InputError: it is not a root file system, or a text of it is far too long.
+        InputError: it is not a root file system, or one of its texts is far too long.
     """
     reader = Ext4Reader(image)
     for path in _REQUIRED:
@@ -36,7 +39,7 @@ def read_rootfs_facts(image: Path, timezone: str) -> RootfsFacts:
         if entry.size > TEXT_MAX:
             raise InputError(
                 f"{image.name}: {path} has {format_size(entry.size)}, more than"
-                f" {format_size(TEXT_MAX)}; this is no root file system to trust"
+                f" {format_size(TEXT_MAX)}; such a root file system is not usable"
             )
         return reader.read_file(path).decode("utf-8", "replace")
 
@@ -55,7 +58,6 @@ def read_rootfs_facts(image: Path, timezone: str) -> RootfsFacts:
     ssh = reader.list_dir("/etc/ssh") if reader.exists("/etc/ssh") else ()
     shadow = reader.lookup("/etc/shadow")
     return RootfsFacts(
-        distribution=parse_os_release(text("/etc/os-release")).get("PRETTY_NAME", "unknown"),
         kernels=tuple(kernels),
         modules=modules,
         has_systemd_cryptsetup=reader.exists(f"{systemd}/systemd-cryptsetup"),

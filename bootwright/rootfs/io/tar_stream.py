@@ -27,7 +27,7 @@ from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io import process
 from bootwright.core.run_log import logged
 from bootwright.core.units import MIB
-from bootwright.rootfs.tar_entries import Refused, TarEntry, TarHeader, entry_of, refusal
+from bootwright.rootfs.tar_entries import EntryRefused, TarEntry, TarHeader, entry_error, entry_of
 
 TAR_BLOCK = 512
 """Bytes in a tar block: a header is one, contents are padded to a whole number."""
@@ -217,7 +217,7 @@ class TarStream:
         while (block := self._take(TAR_BLOCK)) != _END:
             name = extended.get(b"path") or block[:100].partition(b"\0")[0]
             try:
-                check_sum(block)
+                check_checksum(block)
                 flag = block[156:157]
                 if flag in _EXTENSIONS:
                     records = self._extension(flag, decode_number(block[124:136]))
@@ -228,8 +228,8 @@ class TarStream:
                     continue
                 header = decode_header(block)
                 entry = entry_of(header, defaults | extended if defaults else extended)
-            except Refused as why:
-                raise refusal(self._path, name, why) from None
+            except EntryRefused as why:
+                raise entry_error(self._path, name, why) from None
             extended = {}
             self._extended[False] = 0
             self._content = entry.size
@@ -246,7 +246,7 @@ class TarStream:
         # Those for all entries add up, those for one count until it comes.
         self._extended[flag == b"g"] += size
         if size < 0 or max(self._extended) > _EXTENSION_MAX:
-            raise Refused(f"an extended header of {size} bytes, or too many")
+            raise EntryRefused(f"an extended header of {size} bytes, or too many")
         data = self._take(size + -size % TAR_BLOCK)[:size]
         if flag in b"xg":
             return pax_records(data)
@@ -322,24 +322,24 @@ def _widen(pipe: IO[bytes] | None) -> None:
         fcntl.fcntl(_some(pipe), fcntl.F_SETPIPE_SZ, _PIPE)
 
 
-def check_sum(block: bytes) -> None:
+def check_checksum(block: bytes) -> None:
     """Check the checksum of a 512-byte header block.
 
     Raises:
-        Refused: it is wrong.
+        EntryRefused: it is wrong.
     """
     # It is the sum of all bytes, with its own eight read as spaces. The low half of
     # Adler-32 is that sum (modulo 65521, plus 1), at a tenth of the time of sum().
     blanked = block[:148] + b" " * 8 + block[156:]
     if (decode_number(block[148:156]) + 1) % 65521 != zlib.adler32(blanked) & 0xFFFF:
-        raise Refused("a header with a wrong checksum; this is no tarball, or a damaged one")
+        raise EntryRefused("a header with a wrong checksum; this is no tarball, or a damaged one")
 
 
 def decode_header(block: bytes) -> TarHeader:
     """Return the header in a 512-byte block.
 
     Raises:
-        Refused: a number is damaged.
+        EntryRefused: a number is damaged.
     """
     name, mode, uid, gid, size, mtime, _, flag, link, magic, _, _, major, minor, prefix = (
         _HEADER.unpack(block)
@@ -364,7 +364,7 @@ def decode_number(field: bytes) -> int:
     """Return the number in a header's field, octal or GNU's base-256.
 
     Raises:
-        Refused: it is neither.
+        EntryRefused: it is neither.
     """
     text = field.strip(b" \0")
     if not text:
@@ -379,14 +379,14 @@ def decode_number(field: bytes) -> int:
         return int(text if text.isdigit() else b"damaged", 8)
     except ValueError:
         why = "a header with a damaged number; this is no tarball, or a damaged one"
-        raise Refused(why) from None
+        raise EntryRefused(why) from None
 
 
 def pax_records(data: bytes) -> dict[bytes, bytes]:
     """Return the ``length key=value`` records of a pax extended header.
 
     Raises:
-        Refused: a record is malformed.
+        EntryRefused: a record is malformed.
     """
     records = {}
     position = 0
@@ -396,7 +396,7 @@ def pax_records(data: bytes) -> dict[bytes, bytes]:
         end = position + int(digits) if digits.isdigit() else 0
         key, equals, value = data[space + 1 : end - 1].partition(b"=")
         if not (space < end <= len(data) and key and equals) or data[end - 1 : end] != b"\n":
-            raise Refused("a malformed extended header; the archive is damaged")
+            raise EntryRefused("a malformed extended header; the archive is damaged")
         records[key] = value
         position = end
     return records

@@ -1,4 +1,4 @@
-"""The cache of root file system tarballs: named by their SHA-256, each with a record.
+"""The cache of root file system tarballs. Each is named by its SHA-256 and has a record.
 
 ``<cache>/tarballs/sha256/<digest>.tar.gz`` and ``<digest>.json`` beside it.
 """
@@ -14,7 +14,7 @@ from bootwright.rootfs.verification import DownloadRecord
 
 
 class Tarballs:
-    """The tarballs below one cache directory."""
+    """The tarballs in one cache directory."""
 
     def __init__(self, cache_dir: Path) -> None:
         self._dir = cache_dir / "tarballs" / "sha256"
@@ -24,12 +24,12 @@ class Tarballs:
         return self._dir / f"{sha256}.tar.gz"
 
     def newest(self, url: str) -> DownloadRecord | None:
-        """Return the record of the last tarball that came from ``url`` and is still there."""
+        """Return the record of the newest tarball in the cache that came from ``url``."""
         found = [record for record in self._records() if record.url == url]
         return max(found, key=lambda record: record.date, default=None)
 
     def with_digest(self, sha256: str) -> DownloadRecord | None:
-        """Return the record of the tarball with this digest, when it is there."""
+        """Return the record of the tarball with this digest; ``None`` if it is not in the cache."""
         return next((one for one in self._records() if one.sha256 == sha256), None)
 
     def intact(self, record: DownloadRecord) -> bool:
@@ -47,13 +47,12 @@ class Tarballs:
             self._dir.mkdir(parents=True, exist_ok=True)
             if file != target:
                 file.replace(target)
-            self.note(record)
+            self._write_record(record)
         except OSError as error:
             raise FailedError(f"{target}: cannot write the cache: {error.strerror}") from error
         return target
 
-    def note(self, record: DownloadRecord) -> None:
-        """Write the record of a tarball that is in the cache."""
+    def _write_record(self, record: DownloadRecord) -> None:
         replace_file(self._json(record.sha256), record.model_dump_json(indent=2) + "\n")
 
     def remove(self, record: DownloadRecord) -> None:
@@ -70,7 +69,7 @@ class Tarballs:
             try:
                 record = DownloadRecord.model_validate_json(path.read_bytes())
             except (OSError, ValidationError):
-                continue  # A damaged record only costs a download.
+                continue  # With a damaged record, the file is downloaded again.
             if path.stem == record.sha256 and self.path(record.sha256).is_file():
                 records.append(record)
         return records

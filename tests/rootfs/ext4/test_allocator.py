@@ -11,9 +11,9 @@ from bootwright.rootfs.ext4.allocator import (
     NoRoomError,
     Run,
     bitmap_of,
-    divided,
     free_runs,
-    merged,
+    merge_runs,
+    split_at_multiples,
 )
 
 SIZE = 16
@@ -28,7 +28,7 @@ sets = st.sets(st.integers(0, 8 * SIZE - 1))
 
 
 def runs_of(free: set[int]) -> list[Run]:
-    return list(merged(Run(number, 1) for number in free))
+    return list(merge_runs(Run(number, 1) for number in free))
 
 
 @given(sets)
@@ -54,7 +54,7 @@ def test_merged_runs_do_not_touch(free: set[int]) -> None:
 
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(1, 50))
 def test_divided(start: int, count: int, size: int) -> None:
-    parts = list(divided(Run(start, count), size))
+    parts = list(split_at_multiples(Run(start, count), size))
     assert numbers(parts) == list(range(start, start + count))
     assert all(p.start // size == (p.start + p.length - 1) // size for p in parts)
 

@@ -13,7 +13,7 @@ from bootwright.rootfs.ext4.inodes import (
     extents_root,
     set_links,
 )
-from bootwright.rootfs.tar_entries import Refused
+from bootwright.rootfs.tar_entries import EntryRefused
 
 
 @given(st.integers(-(2**31) * 10**9, (2**34 - 2**31) * 10**9 - 1))
@@ -25,7 +25,7 @@ def test_times_are_read_back_as_a_kernel_does(time_ns: int) -> None:
 
 @pytest.mark.parametrize("seconds", [-(2**31) - 1, 2**34 - 2**31, 10**30])
 def test_times_out_of_range(seconds: int) -> None:
-    with pytest.raises(Refused, match="out of range"):
+    with pytest.raises(EntryRefused, match="out of range"):
         encode_time(seconds * 10**9)
 
 

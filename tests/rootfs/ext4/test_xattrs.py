@@ -15,7 +15,7 @@ from bootwright.rootfs.ext4.xattrs import (
     encode_xattrs,
     entry_hash,
 )
-from bootwright.rootfs.tar_entries import Refused
+from bootwright.rootfs.tar_entries import EntryRefused
 
 
 def read_back(area: bytes, first: int, base: int) -> dict[tuple[int, bytes], bytes]:
@@ -88,14 +88,14 @@ def test_what_fits_in_the_inode(size: int, in_inode: bool) -> None:
 def test_a_megabyte_of_small_ones_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xattrs, "entry_hash", lambda name, value: pytest.fail("encoded"))
     many = [Attribute(1, 8, b"%08d" % number, b"v" * 24) for number in range(30_000)]
-    with pytest.raises(Refused, match="960000 bytes of extended attributes do not fit"):
+    with pytest.raises(EntryRefused, match="960000 bytes of extended attributes do not fit"):
         encode_xattrs(many)
 
 
 def test_too_large() -> None:
     room = 4096 - 32 - 20 - 4
     encode_xattrs([Attribute(1, 4, b"name", bytes(room))])
-    with pytest.raises(Refused, match="do not fit"):
+    with pytest.raises(EntryRefused, match="do not fit"):
         encode_xattrs([Attribute(1, 4, b"name", bytes(room + 1))])
 
 

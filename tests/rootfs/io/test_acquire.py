@@ -66,7 +66,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 class Operator:
-    """Acquires from the test's server and keeps what was said."""
+    """Acquires from the test's server and keeps the messages in ``stderr_text``."""
 
     def __init__(self, server: Server, keys: Keys, cache: Path) -> None:
         self.server, self.keys, self.cache = server, keys, cache
@@ -94,8 +94,8 @@ class Operator:
         )
         out = io.StringIO()
         try:
-            wish = AcquireOptions(**options)  # type: ignore[arg-type]
-            return acquire(source, "board", wish, self.cache, TextReporter(out))
+            given = AcquireOptions(**options)  # type: ignore[arg-type]
+            return acquire(source, "board", given, self.cache, TextReporter(out))
         finally:
             self.stderr_text = out.getvalue()
 
@@ -137,7 +137,7 @@ def test_tampered_tarball_is_refused_even_with_the_flag(get: Operator) -> None:
 def test_signature_by_another_key_is_refused(get: Operator) -> None:
     signature = get.keys.ring.sign(get.keys.other, BODY)
     get.publish(signature, get.keys.good)
-    with pytest.raises(RefusedError, match="by a key other than the pinned"):
+    with pytest.raises(RefusedError, match="by another key than the pinned"):
         get()
     # The keyserver may add the forger's key to its answer: that changes nothing.
     both = get.keys.ring.public(get.keys.good) + get.keys.ring.public(get.keys.other)
@@ -148,7 +148,7 @@ def test_signature_by_another_key_is_refused(get: Operator) -> None:
 
 def test_keyserver_that_gives_another_key(get: Operator) -> None:
     get.publish(get.keys.ring.sign(get.keys.other, BODY), get.keys.other)
-    with pytest.raises(InputError, match=f"should be {get.keys.good}, it holds {get.keys.other}"):
+    with pytest.raises(InputError, match=f"should be {get.keys.good}, but it is {get.keys.other}"):
         get()
 
 
@@ -170,14 +170,14 @@ def test_revoked_key_is_refused(get: Operator) -> None:
 
 def test_inline_signed_message_is_no_signature_of_the_file(get: Operator) -> None:
     get.publish(get.keys.ring.sign_inline(get.keys.good, b"something else"), get.keys.good)
-    with pytest.raises(RefusedError, match="holds no signature"):
+    with pytest.raises(RefusedError, match="contains no signature"):
         get()
     assert not list(get.cache.glob("tarballs/sha256/*"))
 
 
 def test_page_instead_of_a_signature_is_refused(get: Operator) -> None:
     get.publish(b"<html>please log in</html>", get.keys.good)
-    with pytest.raises(RefusedError, match="holds no signature"):
+    with pytest.raises(RefusedError, match="contains no signature"):
         get()
 
 
@@ -237,7 +237,7 @@ def test_right_pin_does_not_excuse_a_bad_signature(get: Operator) -> None:
 def test_key_that_cannot_be_had(get: Operator, tmp_path: Path) -> None:
     get.sign(get.keys.good)
     del get.server.site[LOOKUP]
-    with pytest.raises(RefusedError, match="could not be had"):
+    with pytest.raises(RefusedError, match="could not be obtained"):
         get()
     assert get.downloads() == 0
     got = get(sha256=SHA256)
@@ -251,7 +251,7 @@ def test_key_that_cannot_be_had(get: Operator, tmp_path: Path) -> None:
 def test_wrong_md5_means_a_damaged_transfer(get: Operator) -> None:
     get.sign(get.keys.good)
     get.server.site[PATH + ".md5"] = Resource(b"0" * 32)
-    with pytest.raises(FailedError, match="arrived damaged"):
+    with pytest.raises(FailedError, match="the download is damaged"):
         get()
     assert not list(get.cache.glob("tarballs/sha256/*"))
 
@@ -290,7 +290,7 @@ def test_copy_signed_by_another_key_than_the_pinned_is_checked_again(get: Operat
     get()
     get.pinned = get.keys.other
     get.server.site[LOOKUP] = Resource(get.keys.ring.public(get.keys.other))
-    with pytest.raises(RefusedError, match="by a key other than the pinned"):
+    with pytest.raises(RefusedError, match="by another key than the pinned"):
         get()
 
 

@@ -184,13 +184,13 @@ def test_without_the_security_suite_the_tarball_says_so(
     assert "building without bookworm-security" in listener.warnings[-1]
     assert fake.runs == 4
 
-    # It stands in for a day, and says so each time, even when the mirror is in order.
+    # It is used for a day, each time with a warning, even if the mirror works again.
     fake.says()
     assert debian.build(recipe, cache, listener) == tarball
     assert fake.runs == 4
-    assert "stands in" in listener.warnings[-1]
+    assert "lacks a suite" in listener.warnings[-1]
 
-    yesterday = time.time() - debian.STAND_IN_S - 1
+    yesterday = time.time() - debian.INCOMPLETE_MAX_AGE_S - 1
     os.utime(tarball, (yesterday, yesterday))
     assert debian.build(recipe, cache, listener) == cache / tar_name(recipe)
     assert leftovers(cache) == [tar_name(recipe)]
@@ -208,7 +208,7 @@ def test_old_tarballs_go_and_an_old_one_in_use_is_noted(
     tarball = debian.build(recipe, cache, listener)
     assert leftovers(cache) == sorted(["debian-3.tar", "debian-4.tar", tarball.name])
     assert listener.notes == []
-    old = time.time() - debian.OLD_S - 1
+    old = time.time() - debian.OLD_AGE_S - 1
     os.utime(tarball, (old, old))
     debian.build(recipe, cache, listener)
     assert "30 days ago" in listener.notes[0]
