@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bootwright.core.io import process
 from bootwright.core.report import TextReporter
 from bootwright.core.units import MIB, format_size, parse_size
-from bootwright.rootfs.io.ext4_build import DEFAULT_FEATURES, build_ext4
+from bootwright.rootfs.ext4.layout import FEATURES
+from bootwright.rootfs.io.ext4_build import build_ext4
 
 UUID = "6f1c35d8-4f6b-4c7e-9a55-0d7d1b0c9f10"
 
@@ -100,7 +101,7 @@ def compare(folder: Path, given: Path | None, size: int, runs: int) -> None:
         with image.open("wb") as file:
             file.truncate(size)
         geometry = ["-b", "4096", "-I", "256", "-m", "1", "-J", "size=16"]
-        features = ["-O", ",".join(["none", *DEFAULT_FEATURES])]
+        features = ["-O", ",".join(["none", *FEATURES])]
         process.run(["mke2fs", "-q", "-F", *geometry, *features, "-d", str(tree), str(image)])
 
     def both() -> None:
@@ -112,7 +113,7 @@ def compare(folder: Path, given: Path | None, size: int, runs: int) -> None:
             tarball,
             image,
             size=size,
-            features=DEFAULT_FEATURES,
+            features=tuple(FEATURES),
             uuid=UUID,
             label="root",
             timestamp=1_700_000_000,

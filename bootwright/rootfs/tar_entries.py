@@ -1,14 +1,13 @@
-"""What a tarball of a root file system may hold, and what is refused.
+"""What a tarball of a root file system may contain, and what is refused. Pure.
 
-Pure: decoded headers become entries, entries find their place in a tree of names, or
-are :class:`EntryRefused`. The archive is untrusted input. Nothing here is ever resolved
-by the file systems of this machine, but the result is mounted on a board, and an
-archive that only *some* readers understand in the intended way is a trap; so what
-is ambiguous is refused rather than guessed.
+Decoded headers become entries, and entries are put into a tree of names; otherwise
+:class:`EntryRefused` is raised. The archive is untrusted input. Its names are never used in file
+systems of this machine, but the result is mounted on a board. An ambiguous archive could be
+understood in different ways by different programs, so it is refused.
 
 Accepted: files, directories, symbolic links, hard links to an earlier file, FIFOs,
-and device nodes under ``dev/``. A name may come again as a directory (new
-attributes) or as a file that replaces a file; every other repetition is refused.
+and device nodes under ``dev/``. A name may be repeated as a directory (with new attributes) or
+as a file that replaces a file; every other repetition is refused.
 
 Format: POSIX.1-2008, utility ``pax``; the header blocks themselves are decoded by
 :mod:`bootwright.rootfs.io.tar_stream`.
@@ -26,13 +25,13 @@ from urllib.parse import unquote_to_bytes
 from bootwright.core.errors import InputError
 
 NAME_MAX = 255
-"""Bytes in one component of a path (Linux ``limits.h``)."""
+"""The most bytes in one component of a path (Linux ``limits.h``)."""
 
 PATH_MAX = 4095
-"""Bytes in a path or in a symbolic link's target (Linux ``limits.h``, less the NUL)."""
+"""The most bytes in a path or in a symbolic link's target (Linux ``limits.h``, without the NUL)."""
 
-_KNOWN_MAX = 512
-"""Directories whose paths are remembered; every one of them would be too many."""
+_CACHED_PATHS_MAX = 512
+"""The most directories whose paths are cached; the paths of all could need much memory."""
 
 _PAX_TIME = re.compile(rb"(-?)(\d{1,18})(?:\.(\d*))?")
 _PLAIN_KEYS = frozenset(
@@ -45,22 +44,24 @@ _SELINUX = b"RHT.security.selinux"
 
 
 class EntryRefused(ValueError):
-    """Why an entry cannot be part of a root file system, without the entry's name."""
+    """An entry may not be part of a root file system; the reason is without the entry's name."""
 
 
 def entry_error(archive: object, name: bytes, why: object) -> InputError:
-    """Return the error that names archive and entry and says why it was refused."""
+    """Return an error with the names of the archive and of the entry, and why it was refused."""
     return InputError(f"{archive}: {quote_name(name)}: {why}")
 
 
 def quote_name(name: bytes) -> str:
-    """Return ``name`` for a message: quoted, control characters and bad UTF-8 escaped."""
+    """Return ``name`` in quotes for a message; control characters and bytes that are not UTF-8 are
+    escaped.
+    """
     text = name if len(name) <= NAME_MAX else name[:NAME_MAX] + b"..."
     return repr(text.decode("utf-8", "surrogateescape"))
 
 
 class EntryKind(Enum):
-    """What an entry is; the value is how a message calls it."""
+    """What an entry is; the value is the text for messages."""
 
     FILE = "a file"
     DIRECTORY = "a directory"
@@ -85,7 +86,7 @@ _KINDS = {
 
 
 class TarHeader(NamedTuple):
-    """One header block, decoded; ``mtime`` in seconds, ``size`` in bytes."""
+    """One header block, decoded; ``mtime`` is in seconds since 1970, ``size`` in bytes."""
 
     name: bytes
     mode: int
@@ -99,11 +100,11 @@ class TarHeader(NamedTuple):
 
 
 class TarEntry(NamedTuple):
-    """One entry of the archive, with what its extended headers said.
+    """One entry of the archive, with the values of its extended headers.
 
-    ``size`` is how many bytes of content follow (0 unless a file), ``link`` the target
-    of either kind of link, ``device`` a (major, minor) pair, ``xattrs`` the extended
-    attributes by full name.
+    ``size`` is the number of bytes of content (0 unless it is a file), ``link`` the target of a
+    symbolic or hard link, ``device`` a (major, minor) pair, ``xattrs`` the extended attributes by
+    their full names.
     """
 
     kind: EntryKind
@@ -119,12 +120,12 @@ class TarEntry(NamedTuple):
 
 
 def entry_of(header: TarHeader, extended: Mapping[bytes, bytes]) -> TarEntry:
-    """Return the entry that a header and its extended header describe.
+    """Return the entry that a header and its extended headers describe.
 
     Args:
-        header: the block itself.
-        extended: pax records that precede it; GNU long names are passed as the records
-            ``path`` and ``linkpath``.
+        header: the header block.
+        extended: the pax records before it; GNU long names are passed as the records ``path`` and
+            ``linkpath``.
 
     Raises:
         EntryRefused: a sparse file, an unknown type, a number out of range.
@@ -134,15 +135,15 @@ def entry_of(header: TarHeader, extended: Mapping[bytes, bytes]) -> TarEntry:
         raise EntryRefused("a sparse file in GNU's format; make the archive without --sparse")
     kind = _KINDS.get(header.flag)
     if kind is None:
-        raise EntryRefused(f"type {header.flag!r} is not one of a root file system")
+        raise EntryRefused(f"type {header.flag!r} is not allowed in a root file system")
     name = extended.get(b"path") or header.name
     size = _decimal(extended, b"size", header.size)
     if size < 0:
         raise EntryRefused(f"its size is {size}")
     if kind is EntryKind.FILE and name.endswith(b"/") and not size:
-        kind = EntryKind.DIRECTORY  # how archivers before POSIX wrote one
+        kind = EntryKind.DIRECTORY  # the format of archivers before POSIX
     if kind is EntryKind.HARD_LINK and size:
-        raise EntryRefused("a hard link that carries contents")
+        raise EntryRefused("a hard link with content")
     uid = _decimal(extended, b"uid", header.uid)
     gid = _decimal(extended, b"gid", header.gid)
     if not (0 <= uid < 1 << 32 and 0 <= gid < 1 << 32):
@@ -183,7 +184,9 @@ def _mtime_ns(extended: Mapping[bytes, bytes], default_s: int) -> int:
 
 
 def _xattrs(extended: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """Return extended attributes; bsdtar writes each twice, and SCHILY's form is exact."""
+    """Return the extended attributes. If an archiver has written one in both formats (bsdtar does),
+    the SCHILY format is used, which is exact.
+    """
     found: dict[bytes, bytes] = {}
     for key, value in extended.items():
         if key.startswith(_LIBARCHIVE):
@@ -195,7 +198,9 @@ def _xattrs(extended: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
         elif key.startswith(_SCHILY):
             found[key[len(_SCHILY) :]] = value
         elif key.startswith(_TEXT_ACL):
-            found[key] = value  # in words; passed on so that its loss can be told
+            found[key] = (
+                value  # as text, which ext4 cannot store: returned so that a warning follows
+            )
         elif key == _SELINUX:
             found[b"security.selinux"] = value + b"\0"
     return found
@@ -203,10 +208,16 @@ def _xattrs(extended: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A file of the tree; hard links are one node under several names.
+    """A file of any kind in the tree; hard links are one node with several names.
 
-    ``inode`` and ``runs`` belong to whoever stores it; ``attributes`` is the entry a
-    directory got last (``None`` for one that only other names imply).
+    Attributes:
+        kind: what it is.
+        inode: its number in the file system; 0 until one is assigned.
+        links: how many names it has.
+        runs: its blocks on disk as (first, count).
+        children: of a directory, by name.
+        attributes: the last entry of a directory; ``None`` if it has had none and is only in the
+            path of another entry.
     """
 
     kind: EntryKind
@@ -223,27 +234,27 @@ def directory_node() -> Node:
 
 
 class Placement(NamedTuple):
-    """Where an entry went, and the file whose name it took, if any."""
+    """The node of an entry, and the file that it replaces, if any."""
 
     node: Node
     replaced: Node | None
 
 
 class RootTree:
-    """The names of a root file system, grown entry by entry."""
+    """The names of a root file system; entries are added one by one."""
 
     def __init__(self) -> None:
         self.root = directory_node()
         self.directories = 1
         """How many directories there are, the root included."""
-        # Those met last: a path costs as much as all directories on it are deep.
-        self._known = {b"": self.root}
+        # A cache of directories by path, because walking a path takes time for each component.
+        self._cache = {b"": self.root}
 
     def place(self, entry: TarEntry) -> Placement:
-        """Give ``entry`` its place, making the directories above it when missing.
+        """Add ``entry``; parent directories that are missing are made.
 
         Raises:
-            EntryRefused: see the module's description; the tree is then of no use.
+            EntryRefused: see the module's description; the tree must not be used any more.
         """
         path = clean_path(entry.name)
         if entry.kind is EntryKind.DIRECTORY:
@@ -252,8 +263,8 @@ class RootTree:
             return Placement(node, None)
         if not path or entry.name.endswith(b"/"):
             raise EntryRefused(f"the name of a directory, but it is {entry.kind.value}")
-        above, _, base = path.rpartition(b"/")
-        names = _children(self._known.get(above) or self.directory(above))
+        parent, _, base = path.rpartition(b"/")
+        names = _children(self._cache.get(parent) or self.directory(parent))
         old = names.get(base)
         if old is not None and not old.kind is entry.kind is EntryKind.FILE:
             raise EntryRefused(f"{entry.kind.value} in place of {old.kind.value} of the same name")
@@ -261,44 +272,46 @@ class RootTree:
             node = self._linked(entry.link)
             node.links += 1
         else:
-            _check_special(entry, path, above)
+            _check_special(entry, path, parent)
             node = Node(entry.kind)
         names[base] = node
         return Placement(node, old)
 
     def _linked(self, target: bytes) -> Node:
-        above, _, base = clean_path(target).rpartition(b"/")
-        directory = self._known.get(above) or self._find(above)
+        parent, _, base = clean_path(target).rpartition(b"/")
+        directory = self._cache.get(parent) or self._find(parent)
         node = (directory.children or {}).get(base) if directory else None
         if node is None:
-            raise EntryRefused(f"a hard link to {quote_name(target)}, which no earlier entry is")
+            raise EntryRefused(
+                f"a hard link to {quote_name(target)}, but there is no earlier entry of that name"
+            )
         if node.kind is not EntryKind.FILE:
             raise EntryRefused(f"a hard link to {quote_name(target)}, which is {node.kind.value}")
         return node
 
     def directory(self, path: bytes) -> Node:
-        """Return the directory at ``path`` (as :func:`clean_path` gives it), made if missing.
+        """Return the directory ``path`` (a result of :func:`clean_path`); make it if it is missing.
 
         Raises:
-            EntryRefused: there is something else, or a link on the way.
+            EntryRefused: it is something else, or there is a link in the path.
         """
-        known = self._known.get(path)
-        if known is not None:
-            return known
+        cached = self._cache.get(path)
+        if cached is not None:
+            return cached
         node, parts = self.root, path.split(b"/")
         for depth, base in enumerate(parts, 1):
-            below = _children(node).get(base)
-            if below is None:
-                below = self._made(node, base)
-            elif below.kind is not EntryKind.DIRECTORY:
-                raise _not_a_directory(b"/".join(parts[:depth]), below)
-            node = below
-        if len(self._known) >= _KNOWN_MAX:
-            self._known = {b"": self.root}
-        self._known[path] = node
+            child = _children(node).get(base)
+            if child is None:
+                child = self._make_directory(node, base)
+            elif child.kind is not EntryKind.DIRECTORY:
+                raise _not_a_directory(b"/".join(parts[:depth]), child)
+            node = child
+        if len(self._cache) >= _CACHED_PATHS_MAX:
+            self._cache = {b"": self.root}
+        self._cache[path] = node
         return node
 
-    def _made(self, parent: Node, base: bytes) -> Node:
+    def _make_directory(self, parent: Node, base: bytes) -> Node:
         node = _children(parent)[base] = directory_node()
         self.directories += 1
         return node
@@ -322,9 +335,9 @@ def _children(node: Node) -> dict[bytes, Node]:
     return node.children
 
 
-def _check_special(entry: TarEntry, path: bytes, above: bytes) -> None:
+def _check_special(entry: TarEntry, path: bytes, parent: bytes) -> None:
     if entry.kind is EntryKind.SYMLINK:
-        check_target(entry.link, above)
+        check_target(entry.link, parent)
     elif entry.kind in (EntryKind.CHAR_DEVICE, EntryKind.BLOCK_DEVICE):
         if not path.startswith(b"dev/"):
             raise EntryRefused("a device node outside dev/")
@@ -334,10 +347,10 @@ def _check_special(entry: TarEntry, path: bytes, above: bytes) -> None:
 
 
 def clean_path(name: bytes) -> bytes:
-    """Return ``name`` without ``.`` and doubled slashes; the root itself is ``b""``.
+    """Return ``name`` without ``.`` and repeated slashes; the root directory is ``b""``.
 
     Raises:
-        EntryRefused: empty, absolute, with ``..`` or NUL, or longer than Linux allows.
+        EntryRefused: it is empty, absolute, has ``..`` or NUL, or is longer than Linux allows.
     """
     if not name:
         raise EntryRefused("it has no name")
@@ -355,14 +368,14 @@ def clean_path(name: bytes) -> bytes:
     return b"/".join(parts)
 
 
-def check_target(target: bytes, above: bytes) -> None:
-    """Check a symbolic link's target, as a path of the root file system.
+def check_target(target: bytes, parent: bytes) -> None:
+    """Check the target of a symbolic link.
 
-    An absolute target counts from the root, a relative one from the link's directory
-    ``above`` (as :func:`clean_path` gives it). ``..`` may not lead above the root.
+    An absolute target starts at the root of the root file system, a relative one at the link's
+    directory ``parent`` (a result of :func:`clean_path`). ``..`` may not lead above the root.
 
     Raises:
-        EntryRefused: empty, too long, with NUL, or leaving the root.
+        EntryRefused: it is empty, too long, has NUL, or leads above the root.
     """
     if not target:
         raise EntryRefused("a symbolic link to nothing")
@@ -372,7 +385,7 @@ def check_target(target: bytes, above: bytes) -> None:
         raise EntryRefused(
             f"a symbolic link to a name of {len(target)} bytes; {PATH_MAX} is the limit"
         )
-    depth = 0 if target[0] == 0x2F or not above else above.count(b"/") + 1
+    depth = 0 if target[0] == 0x2F or not parent else parent.count(b"/") + 1
     for part in target.split(b"/"):
         if part == b"..":
             depth -= 1

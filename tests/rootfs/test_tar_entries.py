@@ -212,7 +212,7 @@ REFUSED_HEADERS = {
     "signed size": (HEADER, {b"size": b"-1"}, "'size' is not a number"),
     "huge number": (HEADER, {b"size": b"9" * 5000}, "'size' is not a number"),
     "time in words": (HEADER, {b"mtime": b"1e9"}, "'mtime'"),
-    "contents of a hard link": (HEADER._replace(flag=b"1", size=1), {}, "carries contents"),
+    "contents of a hard link": (HEADER._replace(flag=b"1", size=1), {}, "with content"),
     "attribute not base64": (HEADER, {b"LIBARCHIVE.xattr.user.a": b"A"}, "not base64"),
 }
 

@@ -13,9 +13,9 @@ from bootwright.core.errors import InputError
 from bootwright.core.io import process
 from bootwright.core.report import TextReporter
 from bootwright.core.units import MIB
+from bootwright.rootfs.ext4.layout import FEATURES
 from bootwright.rootfs.io import ext4_build
 from bootwright.rootfs.io.ext4_build import (
-    DEFAULT_FEATURES,
     BuildResult,
     build_ext4,
 )
@@ -31,7 +31,7 @@ CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 def build(tarball: Path, image: Path, size: int = 64 * MIB, **other: object) -> BuildResult:
     arguments = {
         "size": size,
-        "features": DEFAULT_FEATURES,
+        "features": tuple(FEATURES),
         "uuid": UUID,
         "label": "root",
         "timestamp": NOW,
@@ -116,13 +116,14 @@ def leaves_nothing(folder: Path, tarball: Path, why: str, **arguments: object) -
 CHILD = """
 import atexit, io, sys
 from pathlib import Path
-from bootwright.rootfs.io.ext4_build import DEFAULT_FEATURES, build_ext4
+from bootwright.rootfs.ext4.layout import FEATURES
+from bootwright.rootfs.io.ext4_build import build_ext4
 from bootwright.core.report import TextReporter
 def peak():
     print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 atexit.register(peak)
 build_ext4(
-    Path(sys.argv[1]), Path(sys.argv[2]), size=int(sys.argv[3]), features=DEFAULT_FEATURES,
+    Path(sys.argv[1]), Path(sys.argv[2]), size=int(sys.argv[3]), features=tuple(FEATURES),
     uuid=sys.argv[4], label="", timestamp=1, reporter=TextReporter(io.StringIO()),
 )
 """

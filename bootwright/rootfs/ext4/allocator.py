@@ -1,6 +1,6 @@
-"""Which blocks (or inodes) are free: runs of numbers, and bitmaps on disk.
+"""Which blocks (or inodes) are free: as runs of numbers, and as bitmaps on disk.
 
-A bit that is set is in use, bit 0 of byte 0 comes first
+A bit of a bitmap is 1 if the block is in use; the first block is bit 0 of byte 0
 (``Documentation/filesystems/ext4/bitmaps.rst``).
 """
 
@@ -13,27 +13,27 @@ _ZEROS = re.compile("0+")
 
 
 class NoRoomError(Exception):
-    """More was wanted than is free; internal, becomes a message that tells sizes."""
+    """There is not enough free space. The caller turns it into a message with sizes."""
 
 
 class Run(NamedTuple):
-    """``length`` consecutive numbers from ``start``."""
+    """``length`` consecutive numbers, starting with ``start``."""
 
     start: int
     length: int
 
 
 def free_runs(bitmap: bytes, first: int, count: int) -> list[Run]:
-    """Return the free runs in the first ``count`` bits; bit 0 stands for ``first``."""
+    """Return the free runs in the first ``count`` bits; bit 0 stands for the number ``first``."""
     bits = bin(int.from_bytes(bitmap, "little"))[2:].zfill(8 * len(bitmap))[::-1]
     found = _ZEROS.finditer(bits, 0, count)
     return [Run(first + match.start(), match.end() - match.start()) for match in found]
 
 
 def bitmap_of(free: Iterable[Run], first: int, size: int) -> bytes:
-    """Return a bitmap of ``size`` bytes in which all but ``free`` is in use.
+    """Return a bitmap of ``size`` bytes in which everything except ``free`` is in use.
 
-    What lies past the end of a group is in use too, as ext4 wants its padding.
+    The bits after the end of a group are 1 too; ext4 requires that.
     """
     bits = (1 << 8 * size) - 1
     for start, count in free:
@@ -42,7 +42,7 @@ def bitmap_of(free: Iterable[Run], first: int, size: int) -> bytes:
 
 
 def merge_runs(runs: Iterable[Run]) -> Iterator[Run]:
-    """Yield ``runs`` in order of number, those that touch as one."""
+    """Yield ``runs`` in ascending order; adjacent runs are merged into one."""
     current: Run | None = None
     for run in sorted(runs):
         if current and current.start + current.length == run.start:
@@ -56,7 +56,7 @@ def merge_runs(runs: Iterable[Run]) -> Iterator[Run]:
 
 
 def split_at_multiples(run: Run, size: int) -> Iterator[Run]:
-    """Yield the parts of ``run`` that multiples of ``size`` divide it into."""
+    """Yield the parts of ``run`` after splitting it at each multiple of ``size``."""
     start, end = run.start, run.start + run.length
     while start < end:
         stop = min(end, (start // size + 1) * size)
@@ -65,27 +65,27 @@ def split_at_multiples(run: Run, size: int) -> Iterator[Run]:
 
 
 class Allocator:
-    """Hands out numbers in ascending runs; what comes back is used when the rest is gone.
+    """Allocates numbers in ascending runs; returned numbers are used again after all others.
 
-    Files are written in the order they come, so each starts where the last one ended
-    and is split only where something of mke2fs lies in the way.
+    Files are written in the order of the archive, so each starts where the previous one ended,
+    and is split only where mke2fs has put its own structures.
     """
 
     def __init__(self, free: Iterable[Run]) -> None:
         self._runs = deque(merge_runs(free))
         self.free = sum(run.length for run in self._runs)
-        """How many are left."""
+        """How many numbers are free."""
 
     def take(self, count: int) -> tuple[Run, ...]:
-        """Return ``count`` numbers as few runs, in the order they are to be used.
+        """Return ``count`` numbers as a few runs, in the order in which they have to be used.
 
         Raises:
-            NoRoomError: not so many are left; nothing was taken.
+            NoRoomError: fewer are free; nothing was taken.
         """
         if count > self.free:
             raise NoRoomError
         self.free -= count
-        if count and self._runs[0].length > count:  # nearly always
+        if count and self._runs[0].length > count:  # the usual case
             start, length = self._runs[0]
             self._runs[0] = Run(start + count, length - count)
             return (Run(start, count),)
@@ -102,17 +102,17 @@ class Allocator:
         return tuple(taken)
 
     def take_one(self) -> int:
-        """Return one number; see :meth:`take`."""
+        """Return one number; see :meth:`take` for errors."""
         return self.take(1)[0].start
 
     def give_back(self, runs: Iterable[tuple[int, int]]) -> None:
-        """Take runs back that :meth:`take` gave."""
+        """Make runs free again that :meth:`take` has returned."""
         for start, count in runs:
             self._runs.append(Run(start, count))
             self.free += count
 
     def remaining(self, size: int) -> dict[int, list[Run]]:
-        """Return what is free in each group of ``size`` numbers, by group."""
+        """Return the free runs in each group of ``size`` numbers, by the number of the group."""
         groups: dict[int, list[Run]] = {}
         for run in merge_runs(self._runs):
             for part in split_at_multiples(run, size):

@@ -1,8 +1,8 @@
-"""Filling an empty ext4 with the entries of an archive, in one pass.
+"""Filling an empty ext4, made by mke2fs, with the entries of an archive, in one pass.
 
-mke2fs has laid the file system out. Contents go to their final place as they come;
-inodes, directories, bitmaps and counts are kept in memory and written at the end, so
-memory grows with the number of entries and not with their sizes.
+File contents are written to their final blocks at once. Inodes, directories, bitmaps and counts
+are kept in memory and written at the end, so the memory needed depends on the number of entries
+and not on their sizes.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -64,14 +64,14 @@ _ZEROS = bytes(BLOCK)
 _NONE: Mapping[bytes, bytes] = {}
 
 Runs = tuple[tuple[int, int], ...]
-"""Blocks on disk, in the file's order: (first, count)."""
+"""Blocks on disk as (first, count), in the file's order."""
 
 Read = Callable[[int], memoryview]
-"""Gives up to so many further bytes of the current entry's contents."""
+"""Returns the next bytes of the current entry's content, at most as many as given."""
 
 
 class Disk(Protocol):
-    """The image; offsets and sizes in bytes."""
+    """The image file. Offsets and sizes are in bytes."""
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Return ``size`` bytes from ``offset``."""
@@ -83,10 +83,14 @@ class Disk(Protocol):
 
 
 class Filler:
-    """Adds entries to the empty file system on ``disk``; :meth:`finish` makes it whole.
+    """Adds entries to the empty file system on ``disk``; :meth:`finish` completes it.
+
+    Args:
+        disk: the image with the empty file system.
+        timestamp: seconds since 1970, for all times that the archive does not contain.
 
     Raises:
-        ValueError: the file system is not of the shape supported here.
+        ValueError: the file system has features or sizes that are not supported here.
     """
 
     def __init__(self, disk: Disk, timestamp: int) -> None:
@@ -99,15 +103,15 @@ class Filler:
         self._inodes = Allocator(self._free_inodes())
         self._tables: dict[int, bytearray] = {}
         self._tree = RootTree()
-        self._numbered = 0
+        self._directories_with_inode = 0
         self._hard_links = 0
         self._attributes: dict[int, tuple[bytes, int]] = {}
-        self._adopt(self._tree.root, ROOT_INODE, 0o755)
-        self._adopt(self._tree.directory(b"lost+found"), LOST_FOUND_INODE, 0o700)
+        self._take_over(self._tree.root, ROOT_INODE, 0o755)
+        self._take_over(self._tree.directory(b"lost+found"), LOST_FOUND_INODE, 0o700)
         self.skipped_xattrs = 0
-        """How many extended attributes were left out as ext4 cannot hold them."""
+        """How many extended attributes were left out, because ext4 cannot store them."""
         self.first_skipped = ""
-        """The first of them, for a message."""
+        """The first of them and its file, for a message."""
 
     @property
     def directories(self) -> int:
@@ -115,37 +119,37 @@ class Filler:
         return self._tree.directories
 
     @property
-    def implied(self) -> int:
-        """How many directories have no entry of their own so far."""
-        return self._tree.directories - self._numbered
+    def implied_directories(self) -> int:
+        """How many directories have had no entry so far, but are in the path of another entry."""
+        return self._tree.directories - self._directories_with_inode
 
     @property
     def blocks_free(self) -> int:
-        """Blocks that are left."""
+        """How many blocks are free."""
         return self._blocks.free
 
     def add(self, entry: TarEntry, read: Read) -> None:
-        """Add an entry, with its contents from ``read``.
+        """Add an entry; ``read`` returns its content.
 
         Raises:
-            EntryRefused: it has no place in a root file system, or ext4 cannot hold it.
+            EntryRefused: a root file system may not contain it, or ext4 cannot store it.
             NoRoomError: the file system is full.
         """
         node, replaced = self._tree.place(entry)
         if replaced:
-            self._drop(replaced)
+            self._remove_name(replaced)
         if entry.kind is EntryKind.HARD_LINK:
             if node.links > LINKS_MAX:
                 raise EntryRefused(f"more than {LINKS_MAX} hard links")
             self._hard_links += 1
             if self._hard_links > self._super.inodes:
-                raise NoRoomError  # names alone take memory too
-            self._relink(node)
+                raise NoRoomError  # a limit: the names of links need memory
+            self._write_link_count(node)
             return
         if not node.inode:
-            self._number(node)
-        if self.implied > self._inodes.free:
-            raise NoRoomError  # for those that only names imply, numbered at the end
+            self._assign_inode(node)
+        if self.implied_directories > self._inodes.free:
+            raise NoRoomError  # implied directories get their inodes at the end
         if entry.kind is EntryKind.DIRECTORY:
             self._keep_attributes(node, entry)
         elif entry.kind is EntryKind.FILE:
@@ -163,11 +167,11 @@ class Filler:
         Raises:
             NoRoomError: the file system is full.
         """
-        directories = self._number_directories()
+        directories = self._assign_directory_inodes()
         for node, parent in directories:
             self._write_directory(node, parent)
         for number, table in self._tables.items():
-            # What follows the last inode in use is zero in the image already.
+            # The image is already zero after the last used inode.
             used = bytes(table).rstrip(b"\0")
             self._disk.write_at(self._groups[number].inode_table * BLOCK, used)
         self._write_bitmaps([node for node, _ in directories])
@@ -179,7 +183,7 @@ class Filler:
             yield from free_runs(self._block(group.block_bitmap), first, count)
 
     def _free_inodes(self) -> Iterator[Run]:
-        """Yield free inodes, counted from 0 (inode 1) so that groups start at multiples."""
+        """Yield free inodes as inode number - 1: groups start at multiples of their size then."""
         count = self._super.inodes_per_group
         for number, group in enumerate(self._groups):
             yield from free_runs(self._block(group.inode_bitmap), number * count, count)
@@ -187,27 +191,27 @@ class Filler:
     def _block(self, number: int) -> bytes:
         return self._disk.read_at(number * BLOCK, BLOCK)
 
-    def _adopt(self, node: Node, inode: int, mode: int) -> None:
-        """Take over a directory that mke2fs made, with its blocks."""
+    def _take_over(self, node: Node, inode: int, mode: int) -> None:
+        """Use a directory that mke2fs has made, with its inode and blocks, as ``node``."""
         table, offset = self._slot(inode)
         node.inode = inode
-        self._numbered += 1
+        self._directories_with_inode += 1
         node.runs = tuple(decode_root(extents_root(table, offset)))
         node.attributes = self._plain_directory(mode)
 
     def _plain_directory(self, mode: int) -> TarEntry:
         return TarEntry(EntryKind.DIRECTORY, b"", mode, 0, 0, self._now_ns, 0, b"", (0, 0), {})
 
-    def _number(self, node: Node) -> None:
+    def _assign_inode(self, node: Node) -> None:
         node.inode = self._inodes.take_one() + 1
-        self._numbered += node.kind is EntryKind.DIRECTORY
+        self._directories_with_inode += node.kind is EntryKind.DIRECTORY
 
     def _keep_attributes(self, node: Node, entry: TarEntry) -> None:
-        """Keep what a directory, written when its names are known, needs of its entry.
+        """Keep the attributes of a directory until the end, when all its names are known.
 
-        What may be large is checked and encoded now: its path, up to a MiB of attributes.
+        To save memory, extended attributes (up to a MiB) are encoded now, and the path is dropped.
         """
-        encode_time(entry.mtime_ns)
+        encode_time(entry.mtime_ns)  # raises now, while the name of the entry is known
         _, old = self._attributes.pop(node.inode, (b"", 0))
         if old:
             self._blocks.give_back([(old, 1)])
@@ -216,7 +220,7 @@ class Filler:
         node.attributes = entry._replace(name=b"", link=b"", xattrs=_NONE)
 
     def _slot(self, inode: int) -> tuple[bytearray, int]:
-        """Return the table of inodes that holds ``inode``, and the offset in it."""
+        """Return the table that contains the inode, and the offset of the inode in it."""
         per_group = self._super.inodes_per_group
         number, index = divmod(inode - 1, per_group)
         table = self._tables.get(number)
@@ -238,11 +242,11 @@ class Filler:
                 offset += len(data)
                 left -= len(data)
         if runs and offset % BLOCK:
-            # A block that a replaced file gave back may hold that file's bytes.
+            # The block may contain old bytes, of a file that was replaced.
             write_at(offset, _ZEROS[offset % BLOCK :])
 
     def _store(self, content: bytes) -> Runs:
-        """Write ``content`` to blocks of its own; return them."""
+        """Write ``content`` to new blocks; return them."""
         runs = self._blocks.take(-(-len(content) // BLOCK))
         view = memoryview(content)
         position = 0
@@ -273,9 +277,9 @@ class Filler:
         body: bytes | None = None,
         xattrs: tuple[bytes, int] = (b"", 0),
     ) -> None:
-        """Write the inode of a file in ``runs``, or (with ``body``) of one without blocks.
+        """Write the inode of a file whose content is in ``runs``, or (with ``body``) in the inode.
 
-        ``xattrs`` are those of a directory, encoded before.
+        ``xattrs`` are the extended attributes of a directory, which were encoded before.
         """
         flags = 0
         if body is None:
@@ -305,7 +309,7 @@ class Filler:
         )
 
     def _xattrs(self, entry: TarEntry) -> tuple[bytes, int]:
-        """Return the inode's tail and the number of the attributes' block, or 0."""
+        """Encode extended attributes; return the inode's last bytes, and a block number or 0."""
         found = []
         for name, value in entry.xattrs.items():
             item = attribute(name, value)
@@ -321,27 +325,27 @@ class Filler:
             return body, 0
         return body, self._store(block)[0][0]
 
-    def _relink(self, node: Node) -> None:
+    def _write_link_count(self, node: Node) -> None:
         table, offset = self._slot(node.inode)
         set_links(table, offset, node.links)
 
-    def _drop(self, node: Node) -> None:
-        """Take one name from a file; without names its inode and blocks are free again."""
+    def _remove_name(self, node: Node) -> None:
+        """Remove one name of a file; if it was the last, its inode and blocks become free."""
         node.links -= 1
         if node.links:
-            self._relink(node)
+            self._write_link_count(node)
             return
         table, offset = self._slot(node.inode)
         table[offset : offset + INODE_SIZE] = bytes(INODE_SIZE)
         self._inodes.give_back([(node.inode - 1, 1)])
         self._blocks.give_back(node.runs)
 
-    def _number_directories(self) -> list[tuple[Node, Node]]:
-        """Return all directories with the one above each; each has an inode then."""
+    def _assign_directory_inodes(self) -> list[tuple[Node, Node]]:
+        """Give every directory an inode; return each with its parent."""
         found = [(self._tree.root, self._tree.root)]
-        for node, _ in found:  # grows while it is walked
+        for node, _ in found:  # the list grows in the loop
             if not node.inode:
-                self._number(node)
+                self._assign_inode(node)
             below = (node.children or {}).values()
             found += [(child, node) for child in below if child.kind is EntryKind.DIRECTORY]
         return found
@@ -358,7 +362,7 @@ class Filler:
             self._disk.write_at(start * BLOCK, view[: count * BLOCK])
             view = view[count * BLOCK :]
         below = sum(child.kind is EntryKind.DIRECTORY for child in children.values())
-        links = 2 + below if below <= LINKS_MAX - 2 else 1  # 1: too many to count (dir_nlink)
+        links = 2 + below if below <= LINKS_MAX - 2 else 1  # 1 means too many to count (dir_nlink)
         entry = node.attributes or self._plain_directory(0o755)
         xattrs = self._attributes.get(node.inode, (b"", 0))
         size = len(content)

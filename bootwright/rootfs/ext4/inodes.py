@@ -1,6 +1,6 @@
 """Inodes: 256 bytes for each file.
 
-Numbers: ``Documentation/filesystems/ext4/inodes.rst``, and ``new_encode_dev`` of the
+Numbers from ``Documentation/filesystems/ext4/inodes.rst``, and ``new_encode_dev`` of the
 kernel's ``include/linux/kdev_t.h`` for device numbers.
 """
 
@@ -17,21 +17,22 @@ S_IFIFO, S_IFCHR, S_IFDIR, S_IFBLK, S_IFREG, S_IFLNK = (
     0x8000,
     0xA000,
 )
-"""File types in the mode."""
+"""File types, as bits of the mode."""
 
 EXTENTS_FLAG = 0x80000
-"""The inode's 60 bytes hold an extent tree."""
+"""The flag of an inode whose 60 bytes contain an extent tree."""
 
 LINKS_MAX = 65000
-"""Links of a file, or subdirectories of a directory that are still counted."""
+"""The most hard links of a file. In a directory with more subdirectories they are not counted."""
 
 LINK_IN_INODE = 59
-"""Bytes of a symbolic link's target that fit into the inode (and a NUL)."""
+"""The most bytes of a symbolic link's target that fit into the inode, with a NUL after them."""
 
 _FIXED = struct.Struct("<HHIIIIIHHIII60sIIIIHHHHIHHIIIIIII")
-_LINKS_AT = 0x1A
-_EXTENTS_AT = 0x28
+_LINKS_OFFSET = 0x1A
+_EXTENTS_OFFSET = 0x28
 _EXTRA_SIZE = 32
+"""Bytes of the fixed fields after the first 128 bytes (``i_extra_isize``)."""
 
 
 def encode_inode(
@@ -49,21 +50,21 @@ def encode_inode(
     xattr_body: bytes = b"",
     xattr_block: int = 0,
 ) -> bytes:
-    """Return the bytes of an
+    """Return the 256 bytes of an inode.
 
     Args:
         mode: type and permissions.
         uid: owner.
         gid: group.
-        mtime_ns: times of modification and of access, in nanoseconds.
-        changed_ns: times of change and of creation, which an archive does not tell.
+        mtime_ns: time of modification and of access, in nanoseconds since 1970.
+        changed_ns: time of change and of creation, which archives do not contain, likewise.
         size: bytes of content.
-        links: names, or for a directory 2 and its subdirectories.
-        blocks: blocks of contents, extent tree and attributes together.
+        links: number of names; for a directory 2 plus the number of its subdirectories.
+        blocks: number of blocks of content, extent tree and attributes together.
         flags: :data:`EXTENTS_FLAG` or 0.
-        body: up to 60 bytes, an extent tree, a short link's target or a device number.
+        body: up to 60 bytes: an extent tree, the target of a short link, or a device number.
         xattr_body: up to :data:`~bootwright.rootfs.ext4.xattrs.BODY_SIZE` bytes of attributes.
-        xattr_block: the block with attributes, or 0.
+        xattr_block: the number of the block with attributes, or 0.
 
     Raises:
         EntryRefused: a time is outside 1901 to 2446.
@@ -108,10 +109,10 @@ def encode_inode(
 
 
 def encode_time(time_ns: int) -> tuple[int, int]:
-    """Return a time as 32 bits of seconds, and 2 more bits with the nanoseconds.
+    """Return a time as two numbers: 32 bits of seconds; 2 more bits of seconds and the nanoseconds.
 
     Raises:
-        EntryRefused: outside 1901 to 2446, which is what 34 bits can tell.
+        EntryRefused: outside 1901 to 2446, the range of 34 bits.
     """
     seconds, nanoseconds = divmod(time_ns, 10**9)
     epoch = (seconds + (1 << 31)) >> 32
@@ -121,7 +122,7 @@ def encode_time(time_ns: int) -> tuple[int, int]:
 
 
 def encode_device(major: int, minor: int) -> bytes:
-    """Return the 60 bytes of a device node: 8-bit numbers have a field of their own."""
+    """Return the 60 bytes of a device node; numbers below 256 are stored in another field."""
     if major < 256 and minor < 256:
         return struct.pack("<I56x", major << 8 | minor)
     return struct.pack("<II52x", 0, minor & 0xFF | major << 8 | (minor & ~0xFF) << 12)
@@ -129,10 +130,10 @@ def encode_device(major: int, minor: int) -> bytes:
 
 def set_links(table: bytearray, offset: int, links: int) -> None:
     """Change the link count of the encoded inode at ``offset`` of ``table``."""
-    struct.pack_into("<H", table, offset + _LINKS_AT, links)
+    struct.pack_into("<H", table, offset + _LINKS_OFFSET, links)
 
 
 def extents_root(table: bytearray, offset: int) -> bytes:
     """Return the 60 bytes with the extent tree of the encoded inode at ``offset``."""
-    start = offset + _EXTENTS_AT
+    start = offset + _EXTENTS_OFFSET
     return bytes(table[start : start + 60])

@@ -1,6 +1,6 @@
-"""The superblock and the group descriptors: what is read from them, what is changed.
+"""The superblock and the group descriptors: reading them, and writing the free counts.
 
-Numbers: ``Documentation/filesystems/ext4/super.rst`` and ``group_descr.rst``.
+Numbers from ``Documentation/filesystems/ext4/super.rst`` and ``group_descr.rst``.
 """
 
 import struct
@@ -16,14 +16,14 @@ INODE_SIZE = 256
 """Bytes in an inode; the only size supported here."""
 
 BLOCKS_PER_GROUP = 8 * BLOCK
-"""Blocks in a group: as many as its one-block bitmap has bits."""
+"""Blocks in a group: the number of bits in its bitmap, which is one block."""
 
 SUPERBLOCK_OFFSET = 1024
 SUPERBLOCK_SIZE = 1024
 
 ROOT_INODE = 2
 LOST_FOUND_INODE = 11
-"""The first inode that is not reserved; mke2fs makes ``lost+found`` of it."""
+"""The first inode that is not reserved; mke2fs uses it for ``lost+found``."""
 
 _COMPAT, _INCOMPAT, _RO_COMPAT = 0x5C, 0x60, 0x64
 
@@ -41,12 +41,12 @@ FEATURES = {
     "dir_nlink": (_RO_COMPAT, 0x20),
     "extra_isize": (_RO_COMPAT, 0x40),
 }
-"""The features a file system made here may have: superblock offset and bit of each.
+"""The supported features: the offset in the superblock and the bit of each.
 
-Left out are 64bit, the checksums and orphan_file, which old boot loaders cannot read.
+Not supported are 64bit, the checksums and orphan_file, which old boot loaders cannot read.
 """
 
-_NEEDED = ("ext_attr", "filetype", "extent", "large_file", "dir_nlink", "extra_isize")
+_REQUIRED = ("ext_attr", "filetype", "extent", "large_file", "dir_nlink", "extra_isize")
 
 _MAGIC = 0xEF53
 _DESCRIPTOR = struct.Struct("<IIIHHH14x")
@@ -56,21 +56,22 @@ def check_features(features: Sequence[str]) -> None:
     """Check a list of feature names.
 
     Raises:
-        InputError: names those that are not supported, or are needed and missing.
+        InputError: one is not supported, or a required one is missing; the message names them.
     """
     unsupported = [name for name in features if name not in FEATURES]
     if unsupported:
         raise InputError(
-            f"ext4 feature not supported: {', '.join(unsupported)}; use of {', '.join(FEATURES)}"
+            f"ext4 feature not supported: {', '.join(unsupported)};"
+            f" supported are {', '.join(FEATURES)}"
         )
-    missing = [name for name in _NEEDED if name not in features]
+    missing = [name for name in _REQUIRED if name not in features]
     if missing:
-        raise InputError(f"ext4 feature needed: {', '.join(missing)}")
+        raise InputError(f"ext4 feature required: {', '.join(missing)}")
 
 
 @dataclass(frozen=True)
 class Superblock:
-    """The geometry of a file system, and its superblock as bytes."""
+    """The numbers of blocks and inodes of a file system, and its superblock as bytes."""
 
     raw: bytes
     blocks: int
@@ -79,21 +80,21 @@ class Superblock:
 
     @property
     def groups(self) -> int:
-        """How many block groups there are; the last may be short."""
+        """How many block groups there are; the last one may be smaller."""
         return -(-self.blocks // BLOCKS_PER_GROUP)
 
     def with_free(self, blocks: int, inodes: int) -> bytes:
-        """Return the superblock with other counts of what is free."""
+        """Return the superblock as bytes, with these counts of free blocks and inodes."""
         raw = bytearray(self.raw)
         struct.pack_into("<II", raw, 0x0C, blocks, inodes)
         return bytes(raw)
 
 
 def parse_superblock(raw: bytes) -> Superblock:
-    """Return the geometry in the 1024 bytes at :data:`SUPERBLOCK_OFFSET`.
+    """Parse the 1024 bytes at :data:`SUPERBLOCK_OFFSET`.
 
     Raises:
-        ValueError: not ext4, or not of the shape supported here.
+        ValueError: not ext4, or with features or sizes that are not supported here.
     """
     inodes, blocks = struct.unpack_from("<II", raw, 0x00)
     first_block, log_block = struct.unpack_from("<II", raw, 0x14)
@@ -117,7 +118,7 @@ def parse_superblock(raw: bytes) -> Superblock:
 
 @dataclass
 class Group:
-    """A group descriptor; block numbers and counts."""
+    """A group descriptor: the block numbers of its parts, and counts."""
 
     block_bitmap: int
     inode_bitmap: int

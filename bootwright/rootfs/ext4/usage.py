@@ -1,9 +1,8 @@
-"""Which blocks of an ext4 image are in use, from ``dumpe2fs``, and what that maps to.
+"""Which blocks of an ext4 image are in use, by ``dumpe2fs``, and so have to be written to a card.
 
-A card that was not discarded holds stale data. Blocks that the file system uses
-but that are holes of the image file (inode tables, the journal, bitmaps) must
-therefore be zeroed on the card. Free blocks need not be written at all: the file
-system never reads them before it writes them.
+A card that was not discarded contains old data. So the blocks that the file system uses, but that
+are holes in the image file (in inode tables, the journal, bitmaps), have to be zeroed on the card.
+Free blocks need not be written: the file system never reads them before it writes them.
 """
 
 import re
@@ -19,12 +18,12 @@ _GROUP_FREE = re.compile(r"^  Free blocks: *(.*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Ext4Map:
-    """The geometry of an ext4 file system and what it uses, in bytes.
+    """The size of an ext4 file system, and the parts of it that are in use.
 
     Attributes:
         block_size: bytes in a block.
         block_count: blocks in the file system.
-        used: the byte ranges in use; they include the boot block.
+        used: the ranges in use, in bytes; they include the boot block.
     """
 
     block_size: int
@@ -43,18 +42,17 @@ def command(image: str) -> tuple[str, ...]:
 
 
 def parse(text: str, image: str) -> Ext4Map:
-    """Return the map that ``dumpe2fs`` printed about ``image``.
+    """Return the map of ``image`` from the output of ``dumpe2fs``.
 
-    Used is what no group lists as free, so a block that dumpe2fs does not mention
-    counts as used.
+    Everything that no group lists as free counts as used.
 
     Raises:
-        FailedError: the output has no geometry, or its free blocks do not add up
-            (the file system was not cleanly unmounted).
+        FailedError: the output has no sizes, or the free blocks of the groups are not as many
+            as the superblock says (the file system was not cleanly unmounted).
     """
     header = {name: int(value) for name, value in _HEADER.findall(text)}
     if header.keys() != {"Block count", "Block size", "Free blocks"}:
-        raise FailedError(f"{image}: dumpe2fs shows no ext4 geometry; is it an ext4 image?")
+        raise FailedError(f"{image}: dumpe2fs shows no ext4 file system; is it an ext4 image?")
     size, count = header["Block size"], header["Block count"]
     free = merge(span for line in _GROUP_FREE.findall(text) for span in _ranges(line, image))
     if total(free) != header["Free blocks"]:
@@ -67,17 +65,16 @@ def parse(text: str, image: str) -> Ext4Map:
 
 
 def extents(ext4: Ext4Map, data: Iterable[Span], source: str, offset: int) -> tuple[Extent, ...]:
-    """Return what must be written of an ext4 image.
+    """Return the extents of an ext4 image that have to be written.
 
     Args:
-        ext4: what the file system uses.
+        ext4: the parts of the file system that are in use.
         data: the byte ranges of the image file that are not holes.
         source: the name of the image as a source.
         offset: first byte of the partition on the card.
 
     Returns:
-        Sorted extents: used data as content, used holes as zeros, nothing for
-        free blocks.
+        Sorted extents: content for used data, zeros for used holes, nothing for free blocks.
     """
     data = merge(data)
     content = [

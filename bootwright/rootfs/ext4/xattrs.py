@@ -1,6 +1,6 @@
-"""Extended attributes: in the inode's tail, or in one block of their own.
+"""Extended attributes: in the last bytes of the inode, or in a separate block.
 
-Numbers: ``Documentation/filesystems/ext4/attributes.rst``; the hashes are those of
+Numbers from ``Documentation/filesystems/ext4/attributes.rst``; the hashes are those of
 ``fs/ext4/xattr.c`` (``ext4_xattr_hash_entry``, ``ext4_xattr_rehash``), and access
 control lists those of ``fs/ext4/acl.h`` and ``include/uapi/linux/posix_acl_xattr.h``.
 """
@@ -13,10 +13,10 @@ from bootwright.rootfs.ext4.layout import BLOCK
 from bootwright.rootfs.tar_entries import EntryRefused
 
 BODY_SIZE = 96
-"""Bytes of a 256-byte inode behind its fixed part of 160 bytes."""
+"""Bytes of a 256-byte inode after its fixed part of 160 bytes."""
 
 NAME_MAX = 255
-"""Bytes in a name without its prefix, which is stored as a number."""
+"""The most bytes in a name without its prefix; the prefix is stored as a number."""
 
 _PREFIXES = {b"user.": 1, b"trusted.": 4, b"security.": 6}
 _ACLS = {b"system.posix_acl_access": 2, b"system.posix_acl_default": 3}
@@ -31,7 +31,10 @@ _ACL_TAGS = (0x01, _ACL_USER, 0x04, _ACL_GROUP, 0x10, 0x20)
 
 
 class Attribute(NamedTuple):
-    """An attribute as it is stored; the order of a block is that of the tuples."""
+    """An attribute as it is stored; in a block, attributes are sorted in the order of these tuples.
+
+    ``prefix`` is the number of the prefix, ``length`` that of bytes in ``name`` without prefix.
+    """
 
     prefix: int
     length: int
@@ -40,7 +43,7 @@ class Attribute(NamedTuple):
 
 
 def attribute(name: bytes, value: bytes) -> Attribute | None:
-    """Return an attribute given by its full name, ``None`` when ext4 cannot hold it."""
+    """Return an attribute by its full name; ``None`` if ext4 cannot store it."""
     if name in _ACLS:
         acl = _acl(value)
         return None if acl is None else Attribute(_ACLS[name], 0, b"", acl)
@@ -52,21 +55,24 @@ def attribute(name: bytes, value: bytes) -> Attribute | None:
 
 
 def _acl(value: bytes) -> bytes | None:
-    """Return a list as stored, from the form in which the kernel hands it out (version 2)."""
+    """Return an access control list as ext4 stores it, from the format of the system call.
+
+    ``None`` if that is not version 2 or is malformed.
+    """
     if len(value) < 4 or len(value) % 8 != 4 or value[:4] != struct.pack("<I", 2):
         return None
     out = struct.pack("<I", 1)
-    for tag, permissions, who in struct.iter_unpack("<HHI", value[4:]):
+    for tag, permissions, id_number in struct.iter_unpack("<HHI", value[4:]):
         if tag not in _ACL_TAGS:
             return None
         out += struct.pack("<HH", tag, permissions)
         if tag in (_ACL_USER, _ACL_GROUP):
-            out += struct.pack("<I", who)
+            out += struct.pack("<I", id_number)
     return out
 
 
 def encode_xattrs(attributes: Iterable[Attribute]) -> tuple[bytes, bytes | None]:
-    """Return the inode's tail (empty, or :data:`BODY_SIZE` bytes) and the block, if needed.
+    """Return the inode's last bytes (none or :data:`BODY_SIZE`), and a block if it is needed.
 
     Raises:
         EntryRefused: they fit in neither.
@@ -75,9 +81,9 @@ def encode_xattrs(attributes: Iterable[Attribute]) -> tuple[bytes, bytes | None]
     if not ordered:
         return b"", None
     total = sum(len(item.name) + len(item.value) for item in ordered)
-    if total > BLOCK:  # told first: encoding a MiB of small ones would take long
+    if total > BLOCK:  # checked first: encoding a MiB of small ones would take long
         raise _too_many(total)
-    # Offsets of values count from the first entry in an inode, from the start in a block.
+    # Offsets of values count from the first entry (in an inode) or from the start (of a block).
     body = _entries(ordered, BODY_SIZE - 4, 0)
     if body is not None:
         return struct.pack("<I", _MAGIC) + body[0], None
@@ -95,7 +101,10 @@ def _too_many(size: int) -> EntryRefused:
 def _entries(
     attributes: Sequence[Attribute], size: int, base: int
 ) -> tuple[bytes, list[int]] | None:
-    """Return entries from the start and values from the end of ``size`` bytes."""
+    """Return ``size`` bytes, entries first and values at the end, and the entries' hashes.
+
+    ``None`` if they do not fit. ``base`` is added to the offsets of the values.
+    """
     entries, values = b"", b""
     hashes = []
     for prefix, length, name, value in attributes:
@@ -112,7 +121,7 @@ def _entries(
 
 
 def entry_hash(name: bytes, padded: bytes) -> int:
-    """Return the hash of a name and its value, padded to words of four bytes."""
+    """Return the hash of an attribute's name and value; the value is padded to four-byte words."""
     result = 0
     for byte in name:
         result = _rotated(result, _NAME_SHIFT) ^ byte
@@ -122,7 +131,7 @@ def entry_hash(name: bytes, padded: bytes) -> int:
 
 
 def block_hash(hashes: Iterable[int]) -> int:
-    """Return the hash of a block; 0, "do not share", when an entry has none."""
+    """Return the hash of a block; 0 ("do not share") if the hash of an entry is 0."""
     result = 0
     for value in hashes:
         if not value:

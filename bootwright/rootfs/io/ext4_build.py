@@ -1,9 +1,9 @@
 """Building an ext4 image from a tarball, without root and without unpacking it.
 
-``mke2fs`` makes the empty file system, so that e2fsprogs decides geometry, journal and
-everything that is not a file of the archive. The entries then go straight into place
-(:mod:`bootwright.rootfs.ext4.filler`). ``e2fsck`` has the last word: an image that it would
-change is never a result.
+``mke2fs`` makes the empty file system: the groups, the journal and everything else that is not a
+file of the archive. Then the entries are written directly to their blocks
+(:mod:`bootwright.rootfs.ext4.filler`). At the end ``e2fsck`` checks the image: one that it would
+change is never returned.
 """
 
 import os
@@ -26,53 +26,38 @@ from bootwright.rootfs.ext4.layout import BLOCK, INODE_SIZE, check_features
 from bootwright.rootfs.io.tar_stream import open_tar
 from bootwright.rootfs.tar_entries import EntryRefused, entry_error
 
-DEFAULT_FEATURES = (
-    "has_journal",
-    "ext_attr",
-    "resize_inode",
-    "dir_index",
-    "filetype",
-    "extent",
-    "flex_bg",
-    "sparse_super",
-    "large_file",
-    "huge_file",
-    "dir_nlink",
-    "extra_isize",
-)
-"""What old boot loaders read and every kernel since 3.x mounts."""
-
 RESERVED_PERCENT = 1
-"""Part of the blocks that only root may fill."""
+"""Percentage of the blocks that only root may use."""
 
 LABEL_MAX = 16
-"""Bytes in a label (``s_volume_name`` of the superblock)."""
+"""The most bytes in a label (``s_volume_name`` of the superblock)."""
 
 _SIZE_MAX = 16 * 1024 * GIB - MIB
-"""Without the feature 64bit a block number has 32 bits."""
+"""The most bytes of an image: without the feature 64bit, a block number has 32 bits."""
 
-_WRITE = MIB
-_WRITE_THROUGH = 256 * KIB
-"""Pieces from this size on are not worth copying into the write buffer."""
+_BUFFER_BYTES = MIB
+"""The size at which the write buffer is written to the image."""
 
-_SYNC = 32 * MIB
-"""How much is written before the disk is told to begin."""
+_DIRECT_BYTES = 256 * KIB
+"""Pieces of at least this size are written directly, not copied into the write buffer."""
+
+_SYNC_BYTES = 32 * MIB
+"""The number of new bytes after which the kernel is made to write them to the disk."""
 
 
 class ImageFaultError(BootwrightError):
-    """e2fsck does not accept an image made here: an error of this program."""
+    """e2fsck does not accept an image that was built here: this is an error of this program."""
 
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What went into an image.
+    """The result of building an image.
 
-    ``entries`` of the archive, ``bytes`` of file contents, what the operator should
-    know, and the SHA-256 of the tarball as stored, in hexadecimal.
+    Attributes:
+        warnings: what the operator should know.
+        sha256: of the tarball file, in hexadecimal.
     """
 
-    entries: int
-    bytes: int
     warnings: tuple[str, ...]
     sha256: str
 
@@ -90,32 +75,32 @@ def build_ext4(
     expected_sha256: str | None = None,
     reporter: Reporter,
 ) -> BuildResult:
-    """Make ``image``, an ext4 of ``size`` bytes that holds what ``tarball`` holds.
+    """Make ``image``, an ext4 of ``size`` bytes with the content of ``tarball``.
 
     The same arguments and the same tarball give the same bytes. The image is sparse.
-    ``image`` appears, or is replaced, only when all is well. Nobody else may be making
-    the same image: what a run that was killed left beside it is removed.
+    ``image`` is created or replaced only after success. No other process may make the same image
+    at the same time, because temporary files beside it, of killed runs, are removed.
 
     Args:
-        tarball: plain, or compressed by gzip, xz, zstd or bzip2.
+        tarball: uncompressed, or compressed by gzip, xz, zstd or bzip2.
         image: the file to make.
         size: bytes; a multiple of 4096.
-        features: names as in mke2fs -O, out of
+        features: names as in mke2fs -O; see
             :data:`~bootwright.rootfs.ext4.layout.FEATURES`.
         uuid: of the file system; the hash seed of its directories is derived from it.
         label: of the file system, at most 16 bytes.
-        timestamp: seconds since 1970, for every time that the archive does not tell.
-        journal_mib: MiB of journal, if ``features`` has one.
-        expected_sha256: of the tarball as stored, in hexadecimal, when it was verified
-            before: what is read now has to be the same.
-        reporter: is told the progress.
+        timestamp: seconds since 1970, for all times that the archive does not contain.
+        journal_mib: size of the journal in MiB, if ``features`` has ``has_journal``.
+        expected_sha256: of the tarball file, in hexadecimal, if it was verified before; the file
+            that is read now has to have the same.
+        reporter: shows the progress.
 
     Raises:
-        InputError: an argument, the archive or one of its entries is refused, or the
-            image is too small; says which and why.
+        InputError: an argument, the archive or one of its entries is refused, or the image is too
+            small; the message says which and why.
         RefusedError: the tarball is not the one that was verified.
         FailedError: a tool is missing or failed, or this machine's disk is full.
-        ImageFaultError: e2fsck found fault with the result.
+        ImageFaultError: e2fsck found an error in the result.
     """
     _check_arguments(image, size, features, uuid, label, timestamp)
     with _temporary(image) as temporary:
@@ -152,7 +137,7 @@ def _check_arguments(
 
 @contextmanager
 def _temporary(image: Path) -> Iterator[Path]:
-    """Give a new file beside ``image``, which is gone afterwards unless it was renamed."""
+    """Make a new file beside ``image``; at the end it is removed unless it was renamed."""
     path = image.with_name(f".{image.name}.{os.getpid()}.partial")
     partial = re.compile(re.escape(f".{image.name}.") + r"\d+\.partial")
     try:
@@ -165,7 +150,7 @@ def _temporary(image: Path) -> Iterator[Path]:
     try:
         yield path
     except OSError as error:
-        # Reading the tarball has errors of its own; what is left is the image.
+        # Errors of reading the tarball were handled before, so this is one of writing the image.
         raise FailedError(f"{image}: cannot write it: {error.strerror}") from error
     finally:
         path.unlink(missing_ok=True)
@@ -190,7 +175,7 @@ def _make_empty(
             *("-O", ",".join(["none", *features]), "-U", uuid, "-L", label),
             *("-E", f"hash_seed={hash_seed},root_owner=0:0", str(path)),
         ],
-        # The configuration of this machine must not change what is made.
+        # This machine's configuration must not change the result.
         env={"MKE2FS_CONFIG": os.devnull, "E2FSPROGS_FAKE_TIME": str(timestamp)},
     )
 
@@ -199,7 +184,7 @@ def _fill(
     tarball: Path, disk: "_ImageFile", size: int, timestamp: int, reporter: Reporter
 ) -> BuildResult:
     filler = Filler(disk, timestamp)
-    count = content = 0
+    count = 0
     with (
         open_tar(tarball) as stream,
         reporter.meter(f"Filling from {tarball.name}", stream.stored_size) as meter,
@@ -208,7 +193,6 @@ def _fill(
         reported = 0
         for entry in entries:
             count += 1
-            content += entry.size
             if entry.size > size:
                 raise entry_error(tarball, entry.name, f"{entry.size} bytes in an image of {size}")
             try:
@@ -220,8 +204,8 @@ def _fill(
                 for left in entries:
                     total += 1
                     blocks += -(-left.size // BLOCK)
-                # As many for each entry that comes as for those that came.
-                implied = filler.implied * total // count
+                # An estimate: as many implied directories per entry as so far.
+                implied = filler.implied_directories * total // count
                 raise _too_small(tarball, size, filler, total + implied, blocks + implied) from None
             if stream.stored_bytes - reported >= MIB:
                 meter.advance(stream.stored_bytes - reported)
@@ -234,29 +218,29 @@ def _fill(
         filler.finish()
     except NoRoomError:
         raise _too_small(tarball, size, filler, count, filler.directories) from None
-    return BuildResult(count, content, _warnings(filler), sha256)
+    return BuildResult(_warnings(filler), sha256)
 
 
 def _inode_ratio(size: int) -> int:
-    """Return bytes per inode: mke2fs.conf's default, or more inodes in a small image.
+    """Return the bytes per inode: the default of mke2fs.conf, or half of it for a small image.
 
-    (Its ratio for small ones, 4096, would need other groups than those of 32768 blocks.)
+    (Its default for small ones, 4096, would need groups with another number of blocks.)
     """
     return 8192 if size < 512 * MIB else 16384
 
 
 def _too_small(tarball: Path, size: int, filler: Filler, entries: int, blocks: int) -> InputError:
-    """Return the error for a full image, with an estimate of the size that would do.
+    """Return the error for a full image, with an estimate of the size that is needed.
 
     Args:
-        tarball: what did not fit.
-        size: of the image.
-        filler: knows what is left.
-        entries: of the archive, in all, and the directories that they only imply.
-        blocks: of what is not in the image yet.
+        tarball: does not fit.
+        size: of the image, in bytes.
+        filler: has the number of free blocks.
+        entries: number of all entries of the archive, and of the directories that they imply.
+        blocks: number of blocks that are not in the image yet.
     """
     missing = max(0, blocks - filler.blocks_free)
-    # A thirty-second goes to inode tables, less to directories and bitmaps.
+    # 1/16 more: 1/32 for inode tables, less for directories and bitmaps.
     needed = size + missing * BLOCK * 17 // 16 + MIB
     needed = max(needed, entries * _inode_ratio(entries * 8192))
     return InputError(
@@ -269,13 +253,13 @@ def _warnings(filler: Filler) -> tuple[str, ...]:
     if not filler.skipped_xattrs:
         return ()
     return (
-        f"{filler.skipped_xattrs} extended attributes were left out, as ext4 cannot hold them"
-        f" in this form; the first is {filler.first_skipped}",
+        f"{filler.skipped_xattrs} extended attributes were left out, as ext4 cannot store them"
+        f" in this format; the first is {filler.first_skipped}",
     )
 
 
 def _check(path: Path) -> None:
-    # A time after this machine's clock, or a local e2fsck.conf, is no fault of the image.
+    # Times in the future or a local e2fsck.conf must not count as errors of the image.
     env = {"E2FSCK_CONFIG": os.devnull, "E2FSCK_TIME": str(2**31 - 1)}
     done = process.run(["e2fsck", "-fn", str(path)], check=False, env=env)
     if done.returncode:
@@ -285,8 +269,8 @@ def _check(path: Path) -> None:
 class _ImageFile:
     """The image, open for the filler.
 
-    Gathers small writes that follow each other. A thread has the kernel write to the
-    disk what came so far, so that little is left to wait for at the end.
+    Consecutive small writes are collected in a buffer. A thread makes the kernel write to the
+    disk meanwhile, so that the sync at the end is short.
     """
 
     def __init__(self, path: Path) -> None:
@@ -310,9 +294,9 @@ class _ImageFile:
         return os.pread(self._fd, size, offset)
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
-        """Write ``data`` to ``offset``, at once or with what comes after it."""
-        large = len(data) >= _WRITE_THROUGH
-        if offset != self._end or len(self._pending) >= _WRITE or large:
+        """Write ``data`` to ``offset``, now or together with the writes after it."""
+        large = len(data) >= _DIRECT_BYTES
+        if offset != self._end or len(self._pending) >= _BUFFER_BYTES or large:
             self.flush()
         self._end = offset + len(data)
         if large:
@@ -321,7 +305,7 @@ class _ImageFile:
             self._pending += data
 
     def flush(self) -> None:
-        """Write what was gathered."""
+        """Write the buffer to the image."""
         if self._pending:
             self._write(self._end - len(self._pending), self._pending)
             self._pending.clear()
@@ -332,7 +316,7 @@ class _ImageFile:
             while written < len(rest):
                 written += os.pwrite(self._fd, rest[written:], offset + written)
         self._unsynced += len(data)
-        if self._unsynced >= _SYNC and self._syncing.done():
+        if self._unsynced >= _SYNC_BYTES and self._syncing.done():
             self._syncing.result()
             self._syncing = self._pool.submit(os.fdatasync, self._fd)
             self._unsynced = 0

@@ -1,12 +1,12 @@
-"""Reading an ext4 file system inside an image file: no mount, no root.
+"""Reading an ext4 file system inside an image file, without mounting it and without root.
 
-The reader is debugfs of e2fsprogs, opened read-only as ``IMAGE?offset=BYTES``.
-debugfs ends with status 0 when a command fails and follows no symbolic link at
-the end of a path, so this module asks it by inode number only (``<12>``: nothing
-to quote), walks paths itself and checks every length it gets.
+It is read by debugfs of e2fsprogs, which opens it read-only as ``IMAGE?offset=BYTES``. debugfs
+ends with status 0 even if a command fails, and does not follow a symbolic link at the end of a
+path. So this module names files only by their inode number (such as ``<12>``, which needs no
+quotes), follows paths itself and checks the length of everything that it reads.
 
-The journal is not replayed: after a hard power-off the newest changes may be
-missing (:attr:`FileSystemFacts.needs_recovery`).
+The journal is not replayed: after a power cut the newest changes may be missing
+(:attr:`FileSystemFacts.needs_recovery`).
 """
 
 import re
@@ -23,11 +23,11 @@ ROOT_INODE = 2
 """The inode of ``/`` in every ext2, ext3 and ext4."""
 
 MAX_LINKS = 40
-"""Symbolic links followed in one path before giving up; Linux's own limit."""
+"""The most symbolic links that are followed in one path; the same limit as in Linux."""
 
-# One line of `ls -p`: /inode/mode/uid/gid/name/size/. The name may hold anything
-# but a slash, a newline too; the size is empty for a directory. Owners from 2^31 on
-# are shown as negative numbers.
+# One line of `ls -p`: /inode/mode/uid/gid/name/size/. The name may contain everything except a
+# slash, also a newline. The size is empty for a directory. User and group numbers from 2^31 on are
+# printed as negative numbers.
 _ENTRY = re.compile(rb"/(\d+)/([0-7]+)/(-?\d+)/(-?\d+)/([^/]*)/(\d*)/\n")
 _FAST_LINK = re.compile(rb'^Fast link dest: "(.*)"$', re.MULTILINE | re.DOTALL)
 
@@ -36,8 +36,8 @@ _FAST_LINK = re.compile(rb'^Fast link dest: "(.*)"$', re.MULTILINE | re.DOTALL)
 class DirectoryEntry:
     """A name in a directory.
 
-    ``mode`` holds type and permissions as in ``st_mode``; ``size`` is in bytes
-    (0 for a directory, whatever its blocks take).
+    ``mode`` is the type and the permissions as in ``st_mode``; ``size`` is in bytes, 0 for a
+    directory.
     """
 
     name: str
@@ -65,18 +65,14 @@ class DirectoryEntry:
 
 @dataclass(frozen=True)
 class FileSystemFacts:
-    """What the superblock says of the file system; sizes in bytes."""
+    """Facts in the superblock: the UUID, and the names of the features in use."""
 
     uuid: str
-    label: str
     features: frozenset[str]
-    state: str
-    block_size: int
-    size: int
 
     @property
     def needs_recovery(self) -> bool:
-        """Whether the journal holds changes that this reader does not see."""
+        """Whether the journal contains changes that this reader does not see."""
         return "needs_recovery" in self.features
 
 
@@ -85,12 +81,12 @@ class Ext4Reader:
 
     Args:
         image: the image; it must not change while the reader is in use, since
-            directories are read once and kept.
-        offset: bytes before the file system, 0 for a bare one.
+            directories are read once and cached.
+        offset: bytes in the image before the file system.
 
     Paths are absolute, with ``/`` as separator; symbolic links are followed inside
-    the image and never leave it. Bytes in a name that are not UTF-8 are carried as
-    surrogate escapes.
+    the image and never leave it. Bytes in a name that are not UTF-8 are returned as surrogate
+    escapes.
     """
 
     def __init__(self, image: Path, offset: int = 0) -> None:
@@ -102,10 +98,10 @@ class Ext4Reader:
         self._directories: dict[int, dict[str, DirectoryEntry]] = {}
 
     def superblock(self) -> FileSystemFacts:
-        """Return the superblock's fields.
+        """Return the facts in the superblock.
 
         Raises:
-            InputError: the image cannot be read, or has no ext4 there.
+            InputError: the image cannot be read, or there is no ext4 at the offset.
         """
         text = self._ask("show_super_stats -h").text
         fields = {
@@ -113,24 +109,18 @@ class Ext4Reader:
             for name, colon, value in (line.partition(":") for line in text.splitlines())
             if colon
         }
-        label = fields["Filesystem volume name"]
-        block_size = int(fields["Block size"])
         return FileSystemFacts(
             uuid=fields["Filesystem UUID"],
-            label="" if label == "<none>" else label,
             features=frozenset(fields["Filesystem features"].split()),
-            state=fields["Filesystem state"],
-            block_size=block_size,
-            size=block_size * int(fields["Block count"]),
         )
 
     def resolve(self, path: str) -> str | None:
-        """Return ``path`` with every symbolic link followed, or ``None`` if it names nothing."""
+        """Return ``path`` with all symbolic links followed; ``None`` if it does not exist."""
         found = self._walk(path, follow_last=True)
         return found[0] if found else None
 
     def lookup(self, path: str, *, follow: bool = True) -> DirectoryEntry | None:
-        """Return what ``path`` names, or ``None``.
+        """Return the entry ``path``; ``None`` if it does not exist.
 
         Args:
             path: an absolute path.
@@ -143,14 +133,14 @@ class Ext4Reader:
         return found[1] if found else None
 
     def exists(self, path: str) -> bool:
-        """Say whether ``path`` names something, symbolic links followed."""
+        """Return whether ``path`` exists, with symbolic links followed."""
         return self.lookup(path) is not None
 
     def readlink(self, path: str) -> str:
-        """Return where the symbolic link ``path`` points, as written in it.
+        """Return the target of the symbolic link ``path``, as it is stored.
 
         Raises:
-            InputError: ``path`` is no symbolic link.
+            InputError: ``path`` is not a symbolic link.
         """
         entry = self.lookup(path, follow=False)
         if entry is None or not entry.is_link:
@@ -158,10 +148,10 @@ class Ext4Reader:
         return self._link(entry)
 
     def list_dir(self, path: str) -> tuple[DirectoryEntry, ...]:
-        """Return the names in the directory ``path``, sorted, without ``.`` and ``..``.
+        """Return the entries of the directory ``path``, sorted by name, without ``.`` and ``..``.
 
         Raises:
-            InputError: ``path`` is no directory.
+            InputError: ``path`` is not a directory.
         """
         entry = self.lookup(path)
         if entry is None or not entry.is_dir:
@@ -180,14 +170,16 @@ class Ext4Reader:
         return self._content(entry, path)
 
     def read_files(self, paths: Sequence[str], directory: Path | None = None) -> dict[str, bytes]:
-        """Return the content of several regular files, read by one debugfs.
+        """Return the content of several regular files, by path; one debugfs reads them all.
 
         Args:
             paths: absolute paths in the image.
-            directory: where the copies lie meanwhile, in a private folder; secrets do
-                not belong into the system's folder of temporary files, the default.
+            directory: for the temporary copies, in a private folder. The default is the system's
+                folder for temporary files, which must not be used for secrets.
 
-        Errors are those of :meth:`read_file`.
+        Raises:
+            InputError: there is no such file.
+            FailedError: the file system is damaged.
         """
         with tempfile.TemporaryDirectory(prefix="bootwright-", dir=directory) as folder:
             copies = {path: Path(folder, str(index)) for index, path in enumerate(paths)}
@@ -198,7 +190,7 @@ class Ext4Reader:
         """Copy regular files out of the image with one debugfs.
 
         Args:
-            copies: path in the image to the file to write (replaced if it exists).
+            copies: the file to write (replaced if it exists), by the path in the image.
 
         Raises:
             InputError: there is no such file in the image.
@@ -207,17 +199,17 @@ class Ext4Reader:
         wanted = {path: self._file(path) for path in copies}
         commands = []
         for path, entry in wanted.items():
-            # An older copy must not be taken for this one if debugfs fails.
+            # If debugfs fails, an older copy must not look like this one.
             copies[path].unlink(missing_ok=True)
             commands.append(f"dump <{entry.inode}> {_quoted(copies[path])}")
         done = self._run(["-f", "-"], "\n".join(commands).encode("utf-8", "surrogateescape"))
         for path, entry in wanted.items():
             got = copies[path].stat().st_size if copies[path].exists() else None
             if got != entry.size:
-                said = done.stderr.decode("utf-8", "replace").strip().splitlines()[1:]
+                errors = done.stderr.decode("utf-8", "replace").strip().splitlines()[1:]
                 raise FailedError(
                     f"{self._where}: could not copy {path} to {copies[path]}: "
-                    f"{'; '.join(said) or f'{got} of {entry.size} bytes'}"
+                    f"{'; '.join(errors) or f'{got} of {entry.size} bytes'}"
                 )
 
     def _file(self, path: str) -> DirectoryEntry:
@@ -227,7 +219,7 @@ class Ext4Reader:
         return entry
 
     def _walk(self, path: str, follow_last: bool) -> tuple[str, DirectoryEntry] | None:
-        """Return the path without links and what it names."""
+        """Return the path with links followed, and its entry; ``None`` if it does not exist."""
         root = DirectoryEntry("/", ROOT_INODE, stat.S_IFDIR | 0o755, 0, 0, 0)
         trail = [root]
         todo = [part for part in path.split("/") if part]
@@ -255,13 +247,13 @@ class Ext4Reader:
         return "/" + "/".join(entry.name for entry in trail[1:]), trail[-1]
 
     def _link(self, entry: DirectoryEntry) -> str:
-        # A target of up to 59 bytes lives in the inode ("fast"), a longer one in a block.
+        # A target of up to 59 bytes is stored in the inode ("fast"), a longer one in a block.
         fast = _FAST_LINK.search(self._ask(f"stat <{entry.inode}>").stdout)
         target = fast[1] if fast else self._content(entry, entry.name)
         return target.decode("utf-8", "surrogateescape")
 
     def _content(self, entry: DirectoryEntry, path: str) -> bytes:
-        # The contents may be those of /etc/shadow.
+        # The content may be secret (/etc/shadow), so the log of the run does not get it.
         done = self._ask(f"cat <{entry.inode}>", log_output=False)
         if len(done.stdout) != entry.size:
             raise FailedError(
@@ -292,7 +284,7 @@ class Ext4Reader:
     ) -> Finished:
         argv = ["debugfs", *arguments, self._device]
         done = run(argv, stdin=stdin, check=False, log_output=log_output)
-        # The first line of standard error is the version; opening comes next.
+        # The first line of standard error is the version; an error of opening is the second.
         for line in done.stderr.decode("utf-8", "replace").splitlines():
             if line.startswith("debugfs: ") and "while trying to open" in line:
                 reason = line.removeprefix("debugfs: ").partition(" while trying")[0]
@@ -313,7 +305,7 @@ def _entry(match: re.Match[bytes]) -> DirectoryEntry:
 
 
 def _quoted(path: Path) -> str:
-    """Return ``path`` as one debugfs word: in double quotes, inner ones doubled."""
+    """Return ``path`` as one word for debugfs: in double quotes; quotes inside are doubled."""
     text = str(path)
     if "\n" in text:
         raise InputError(f"{text!r}: debugfs cannot write to a path with a line break")

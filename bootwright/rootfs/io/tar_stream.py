@@ -1,7 +1,7 @@
-"""Reading a tarball as a stream: decompressed beside us, hashed, entry by entry.
+"""Reading a tarball as a stream: decompressed by another process, hashed, entry by entry.
 
-A thread reads and hashes the file, and feeds a decompressor if there is one, so that a
-second core helps whoever consumes the entries. A few MiB of the contents are held.
+A thread reads and hashes the file, and writes it to a decompressor if it is compressed. So a second
+core does part of the work. Only a few MiB of the content are in memory.
 
 Format: POSIX.1-2008, utility ``pax``, "ustar Interchange Format" and "pax Interchange
 Format"; GNU tar manual, "Basic Tar Format" (long names, base-256 numbers).
@@ -30,23 +30,23 @@ from bootwright.core.units import MIB
 from bootwright.rootfs.tar_entries import EntryRefused, TarEntry, TarHeader, entry_error, entry_of
 
 TAR_BLOCK = 512
-"""Bytes in a tar block: a header is one, contents are padded to a whole number."""
+"""Bytes in a tar block; a header is one block, and content is padded to whole blocks."""
 
-# Bytes in a piece that is read ahead. Python threads wait for each other when one is
-# handed over: with 1 MiB a build takes a fifth longer, 8 MiB is no better (measured).
-_AHEAD = 4 * MIB
+# Bytes in a piece that is read ahead. Python threads wait for each other for each piece: with 1 MiB
+# a build takes a fifth longer, 8 MiB is not faster (measured).
+_READ_AHEAD = 4 * MIB
 
-# Bytes in a pipe to or from a decompressor; the most that Linux gives ordinary users.
-_PIPE = MIB
+# Bytes in a pipe to or from a decompressor; the most that Linux allows ordinary users.
+_PIPE_SIZE = MIB
 
-# Bytes in the extended headers of an entry; what ext4 can hold of them is far less.
+# The most bytes in the extended headers of an entry; ext4 can store far less of them.
 _EXTENSION_MAX = MIB
 
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 _END = bytes(TAR_BLOCK)
 _EXTENSIONS = (b"x", b"g", b"L", b"K")
 
-# zstd refuses by default what its --long made; xz has one thread by default.
+# zstd needs --long=31 to accept files that were made with --long; xz has one thread by default.
 _DECOMPRESSORS: tuple[tuple[bytes, tuple[tuple[str, ...], ...]], ...] = (
     (b"\x1f\x8b", (("pigz", "-dc"), ("gzip", "-dc"))),
     (b"\xfd7zXZ\0", (("xz", "-dc", "-T0"),)),
@@ -56,7 +56,7 @@ _DECOMPRESSORS: tuple[tuple[bytes, tuple[tuple[str, ...], ...]], ...] = (
 
 
 def decompressor(start: bytes) -> tuple[str, ...] | None:
-    """Return the command for a file that starts so, ``None`` for one stored plain.
+    """Return the decompressor's command for a file with this start; ``None`` if it is uncompressed.
 
     Raises:
         FailedError: this machine lacks the tool.
@@ -71,15 +71,15 @@ def decompressor(start: bytes) -> tuple[str, ...] | None:
 
 
 class _Source(Protocol):
-    """Where the bytes of the archive come from; also hashes and counts what is stored."""
+    """Reads the bytes of the archive; hashes and counts the bytes of the stored file."""
 
     hash: "hashlib._Hash"
     done: int
 
     def next_piece(self) -> memoryview:
-        """Return what comes next, good until the next call; nothing at the end.
+        """Return the next bytes, which are valid until the next call; none at the end.
 
-        At the end all of the file is hashed.
+        At the end, the whole file has been hashed.
 
         Raises:
             FailedError: the file could not be read.
@@ -91,15 +91,15 @@ class _Source(Protocol):
 
 
 class _Plain:
-    """A file stored plain. A thread reads ahead and hashes."""
+    """An uncompressed file. A thread reads ahead and hashes."""
 
     def __init__(self, file: FileIO, path: Path) -> None:
         self._file, self._path = file, path
         self.hash = hashlib.sha256()
         self.done = 0
         self._pool = ThreadPoolExecutor(1)
-        self._used = memoryview(bytearray(_AHEAD))
-        buffers = [memoryview(bytearray(_AHEAD)) for _ in range(3)]
+        self._used = memoryview(bytearray(_READ_AHEAD))
+        buffers = [memoryview(bytearray(_READ_AHEAD)) for _ in range(3)]
         self._coming = deque(self._pool.submit(self._read, buffer) for buffer in buffers)
 
     def _read(self, buffer: memoryview) -> tuple[memoryview, int]:
@@ -121,7 +121,7 @@ class _Plain:
 
 
 class _Compressed:
-    """A file that a child decompresses. A thread reads it, hashes it and feeds the child."""
+    """A compressed file. A thread reads it, hashes it and writes it to the decompressor."""
 
     def __init__(self, file: FileIO, path: Path, command: tuple[str, ...]) -> None:
         self._file, self._path, self._tool = file, path, command[0]
@@ -131,43 +131,43 @@ class _Compressed:
         self._log = logged("process", self._tool, argv=command, stdin=path)
         self._result = self._log.__enter__()
         self._child = Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, bufsize=0, env=env)
-        _widen(self._child.stdin)
-        _widen(self._child.stdout)
-        self._buffer = memoryview(bytearray(_PIPE))
+        _enlarge(self._child.stdin)
+        _enlarge(self._child.stdout)
+        self._buffer = memoryview(bytearray(_PIPE_SIZE))
         self._closed = False
         self._pool = ThreadPoolExecutor(1)
         self._feeding = self._pool.submit(self._feed)
 
     def _feed(self) -> None:
-        with _some(self._child.stdin) as stdin:
-            listening = True
-            while not self._closed and (chunk := self._file.read(_PIPE)):
+        with _open_pipe(self._child.stdin) as stdin:
+            accepts_input = True
+            while not self._closed and (chunk := self._file.read(_PIPE_SIZE)):
                 self.hash.update(chunk)
                 self.done += len(chunk)
                 rest = memoryview(chunk)
-                while rest and listening:
+                while rest and accepts_input:
                     try:
                         rest = rest[stdin.write(rest) :]
                     except BrokenPipeError:
-                        # The child has all it wants; the rest is still to be hashed.
-                        listening = False
+                        # The decompressor needs no more; the rest still has to be hashed.
+                        accepts_input = False
 
     def next_piece(self) -> memoryview:
-        piece = self._buffer[: os.readv(_some(self._child.stdout).fileno(), [self._buffer])]
+        piece = self._buffer[: os.readv(_open_pipe(self._child.stdout).fileno(), [self._buffer])]
         if not piece:
             self._check()
         return piece
 
     def _check(self) -> None:
-        """Check how reading and decompressing went."""
+        """Raise if reading or decompressing has failed."""
         try:
             self._feeding.result()
         except OSError as error:
             raise _unreadable(self._path, error) from error
-        said = _some(self._child.stderr).read().decode("utf-8", "replace").strip()
+        stderr = _open_pipe(self._child.stderr).read().decode("utf-8", "replace").strip()
         if self._child.wait():
-            last = said.splitlines()[-1] if said else "no message"
-            self._result["stderr"] = said
+            last = stderr.splitlines()[-1] if stderr else "no message"
+            self._result["stderr"] = stderr
             raise InputError(f"{self._path}: damaged or truncated ({self._tool}: {last})")
 
     def close(self) -> None:
@@ -175,7 +175,7 @@ class _Compressed:
         self._child.kill()
         self._pool.shutdown()
         for pipe in (self._child.stdout, self._child.stderr):
-            _some(pipe).close()
+            _open_pipe(pipe).close()
         self._result |= {"status": self._child.wait(), "read": self.done}
         self._log.__exit__(None, None, None)
 
@@ -185,13 +185,14 @@ def _unreadable(path: Path, error: OSError) -> FailedError:
 
 
 class TarStream:
-    """The entries of an open tarball, once, in their order; see :func:`open_tar`."""
+    """The entries of an open tarball, which can be read once, in order; see :func:`open_tar`."""
 
     def __init__(self, path: Path, source: _Source, stored_size: int) -> None:
         self._path, self._source = path, source
         self._piece = memoryview(b"")
         self._start = 0
-        self._content = 0
+        self._content = 0  # bytes of the current entry's content that were not read yet
+        # Bytes of extended headers: of the next entry, and of those for all entries.
         self._extended = [0, 0]
         self.stored_size = stored_size
         """Bytes of the stored file."""
@@ -203,14 +204,14 @@ class TarStream:
 
     @property
     def sha256(self) -> str:
-        """The hash of the stored file, in hexadecimal; whole once iteration has ended."""
+        """The hash of the stored file, in hexadecimal; complete after the iteration has ended."""
         return self._source.hash.hexdigest()
 
     def __iter__(self) -> Iterator[TarEntry]:
-        """Yield the entries; the contents of each can be read until the next is asked for.
+        """Yield the entries; the content of each can be read until the next one is requested.
 
         Raises:
-            InputError: damaged, truncated, or an entry that is refused.
+            InputError: the archive is damaged or truncated, or an entry is refused.
         """
         defaults: dict[bytes, bytes] = {}
         extended: dict[bytes, bytes] = {}
@@ -235,27 +236,27 @@ class TarStream:
             self._content = entry.size
             yield entry
             while self._content:
-                self.read(_PIPE)
+                self.read(_PIPE_SIZE)
             if entry.size % TAR_BLOCK:
                 self._take(-entry.size % TAR_BLOCK)
         while self._source.next_piece():
-            pass  # so that what follows the archive's end is hashed too
+            pass  # bytes after the end of the archive have to be hashed too
 
     def _extension(self, flag: bytes, size: int) -> dict[bytes, bytes]:
-        """Return what an extended header says about the entry after it, as pax records."""
-        # Those for all entries add up, those for one count until it comes.
+        """Return the content of an extended header as pax records."""
+        # Those of type g apply to all entries and count in total, others to the next entry only.
         self._extended[flag == b"g"] += size
         if size < 0 or max(self._extended) > _EXTENSION_MAX:
-            raise EntryRefused(f"an extended header of {size} bytes, or too many")
+            raise EntryRefused(f"an extended header of {size} bytes, or too many of them")
         data = self._take(size + -size % TAR_BLOCK)[:size]
         if flag in b"xg":
             return pax_records(data)
         return {b"path" if flag == b"L" else b"linkpath": data.rstrip(b"\0")}
 
     def read(self, limit: int) -> memoryview:
-        """Return some more of the current entry's contents, at most ``limit`` bytes.
+        """Return the next bytes of the current entry's content, at most ``limit``.
 
-        Call it only while some are left; the view is good until the next call.
+        Call it only while there are more; the view is valid until the next call.
         """
         if self._start == len(self._piece):
             self._next_piece()
@@ -276,7 +277,7 @@ class TarStream:
         return data
 
     def _next_piece(self) -> None:
-        """Go on to the next piece; the archive must not end here."""
+        """Get the next piece; an archive that ends here is truncated."""
         self._piece, self._start = self._source.next_piece(), 0
         if not self._piece:
             raise InputError(f"{self._path}: the archive is truncated")
@@ -284,9 +285,9 @@ class TarStream:
 
 @contextmanager
 def open_tar(path: Path) -> Iterator[TarStream]:
-    """Open a tarball, plain or compressed by gzip, xz, zstd or bzip2 (told by its content).
+    """Open a tarball, uncompressed or compressed by gzip, xz, zstd or bzip2 (by its first bytes).
 
-    Leaving the context early is fine: what still runs is ended.
+    The context may be left before the end of the archive: a decompressor is ended then.
 
     Raises:
         InputError: it cannot be opened.
@@ -309,30 +310,32 @@ def open_tar(path: Path) -> Iterator[TarStream]:
             source.close()
 
 
-def _some(pipe: IO[bytes] | None) -> IO[bytes]:
-    """Return a pipe that was asked for, which its type cannot tell."""
+def _open_pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    """Return a pipe that Popen has opened; its type also allows ``None``."""
     if pipe is None:
         raise AssertionError("a child without the pipe it was started with")
     return pipe
 
 
-def _widen(pipe: IO[bytes] | None) -> None:
-    # Fewer switches between reader and writer. Not vital, and not every user may.
+def _enlarge(pipe: IO[bytes] | None) -> None:
+    # For fewer switches between reader and writer. It is optional, and not allowed to every user.
     with suppress(OSError):
-        fcntl.fcntl(_some(pipe), fcntl.F_SETPIPE_SZ, _PIPE)
+        fcntl.fcntl(_open_pipe(pipe), fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
 
 
 def check_checksum(block: bytes) -> None:
-    """Check the checksum of a 512-byte header block.
+    """Verify the checksum in a 512-byte header block.
 
     Raises:
         EntryRefused: it is wrong.
     """
-    # It is the sum of all bytes, with its own eight read as spaces. The low half of
-    # Adler-32 is that sum (modulo 65521, plus 1), at a tenth of the time of sum().
-    blanked = block[:148] + b" " * 8 + block[156:]
-    if (decode_number(block[148:156]) + 1) % 65521 != zlib.adler32(blanked) & 0xFFFF:
-        raise EntryRefused("a header with a wrong checksum; this is no tarball, or a damaged one")
+    # It is the sum of all bytes, with its own eight bytes taken as spaces. The low half of Adler-32
+    # is that sum plus 1, modulo 65521; it takes a tenth of the time of sum().
+    with_spaces = block[:148] + b" " * 8 + block[156:]
+    if (decode_number(block[148:156]) + 1) % 65521 != zlib.adler32(with_spaces) & 0xFFFF:
+        raise EntryRefused(
+            "a header with a wrong checksum; this is not a tarball, or a damaged one"
+        )
 
 
 def decode_header(block: bytes) -> TarHeader:
@@ -361,7 +364,7 @@ def decode_header(block: bytes) -> TarHeader:
 
 
 def decode_number(field: bytes) -> int:
-    """Return the number in a header's field, octal or GNU's base-256.
+    """Return the number in a field of a header: in octal digits or in GNU's base 256.
 
     Raises:
         EntryRefused: it is neither.
@@ -370,20 +373,20 @@ def decode_number(field: bytes) -> int:
     if not text:
         return 0
     if field[0] & 0x80:
-        # The top bit marks base-256, the rest is a signed big-endian number.
+        # The top bit means base 256; the other bits are a signed big-endian number.
         bits = 8 * len(field) - 1
         value = int.from_bytes(field, "big") & ((1 << bits) - 1)
         return value - (1 << bits) if value >> (bits - 1) else value
     try:
-        # int() alone would also take signs and underscores.
+        # int() would also accept signs and underscores.
         return int(text if text.isdigit() else b"damaged", 8)
     except ValueError:
-        why = "a header with a damaged number; this is no tarball, or a damaged one"
+        why = "a header with a damaged number; this is not a tarball, or a damaged one"
         raise EntryRefused(why) from None
 
 
 def pax_records(data: bytes) -> dict[bytes, bytes]:
-    """Return the ``length key=value`` records of a pax extended header.
+    """Return the records (``length key=value``) of a pax extended header.
 
     Raises:
         EntryRefused: a record is malformed.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootwright.rootfs.ext4.extents import EXTENT_MAX, IN_BLOCK, decode_root, encode_extents
+from bootwright.rootfs.ext4.extents import ENTRIES_IN_BLOCK, EXTENT_MAX, decode_root, encode_extents
 
 TREE_AT = 10**9
 
@@ -61,7 +61,14 @@ def test_a_tree_tells_the_runs(runs: list[tuple[int, int]]) -> None:
 
 @pytest.mark.parametrize(
     ("count", "depth"),
-    [(0, 0), (4, 0), (5, 1), (4 * IN_BLOCK, 1), (4 * IN_BLOCK + 1, 2), (5 * IN_BLOCK**2, 3)],
+    [
+        (0, 0),
+        (4, 0),
+        (5, 1),
+        (4 * ENTRIES_IN_BLOCK, 1),
+        (4 * ENTRIES_IN_BLOCK + 1, 2),
+        (5 * ENTRIES_IN_BLOCK**2, 3),
+    ],
 )
 def test_depth(count: int, depth: int) -> None:
     check([(2 * number, 1) for number in range(count)], depth)

@@ -63,5 +63,5 @@ def test_features() -> None:
     check_features(list(FEATURES))
     with pytest.raises(InputError, match="not supported: 64bit, metadata_csum;"):
         check_features([*FEATURES, "64bit", "metadata_csum"])
-    with pytest.raises(InputError, match="needed: extent"):
+    with pytest.raises(InputError, match="required: extent"):
         check_features([name for name in FEATURES if name != "extent"])

@@ -75,7 +75,7 @@ def test_truncated_between_entries(plain: Path, tmp_path: Path) -> None:
 def test_no_tarball(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(b"\x7fELF" * 5000)
-    leaves_nothing(tmp_path, path, "no tarball")
+    leaves_nothing(tmp_path, path, "not a tarball")
     path.write_bytes(bytes(10240))
     leaves_nothing(tmp_path, path, "empty")
     path.unlink()

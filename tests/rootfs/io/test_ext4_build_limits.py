@@ -11,8 +11,8 @@ import pytest
 
 from bootwright.core.errors import FailedError, InputError
 from bootwright.core.units import KIB, MIB
+from bootwright.rootfs.ext4.layout import FEATURES
 from bootwright.rootfs.io.ext4_build import (
-    DEFAULT_FEATURES,
     ImageFaultError,
 )
 from tests.support.ext4images import (
@@ -92,8 +92,8 @@ def test_skipped_attributes_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ({"features": [*DEFAULT_FEATURES, "metadata_csum"]}, "metadata_csum"),
-        ({"features": DEFAULT_FEATURES[:5]}, "extent"),
+        ({"features": [*FEATURES, "metadata_csum"]}, "metadata_csum"),
+        ({"features": [*FEATURES][:5]}, "extent"),
         ({"uuid": "1234"}, "'1234' is not a UUID"),
         ({"label": "a label of seventeen"}, "16 bytes"),
         ({"size": 64 * MIB + 512}, "multiple of 4096"),
@@ -109,7 +109,7 @@ def test_wrong_arguments(arguments: dict[str, object], why: str, tmp_path: Path)
 
 
 def test_without_a_journal(tmp_path: Path) -> None:
-    features = [name for name in DEFAULT_FEATURES if name != "has_journal"]
+    features = [name for name in FEATURES if name != "has_journal"]
     tarball = archive(tmp_path / "a.tar", (member("x"), b"y"))
     build(tarball, tmp_path / "a.img", features=features)
 

@@ -1,4 +1,4 @@
-"""Laying files into an ext4 image with the real debugfs, judged by e2fsck."""
+"""Writing files into an ext4 image with the real debugfs, checked by e2fsck."""
 
 import os
 import tempfile
@@ -31,7 +31,7 @@ def image(tmp_path: Path) -> Path:
     return path
 
 
-def test_files_links_folders_and_removals_are_as_asked(image: Path) -> None:
+def test_files_links_folders_and_removals(image: Path) -> None:
     odd = r"/etc/systemd/system/systemd-cryptsetup@docker\x2ddata.service.d/with blank.conf"
     apply_changes(
         image,
@@ -62,12 +62,12 @@ def test_files_links_folders_and_removals_are_as_asked(image: Path) -> None:
     assert (folder.mode & 0o7777, folder.uid, folder.gid) == (0o700, 7, 8)
 
 
-def test_a_folder_that_is_a_link_is_the_folder_it_leads_to(image: Path) -> None:
-    lay: list[Change] = [
+def test_a_link_to_a_folder_is_followed(image: Path) -> None:
+    changes: list[Change] = [
         SymlinkChange("/var/docker", "../srv/docker"),
         DirectoryChange("/srv/docker", 0o700),
     ]
-    apply_changes(image, lay)
+    apply_changes(image, changes)
     apply_changes(
         image,
         [DirectoryChange("/var/docker", 0o711, 5, 6), FileChange("/var/docker/new/x", b"x")],
@@ -90,7 +90,7 @@ def test_a_folder_that_is_a_link_is_the_folder_it_leads_to(image: Path) -> None:
         SymlinkChange("/var/docker/a/b", "c"),
     ],
 )
-def test_a_link_to_nothing_is_no_folder(image: Path, change: Change) -> None:
+def test_a_link_to_nothing_cannot_be_used_as_a_folder(image: Path, change: Change) -> None:
     apply_changes(image, [SymlinkChange("/var/docker", "/srv/docker")])
     before = image.read_bytes()
     why = "/var/docker is a link to /srv/docker, which is not in the root file system; add"
@@ -101,11 +101,11 @@ def test_a_link_to_nothing_is_no_folder(image: Path, change: Change) -> None:
     check(image)
 
 
-def test_a_link_to_a_file_is_no_folder(image: Path) -> None:
+def test_a_link_to_a_file_cannot_be_used_as_a_folder(image: Path) -> None:
     apply_changes(image, [SymlinkChange("/var/docker", "/etc/hostname")])
     with pytest.raises(InputError, match="/var/docker is a link to a file"):
         apply_changes(image, [DirectoryChange("/var/docker")])
-    with pytest.raises(InputError, match="/new is laid as a file or a link"):
+    with pytest.raises(InputError, match="/new is written as a file or a link"):
         apply_changes(image, [SymlinkChange("/new", "/etc"), FileChange("/new/x", b"")])
 
 
@@ -113,16 +113,16 @@ def test_names_that_are_not_utf_8(image: Path) -> None:
     odd = os.fsdecode(b"/etc/ssh/ssh_host_\xff")
     apply_changes(image, [FileChange(odd, b"x", uid=3_000_000_000)])
     reader = Ext4Reader(image)
-    laid = reader.lookup(odd)
-    assert laid is not None
-    assert laid.uid == 3_000_000_000
+    written = reader.lookup(odd)
+    assert written is not None
+    assert written.uid == 3_000_000_000
     assert reader.read_file(odd) == b"x"
     apply_changes(image, [Removal(odd)])
     check(image)
     assert not Ext4Reader(image).exists(odd)
 
 
-def test_nothing_secret_is_copied_to_the_systems_folder(
+def test_secrets_are_not_copied_to_the_systems_temporary_folder(
     image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     system = image.parent / "system"
@@ -140,11 +140,11 @@ def test_nothing_secret_is_copied_to_the_systems_folder(
     apply_changes(image, [FileChange("/etc/ssh/key", Secret(b"private"), 0o600)])
     assert made[0] == str(image.parent)
     assert len(made) == 2
-    assert made[1].startswith(f"{image.parent}/lay-")
-    assert not list(image.parent.glob("lay-*"))
+    assert made[1].startswith(f"{image.parent}/edit-")
+    assert not list(image.parent.glob("edit-*"))
 
 
-def test_laying_twice_is_the_same_as_once(image: Path) -> None:
+def test_writing_twice_gives_the_second_content(image: Path) -> None:
     for content in (b"one", b"two"):
         apply_changes(
             image, [FileChange("/etc/new/file", content), SymlinkChange("/etc/l", "file")]
@@ -153,7 +153,7 @@ def test_laying_twice_is_the_same_as_once(image: Path) -> None:
     assert Ext4Reader(image).read_file("/etc/new/file") == b"two"
 
 
-def test_a_file_cannot_take_a_folders_place(image: Path) -> None:
+def test_a_file_cannot_replace_a_folder_nor_a_folder_a_file(image: Path) -> None:
     before = image.read_bytes()
     with pytest.raises(InputError, match="/etc is a folder"):
         apply_changes(image, [FileChange("/etc", b"x")])
@@ -163,18 +163,20 @@ def test_a_file_cannot_take_a_folders_place(image: Path) -> None:
 
 
 def test_a_full_file_system_is_an_error_and_not_a_short_file(image: Path) -> None:
-    with pytest.raises(FailedError, match=r"root\.ext4: not all was changed; it is of no use"):
+    with pytest.raises(
+        FailedError, match=r"root\.ext4: not every change was made; do not use this image"
+    ):
         apply_changes(image, [FileChange("/etc/large", os.urandom(40 << 20))])
 
 
-def test_the_identity_is_the_cards_own(image: Path) -> None:
+def test_the_uuid_is_set(image: Path) -> None:
     own = "3f7a1c52-1111-4222-8333-000000000001"
     set_identity(image, own, "3f7a1c52-1111-4222-8333-000000000002")
     assert Ext4Reader(image).superblock().uuid == own
     check(image)
 
 
-def test_a_damaged_file_system_is_noticed(image: Path) -> None:
+def test_a_damaged_file_system_fails_the_check(image: Path) -> None:
     run(["debugfs", "-w", "-R", "clri /etc/hostname", str(image)])
     with pytest.raises(FailedError, match="e2fsck"):
         check(image)

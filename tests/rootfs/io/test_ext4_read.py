@@ -62,10 +62,8 @@ def reader(
 
 def test_superblock(reader: Ext4Reader) -> None:
     superblock = reader.superblock()
-    assert superblock.label == "rootfs"
     assert len(superblock.uuid) == 36
-    assert superblock.size == 16 * 1024 * 1024
-    assert superblock.state == "clean"
+    assert "has_journal" in superblock.features
     assert not superblock.needs_recovery
 
 
