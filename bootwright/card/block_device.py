@@ -252,7 +252,7 @@ def file_facts(
 
 
 def lsblk_identity(text: str, device: str, diskseq: str) -> DeviceIdentity:
-    """Return the identity of a block device, from output of lsblk as of now."""
+    """Return the identity of a block device, from new output of lsblk."""
     return _identity(_lsblk_node(text, device), diskseq)
 
 

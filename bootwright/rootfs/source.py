@@ -53,7 +53,7 @@ class Tarball(_Common):
 
 
 class _Source(StrictModel):
-    """Either kind, by the key ``kind``; a model of its own, as :func:`check_table` needs it."""
+    """Either of the two kinds, chosen by the key ``kind``; :func:`check_table` needs a model."""
 
     rootfs: Annotated[Mmdebstrap | Tarball, Field(discriminator="kind")]
 

@@ -2,7 +2,7 @@
 
 A file is verified by the distribution's OpenPGP signature, by a SHA-256 that the target pins, or
 by the operator, who names the file. An MD5 from the server only shows that the transfer was
-complete: MD5 can be forged, and whoever can change the file on the server can change it too.
+complete: MD5 can be forged, and whoever changes the file on the server can change it too.
 """
 
 import re

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Completion of inv and bootwright for bash; to be sourced, or found by bash-completion under the
-# command's name. The program itself knows what can follow: bootwright/core/completion.py.
+# command's name. The program itself computes the words that can follow:
+# bootwright/core/completion.py.
 
 _bootwright() {
     local line=${COMP_LINE:0:COMP_POINT} words=() word rest number
-    # Bash also cuts words at = and :. What no blank separates is one word.
+    # Bash also splits words at = and :. Here only blanks separate words.
     for ((number = 0; number <= COMP_CWORD; number++)); do
         rest=${line#"${line%%[![:blank:]]*}"}
         word=${COMP_WORDS[number]}
@@ -18,7 +19,7 @@ _bootwright() {
         line=${rest#"$word"}
     done
 
-    # What bash does not replace: everything up to the last = or :, if it cuts words there.
+    # The part that bash does not replace: up to the last = or :, if bash splits words there.
     local current=${words[${#words[@]} - 1]} kept=
     local cuts=${COMP_WORDBREAKS//[^=:]/}
     if [[ -n $cuts && $current == *[$cuts]* ]]; then

@@ -1,5 +1,5 @@
 # Completion of inv and bootwright for fish.
-# The program itself knows what can follow: bootwright/core/completion.py.
+# The program itself computes the words that can follow: bootwright/core/completion.py.
 
 function __bootwright_complete
     set -l words (commandline --tokenize --cut-at-cursor --current-process)
@@ -7,7 +7,7 @@ function __bootwright_complete
     set -l program (string replace --regex '^~/' "$HOME/" -- $words[1])
     set -e words[1]
     set -l found ($program --complete -- $words "$current" 2>/dev/null)
-    # After --option= only what follows is the name of a file.
+    # In --option=PATH, only the part after = is a path.
     set -l option (string match --regex '^--[^=]*=' -- $current; or echo)
     set -l path (string replace --regex '^--[^=]*=' '' -- $current)
     switch "$found[1]"

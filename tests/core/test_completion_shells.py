@@ -222,5 +222,5 @@ def test_setup_leaves_a_file_of_somebody_else(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 4
-    assert f"{other} is there and not from here" in done.stderr
+    assert f"{other} exists, but was not made by this script" in done.stderr
     assert other.read_text() == "another"

@@ -57,7 +57,8 @@ def encode_inode(
         uid: owner.
         gid: group.
         mtime_ns: time of modification and of access, in nanoseconds since 1970.
-        changed_ns: time of change and of creation, which archives do not contain, likewise.
+        changed_ns: time of change and of creation, in nanoseconds since 1970; archives do not
+            contain it.
         size: bytes of content.
         links: number of names; for a directory 2 plus the number of its subdirectories.
         blocks: number of blocks of content, extent tree and attributes together.

@@ -173,7 +173,7 @@ def _debugfs(image: Path, lines: Iterable[str], folder: Path) -> None:
     finished = run(["debugfs", "-w", "-f", str(script), str(image)])
     errors = finished.stderr.decode("utf-8", "replace").splitlines()[1:]  # [0]: the version
     if any(line.strip() for line in errors):
-        raise failure(finished, f"{image}: not every change was made; do not use this image")
+        raise failure(finished, f"{image}: not every change was made; discard this image")
 
 
 def _read_back(image: Path, changes: Sequence[Change], folder: Path) -> None:

@@ -164,7 +164,7 @@ def test_a_file_cannot_replace_a_folder_nor_a_folder_a_file(image: Path) -> None
 
 def test_a_full_file_system_is_an_error_and_not_a_short_file(image: Path) -> None:
     with pytest.raises(
-        FailedError, match=r"root\.ext4: not every change was made; do not use this image"
+        FailedError, match=r"root\.ext4: not every change was made; discard this image"
     ):
         apply_changes(image, [FileChange("/etc/large", os.urandom(40 << 20))])
 
