@@ -1,7 +1,7 @@
-"""Times our build of the Debian root file system against plain mmdebstrap.
+"""Time building the Debian root file system, compared with plain mmdebstrap.
 
-Both install the same packages from the same apt sources in one run, nothing cached.
-Plain mmdebstrap takes some 10 minutes; --ours-only leaves it out. Run as root:
+Both install the same packages from the same apt sources in the same run, with an empty cache.
+Plain mmdebstrap takes about 10 minutes; --ours-only leaves it out. Run it as root:
 
     .venv/bin/python benchmarks/debian_rootfs.py [--ours-only] [--board NAME] [--mirror URL]
 """
@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Spent:
-    """Seconds: by the clock, and of the processor in and below the timed call."""
+    """Seconds that a call took: by the clock, and of processor time with its child processes."""
 
     wall: float
     user: float
@@ -82,9 +82,9 @@ def plain_argv(recipe: Recipe, target: Path, without: list[str]) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--ours-only", action="store_true", help="leave plain mmdebstrap out")
+    parser.add_argument("--ours-only", action="store_true", help="do not run plain mmdebstrap")
     parser.add_argument("--board", default="odroid-xu3", help="a directory below board/")
-    parser.add_argument("--mirror", help="a Debian mirror; else this machine's apt sources")
+    parser.add_argument("--mirror", help="a Debian mirror; default: this machine's apt sources")
     options = parser.parse_args()
     try:
         recipe = recipe_for(options.board, options.mirror)
@@ -95,7 +95,7 @@ def main() -> int:
             print(f"ours:  {ours}, {format_size(tarball.stat().st_size)}", flush=True)
             if options.ours_only:
                 return 0
-            # A suite that the mirror could not give us is left out of both.
+            # If the mirror lacked a suite in our build, plain mmdebstrap gets none of it either.
             without = tarball.stem.partition("-without-")[2].split("+")
             plain_tar = cache / "plain.tar"
             argv = plain_argv(recipe, plain_tar, without)

@@ -1,11 +1,11 @@
-"""How long an ext4 image takes from a tarball: ours, and mke2fs -d on an unpacked tree.
+"""Time making an ext4 image from a tarball, compared with mke2fs -d on an unpacked tree.
 
     python benchmarks/ext4_build.py [--tar PATH] [--size SIZE] [--runs N] [--dir FOLDER]
 
-Without --tar a tree of 25,000 entries and about 700 MB is made up. Unpacking keeps
-owners only for root; for anybody else it is a little less work than it should be.
-Every way ends with the data on the disk (mke2fs and e2fsck call fsync). Each run of a
-way is followed by one of the next, so that a busy machine is unfair to all alike.
+Without --tar, a tarball of 25,000 entries and about 700 MB is generated. Unpacking sets owners only
+for root; for other users it is a little less work. With each method the data is on the disk at the
+end (mke2fs and e2fsck call fsync). The methods run alternately, so that other load on the machine
+affects all of them.
 """
 
 import argparse
@@ -32,17 +32,17 @@ from bootwright.rootfs.io.ext4_build import build_ext4
 UUID = "6f1c35d8-4f6b-4c7e-9a55-0d7d1b0c9f10"
 
 
-def make_up(path: Path, entries: int = 25_000, size: int = 700_000_000) -> None:
-    """Write a tarball with sizes spread as in a root file system: many small, few large."""
-    chance = random.Random(1)
-    blob = chance.randbytes(8 * MIB)
-    weights = [chance.lognormvariate(0, 2.2) for _ in range(entries)]
+def generate_tarball(path: Path, entries: int = 25_000, size: int = 700_000_000) -> None:
+    """Write a tarball with file sizes as in a root file system: many small ones, few large ones."""
+    generator = random.Random(1)
+    blob = generator.randbytes(8 * MIB)
+    weights = [generator.lognormvariate(0, 2.2) for _ in range(entries)]
     scale = size / sum(weights)
     folders = ["."]
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
         for number, weight in enumerate(weights):
-            above = chance.choice(folders[:60] if number % 2 else folders)
-            info = tarfile.TarInfo(f"{above}/name-{number}")
+            parent = generator.choice(folders[:60] if number % 2 else folders)
+            info = tarfile.TarInfo(f"{parent}/name-{number}")
             info.mtime, info.mode = 1_700_000_000.5, 0o644
             content = b""
             if number % 10 == 0:
@@ -58,7 +58,7 @@ def make_up(path: Path, entries: int = 25_000, size: int = 700_000_000) -> None:
 
 
 def in_child(work: Callable[[], object]) -> tuple[float, int]:
-    """Run ``work`` in a child; return the seconds and the child's peak memory in KiB."""
+    """Run ``work`` in a child process; return the seconds and its peak memory in KiB."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -76,20 +76,22 @@ def in_child(work: Callable[[], object]) -> tuple[float, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="compare ways to an ext4 image")
+    parser = argparse.ArgumentParser(description="compare methods of making an ext4 image")
     parser.add_argument("--tar", type=Path, help="a root file system, plain or compressed")
     parser.add_argument("--size", type=parse_size, default=parse_size("4GiB"))
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--dir", type=Path, help="where to work; needs room for all of it")
+    parser.add_argument(
+        "--dir", type=Path, help="for temporary files; needs some GiB of free space"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.dir) as name:
         compare(Path(name), args.tar, args.size, args.runs)
 
 
 def compare(folder: Path, given: Path | None, size: int, runs: int) -> None:
-    tarball = given or folder / "made-up.tar"
+    tarball = given or folder / "generated.tar"
     if given is None:
-        make_up(tarball)
+        generate_tarball(tarball)
     tree, image = folder / "tree", folder / "image"
 
     def unpack() -> None:
@@ -123,26 +125,26 @@ def compare(folder: Path, given: Path | None, size: int, runs: int) -> None:
     unpack()
     entries = sum(len(names) + len(files) for _, names, files in os.walk(tree))
     print(f"{tarball.name}: {format_size(tarball.stat().st_size)}, {entries} entries, {runs} runs")
-    ways = {"mke2fs -d": mke2fs, "unpack + mke2fs -d": both, "bootwright": ours}
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    memory = dict.fromkeys(ways, 0)
+    methods = {"mke2fs -d": mke2fs, "unpack + mke2fs -d": both, "bootwright": ours}
+    seconds: dict[str, list[float]] = {method: [] for method in methods}
+    memory = dict.fromkeys(methods, 0)
     for _ in range(runs):
-        for way, work in ways.items():
+        for method, work in methods.items():
             image.unlink(missing_ok=True)
             if work is both:
                 shutil.rmtree(tree)
             os.sync()
             took, peak = in_child(work)
-            seconds[way].append(took)
-            memory[way] = max(memory[way], peak)
-    best = min(seconds["mke2fs -d"])
-    middle = statistics.median(seconds["mke2fs -d"])
+            seconds[method].append(took)
+            memory[method] = max(memory[method], peak)
+    peer_best = min(seconds["mke2fs -d"])
+    peer_median = statistics.median(seconds["mke2fs -d"])
     print(f"{'':20} {'best':>7} {'ratio':>6} {'median':>7} {'ratio':>6} {'peak':>9}")
-    for way, times in seconds.items():
+    for method, times in seconds.items():
         median = statistics.median(times)
         print(
-            f"{way:20} {min(times):6.2f}s {min(times) / best:6.2f}"
-            f" {median:6.2f}s {median / middle:6.2f} {memory[way] / 1024:5.0f} MiB"
+            f"{method:20} {min(times):6.2f}s {min(times) / peer_best:6.2f}"
+            f" {median:6.2f}s {median / peer_median:6.2f} {memory[method] / 1024:5.0f} MiB"
         )
 
 

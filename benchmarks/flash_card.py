@@ -1,11 +1,11 @@
-"""Time whole cards: the first, the second, and the usual recipe by hand on the same disk.
+"""Time whole cards: the first, the second, and the usual commands by hand on the same disk.
 
     .venv/bin/python benchmarks/flash_card.py --tar rootfs.tar --directory /var/tmp
 
-As root (the recipe mounts), in a directory with room for 20 GiB. Everything is made in the
-same run: a loop device per card, a private cache, and the tree that `mke2fs -d` reads.
-The recipe is the one that people follow by hand today (dd, sfdisk, mkfs.ext4, mount,
-bsdtar, dd of the boot blobs, umount); it neither encrypts, personalises nor reads back.
+Run it as root (the commands by hand mount a file system), in a directory with 20 GiB of free space.
+It makes everything itself: a loop device for each card, a private cache, and the tree that
+`mke2fs -d` reads. The commands by hand are dd, sfdisk, mkfs.ext4, mount, bsdtar, dd of the boot
+blobs, umount; they do not encrypt, do not personalise and do not read back.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def new_disk(directory: Path) -> Iterator[str]:
 
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
-"""A public key whose private half nobody has."""
+"""A public key without a private key."""
 
 
 class Bench:
@@ -97,7 +97,7 @@ class Bench:
         image.unlink()
 
     def recipe(self, device: str) -> None:
-        """The usual recipe (dd, sfdisk, mkfs, mount, bsdtar), with the blobs' sizes of the XU3."""
+        """Make a card by hand (dd, sfdisk, mkfs, mount, bsdtar), with blobs of the XU3's sizes."""
         blob = self.directory / "blob"
         blob.write_bytes(os.urandom(MIB))
         mount = self.directory / "mount"

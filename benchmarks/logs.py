@@ -1,15 +1,15 @@
-"""Time logs on their way from a relay to the collector, beside Docker's plain syslog driver.
+"""Time logs from a relay to the collector, compared with Docker's own syslog driver.
 
     .venv/bin/python benchmarks/logs.py [--runs N] [--records N] [--board] [--identity FILE]
 
-1. On this machine, in turns: the relay as provisioning configures it (the real syslog-ng, a disk
-   queue, HTTPS with certificates on both sides, acknowledged) into the collector; and the plain
-   way, the same datagrams to a syslog-ng that sends them over TCP to one that writes a file.
-2. With ``--board``, on the running emulator, provisioned and unlocked (scripts/demo leaves a
-   card): a container writes its lines by the relay, and by Docker's own driver over TCP to this
-   machine. The board is provisioned to ship to this run's collector, and left so.
+1. On this machine, alternately: the relay as provisioning configures it (the real syslog-ng, a disk
+   queue, HTTPS with certificates on both sides, acknowledged) sends to the collector; and, called
+   "plain", the same datagrams go to a syslog-ng that sends them over TCP to one that writes a file.
+2. With ``--board``, on the running emulator, provisioned and unlocked (scripts/demo makes a card
+   for it): a container writes its lines to the relay, and with Docker's own driver over TCP to this
+   machine. The board is provisioned to ship to this run's collector, and stays so afterwards.
 
-The clock runs from the first record written to the last one stored.
+The time is measured from the first record written to the last one stored.
 """
 
 import argparse
@@ -39,9 +39,10 @@ from bootwright.remote.io.connection import Remote
 from tests.support.logship import Operator, Relay, free_port, relay
 
 HOST = "10.0.2.2"
-"""This machine, as the emulated board reaches it."""
+"""The address at which the emulated board reaches this machine."""
 
 WAIT_S = 600.0
+"""Seconds that anything may take before the benchmark fails."""
 
 PLAIN = """
 @version: 3.35
@@ -52,11 +53,11 @@ log {{ source(s); destination(d); flags(flow-control); }};
 """
 
 
-def until(done: Callable[[], bool]) -> None:
+def wait_until(done: Callable[[], bool]) -> None:
     end = time.monotonic() + WAIT_S
     while not done():
         if time.monotonic() > end:
-            sys.exit(f"nothing more came in {WAIT_S:.0f} s")
+            sys.exit(f"a condition was not met within {WAIT_S:.0f} s")
         time.sleep(0.02)
 
 
@@ -75,7 +76,7 @@ def syslog_ng(folder: Path, source: str, destination: str) -> Iterator[None]:
         [*argv, "-c", f"{folder}/ctl", "-p", f"{folder}/pid"], stderr=subprocess.DEVNULL
     )
     try:
-        until(lambda: (folder / "ctl").exists())
+        wait_until(lambda: (folder / "ctl").exists())
         yield
     finally:
         child.terminate()
@@ -84,12 +85,12 @@ def syslog_ng(folder: Path, source: str, destination: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def plain_server(folder: Path) -> Iterator[int]:
-    """Run what people run today: a syslog server that writes a file."""
+    """Run a usual syslog server, which writes a file; gives its TCP port."""
     port = free_port()
     source = f"network(ip(127.0.0.1) port({port}) transport(tcp));"
     (folder / "stored").mkdir(parents=True)
     with syslog_ng(folder, source, f'file("{folder}/stored/log");'):
-        until(lambda: _listens(port))
+        wait_until(lambda: _listens(port))
         yield port
 
 
@@ -108,12 +109,12 @@ def datagrams(path: Path, count: int) -> None:
 
 
 def local(folder: Path, count: int) -> tuple[float, float, int]:
-    """Return the seconds of ours and of the plain way, and the relay's KiB at most."""
+    """Return the seconds of ours and of plain, and the relay's peak memory in KiB."""
     operator = Operator(folder / "operator")
     with operator.collecting(), relay(folder / "board", operator, queue="1GiB") as board:
         begin = time.monotonic()
         datagrams(board.socket, count)
-        until(lambda: lines_in(operator.store.folder) >= count)
+        wait_until(lambda: lines_in(operator.store.folder) >= count)
         ours = time.monotonic() - begin
         memory = _memory(board)
     with plain_server(folder / "server") as port:
@@ -121,10 +122,10 @@ def local(folder: Path, count: int) -> tuple[float, float, int]:
         source = f'unix-dgram("{folder}/plain/socket");'
         to_server = f'network("127.0.0.1" port({port}) transport(tcp));'
         with syslog_ng(folder / "plain", source, to_server):
-            until(lambda: (folder / "plain/socket").exists())
+            wait_until(lambda: (folder / "plain/socket").exists())
             begin = time.monotonic()
             datagrams(folder / "plain/socket", count)
-            until(lambda: lines_in(folder / "server/stored") >= count)
+            wait_until(lambda: lines_in(folder / "server/stored") >= count)
             plain = time.monotonic() - begin
     return ours, plain, memory
 
@@ -141,15 +142,15 @@ def on_board(folder: Path, count: int, runs: int, identity: str | None) -> None:
     files = operator.files(CertificateSubject("log", target.name))
     read = [Path(name).read_bytes() for name in (files.authority, files.certificate, files.key)]
     logs = Logs(server=HOST, port=operator.port)
-    wishes = DesiredState(
+    desired = DesiredState(
         target=target.model_copy(update={"logs": logs}),
         login="root",
         profile=load_profile(paths.checkout() / "profiles"),
         renderer=Renderer(paths.checkout() / "templates"),
         logs=TlsFiles(read[0], read[1], Secret(read[2])),
     )
-    means = Credentials(None, lambda: sys.exit("the board wants a restart"))
-    done = provision(endpoint, wishes, ProvisionOptions(wait=WAIT_S), means, TextReporter())
+    credentials = Credentials(None, lambda: sys.exit("the board needs a restart"))
+    done = provision(endpoint, desired, ProvisionOptions(wait=WAIT_S), credentials, TextReporter())
     if done.error is not None:
         raise done.error
     many = f"i=0; while [ $i -lt {count} ]; do i=$((i+1)); echo number $i; done"
@@ -172,23 +173,23 @@ def on_board(folder: Path, count: int, runs: int, identity: str | None) -> None:
         sh(image)
         plain = f"--log-driver syslog --log-opt syslog-address=tcp://{HOST}:{port}"
         plain += " --log-opt syslog-format=rfc5424micro --log-opt tag=plain"
-        ways = {"ours": ("", operator.store.folder), "plain": (plain, folder / "server/stored")}
-        seconds: dict[str, list[float]] = {way: [] for way in ways}
+        methods = {"ours": ("", operator.store.folder), "plain": (plain, folder / "server/stored")}
+        seconds: dict[str, list[float]] = {method: [] for method in methods}
         for _ in range(runs):
-            for way, (options, stored) in ways.items():
+            for method, (options, stored) in methods.items():
                 before = lines_in(stored)
                 begin = time.monotonic()
                 sh(f"docker run --rm {options} sh:local /bin/sh -c '{many}' >/dev/null")
-                until(lambda stored=stored, before=before: lines_in(stored) >= before + count)  # type: ignore[misc]
-                seconds[way].append(time.monotonic() - begin)
+                wait_until(lambda stored=stored, before=before: lines_in(stored) >= before + count)  # type: ignore[misc]
+                seconds[method].append(time.monotonic() - begin)
         pid = "$(systemctl show -p MainPID --value bootwright-logs)"
         memory = sh(f"grep VmHWM /proc/{pid}/status").split()[1]
     ours, other = (statistics.median(found) for found in seconds.values())
     what = f"emulated board, {count} lines of a container, {runs} runs, with docker run"
-    tell(what, count, ours, other, int(memory))
+    print_result(what, count, ours, other, int(memory))
 
 
-def tell(what: str, count: int, ours: float, plain: float, memory: int) -> None:
+def print_result(what: str, count: int, ours: float, plain: float, memory: int) -> None:
     print(f"{what}; medians")
     print(f"  ours   {ours:7.2f} s  {count / ours:8.0f}/s  relay at most {memory / 1024:.1f} MiB")
     print(f"  plain  {plain:7.2f} s  {count / plain:8.0f}/s  ours takes {ours / plain:.2f} ×")
@@ -211,7 +212,7 @@ def main() -> None:
     ours, plain = (statistics.median(row[place] for row in found) for place in (0, 1))
     memory = max(row[2] for row in found)
     what = f"this machine, {given.records} records, {given.runs} runs"
-    tell(what, given.records, ours, plain, memory)
+    print_result(what, given.records, ours, plain, memory)
 
 
 if __name__ == "__main__":

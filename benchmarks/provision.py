@@ -1,16 +1,16 @@
-"""Time a provisioning run with nothing to do, against pyinfra and against ``ssh host true``.
+"""Time provisioning with nothing to do, compared with pyinfra and with ``ssh host true``.
 
     .venv/bin/python benchmarks/provision.py [--runs N] [--boards N] [--identity FILE]
 
-The board is the running emulator, provisioned (scripts/demo leaves a card for it):
+The board is the running emulator, provisioned (scripts/demo makes a card for it):
 
     inv emulate --device build/demo/card.img; inv unlock emulator …; inv provision emulator
 
-1. On that board, in turns: ``ssh host true``; ``inv provision emulator`` with nothing to do; the
-   same wishes written for pyinfra (``provision_peer.py``), which also has nothing to do after its
-   first run. pyinfra is installed from the Python package index into a venv in the cache.
-2. Simulated boards: real sshd's on 127.0.0.1 that answer as the emulated board did, after as
-   long as it took: one, and ten in parallel by one ``inv provision``.
+1. On that board, alternately: ``ssh host true``; ``inv provision emulator`` with nothing to do; and
+   the same desired state written for pyinfra (``provision_peer.py``), which also has nothing to do
+   after its first run. pyinfra is installed from the Python package index into a venv in the cache.
+2. Simulated boards: real SSH servers on 127.0.0.1 that answer what the emulated board answered, and
+   after the same time: one, and ten in parallel by one ``inv provision``.
 """
 
 import argparse
@@ -50,7 +50,7 @@ INV = str(Path(sys.executable).parent / "inv")
 
 
 def timed(argv: Sequence[str], env: dict[str, str] | None = None) -> float:
-    # Both are Python: each keeps its bytecode, as on an operator's machine.
+    # Both are Python programs: they may store bytecode, as on an operator's machine.
     whole = {**os.environ, **(env or {})}
     whole.pop("PYTHONDONTWRITEBYTECODE", None)
     begin = time.monotonic()
@@ -63,7 +63,7 @@ def timed(argv: Sequence[str], env: dict[str, str] | None = None) -> float:
 
 
 def pyinfra() -> str:
-    """Return the program, installed into a venv of its own."""
+    """Return the path of the program pyinfra, which is installed into a venv for it."""
     folder = paths.cache_dir() / "benchmarks" / PYINFRA.replace("==", "-")
     program = folder / "bin" / "pyinfra"
     if not program.exists():
@@ -72,18 +72,18 @@ def pyinfra() -> str:
     return str(program)
 
 
-def wishes_for_peer(wishes: DesiredState, facts_text: str) -> dict[str, object]:
-    """Return what the provisioned board has, as wishes for the peer."""
+def desired_for_peer(desired: DesiredState, facts_text: str) -> dict[str, object]:
+    """Return the state of the provisioned board as the desired state for pyinfra."""
     facts = parse_host(facts_text)
-    plan = plan_provision(wishes, facts)
+    plan = plan_provision(desired, facts)
     assert plan.nothing, [step.name for step in plan.to_do]
-    assert plan_packages(wishes, facts) is None
+    assert plan_packages(desired, facts) is None
     ours = [
         "/etc/docker/daemon.json",
         "/etc/systemd/system/docker.service.d/60-bootwright.conf",
         "/etc/audit/rules.d/50-bootwright-docker.rules",
     ]
-    packages = [package.debian for package in wishes.profile.host.package if not package.optional]
+    packages = [package.debian for package in desired.profile.host.package if not package.optional]
     return {
         "packages": packages,
         "files": {
@@ -91,12 +91,12 @@ def wishes_for_peer(wishes: DesiredState, facts_text: str) -> dict[str, object]:
         },
         "modes": [
             (path, file.owner, file.mode)
-            for file in wishes.profile.files.file
+            for file in desired.profile.files.file
             for path in file.paths
             if path in facts.modes
         ],
         "sshd": {"PasswordAuthentication": "no", "PermitRootLogin": "prohibit-password"},
-        "hostname": wishes.target.hostname,
+        "hostname": desired.target.hostname,
     }
 
 
@@ -135,7 +135,7 @@ def on_the_board(runs: int, endpoint: Endpoint, identity: str, peer: dict[str, o
 
 @contextlib.contextmanager
 def simulated(count: int, answer: str, delay: float, folder: Path) -> Iterator[list[int]]:
-    """Run sshd's that answer every command with a recorded answer, after a delay."""
+    """Run SSH servers that print a recorded answer to every command, after a delay in seconds."""
     (folder / "answer").write_text(answer)
     for name in ("host", "id"):
         argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
@@ -173,9 +173,9 @@ def in_parallel(runs: int, boards: int, answer: str, delay: float) -> None:
     root = paths.checkout()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # A checkout of its own, whose targets are these boards.
+        # A temporary checkout, whose targets are these boards.
         for part in ("board", "bootwright", "profiles", "rootfs", "scripts", "templates"):
-            # Copied: the checkout is where the package's files really are.
+            # Copied and not linked, because the checkout is found by the real path of the package.
             shutil.copytree(root / part, folder / part)
         shutil.copy(root / "tasks.py", folder)
         env = {**os.environ, "PYTHONPATH": name, "BOOTWRIGHT_BUILD": str(folder / "build")}
@@ -215,14 +215,14 @@ def main() -> None:
     target = resolve.target_of("emulator")
     profile = load_profile(paths.checkout() / "profiles")
     renderer = Renderer(paths.checkout() / "templates")
-    wishes = DesiredState(target=target, login="root", profile=profile, renderer=renderer)
+    desired = DesiredState(target=target, login="root", profile=profile, renderer=renderer)
     with Remote(endpoint) as board:
         script = host_script(questions_for(profile, None))
         board.run(script, title="facts", sudo=True, timeout=60)
         begin = time.monotonic()
         answer = board.run(script, title="facts", sudo=True, timeout=60).text
         delay = time.monotonic() - begin
-    on_the_board(options.runs, endpoint, options.identity, wishes_for_peer(wishes, answer))
+    on_the_board(options.runs, endpoint, options.identity, desired_for_peer(desired, answer))
     in_parallel(options.runs, options.boards, answer, delay)
 
 

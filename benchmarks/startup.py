@@ -1,9 +1,9 @@
-"""CPU time (user and system) of commands that do little, against importing Invoke alone.
+"""CPU time (user and system) of short commands, compared with only importing Invoke.
 
     .venv/bin/python benchmarks/startup.py [--runs N]
 
-The peer is what no command can do without: ``python -c "import invoke"``. All take turns, so that
-whatever else the machine does meets them alike; the best of the runs is shown.
+Each command needs at least the time of ``python -c "import invoke"``. The commands run alternately,
+so that other load on the machine affects all of them; the best of the runs is shown.
 """
 
 import argparse
@@ -27,11 +27,11 @@ COMMANDS = {
 }
 
 LIMITS = {"inv --list": 0.2, "inv config odroid": 0.4}
-"""Seconds that a command is to stay below."""
+"""Seconds of CPU time that a command should not exceed."""
 
 
 def cpu_seconds(argv: list[str]) -> float:
-    """Run a command and return the CPU seconds that it took, its children's with it."""
+    """Run a command; return the CPU seconds of it and its child processes."""
     process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10)
     runs = parser.parse_args().runs
     for argv in COMMANDS.values():
-        cpu_seconds(argv)  # compiles what was not compiled yet
+        cpu_seconds(argv)  # the first run compiles the modules to bytecode
     best = dict.fromkeys(COMMANDS, float("inf"))
     for _ in range(runs):
         for name, argv in COMMANDS.items():

@@ -1,16 +1,16 @@
-"""Time the answer to a passphrase prompt against ``expect``, and count what goes wrong.
+"""Time the answer to a passphrase prompt, compared with ``expect``, and count the failures.
 
     .venv/bin/python benchmarks/unlock_console.py [--prompts N] [--seconds N] [--torn N]
 
-No root, no board: a simulated one at 115200 baud is at the other end of a pseudo-terminal.
-Each board has a process of its own to answer it, which opens the terminal as a serial port:
+It needs neither root nor a board: a simulated board prints to a pseudo-terminal at 115200 baud.
+Each board is answered by a separate process, which opens the terminal as a serial port:
 
 - ours: :func:`bootwright.volume.unlock.unlock`;
-- expect: a Tcl script as people write it, which waits for "passphrase" and sends it;
-- expect, careful: waits for the whole question for this disk, then as long as we do.
+- expect: a usual Tcl script, which waits for the word "passphrase" and sends the passphrase;
+- expect, careful: waits for the whole question for this disk, and then as long as ours.
 
-An expect script could also send a TAB and wait for "(no echo) " as ours does; it would then
-equal ours in what it shows. Processor time is the kernel's (``schedstat``), to the nanosecond.
+An expect script could also send a TAB and wait for "(no echo) ", as ours does; then it would not
+show the passphrase either. Processor time is measured by the kernel (``schedstat``), in nanoseconds.
 """
 
 import argparse
@@ -53,27 +53,31 @@ RECORD = b"[   19.089431] platform regulatory.0: firmware: failed to load regula
 QUESTION = Dialect().question(DISK)
 
 GRACE_S = 0.3
-"""From the client's coming to the board's first byte: opening a port drops what has come."""
+"""Seconds from the opening of the port to the board's first byte; opening drops earlier bytes."""
 
 LIMIT_S = 4.0
-"""From then on, what a client gets to answer."""
+"""Seconds after the board's first byte within which a client has to answer."""
 
 WARM_S = 1.5
-"""From the client's coming to the processor time that counts."""
+"""Seconds after the board's first byte before measuring processor time starts."""
 
 ECHO_DELAYS_S = (0.005, 0.05, 0.2, 0.5)
+"""Seconds from the question until the board switches the echo off."""
 
 LINES_PER_SECOND = 14
-"""About 1.1 KB a second: Debian 12 without `quiet` prints 29.7 KB in the 27 s to its prompt."""
+"""About 1.1 KB/s: Debian 12 without `quiet` prints 29.7 KB in the 27 s before its prompt."""
 
 PIECE_S = 0.001
-"""Between pieces that a line hands on; the shortest wait of a poll."""
+"""Seconds between two pieces that arrive at the client: the shortest wait of poll(2)."""
 
 FTDI_S = 0.016
-"""The same of the commonest USB adapter, as its driver sets it (``latency_timer``)."""
+"""The same for the most common USB serial adapter (FTDI), set by its driver (``latency_timer``)."""
 
 FULL_S = 10.0
-AT_ONCE = 12
+"""Seconds of measuring with output at the full speed of the line."""
+
+PARALLEL = 12
+"""Boards that are answered at the same time."""
 
 EXPECT = r"""
 set port [open [lindex $argv 0] r+]
@@ -119,7 +123,7 @@ def expect_client(script: str, device: Path) -> Iterator[int]:
 
 @contextmanager
 def client(name: str, device: Path) -> Iterator[int]:
-    """Run a client until the context ends; gives its process."""
+    """Run a client until the context ends; gives its process id."""
     if name == "ours":
         with our_client(device) as pid:
             yield pid
@@ -133,14 +137,14 @@ CLIENTS = ("ours", "expect", "expect, careful")
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a board; times are from the last byte of the whole prompt.
+    """The result of one board; times are in seconds from the last byte of the prompt.
 
     Attributes:
-        key: when the first byte was typed.
-        secret: when the first byte of the passphrase was.
-        delivered: a question got the passphrase.
-        shown: bytes of the passphrase that the terminal showed in clear.
-        length: whether asterisks showed how long it is.
+        key: when the client sent its first byte.
+        secret: when the client sent the first byte of the passphrase.
+        delivered: the question received the passphrase.
+        shown: how many bytes of the passphrase the terminal showed in clear.
+        length: whether asterisks showed the length of the passphrase.
     """
 
     key: float
@@ -157,7 +161,7 @@ def pump(
     typed: list[float],
     piece: float = PIECE_S,
 ) -> bytes:
-    """Carry what is due both ways, then wait a moment; return what was printed."""
+    """Move bytes that are due in both directions, then wait a moment; return what was printed."""
     now = max(time.monotonic() - begin, 0)
     if data := line.read():
         typed += [time.monotonic()] * len(data)
@@ -170,7 +174,7 @@ def pump(
 
 
 def await_client(line: PtyLine) -> float:
-    """Wait until the client has opened the device; return when the board may begin."""
+    """Wait until the client has opened the device; return the time at which the board starts."""
     while not line.has_client():
         time.sleep(0.005)
     begin = time.monotonic() + GRACE_S
@@ -179,7 +183,7 @@ def await_client(line: PtyLine) -> float:
 
 
 def run(name: str, prompt: Pieces, echo_delay: float, pause: float) -> Run:
-    """Have a client answer a board's prompt."""
+    """Let a client answer a board's prompt."""
     ask = Ask(DISK, Dialect(), prompt, PASSPHRASE, echo_delay=echo_delay)
     board = SimulatedBoard((Output(((0.0, RECORD), (pause, RECORD))), ask))
     printed, prompt_at, typed = b"", math.nan, list[float]()
@@ -188,7 +192,7 @@ def run(name: str, prompt: Pieces, echo_delay: float, pause: float) -> Run:
         begin = await_client(line)
         while time.monotonic() < begin + LIMIT_S and not board.answers:
             printed += pump(board, line, begin, typed)
-            # What is typed before the end is echoed in the midst of it.
+            # Bytes that are sent before the prompt's end are echoed within the prompt.
             if math.isnan(prompt_at) and len(printed) >= length and prompt[-1][1] in printed:
                 prompt_at = time.monotonic()
     keys = b"".join(data for _, data in board.typed)
@@ -203,55 +207,57 @@ def run(name: str, prompt: Pieces, echo_delay: float, pause: float) -> Run:
     )
 
 
-def whole() -> Pieces:
+def whole_prompt() -> Pieces:
     return tuple((0.0, part) for part in QUESTION)
 
 
 def latencies(name: str, prompts: int) -> list[Run]:
-    """Have boards answered one after the other, at all moments of a read's wait."""
+    """Let a client answer boards one after another; the moments within a read's wait are random."""
     rng = Random(0)
-    return [run(name, whole(), 0.005, rng.uniform(0, 0.2)) for _ in range(prompts)]
+    return [run(name, whole_prompt(), 0.005, rng.uniform(0, 0.2)) for _ in range(prompts)]
 
 
-def torn_run(name: str, at: int) -> Run:
+def interrupted_run(name: str, at: int) -> Run:
+    """Let a client answer a question that a kernel message interrupts after ``at`` bytes."""
     text = b"".join(QUESTION)
     return run(name, interrupt(text, ((text.index(WORDS) + at, 0.0, RECORD),)), 0.005, 0.1)
 
 
 def echo_run(name: str, echo_delay: float) -> Run:
-    return run(name, whole(), echo_delay, 0.1)
+    """Let a client answer a board that switches the echo off after ``echo_delay`` seconds."""
+    return run(name, whole_prompt(), echo_delay, 0.1)
 
 
 def boot_text(lines: int, per_second: float) -> Pieces:
-    """Return the messages of a boot; one line in three is systemd's, the others the kernel's."""
+    """Return the messages of a boot: every third line from systemd, the others from the kernel."""
     status = Dialect().status("OK", "Started", "systemd-udevd.service", "Rule-based Manager.")
     each = [RECORD, RECORD, status]
     pause = 1 / per_second if per_second else 0.0
-    # Pieces wait until the line is free.
+    # A piece starts after the previous one was transmitted, so that time is subtracted.
     return tuple(
         (max(pause - len(line) / LINE_SPEED, 0.0), line)
         for line in (each[number % 3] for number in range(lines))
     )
 
 
-def used(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Return the processor time of a process, in seconds."""
     tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 def load(name: str, text: Pieces, seconds: float, piece: float) -> tuple[float, float]:
-    """Have a client wait while a board prints; return its share of a core and bytes a second."""
+    """Let a client wait while a board prints; return its share of a core, and bytes per second."""
     board = SimulatedBoard((Output(text),))
     with PtyLine() as line, client(name, line.device) as pid:
         begin = await_client(line)
         count, before, since = 0, math.nan, math.nan
         while (now := time.monotonic()) < begin + WARM_S + seconds:
             if math.isnan(since) and now >= begin + WARM_S:
-                count, before, since = 0, used(pid), now
+                count, before, since = 0, cpu_seconds(pid), now
             count += len(pump(board, line, begin, [], piece))
         took = time.monotonic() - since
-        return (used(pid) - before) / took, count / took
+        return (cpu_seconds(pid) - before) / took, count / took
 
 
 def summary(values: Sequence[float]) -> str:
@@ -317,10 +323,10 @@ def report_scenes(
         print(f"  expect {100 * peer:6.3f}  {ratio}", flush=True)
 
 
-def report_torn(pool: ProcessPoolExecutor, count: int) -> None:
+def report_interrupted(pool: ProcessPoolExecutor, count: int) -> None:
     places = [1 + number * (len(WORDS) - 1) // count for number in range(count)]
-    pending = {name: [pool.submit(torn_run, name, at) for at in places] for name in CLIENTS}
-    print(f"a record of the kernel in the question's words, at {count} places: delivered")
+    pending = {name: [pool.submit(interrupted_run, name, at) for at in places] for name in CLIENTS}
+    print(f"a message of the kernel within the question, at {count} places: delivered")
     for name, futures in pending.items():
         runs = [future.result() for future in futures]
         clear = sum(each.shown > 0 for each in runs)
@@ -351,10 +357,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--prompts", type=int, default=50, help="to time, per client")
-    parser.add_argument("--seconds", type=float, default=20.0, help="to wait, per line")
-    parser.add_argument("--torn", type=int, default=32, help="places where a record cuts in")
-    parser.add_argument("--boards", type=int, default=10, help="per delay of the echo")
+    parser.add_argument("--prompts", type=int, default=50, help="prompts to time for each client")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="seconds of measuring processor time"
+    )
+    parser.add_argument(
+        "--torn",
+        type=int,
+        default=32,
+        help="places at which a kernel message interrupts the question",
+    )
+    parser.add_argument("--boards", type=int, default=10, help="boards for each delay of the echo")
     arguments = parser.parse_args()
 
     start = time.monotonic()
@@ -362,10 +375,10 @@ def main() -> None:
     fork = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["BOOTWRIGHT_BUILD"] = folder
-        with ProcessPoolExecutor(AT_ONCE, fork) as pool:
+        with ProcessPoolExecutor(PARALLEL, fork) as pool:
             report_latencies(pool, arguments.prompts)
             report_loads(pool, arguments.seconds)
-            report_torn(pool, arguments.torn)
+            report_interrupted(pool, arguments.torn)
             report_echo(pool, arguments.boards)
     print(f"load average {os.getloadavg()[0]:.2f} at the end,", end=" ")
     print(f"{time.monotonic() - start:.0f} s in all")

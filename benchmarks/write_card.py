@@ -1,7 +1,7 @@
-"""Time our write and read-back against ``bmaptool copy`` and ``dd``.
+"""Time writing and reading back a card, compared with ``bmaptool copy`` and ``dd``.
 
-It makes everything itself: an image of 6 GiB with 1 GiB of random data in it, and a
-loop device per run on a new file. Run it as root, in a directory with room for 8 GiB:
+It makes everything itself: an image of 6 GiB with 1 GiB of random data in it, and for each run a
+loop device on a new file. Run it as root, in a directory with 8 GiB of free space:
 
     .venv/bin/python benchmarks/write_card.py --directory /var/tmp
 
@@ -47,7 +47,7 @@ def command(*argv: object) -> str:
 
 
 def make_image(path: Path) -> None:
-    """Make a sparse image whose data is spread evenly over it."""
+    """Make a sparse image with pieces of data at equal distances."""
     with path.open("wb") as file:
         file.truncate(SIZE)
         for number in range(FRAGMENTS):
@@ -57,7 +57,7 @@ def make_image(path: Path) -> None:
 
 @contextmanager
 def new_card(directory: Path) -> Iterator[str]:
-    """Attach a loop device to a new, empty file; nothing of it is cached or allocated."""
+    """Attach a loop device to a new, sparse file, of which nothing is cached."""
     backing = directory / "backing"
     backing.touch()
     os.truncate(backing, SIZE)
@@ -97,8 +97,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--directory", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--piece", type=int, default=copy_verify.PIECE // KIB, help="KiB at once")
-    parser.add_argument("--workers", type=int, default=copy_verify.WORKERS, help="in flight")
+    parser.add_argument(
+        "--piece", type=int, default=copy_verify.PIECE // KIB, help="KiB of a piece"
+    )
+    parser.add_argument("--workers", type=int, default=copy_verify.WORKERS, help="threads")
     parser.add_argument("--no-dd", action="store_true", help="leave out dd, the slowest")
     options = parser.parse_args()
     copy_verify.PIECE, copy_verify.WORKERS = options.piece * KIB, options.workers
