@@ -10,7 +10,7 @@ Each board is answered by a separate process, which opens the terminal as a seri
 - expect, careful: waits for the whole question for this disk, and then as long as ours.
 
 An expect script could also send a TAB and wait for "(no echo) ", as ours does; then it would not
-show the passphrase either. Processor time is measured by the kernel (``schedstat``), in nanoseconds.
+show the passphrase either. Processor time is measured by the kernel in ns (``schedstat``).
 """
 
 import argparse
