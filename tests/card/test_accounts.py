@@ -14,11 +14,11 @@ SHADOW = "root:$y$j9T$abc:1:0:99999:7:::\nalarm:$6$x:1::::::\nguest::1::::::\nss
 PASSWD = "root:x:0:0:root:/root:/bin/bash\nbare::7:7::/:/bin/sh\nold:$1$x:8:8::/:/bin/sh\n"
 
 
-def test_no_account_is_left_that_a_password_opens() -> None:
+def test_no_password_opens_an_account() -> None:
     assert logins_with_password(SHADOW) == ["root", "alarm", "guest"]
     closed = accounts.without_passwords(accounts.Accounts(PASSWD, SHADOW, ""))
     assert logins_with_password(closed.shadow) == []
-    # A password in passwd itself counts as much, and its account gets a line in shadow.
+    # A password in passwd itself is removed too, and its account gets a line in shadow.
     assert {line.split(":")[1] for line in closed.passwd.splitlines()} == {"x"}
     names = [line.split(":")[0] for line in closed.shadow.splitlines()]
     assert names == ["root", "alarm", "guest", "sshd", "bare", "old"]
@@ -26,12 +26,12 @@ def test_no_account_is_left_that_a_password_opens() -> None:
 
 
 @pytest.mark.parametrize("line", ["pilot:x:abc:0::/:/bin/sh", "pilot:x:1", "pilot:x:1:1::/home"])
-def test_a_broken_line_is_named(line: str) -> None:
+def test_a_malformed_line_is_an_error_with_the_account_name(line: str) -> None:
     with pytest.raises(InputError, match="pilot"):
         accounts.find_account(accounts.Accounts(f"{line}\n", "", ""), "pilot")
 
 
-def test_files_without_a_last_line_end_are_not_run_together() -> None:
+def test_a_line_is_appended_to_files_without_a_final_newline() -> None:
     before = accounts.Accounts("root:x:0:0::/root:/bin/sh", "root:*:1::::::", "root:x:0:")
     after = accounts.with_account(before, "pilot")
     assert [line.split(":")[0] for line in after.shadow.splitlines()] == ["root", "pilot"]
@@ -39,7 +39,7 @@ def test_files_without_a_last_line_end_are_not_run_together() -> None:
     assert accounts.find_account(after, "pilot") is not None
 
 
-def test_a_new_account_takes_a_free_number() -> None:
+def test_a_new_account_gets_a_free_number() -> None:
     before = accounts.Accounts(
         "root:x:0:0:root:/root:/bin/bash\nx:x:1000:1000::/home/x:/bin/sh\n",
         "root:*:1::::::\n",
@@ -105,7 +105,7 @@ def test_other_sizes_are_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["9" * 400, "9" * 400 + "TiB", "9" * 5000, f"0.{'0' * 400}1", "9999999TiB"]
 )
-def test_a_size_beyond_all_bounds_is_an_input_error(text: str) -> None:
+def test_a_far_too_large_size_is_an_input_error(text: str) -> None:
     with pytest.raises(InputError) as caught:
         units.parse_size(text)
     assert len(str(caught.value)) < 120
@@ -119,6 +119,6 @@ def test_sizes_are_shown_in_iec_units(size: int, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "abc", "-1", "0", "65536", "1.5", "٣"])
-def test_a_port_that_is_none_is_named(text: str) -> None:
+def test_a_wrong_port_is_an_error_with_the_option_name(text: str) -> None:
     with pytest.raises(InputError, match=r"--ssh-port.*from 1 to 65535"):
         whole_number("--ssh-port", text, 1, 65535)

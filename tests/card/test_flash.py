@@ -1,4 +1,4 @@
-"""`inv flash` as a whole on image files: real tools judge what comes out."""
+"""`inv flash` as a whole on image files; the result is checked with the real tools."""
 
 import hashlib
 import json
@@ -24,12 +24,12 @@ from tests.support.small_rootfs import ARCH_BLOBS, BOOT_TXT, U_BOOT, small_archl
 pytestmark = pytest.mark.integration
 
 STEPS = ["copy", "personalise", "luks", "map", "open", "discard", "write", "verify", "table"]
-"""As ``seconds`` of the manifest names them."""
+"""The names of the steps in ``seconds`` of the manifest."""
 
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, dict[str, Any]]:
-    """A finished card, for tests that only look at it."""
+    """A finished card, for tests that only read it."""
     bench = Bench(tmp_path_factory.mktemp("card"))
     return bench, bench.flash()
 
@@ -39,7 +39,7 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-def test_the_manifest_is_what_its_schema_says(card: tuple[Bench, dict[str, Any]]) -> None:
+def test_the_manifest_matches_its_schema(card: tuple[Bench, dict[str, Any]]) -> None:
     bench, document = card
     check_broken_documents("flash", check_document("flash", document))
     assert list(document["seconds"]) == ["rootfs", *STEPS, "total"]
@@ -70,7 +70,7 @@ def test_sfdisk_agrees_with_the_manifest(card: tuple[Bench, dict[str, Any]]) -> 
     assert counted["mapped"] == counted["written"] == counted["verified"] > 3_000_000
 
 
-def test_the_root_is_a_sound_ext4_that_an_old_boot_loader_reads(
+def test_the_root_file_system_is_consistent_and_has_no_features_unknown_to_old_boot_loaders(
     card: tuple[Bench, dict[str, Any]],
 ) -> None:
     bench, document = card
@@ -110,7 +110,7 @@ def test_the_volume_opens_with_the_passphrase(
     assert volume["luks"]["cipher"].startswith("xchacha12,aes-adiantum")
 
 
-def test_the_blob_is_at_its_sector_and_the_boot_area_is_else_zero(
+def test_the_blob_is_at_its_sector_and_the_rest_of_the_boot_area_is_zero(
     card: tuple[Bench, dict[str, Any]],
 ) -> None:
     bench, document = card
@@ -132,7 +132,7 @@ def test_capabilities_survive_and_the_mac_is_in_the_compiled_boot_script(
     assert "01 00 00 02 00 20" in bench.debugfs("ea_get -x /usr/bin-ping security.capability")
     script = bench.debugfs("cat /boot/boot.scr")
     assert f'setenv macaddr "{document["mac"]}"' in script
-    # Nothing that every card would share.
+    # Nothing that would be the same on every card.
     assert (
         "File not found"
         in run(
@@ -158,7 +158,7 @@ def test_two_cards_share_no_identity(card: tuple[Bench, dict[str, Any]]) -> None
     assert second["rootfs"] == first["rootfs"]
 
 
-def test_an_existing_image_is_not_overwritten_without_being_asked(bench: Bench) -> None:
+def test_an_existing_image_is_not_overwritten_without_confirmation(bench: Bench) -> None:
     bench.image.write_bytes(b"precious" * 1000)
     with bench.image.open("r+b") as file:
         file.truncate(5 << 30)
@@ -168,7 +168,7 @@ def test_an_existing_image_is_not_overwritten_without_being_asked(bench: Bench) 
     assert bench.sectors(0, 1).startswith(b"precious")
 
 
-def test_a_dry_run_touches_nothing(bench: Bench) -> None:
+def test_a_dry_run_changes_nothing(bench: Bench) -> None:
     done = bench.inv("--dry-run")
     assert done.returncode == 0, done.stderr
     assert "Nothing was changed" in done.stdout
@@ -185,7 +185,7 @@ def test_a_dry_run_touches_nothing(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "code", "said"),
+    ("change", "code", "message"),
     [
         (lambda b: b.passphrase.chmod(0o644), 2, "chmod 600"),
         (lambda b: b.passphrase.write_text("tab\tinside\n"), 2, "control character"),
@@ -194,18 +194,18 @@ def test_a_dry_run_touches_nothing(bench: Bench) -> None:
         (lambda b: b.tarball.unlink(), 2, "no such file"),
     ],
 )
-def test_wrong_input_is_named_and_nothing_is_made(
-    bench: Bench, change: Any, code: int, said: str
+def test_wrong_input_is_an_error_and_nothing_is_made(
+    bench: Bench, change: Any, code: int, message: str
 ) -> None:
     change(bench)
     done = bench.inv()
     assert done.returncode == code, done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert not bench.image.exists()
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "said"),
+    ("options", "code", "message"),
     [
         ({"target": "nope"}, 2, "no target 'nope'; there are: odroid"),
         ({"rootfs": "gentoo"}, 2, "archlinuxarm, debian"),
@@ -216,16 +216,16 @@ def test_wrong_input_is_named_and_nothing_is_made(
         ({"device": ""}, 2, "--device"),
     ],
 )
-def test_wrong_options_end_with_their_code(
-    bench: Bench, options: dict[str, str], code: int, said: str
+def test_wrong_options_end_with_the_right_exit_code(
+    bench: Bench, options: dict[str, str], code: int, message: str
 ) -> None:
     done = bench.inv(**options)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
 
 
-def test_a_tarball_that_changes_after_it_was_judged_is_refused(bench: Bench) -> None:
-    """The digest that was checked must be that of the bytes that were used."""
+def test_a_tarball_that_changes_after_it_was_verified_is_refused(bench: Bench) -> None:
+    """The digest that was verified must be that of the bytes that are used."""
     with bench.tarball.open("rb") as file:
         digest = hashlib.sha256(file.read()).hexdigest()
     bench.own_checkout(
@@ -265,14 +265,14 @@ program.run()
 """
 
 
-def test_a_damaged_record_of_the_cache_is_made_anew(bench: Bench) -> None:
+def test_a_damaged_record_in_the_cache_is_written_again(bench: Bench) -> None:
     bench.flash()
     for record in (bench.root / "cache" / "ext4").glob("*.json"):
         record.write_text("")
     assert bench.flash("--yes")["verified"] is True
 
 
-def test_records_that_cannot_be_kept_are_known_before_the_work(bench: Bench) -> None:
+def test_records_that_cannot_be_written_are_an_error_before_the_long_work(bench: Bench) -> None:
     (bench.root / "build").write_text("a file in the way")
     done = bench.inv()
     assert done.returncode == 4
@@ -280,7 +280,9 @@ def test_records_that_cannot_be_kept_are_known_before_the_work(bench: Bench) -> 
     assert not bench.image.exists()
 
 
-def test_blobs_of_the_operator_make_it_bootable_and_unknown_ones_are_named(bench: Bench) -> None:
+def test_blobs_of_the_operator_make_the_card_bootable_and_unknown_ones_give_a_warning(
+    bench: Bench,
+) -> None:
     folder = bench.root / "blobs"
     folder.mkdir()
     # 15616 bytes run half a sector into BL2's place, which BL2 covers.
@@ -301,7 +303,7 @@ def test_blobs_of_the_operator_make_it_bootable_and_unknown_ones_are_named(bench
     assert bench.inv("--yes", "--blobs", str(folder)).returncode == 2
 
 
-def test_an_arch_linux_arm_tarball_brings_all_that_the_board_needs(bench: Bench) -> None:
+def test_an_arch_linux_arm_tarball_contains_all_that_the_board_needs(bench: Bench) -> None:
     small_archlinuxarm(bench.tarball)
     done = bench.inv("--json", rootfs="archlinuxarm")
     assert done.returncode == 0, done.stderr
@@ -322,7 +324,7 @@ def test_an_arch_linux_arm_tarball_brings_all_that_the_board_needs(bench: Bench)
     assert [line.split(":")[1] for line in shadow.splitlines()] == ["*", "*"]
 
 
-def test_another_board_and_target_take_no_python(bench: Bench) -> None:
+def test_another_board_and_target_need_no_change_of_the_program(bench: Bench) -> None:
     bench.own_checkout(
         """
         [targets.lab]
@@ -334,9 +336,9 @@ def test_another_board_and_target_take_no_python(bench: Bench) -> None:
         overlays = ["lab"]
         """
     )
-    laid = bench.checkout / "rootfs" / "overlays" / "lab" / "etc" / "lab.conf"
-    laid.parent.mkdir(parents=True)
-    laid.write_text("here\n")
+    file = bench.checkout / "rootfs" / "overlays" / "lab" / "etc" / "lab.conf"
+    file.parent.mkdir(parents=True)
+    file.write_text("here\n")
     folder = bench.root / "blobs"
     folder.mkdir()
     places = {"bl1": 1, "bl2": 31, "u-boot": 63, "tzsw": 1503}
@@ -354,7 +356,7 @@ def test_another_board_and_target_take_no_python(bench: Bench) -> None:
     assert bench.debugfs("cat /etc/lab.conf") == "here\n"
 
 
-def test_an_operator_without_a_key_gets_one_and_hears_of_it(bench: Bench) -> None:
+def test_an_operator_without_an_ssh_key_gets_one_and_a_warning(bench: Bench) -> None:
     bench.env["HOME"] = str(bench.root)
     done = bench.inv("--json", without=("authorized-key",))
     assert done.returncode == 0, done.stderr
@@ -370,13 +372,13 @@ def test_an_operator_without_a_key_gets_one_and_hears_of_it(bench: Bench) -> Non
 
 
 @pytest.mark.parametrize("words", [("--devcie=x",), ("what",)])
-def test_an_option_that_nobody_knows_is_wrong_input(bench: Bench, words: tuple[str, ...]) -> None:
+def test_an_unknown_option_is_wrong_input(bench: Bench, words: tuple[str, ...]) -> None:
     done = bench.inv(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
 
 
-def test_invokes_own_dry_run_is_not_taken_for_ours(bench: Bench) -> None:
+def test_the_dry_run_option_of_invoke_is_refused(bench: Bench) -> None:
     done = bench.inv("--dry")
     assert done.returncode == 2
     assert "--dry-run" in done.stderr
@@ -400,7 +402,7 @@ program.run()
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_kill_after_any_step_never_leaves_what_looks_finished(bench: Bench, step: str) -> None:
+def test_a_card_of_a_killed_run_never_looks_finished(bench: Bench, step: str) -> None:
     bench.flash()
     argv = bench.argv("--yes")[1:]
     done = subprocess.run(
@@ -428,7 +430,9 @@ def test_a_kill_after_any_step_never_leaves_what_looks_finished(bench: Bench, st
         ("open", "the card is unfinished; the next run starts clean"),
     ],
 )
-def test_an_interrupted_run_says_what_it_leaves_behind(bench: Bench, step: str, state: str) -> None:
+def test_an_interrupted_run_reports_the_state_of_the_card(
+    bench: Bench, step: str, state: str
+) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _ENDED.format(step=step, signal="SIGINT"), *bench.argv()[1:]],
         cwd=bench.checkout,
@@ -442,8 +446,8 @@ def test_an_interrupted_run_says_what_it_leaves_behind(bench: Bench, step: str, 
     assert list((bench.root / "cache" / "work").glob("card-*")) == []
 
 
-def test_the_passphrase_is_nowhere(bench: Bench, tmp_path: Path) -> None:
-    """Every tool is called through a witness that writes down its argv and environment."""
+def test_the_passphrase_is_in_no_file_argument_or_environment(bench: Bench, tmp_path: Path) -> None:
+    """Every tool is called through a script that records its arguments and environment."""
     witness = tmp_path / "witness"
     witness.mkdir()
     log = tmp_path / "seen"
@@ -469,7 +473,7 @@ def test_the_passphrase_is_nowhere(bench: Bench, tmp_path: Path) -> None:
 
 
 def holds(path: Path, word: str) -> bool:
-    """Say whether a file, which may be sparse, has the word anywhere."""
+    """Return whether a file, which may be sparse, contains the word."""
     with path.open("rb") as file:
         for span in file_data_spans(path):
             file.seek(span.start)

@@ -42,7 +42,7 @@ def flash(bench: Bench, *more: str) -> dict[str, Any]:
     return document
 
 
-def test_a_disk_becomes_a_card_and_nothing_old_is_believed(
+def test_a_disk_becomes_a_card_and_old_signatures_are_gone(
     disk: tuple[Bench, Path, str], tmp_path: Path
 ) -> None:
     bench, backing, device = disk
@@ -68,7 +68,9 @@ def test_a_disk_becomes_a_card_and_nothing_old_is_believed(
     assert flash(bench)["verified"] is True
 
 
-def test_a_disk_is_asked_about_and_a_partition_is_refused(disk: tuple[Bench, Path, str]) -> None:
+def test_overwriting_a_disk_is_confirmed_and_a_partition_is_refused(
+    disk: tuple[Bench, Path, str],
+) -> None:
     bench, _, device = disk
     asked = bench.inv(without=("size",))
     assert asked.returncode == 3

@@ -1,4 +1,4 @@
-"""Where partitions lie, and what must read as zero."""
+"""Where partitions are, and what must read as zero."""
 
 from itertools import pairwise
 
@@ -64,6 +64,6 @@ def test_an_impossible_size_is_an_error_before_anything_else(key: str, value: st
         needed_bytes(BOARD, TARGET.model_copy(update={key: value}))
 
 
-def test_a_partition_table_cannot_say_more_than_2_tib() -> None:
+def test_partitions_end_before_2_tib() -> None:
     geometry = plan_geometry(BOARD, TARGET, 3 * 1024 * GIB)
     assert geometry.docker_data.end <= MAX_SECTORS

@@ -1,7 +1,7 @@
 """The guard against recorded devices: every JSON file in cases/guard is one case.
 
-A case gives what lsblk and the kernel said (or what the path is), the request, the
-error that is expected (null when the destination is allowed), and what it says.
+A case has the output of lsblk and facts of the kernel (or what the path is), the request, the
+expected error (null if the destination is allowed), and parts of its message.
 """
 
 import dataclasses
@@ -79,7 +79,7 @@ def _facts_of(case: dict[str, Any], path: str, resolved: str) -> DeviceFacts:
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_case(path: Path) -> None:
+def test_each_case_is_allowed_or_refused_as_expected(path: Path) -> None:
     case = load(path)
     facts, request = facts_of(case), GuardRequest(**case.get("request", {}))
     if case["error"] is None:
@@ -89,7 +89,7 @@ def test_case(path: Path) -> None:
     with pytest.raises(BootwrightError) as caught:
         check(facts, request)
     assert type(caught.value) is getattr(errors, case["error"])
-    assert case["says"], "a case says what the operator is told"
+    assert case["says"], "a case with an error has parts of its message"
     for fragment in case["says"]:
         assert fragment in str(caught.value)
 
@@ -122,8 +122,8 @@ def test_the_facts_of_a_card() -> None:
     )
 
 
-def test_the_table_on_the_disk_counts_more_than_the_kernel() -> None:
-    """The kernel may still have the partitions of a table that is gone, or none."""
+def test_the_table_on_the_disk_is_used_and_not_the_list_of_the_kernel() -> None:
+    """The kernel may still know the partitions of an old table, or none."""
     case = load(next(path for path in CASES if path.stem == "ok-usb-card"))
     case["sfdisk"] = {
         "partitiontable": {
@@ -173,7 +173,7 @@ def test_the_size_of_the_card(stem: str, request_: GuardRequest, size: int) -> N
 @pytest.mark.parametrize(
     "tran", ["ata", "fc", "iscsi", "mmc", "nvme", "sas", "sata", "scsi", "spi"]
 )
-def test_an_internal_bus_is_fixed_whatever_else_is_said(tran: str) -> None:
+def test_a_disk_on_an_internal_bus_is_fixed_even_if_flagged_removable(tran: str) -> None:
     node = {"type": "disk", "rm": True, "hotplug": True, "tran": tran}
     assert not is_removable(node, "")
     assert is_removable({**node, "tran": None}, "")
@@ -192,7 +192,7 @@ def test_a_device_that_lsblk_does_not_show(text: str) -> None:
         lsblk_identity(text, "/dev/sdb", "")
 
 
-def test_the_count_of_media_is_part_of_the_identity() -> None:
+def test_the_number_of_the_medium_is_part_of_the_identity() -> None:
     text = json.dumps(load(CASES[0].with_name("ok-usb-card.json"))["lsblk"])
     assert lsblk_identity(text, "/dev/sdb", "12\n").diskseq == 12
     assert lsblk_identity(text, "/dev/sdb", "").diskseq is None
@@ -204,7 +204,7 @@ def test_blkid_labels_are_unescaped() -> None:
     assert parse_blkid("") == ("", "")
 
 
-def test_only_the_whole_marker_marks() -> None:
+def test_only_the_whole_mark_counts() -> None:
     assert is_unfinished(UNFINISHED_MARK.ljust(512, b"\0"))
     assert not is_unfinished(UNFINISHED_MARK[:20].ljust(512, b"\0"))
     assert not is_unfinished(b"")
@@ -219,7 +219,7 @@ def typing(answer: str, shown: list[str]) -> Callable[[str], str]:
 
 
 @pytest.mark.parametrize("answer", ["sdb", "/dev/sdb", " sdb \n"])
-def test_the_name_of_the_device_confirms(answer: str) -> None:
+def test_typing_the_name_of_the_device_confirms(answer: str) -> None:
     shown: list[str] = []
     confirm_device(usb_card(), typing(answer, shown), yes=False)
     assert "serial number: 000000000039" in shown[0]
@@ -227,18 +227,18 @@ def test_the_name_of_the_device_confirms(answer: str) -> None:
 
 
 @pytest.mark.parametrize("answer", ["", "y", "yes", "sda", "sdb1", "/dev/sda", "SDB"])
-def test_anything_else_does_not(answer: str) -> None:
+def test_typing_something_else_refuses(answer: str) -> None:
     with pytest.raises(RefusedError, match="nothing was changed"):
         confirm_device(usb_card(), typing(answer, []), yes=False)
 
 
-def test_without_a_terminal_yes_is_needed() -> None:
+def test_without_a_terminal_the_option_yes_is_required() -> None:
     with pytest.raises(RefusedError, match="if you want that, give --yes"):
         confirm_device(usb_card(), None, yes=False)
     confirm_device(usb_card(), None, yes=True)
 
 
-def test_an_image_that_exists_is_asked_for_and_a_new_one_is_not() -> None:
+def test_overwriting_an_existing_image_is_confirmed_and_a_new_one_is_not() -> None:
     identity = DeviceIdentity("1:2", GIB)
     old = DeviceFacts("card.img", "/home/ann/card.img", DeviceKind.FILE, identity)
     with pytest.raises(RefusedError):

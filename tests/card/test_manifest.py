@@ -1,4 +1,4 @@
-"""What `inv flash` returns of a card: what is true of it, and nothing that is secret."""
+"""The manifest that `inv flash` returns: facts about the card, and no secret."""
 
 import json
 from dataclasses import replace
@@ -93,7 +93,7 @@ def test_a_card_is_described_as_it_was_planned_and_written() -> None:
     assert (data["role"], data["filesystem"], data["uuid"]) == (
         *("docker-data", "crypto_LUKS", IDENTITY.luks_uuid),
     )
-    # What the header says that was written, not what was planned.
+    # As in the header that was written, not as planned.
     assert data["luks"] == {
         "uuid": IDENTITY.luks_uuid,
         "cipher": "xchacha12,aes-adiantum-plain64",
@@ -108,7 +108,7 @@ def test_a_card_is_described_as_it_was_planned_and_written() -> None:
     assert document["bytes"] == {"mapped": 1_000_000, "written": 1_000_100, "verified": 1_000_000}
 
 
-def test_the_device_is_named_by_what_it_is_not_by_a_link() -> None:
+def test_the_manifest_has_the_path_of_the_device_and_not_of_a_link() -> None:
     assert check_document("flash", finished().document())["device"] == {
         "path": "/dev/mmcblk0",
         "kind": "block",
@@ -160,7 +160,7 @@ def test_a_card_is_verified_only_if_all_of_it_was_read_back(verified: int, expec
     assert finished(counters=counters).document()["verified"] is expected
 
 
-def test_no_private_key_is_in_it() -> None:
+def test_no_private_key_is_in_the_manifest() -> None:
     result = finished()
     document = check_document("flash", result.document())
     assert document["ssh_host_keys"] == [key.public for key in IDENTITY.host_keys]
@@ -168,13 +168,13 @@ def test_no_private_key_is_in_it() -> None:
     assert "PRIVATE" not in shown
     for key in IDENTITY.host_keys:
         lines = key.private.reveal().decode().splitlines()
-        # A private key begins with the public one; its last line may hold padding alone.
+        # A private key begins with the public one; its last line may contain only padding.
         secret = [line for line in lines[1:-2] if line not in key.public]
         assert secret
         assert not any(line in shown for line in secret)
 
 
-def test_the_operator_reads_where_what_and_how_long() -> None:
+def test_the_text_for_the_operator_has_device_partitions_and_duration() -> None:
     lines = finished().lines()
     assert (
         lines[0]
@@ -202,7 +202,7 @@ def test_a_dry_run_shows_each_step_and_what_is_there_now() -> None:
     assert lines[-1] == "Nothing was changed."
 
 
-def test_a_dry_run_without_a_root_file_system_says_what_is_open() -> None:
+def test_a_dry_run_without_a_root_file_system_says_what_depends_on_it() -> None:
     result = dry_run(TARGET, BOARD, IMAGE, GEOMETRY, None)
     document = check_document("flash-plan", result.document())
     assert "obtain the root file system debian (not in the cache)" in document["steps"][0]

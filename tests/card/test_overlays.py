@@ -1,4 +1,4 @@
-"""Overlays as the operator has them: what is taken and what is refused."""
+"""Overlays: which files are accepted and which are refused."""
 
 import os
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_overlays_keep_modes_links_and_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc", "a\0", "absent", "file"])
-def test_names_that_are_no_overlay(name: str, tmp_path: Path) -> None:
+def test_an_unknown_overlay_is_an_input_error(name: str, tmp_path: Path) -> None:
     root = tmp_path / "overlays"
     (root / "a" / "b").mkdir(parents=True)
     (root / "file").write_text("")
@@ -43,7 +43,9 @@ def test_without_any_overlay(tmp_path: Path) -> None:
         read_overlays(tmp_path / "absent", ["a"])
 
 
-def test_what_an_overlay_cannot_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_overlay_with_something_else_than_files_and_links_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "a").mkdir()
     os.mkfifo(tmp_path / "a" / "pipe")
     with pytest.raises(InputError, match="overlay a: /pipe is neither"):

@@ -1,4 +1,4 @@
-"""What is changed on a card: reachable by key alone, docker on the volume alone, unique."""
+"""The changes for a card: login only with a key, Docker only on the volume, a new identity."""
 
 import json
 from dataclasses import replace
@@ -63,7 +63,7 @@ def lines(changes: dict[str, Change], path: str) -> list[list[str]]:
     return [line.split() for line in text(changes, path).splitlines() if line and line[0] != "#"]
 
 
-def test_fstab_and_crypttab_name_uuids_and_bind_docker_onto_the_volume() -> None:
+def test_fstab_and_crypttab_use_uuids_and_docker_is_bound_to_the_volume() -> None:
     changes = planned()
     fstab = {row[1]: row for row in lines(changes, "/etc/fstab")}
     assert fstab["/"][0] == f"UUID={IDENTITY.root_uuid}"
@@ -103,7 +103,7 @@ def test_nothing_of_docker_starts_without_its_mount(unit: str, path: str) -> Non
     assert f"AssertPathIsMountPoint={path}" in gate
 
 
-def test_passwords_are_closed_and_the_key_is_laid() -> None:
+def test_no_password_works_and_the_key_is_written() -> None:
     changes = planned()
     assert logins_with_password(text(changes, "/etc/shadow")) == []
     shadow = changes["/etc/shadow"]
@@ -140,13 +140,13 @@ def test_a_new_user_without_sudo_is_refused() -> None:
 
 
 @pytest.mark.parametrize("lack", ["has_sshd", "has_systemd_makefs", "has_networkd", "has_timezone"])
-def test_a_root_file_system_that_could_not_be_used_is_refused(lack: str) -> None:
+def test_a_root_file_system_that_lacks_something_is_refused(lack: str) -> None:
     changed: dict[str, Any] = {lack: False}
     with pytest.raises(RefusedError, match="lacks"):
         planned(rootfs=replace(FACTS, **changed))
 
 
-def test_what_is_unique_is_laid_and_what_was_shared_goes() -> None:
+def test_the_identity_is_written_and_shared_host_keys_are_removed() -> None:
     changes = planned()
     assert text(changes, "/etc/machine-id") == f"{IDENTITY.machine_id}\n"
     assert all(isinstance(changes[path], Removal) for path in FACTS.host_keys)
@@ -166,7 +166,7 @@ def test_what_is_unique_is_laid_and_what_was_shared_goes() -> None:
         "Match User nobody\nInclude /etc/ssh/sshd_config.d/*.conf\n",
     ],
 )
-def test_our_word_comes_first_in_sshd_config(own: str) -> None:
+def test_our_include_is_first_in_sshd_config(own: str) -> None:
     changes = planned(rootfs=replace(FACTS, sshd_config=own))
     assert text(changes, "/etc/ssh/sshd_config") == (
         f"Include /etc/ssh/sshd_config.d/10-bootwright.conf\n{own}"
@@ -179,7 +179,7 @@ def test_an_account_that_cannot_log_in_is_refused() -> None:
         planned(rootfs=replace(FACTS, passwd=passwd), user="alarm")
 
 
-def test_a_boot_script_that_is_there_only_gets_the_mac() -> None:
+def test_in_an_existing_boot_script_only_the_mac_is_changed() -> None:
     own = '# After modifying, run ./mkscr\n# setenv macaddr "00:1e:ee:61:7a:39"\nbootz\n'
     script = text(planned(rootfs=replace(FACTS, boot_txt=own)), "/boot/boot.txt")
     assert script == own.replace(
@@ -205,7 +205,7 @@ def test_a_card_without_what_its_boot_script_loads_is_refused() -> None:
         planned(missing_boot_files=("/initrd.img",))
 
 
-def test_the_time_zone_and_the_name_are_laid() -> None:
+def test_the_time_zone_and_the_host_name_are_written() -> None:
     changes = planned(timezone="Europe/Zurich", hostname="probe-7")
     assert changes["/etc/localtime"] == SymlinkChange(
         "/etc/localtime", "/usr/share/zoneinfo/Europe/Zurich"
@@ -215,10 +215,10 @@ def test_the_time_zone_and_the_name_are_laid() -> None:
     assert record["hostname"] == "probe-7"
 
 
-def test_an_overlay_lays_its_files_and_may_not_replace_ours() -> None:
+def test_an_overlay_adds_files_and_may_not_replace_ours() -> None:
     script = OverlayEntry("/usr/local/bin/x", b"#!/bin/sh\n", None, 0o750, "mine")
-    laid = planned(overlays=(script,))["/usr/local/bin/x"]
-    assert laid == FileChange("/usr/local/bin/x", b"#!/bin/sh\n", 0o750)
+    added = planned(overlays=(script,))["/usr/local/bin/x"]
+    assert added == FileChange("/usr/local/bin/x", b"#!/bin/sh\n", 0o750)
     with pytest.raises(InputError, match=r"overlay mine: /etc/crypttab"):
         planned(overlays=(replace(script, path="/etc/crypttab"),))
 

@@ -1,4 +1,4 @@
-"""What a target names: each thing that is not there is known before anything is made."""
+"""What a target refers to: everything missing is an error before anything is made."""
 
 from typing import Any
 
@@ -30,6 +30,8 @@ def test_the_built_in_target() -> None:
         ({"root_size": "9999TiB"}, "root_size"),
     ],
 )
-def test_what_is_not_there(changes: dict[str, Any], message: str) -> None:
+def test_a_missing_board_root_file_system_or_layout_is_an_input_error(
+    changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         check_references(checkout(), target(**changes))

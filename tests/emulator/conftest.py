@@ -1,4 +1,4 @@
-"""A real card image, made by `inv flash`, and boards at the stages that tests start from."""
+"""A real card image, made by `inv flash`, and boards in the states in which tests start."""
 
 import subprocess
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from tests.support.machine import Card
 from tests.support.stages import board_at, the_card
 
 TEST_S = 1800
-"""Seconds for a test on an emulated board: ten times what the longest takes."""
+"""Seconds for a test on an emulated board: ten times as long as the longest test takes."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests on a board their time. Making a stage does not count: it has limits of its own."""
+    """Set the timeout of tests on a board, without the time of making a stage."""
     for item in items:
         if item.get_closest_marker("emulator"):
             item.add_marker(pytest.mark.timeout(TEST_S, func_only=True))
@@ -31,7 +31,7 @@ def own_build_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 @pytest.fixture
 def card_image() -> Card:
-    """The card that all share: it is only read."""
+    """The card that all tests share; it is only read."""
     return the_card()
 
 

@@ -98,7 +98,7 @@ def test_an_unfinished_card(tmp_path: Path) -> None:
         read_card(image)
 
 
-def test_what_is_no_card(tmp_path: Path) -> None:
+def test_files_that_are_not_a_card(tmp_path: Path) -> None:
     image = tmp_path / "card.img"
     with pytest.raises(InputError, match="No such file"):
         read_card(image)

@@ -1,4 +1,4 @@
-"""A real Debian card as the board's boot loader would find it; nothing is booted here."""
+"""A real Debian card as the board's boot loader would read it; it is not booted."""
 
 import pytest
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.emulator
 U_BOOT = "/usr/lib/u-boot/odroid-xu3/u-boot.bin"
 
 
-def test_the_real_u_boot_lies_where_bl2_looks_for_it(card_image: Card) -> None:
+def test_the_real_u_boot_is_at_the_sector_where_bl2_loads_it(card_image: Card) -> None:
     u_boot = open_root(card_image.image).read_file(U_BOOT)
     assert len(u_boot) > 400_000
     with card_image.image.open("rb") as file:
@@ -42,7 +42,7 @@ def test_u_boot_finds_script_kernel_disk_and_device_tree(card_image: Card) -> No
     assert f"root=UUID={root.superblock().uuid}" in text
 
 
-def test_the_image_is_sound_and_closed(card_image: Card) -> None:
+def test_the_file_system_is_consistent_and_no_password_works(card_image: Card) -> None:
     partition = read_partitions(card_image.image)[0]
     run(["e2fsck", "-fn", f"{card_image.image}?offset={partition.offset}"])
     root = open_root(card_image.image)
@@ -51,7 +51,7 @@ def test_the_image_is_sound_and_closed(card_image: Card) -> None:
     assert sorted(keys) == ["ssh_host_ecdsa_key", "ssh_host_ed25519_key"]
 
 
-def test_capabilities_came_through(card_image: Card) -> None:
+def test_capabilities_are_kept(card_image: Card) -> None:
     partition = read_partitions(card_image.image)[0]
     where = f"{card_image.image}?offset={partition.offset}"
     shown = run(["debugfs", "-R", "ea_get -x /usr/bin/ping security.capability", where]).text

@@ -1,4 +1,4 @@
-"""`inv emulate` as a command: what it prints of an emulator that runs, and of saves."""
+"""`inv emulate` as a command: what it prints about a running emulator and about saves."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from bootwright.core.units import GIB
 from bootwright.emulator import emulate as emulating
 from bootwright.emulator.io import qemu, saves
 from tests.emulator.test_card_image import debian_tree, make_card
-from tests.emulator.test_qemu import STAND_IN
+from tests.emulator.test_qemu import FAKE_QEMU
 from tests.support.schemas import check_broken_documents, check_document
 
 pytestmark = pytest.mark.integration
@@ -28,7 +28,7 @@ def reporter() -> TextReporter:
 
 @pytest.fixture
 def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A card image; what is started from it is ended."""
+    """A card image; at the end, an emulator that runs it is stopped."""
     monkeypatch.setenv("BOOTWRIGHT_BUILD", str(tmp_path / "build"))
     debian_tree(tmp_path / "tree")
     yield make_card(tmp_path / "tree", tmp_path / "card.img")
@@ -40,7 +40,7 @@ def test_a_card_is_booted_and_stopped(
 ) -> None:
     program = tmp_path / "bin" / "qemu-system-arm"
     program.parent.mkdir()
-    program.write_text(STAND_IN)
+    program.write_text(FAKE_QEMU)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
 

@@ -1,4 +1,4 @@
-"""A board whose console is known only while the line is up: cuts, reboots, a late start."""
+"""A board whose console can be read only while connected: lost lines, reboots, a late start."""
 
 import os
 import select
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.emulator
 
 
 class Cable:
-    """The serial line between a client on this machine and QEMU; it can be pulled out."""
+    """The serial line between a client on this machine and QEMU; it can be disconnected."""
 
     def __init__(self, port: int) -> None:
         self._board = port
@@ -71,7 +71,7 @@ class Cable:
 
 
 def wait_for(machine: Machine, what: Callable[[BootWatcher], bool]) -> None:
-    """Follow the console as QEMU logs it until ``what`` is true of it."""
+    """Wait until ``what`` is true for the console log of QEMU."""
     end = time.monotonic() + BOOT_S
     watcher = BootWatcher("docker-data", "/mnt/docker-data")
     with (machine.directory / "console.log").open("rb") as log:
@@ -110,7 +110,7 @@ def watching(machine: Machine, cable: Cable, folder: Path) -> Iterator["subproce
         process.communicate(timeout=30)
 
 
-def test_a_line_that_is_cut_a_reboot_and_a_late_start(
+def test_unlocking_after_a_lost_line_a_reboot_and_a_late_start(
     card_image: Card, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     machine = Machine(card_image, tmp_path / "emulator")
@@ -132,16 +132,16 @@ def test_a_line_that_is_cut_a_reboot_and_a_late_start(
             wait_for(machine, lambda boot: boot.boots > 1 and boot.login_seen)
             assert machine.shell(mounted, capfd).startswith("/dev/mapper/docker-data[")
             assert process.poll() is None
-        said = (tmp_path / "watch.log").read_text()
-        assert said.count("the boot reported the volume open; waiting for the next boot") == 2
-        assert "the serial line was lost" in said
-        assert "the serial line is back" in said
+        log = (tmp_path / "watch.log").read_text()
+        assert log.count("the boot reported the volume open; waiting for the next boot") == 2
+        assert "the serial line was lost" in log
+        assert "the serial line is back" in log
         cast = (tmp_path / "watch.cast").read_text()
-        assert WORD not in said + cast
+        assert WORD not in log + cast
         typed = [event.data for event in read_transcript(cast, "x") if event.kind == "i"]
         assert typed.count(b"\x15***\n") == 2
 
-        # Nobody watches now; the prompt is there before anybody comes.
+        # Nothing watches the console now; the prompt is printed before the next client connects.
         machine.shell("(sleep 1; reboot) &", capfd)
         wait_for(machine, lambda boot: boot.boots > 2 and boot.open_question.is_ours)
         late = replace(machine.endpoint, console_history=None)
@@ -149,7 +149,7 @@ def test_a_line_that_is_cut_a_reboot_and_a_late_start(
         result = unlock(late, machine.card.passphrase, machine.reporter, options)
         assert (result.result, result.attempts) == (Result.UNLOCKED, 1)
         wait_for(machine, lambda boot: boot.boots > 2 and boot.login_seen)
-        # And a login prompt that nobody saw.
+        # And a login prompt that was printed while nothing watched.
         result = unlock(late, machine.card.passphrase, machine.reporter, options)
         assert (result.result, result.attempts) == (Result.ALREADY_UNLOCKED, 0)
     finally:

@@ -7,7 +7,7 @@ from tests.support.recorded_bench import recorded
 
 pytestmark = pytest.mark.emulator
 
-# As the board was on which docker-bench-security was recorded.
+# The same state as when the output of docker-bench-security was recorded.
 CONTAINER = """
 set -e
 tar -C /tmp/root -c . | docker import - bb:1 >/dev/null
@@ -19,13 +19,13 @@ DIFFERENT: dict[str, str] = {
     "1.1.2": "pass",
     # A board cannot know what the newest version is.
     "1.2.2": "manual",
-    # It is told by the engine.
+    # The engine reports it.
     "2.18": "pass",
 }
-"""Where we say something else about the same board, and why."""
+"""The checks with another result than docker-bench on the same board, and why."""
 
 
-def test_a_board_without_docker_is_told_so(unlocked: Board) -> None:
+def test_a_board_without_docker_is_reported(unlocked: Board) -> None:
     done = unlocked.audit()
     results = {one.check.id: one.judgement for one in done.checks}
     assert len(results) == 117
@@ -36,7 +36,7 @@ def test_a_board_without_docker_is_told_so(unlocked: Board) -> None:
     assert done.host.engine == ""
 
 
-def test_a_stock_board_is_judged_as_docker_bench_judged_it(with_docker: Board) -> None:
+def test_a_stock_board_gets_the_results_of_docker_bench(with_docker: Board) -> None:
     with_docker.sh(CONTAINER)
     done = with_docker.audit()
     found = {one.check.id: one.judgement.result for one in done.checks}

@@ -96,7 +96,7 @@ def test_without_virtio_over_mmio_the_pci_devices_are_used() -> None:
         (replace(CARD, modules=frozenset({"virtio_blk"})), "this kernel has no virtio"),
     ],
 )
-def test_what_cannot_boot(card: CardFacts, message: str) -> None:
+def test_cards_that_cannot_boot_are_refused(card: CardFacts, message: str) -> None:
     with pytest.raises(InputError, match=message):
         emulator_plan(card, SETTINGS)
 

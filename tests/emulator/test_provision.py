@@ -104,7 +104,7 @@ def test_every_setting_is_read_back_from_the_running_daemon(board: Board) -> Non
     assert mounted.startswith("/dev/mapper/docker-data")
 
 
-def test_the_kernel_watches_every_path_that_is_there(board: Board) -> None:
+def test_the_kernel_watches_every_existing_path(board: Board) -> None:
     rules = board.sh("auditctl -l")
     for path in (
         *("/usr/sbin/dockerd", "/run/containerd", "/var/lib/docker", "/etc/docker"),
@@ -115,7 +115,7 @@ def test_the_kernel_watches_every_path_that_is_there(board: Board) -> None:
     wait_until(lambda: "/etc/default/docker" in board.sh("ausearch --input-logs -k docker || true"))
 
 
-def test_a_broken_profile_is_put_back_with_the_old_container_running(board: Board) -> None:
+def test_a_broken_profile_is_undone_and_the_old_container_runs(board: Board) -> None:
     before, pid = board.daemon_json(), board.pid_of_old()
     done = board.provision({"daemon": {"dns": ("not-an-address",)}})
     assert done.error is not None
@@ -128,9 +128,9 @@ def test_a_broken_profile_is_put_back_with_the_old_container_running(board: Boar
     assert board.provision().changed == ()
 
 
-def test_a_setting_with_which_no_container_starts_is_put_back(board: Board) -> None:
+def test_a_setting_with_which_no_container_starts_is_undone(board: Board) -> None:
     before, pid = board.daemon_json(), board.pid_of_old()
-    # The daemon starts with it; every container waits for a server that is not there.
+    # The daemon starts with it, but every container waits for a server that does not exist.
     options = {"syslog-address": "tcp://127.0.0.1:9"}
     done = board.provision({"daemon": {"log-driver": "syslog", "log-opts": options}})
     assert done.error is not None
@@ -240,7 +240,7 @@ class Cable:
 
     def close(self) -> None:
         self.sever(for_good=True)
-        # Wakes who waits for a connection; to close it alone would leave it listening.
+        # Wakes the thread that waits for a connection; closing alone would leave it listening.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._server.join()
         self._listener.close()
@@ -271,7 +271,7 @@ def cable(board: Board) -> Iterator[tuple[Cable, Endpoint]]:
         made.close()
 
 
-def test_a_connection_that_is_cut_in_the_middle_is_found_again(board: Board) -> None:
+def test_provisioning_continues_after_a_lost_connection(board: Board) -> None:
     with cable(board) as (line, endpoint):
         done = board.provision(
             {"daemon": {"max-concurrent-uploads": 2}},
@@ -281,12 +281,12 @@ def test_a_connection_that_is_cut_in_the_middle_is_found_again(board: Board) -> 
     assert done.error is None, done.error
     assert names(done) == {"daemon"}
     assert board.daemon_json()["max-concurrent-uploads"] == 2
-    # What is no longer wanted goes, and that is all that is to do.
+    # What is not wanted any more is removed; nothing else has to be done.
     assert names(board.provision()) == {"daemon"}
     assert "max-concurrent-uploads" not in board.daemon_json()
 
 
-def test_a_connection_that_stays_away_leaves_the_board_as_it_was(board: Board) -> None:
+def test_the_board_undoes_the_change_if_the_connection_stays_lost(board: Board) -> None:
     before, pid = board.daemon_json(), board.pid_of_old()
     with cable(board) as (line, endpoint):
         options = ProvisionOptions(directory=board.known, confirm_s=60)
@@ -307,7 +307,7 @@ def test_a_connection_that_stays_away_leaves_the_board_as_it_was(board: Board) -
 
 
 _LEFT = ["daemon-keys", "transaction.lock", "transaction.lock2", "upgraded"]
-"""What is kept about a board while no change is under way."""
+"""The files on the board while no change is being made."""
 
 
 def test_a_power_cut_in_the_middle_leaves_the_board_as_it_was(board: Board) -> None:
@@ -334,7 +334,7 @@ def test_a_power_cut_in_the_middle_leaves_the_board_as_it_was(board: Board) -> N
 
 
 def test_a_new_kernel_restarts_the_board_and_docker_is_back(board: Board) -> None:
-    """The emulator starts the same kernel again, as a board whose new one does not come up."""
+    """The emulator starts the same kernel again, like a board whose new kernel does not boot."""
     board.sh(
         "cp /boot/vmlinuz-$(uname -r) /boot/vmlinuz-9.9.9; ln -sfn boot/vmlinuz-9.9.9 /vmlinuz"
     )
@@ -351,14 +351,14 @@ def test_a_new_kernel_restarts_the_board_and_docker_is_back(board: Board) -> Non
     assert board.sh(boot) != before
     wait_until(lambda: "old" in board.sh("docker ps --format '{{.Names}}' || true"))
     board.sh("docker exec old /bin/busybox true; mountpoint /var/lib/docker")
-    # Once is enough.
+    # It restarts only once.
     again = board.provision()
     assert (again.changed, again.restarted) == ((), ())
 
 
-def test_user_namespaces_are_switched_off_when_it_is_said_so(board: Board) -> None:
+def test_user_namespaces_can_be_switched_off(board: Board) -> None:
     done = board.provision({"daemon": {"userns-remap": ""}}, migrate_userns=True)
     assert done.error is None, done.error
     assert board.sh("docker ps -aq; docker images -q").strip() == ""
-    # Nothing is lost: it lies where switching them on again finds it.
+    # Nothing is lost: the data is where Docker finds it if they are switched on again.
     assert "old" in board.sh("cat /var/lib/docker/*.*/containers/*/config.v2.json")

@@ -7,7 +7,7 @@ from tests.support.recorded_bench import recorded
 
 pytestmark = pytest.mark.emulator
 
-# With every restriction that the benchmark asks of who runs a container, and no other one.
+# With all restrictions that the benchmark requires for a container, and no others.
 HARDENED = """
 set -e
 docker ps -aq | xargs -r docker rm -f >/dev/null
@@ -27,19 +27,19 @@ DIFFERENT: dict[str, str] = {
     "1.1.2": "pass",
     # A board cannot know what the newest version is.
     "1.2.2": "manual",
-    # It is told by the engine.
+    # The engine reports it.
     "2.18": "pass",
-    # The record's board had a log driver, which is all that docker-bench looks at.
+    # The recorded board had a log driver; docker-bench checks nothing else.
     "2.13": "warn",
-    # DOCKER_CONTENT_TRUST was in the environment of who ran docker-bench.
+    # DOCKER_CONTENT_TRUST was in the environment of docker-bench.
     "4.5": "warn",
     # An option for SELinux, on a board that does not enforce it.
     "5.3": "warn",
 }
-"""Where we say something else about such a board, and why."""
+"""The checks with another result than docker-bench on such a board, and why."""
 
 
-def test_a_provisioned_board_warns_of_nothing_that_is_the_hosts_or_the_daemons(
+def test_a_provisioned_board_has_no_warnings_for_host_and_daemon(
     provisioned: Board,
 ) -> None:
     board = provisioned

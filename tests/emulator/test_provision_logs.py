@@ -1,4 +1,4 @@
-"""A provisioned board ships its logs: nothing is lost, whatever is stopped and started."""
+"""A provisioned board ships its logs: nothing is lost if a part is stopped and started."""
 
 import re
 import shutil
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.emulator
 
 CONTAINERS, EACH = 4, 25_000
 
-# Only what the shell itself does: a signal to the whole group must not lose half a batch.
+# Only built-in commands of the shell: a signal to the process group must not lose half a batch.
 NUMBERS = r"""
 trap end=1 TERM
 n=0
@@ -53,19 +53,17 @@ def shipping(board: Board, tmp_path: Path) -> Iterator[Shipping]:
         yield Shipping(board, folder)
 
 
-def test_a_board_ships_its_logs_and_containers_start_while_nobody_takes_them(
-    board: Board, shipping: Shipping
-) -> None:
+def test_containers_start_while_no_collector_runs(board: Board, shipping: Shipping) -> None:
     assert CONTROL == RELAY_CONTROL
     board.sh("docker run --rm --name ship busybox:local /bin/busybox echo early")
     again = shipping.provision()
     assert (again.error, again.changed, again.restarted) == (None, (), ())
-    # Docker's own copy is still to be read on the board.
+    # Docker's own copy can still be read on the board.
     run = "docker run --name ship2 busybox:local /bin/busybox echo looked up"
     assert board.sh(f"{run} >/dev/null; docker logs ship2") == "looked up\n"
 
 
-def test_a_containers_line_arrives_and_what_the_board_says_of_itself(
+def test_lines_of_containers_and_of_the_board_itself_arrive(
     board: Board, shipping: Shipping
 ) -> None:
     operator = shipping.operator
@@ -76,7 +74,7 @@ def test_a_containers_line_arrives_and_what_the_board_says_of_itself(
         board.sh("touch /etc/default/docker")
         wait_until(lambda: operator.texts("odroid", "remote") == ["hello from Odroid"])
         wait_until(lambda: any("docker" in text for text in operator.texts("odroid", "audit")))
-        # From before there was a relay, too.
+        # Also records from before the relay was installed.
         wait_until(
             lambda: any("Linux version" in text for text in operator.texts("odroid", "kernel"))
         )
@@ -102,7 +100,7 @@ def test_nothing_is_lost_while_the_collector_stops_and_the_board_restarts(
             " busybox:local /bin/busybox sleep 1000000 >/dev/null"
         )
         wait_until(lambda: shipping.numbers() > every // 10)
-    # Nobody takes them for a while.
+    # For a while no collector runs.
     before = shipping.numbers()
     queued = f"syslog-ng-ctl stats --control={CONTROL} | grep 'collector#.*;queued;'"
     wait_until(lambda: int(board.sh(queued).strip().rpartition(";")[2]) > every // 10)
@@ -110,12 +108,12 @@ def test_nothing_is_lost_while_the_collector_stops_and_the_board_restarts(
     boot = "cat /proc/sys/kernel/random/boot_id"
     was = board.sh(boot)
     with shipping.operator.collecting():
-        # While they still write, unless the board is faster than we look.
+        # While they still write, unless the board has already finished.
         wait_until(lambda: shipping.numbers() > every // 2)
         seen = len(board.machine.console())
         board.sh("systemctl reboot")
         wait_until(lambda: b"reboot: Restarting system" in board.machine.console()[seen:])
-        # Also one that is deaf to its signal ended with Docker, and nothing had to be killed.
+        # A container that ignores its signal ended with Docker too; nothing had to be killed.
         assert b"Waiting for process" not in board.machine.console()[seen:]
         assert board.machine.unlock(board.passphrase) is Result.UNLOCKED
         assert board.sh(boot) != was
@@ -135,22 +133,24 @@ def is_full(text: str) -> bool:
     return text.startswith("full ")
 
 
-def test_a_full_queue_is_counted_and_containers_go_on(board: Board, shipping: Shipping) -> None:
+def test_records_lost_by_a_full_queue_are_counted_and_containers_continue(
+    board: Board, shipping: Shipping
+) -> None:
     operator = shipping.operator
     queued = f"syslog-ng-ctl stats --control={CONTROL} | grep 'collector#.*;queued;'"
     with operator.collecting():
-        # What the boot has written is not to be among what is lost.
+        # The records of the boot must not be among the lost ones.
         wait_until(lambda: int(board.sh(queued).strip().rpartition(";")[2]) == 0)
     done = shipping.provision(queue="1MiB")
     assert done.error is None, done.error
     assert {step.name for step in done.changed} == {"logs"}
     many = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo full $i; done"
-    # It ends, which it would not if it had to wait.
+    # It ends, so it did not have to wait.
     board.sh(f"docker run --rm --name ship busybox:local /bin/busybox sh -c '{many}' >/dev/null")
-    # The same again: to change it would start the relay anew, which then counts from 0.
-    told = shipping.provision(queue="1MiB")
-    assert (told.error, told.changed) == (None, ())
-    assert any("log records were lost" in text for text in told.warnings), told.warnings
+    # The same settings again: a change would restart the relay, which then counts from 0.
+    result = shipping.provision(queue="1MiB")
+    assert (result.error, result.changed) == (None, ())
+    assert any("log records were lost" in text for text in result.warnings), result.warnings
     dropped = f"syslog-ng-ctl stats --control={CONTROL} | grep 'collector#.*;dropped;'"
     with operator.collecting():
 
@@ -161,7 +161,7 @@ def test_a_full_queue_is_counted_and_containers_go_on(board: Board, shipping: Sh
         wait_until(known)
         lost = sum(one.lost for one in operator.records("odroid"))
         assert 0 < lost < 20000
-        # All others are there.
+        # All other records have arrived.
         wait_until(lambda: sum(map(is_full, operator.texts("odroid", "ship"))) == 20000 - lost)
 
 
@@ -197,7 +197,7 @@ def test_a_relay_waits_for_a_volume_that_is_opened_over_ssh(
         wait_until(lambda: shipping.operator.texts("odroid", "ship-often") == ["started"] * 2)
 
 
-def test_without_a_server_the_relay_goes(board: Board) -> None:
+def test_without_a_log_server_the_relay_is_removed(board: Board) -> None:
     done = board.provision()
     assert done.error is None, done.error
     assert {step.name for step in done.changed} == {"logs", "daemon"}

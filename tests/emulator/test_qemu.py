@@ -1,4 +1,4 @@
-"""Starting, finding and ending the emulator's process, with a stand-in for QEMU."""
+"""Starting, finding and ending the emulator's process, with a script instead of QEMU."""
 
 import io
 import json
@@ -23,8 +23,8 @@ from tests.emulator.test_card_image import KEY, debian_tree, make_card
 
 pytestmark = pytest.mark.integration
 
-# Ends at once like QEMU's -daemonize; what stays is a process that does nothing.
-STAND_IN = """#!/bin/sh
+# Like QEMU with -daemonize it ends at once and leaves a process, which does nothing.
+FAKE_QEMU = """#!/bin/sh
 while [ $# -gt 0 ]; do
     case $1 in -pidfile) pidfile=$2 ;; esac
     shift
@@ -48,10 +48,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The stand-in, which a test may replace."""
+    """The path of the script, which a test may overwrite."""
     program = tmp_path / "bin" / "qemu-system-arm"
     program.parent.mkdir()
-    program.write_text(STAND_IN)
+    program.write_text(FAKE_QEMU)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     return program
@@ -88,14 +88,14 @@ def test_start_status_stop(image: Path, qemu: Path, directory: Path) -> None:
     state = wait_until(emulator, "ready", timeout=10, reporter=reporter())
     assert state is State.LOGIN
 
-    # It answers no command, so it has to be ended the hard way.
+    # It answers no command, so it has to be killed.
     assert stop(reporter(), directory)
     assert status(directory) is None
     with pytest.raises(FailedError, match="the emulator ended"):
         wait_until(emulator, "prompt", timeout=10, reporter=reporter())
 
 
-def test_a_process_that_got_the_same_id_is_another_one(
+def test_another_process_with_the_same_id_is_not_the_emulator(
     image: Path, qemu: Path, directory: Path
 ) -> None:
     boot(image, directory)
@@ -117,7 +117,7 @@ def test_a_state_file_that_cannot_be_understood(text: str, tmp_path: Path) -> No
         status(tmp_path)
 
 
-def test_qemu_that_fails_says_why(image: Path, qemu: Path, directory: Path) -> None:
+def test_the_error_of_qemu_is_shown(image: Path, qemu: Path, directory: Path) -> None:
     qemu.write_text("#!/bin/sh\necho 'qemu-system-arm: no such machine' >&2\nexit 1\n")
     with pytest.raises(FailedError, match="no such machine"):
         boot(image, directory)
@@ -125,8 +125,8 @@ def test_qemu_that_fails_says_why(image: Path, qemu: Path, directory: Path) -> N
 
 
 def test_an_image_in_use_is_refused(image: Path, qemu: Path, directory: Path) -> None:
-    said = 'qemu-system-arm: -device x: Failed to get "write" lock'
-    qemu.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    message = 'qemu-system-arm: -device x: Failed to get "write" lock'
+    qemu.write_text(f"#!/bin/sh\necho '{message}' >&2\nexit 1\n")
     with pytest.raises(RefusedError, match="another process uses this image"):
         boot(image, directory)
 

@@ -21,7 +21,7 @@ def test_a_board_continues_from_where_it_was_saved(unlocked: Board, tmp_path: Pa
     booted = unlocked.sh("cat /proc/sys/kernel/random/boot_id")
     unlocked.sh(f"date -u -s @{int(time.time()) - 5 * HOUR}")
     saves.save("one", TextReporter(), directory=machine.directory, saves=kept)
-    # It continues after the save; what it writes now is no part of that.
+    # It continues after the save; what it writes now is not in the save.
     unlocked.sh("for d in /root /mnt/docker-data; do rm $d/before; echo 1 >$d/after; done; sync")
     unlocked.close()
     qemu.stop(TextReporter(), machine.directory, power_down_s=0)

@@ -68,7 +68,7 @@ def parsed(**different: object) -> Save:
 
 
 @pytest.mark.parametrize("name", ["", "-x", ".one", "One", "a/b", "..", "a b", "a" * 65, "one\n"])
-def test_what_cannot_be_a_name(name: str) -> None:
+def test_wrong_names_for_a_save_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="cannot be the name of a save"):
         check_name(name)
 
@@ -123,7 +123,7 @@ def test_what_prevents_resuming() -> None:
 
 
 @pytest.mark.parametrize("key", ["mtime_ns", "ctime_ns", "inode", "size"])
-def test_an_image_whose_numbers_are_the_same_is_not_read(key: str) -> None:
+def test_every_number_of_an_image_is_compared(key: str) -> None:
     image = parsed().image
     assert image.same_numbers(image.model_copy(update={"sha256": "0" * 64}))
     assert not image.same_numbers(image.model_copy(update={key: 77}))
@@ -158,7 +158,7 @@ def test_files_that_no_save_names() -> None:
         ({"--remove": "one", "--serial-port": "9"}, "cannot be given with --remove"),
     ],
 )
-def test_options_that_contradict(given: dict[str, object], message: str) -> None:
+def test_options_of_different_actions_are_refused(given: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_options({"--device": "", "--stop": False} | given)
 
@@ -178,7 +178,7 @@ def test_options_that_contradict(given: dict[str, object], message: str) -> None
         {"--snapshot": True},
     ],
 )
-def test_options_that_fit(given: dict[str, object]) -> None:
+def test_options_of_the_same_action_are_accepted(given: dict[str, object]) -> None:
     check_options({"--device": "", "--ssh-port": "", "--list": False} | given)
 
 
@@ -248,7 +248,7 @@ def runs(emulator: qemu.Emulator) -> bool:
 
 
 @pytest.mark.integration
-def test_it_goes_on_after_a_save_and_can_be_resumed_many_times(
+def test_the_guest_continues_after_a_save_which_can_be_resumed_many_times(
     start: Start, directory: Path, folder: Path
 ) -> None:
     first = start(True)
@@ -275,7 +275,7 @@ def test_it_goes_on_after_a_save_and_can_be_resumed_many_times(
 
 
 @pytest.mark.integration
-def test_a_second_save_replaces_the_first_and_an_interrupted_one_does_not(
+def test_a_second_save_replaces_the_first_but_an_interrupted_one_does_not(
     start: Start, directory: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator = start(True)
@@ -296,7 +296,7 @@ def test_a_second_save_replaces_the_first_and_an_interrupted_one_does_not(
 
 
 @pytest.mark.integration
-def test_what_writes_to_the_image_itself_is_not_saved(
+def test_an_emulator_without_snapshot_cannot_be_saved(
     start: Start, directory: Path, folder: Path
 ) -> None:
     with pytest.raises(InputError, match="no emulator runs"):
@@ -308,7 +308,7 @@ def test_what_writes_to_the_image_itself_is_not_saved(
 
 
 @pytest.mark.integration
-def test_a_save_that_is_not_there_names_those_that_are(
+def test_an_unknown_save_is_an_error_with_the_names_of_all_saves(
     start: Start, directory: Path, folder: Path
 ) -> None:
     with pytest.raises(InputError, match="no save 'two'; there are: none"):
@@ -323,12 +323,12 @@ def test_a_save_that_is_not_there_names_those_that_are(
 
 
 def listed_obstacle(folder: Path) -> str:
-    """Return what the list of saves says against the save ``one``."""
+    """Return why the save ``one`` cannot be resumed, as the list of saves shows it."""
     return saves.resume_obstacle(saves.load("one", folder), saves.qemu_version(), folder)
 
 
 @pytest.mark.integration
-def test_a_changed_card_is_refused_and_a_touched_one_is_not(
+def test_a_changed_card_is_refused_but_a_touched_one_is_not(
     start: Start, directory: Path, folder: Path, card: Path
 ) -> None:
     saved_and_stopped(start, directory, folder)
@@ -398,7 +398,7 @@ def test_a_save_with_a_damaged_file_is_refused(
     ("harm", "expected"),
     [("machine", "starts QEMU with other options"), ("qemu", r"saved by QEMU 1\.0")],
 )
-def test_a_foreign_save_is_refused(
+def test_a_save_of_another_qemu_or_other_options_is_refused(
     harm: str, expected: str, start: Start, directory: Path, folder: Path
 ) -> None:
     saved_and_stopped(start, directory, folder)
@@ -431,7 +431,7 @@ def test_the_version_of_qemu_is_that_of_the_process(
     program = saves.qemu_version()
     assert re.fullmatch(r"\d+\.\d+\.\d+", program)
     start(True)
-    # As if the package had been upgraded while it runs.
+    # As if QEMU's package was upgraded while the emulator runs.
     monkeypatch.setattr(saves, "qemu_version", lambda: "99.0.0")
     assert save("one", directory, folder).qemu == program
     qemu.stop(reporter(), directory)
@@ -440,7 +440,7 @@ def test_the_version_of_qemu_is_that_of_the_process(
 
 
 def states(directory: Path) -> str:
-    """Return what qemu-img lists of the states in the overlay."""
+    """Return the states in the overlay, as qemu-img lists them."""
     argv = ["qemu-img", "snapshot", "-U", "-l", str(directory / "overlay.qcow2")]
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
@@ -499,7 +499,7 @@ def test_a_signal_during_a_save_lets_the_guest_continue(
 
 @pytest.mark.integration
 @pytest.mark.parametrize("moment", ["copying", "running"])
-def test_a_resume_that_fails_leaves_nothing(
+def test_a_failed_resume_leaves_no_emulator_and_no_disk(
     moment: str, start: Start, directory: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved_and_stopped(start, directory, folder)
@@ -529,7 +529,7 @@ def test_the_size_of_a_save_is_that_of_its_own_files(
 
 
 @pytest.mark.integration
-def test_a_full_disk_leaves_the_former_save(
+def test_the_earlier_save_is_kept_if_the_disk_is_full(
     start: Start, directory: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator = start(True)

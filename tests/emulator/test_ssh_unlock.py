@@ -1,4 +1,4 @@
-"""A card with ``unlock = "ssh"``, booted once: opened, reported on and re-keyed over SSH."""
+"""A card with ``unlock = "ssh"``, booted once: unlocking, status and passphrases over SSH."""
 
 import json
 import os
@@ -32,10 +32,10 @@ from tests.support.stages import ROOTFS_VARIABLE
 pytestmark = pytest.mark.emulator
 
 GUEST_S = 300.0
-"""Seconds for anything in the guest; it takes less than 30 on a machine of its own."""
+"""Seconds for an action in the guest; on an idle machine it takes less than 30."""
 
 SERVICE = "[Service]\nExecStart=/bin/sleep infinity\n"
-"""Stands for Docker: it runs if and only if it is started and its conditions hold."""
+"""Replaces Docker: it runs if it is started and its conditions are met, and only then."""
 
 CRYPT_UNIT = r"systemd-cryptsetup@docker\x2ddata.service"
 
@@ -116,7 +116,7 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
         '[targets.box]\nboard = "odroid-xu3"\nrootfs = "debian"\nunlock = "ssh"\n'
         f'identity_file = "{identity}"\n'
     )
-    # The Debian that the other emulator tests use as well; building one takes minutes.
+    # The same Debian as in the other emulator tests, because building one takes minutes.
     del bench.env["BOOTWRIGHT_CACHE"]
     given = os.environ.get(ROOTFS_VARIABLE)
     options = {"target": "box", "authorized-key": f"{identity}.pub"}
@@ -178,7 +178,7 @@ def test_the_first_unlock_makes_the_file_system(board: Board) -> None:
     assert source.split() == ["/dev/mapper/docker-data[/var/lib/docker]", "ext4"]
     after = board.status()
     assert (after["volume"]["state"], after["volume"]["problem"]) == ("open", None)
-    # Grown to the partition, less what ext4 keeps for itself.
+    # As large as the partition, without what ext4 itself needs.
     assert after["mount"]["size"] > 900 * 1024 * 1024
     assert after["mount"]["available"] > 900 * 1024 * 1024
     assert [bind["mounted"] for bind in after["binds"]] == [True, True]
@@ -189,20 +189,20 @@ def test_the_first_unlock_makes_the_file_system(board: Board) -> None:
     assert (again.result, again.attempts) == (Result.ALREADY_UNLOCKED, 0)
 
 
-def test_the_data_stays_and_what_is_left_is_finished(board: Board) -> None:
+def test_the_data_is_kept_and_an_opened_but_unmounted_volume_is_mounted(board: Board) -> None:
     assert board.unlock().ok
     board.sh("echo kept >/var/lib/docker/kept; systemctl stop docker; umount /var/lib/docker")
     done = board.unlock()
     assert (done.result, done.attempts) == (Result.UNLOCKED, 0)
     board.lock()
-    # Somebody opened it by hand, and no more.
+    # The volume was opened by hand, but not mounted.
     board.sh("cryptsetup open --key-file=- /dev/vda2 docker-data", Secret(WORD.encode()))
     done = board.unlock("whatever, it is not needed")
     assert (done.result, done.attempts) == (Result.UNLOCKED, 0)
     assert board.sh("cat /var/lib/docker/kept; systemctl is-active docker") == "kept\nactive\n"
 
 
-def test_a_question_that_waits_on_the_board_is_answered(board: Board) -> None:
+def test_a_passphrase_question_on_the_board_is_answered(board: Board) -> None:
     board.sh(
         f"systemctl start --no-block '{CRYPT_UNIT}'\n"
         "until ls /run/systemd/ask-password/ask.* 2>/dev/null; do sleep 0.2; done"
@@ -216,14 +216,14 @@ def test_a_question_that_waits_on_the_board_is_answered(board: Board) -> None:
     assert done.to_prompt is not None
     assert done.to_unlocked is not None
     assert done.to_prompt < done.to_unlocked
-    # The board's own unit opened it, not a second program beside it.
+    # The board's own unit has opened it, not a second program.
     board.sh(f"journalctl -b -o cat -u '{CRYPT_UNIT}' | grep -q 'Finished .*docker-data'")
     found = board.status()
     assert not found["volume"]["asks_for_passphrase"]
     assert found["services"]["docker"] == "active"
 
 
-def test_what_stands_in_the_way_is_said(board: Board) -> None:
+def test_obstacles_to_unlocking_are_reported(board: Board) -> None:
     assert board.unlock().ok
     board.sh(
         "systemctl stop docker containerd; umount /var/lib/docker /var/lib/containerd\n"
@@ -305,7 +305,7 @@ def test_a_user_with_sudo(board: Board) -> None:
     assert board.unlock(user="mia").result is Result.UNLOCKED
 
 
-def test_the_tasks(board: Board) -> None:
+def test_the_commands_over_ssh(board: Board) -> None:
     shown = board.inv("status", "emulator")
     assert "docker-data: locked" in shown
     assert shown.splitlines()[-1].endswith("inv unlock emulator")
@@ -317,7 +317,7 @@ def test_the_tasks(board: Board) -> None:
 
 
 def test_every_boot_is_unlocked_over_ssh(board: Board) -> None:
-    """The card of these tests is a snapshot: what it was told before a reboot stays."""
+    """The emulator uses a snapshot, in which settings are kept over a reboot."""
     argv = [
         str(INV),
         "unlock",

@@ -51,7 +51,7 @@ def debian() -> Mmdebstrap:
 # --- Recipe -------------------------------------------------------------------------
 
 
-def test_recipe_joins_the_source_and_the_board() -> None:
+def test_the_recipe_combines_the_source_and_the_board() -> None:
     recipe = Recipe.from_source(
         debian(), packages=["u-boot-exynos", "sudo"], modules=["dw_mmc_exynos", "ext4"]
     )
@@ -94,8 +94,8 @@ def test_the_changes_above_cover_every_part() -> None:
 
 
 def test_digest_is_the_same_in_every_run() -> None:
-    # Whoever raises SCHEMA or adds a part of the recipe puts the new digest here; a
-    # change by accident would have everybody's root file system built anew.
+    # If SCHEMA or a part of the recipe changes, write the new digest here. A change by accident
+    # would make every user build the root file system again.
     assert RECIPE.digest == DIGEST
     assert tar_name(RECIPE) == f"debian-{DIGEST[:16]}.tar"
 
@@ -103,7 +103,7 @@ def test_digest_is_the_same_in_every_run() -> None:
 DIGEST = "2b80f707c82e5df2c7c377669fa2ac90a78c512090893123b7f11e38ed965dfb"
 
 
-def test_tarball_says_which_suites_it_lacks() -> None:
+def test_the_name_of_a_tarball_has_the_suites_that_it_lacks() -> None:
     name = tar_name(RECIPE, ["bookworm-updates", "bookworm-security"])
     assert name == f"debian-{DIGEST[:16]}-without-bookworm-security+bookworm-updates.tar"
 
@@ -162,7 +162,7 @@ def test_sources_in_one_line_style() -> None:
         ("empty.list", ""),
     ],
 )
-def test_other_sources_are_left_alone(name: str, text: str) -> None:
+def test_disabled_and_foreign_sources_are_not_used(name: str, text: str) -> None:
     assert sources_of_host(RECIPE, {name: text}) == ()
 
 
@@ -208,7 +208,7 @@ def test_a_script_of_the_recipe_gets_the_root_directory_and_the_packages(tmp_pat
     assert done.stdout.splitlines() == [str(tmp_path), "sudo", "udev"]
 
 
-def test_setup_hooks_lay_files(tmp_path: Path) -> None:
+def test_setup_hooks_write_files(tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, hooks=("it's $1 `here`\n", "b", "c", "#!/bin/sh\n"))
     for option in mmdebstrap_argv(recipe, "root", "out.tar", [MAIN]):
         script = option.removeprefix("--setup-hook=")
@@ -222,7 +222,7 @@ def test_setup_hooks_lay_files(tmp_path: Path) -> None:
     assert (tmp_path / "etc/kernel/postinst.d/bootwright-device-trees").stat().st_mode & 0o111
 
 
-def test_the_setup_script_takes_the_proxy_of_this_machines_apt(tmp_path: Path) -> None:
+def test_the_setup_script_uses_the_proxy_of_this_machines_apt(tmp_path: Path) -> None:
     root, bin_dir = tmp_path / "root", tmp_path / "bin"
     (root / "etc/apt/apt.conf.d").mkdir(parents=True)
     bin_dir.mkdir()
@@ -243,7 +243,7 @@ def test_the_setup_script_takes_the_proxy_of_this_machines_apt(tmp_path: Path) -
     assert (root / "proc").is_dir()
 
 
-def test_a_suite_left_out_comes_back_into_the_boards_sources(tmp_path: Path) -> None:
+def test_a_suite_that_was_left_out_is_in_the_boards_sources(tmp_path: Path) -> None:
     argv = mmdebstrap_argv(RECIPE, "root", "out.tar", [MAIN], board_only=[SECURITY])
     assert SECURITY.line not in argv
     restore = next(option for option in argv if SECURITY.line in option)
@@ -255,7 +255,7 @@ def test_a_suite_left_out_comes_back_into_the_boards_sources(tmp_path: Path) -> 
     assert sources.read_text() == f"{MAIN.line}\n{SECURITY.line}\n"
 
 
-# --- What apt and the machine say ---------------------------------------------------
+# --- Messages of apt, facts of the machine ---------------------------------------------------
 
 # Debian 12's mmdebstrap 1.3.5 and apt 2.6.1; addresses changed.
 OUT_OF_SYNC = """\
@@ -299,23 +299,23 @@ Not Found [IP: 203.0.113.80 80]
 """
 
 
-def test_suite_out_of_sync_is_named_with_the_reason() -> None:
+def test_a_suite_that_is_being_updated_is_returned_with_the_reason() -> None:
     assert failed_suites(OUT_OF_SYNC) == {
         "bookworm-security": "File has unexpected size (334084 != 349884). Mirror sync in progress?"
     }
 
 
-def test_unreachable_suites_are_named() -> None:
+def test_unreachable_suites_are_returned() -> None:
     reason = "Could not resolve 'mirror.test'"
     assert failed_suites(UNREACHABLE) == {"bookworm": reason, "bookworm-updates": reason}
 
 
-def test_suite_that_the_mirror_lacks_is_named() -> None:
+def test_a_suite_that_the_mirror_lacks_is_returned() -> None:
     assert failed_suites(NO_RELEASE) == {"bookworm": "404  Not Found"}
 
 
 @pytest.mark.parametrize("log", ["", MISSING_PACKAGE, "E: setup failed: E: command failed: x\n"])
-def test_other_failures_name_no_suite(log: str) -> None:
+def test_other_failures_return_no_suite(log: str) -> None:
     assert failed_suites(log) == {}
 
 
@@ -333,7 +333,7 @@ def test_machine_that_runs_arm_programs(
     assert binfmt_problem(machine, mounted, registration) is None
 
 
-def test_binfmt_says_the_commands() -> None:
+def test_without_binfmt_the_commands_to_set_it_up_are_shown() -> None:
     mount = "  mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc"
     enable = "  update-binfmts --enable qemu-arm"
     unmounted = binfmt_problem("x86_64", False, None)
@@ -346,7 +346,7 @@ def test_binfmt_says_the_commands() -> None:
         assert mount not in problem.splitlines()
 
 
-def test_ordinary_user() -> None:
+def test_what_an_ordinary_user_lacks_is_listed() -> None:
     assert unprivileged_problem("kim", True, "root:1:2\nkim:100000:65536\n", True) is None
     problem = unprivileged_problem("kim", False, "kimberly:100000:65536\n", False)
     assert problem is not None
@@ -362,7 +362,7 @@ def test_both_kinds_of_root_file_system_load() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ('kind = "floppy"', "kind"),
         ('name = "x"\n', "kind"),
@@ -371,10 +371,12 @@ def test_both_kinds_of_root_file_system_load() -> None:
         ('kind = "tarball"\nsigning_key = "68b3"\n', "signing_key"),
     ],
 )
-def test_wrong_rootfs_toml_names_file_and_key(tmp_path: Path, text: str, said: str) -> None:
+def test_a_wrong_rootfs_toml_is_an_error_with_file_and_key(
+    tmp_path: Path, text: str, message: str
+) -> None:
     file = tmp_path / "rootfs.toml"
     file.write_text(text)
     with pytest.raises(InputError) as caught:
         load_rootfs_source(file)
     assert str(file) in str(caught.value)
-    assert said in str(caught.value)
+    assert message in str(caught.value)

@@ -56,7 +56,7 @@ def test_which_signatures_are_accepted(status: str, good: bool, why: str) -> Non
     assert why in verdict.why
 
 
-def test_old_valid_line_without_primary_names_the_primary_itself() -> None:
+def test_a_valid_line_without_primary_is_about_the_primary_key_itself() -> None:
     status = GOOD + f"[GNUPG:] VALIDSIG {PINNED} 2026-01-02 1767312000\n"
     assert parse_signatures(status) == (Signature("good", "77193F152BDBE6A6", PINNED),)
 

@@ -1,4 +1,4 @@
-"""Hostile and odd entries: what is refused, and what is not."""
+"""Hostile and unusual entries: which are refused, and which are accepted."""
 
 import tarfile
 import tracemalloc
@@ -157,7 +157,7 @@ def test_accepted(entries: list[TarEntry]) -> None:
         tree.place(item)
 
 
-def test_a_replaced_file_is_told_and_a_hard_link_shares_its_node() -> None:
+def test_a_replaced_file_is_returned_and_a_hard_link_shares_its_node() -> None:
     tree = RootTree()
     first = tree.place(file(b"a")).node
     assert tree.place(hard_link(b"b", b"a")) == (first, None)
@@ -177,7 +177,7 @@ def test_a_directory_keeps_its_names_and_gets_the_last_attributes() -> None:
     assert tree.directories == 2
 
 
-def test_paths_are_not_remembered_one_by_one() -> None:
+def test_the_cache_of_paths_is_bounded() -> None:
     """A path of 4095 bytes can imply 2048 directories, whose paths have 4 MiB together."""
     tree = RootTree()
     tracemalloc.start()
@@ -253,7 +253,7 @@ def test_only_files_have_a_size() -> None:
     assert entry_of(HEADER._replace(flag=b"2", size=7), {}).size == 0
 
 
-def test_old_directory() -> None:
+def test_a_directory_in_the_format_before_posix() -> None:
     assert entry_of(HEADER._replace(flag=b"\0", name=b"d/"), {}).kind is EntryKind.DIRECTORY
 
 
@@ -275,7 +275,7 @@ def test_extended_attributes_of_both_archivers() -> None:
     }
 
 
-def test_a_message_cannot_carry_control_characters() -> None:
+def test_messages_have_no_control_characters() -> None:
     error = entry_error("root.tar", b"a\x1b[2J\xff", "why")
     assert str(error) == r"root.tar: 'a\x1b[2J\udcff': why"
     assert len(quote_name(b"x" * 10**6)) < 300
@@ -292,7 +292,7 @@ def test_a_clean_path_is_clean(name: bytes) -> None:
 
 
 @given(st.lists(st.sampled_from([b"..", b".", b"", b"a"]), min_size=1, max_size=8))
-def test_a_target_never_leaves_the_root(parts: list[bytes]) -> None:
+def test_an_accepted_link_target_never_leaves_the_root(parts: list[bytes]) -> None:
     target = b"/".join(parts)
     depth = 0 if target.startswith(b"/") else 2
     lowest = depth
@@ -320,14 +320,14 @@ def test_header_as_tarfile_writes_it(form: Literal[0, 1]) -> None:
 
 
 @given(st.integers(0, 511), st.integers(1, 255))
-def test_a_changed_header_is_noticed(position: int, change: int) -> None:
+def test_a_changed_header_has_a_wrong_checksum(position: int, change: int) -> None:
     block = bytearray(tarfile.TarInfo("name").tobuf())
     block[position] = (block[position] + change) % 256
     try:
         check_checksum(bytes(block))
     except EntryRefused:
         return
-    # Only the form of the checksum itself may change, not what it says.
+    # Only the format of the checksum itself may change, not its value.
     assert 148 <= position < 156
 
 
@@ -381,6 +381,6 @@ def test_malformed_pax_records(data: bytes) -> None:
 
 @given(st.binary(max_size=60))
 def test_pax_records_end(data: bytes) -> None:
-    """Whatever comes in, it ends, and in no other error."""
+    """For any input, it returns or raises this error and no other."""
     with suppress(EntryRefused):
         pax_records(data)

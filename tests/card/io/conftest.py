@@ -24,7 +24,7 @@ def sources(tmp_path: Path) -> dict[str, Path]:
 
 @pytest.fixture
 def backing(tmp_path: Path) -> Path:
-    """A file of stale bytes to put a loop device on."""
+    """A file full of old bytes, for a loop device."""
     path = tmp_path / "backing"
     path.write_bytes(STALE * SIZE)
     return path

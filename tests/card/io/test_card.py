@@ -1,4 +1,4 @@
-"""The order of writing, verifying and rewriting, on a medium that can be told to fail."""
+"""The order of writing, verifying and rewriting, on a medium that fails on demand."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ STALE = 0xA5
 
 
 class Memory:
-    """A card in memory, full of stale bytes, that can lie, lose writes and break.
+    """A card in memory, full of old bytes, that can return wrong data, lose writes and fail.
 
     ``spoil`` sees (verb, offset, buffer) before every access and may change the
     buffer or raise ``OSError``; ``log`` lists what was done.
@@ -95,7 +95,7 @@ EXTENTS = (
 
 
 def expected(sources: dict[str, Path], extents: tuple[Extent, ...] = EXTENTS) -> bytearray:
-    """The card after a clean run, made the slow and plain way."""
+    """The expected card after a run without errors, computed in a simple and slow way."""
     content = bytearray([STALE]) * SIZE
     for extent in extents:
         data = bytes(extent.length)
@@ -149,7 +149,7 @@ def test_the_card_is_marked_during_every_access(sources: dict[str, Path]) -> Non
     assert set(seen) == {"read", "write", "zero", "flush"}
 
 
-def test_meters_hear_of_every_byte(sources: dict[str, Path]) -> None:
+def test_meters_count_every_byte(sources: dict[str, Path]) -> None:
     written, verified = Meter(), Meter()
     card = Card(Memory())
     card.mark_unfinished()
@@ -159,7 +159,7 @@ def test_meters_hear_of_every_byte(sources: dict[str, Path]) -> None:
 
 
 def flip(times: int, at: int) -> Callable[[str, int, memoryview], None]:
-    """Return a spoiler that flips the byte ``at`` in the first ``times`` writes of it."""
+    """Return a ``spoil`` function that flips the byte ``at`` in its first ``times`` writes."""
     left = [times]
 
     def spoil(verb: str, offset: int, buffer: memoryview) -> None:
@@ -185,7 +185,9 @@ def test_a_byte_that_flips_is_written_again(sources: dict[str, Path], at: int, t
 
 
 @pytest.mark.parametrize("at", [BLOB, IMAGE, ZERO])
-def test_a_byte_that_always_flips_fails_by_sector(sources: dict[str, Path], at: int) -> None:
+def test_a_byte_that_always_flips_is_an_error_with_its_sector(
+    sources: dict[str, Path], at: int
+) -> None:
     medium = Memory()
     medium.spoil = flip(1000, at)
     with pytest.raises(FailedError, match=rf"sector {at // SECTOR} read back wrong"):
@@ -194,7 +196,7 @@ def test_a_byte_that_always_flips_fails_by_sector(sources: dict[str, Path], at: 
 
 
 def test_lost_writes_are_found(sources: dict[str, Path]) -> None:
-    """A fake card that wraps at 4 MiB: what is written above lands below."""
+    """A card with a false size: what is written above 4 MiB is stored from the start again."""
     medium = Memory()
     write = medium.write
 
@@ -217,7 +219,7 @@ def test_lost_writes_are_found(sources: dict[str, Path]) -> None:
         (errno.ENOMEDIUM, "insert the card again"),
     ],
 )
-def test_a_medium_that_fails_names_the_sectors(
+def test_errors_of_the_medium_name_the_sectors(
     sources: dict[str, Path], verb: str, number: int, advice: str
 ) -> None:
     medium = Memory()
@@ -230,12 +232,12 @@ def test_a_medium_that_fails_names_the_sectors(
     medium.spoil = spoil
     with pytest.raises(FailedError) as caught:
         flash(medium, sources)
-    said = str(caught.value)
-    first, last = said.split("sectors ")[1].split(":")[0].split("-")
+    message = str(caught.value)
+    first, last = message.split("sectors ")[1].split(":")[0].split("-")
     assert int(first) <= at // SECTOR <= int(last)
-    assert said.startswith(f"/dev/sdx: cannot {verb}")
-    assert advice in said
-    assert "unfinished; the next run starts clean" in said
+    assert message.startswith(f"/dev/sdx: cannot {verb}")
+    assert advice in message
+    assert "unfinished; the next run starts clean" in message
     assert is_unfinished(bytes(medium.content[:SECTOR]))
     assert medium.closed
 
@@ -311,7 +313,7 @@ def test_no_table_after_a_failed_verification(sources: dict[str, Path]) -> None:
         (Extent(4 * MIB, MIB, None), Extent(MIB, MIB, None)),
     ],
 )
-def test_a_map_that_is_wrong_writes_nothing(extents: tuple[Extent, ...]) -> None:
+def test_with_wrong_extents_nothing_is_written(extents: tuple[Extent, ...]) -> None:
     medium = Memory()
     card = Card(medium)
     card.mark_unfinished()
@@ -322,7 +324,7 @@ def test_a_map_that_is_wrong_writes_nothing(extents: tuple[Extent, ...]) -> None
 
 
 @pytest.mark.parametrize("mbr", [b"", bytes(512), b"\x55\xaa" * 257])
-def test_only_a_boot_sector_is_a_table(sources: dict[str, Path], mbr: bytes) -> None:
+def test_a_table_that_is_not_a_boot_sector_is_refused(sources: dict[str, Path], mbr: bytes) -> None:
     card = Card(Memory())
     with pytest.raises(ValueError, match="boot sector"):
         card.write_table(mbr)
@@ -353,7 +355,7 @@ def test_buffers_stay_small() -> None:
 
 @st.composite
 def maps(draw: st.DrawFn) -> tuple[Extent, ...]:
-    """Any map of the card: up to 12 layers of one extent each."""
+    """Any extents of the card: up to 12 layers of one extent each."""
     layers = []
     for _ in range(draw(st.integers(1, 12))):
         start = draw(st.integers(1, SIZE // SECTOR - 1))
@@ -366,7 +368,9 @@ def maps(draw: st.DrawFn) -> tuple[Extent, ...]:
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(extents=maps())
-def test_any_map_is_written_exactly(sources: dict[str, Path], extents: tuple[Extent, ...]) -> None:
+def test_any_extents_are_written_exactly(
+    sources: dict[str, Path], extents: tuple[Extent, ...]
+) -> None:
     medium = Memory()
     flash(medium, sources, extents)
     assert medium.content == expected(sources, extents)

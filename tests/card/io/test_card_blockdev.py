@@ -46,7 +46,7 @@ def test_only_mapped_ranges_change(
 
 
 @pytest.mark.blockdev
-def test_a_discarded_device_keeps_nothing_old(
+def test_no_old_data_is_left_on_a_discarded_device(
     device: str, backing: Path, sources: dict[str, Path]
 ) -> None:
     flash(device, sources)
@@ -56,7 +56,7 @@ def test_a_discarded_device_keeps_nothing_old(
 
 
 @pytest.mark.blockdev
-def test_a_device_is_opened_direct_where_that_works(backing: Path) -> None:
+def test_a_device_is_opened_with_o_direct_if_possible(backing: Path) -> None:
     for options, direct in (((), True), (("--sector-size", "4096"), False)):
         with loop(backing, *options) as device, open_card(inspect(device), SIZE) as card:
             fd: int = card._medium.fd  # type: ignore[attr-defined]
@@ -73,7 +73,9 @@ def test_a_second_run_is_refused(device: str) -> None:
 
 
 @pytest.mark.blockdev
-def test_a_device_mounted_since_is_refused(device: str, backing: Path, tmp_path: Path) -> None:
+def test_a_device_mounted_after_inspection_is_refused(
+    device: str, backing: Path, tmp_path: Path
+) -> None:
     command("mke2fs", "-q", "-t", "ext4", device)
     facts = inspect(device)
     before = backing.read_bytes()
@@ -83,10 +85,10 @@ def test_a_device_mounted_since_is_refused(device: str, backing: Path, tmp_path:
 
 
 @pytest.mark.blockdev
-def test_a_loop_device_on_the_disk_since_is_refused(
+def test_a_disk_with_a_loop_device_attached_after_inspection_is_refused(
     device: str, backing: Path, tmp_path: Path
 ) -> None:
-    """Exclusive opening does not keep it out; neither does another name hide it."""
+    """Opening exclusively does not exclude it, and another name does not hide it."""
     facts = inspect(device)
     alias = tmp_path / "alias"
     os.mknod(alias, stat.S_IFBLK | 0o600, Path(device).stat().st_rdev)
@@ -98,7 +100,9 @@ def test_a_loop_device_on_the_disk_since_is_refused(
 
 
 @pytest.mark.blockdev
-def test_a_loop_device_on_a_partition_since_is_refused(tmp_path: Path) -> None:
+def test_a_disk_with_a_loop_device_on_a_partition_after_inspection_is_refused(
+    tmp_path: Path,
+) -> None:
     disk = tmp_path / "disk"
     disk.write_bytes(bytes(SIZE))
     subprocess.run(["sfdisk", "-q", disk], input=b"label: dos\nstart=8192\n", check=True)
@@ -110,8 +114,8 @@ def test_a_loop_device_on_a_partition_since_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.blockdev
-def test_an_image_attached_since_is_refused(tmp_path: Path) -> None:
-    """By another name: mounting it through the loop device changes no time of the file."""
+def test_an_image_attached_after_inspection_is_refused(tmp_path: Path) -> None:
+    """Under another name: mounting it through the loop device changes no time of the file."""
     image = tmp_path / "card.img"
     image.write_bytes(STALE * SIZE)
     os.link(image, tmp_path / "hard link")
@@ -148,7 +152,7 @@ def test_a_file_in_use_as_swap_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.blockdev
 def test_another_medium_at_the_same_path_is_refused(backing: Path, tmp_path: Path) -> None:
-    """A card pulled out and another of the same size put in, as the kernel counts them."""
+    """The card was replaced by another of the same size; the kernel has given it a new number."""
     other = tmp_path / "other"
     other.write_bytes(STALE * SIZE)
     with loop(backing) as device:
@@ -166,7 +170,7 @@ def test_another_medium_at_the_same_path_is_refused(backing: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     "change", [{"node": "7:99"}, {"size": 1}, {"model": "X"}, {"serial": "1"}, {"diskseq": 1}]
 )
-def test_every_part_of_the_identity_counts(device: str, change: dict[str, Any]) -> None:
+def test_every_part_of_the_identity_is_compared(device: str, change: dict[str, Any]) -> None:
     facts = inspect(device)
     changed = replace(facts, identity=replace(facts.identity, **change))
     with pytest.raises(RefusedError, match="it is not what it was"):
@@ -175,10 +179,10 @@ def test_every_part_of_the_identity_counts(device: str, change: dict[str, Any]) 
 
 
 @pytest.mark.blockdev
-def test_a_device_that_cannot_store_says_the_sectors(
+def test_a_device_that_cannot_store_is_an_error_with_the_sectors(
     tmp_path: Path, sources: dict[str, Path]
 ) -> None:
-    """A loop device that promises 32 MiB on a disk of 8 MiB: real I/O errors."""
+    """A loop device of 32 MiB on a disk of 8 MiB, so that real I/O errors happen."""
     with small_disk(tmp_path) as disk:
         (disk / "backing").touch()
         os.truncate(disk / "backing", SIZE)
@@ -189,7 +193,9 @@ def test_a_device_that_cannot_store_says_the_sectors(
 
 
 @pytest.mark.blockdev
-def test_a_full_disk_under_an_image_says_so(tmp_path: Path, sources: dict[str, Path]) -> None:
+def test_a_full_disk_is_reported_when_writing_an_image(
+    tmp_path: Path, sources: dict[str, Path]
+) -> None:
     with small_disk(tmp_path) as disk:
         image = disk / "card.img"
         with pytest.raises(FailedError, match="disk that holds the image is full") as caught:

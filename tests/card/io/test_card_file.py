@@ -30,7 +30,7 @@ from tests.support.cards import (
 pytestmark = pytest.mark.integration
 
 
-def test_a_new_image_is_sparse_and_whole(tmp_path: Path, sources: dict[str, Path]) -> None:
+def test_a_new_image_is_sparse_and_complete(tmp_path: Path, sources: dict[str, Path]) -> None:
     image = tmp_path / "card.img"
     card = flash(str(image), sources)
     assert image.read_bytes() == expected(sources, b"\0")
@@ -151,8 +151,8 @@ def test_a_refused_image_keeps_its_mode(tmp_path: Path) -> None:
     assert stat.S_IMODE(image.stat().st_mode) == 0o644
 
 
-def test_an_image_that_changed_since_is_refused(tmp_path: Path) -> None:
-    """Also with the same inode, size and mtime, as after deleting and making it anew."""
+def test_an_image_that_changed_after_inspection_is_refused(tmp_path: Path) -> None:
+    """Also with the same inode, size and mtime, as after deleting and creating it again."""
     image = tmp_path / "card.img"
     image.write_bytes(STALE * SIZE)
     facts = inspect(str(image))
@@ -165,7 +165,7 @@ def test_an_image_that_changed_since_is_refused(tmp_path: Path) -> None:
     assert image.read_bytes() == b"n" * SIZE
 
 
-def test_an_image_that_appeared_since_is_refused(tmp_path: Path) -> None:
+def test_an_image_that_was_created_after_inspection_is_refused(tmp_path: Path) -> None:
     image = tmp_path / "card.img"
     facts = inspect(str(image))
     image.write_bytes(b"precious")
@@ -174,7 +174,7 @@ def test_an_image_that_appeared_since_is_refused(tmp_path: Path) -> None:
     assert image.read_bytes() == b"precious"
 
 
-def test_an_image_replaced_since_is_refused(tmp_path: Path) -> None:
+def test_an_image_that_was_replaced_after_inspection_is_refused(tmp_path: Path) -> None:
     image = tmp_path / "card.img"
     image.write_bytes(STALE * SECTOR)
     facts = inspect(str(image))
@@ -185,7 +185,7 @@ def test_an_image_replaced_since_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
-def test_an_image_that_is_not_ours_is_an_input_error(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_opened_for_writing_is_an_input_error(tmp_path: Path) -> None:
     image = tmp_path / "card.img"
     image.touch(mode=0o444)
     with pytest.raises(InputError, match="cannot open it for writing"):

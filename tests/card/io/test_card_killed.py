@@ -1,4 +1,4 @@
-"""Writing a card that is killed at any moment leaves one that says that it is unfinished."""
+"""A card is marked as unfinished if writing it is killed at any moment."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 
 
 class Killer:
-    """A medium that kills its process, as by ``kill -9``, at the n-th access."""
+    """A medium that kills its process with SIGKILL at the n-th access."""
 
     def __init__(self, medium: object, accesses: int) -> None:
         self._medium, self._left = medium, accesses
@@ -57,7 +57,7 @@ def killed_at(access: int, path: str, sources: dict[str, Path]) -> bool:
 def kill_everywhere(
     path: str, sources: dict[str, Path], old: bytes, restore: Callable[[], object]
 ) -> None:
-    """Kill a run at its first, second, … access; see each time what it left, and run again.
+    """Kill a run at its first, second, … access; check the card each time, and run again.
 
     A card that looks finished (a table in sector 0) is the old one or the new one, whole.
     """
@@ -77,14 +77,14 @@ def kill_everywhere(
 OLD = (b"an old card".ljust(510) + b"\x55\xaa").ljust(SIZE, STALE)
 
 
-def test_an_old_image_killed_anywhere_is_unfinished(
+def test_an_old_image_is_unfinished_after_a_kill_at_any_access(
     tmp_path: Path, sources: dict[str, Path]
 ) -> None:
     image = tmp_path / "card.img"
     kill_everywhere(str(image), sources, OLD, restore=lambda: image.write_bytes(OLD))
 
 
-def test_a_new_image_killed_anywhere_is_unfinished(
+def test_a_new_image_is_unfinished_after_a_kill_at_any_access(
     tmp_path: Path, sources: dict[str, Path]
 ) -> None:
     image = tmp_path / "card.img"
@@ -97,7 +97,9 @@ def test_a_new_image_killed_anywhere_is_unfinished(
 
 
 @pytest.mark.blockdev
-def test_a_device_killed_anywhere_is_unfinished(device: str, sources: dict[str, Path]) -> None:
-    # A discard leaves the first MiB alone, so zeros there let the card be compared whole.
+def test_a_device_is_unfinished_after_a_kill_at_any_access(
+    device: str, sources: dict[str, Path]
+) -> None:
+    # A discard does not change the first MiB; with zeros there, the whole card can be compared.
     old = OLD[:SECTOR] + bytes(MIB - SECTOR) + OLD[MIB:]
     kill_everywhere(device, sources, old, restore=lambda: Path(device).write_bytes(old))

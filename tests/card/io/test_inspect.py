@@ -1,4 +1,4 @@
-"""The guard on real devices: loop devices made here, and the machine's own disk, read only."""
+"""The guard with real devices: loop devices of the tests, and this machine's disk, only read."""
 
 import os
 import socket
@@ -24,7 +24,7 @@ REQUEST = GuardRequest(needed=16 * MIB)
 
 
 def refused(path: str, request: GuardRequest = REQUEST) -> str:
-    """Return what the guard says against ``path``."""
+    """Return why the guard refuses ``path``."""
     with pytest.raises(RefusedError) as caught:
         check(inspect(path), request)
     return str(caught.value)
@@ -50,7 +50,7 @@ def device(image: Path) -> Iterator[str]:
 
 
 @pytest.mark.blockdev
-def test_a_loop_device_is_a_card(device: str) -> None:
+def test_a_loop_device_is_allowed(device: str) -> None:
     facts = inspect(device)
     assert (facts.kind, facts.size, facts.sector_size) == (DeviceKind.BLOCK, SIZE, 512)
     assert facts.device_type == "loop"
@@ -77,8 +77,8 @@ def test_labels_are_found_without_udev(device: str) -> None:
 @pytest.mark.blockdev
 def test_a_mounted_partition_is_refused(device: str, tmp_path: Path) -> None:
     with partition_nodes(device), mounted(f"{device}p1", tmp_path / "my mount"):
-        said = refused(device)
-        assert f"{device}p1 is mounted at {tmp_path}/my mount" in said
+        message = refused(device)
+        assert f"{device}p1 is mounted at {tmp_path}/my mount" in message
         with pytest.raises(RefusedError, match="it is in use"):
             open_card(inspect(device), SIZE)
     assert refusals(inspect(device), REQUEST) == []
@@ -102,7 +102,7 @@ def test_a_partition_is_refused(device: str) -> None:
 
 
 @pytest.mark.blockdev
-def test_a_swap_signature_alone_is_no_reason(tmp_path: Path) -> None:
+def test_a_swap_signature_that_is_not_in_use_is_allowed(tmp_path: Path) -> None:
     (tmp_path / "swap").touch(mode=0o600)
     os.truncate(tmp_path / "swap", SIZE)
     with loop(tmp_path / "swap") as device:
@@ -141,7 +141,7 @@ def test_an_image_that_a_loop_device_uses_is_refused(device: str, image: Path) -
 
 
 @pytest.mark.blockdev
-def test_another_name_hides_nothing(image: Path, tmp_path: Path) -> None:
+def test_a_use_is_found_under_every_name_of_the_file(image: Path, tmp_path: Path) -> None:
     """A hard link, a bind mount and a symbolic link to a file that a loop device uses."""
     link, bound, symlink = tmp_path / "link.img", tmp_path / "bound.img", tmp_path / "sym.img"
     os.link(image, link)
@@ -169,7 +169,7 @@ def test_a_disk_under_a_loop_device_is_refused_by_any_name(device: str, tmp_path
 
 
 @pytest.mark.blockdev
-def test_without_root_the_path_of_a_backing_file_has_to_do(
+def test_without_root_the_path_of_a_backing_file_is_used(
     device: str, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def deny(*_: object) -> bytes:
@@ -186,12 +186,12 @@ def test_sectors_of_4096_bytes_are_refused(image: Path) -> None:
 
 
 @pytest.mark.blockdev
-def test_an_ordinary_user_is_told_at_once(device: str) -> None:
+def test_an_ordinary_user_may_not_write_to_a_device(device: str) -> None:
     assert "you may not write to it; run it as root" in as_nobody(device)
 
 
 def as_nobody(path: str) -> str:
-    """Return what the guard says to an ordinary user."""
+    """Return why the guard refuses ``path`` for an ordinary user."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -203,9 +203,9 @@ def as_nobody(path: str) -> str:
         finally:
             os._exit(0)
     os.close(writer)
-    with os.fdopen(reader) as said:
+    with os.fdopen(reader) as message:
         os.waitpid(child, 0)
-        return said.read()
+        return message.read()
 
 
 @pytest.mark.blockdev
@@ -222,7 +222,7 @@ def test_an_interrupted_run_is_shown(device: str) -> None:
 def test_a_loop_device_without_a_file_is_an_error(tmp_path: Path, image: Path) -> None:
     with loop(image) as device:
         pass
-    # Another process may take the device at once; only its being free is of interest.
+    # Another process may use the device at once; the test only needs that it was free.
     if not Path("/sys/block", Path(device).name, "loop").exists():
         with pytest.raises(FailedError, match="lsblk does not show it"):
             inspect(device)
@@ -245,8 +245,8 @@ def root_disk() -> str:
     [REQUEST, GuardRequest(allow_large=True), GuardRequest(fixed_disk_serial="0", needed=1)],
 )
 def test_the_disk_of_the_running_system_is_refused(request_: GuardRequest) -> None:
-    said = refused(root_disk(), request_)
-    assert "the running system is on this disk (/" in said
+    message = refused(root_disk(), request_)
+    assert "the running system is on this disk (/" in message
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_an_image_file_shows_its_partitions(image: Path) -> None:
         ("interrupted", UNFINISHED_MARK.ljust(4096, b"\0"), True),
     ],
 )
-def test_only_what_looks_like_an_image_is_one(
+def test_a_file_that_does_not_look_like_an_image_is_refused(
     tmp_path: Path, name: str, content: bytes, allowed: bool
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -306,18 +306,18 @@ def test_only_what_looks_like_an_image_is_one(
             check(facts, request)
 
 
-def test_a_table_makes_an_image_of_any_file(image: Path) -> None:
+def test_a_file_with_a_dos_table_is_an_image_whatever_its_name(image: Path) -> None:
     other = image.rename(image.with_name("card"))
     assert refusals(inspect(str(other)), REQUEST) == []
 
 
 @pytest.mark.parametrize("mode", [0o444, 0o400, 0o555])
-def test_write_protection_counts_for_root_too(image: Path, mode: int) -> None:
+def test_a_read_only_file_is_refused_for_root_too(image: Path, mode: int) -> None:
     image.chmod(mode)
     assert f"{image}: it is read-only; make it writable" in refused(str(image))
 
 
-def test_an_image_or_place_that_may_not_be_written_is_refused(
+def test_an_image_or_directory_that_is_not_writable_is_refused(
     image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.access", lambda *_, **__: False)
@@ -332,7 +332,7 @@ def test_a_new_image_is_allowed(tmp_path: Path) -> None:
     assert not (tmp_path / "new.img").exists()
 
 
-def test_looking_changes_nothing(image: Path) -> None:
+def test_inspecting_changes_nothing(image: Path) -> None:
     before = image.read_bytes(), image.stat().st_mtime_ns
     inspect(str(image))
     assert (image.read_bytes(), image.stat().st_mtime_ns) == before

@@ -1,4 +1,4 @@
-"""Public keys as the operator has them: what is taken and what is refused."""
+"""Public keys of the operator: which are accepted and which are refused."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGYXGt1ajHadN8XR8BaqrQlqiAEEqhnEOe1Hi
 OTHER = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAH38AAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0="
 
 
-def test_keys_are_given_in_words_in_files_or_found_at_home(tmp_path: Path) -> None:
+def test_keys_come_from_options_from_files_or_from_the_home_directory(tmp_path: Path) -> None:
     own = tmp_path / ".ssh"
     own.mkdir()
     (own / "id_ed25519.pub").write_text(f"{KEY} me@home\n")
@@ -52,12 +52,12 @@ def test_a_file_that_cannot_be_read(value: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["ssh-ed25519 x", "ssh-ed25519 \udcff", "ssh-\udcff AAAA"])
-def test_words_that_are_no_key(value: str, tmp_path: Path) -> None:
+def test_options_that_are_not_a_key(value: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="authorized_keys: not a public key"):
         read_public_keys([value], tmp_path, tmp_path)
 
 
-def test_a_mistaken_file_is_not_shown(tmp_path: Path) -> None:
+def test_the_content_of_a_wrong_file_is_not_shown(tmp_path: Path) -> None:
     (tmp_path / "passphrase").write_text("correct horse battery\n")
     with pytest.raises(InputError) as caught:
         read_public_keys(["passphrase"], tmp_path, tmp_path)

@@ -1,4 +1,4 @@
-"""Free runs, bitmaps and what is handed out."""
+"""Free runs, bitmaps and allocation."""
 
 from itertools import pairwise
 
@@ -40,32 +40,32 @@ def test_bitmap_and_runs_are_inverse(free: set[int]) -> None:
     assert free_runs(bitmap, FIRST, 8 * SIZE) == runs
 
 
-def test_what_lies_past_a_short_group_is_not_free() -> None:
+def test_blocks_after_the_end_of_a_short_group_are_not_free() -> None:
     assert free_runs(bytes(SIZE), 0, 10) == [Run(0, 10)]
     assert bitmap_of([Run(0, 10)], 0, 4) == b"\x00\xfc\xff\xff"
 
 
 @given(sets)
-def test_merged_runs_do_not_touch(free: set[int]) -> None:
+def test_merged_runs_are_not_adjacent(free: set[int]) -> None:
     runs = runs_of(free)
     assert numbers(runs) == sorted(free)
     assert all(a.start + a.length < b.start for a, b in pairwise(runs))
 
 
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(1, 50))
-def test_divided(start: int, count: int, size: int) -> None:
+def test_runs_are_split_at_multiples(start: int, count: int, size: int) -> None:
     parts = list(split_at_multiples(Run(start, count), size))
     assert numbers(parts) == list(range(start, start + count))
     assert all(p.start // size == (p.start + p.length - 1) // size for p in parts)
 
 
 @given(sets, st.lists(st.tuples(st.integers(0, 40), st.booleans())), st.integers(1, 40))
-def test_nothing_is_handed_out_twice_and_nothing_is_lost(
-    free: set[int], wishes: list[tuple[int, bool]], group: int
+def test_no_number_is_allocated_twice_and_none_is_lost(
+    free: set[int], requests: list[tuple[int, bool]], group: int
 ) -> None:
     allocator = Allocator(runs_of(free))
     left = set(free)
-    for count, comes_back in wishes:
+    for count, is_returned in requests:
         if count > len(left):
             with pytest.raises(NoRoomError):
                 allocator.take(count)
@@ -75,7 +75,7 @@ def test_nothing_is_handed_out_twice_and_nothing_is_lost(
         assert len(got) == len(set(got)) == count
         assert left >= set(got)
         assert all(run.length for run in runs)
-        if comes_back:
+        if is_returned:
             allocator.give_back(runs)
         else:
             left -= set(got)

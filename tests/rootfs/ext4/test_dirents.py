@@ -1,4 +1,4 @@
-"""Directories: what is packed is found again, and no entry crosses a block."""
+"""Directories: encoded names can be decoded, and no entry crosses a block."""
 
 import struct
 
@@ -33,7 +33,7 @@ entries = st.lists(st.tuples(names, st.integers(1, 2**32 - 1), st.integers(1, 7)
 
 
 @given(entries, st.integers(1, 5))
-def test_names_are_found_again(wanted: list[tuple[bytes, int, int]], least: int) -> None:
+def test_encoded_names_can_be_decoded(wanted: list[tuple[bytes, int, int]], least: int) -> None:
     content = encode_directory(7, 2, wanted, least)
     assert listed(content) == [(b".", 7, 2), (b"..", 2, 2), *wanted]
     assert len(content) >= least * BLOCK

@@ -55,7 +55,7 @@ def check(runs: list[tuple[int, int]], depth: int | None = None) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**32 - 200000), st.integers(1, 100000)), max_size=40))
-def test_a_tree_tells_the_runs(runs: list[tuple[int, int]]) -> None:
+def test_an_encoded_tree_can_be_decoded(runs: list[tuple[int, int]]) -> None:
     check(runs)
 
 

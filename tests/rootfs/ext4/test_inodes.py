@@ -1,4 +1,4 @@
-"""Inodes: times, device numbers, owners, and the places of all fields."""
+"""Inodes: times, device numbers, owners, and the offsets of all fields."""
 
 import struct
 

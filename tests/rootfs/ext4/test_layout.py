@@ -52,7 +52,7 @@ def test_other_file_systems(patch: tuple[str, int, int], why: str) -> None:
         parse_superblock(superblock(patch))
 
 
-def test_groups_survive() -> None:
+def test_groups_are_encoded_as_they_were_parsed() -> None:
     groups = [Group(1, 2, 3, 4, 5, 6), Group(7, 8, 9, 32768, 11, 12)]
     raw = encode_groups(groups)
     assert len(raw) == 64

@@ -1,4 +1,4 @@
-"""dumpe2fs output to used ranges; the real tool on small images, never mounted."""
+"""Used ranges from the output of dumpe2fs; with the real tool on small images."""
 
 import subprocess
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_used_data_is_content_and_used_holes_are_zeros() -> None:
     assert usage.extents(ext4, data, "root", 4096) == (
         Extent(4096, 2048, "root", 0),
         Extent(6144, 2048, None),
-        # Block 4 is free: its data is not worth writing.
+        # Block 4 is free, so its data need not be written.
         Extent(4096 + 5120, 1024, "root", 5120),
         Extent(4096 + 6144, 2048, None),
         Extent(4096 + 14336, 4096, None),
@@ -64,14 +64,14 @@ def test_output_without_geometry_is_refused() -> None:
         usage.parse("dumpe2fs: Bad magic number in super-block\n", "root.img")
 
 
-def test_garbled_ranges_are_refused() -> None:
+def test_malformed_ranges_are_refused() -> None:
     with pytest.raises(FailedError, match="lists free blocks as '8-x'"):
         usage.parse(TEXT.replace("8-10", "8-x"), "root.img")
 
 
 @pytest.mark.parametrize("options", [[], ["-b", "1024"], ["-O", "^64bit,^metadata_csum,^flex_bg"]])
-def test_an_image_rebuilt_from_its_extents_is_whole(tmp_path: Path, options: list[str]) -> None:
-    """Used blocks alone, laid over 0xA5 bytes, make a file system that e2fsck accepts."""
+def test_an_image_copied_by_its_extents_is_complete(tmp_path: Path, options: list[str]) -> None:
+    """Only the used blocks, written over 0xA5 bytes, make a file system that e2fsck accepts."""
     tree, image, rebuilt = tmp_path / "tree", tmp_path / "root.img", tmp_path / "rebuilt.img"
     tree.mkdir()
     for number in range(50):

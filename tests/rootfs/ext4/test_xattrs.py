@@ -1,4 +1,4 @@
-"""Extended attributes: names, hashes, and where values end up."""
+"""Extended attributes: names, hashes, and where values are stored."""
 
 import struct
 
@@ -19,7 +19,7 @@ from bootwright.rootfs.tar_entries import EntryRefused
 
 
 def read_back(area: bytes, first: int, base: int) -> dict[tuple[int, bytes], bytes]:
-    """Read entries from ``first``; values lie at offsets from ``base``."""
+    """Read entries from ``first``; values are at offsets from ``base``."""
     found = {}
     at = first
     lowest = len(area)
@@ -48,7 +48,7 @@ attributes = st.dictionaries(
 
 
 @given(attributes)
-def test_attributes_are_found_again(wanted: dict[tuple[int, bytes], bytes]) -> None:
+def test_encoded_attributes_can_be_decoded(wanted: dict[tuple[int, bytes], bytes]) -> None:
     items = [Attribute(p, len(name), name, value) for (p, name), value in wanted.items()]
     body, block = encode_xattrs(items)
     if block is None:

@@ -1,4 +1,4 @@
-"""A tarball that is good."""
+"""A valid tarball."""
 
 import hashlib
 from pathlib import Path

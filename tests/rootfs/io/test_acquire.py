@@ -139,7 +139,7 @@ def test_signature_by_another_key_is_refused(get: Operator) -> None:
     get.publish(signature, get.keys.good)
     with pytest.raises(RefusedError, match="by another key than the pinned"):
         get()
-    # The keyserver may add the forger's key to its answer: that changes nothing.
+    # It is refused even if the keyserver adds the forger's key to its answer.
     both = get.keys.ring.public(get.keys.good) + get.keys.ring.public(get.keys.other)
     get.server.site[LOOKUP] = Resource(both)
     with pytest.raises(RefusedError, match=f"{get.keys.other}: not the pinned key"):
@@ -168,14 +168,14 @@ def test_revoked_key_is_refused(get: Operator) -> None:
         get()
 
 
-def test_inline_signed_message_is_no_signature_of_the_file(get: Operator) -> None:
+def test_an_inline_signed_message_is_not_a_signature_of_the_file(get: Operator) -> None:
     get.publish(get.keys.ring.sign_inline(get.keys.good, b"something else"), get.keys.good)
     with pytest.raises(RefusedError, match="contains no signature"):
         get()
     assert not list(get.cache.glob("tarballs/sha256/*"))
 
 
-def test_page_instead_of_a_signature_is_refused(get: Operator) -> None:
+def test_an_html_page_instead_of_a_signature_is_refused(get: Operator) -> None:
     get.publish(b"<html>please log in</html>", get.keys.good)
     with pytest.raises(RefusedError, match="contains no signature"):
         get()
@@ -228,13 +228,13 @@ def test_wrong_pin_is_refused_though_the_signature_is_good(get: Operator) -> Non
         get(sha256="0" * 63)
 
 
-def test_right_pin_does_not_excuse_a_bad_signature(get: Operator) -> None:
+def test_a_bad_signature_is_refused_even_with_the_right_pin(get: Operator) -> None:
     get.sign(get.keys.good, BODY + b"!")
     with pytest.raises(RefusedError, match="not what was signed"):
         get(sha256=SHA256)
 
 
-def test_key_that_cannot_be_had(get: Operator, tmp_path: Path) -> None:
+def test_a_key_that_cannot_be_obtained(get: Operator, tmp_path: Path) -> None:
     get.sign(get.keys.good)
     del get.server.site[LOOKUP]
     with pytest.raises(RefusedError, match="could not be obtained"):
@@ -256,7 +256,7 @@ def test_wrong_md5_means_a_damaged_transfer(get: Operator) -> None:
     assert not list(get.cache.glob("tarballs/sha256/*"))
 
 
-def test_second_run_asks_whether_it_changed(get: Operator) -> None:
+def test_a_second_run_asks_the_server_whether_the_file_has_changed(get: Operator) -> None:
     get.sign(get.keys.good)
     first = get()
     again = get()
@@ -267,25 +267,25 @@ def test_second_run_asks_whether_it_changed(get: Operator) -> None:
     get.server.site[PATH + ".md5"] = Resource(hashlib.md5(b"new").hexdigest().encode())
     get.sign(get.keys.good, b"new")
     assert get().path.read_bytes() == b"new"
-    # The older one comes back without a download when a target pins it.
+    # The older one is used without a download if a target pins it.
     assert get(sha256=SHA256).path == first.path
     assert get.downloads() == 2
 
 
-def test_pinned_copy_needs_no_server(get: Operator) -> None:
+def test_a_cached_file_with_the_pinned_digest_needs_no_server(get: Operator) -> None:
     get(sha256=SHA256)
     count = len(get.server.seen)
     assert get(sha256=SHA256).verified_by == "pin"
     assert len(get.server.seen) == count
 
 
-def test_pin_of_one_target_vouches_for_no_other(get: Operator) -> None:
+def test_a_pin_of_one_target_does_not_verify_a_file_for_another(get: Operator) -> None:
     get(sha256=SHA256)
     with pytest.raises(RefusedError):
         get()
 
 
-def test_copy_signed_by_another_key_than_the_pinned_is_checked_again(get: Operator) -> None:
+def test_a_cached_file_signed_by_another_key_is_checked_again(get: Operator) -> None:
     get.sign(get.keys.good)
     get()
     get.pinned = get.keys.other
@@ -294,7 +294,7 @@ def test_copy_signed_by_another_key_than_the_pinned_is_checked_again(get: Operat
         get()
 
 
-def test_verified_copy_serves_when_the_server_is_away(get: Operator) -> None:
+def test_a_verified_cached_file_is_used_if_the_server_is_unreachable(get: Operator) -> None:
     get.sign(get.keys.good)
     get()
     get.server.site[PATH].status = 503
@@ -325,7 +325,9 @@ def named(tmp_path: Path) -> Path:
     return path
 
 
-def test_named_file_is_vouched_for_by_the_operator(get: Operator, named: Path) -> None:
+def test_a_file_that_the_operator_names_is_verified_by_the_operator(
+    get: Operator, named: Path
+) -> None:
     got = get(rootfs_file=named)
     assert got == Acquired(named, SHA256, "operator", None)
     assert get.server.seen == []

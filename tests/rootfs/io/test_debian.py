@@ -46,7 +46,7 @@ def board() -> Board:
 
 
 class Listener:
-    """A reporter that remembers."""
+    """A reporter that keeps what it gets."""
 
     def __init__(self) -> None:
         self.steps: list[str] = []
@@ -69,7 +69,7 @@ class Listener:
 
 # --- Running a build, with a stand-in for mmdebstrap ----------------------------------
 
-# It lists its sources in the tarball; a suite in $FAIL_INDEX fails as apt says it.
+# It writes its sources into the tarball; for a suite in $FAIL_INDEX it prints apt's error.
 FAKE = """\
 #!/bin/sh
 echo run >> "$TMPDIR/runs"
@@ -90,7 +90,7 @@ printf '%s\\n' "$@" | grep '^deb ' > "$target"
 
 
 class Fake:
-    """Puts :data:`FAKE` in mmdebstrap's place; children get only TMPDIR from outside."""
+    """Replaces mmdebstrap by :data:`FAKE`; child processes get only TMPDIR from the environment."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -151,18 +151,20 @@ def test_a_failed_build_leaves_nothing_and_shows_the_end_of_the_log(
     fake.says(extra='echo half > "$target"; seq 100; echo E: no such package; exit 3')
     with pytest.raises(FailedError) as caught:
         debian.build(recipe, cache, Listener())
-    said = str(caught.value)
-    assert "exit 3" in said
-    assert "E: no such package" in said
-    assert "\n  50\n" not in said
-    assert str(cache / f"{tar_name(recipe).removesuffix('.tar')}.log") in said
+    message = str(caught.value)
+    assert "exit 3" in message
+    assert "E: no such package" in message
+    assert "\n  50\n" not in message
+    assert str(cache / f"{tar_name(recipe).removesuffix('.tar')}.log") in message
     assert leftovers(cache) == []
     fake.says()
     debian.build(recipe, cache, Listener())
     assert fake.runs == 2
 
 
-def test_the_suites_own_index_is_needed(fake: Fake, recipe: Recipe, tmp_path: Path) -> None:
+def test_the_index_of_the_suite_itself_is_required(
+    fake: Fake, recipe: Recipe, tmp_path: Path
+) -> None:
     fake.says(fail_index="bookworm")
     listener = Listener()
     with pytest.raises(FailedError, match=r"Debian bookworm cannot be fetched: bookworm: File has"):
@@ -172,7 +174,7 @@ def test_the_suites_own_index_is_needed(fake: Fake, recipe: Recipe, tmp_path: Pa
     assert leftovers(tmp_path / "cache") == []
 
 
-def test_without_the_security_suite_the_tarball_says_so(
+def test_the_name_of_a_tarball_without_the_security_suite(
     fake: Fake, recipe: Recipe, tmp_path: Path
 ) -> None:
     cache, listener = tmp_path / "cache", Listener()
@@ -196,7 +198,7 @@ def test_without_the_security_suite_the_tarball_says_so(
     assert leftovers(cache) == [tar_name(recipe)]
 
 
-def test_old_tarballs_go_and_an_old_one_in_use_is_noted(
+def test_old_tarballs_are_removed_and_the_age_of_a_used_one_is_noted(
     fake: Fake, recipe: Recipe, tmp_path: Path
 ) -> None:
     cache, listener = tmp_path / "cache", Listener()
@@ -255,8 +257,8 @@ def test_an_interrupt_ends_mmdebstrap_and_leaves_nothing(fake: Fake, tmp_path: P
     )
     wait_for(fake.folder / "started")
     child.send_signal(2)
-    _, said = child.communicate(timeout=60)
-    assert b"KeyboardInterrupt" in said
+    _, message = child.communicate(timeout=60)
+    assert b"KeyboardInterrupt" in message
     assert (fake.folder / "tidied").exists()
     assert leftovers(cache) == []
 
@@ -268,7 +270,7 @@ def wait_for(path: Path) -> None:
         time.sleep(0.05)
 
 
-def test_no_debian_source_and_no_mirror(
+def test_without_debian_sources_and_mirror_the_build_fails(
     fake: Fake, board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(debian, "_APT", tmp_path / "apt")
@@ -289,7 +291,7 @@ def test_apt_sources_without_security_are_warned_about(
     ]
 
 
-def test_missing_keys_and_tools_are_named(
+def test_missing_keys_and_tools_are_an_error_with_their_names(
     fake: Fake, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(debian, "KEYRING", str(tmp_path / "none.gpg"))
@@ -301,7 +303,7 @@ def test_missing_keys_and_tools_are_named(
         debian.build(recipe, tmp_path / "cache", Listener())
 
 
-def test_binfmt_that_is_off_is_explained(
+def test_disabled_binfmt_is_an_error_with_the_commands(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda tool, path: tool)
@@ -476,13 +478,13 @@ def test_apt_works_on_the_board(tree: Tree) -> None:
     assert tree.matching(r"etc/apt/apt\.conf\.d/.*(mmdebstrap|bootwright)") == []
 
 
-def test_nothing_of_the_build_is_left(tree: Tree) -> None:
+def test_no_files_of_the_build_are_left(tree: Tree) -> None:
     assert tree.matching(r"var/cache/apt/archives/.*\.deb|var/lib/apt/lists/.*_.*") == []
     assert tree.matching(r"(run/bootwright|tmp/.+|usr/sbin/policy-rc\.d).*") == []
     assert [path for path in tree.entries if "mmdebstrap." in path] == []
     links = [entry.linkname for entry in tree.entries.values() if entry.issym()]
     assert [link for link in links if "mmdebstrap" in link] == []
-    # The tools that were kept from running during the build are the real ones.
+    # The tools that were replaced during the build are the real ones again.
     for path in ("update-initramfs", "update-ca-certificates"):
         assert tree.entries[f"usr/sbin/{path}"].size > 1000
     assert tree.entries["usr/bin/dpkg-maintscript-helper"].size > 1000
@@ -491,6 +493,6 @@ def test_nothing_of_the_build_is_left(tree: Tree) -> None:
 def test_it_is_small(tree: Tree) -> None:
     documents = tree.matching(r"usr/share/(doc|man|info)/.+(?<!/copyright)")
     kept = [path for path in documents if tree.entries[path].isfile()]
-    # What maintainer scripts write themselves is let be.
+    # Files that maintainer scripts write are kept.
     assert [path for path in kept if path != "usr/share/info/dir"] == []
     assert sum(entry.size for entry in tree.entries.values()) < 320 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""Downloads from a real server whose connection breaks, changes or lies."""
+"""Downloads from a real server that breaks connections, changes files or sends wrong answers."""
 
 import hashlib
 import io
@@ -156,7 +156,7 @@ def test_changed_file_starts_from_zero(server: Server, fetch: Fetcher) -> None:
     assert "starting again" in fetch.stderr_text.getvalue()
 
 
-def test_last_modified_serves_where_there_is_no_strong_etag(server: Server, fetch: Fetcher) -> None:
+def test_last_modified_is_used_without_a_strong_etag(server: Server, fetch: Fetcher) -> None:
     date = "Wed, 21 Oct 2015 07:28:00 GMT"
     server.site[PATH] = Resource(BODY, etag='W/"weak"', last_modified=date, cuts=[1000])
     fetch()
@@ -173,7 +173,7 @@ def test_server_without_ranges_starts_from_zero(server: Server, fetch: Fetcher) 
     server.site[PATH] = Resource(BODY, etag='"one"', ranges=False, cuts=[200_000])
     got = fetch()
     assert got.path.read_bytes() == BODY
-    # What curl cannot use it does not read: it is asked for once more, from the start.
+    # curl does not read an answer that it cannot use, so the file is requested again.
     assert [one.status for one in server.requests(PATH)] == [200, 200, 200]
     assert [one.range for one in server.requests(PATH)] == [None, "bytes=200000-", None]
 
@@ -203,16 +203,14 @@ def test_partial_file_of_unknown_origin_is_dropped(server: Server, fetch: Fetche
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_short_body_is_never_taken_for_the_file(
-    server: Server, fetch: Fetcher, ranges: bool
-) -> None:
+def test_a_short_body_is_never_accepted(server: Server, fetch: Fetcher, ranges: bool) -> None:
     server.site[PATH] = Resource(BODY, etag='"one"', ranges=ranges, promised=len(BODY) + 100)
     with pytest.raises(DownloadUnreachableError, match=r"600000 of 600100 bytes|cannot resume"):
         fetch()
     assert fetch.pauses == [1.0, 2.0, 4.0, 8.0]
 
 
-def test_progress_earns_new_attempts(server: Server, fetch: Fetcher) -> None:
+def test_attempts_are_counted_again_after_progress(server: Server, fetch: Fetcher) -> None:
     server.site[PATH].cuts = [70_000] * 8
     assert fetch().path.read_bytes() == BODY
 
@@ -259,7 +257,7 @@ def test_silent_server_is_a_lost_connection(
         download(fetch.url, fetch.directory, reporter, timeout=1)
 
 
-def test_not_enough_room_is_said_before_anything_is_written(
+def test_too_little_free_space_is_an_error_before_anything_is_written(
     fetch: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1000))
@@ -268,7 +266,7 @@ def test_not_enough_room_is_said_before_anything_is_written(
     assert module.partial_path(fetch.url, fetch.directory).stat().st_size == 0
 
 
-def test_write_that_fails_is_a_clear_error_and_keeps_the_part(fetch: Fetcher) -> None:
+def test_a_failed_write_is_a_clear_error_and_the_partial_file_is_kept(fetch: Fetcher) -> None:
     soft, hard = limits.getrlimit(limits.RLIMIT_FSIZE)
     limits.setrlimit(limits.RLIMIT_FSIZE, (300_000, hard))
     try:
@@ -339,14 +337,14 @@ def test_redirection_that_leads_nowhere_is_refused_at_once(
     assert fetch.pauses == []
 
 
-def test_another_part_than_asked_is_not_taken(server: Server, fetch: Fetcher) -> None:
+def test_another_part_than_requested_is_not_accepted(server: Server, fetch: Fetcher) -> None:
     server.site[PATH].cuts = [200_000]
     server.site[PATH].content_range = f"bytes 0-{len(BODY) - 1}/{len(BODY)}"
     assert fetch().path.read_bytes() == BODY
     assert [one.range for one in server.requests(PATH)] == [None, "bytes=200000-", None]
 
 
-def test_changed_file_of_the_partial_files_length_is_not_taken_for_it(
+def test_a_changed_file_with_the_length_of_the_partial_file_is_downloaded_again(
     server: Server, fetch: Fetcher
 ) -> None:
     _interrupted(server, fetch, 200_000)
@@ -390,7 +388,7 @@ def test_a_password_of_an_address_is_in_no_command_line_and_no_log(
     assert (last["status"], last["received"]) == (200, 1)
 
 
-def test_settings_of_the_operators_curl_do_not_count(
+def test_the_operators_curlrc_is_ignored(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".curlrc").write_text("head\ninclude\n")
@@ -399,7 +397,7 @@ def test_settings_of_the_operators_curl_do_not_count(
     assert download_small(f"{server.address}/x") == b"y"
 
 
-def test_characters_that_mean_something_to_curl(server: Server) -> None:
+def test_characters_with_a_meaning_for_curl(server: Server) -> None:
     server.site["/[1-3]{a,b}%22%5C"] = Resource(b"y")
     assert download_small(f"{server.address}/[1-3]{{a,b}}%22%5C") == b"y"
     for url in (f'{server.address}/"\noutput = "/x', f"{server.address}/a b", "http://"):
@@ -431,7 +429,7 @@ def test_no_curl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         download_small("http://127.0.0.1/x")
 
 
-def test_lock_keeps_a_second_run_out(tmp_path: Path) -> None:
+def test_the_lock_excludes_a_second_run(tmp_path: Path) -> None:
     lock = tmp_path / "made" / "lock"
     with (
         exclusive(lock, "downloading"),

@@ -43,7 +43,7 @@ LONGEST = "x/" * 2047 + "x"
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, BuildResult]:
-    """A tarball with one of each, and its image."""
+    """A tarball with one entry of each kind, and its image."""
     base = tmp_path_factory.mktemp("everything")
     capability = xattrs(security_capability=CAPABILITY)
     big_attributes = xattrs(user_big=b"v" * 3000, user_a=b"1", trusted_b=b"2")
@@ -83,7 +83,7 @@ def test_result(everything: tuple[Path, Path, BuildResult]) -> None:
     assert result.sha256 == hashlib.sha256(tarball.read_bytes()).hexdigest()
 
 
-def test_e2fsck_accepts_it(everything: tuple[Path, Path, BuildResult]) -> None:
+def test_e2fsck_accepts_the_image(everything: tuple[Path, Path, BuildResult]) -> None:
     process.run(["e2fsck", "-fn", str(everything[1])])
 
 
@@ -219,7 +219,7 @@ def test_the_kernel_agrees(everything: tuple[Path, Path, BuildResult], tmp_path:
 
 
 def _compare(tarball: Path, root: Path) -> None:
-    """Compare everything that an archive tells with a mounted file system."""
+    """Compare everything in an archive with the mounted file system."""
     with tarfile.open(tarball) as tar:
         for info in tar:
             path = root / info.name
@@ -251,7 +251,7 @@ def _xattrs(path: Path) -> list[str]:
     return [] if path.is_symlink() else os.listxattr(path)
 
 
-def test_one_of_two_names_is_replaced(tmp_path: Path) -> None:
+def test_replacing_one_name_of_a_hard_link(tmp_path: Path) -> None:
     tarball = archive(
         tmp_path / "a.tar",
         (member("a"), b"old"),
@@ -283,7 +283,7 @@ def test_many_subdirectories_are_not_counted(tmp_path: Path) -> None:
 
 
 def test_large_file_in_a_fragmented_image(tmp_path: Path) -> None:
-    """Files that are replaced leave holes, which the last file has to fill."""
+    """Replaced files leave free blocks, which the last file has to use."""
     large = b"".join(b"%015d\n" % line for line in range(9 * MIB))  # 144 MiB
     holes = [(member(f"f{number}"), bytes([number % 251 + 1]) * 4097) for number in range(1000)]
     again = [(member(f"f{number}"), b"short") for number in range(0, 1000, 2)]
@@ -300,8 +300,8 @@ def test_large_file_in_a_fragmented_image(tmp_path: Path) -> None:
     assert content(image, "f1", tmp_path) == bytes([2]) * 4097
 
 
-def test_what_a_replaced_file_held_cannot_be_read(tmp_path: Path) -> None:
-    """Given back blocks are used again when the image is nearly full."""
+def test_the_content_of_a_replaced_file_is_not_in_the_image(tmp_path: Path) -> None:
+    """Freed blocks are used again when the image is nearly full."""
     secret = b"SECRET! " * (12 * MIB // 8)
     fill = member("fill")
     tarball = archive(
@@ -321,8 +321,10 @@ def test_what_a_replaced_file_held_cannot_be_read(tmp_path: Path) -> None:
             assert b"SECRET" not in file.read(4096), name
 
 
-def test_without_root(everything: tuple[Path, Path, BuildResult], tmp_path: Path) -> None:
-    """An ordinary user gets the same image, device nodes and owners included."""
+def test_an_ordinary_user_gets_the_same_image(
+    everything: tuple[Path, Path, BuildResult], tmp_path: Path
+) -> None:
+    """Device nodes and owners are in the image too."""
     if os.geteuid() != 0:
         pytest.skip("the other tests run without root already")
     if not shutil.which("setpriv"):

@@ -41,7 +41,7 @@ def test_truncated_compressed(kind: str, part: float, plain: Path, tmp_path: Pat
     leaves_nothing(tmp_path, path, "damaged or truncated")
 
 
-def test_what_a_decompressor_ignores_is_hashed_too(plain: Path, tmp_path: Path) -> None:
+def test_bytes_that_a_decompressor_ignores_are_hashed_too(plain: Path, tmp_path: Path) -> None:
     path = packed(plain, "bz2", tmp_path)
     with path.open("ab") as file:
         file.write(b"garbage!" * MIB)
@@ -66,13 +66,13 @@ def test_truncated_plain(size: int, plain: Path, tmp_path: Path) -> None:
 
 
 def test_truncated_between_entries(plain: Path, tmp_path: Path) -> None:
-    """Without the end mark nobody can tell whether an entry is missing."""
+    """Without the end mark, entries could be missing."""
     path = tmp_path / "a.tar"
     path.write_bytes(plain.read_bytes()[: 512 + 3 * MIB + 512])
     leaves_nothing(tmp_path, path, "truncated")
 
 
-def test_no_tarball(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_tarball(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(b"\x7fELF" * 5000)
     leaves_nothing(tmp_path, path, "not a tarball")
@@ -104,18 +104,18 @@ def test_hostile_archives_leave_nothing(members: list[tarfile.TarInfo], tmp_path
     assert repr(members[-1].name) in message
 
 
-def test_a_hostile_directory_is_named_too(tmp_path: Path) -> None:
+def test_the_error_for_a_hostile_directory_has_its_name(tmp_path: Path) -> None:
     odd = member("d/e", tarfile.DIRTYPE, pax_headers=xattrs(user_x=b"v" * 5000))
     tarball = archive(tmp_path / "a.tar", odd)
     leaves_nothing(tmp_path, tarball, r"'d/e/': 5001 bytes of extended attributes")
 
 
-def test_a_directory_with_an_odd_time_is_named_too(tmp_path: Path) -> None:
+def test_the_error_for_a_directory_with_a_wrong_time_has_its_name(tmp_path: Path) -> None:
     tarball = archive(tmp_path / "a.tar", member("d/e", tarfile.DIRTYPE, mtime=1e15))
     leaves_nothing(tmp_path, tarball, r"'d/e/': time 1000000000000000 s is out of range")
 
 
-def test_the_last_attributes_of_a_directory_count(tmp_path: Path) -> None:
+def test_a_directory_gets_the_attributes_of_its_last_entry(tmp_path: Path) -> None:
     def directory(**values: bytes) -> tarfile.TarInfo:
         return member("d", tarfile.DIRTYPE, pax_headers=xattrs(**values))
 
@@ -135,7 +135,7 @@ def test_the_last_attributes_of_a_directory_count(tmp_path: Path) -> None:
     assert number("File ACL", debugfs(image, "stat f")) == 0
 
 
-def test_a_tarball_that_is_not_the_verified_one(plain: Path, tmp_path: Path) -> None:
+def test_a_tarball_that_is_not_the_verified_one_is_refused(plain: Path, tmp_path: Path) -> None:
     image = tmp_path / "x.img"
     image.write_bytes(b"old")
     right = hashlib.sha256(plain.read_bytes()).hexdigest()
@@ -147,7 +147,7 @@ def test_a_tarball_that_is_not_the_verified_one(plain: Path, tmp_path: Path) -> 
     assert image.stat().st_size == 64 * MIB
 
 
-def test_all_is_on_the_disk_before_the_image_appears(
+def test_the_data_is_on_the_disk_before_the_image_is_created(
     plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = tmp_path / "x.img"
@@ -163,7 +163,7 @@ def test_all_is_on_the_disk_before_the_image_appears(
     assert synced == [(image.stat().st_ino, False)]
 
 
-def test_what_killed_runs_left_is_removed(plain: Path, tmp_path: Path) -> None:
+def test_files_of_killed_runs_are_removed(plain: Path, tmp_path: Path) -> None:
     left = [tmp_path / f".x.img.{pid}.partial" for pid in (1, os.getpid(), 99999999)]
     kept = [tmp_path / name for name in (".y.img.7.partial", ".x.img.z.partial", "x.img.7.partial")]
     for path in left + kept:
@@ -172,7 +172,7 @@ def test_what_killed_runs_left_is_removed(plain: Path, tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "x.img"])
 
 
-def test_an_image_that_was_there_stays(tmp_path: Path) -> None:
+def test_an_existing_image_is_kept_if_building_fails(tmp_path: Path) -> None:
     image = tmp_path / "a.img"
     image.write_bytes(b"old")
     with pytest.raises(InputError):

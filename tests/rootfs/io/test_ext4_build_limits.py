@@ -43,7 +43,9 @@ def enough(message: str) -> int:
     ],
     ids=["huge", "large", "many", "mixed"],
 )
-def test_too_small_an_image_tells_the_size_needed(sizes: list[int], tmp_path: Path) -> None:
+def test_the_error_for_a_too_small_image_has_the_needed_size(
+    sizes: list[int], tmp_path: Path
+) -> None:
     files = [member(f"{number}", size=size) for number, size in enumerate(sizes)]
     tarball = tmp_path / "a.tar"
     with tarfile.open(tarball, "w") as tar:
@@ -77,7 +79,7 @@ def test_too_many_hard_links_for_the_image(tmp_path: Path) -> None:
     build(tarball, tmp_path / "a.img", enough(message))
 
 
-def test_skipped_attributes_are_told(tmp_path: Path) -> None:
+def test_skipped_attributes_give_a_warning(tmp_path: Path) -> None:
     odd = {"SCHILY.xattr.com.apple.provenance": "x", "SCHILY.acl.access": "user::rwx"}
     tarball = archive(
         tmp_path / "a.tar",
@@ -139,7 +141,7 @@ def test_a_short_write_is_continued(
     assert len(content(tmp_path / "x.img", "a", tmp_path)) == 3 * MIB + 17
 
 
-def test_an_image_that_e2fsck_faults_is_no_result(
+def test_an_image_that_e2fsck_rejects_is_an_error(
     plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bootwright.rootfs.ext4.filler.LINKS_MAX", 1)  # wrong counts of directories
@@ -163,7 +165,7 @@ def test_memory_does_not_grow_with_sizes(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_depth_of_directories(tmp_path: Path) -> None:
-    """A little tarball that implies 612,000 directories, of paths of 2 KiB each."""
+    """A small tarball that implies 612,000 directories, with paths of 2 KiB each."""
     tarball = tmp_path / "a.tar"
     with tarball.open("wb") as file:
         for number in range(300):
@@ -176,7 +178,7 @@ def test_memory_does_not_grow_with_the_depth_of_directories(tmp_path: Path) -> N
 
 
 def test_memory_does_not_grow_with_attributes_and_paths_of_directories(tmp_path: Path) -> None:
-    """300 MiB of attributes that no file system holds, and 80 MiB of paths."""
+    """300 MiB of attributes that ext4 cannot store, and 80 MiB of paths."""
     tarball = tmp_path / "a.tar"
     with tarball.open("wb") as file:
         for line in range(300):

@@ -83,7 +83,7 @@ def test_files_are_read_through_links(reader: Ext4Reader, tree: Path) -> None:
     ("name", "why"),
     [("etc/passwd", r"/etc/passwd has 900\.0 MiB, more than 4\.0 MiB"), ("boot/boot.txt", "boot")],
 )
-def test_no_text_of_a_root_file_system_is_huge(name: str, why: str, tmp_path: Path) -> None:
+def test_a_huge_text_in_a_root_file_system_is_refused(name: str, why: str, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     for path in ("etc/passwd", "etc/shadow", "etc/group", "usr/lib/systemd/systemd", name):
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def test_no_text_of_a_root_file_system_is_huge(name: str, why: str, tmp_path: Pa
     tracemalloc.stop()
 
 
-def test_no_boot_blob_of_a_root_file_system_is_huge(tmp_path: Path) -> None:
+def test_a_huge_boot_blob_in_a_root_file_system_is_refused(tmp_path: Path) -> None:
     inside = tmp_path / "tree" / "boot" / "blob"
     inside.parent.mkdir(parents=True)
     inside.touch()
@@ -117,7 +117,7 @@ def test_no_boot_blob_of_a_root_file_system_is_huge(tmp_path: Path) -> None:
         find_blobs(other, layout, None, tmp_path / "huge.img")
 
 
-def test_owners_from_two_to_the_31_on(tmp_path: Path) -> None:
+def test_owner_numbers_of_2_to_the_31_and_more(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "file").touch()
     image = tmp_path / "owners.img"
@@ -133,7 +133,7 @@ def test_dotdot_after_a_link_goes_up_from_its_target(reader: Ext4Reader) -> None
     assert reader.resolve("/etc/parent/../vmlinuz") == "/boot/vmlinuz-6.1"
 
 
-def test_names_that_are_not_there(reader: Ext4Reader) -> None:
+def test_paths_that_do_not_exist(reader: Ext4Reader) -> None:
     assert not reader.exists("/nothing")
     assert not reader.exists("/dangling")
     assert not reader.exists("/vmlinuz/below-a-file")
@@ -165,7 +165,9 @@ def test_entries_carry_owner_and_mode(reader: Ext4Reader, tree: Path) -> None:
     assert root is not None and root.is_dir
 
 
-def test_several_files_in_one_go(reader: Ext4Reader, tmp_path: Path, tree: Path) -> None:
+def test_several_files_are_read_by_one_debugfs(
+    reader: Ext4Reader, tmp_path: Path, tree: Path
+) -> None:
     kernel = tmp_path / 'a "quoted" name'
     kernel.write_bytes(b"x" * 999_999)
     reader.dump({"/vmlinuz": kernel, "/etc/empty": tmp_path / "empty"})
@@ -181,7 +183,7 @@ def test_a_copy_that_cannot_be_written_is_an_error(reader: Ext4Reader, tmp_path:
         reader.dump({"/vmlinuz": tmp_path / "no" / "such" / "directory"})
 
 
-def test_what_is_not_ext4_is_refused(tmp_path: Path) -> None:
+def test_other_files_than_ext4_are_refused(tmp_path: Path) -> None:
     zeros = tmp_path / "zeros"
     zeros.write_bytes(b"\0" * 1_000_000)
     with pytest.raises(InputError, match="no ext4 file system"):
@@ -198,7 +200,7 @@ def test_a_damaged_directory_is_an_error(tree: Path, tmp_path: Path) -> None:
     image = tmp_path / "damaged.img"
     make_image(tree, image)
     content = image.read_bytes()
-    # The first block of a directory starts with its own inode and the name "."; wreck all.
+    # The first block of a directory starts with its own inode and the name "."; overwrite all.
     damaged = content.replace(b"\x0c\0\x01\x02.\0\0\0", b"\0\0\0\0\0\0\0\0")
     assert damaged != content
     image.write_bytes(damaged)
