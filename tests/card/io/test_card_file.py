@@ -169,7 +169,7 @@ def test_an_image_that_was_created_after_inspection_is_refused(tmp_path: Path) -
     image = tmp_path / "card.img"
     facts = inspect(str(image))
     image.write_bytes(b"precious")
-    with pytest.raises(RefusedError, match="somebody else in the meantime"):
+    with pytest.raises(RefusedError, match="another process has created it meanwhile"):
         open_card(facts, SIZE)
     assert image.read_bytes() == b"precious"
 
