@@ -1,1 +1,1 @@
-"""Root file systems: where they come from, who vouches for them, and their ext4 images."""
+"""Root file systems: where they come from, how they are verified, and their ext4 images."""

@@ -1,1 +1,1 @@
-"""What flashing does to the world: devices, files, the tools of a card."""
+"""Access to devices and files, and running the tools that make a card."""

@@ -101,10 +101,12 @@ class Filler:
         self._groups = parse_groups(table, self._super.groups)
         self._blocks = Allocator(self._free_blocks())
         self._inodes = Allocator(self._free_inodes())
+        # The inode table of each group that is in use, by the number of the group.
         self._tables: dict[int, bytearray] = {}
         self._tree = RootTree()
         self._directories_with_inode = 0
         self._hard_links = 0
+        # The encoded extended attributes of directories, by inode; see _xattrs.
         self._attributes: dict[int, tuple[bytes, int]] = {}
         self._take_over(self._tree.root, ROOT_INODE, 0o755)
         self._take_over(self._tree.directory(b"lost+found"), LOST_FOUND_INODE, 0o700)
@@ -200,6 +202,7 @@ class Filler:
         node.attributes = self._plain_directory(mode)
 
     def _plain_directory(self, mode: int) -> TarEntry:
+        """Return the attributes of a directory without an entry: owned by root."""
         return TarEntry(EntryKind.DIRECTORY, b"", mode, 0, 0, self._now_ns, 0, b"", (0, 0), {})
 
     def _assign_inode(self, node: Node) -> None:
