@@ -32,9 +32,7 @@ BARE = (CASES / "debian-12-bare.txt").read_text(encoding="utf-8")
 UNREAD = PROVISIONED.replace("\n|engine-runs yes", "\n|engine-runs yes\n|unread daemon.json")
 """The same board, whose daemon has not read daemon.json since it was changed: to be restarted."""
 
-UNFINISHED_MARK = PROVISIONED.replace(
-    "\n|engine-runs yes", "\n|engine-runs yes\n|transaction armed"
-)
+UNFINISHED = PROVISIONED.replace("\n|engine-runs yes", "\n|engine-runs yes\n|transaction armed")
 """The same board, with a change that was begun and neither confirmed nor put back."""
 
 PROVEN = PROVISIONED.replace("\n|engine-runs yes", "\n|engine-runs yes\n|proven 417 20.10 20.11")
@@ -141,7 +139,7 @@ def test_a_dry_run_only_asks(make: Make) -> None:
 
 
 def test_a_dry_run_puts_no_unfinished_change_back(make: Make) -> None:
-    board = make(UNFINISHED_MARK)
+    board = make(UNFINISHED)
     run(dry_run=True)
     assert board.network.titles == [COLLECT]
 
@@ -196,7 +194,7 @@ def test_a_failing_step_is_the_result_and_no_facts_are_collected(make: Make) -> 
 
 
 def test_an_unfinished_change_is_put_back_before_anything_is_planned(make: Make) -> None:
-    board = make(UNFINISHED_MARK, UNREAD, PROVISIONED)
+    board = make(UNFINISHED, UNREAD, PROVISIONED)
     notes = Notes()
     result = run(notes=notes)
     assert changed(result) == ["daemon"]
@@ -205,7 +203,7 @@ def test_an_unfinished_change_is_put_back_before_anything_is_planned(make: Make)
 
 
 def test_an_unfinished_change_of_a_run_that_goes_on_stops_this_one(make: Make) -> None:
-    board = make(UNFINISHED_MARK, **{PUT_BACK: ["== busy\n== end\n"]})
+    board = make(UNFINISHED, **{PUT_BACK: ["== busy\n== end\n"]})
     with pytest.raises(FailedError, match="another inv provision runs on this board"):
         run()
     assert board.network.titles == [COLLECT, PUT_BACK]
@@ -423,13 +421,5 @@ def test_an_error_in_planning_names_the_board(make: Make) -> None:
 
 
 def test_the_answers_of_the_cases_are_what_they_are_called() -> None:
-    texts = (
-        UNREAD,
-        UNFINISHED_MARK,
-        PROVEN,
-        OLD_KERNEL,
-        RUNNING,
-        MORTAL,
-        replace_boot(PROVISIONED),
-    )
+    texts = (UNREAD, UNFINISHED, PROVEN, OLD_KERNEL, RUNNING, MORTAL, replace_boot(PROVISIONED))
     assert len({PROVISIONED, *texts}) == len(texts) + 1
