@@ -28,7 +28,7 @@ class AuditOptions:
     Attributes:
         form: of the report.
         fail_on: what ends with exit code 4: nothing; a check that warns, or is scored and could
-            not be judged; or a check that got worse, or a new finding.
+            not be evaluated; or a check that got worse, or a new finding.
         baseline: a former audit to compare with.
         output: the file that the report goes to; standard output if ``None``.
     """
@@ -171,5 +171,5 @@ def failure(results: AuditResults, fail_on: FailOn) -> tuple[str, int]:
             output.append(f"{result.target}: {len(found)} ({names})")
     if not output:
         return "", 0
-    what = "checks warn, or could not be judged" if fail_on == "warn" else "got worse"
+    what = "checks warn, or could not be evaluated" if fail_on == "warn" else "got worse"
     return f"{what}: {'; '.join(output)}", FailedError.exit_code

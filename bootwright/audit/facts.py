@@ -286,7 +286,7 @@ class _Answer:
         def rows(text: str) -> tuple[T, ...]:
             lines = [line for line in text.split("\n") if line.strip()]
             if len(lines) > MOST_ROWS:
-                raise ValueError(f"{len(lines)} of them; {MOST_ROWS} at most are judged")
+                raise ValueError(f"{len(lines)} of them; {MOST_ROWS} at most are evaluated")
             if not lines and counted:
                 raise ValueError(f"docker info counts {counted}, and none was reported")
             return tuple(parse(_object(line)) for line in lines)

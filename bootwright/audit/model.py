@@ -1,4 +1,4 @@
-"""What an audit says: checks, judgements, findings, and a whole board's result."""
+"""What an audit says: checks, evaluations, findings, and a whole board's result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from bootwright.core.toml_model import StrictModel
 from bootwright.hosts.profile import Profile
 
 Result = Literal["pass", "warn", "info", "manual", "waived", "skipped"]
-"""``info``: there is nothing to judge (no such file, no container), or nothing to hold against it.
-``manual``: only a person can decide. ``skipped``: it could not be judged, and says why."""
+"""``info``: there is nothing to evaluate (no such file, no container), or nothing to hold against it.
+``manual``: only a person can decide. ``skipped``: it could not be evaluated, and says why."""
 
 RESULTS: tuple[Result, ...] = ("pass", "warn", "info", "manual", "waived", "skipped")
 
 Owner = Literal["host", "daemon", "run", "image", "manual", "swarm"]
 """Who can make a check pass: the host's set-up, the daemon's, who runs a container, who builds an
-image, a person's judgement, who sets a swarm up."""
+image, a person's evaluation, who sets a swarm up."""
 
 
 class Check(StrictModel):
@@ -65,7 +65,7 @@ class Waiver(StrictModel):
 
 @dataclass(frozen=True)
 class Item:
-    """The judgement of one container, image, path or rule of a check."""
+    """The evaluation of one container, image, path or rule of a check."""
 
     subject: str
     result: Result
@@ -73,7 +73,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Evaluation:
     """What was found, and what shows it. ``items``: for each container, image or path."""
 
     result: Result
@@ -83,7 +83,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is judged: the facts, and the profile that says what right is.
+    """What is evaluated: the facts, and the profile that says what right is.
 
     ``trusted_user``: whom the target lets control Docker besides root.
     """
@@ -98,15 +98,15 @@ class Subject:
         return Owners(self.facts.containers or ())
 
 
-Judge = Callable[[Subject], Judgement]
+Evaluator = Callable[[Subject], Evaluation]
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A check with its judgement, and the waiver that is in force for it or has expired."""
+    """A check with its evaluation, and the waiver that is in force for it or has expired."""
 
     check: Check
-    judgement: Judgement
+    evaluation: Evaluation
     waiver: Waiver | None = None
 
 
@@ -131,16 +131,16 @@ def short(text: str, most: int = 300) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-def worst_of(items: tuple[Item, ...], good: str, nothing: str) -> Judgement:
-    """Return the judgement of a check that is the worst of its items.
+def worst_of(items: tuple[Item, ...], good: str, nothing: str) -> Evaluation:
+    """Return the evaluation of a check that is the worst of its items.
 
     Args:
-        items: one for each that is judged.
+        items: one for each that is evaluated.
         good: the evidence if all of them are right.
         nothing: the evidence if there are none, which is ``info``.
     """
     if not items:
-        return Judgement("info", nothing)
+        return Evaluation("info", nothing)
     worse: tuple[Result, ...] = ("warn", "skipped", "info")
     for result in worse:
         bad = tuple(item for item in items if item.result == result)
@@ -149,5 +149,5 @@ def worst_of(items: tuple[Item, ...], good: str, nothing: str) -> Judgement:
             more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
             text = {item.evidence for item in bad}
             evidence = text.pop() if len(text) == 1 else f"{len(bad)} of {len(items)}"
-            return Judgement(result, f"{names}{more}: {evidence}", items)
-    return Judgement("pass", good, items)
+            return Evaluation(result, f"{names}{more}: {evidence}", items)
+    return Evaluation("pass", good, items)

@@ -36,7 +36,7 @@ WHO: Mapping[Owner, str] = {
     "daemon": "the daemon's configuration",
     "run": "flags of docker run",
     "image": "the image",
-    "manual": "a person's judgement",
+    "manual": "a person's evaluation",
     "swarm": "the swarm's set-up",
 }
 """Who can make a check pass, where no step of ``inv provision`` does."""
@@ -159,7 +159,7 @@ def result_of(checked: Checked, today: date) -> Result:
 
     A waiver is in force to the end of its last day, and hides nothing but a warn.
     """
-    waiver, result = checked.waiver, checked.judgement.result
+    waiver, result = checked.waiver, checked.evaluation.result
     if result == "warn" and waiver is not None and today <= waiver.expires:
         return "waived"
     return result
@@ -167,10 +167,10 @@ def result_of(checked: Checked, today: date) -> Result:
 
 def evidence_of(checked: Checked, today: date) -> str:
     """Return a check's evidence; for a warn it says that a waiver has expired."""
-    waiver, judgement = checked.waiver, checked.judgement
-    if judgement.result == "warn" and waiver is not None and waiver.expires < today:
-        return f"{judgement.evidence} (the waiver expired on {waiver.expires})"
-    return judgement.evidence
+    waiver, evaluation = checked.waiver, checked.evaluation
+    if evaluation.result == "warn" and waiver is not None and waiver.expires < today:
+        return f"{evaluation.evidence} (the waiver expired on {waiver.expires})"
+    return evaluation.evidence
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ def _check(checked: Checked, result: AuditResult) -> dict[str, Any]:
         "owner": check.owner,
         "step": check.step,
         "aliases": {benchmark: list(ids) for benchmark, ids in check.aliases.items()},
-        "items": [asdict(item) for item in checked.judgement.items],
+        "items": [asdict(item) for item in checked.evaluation.items],
     }
     if waiver is not None:
         row["waiver"] = {

@@ -1,4 +1,4 @@
-"""``inv audit`` for one or several targets: each board asked once, and judged here."""
+"""``inv audit`` for one or several targets: each board asked once, and evaluated here."""
 
 import time
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ The script waits 90 s for one that starts, and then three times for a docker tha
 """
 
 PARALLEL = 16
-"""Boards at a time: each is asked one thing, and judging takes milliseconds."""
+"""Boards at a time: each is asked one thing, and evaluating takes milliseconds."""
 
 
 @dataclass(frozen=True)

@@ -205,8 +205,8 @@ def test_fail_on_warn(lab: Lab) -> None:
         done = lab.inv("audit", "board", "--fail-on", "warn")
         assert lab.inv("audit", "board").returncode == 0
     assert done.returncode == 4
-    # What could not be judged fails as well, after what warns.
-    assert "checks warn, or could not be judged: board: " in done.stderr
+    # What could not be evaluated fails as well, after what warns.
+    assert "checks warn, or could not be evaluated: board: " in done.stderr
     assert "(1.1.2, " in done.stderr
     assert "[WARN] 1.1.2 " in done.stdout
     assert "eve" in done.stdout

@@ -80,11 +80,11 @@ def answer(**changed: list[str] | str | None) -> str:
 
 def results(facts: AuditFacts) -> dict[str, Result]:
     checked, findings = evaluate(subject(facts), CHECKS, (), "board")
-    # What is judged can be told as well.
+    # What is evaluated can be told as well.
     result = AuditResult("board", TODAY, checks=checked, findings=findings)
     json.dumps(as_document(result))
     assert all(line.isprintable() for line in lines(result))
-    return {one.check.id: one.judgement.result for one in checked}
+    return {one.check.id: one.evaluation.result for one in checked}
 
 
 def test_a_provisioned_board_is_what_it_is() -> None:
@@ -373,7 +373,7 @@ VALUES = st.recursive(
 
 @settings(deadline=None, max_examples=200)
 @given(st.data())
-def test_values_of_any_type_are_judged_or_unknown(data: st.DataObject) -> None:
+def test_values_of_any_type_are_evaluated_or_unknown(data: st.DataObject) -> None:
     """Not only what Docker would say: what JSON can say in its place."""
     name = data.draw(st.sampled_from([*LONG, "daemon-json"]))
     if name == "daemon-json":

@@ -16,7 +16,7 @@ from bootwright.audit import facts_script
 from bootwright.audit.benchmark import load_checks
 from bootwright.audit.checks.evaluate import evaluate
 from bootwright.audit.facts import AuditFacts, parse_audit_host
-from bootwright.audit.model import Judgement
+from bootwright.audit.model import Evaluation
 from bootwright.core.paths import checkout
 from tests.support.auditboard import SECRET, USER_ID, Board, digest, image
 from tests.support.auditfacts import subject
@@ -33,9 +33,9 @@ def board(tmp_path: Path) -> Board:
     return Board(tmp_path / "board")
 
 
-def judged(facts: AuditFacts) -> dict[str, Judgement]:
+def evaluated(facts: AuditFacts) -> dict[str, Evaluation]:
     checked, _ = evaluate(subject(facts), CHECKS, (), "board")
-    return {one.check.id: one.judgement for one in checked}
+    return {one.check.id: one.evaluation for one in checked}
 
 
 def test_500_containers_cost_as_many_calls_as_one(board: Board) -> None:
@@ -100,13 +100,13 @@ def test_an_engine_that_is_gone_meanwhile_is_not_a_container_that_is(board: Boar
     facts = board.facts()
     assert (facts.containers, facts.networks) == (None, None)
     assert facts.troubles == {"containers": socket, "networks": socket}
-    assert judged(facts)["5.4"].result == "skipped"
+    assert evaluated(facts)["5.4"].result == "skipped"
 
 
 def test_no_container_is_not_the_same_as_none_told(board: Board) -> None:
     facts = board.facts()
     assert (facts.containers, facts.images, facts.troubles) == ((), (), {})
-    assert judged(facts)["5.4"].result == "info"
+    assert evaluated(facts)["5.4"].result == "info"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_docker_that_hangs(board: Board, monkeypatch: pytest.MonkeyPatch, deaf
     board.behaves("info", f"{deaf}\ntime.sleep(600)")
     facts = board.facts()
     assert facts.troubles == {"info": "no answer within 1 s"}
-    found = judged(facts)
+    found = evaluated(facts)
     assert [check for check in found if found[check].result == "pass" and check[0] in "4567"] == []
     assert found["5.4"].result == "skipped"
     assert "no answer within 1 s" in found["5.4"].evidence
@@ -146,7 +146,7 @@ def test_a_docker_that_fails(board: Board) -> None:
     assert facts.info is None
     assert facts.troubles["info"].startswith("permission denied by")
     assert len(facts.troubles["info"]) <= 300
-    assert "permission denied" in judged(facts)["5.4"].evidence
+    assert "permission denied" in evaluated(facts)["5.4"].evidence
 
 
 @pytest.mark.parametrize("kind", ["info", "container"])
@@ -201,7 +201,7 @@ def test_images_that_containerd_keeps_are_told_once_and_without_history(board: B
     facts = board.facts()
     (found,) = facts.images or ()
     assert (found.adds, found.updates) == (None, None)
-    assert judged(facts)["4.9"].result == "skipped"
+    assert evaluated(facts)["4.9"].result == "skipped"
 
 
 def test_networks_of_a_swarm_that_are_not_told(board: Board) -> None:
@@ -222,7 +222,7 @@ def test_a_stopped_engine_is_not_asked_since_systemd_would_start_it(board: Board
     assert board.calls == []
     assert facts.engine_owner is None
     assert facts.units["docker.service"].active == "inactive"
-    assert "does not run" in judged(facts)["5.4"].evidence
+    assert "does not run" in evaluated(facts)["5.4"].evidence
 
 
 def test_a_daemon_in_a_container_is_not_the_boards(board: Board) -> None:
@@ -274,7 +274,7 @@ def test_an_sshd_in_a_container(board: Board) -> None:
     )
     facts = board.facts(starts)
     assert facts.sshd_containers == {digest("c")}
-    assert judged(facts)["5.7"].result == "warn"
+    assert evaluated(facts)["5.7"].result == "warn"
 
 
 def test_a_volume_that_is_a_folder_of_the_host_is_seen_as_that(board: Board) -> None:
@@ -296,7 +296,7 @@ def test_a_volume_that_is_a_folder_of_the_host_is_seen_as_that(board: Board) -> 
     (web,) = board.facts().containers or ()
     sources = [mount.source.removeprefix(str(board.root)) for mount in web.mounts]
     assert sources == ["/etc", "/volumes/share/_data", "/volumes/plain/_data"]
-    assert judged(board.facts())["5.6"].result == "warn"
+    assert evaluated(board.facts())["5.6"].result == "warn"
 
 
 def test_a_users_program_of_that_name_is_not_taken_for_the_daemon(board: Board) -> None:
@@ -341,7 +341,7 @@ def test_images_of_a_former_storage_driver_hide_nobody(board: Board) -> None:
     facts = board.facts()
     assert facts.images is None
     assert "docker info counts 1" in facts.troubles["images"]
-    assert judged(facts)["4.6"].result == "skipped"
+    assert evaluated(facts)["4.6"].result == "skipped"
 
 
 def test_a_link_is_seen_as_what_it_leads_to(board: Board) -> None:
@@ -356,7 +356,7 @@ def test_a_link_is_seen_as_what_it_leads_to(board: Board) -> None:
     facts = board.facts()
     (web,) = facts.containers or ()
     assert [mount.source for mount in web.mounts] == ["/etc", "/etc/not-there", "/srv"]
-    assert judged(facts)["5.6"].result == "warn"
+    assert evaluated(facts)["5.6"].result == "warn"
 
 
 @pytest.mark.parametrize("made_with", [True, False])

@@ -34,7 +34,7 @@ from tests.support.schemas import check_broken_documents, check_document
 
 
 @pytest.mark.parametrize(
-    ("judged", "expires", "shown"),
+    ("evaluated", "expires", "shown"),
     [
         ("warn", date(2026, 11, 27), "waived"),
         ("warn", TODAY, "waived"),
@@ -46,11 +46,11 @@ from tests.support.schemas import check_broken_documents, check_document
     ],
 )
 def test_a_waiver_hides_a_warn_until_its_last_day(
-    judged: Result, expires: date, shown: Result
+    evaluated: Result, expires: date, shown: Result
 ) -> None:
-    one = checked("2.12", judged, waiver=waiver("2.12", expires))
+    one = checked("2.12", evaluated, waiver=waiver("2.12", expires))
     assert result_of(one, TODAY) == shown
-    assert one.judgement.result == judged
+    assert one.evaluation.result == evaluated
     expired = "as it is (the waiver expired on 2026-11-25)"
     assert evidence_of(one, TODAY) == (expired if expires < TODAY else "as it is")
 

@@ -106,5 +106,5 @@ def test_a_waiver_only_ever_hides_a_warn_of_its_own_check(
     result = AuditResult("board", DAY, checks=checked)
     in_force = {check for check, days in rows if days >= 0} if here else set()
     for one in checked:
-        hidden = one.judgement.result == "warn" and one.check.id in in_force
-        assert result.result(one) == ("waived" if hidden else one.judgement.result)
+        hidden = one.evaluation.result == "warn" and one.check.id in in_force
+        assert result.result(one) == ("waived" if hidden else one.evaluation.result)

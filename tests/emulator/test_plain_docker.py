@@ -27,7 +27,7 @@ DIFFERENT: dict[str, str] = {
 
 def test_a_board_without_docker_is_reported(unlocked: Board) -> None:
     done = unlocked.audit()
-    results = {one.check.id: one.judgement for one in done.checks}
+    results = {one.check.id: one.evaluation for one in done.checks}
     assert len(results) == 117
     assert results["2.2"].result == "skipped"
     assert "not installed" in results["2.2"].evidence
@@ -36,10 +36,10 @@ def test_a_board_without_docker_is_reported(unlocked: Board) -> None:
     assert done.host.engine == ""
 
 
-def test_a_stock_board_gets_the_results_of_docker_bench(with_docker: Board) -> None:
+def test_a_stock_board_is_evaluated_as_by_docker_bench(with_docker: Board) -> None:
     with_docker.sh(CONTAINER)
     done = with_docker.audit()
-    found = {one.check.id: one.judgement.result for one in done.checks}
+    found = {one.check.id: one.evaluation.result for one in done.checks}
     expected = recorded("stock")
     assert list(found) == list(expected)
     assert found == expected | DIFFERENT

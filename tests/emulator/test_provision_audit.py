@@ -47,7 +47,7 @@ def test_a_provisioned_board_has_no_warnings_for_host_and_daemon(
     audited = board.audit()
     shown = {one.check.id: audited.result(one) for one in audited.checks}
     unexplained = [
-        (one.check.id, one.judgement)
+        (one.check.id, one.evaluation)
         for one in audited.checks
         if one.check.section in "123"
         and shown[one.check.id] in ("warn", "skipped")
@@ -56,5 +56,5 @@ def test_a_provisioned_board_has_no_warnings_for_host_and_daemon(
     ]
     assert unexplained == []
     assert shown["2.12"] == "waived"
-    found = {one.check.id: one.judgement.result for one in audited.checks}
+    found = {one.check.id: one.evaluation.result for one in audited.checks}
     assert found == recorded("hardened") | DIFFERENT

@@ -268,7 +268,7 @@ _NO_ANSWER: dict[str, Any] = {"info": None, "containers": None, "images": None, 
 
 
 def subject(facts: AuditFacts, **different: Any) -> Subject:
-    """Return what a judge is given: the facts, and the profile that is shipped."""
+    """Return what an evaluator is given: the facts, and the profile that is shipped."""
     return Subject(**{"facts": facts, "profile": PROFILE, **different})
 
 

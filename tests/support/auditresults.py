@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import date
 
-from bootwright.audit.model import Check, Checked, Finding, Item, Judgement, Owner, Result, Waiver
+from bootwright.audit.model import Check, Checked, Evaluation, Finding, Item, Owner, Result, Waiver
 from bootwright.audit.result import AuditResult, Host
 from bootwright.core.errors import FailedError
 
@@ -34,7 +34,7 @@ def checked(
     waiver: Waiver | None = None,
     of: Check | None = None,
 ) -> Checked:
-    return Checked(of or check(number), Judgement(result, evidence, items), waiver)
+    return Checked(of or check(number), Evaluation(result, evidence, items), waiver)
 
 
 def waiver(number: str, expires: date) -> Waiver:

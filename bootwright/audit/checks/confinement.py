@@ -9,7 +9,7 @@ import json
 from bootwright.audit.checks.engine import security_option, security_options
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.inspected import Container
-from bootwright.audit.model import Judgement, Subject
+from bootwright.audit.model import Evaluation, Subject
 
 DEFAULT_CAPABILITIES = frozenset(
     (
@@ -48,89 +48,89 @@ def container_options(container: Container) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def apparmor(subject: Subject, container: Container) -> Judgement:
-    """Judge 5.2: a profile, and a kernel that enforces it."""
+def apparmor(subject: Subject, container: Container) -> Evaluation:
+    """Evaluate 5.2: a profile, and a kernel that enforces it."""
     # An empty list is one that could not be read.
     if subject.facts.lsm and "apparmor" not in subject.facts.lsm:
-        return Judgement("warn", "AppArmor is off in the board's kernel")
+        return Evaluation("warn", "AppArmor is off in the board's kernel")
     if ("apparmor", "unconfined") in container_options(container):
-        return Judgement("warn", "apparmor=unconfined")
+        return Evaluation("warn", "apparmor=unconfined")
     profile = container.apparmor.strip()
     if profile in ("", "unconfined"):
-        return Judgement("warn", "AppArmor: unconfined" if profile else "no AppArmor profile")
-    return Judgement("pass", f"AppArmor profile {profile}")
+        return Evaluation("warn", "AppArmor: unconfined" if profile else "no AppArmor profile")
+    return Evaluation("pass", f"AppArmor profile {profile}")
 
 
-def selinux(subject: Subject, container: Container) -> Judgement:
-    """Judge 5.3: a label that SELinux enforces.
+def selinux(subject: Subject, container: Container) -> Evaluation:
+    """Evaluate 5.3: a label that SELinux enforces.
 
     A daemon that uses SELinux labels each container itself, unless an option disables that.
     """
     if not subject.facts.selinux:
-        return Judgement("warn", "SELinux does not enforce on the board")
+        return Evaluation("warn", "SELinux does not enforce on the board")
     if security_option(subject.facts, "selinux") is None:
-        return Judgement("warn", "the daemon does not use SELinux (selinux-enabled)")
+        return Evaluation("warn", "the daemon does not use SELinux (selinux-enabled)")
     if container.privileged:
-        return Judgement("warn", "privileged: it has no label")
+        return Evaluation("warn", "privileged: it has no label")
     labels = [value for name, value in container_options(container) if name == "label"]
     for label in labels:
         if label == "disable" or label.startswith(("type:spc_t", "type:unconfined")):
-            return Judgement("warn", f"label={label}")
+            return Evaluation("warn", f"label={label}")
     text = ", ".join(f"label={label}" for label in labels)
-    return Judgement("pass", text or "the daemon gives it a label")
+    return Evaluation("pass", text or "the daemon gives it a label")
 
 
-def capabilities(_: Subject, container: Container) -> Judgement:
-    """Judge 5.4: capabilities beyond those that the engine gives every container."""
+def capabilities(_: Subject, container: Container) -> Evaluation:
+    """Evaluate 5.4: capabilities beyond those that the engine gives every container."""
     if container.privileged:
-        return Judgement("warn", "privileged: it has all capabilities")
+        return Evaluation("warn", "privileged: it has all capabilities")
     names = {name.strip().upper().removeprefix("CAP_") for name in container.cap_add}
     more = sorted(names - DEFAULT_CAPABILITIES)
     if more:
-        return Judgement("warn", f"it adds {', '.join(more)}")
-    return Judgement("pass", "the engine's capabilities or fewer")
+        return Evaluation("warn", f"it adds {', '.join(more)}")
+    return Evaluation("pass", "the engine's capabilities or fewer")
 
 
-def seccomp(subject: Subject, container: Container) -> Judgement:
-    """Judge 5.22: a filter of system calls, the engine's or the container's own."""
+def seccomp(subject: Subject, container: Container) -> Evaluation:
+    """Evaluate 5.22: a filter of system calls, the engine's or the container's own."""
     if container.privileged:
-        return Judgement("warn", "privileged, which switches seccomp off")
+        return Evaluation("warn", "privileged, which switches seccomp off")
     own = [value for name, value in container_options(container) if name == "seccomp"]
     without = no_seccomp(subject.facts)
     if without and not (own and security_option(subject.facts, "seccomp")):
-        return Judgement("warn", without)
+        return Evaluation("warn", without)
     evaluated = [_own_profile(value.strip()) for value in own if value != BUILTIN]
     for result in ("warn", "skipped", "pass"):
-        for judgement in evaluated:
-            if judgement.result == result:
-                return judgement
+        for evaluation in evaluated:
+            if evaluation.result == result:
+                return evaluation
     profile = strange_profile(subject) if not own else ""
     if profile:
-        return Judgement("skipped", f"the daemon's profile {profile}: what it denies is not known")
-    return Judgement("pass", "the engine's profile")
+        return Evaluation("skipped", f"the daemon's profile {profile}: what it denies is not known")
+    return Evaluation("pass", "the engine's profile")
 
 
-def _own_profile(text: str) -> Judgement:
-    """Judge a container's own profile, which its option holds as JSON.
+def _own_profile(text: str) -> Evaluation:
+    """Evaluate a container's own profile, which its option holds as JSON.
 
     runc takes one without a default and without rules for none at all: its
     ``libcontainer/specconv/spec_linux.go``, SetupSeccomp.
     """
     if text.lower() == "unconfined":
-        return Judgement("warn", "seccomp=unconfined")
+        return Evaluation("warn", "seccomp=unconfined")
     try:
         profile = json.loads(text)
     except (ValueError, RecursionError):
         profile = None
     rules = profile.get("syscalls") or [] if isinstance(profile, dict) else None
     if not isinstance(profile, dict) or not isinstance(rules, list):
-        return Judgement("skipped", "a seccomp profile of its own, which is not understood")
+        return Evaluation("skipped", "a seccomp profile of its own, which is not understood")
     default = profile.get("defaultAction") or ALLOWING[0]
     if default not in ALLOWING:
-        return Judgement("pass", "a seccomp profile of its own")
+        return Evaluation("pass", "a seccomp profile of its own")
     if not any(map(_denies, rules)):
-        return Judgement("warn", "a seccomp profile of its own, which denies nothing")
-    return Judgement("pass", "a seccomp profile of its own, which denies some system calls")
+        return Evaluation("warn", "a seccomp profile of its own, which denies nothing")
+    return Evaluation("pass", "a seccomp profile of its own, which denies some system calls")
 
 
 def _denies(rule: object) -> bool:
@@ -159,8 +159,8 @@ def strange_profile(subject: Subject) -> str:
     return "" if used in (*known, *USUAL_PROFILES) else used
 
 
-def new_privileges(_: Subject, container: Container) -> Judgement:
-    """Judge 5.26 by what the container was made with.
+def new_privileges(_: Subject, container: Container) -> Evaluation:
+    """Evaluate 5.26 by what the container was made with.
 
     That is its last option, or the daemon's default of that day: a container that is older than
     the default never gets it.
@@ -169,11 +169,11 @@ def new_privileges(_: Subject, container: Container) -> Judgement:
     option = f"no-new-privileges={own[-1]}" if own else ""
     has = container.no_new_privileges
     if has is None and not own:
-        return Judgement("skipped", "what it was made with is not known")
+        return Evaluation("skipped", "what it was made with is not known")
     if has is None:
         has = own[-1] in _TRUE
     if has:
-        return Judgement("pass", option or "made with the daemon's default, no-new-privileges")
-    return Judgement(
+        return Evaluation("pass", option or "made with the daemon's default, no-new-privileges")
+    return Evaluation(
         "warn", option or "made without no-new-privileges, whatever the default is now"
     )

@@ -1,4 +1,4 @@
-"""Section 5: the containers that run, each judged by how it was started."""
+"""Section 5: the containers that run, each evaluated by how it was started."""
 
 from collections.abc import Callable, Mapping
 
@@ -22,10 +22,10 @@ from bootwright.audit.checks.ports import (
     published,
 )
 from bootwright.audit.inspected import Container, Port
-from bootwright.audit.model import Item, Judge, Judgement, Subject, short, worst_of
+from bootwright.audit.model import Evaluation, Evaluator, Item, Subject, short, worst_of
 
-EvaluateOne = Callable[[Subject, Container], Judgement]
-"""Judges one container."""
+EvaluateOne = Callable[[Subject, Container], Evaluation]
+"""Evaluates one container."""
 
 NO_CONTAINER = "no container runs"
 
@@ -33,18 +33,18 @@ MOST_TRIES = 5
 """How often a container may be restarted, check 5.15."""
 
 
-def each_running(evaluate_one: EvaluateOne, good: str) -> Judge:
-    """Return the judge that looks at every container that runs.
+def each_running(evaluate_one: EvaluateOne, good: str) -> Evaluator:
+    """Return the evaluator of every container that runs.
 
     Args:
-        evaluate_one: judges one.
+        evaluate_one: evaluates one.
         good: the evidence if all of them are right.
     """
 
-    def judge(subject: Subject) -> Judgement:
+    def evaluate(subject: Subject) -> Evaluation:
         running = subject.facts.running
         if running is None:
-            return Judgement("skipped", why_unknown(subject.facts, "containers"))
+            return Evaluation("skipped", why_unknown(subject.facts, "containers"))
         evaluated = (
             (container.name, evaluate_one(subject, container))
             for container in sorted(running, key=lambda one: one.name)
@@ -52,124 +52,124 @@ def each_running(evaluate_one: EvaluateOne, good: str) -> Judge:
         items = tuple(Item(short(name), one.result, short(one.evidence)) for name, one in evaluated)
         return worst_of(items, good, NO_CONTAINER)
 
-    return judge
+    return evaluate
 
 
-def _by_hand(evidence: str) -> Judge:
-    def judge(subject: Subject) -> Judgement:
+def _by_hand(evidence: str) -> Evaluator:
+    def evaluate(subject: Subject) -> Evaluation:
         running = subject.facts.running
         if running is None:
-            return Judgement("skipped", why_unknown(subject.facts, "containers"))
-        return Judgement("manual", evidence) if running else Judgement("info", NO_CONTAINER)
+            return Evaluation("skipped", why_unknown(subject.facts, "containers"))
+        return Evaluation("manual", evidence) if running else Evaluation("info", NO_CONTAINER)
 
-    return judge
+    return evaluate
 
 
-def _swarm_off(subject: Subject) -> Judgement:
+def _swarm_off(subject: Subject) -> Evaluation:
     if subject.facts.info is None:
-        return Judgement("skipped", why_unknown(subject.facts, "info"))
+        return Evaluation("skipped", why_unknown(subject.facts, "info"))
     state = swarm_state(subject.facts)
     if not state:
-        return Judgement("skipped", "docker info does not mention a swarm")
-    return Judgement("pass" if state == "inactive" else "warn", f"swarm mode is {state}")
+        return Evaluation("skipped", "docker info does not mention a swarm")
+    return Evaluation("pass" if state == "inactive" else "warn", f"swarm mode is {state}")
 
 
-def privileged(_: Subject, container: Container) -> Judgement:
-    """Judge 5.5."""
+def privileged(_: Subject, container: Container) -> Evaluation:
+    """Evaluate 5.5."""
     if container.privileged:
-        return Judgement("warn", "privileged")
+        return Evaluation("warn", "privileged")
     if container.unconfined_paths:
-        return Judgement("pass", "not privileged, but with systempaths=unconfined")
-    return Judgement("pass", "not privileged")
+        return Evaluation("pass", "not privileged, but with systempaths=unconfined")
+    return Evaluation("pass", "not privileged")
 
 
 def _own_namespace(what: str, kind: Kind) -> EvaluateOne:
-    def evaluate_one(subject: Subject, container: Container) -> Judgement:
+    def evaluate_one(subject: Subject, container: Container) -> Evaluation:
         owner = subject.owners.of(container, kind)
         if mode_of(owner, kind) != "host":
-            return Judgement("pass", f"{what}: {mode_of(container, kind) or 'its own'}")
+            return Evaluation("pass", f"{what}: {mode_of(container, kind) or 'its own'}")
         by = "" if owner is container else f", by {short(owner.name)}"
-        return Judgement("warn", f"{what}: the host's{by}")
+        return Evaluation("warn", f"{what}: the host's{by}")
 
     return evaluate_one
 
 
-def _user_namespace(subject: Subject, container: Container) -> Judgement:
+def _user_namespace(subject: Subject, container: Container) -> Evaluation:
     if container.userns_mode == "host":
-        return Judgement("warn", "users: the host's (--userns host)")
+        return Evaluation("warn", "users: the host's (--userns host)")
     if security_option(subject.facts, "userns") is None:
-        return Judgement("pass", "not by its own option; but the daemon remaps no users (2.9)")
-    return Judgement("pass", "users: remapped")
+        return Evaluation("pass", "not by its own option; but the daemon remaps no users (2.9)")
+    return Evaluation("pass", "users: remapped")
 
 
-def _sshd(subject: Subject, container: Container) -> Judgement:
+def _sshd(subject: Subject, container: Container) -> Evaluation:
     if container.id in subject.facts.sshd_containers:
-        return Judgement("warn", "an sshd runs in it")
+        return Evaluation("warn", "an sshd runs in it")
     if not subject.facts.root:
-        return Judgement("skipped", "its processes can only be seen with root's rights")
-    return Judgement("pass", "no sshd runs in it")
+        return Evaluation("skipped", "its processes can only be seen with root's rights")
+    return Evaluation("pass", "no sshd runs in it")
 
 
-def _read_only(_: Subject, container: Container) -> Judgement:
+def _read_only(_: Subject, container: Container) -> Evaluation:
     if container.readonly:
-        return Judgement("pass", "its root file system is read-only")
-    return Judgement("warn", "its root file system is writable")
+        return Evaluation("pass", "its root file system is read-only")
+    return Evaluation("warn", "its root file system is writable")
 
 
-def _restart(_: Subject, container: Container) -> Judgement:
-    """Judge 5.15: what may fail and be started again without end."""
+def _restart(_: Subject, container: Container) -> Evaluation:
+    """Evaluate 5.15: what may fail and be started again without end."""
     policy, tries = container.restart
     if policy in ("", "no"):
-        return Judgement("pass", "it is not restarted")
+        return Evaluation("pass", "it is not restarted")
     if policy == "on-failure" and 1 <= tries <= MOST_TRIES:
-        return Judgement("pass", f"on-failure, {tries} times")
-    return Judgement("warn", f"{policy}, {tries} times" if tries > 0 else f"{policy}, without end")
+        return Evaluation("pass", f"on-failure, {tries} times")
+    return Evaluation("warn", f"{policy}, {tries} times" if tries > 0 else f"{policy}, without end")
 
 
-def _ulimits(_: Subject, container: Container) -> Judgement:
+def _ulimits(_: Subject, container: Container) -> Evaluation:
     if container.ulimits:
-        return Judgement("pass", f"its own: {', '.join(container.ulimits)}")
-    return Judgement("info", "the daemon's default (2.8)")
+        return Evaluation("pass", f"its own: {', '.join(container.ulimits)}")
+    return Evaluation("info", "the daemon's default (2.8)")
 
 
-def _cgroup(_: Subject, container: Container) -> Judgement:
+def _cgroup(_: Subject, container: Container) -> Evaluation:
     if container.cgroup_parent:
-        return Judgement("warn", f"cgroup parent {container.cgroup_parent}")
-    return Judgement("pass", "the engine's cgroup")
+        return Evaluation("warn", f"cgroup parent {container.cgroup_parent}")
+    return Evaluation("pass", "the engine's cgroup")
 
 
-def _health(_: Subject, container: Container) -> Judgement:
+def _health(_: Subject, container: Container) -> Evaluation:
     if container.health in (None, "", "none"):
-        return Judgement("warn", "no health check")
-    return Judgement("pass", f"health: {container.health}")
+        return Evaluation("warn", "no health check")
+    return Evaluation("pass", f"health: {container.health}")
 
 
-def _image_age(_: Subject, container: Container) -> Judgement:
+def _image_age(_: Subject, container: Container) -> Evaluation:
     if "@sha256:" in container.image:
-        return Judgement("info", f"{container.image} stays until its digest is changed")
-    return Judgement("info", f"{container.image} is what was pulled last")
+        return Evaluation("info", f"{container.image} stays until its digest is changed")
+    return Evaluation("info", f"{container.image} is what was pulled last")
 
 
-def _default_bridge(subject: Subject, container: Container) -> Judgement:
+def _default_bridge(subject: Subject, container: Container) -> Evaluation:
     owner = subject.owners.of(container, "network")
     if mode_of(owner, "network") == "host":
-        return Judgement("info", "on the host's network (5.10)")
+        return Evaluation("info", "on the host's network (5.10)")
     # Nobody else can give a network this name.
     if "bridge" in owner.networks:
-        return Judgement("info", "on the default bridge")
-    return Judgement("pass", ", ".join(owner.networks) or "no network")
+        return Evaluation("info", "on the default bridge")
+    return Evaluation("pass", ", ".join(owner.networks) or "no network")
 
 
-def _sockets(subject: Subject) -> Judgement:
+def _sockets(subject: Subject) -> Evaluation:
     evaluate_one = engine_sockets(subject.facts)
     return each_running(evaluate_one, "no container has a socket of the engine")(subject)
 
 
-def _published(bad: Callable[[Port], bool], what: str, good: str) -> Judge:
+def _published(bad: Callable[[Port], bool], what: str, good: str) -> Evaluator:
     return beside_services(each_running(published(bad, what), good))
 
 
-JUDGES: Mapping[str, Judge] = {
+EVALUATORS: Mapping[str, Evaluator] = {
     "5.1": _swarm_off,
     "5.2": each_running(apparmor, "AppArmor confines every container"),
     "5.3": each_running(selinux, "SELinux labels every container"),

@@ -17,13 +17,13 @@ from bootwright.audit.checks.engine import security_option, security_options
 from bootwright.audit.checks.settings import (
     InForce,
     configured,
+    evaluate_configured,
+    evaluate_in_force,
     installed,
-    judge_configured,
-    judge_in_force,
     why_no_engine,
 )
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import Item, Judge, Judgement, Result, Subject
+from bootwright.audit.model import Evaluation, Evaluator, Item, Result, Subject
 from bootwright.hosts.profile import version_key
 
 ENABLE_ICC = "com.docker.network.bridge.enable_icc"
@@ -41,19 +41,19 @@ _CGROUPS = {"systemd": "system.slice", "cgroupfs": "/docker"}
 """The engine's own cgroup-parent, by its cgroup driver."""
 
 
-def rootless(subject: Subject) -> Judgement:
+def rootless(subject: Subject) -> Evaluation:
     """2.1: the daemon's process is not root's; whether it could be so, a person has to say."""
     owner = subject.facts.engine_owner
     if owner is None:
-        return Judgement(
+        return Evaluation(
             "skipped", why_no_engine(subject.facts) or "it is not known whose the daemon is"
         )
     if owner == 0:
-        return Judgement("manual", "the daemon runs as root")
-    return Judgement("pass", f"the daemon runs as the user with the id {owner}")
+        return Evaluation("manual", "the daemon runs as root")
+    return Evaluation("pass", f"the daemon runs as the user with the id {owner}")
 
 
-def default_bridge(subject: Subject) -> Judgement:
+def default_bridge(subject: Subject) -> Evaluation:
     """2.2: containers on the default bridge do not reach each other.
 
     The bridge keeps its former option while containers outlive a restart of the daemon
@@ -66,10 +66,10 @@ def default_bridge(subject: Subject) -> Judgement:
     if icc is not None:
         agrees = (icc != "false") == (setting.value is not False)
         in_force = InForce(f"icc = {icc} (network bridge)", icc == "false", agrees)
-    return judge_in_force(facts, setting, setting.value is False, in_force)
+    return evaluate_in_force(facts, setting, setting.value is False, in_force)
 
 
-def log_level(subject: Subject) -> Judgement:
+def log_level(subject: Subject) -> Evaluation:
     """2.3: the daemon logs what is informative; ``debug`` overrules its level."""
     facts = subject.facts
     level, debug = configured(facts, "log-level"), configured(facts, "debug")
@@ -77,18 +77,18 @@ def log_level(subject: Subject) -> Judgement:
     if isinstance(on, bool):
         evidence = f"debug = {json.dumps(on)} (docker info)"
         in_force = InForce(evidence, not on, on == (debug.value is True))
-    found = judge_configured(facts, level, str(level.value).lower() == "info")
-    beside = judge_in_force(facts, debug, debug.value is False, in_force)
+    found = evaluate_configured(facts, level, str(level.value).lower() == "info")
+    beside = evaluate_in_force(facts, debug, debug.value is False, in_force)
     return beside if found.result == "pass" and beside.result != "pass" else found
 
 
-def iptables(subject: Subject) -> Judgement:
+def iptables(subject: Subject) -> Evaluation:
     """2.4: the engine keeps its packet filter itself."""
     setting = configured(subject.facts, "iptables")
-    return judge_configured(subject.facts, setting, setting.value is True)
+    return evaluate_configured(subject.facts, setting, setting.value is True)
 
 
-def insecure_registries(subject: Subject) -> Judgement:
+def insecure_registries(subject: Subject) -> Evaluation:
     """2.5: no registry, and no mirror of one, is spoken to without TLS, but on the board itself."""
     facts = subject.facts
     setting = configured(facts, "insecure-registries")
@@ -97,8 +97,8 @@ def insecure_registries(subject: Subject) -> Judgement:
     plain = _plain(mirrors.value)
     registry = (facts.info or {}).get("RegistryConfig")
     if not isinstance(registry, Mapping):
-        found = judge_configured(facts, mirrors, not plain) if plain else None
-        return found or judge_in_force(facts, setting, not wanted, None)
+        found = evaluate_configured(facts, mirrors, not plain) if plain else None
+        return found or evaluate_in_force(facts, setting, not wanted, None)
     indexes = _table(registry.get("IndexConfigs"))
     used = set(_texts(registry.get("InsecureRegistryCIDRs"))) - _OWN_NETWORKS
     used |= {name for name, index in indexes.items() if _table(index).get("Secure") is False}
@@ -107,10 +107,10 @@ def insecure_registries(subject: Subject) -> Judgement:
     reported = f"without TLS: {json.dumps(sorted(used | used_plain))} (docker info)"
     in_force = InForce(reported, not used | used_plain, (used, used_plain) == (wanted, plain))
     differs = mirrors if used == wanted else setting
-    judgement = judge_in_force(facts, differs, not wanted | plain, in_force)
+    evaluation = evaluate_in_force(facts, differs, not wanted | plain, in_force)
     items = [Item(name, "warn", "an insecure registry") for name in sorted(used)]
     items += [Item(name, "warn", "a mirror without TLS") for name in sorted(used_plain)]
-    return replace(judgement, items=tuple(items))
+    return replace(evaluation, items=tuple(items))
 
 
 def _plain(mirrors: object) -> set[str]:
@@ -120,7 +120,7 @@ def _plain(mirrors: object) -> set[str]:
     return {one.rstrip("/") for one in found if not is_loopback(host_of(one))}
 
 
-def storage_driver(subject: Subject) -> Judgement:
+def storage_driver(subject: Subject) -> Evaluation:
     """2.6: the storage driver in use is not aufs."""
     facts = subject.facts
     setting = configured(facts, "storage-driver")
@@ -128,10 +128,10 @@ def storage_driver(subject: Subject) -> Judgement:
     if driver:
         agrees = setting.value in ("", driver)
         in_force = InForce(f"storage-driver = {driver} (docker info)", driver != "aufs", agrees)
-    return judge_in_force(facts, setting, setting.value != "aufs", in_force)
+    return evaluate_in_force(facts, setting, setting.value != "aufs", in_force)
 
 
-def remote_api(subject: Subject) -> Judgement:
+def remote_api(subject: Subject) -> Evaluation:
     """2.7: where the API listens on TCP, both sides prove themselves by certificates.
 
     A socket of systemd may be TCP as well, which only shows by Docker's ports.
@@ -139,24 +139,24 @@ def remote_api(subject: Subject) -> Judgement:
     facts = subject.facts
     hosts, verify, tls = (configured(facts, key) for key in ("hosts", "tlsverify", "tls"))
     if not installed(facts):
-        return Judgement("skipped", why_no_engine(facts))
+        return Evaluation("skipped", why_no_engine(facts))
     if hosts.unknown:
-        return Judgement("skipped", f"hosts: {hosts.unknown}")
+        return Evaluation("skipped", f"hosts: {hosts.unknown}")
     addresses = [host for host in _texts(hosts.value) if is_tcp(host)]
     if not addresses and any(host.startswith("fd:") for host in _texts(hosts.value)):
         addresses = _taken(facts)
     if not addresses:
-        return Judgement("info", f"the API listens on no TCP address: {hosts}")
+        return Evaluation("info", f"the API listens on no TCP address: {hosts}")
     where = f"the API listens on {', '.join(addresses)}"
     if verify.unknown:
-        return Judgement("skipped", f"{where}; tlsverify: {verify.unknown}")
+        return Evaluation("skipped", f"{where}; tlsverify: {verify.unknown}")
     if verify.value is True:
-        return Judgement("pass", f"{where}; {verify}", _each(addresses, "pass", str(verify)))
+        return Evaluation("pass", f"{where}; {verify}", _each(addresses, "pass", str(verify)))
     # Saying tlsverify = false still turns TLS on: moby's cmd/dockerd/daemon.go.
     if tls.value is True or verify.source != "default":
         items = _each(addresses, "warn", "TLS without client certificates")
-        return Judgement("warn", f"{where} with TLS, for everybody; {verify}", items)
-    return Judgement("warn", f"{where} without TLS", _each(addresses, "warn", "without TLS"))
+        return Evaluation("warn", f"{where} with TLS, for everybody; {verify}", items)
+    return Evaluation("warn", f"{where} without TLS", _each(addresses, "warn", "without TLS"))
 
 
 def _each(subjects: Iterable[str], result: Result, evidence: str) -> tuple[Item, ...]:
@@ -168,16 +168,16 @@ def _taken(facts: AuditFacts) -> list[str]:
     return [address for address in facts.listening or () if address.endswith(_API_PORTS)]
 
 
-def default_ulimits(subject: Subject) -> Judgement:
+def default_ulimits(subject: Subject) -> Evaluation:
     """2.8: containers get limits of their own; without any there is nothing to hold against it."""
     setting = configured(subject.facts, "default-ulimits")
-    found = judge_configured(subject.facts, setting, bool(setting.value))
+    found = evaluate_configured(subject.facts, setting, bool(setting.value))
     if found.result != "warn":
         return found
-    return Judgement("info", found.evidence, _each([setting.key], "info", str(setting)))
+    return Evaluation("info", found.evidence, _each([setting.key], "info", str(setting)))
 
 
-def userns(subject: Subject) -> Judgement:
+def userns(subject: Subject) -> Evaluation:
     """2.9: root in a container is nobody on the board; a rootless daemon is nobody itself."""
     facts = subject.facts
     setting = configured(facts, "userns-remap")
@@ -188,25 +188,25 @@ def userns(subject: Subject) -> Judgement:
         on = "name=userns" in security
         evidence = "name=userns (docker info)" if on else "no name=userns (docker info)"
         in_force = InForce(evidence, on, on == bool(setting.value))
-    return judge_in_force(facts, setting, bool(setting.value), in_force)
+    return evaluate_in_force(facts, setting, bool(setting.value), in_force)
 
 
-def cgroup_parent(subject: Subject) -> Judgement:
+def cgroup_parent(subject: Subject) -> Evaluation:
     """2.10: containers stay below the cgroup that the engine chooses."""
     facts = subject.facts
     setting = configured(facts, "cgroup-parent")
     own = _CGROUPS.get(_text(facts.info, "CgroupDriver"), "")
-    return judge_configured(facts, setting, setting.value in ("", own))
+    return evaluate_configured(facts, setting, setting.value in ("", own))
 
 
-def base_size(subject: Subject) -> Judgement:
+def base_size(subject: Subject) -> Evaluation:
     """2.11: the base device of devicemapper keeps its size."""
     setting = configured(subject.facts, "storage-opts")
     names = [option.partition("=")[0].strip().lower() for option in _texts(setting.value)]
-    return judge_configured(subject.facts, setting, "dm.basesize" not in names)
+    return evaluate_configured(subject.facts, setting, "dm.basesize" not in names)
 
 
-def authorization(subject: Subject) -> Judgement:
+def authorization(subject: Subject) -> Evaluation:
     """2.12: a plugin that runs decides on each request."""
     facts = subject.facts
     setting = configured(facts, "authorization-plugins")
@@ -216,24 +216,24 @@ def authorization(subject: Subject) -> Judgement:
         found = set(_texts(plugins.get("Authorization")))
         evidence = f"authorization-plugins = {json.dumps(sorted(found))} (docker info)"
         in_force = InForce(evidence, bool(found), found == wanted)
-    return judge_in_force(facts, setting, bool(wanted), in_force)
+    return evaluate_in_force(facts, setting, bool(wanted), in_force)
 
 
-def no_new_privileges(subject: Subject) -> Judgement:
+def no_new_privileges(subject: Subject) -> Evaluation:
     """2.14: no process in a container gains rights; engines report it from 23.0 on."""
     facts = subject.facts
     setting = configured(facts, "no-new-privileges")
     if facts.info is not None and version_key(facts.engine_version) < _TOLD_FROM:
-        return judge_configured(facts, setting, setting.value is True)
+        return evaluate_configured(facts, setting, setting.value is True)
     security, in_force = _security(facts), None
     if security:
         on = "name=no-new-privileges" in security
         evidence = f"{'' if on else 'no '}name=no-new-privileges (docker info)"
         in_force = InForce(evidence, on, on == (setting.value is True))
-    return judge_in_force(facts, setting, setting.value is True, in_force)
+    return evaluate_in_force(facts, setting, setting.value is True, in_force)
 
 
-def live_restore(subject: Subject) -> Judgement:
+def live_restore(subject: Subject) -> Evaluation:
     """2.15: containers go on while the daemon restarts, which swarm mode rules out."""
     facts = subject.facts
     setting = configured(facts, "live-restore")
@@ -244,20 +244,20 @@ def live_restore(subject: Subject) -> Judgement:
     swarm = _table((facts.info or {}).get("Swarm")).get("LocalNodeState")
     if on is False and swarm == "active":
         why = "swarm mode is on, with which live-restore does not go"
-        return Judgement("info", why, _each([setting.key], "info", why))
-    return judge_in_force(facts, setting, setting.value is True, in_force)
+        return Evaluation("info", why, _each([setting.key], "info", why))
+    return evaluate_in_force(facts, setting, setting.value is True, in_force)
 
 
-def userland_proxy(subject: Subject) -> Judgement:
+def userland_proxy(subject: Subject) -> Evaluation:
     """2.16: the kernel alone forwards published ports."""
     setting = configured(subject.facts, "userland-proxy")
-    return judge_configured(subject.facts, setting, setting.value is False)
+    return evaluate_configured(subject.facts, setting, setting.value is False)
 
 
-def seccomp(subject: Subject) -> Judgement:
+def seccomp(subject: Subject) -> Evaluation:
     """2.17: containers have the engine's own seccomp profile, or one that the profile names.
 
-    What another one denies, a person has to judge.
+    What another one denies, a person has to evaluate.
     """
     facts = subject.facts
     setting = configured(facts, "seccomp-profile")
@@ -268,13 +268,13 @@ def seccomp(subject: Subject) -> Judgement:
         reported = "no name=seccomp" if option is None else f"name=seccomp,profile={profile}"
         in_force = InForce(f"{reported} (docker info)", profile not in ("", "unconfined"), agrees)
         strange = strange_profile(subject)
-    found = judge_in_force(facts, setting, setting.value != "unconfined", in_force)
+    found = evaluate_in_force(facts, setting, setting.value != "unconfined", in_force)
     if found.result != "pass" or not strange:
         return found
-    return Judgement("manual", f"{found.evidence}: what {strange} denies is not known")
+    return Evaluation("manual", f"{found.evidence}: what {strange} denies is not known")
 
 
-def experimental(subject: Subject) -> Judgement:
+def experimental(subject: Subject) -> Evaluation:
     """2.18: no experimental features."""
     facts = subject.facts
     setting = configured(facts, "experimental")
@@ -282,7 +282,7 @@ def experimental(subject: Subject) -> Judgement:
     if isinstance(on, bool):
         evidence = f"experimental = {json.dumps(on)} (docker info)"
         in_force = InForce(evidence, not on, on == (setting.value is True))
-    return judge_in_force(facts, setting, setting.value is False, in_force)
+    return evaluate_in_force(facts, setting, setting.value is False, in_force)
 
 
 def _text(info: Mapping[str, Any] | None, name: str) -> str:
@@ -308,7 +308,7 @@ def _security(facts: AuditFacts) -> tuple[str, ...]:
     return _texts((facts.info or {}).get("SecurityOptions"))
 
 
-JUDGES: Mapping[str, Judge] = {
+EVALUATORS: Mapping[str, Evaluator] = {
     "2.1": rootless,
     "2.2": default_bridge,
     "2.3": log_level,

@@ -5,20 +5,20 @@ The form of rules: docker run(1), ``--device-cgroup-rule``; the kernel's
 """
 
 from bootwright.audit.inspected import Container
-from bootwright.audit.model import Judgement, Subject
+from bootwright.audit.model import Evaluation, Subject
 
 
-def devices(_: Subject, container: Container) -> Judgement:
-    """Judge 5.18: devices, and rules by which it may use those that it makes with mknod."""
+def devices(_: Subject, container: Container) -> Evaluation:
+    """Evaluate 5.18: devices, and rules by which it may use those that it makes with mknod."""
     wide = wide_rules(container)
     if wide:
-        return Judgement("warn", f"any device, by the rule {', '.join(wide)}")
+        return Evaluation("warn", f"any device, by the rule {', '.join(wide)}")
     if container.privileged:
-        return Judgement("info", "privileged: it has all devices")
+        return Evaluation("info", "privileged: it has all devices")
     has = [*container.devices, *(f"rule {rule}" for rule in container.device_rules)]
     if container.device_requests:
         has.append(f"{container.device_requests} by their drivers' names")
-    return Judgement("info", ", ".join(has)) if has else Judgement("pass", "no device")
+    return Evaluation("info", ", ".join(has)) if has else Evaluation("pass", "no device")
 
 
 def wide_rules(container: Container) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What the engine reports of itself, for the judges of images, containers and the swarm."""
+"""What the engine reports of itself, for the evaluators of images, containers and the swarm."""
 
 from collections.abc import Mapping
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from bootwright.audit.checks.settings import configured, installed
 from bootwright.audit.checks.watches import unlisted
-from bootwright.audit.model import Item, Judge, Judgement, Subject, worst_of
+from bootwright.audit.model import Evaluation, Evaluator, Item, Subject, worst_of
 from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.profile import FileMode
 
@@ -29,20 +29,20 @@ _SETTINGS = ("3.17", "3.18")
 """Checks of daemon.json."""
 
 
-def owned(subject: Subject, check: str) -> Judgement:
-    """Judge the owners of what a check is about."""
-    return _judged(subject, check, owner=True)
+def owned(subject: Subject, check: str) -> Evaluation:
+    """Evaluate the owners of what a check is about."""
+    return _evaluated(subject, check, owner=True)
 
 
-def permitted(subject: Subject, check: str) -> Judgement:
-    """Judge the permissions of what a check is about."""
-    return _judged(subject, check, owner=False)
+def permitted(subject: Subject, check: str) -> Evaluation:
+    """Evaluate the permissions of what a check is about."""
+    return _evaluated(subject, check, owner=False)
 
 
-def _judged(subject: Subject, check: str, owner: bool) -> Judgement:
+def _evaluated(subject: Subject, check: str, owner: bool) -> Evaluation:
     facts = subject.facts
     if unseen := unlisted(facts):
-        return Judgement("skipped", unseen)
+        return Evaluation("skipped", unseen)
     entries = [entry for entry in subject.profile.files.file if check in entry.checks]
     places = ", ".join(path for entry in entries for path in entry.paths)
     items: dict[str, Item] = {}
@@ -101,7 +101,7 @@ def _unread(subject: Subject, check: str) -> dict[str, str]:
     return {}
 
 
-JUDGES: Mapping[str, Judge] = {
+EVALUATORS: Mapping[str, Evaluator] = {
     **{check: partial(owned, check=check) for check in OWNER},
     **{check: partial(permitted, check=check) for check in MODE},
 }

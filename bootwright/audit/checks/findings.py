@@ -11,22 +11,22 @@ from bootwright.audit.checks.addresses import is_tcp
 from bootwright.audit.checks.confinement import no_seccomp
 from bootwright.audit.checks.engine import engine_value, security_option
 from bootwright.audit.checks.settings import configured
-from bootwright.audit.model import Finding, Judgement, Subject
+from bootwright.audit.model import Evaluation, Finding, Subject
 from bootwright.hosts.profile import version_key
 
 AUTHORIZATION_FIXED = (29, 3, 1)
 """The engine from which on CVE-2026-34040 is mended."""
 
 
-def findings(subject: Subject, results: Mapping[str, Judgement]) -> tuple[Finding, ...]:
+def findings(subject: Subject, results: Mapping[str, Evaluation]) -> tuple[Finding, ...]:
     """Return what was found.
 
     Args:
         subject: the board and the profile.
-        results: the judgements by the check's id; a finding names those checks of its own that
+        results: the evaluations by the check's id; a finding names those checks of its own that
             pass in spite of it.
     """
-    passed = {check for check, judgement in results.items() if judgement.result == "pass"}
+    passed = {check for check, evaluation in results.items() if evaluation.result == "pass"}
     found = (find(subject) for find in _FINDERS)
     return tuple(
         replace(finding, checks=tuple(check for check in finding.checks if check in passed))

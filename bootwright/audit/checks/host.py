@@ -8,12 +8,12 @@ from pathlib import PurePosixPath
 
 from bootwright.audit.checks import watches
 from bootwright.audit.checks.engine import security_option
-from bootwright.audit.checks.settings import InForce, configured, judge_in_force, why_no_engine
+from bootwright.audit.checks.settings import InForce, configured, evaluate_in_force, why_no_engine
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import Item, Judge, Judgement, Subject, worst_of
+from bootwright.audit.model import Evaluation, Evaluator, Item, Subject, worst_of
 
 
-def separate_partition(subject: Subject) -> Judgement:
+def separate_partition(subject: Subject) -> Evaluation:
     """1.1.1: images and containers lie on a file system of their own."""
     facts = subject.facts
     setting = configured(facts, "data-root")
@@ -26,7 +26,7 @@ def separate_partition(subject: Subject) -> Judgement:
         evidence = f"{root} is {missing or 'a mount point'} (docker info)"
         agrees = root == str(PurePosixPath(str(setting.value)))
         in_force = InForce(evidence, not missing, agrees)
-    return judge_in_force(facts, setting, not _not_apart(facts, str(setting.value)), in_force)
+    return evaluate_in_force(facts, setting, not _not_apart(facts, str(setting.value)), in_force)
 
 
 def _not_apart(facts: AuditFacts, folder: str) -> str:
@@ -38,7 +38,7 @@ def _not_apart(facts: AuditFacts, folder: str) -> str:
     return "a mount point of the root file system itself" if same else ""
 
 
-def trusted_users(subject: Subject) -> Judgement:
+def trusted_users(subject: Subject) -> Evaluation:
     """1.1.2: the group docker, whose members are root by another name, holds nobody else.
 
     Without a trusted user there is nothing to compare with: the members are listed. So are those of
@@ -46,12 +46,12 @@ def trusted_users(subject: Subject) -> Judgement:
     """
     members, trusted = subject.facts.docker_group, subject.trusted_user
     if members is None:
-        return Judgement("info", "there is no group docker")
+        return Evaluation("info", "there is no group docker")
     if not members:
-        return Judgement("pass", "nobody is in the group docker")
+        return Evaluation("pass", "nobody is in the group docker")
     if trusted is None:
         text = f"in the group docker: {', '.join(members)}"
-        return Judgement(
+        return Evaluation(
             "info", text, tuple(Item(name, "info", "in the group docker") for name in members)
         )
     items = tuple(_member(name, trusted) for name in members)
@@ -64,24 +64,24 @@ def _member(name: str, trusted: str) -> Item:
     return Item(name, "warn", "in the group docker, and not the target's trusted user")
 
 
-def hardened(subject: Subject) -> Judgement:
-    """1.2.1: whether the host is hardened, a person has to judge."""
+def hardened(subject: Subject) -> Evaluation:
+    """1.2.1: whether the host is hardened, a person has to evaluate."""
     facts = subject.facts
-    return Judgement("manual", f"{facts.os or 'an unnamed distribution'}, Linux {facts.kernel}")
+    return Evaluation("manual", f"{facts.os or 'an unnamed distribution'}, Linux {facts.kernel}")
 
 
-def up_to_date(subject: Subject) -> Judgement:
+def up_to_date(subject: Subject) -> Evaluation:
     """1.2.2: whether the version is the newest, the board cannot know."""
     version = subject.facts.engine_version
     if not version:
-        return Judgement("skipped", why_no_engine(subject.facts))
-    return Judgement("manual", f"the engine is {version}; compare it with the distribution's")
+        return Evaluation("skipped", why_no_engine(subject.facts))
+    return Evaluation("manual", f"the engine is {version}; compare it with the distribution's")
 
 
-JUDGES: Mapping[str, Judge] = {
+EVALUATORS: Mapping[str, Evaluator] = {
     "1.1.1": separate_partition,
     "1.1.2": trusted_users,
-    **watches.JUDGES,
+    **watches.EVALUATORS,
     "1.2.1": hardened,
     "1.2.2": up_to_date,
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from bootwright.audit.checks.containers import each_running
 from bootwright.audit.checks.engine import why_unknown
 from bootwright.audit.inspected import Container, Image
-from bootwright.audit.model import Item, Judge, Judgement, Subject, worst_of
+from bootwright.audit.model import Evaluation, Evaluator, Item, Subject, worst_of
 
 NO_IMAGE = "there is no image"
 
@@ -20,70 +20,70 @@ def is_root(user: str) -> bool:
     return not name or _ROOT.fullmatch(name) is not None
 
 
-def _user(_: Subject, container: Container) -> Judgement:
+def _user(_: Subject, container: Container) -> Evaluation:
     if is_root(container.user):
-        return Judgement("warn", f"user {container.user}" if container.user else "no user is set")
-    return Judgement("pass", f"user {container.user}")
+        return Evaluation("warn", f"user {container.user}" if container.user else "no user is set")
+    return Evaluation("pass", f"user {container.user}")
 
 
-def _content_trust(subject: Subject) -> Judgement:
+def _content_trust(subject: Subject) -> Evaluation:
     if "docker" not in subject.facts.tools:
-        return Judgement("skipped", "Docker is not installed")
+        return Evaluation("skipped", "Docker is not installed")
     value = subject.facts.content_trust
     if value == "1":
-        return Judgement("pass", "DOCKER_CONTENT_TRUST=1")
-    return Judgement("warn", f"DOCKER_CONTENT_TRUST is {value or 'not set'}")
+        return Evaluation("pass", "DOCKER_CONTENT_TRUST=1")
+    return Evaluation("warn", f"DOCKER_CONTENT_TRUST is {value or 'not set'}")
 
 
-def _each_image(evaluate_one: Callable[[Image], Judgement], good: str) -> Judge:
-    def judge(subject: Subject) -> Judgement:
+def _each_image(evaluate_one: Callable[[Image], Evaluation], good: str) -> Evaluator:
+    def evaluate(subject: Subject) -> Evaluation:
         images = subject.facts.images
         if images is None:
-            return Judgement("skipped", why_unknown(subject.facts, "images"))
+            return Evaluation("skipped", why_unknown(subject.facts, "images"))
         evaluated = (
             (image.name, evaluate_one(image)) for image in sorted(images, key=lambda one: one.name)
         )
         items = tuple(Item(name, one.result, one.evidence) for name, one in evaluated)
         return worst_of(items, good, NO_IMAGE)
 
-    return judge
+    return evaluate
 
 
-def _healthcheck(image: Image) -> Judgement:
+def _healthcheck(image: Image) -> Evaluation:
     if image.healthcheck:
-        return Judgement("pass", "HEALTHCHECK")
-    return Judgement("warn", "no HEALTHCHECK")
+        return Evaluation("pass", "HEALTHCHECK")
+    return Evaluation("warn", "no HEALTHCHECK")
 
 
-def _updates(image: Image) -> Judgement:
+def _updates(image: Image) -> Evaluation:
     return _counted(image.updates, "updates of package lists without an installation")
 
 
-def _adds(image: Image) -> Judgement:
+def _adds(image: Image) -> Evaluation:
     return _counted(image.adds, "ADD above its base image")
 
 
-def _counted(count: int | None, what: str) -> Judgement:
+def _counted(count: int | None, what: str) -> Evaluation:
     if count is None:
-        return Judgement("skipped", "its history cannot be read")
-    return Judgement("info" if count else "pass", f"{count} × {what}")
+        return Evaluation("skipped", "its history cannot be read")
+    return Evaluation("info" if count else "pass", f"{count} × {what}")
 
 
-def _by_hand(what: str) -> Judge:
-    def judge(subject: Subject) -> Judgement:
+def _by_hand(what: str) -> Evaluator:
+    def evaluate(subject: Subject) -> Evaluation:
         images = subject.facts.images
         if images is None:
-            return Judgement("skipped", why_unknown(subject.facts, "images"))
+            return Evaluation("skipped", why_unknown(subject.facts, "images"))
         if not images:
-            return Judgement("info", NO_IMAGE)
+            return Evaluation("info", NO_IMAGE)
         names = sorted(image.name for image in images)
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        return Judgement("manual", f"{what}: {', '.join(names[:5])}{more}")
+        return Evaluation("manual", f"{what}: {', '.join(names[:5])}{more}")
 
-    return judge
+    return evaluate
 
 
-JUDGES: Mapping[str, Judge] = {
+EVALUATORS: Mapping[str, Evaluator] = {
     "4.1": each_running(_user, "no container runs as root"),
     "4.2": _by_hand("whether the base is to be trusted"),
     "4.3": _by_hand("whether all packages are needed"),

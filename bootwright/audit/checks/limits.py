@@ -6,7 +6,7 @@ A limit beyond what the board has is none.
 from bootwright.audit.checks.engine import engine_value
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.inspected import Container
-from bootwright.audit.model import Judgement, Subject
+from bootwright.audit.model import Evaluation, Subject
 
 DEFAULT_SHARES = 1024
 """What a container has without ``--cpu-shares``: as much as any other."""
@@ -18,46 +18,46 @@ MOST_PIDS = 4_194_304
 """No kernel numbers more processes: proc(5), ``pid_max``."""
 
 
-def memory(subject: Subject, container: Container) -> Judgement:
-    """Judge 5.11."""
+def memory(subject: Subject, container: Container) -> Evaluation:
+    """Evaluate 5.11."""
     if container.memory <= 0:
-        return Judgement("warn", "memory is not limited")
+        return Evaluation("warn", "memory is not limited")
     if engine_value(subject.facts, "MemoryLimit") is False:
-        return Judgement("warn", "the board's kernel does not limit memory")
+        return Evaluation("warn", "the board's kernel does not limit memory")
     has, limit = _number(subject.facts, "MemTotal"), f"at most {container.memory // 2**20} MiB"
     if has and container.memory > has:
-        return Judgement("warn", f"{limit}, which is more than the board's {has // 2**20} MiB")
-    return Judgement("pass", limit)
+        return Evaluation("warn", f"{limit}, which is more than the board's {has // 2**20} MiB")
+    return Evaluation("pass", limit)
 
 
-def cpu(subject: Subject, container: Container) -> Judgement:
-    """Judge 5.12: a share of the CPU time of its own, or a limit of it."""
+def cpu(subject: Subject, container: Container) -> Evaluation:
+    """Evaluate 5.12: a share of the CPU time of its own, or a limit of it."""
     facts = subject.facts
     limited, limit = _cpus(container)
     beyond = _beyond(facts, container)
     weighed = container.cpu_shares > 0 and container.cpu_shares != DEFAULT_SHARES
     if limited and not beyond and engine_value(facts, "CpuCfsQuota") is not False:
-        return Judgement("pass", limit)
+        return Evaluation("pass", limit)
     if weighed and engine_value(facts, "CPUShares") is not False:
-        return Judgement("pass", f"{container.cpu_shares} CPU shares")
+        return Evaluation("pass", f"{container.cpu_shares} CPU shares")
     if limited and beyond:
-        return Judgement("warn", f"{limit}, which is more than the board has")
+        return Evaluation("warn", f"{limit}, which is more than the board has")
     if limited or weighed:
-        return Judgement("warn", "the board's kernel does not limit the CPU")
+        return Evaluation("warn", "the board's kernel does not limit the CPU")
     shares = f"{DEFAULT_SHARES} CPU shares, as every container has"
-    return Judgement("warn", shares if container.cpu_shares > 0 else "the CPU is not limited")
+    return Evaluation("warn", shares if container.cpu_shares > 0 else "the CPU is not limited")
 
 
-def pids(subject: Subject, container: Container) -> Judgement:
-    """Judge 5.29."""
+def pids(subject: Subject, container: Container) -> Evaluation:
+    """Evaluate 5.29."""
     if container.pids_limit is None or container.pids_limit <= 0:
-        return Judgement("warn", "processes are not limited")
+        return Evaluation("warn", "processes are not limited")
     if engine_value(subject.facts, "PidsLimit") is False:
-        return Judgement("warn", "the board's kernel does not limit processes")
+        return Evaluation("warn", "the board's kernel does not limit processes")
     limit = f"at most {container.pids_limit} processes"
     if container.pids_limit >= MOST_PIDS:
-        return Judgement("warn", f"{limit}, which no kernel has")
-    return Judgement("pass", limit)
+        return Evaluation("warn", f"{limit}, which no kernel has")
+    return Evaluation("pass", limit)
 
 
 def _cpus(container: Container) -> tuple[bool, str]:

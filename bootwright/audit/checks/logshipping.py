@@ -8,9 +8,9 @@ from typing import Any
 
 from bootwright.audit.checks.addresses import host_of, is_elsewhere
 from bootwright.audit.checks.engine import engine_value
-from bootwright.audit.checks.settings import InForce, configured, judge_in_force
+from bootwright.audit.checks.settings import InForce, configured, evaluate_in_force
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import Judgement, Subject
+from bootwright.audit.model import Evaluation, Subject
 from bootwright.logs.relay_names import SERVICE as RELAY_SERVICE
 from bootwright.logs.relay_names import SOCKET as RELAY_SOCKET
 
@@ -25,7 +25,7 @@ _ADDRESS = {
 """Log drivers that send to an address, and the option that holds it."""
 
 
-def remote_logging(subject: Subject) -> Judgement:
+def remote_logging(subject: Subject) -> Evaluation:
     """2.13: what containers write goes to another machine, by itself or by the board's relay."""
     facts = subject.facts
     setting = configured(facts, "log-driver")
@@ -36,7 +36,7 @@ def remote_logging(subject: Subject) -> Judgement:
         why = (
             f"log-driver = {driver or setting.value} is a plugin: where it sends logs is not known"
         )
-        return Judgement("skipped", why)
+        return Evaluation("skipped", why)
     sends = options.value if isinstance(options.value, Mapping) else {}
     right, _ = _sent(str(setting.value), sends, facts)
     if driver:
@@ -46,7 +46,7 @@ def remote_logging(subject: Subject) -> Judgement:
             # The options that are reported are another driver's.
             right_now, where = False, "; where to is not known"
         in_force = InForce(f"log-driver = {driver} (docker info){where}", right_now, agrees)
-    return judge_in_force(facts, setting, right, in_force)
+    return evaluate_in_force(facts, setting, right, in_force)
 
 
 def _sent(driver: str, options: Mapping[str, Any], facts: AuditFacts) -> tuple[bool, str]:

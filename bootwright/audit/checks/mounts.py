@@ -6,7 +6,7 @@ from collections.abc import Callable
 from bootwright.audit.checks.settings import configured
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.inspected import Container
-from bootwright.audit.model import Judgement, Subject
+from bootwright.audit.model import Evaluation, Subject
 
 SENSITIVE = ("/boot", "/dev", "/etc", "/lib", "/proc", "/sys", "/usr", "/")
 """The benchmark's folders, check 5.6; the root comes last as it holds the others."""
@@ -42,8 +42,8 @@ def within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def sensitive_mounts(_: Subject, container: Container) -> Judgement:
-    """Judge 5.6: what is writable of the benchmark's folders, or anything in them.
+def sensitive_mounts(_: Subject, container: Container) -> Evaluation:
+    """Evaluate 5.6: what is writable of the benchmark's folders, or anything in them.
 
     Read-only is enough but for the root, which holds every secret of the board, for /proc,
     through whose links (``/proc/1/root``) the same can be reached, and for /sys: a kernel before
@@ -63,41 +63,41 @@ def sensitive_mounts(_: Subject, container: Container) -> Judgement:
         else:
             readable.append(path)
     if bad:
-        return Judgement("warn", "; ".join(bad))
-    return Judgement("pass", f"read-only: {', '.join(readable)}" if readable else "none mounted")
+        return Evaluation("warn", "; ".join(bad))
+    return Evaluation("pass", f"read-only: {', '.join(readable)}" if readable else "none mounted")
 
 
-def shared_mounts(_: Subject, container: Container) -> Judgement:
-    """Judge 5.20: mounts that the container makes would appear on the board."""
+def shared_mounts(_: Subject, container: Container) -> Evaluation:
+    """Evaluate 5.20: mounts that the container makes would appear on the board."""
     shared = [
         f"{mount.destination or mount.source} is {mount.propagation}"
         for mount in container.mounts
         if mount.propagation in ("shared", "rshared")
     ]
     if shared:
-        return Judgement("warn", "; ".join(shared))
-    return Judgement("pass", "no mount is shared")
+        return Evaluation("warn", "; ".join(shared))
+    return Evaluation("pass", "no mount is shared")
 
 
-def engine_sockets(facts: AuditFacts) -> Callable[[Subject, Container], Judgement]:
-    """Return what judges 5.32: a socket of the engine or of containerd, or a folder with one.
+def engine_sockets(facts: AuditFacts) -> Callable[[Subject, Container], Evaluation]:
+    """Return what evaluates 5.32: a socket of the engine or of containerd, or a folder with one.
 
     A read-only mount of a socket takes requests as any other.
     """
     sockets = _known_sockets(facts)
 
-    def evaluate_one(_: Subject, container: Container) -> Judgement:
+    def evaluate_one(_: Subject, container: Container) -> Evaluation:
         for mount in container.mounts:
             path = board_path(mount.source)
             held = [socket for socket in sockets if path and within(socket, path)]
             if posixpath.basename(path) in _SOCKET_NAMES or path in held:
-                return Judgement("warn", f"{mount.source} is mounted at {mount.destination}")
+                return Evaluation("warn", f"{mount.source} is mounted at {mount.destination}")
             if held:
-                return Judgement("warn", f"{mount.source} is mounted, which holds {held[0]}")
+                return Evaluation("warn", f"{mount.source} is mounted, which holds {held[0]}")
             # Another name for the same socket cannot be told from a socket that is safe.
             if posixpath.basename(mount.destination) in _SOCKET_NAMES:
-                return Judgement("warn", f"{mount.source} is mounted as {mount.destination}")
-        return Judgement("pass", "no socket of the engine")
+                return Evaluation("warn", f"{mount.source} is mounted as {mount.destination}")
+        return Evaluation("pass", "no socket of the engine")
 
     return evaluate_one
 

@@ -6,43 +6,43 @@ from ipaddress import IPv6Address, ip_address
 from bootwright.audit.checks.engine import swarm_state
 from bootwright.audit.checks.namespaces import mode_of
 from bootwright.audit.inspected import Container, Port
-from bootwright.audit.model import Judge, Judgement, Subject
+from bootwright.audit.model import Evaluation, Evaluator, Subject
 
 FIRST_FREE_PORT = 1024
 """Ports below are root's: ip(7), ``ip_unprivileged_port_start``."""
 
 
-def published(bad: Callable[[Port], bool], what: str) -> Callable[[Subject, Container], Judgement]:
-    """Return what judges published ports.
+def published(bad: Callable[[Port], bool], what: str) -> Callable[[Subject, Container], Evaluation]:
+    """Return what evaluates published ports.
 
     On the host's network no port needs to be published, so that nothing holds one back: that
     is never better than any published port.
     """
 
-    def evaluate_one(subject: Subject, container: Container) -> Judgement:
+    def evaluate_one(subject: Subject, container: Container) -> Evaluation:
         wrong = {_place(port) for port in container.ports if bad(port)}
         if wrong:
-            return Judgement("warn", f"{what} {', '.join(sorted(wrong))}")
+            return Evaluation("warn", f"{what} {', '.join(sorted(wrong))}")
         if mode_of(subject.owners.of(container, "network"), "network") == "host":
-            return Judgement("warn", "on the host's network, every port it opens is the board's")
+            return Evaluation("warn", "on the host's network, every port it opens is the board's")
         ports = ", ".join(sorted(set(map(_place, container.ports))))
-        return Judgement("pass", ports or "no port is published")
+        return Evaluation("pass", ports or "no port is published")
 
     return evaluate_one
 
 
-def beside_services(judge: Judge) -> Judge:
-    """Return a judge that passes nothing in a swarm.
+def beside_services(evaluate: Evaluator) -> Evaluator:
+    """Return an evaluator that passes nothing in a swarm.
 
     A port that a service publishes is open on every node, and no container shows it.
     """
 
-    def in_swarm(subject: Subject) -> Judgement:
-        found = judge(subject)
+    def in_swarm(subject: Subject) -> Evaluation:
+        found = evaluate(subject)
         if swarm_state(subject.facts) != "active" or found.result not in ("pass", "info"):
             return found
         text = "ports that services of the swarm publish are not known"
-        return Judgement("skipped", f"{found.evidence}; but {text}", found.items)
+        return Evaluation("skipped", f"{found.evidence}; but {text}", found.items)
 
     return in_swarm
 

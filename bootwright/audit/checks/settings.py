@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import Judgement, short
+from bootwright.audit.model import Evaluation, short
 
 _LETTERS = {
     "D": "debug",
@@ -70,7 +70,7 @@ DEFAULTS: Mapping[str, Any] = {
     "userland-proxy": True,
     "userns-remap": "",
 }
-"""What an engine does where nobody says anything, for the keys that are judged."""
+"""What an engine does where nobody says anything, for the keys that are evaluated."""
 
 
 LONGEST_LINE = 16_384
@@ -220,8 +220,8 @@ class InForce:
     agrees: bool = True
 
 
-def judge_configured(facts: AuditFacts, setting: Configured, right: bool) -> Judgement:
-    """Return the judgement of a key that no engine reports.
+def evaluate_configured(facts: AuditFacts, setting: Configured, right: bool) -> Evaluation:
+    """Return the evaluation of a key that no engine reports.
 
     Args:
         facts: the board's.
@@ -229,17 +229,17 @@ def judge_configured(facts: AuditFacts, setting: Configured, right: bool) -> Jud
         right: that is as the check wants it.
     """
     if not installed(facts):
-        return Judgement("skipped", why_no_engine(facts))
+        return Evaluation("skipped", why_no_engine(facts))
     if setting.unknown:
-        return Judgement("skipped", f"{setting.key}: {setting.unknown}")
+        return Evaluation("skipped", f"{setting.key}: {setting.unknown}")
     note = "; the daemon does not run" if facts.engine_owner is None else ""
-    return Judgement("pass" if right else "warn", f"{setting}{note}")
+    return Evaluation("pass" if right else "warn", f"{setting}{note}")
 
 
-def judge_in_force(
+def evaluate_in_force(
     facts: AuditFacts, setting: Configured, right: bool, in_force: InForce | None
-) -> Judgement:
-    """Return the judgement of a key that an engine reports.
+) -> Evaluation:
+    """Return the evaluation of a key that an engine reports.
 
     What it reports counts. Where it reports nothing, a wrong configuration is still wrong, and a
     right one may not be what runs.
@@ -251,10 +251,10 @@ def judge_in_force(
         in_force: what the engine reports; ``None`` if nothing.
     """
     if in_force is None or not installed(facts):
-        judgement = judge_configured(facts, setting, right)
+        evaluation = evaluate_configured(facts, setting, right)
         why = why_no_engine(facts) or "the engine does not report what is in force"
-        if judgement.result != "pass":
-            return judgement
-        return Judgement("skipped", f"{setting}, but {why}")
+        if evaluation.result != "pass":
+            return evaluation
+        return Evaluation("skipped", f"{setting}, but {why}")
     waits = "" if in_force.agrees or setting.unknown else f"; {setting} waits for a restart"
-    return Judgement("pass" if in_force.right else "warn", f"{in_force.evidence}{waits}")
+    return Evaluation("pass" if in_force.right else "warn", f"{in_force.evidence}{waits}")

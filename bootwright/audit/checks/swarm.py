@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from bootwright.audit.checks.engine import engine_value, swarm_state, why_unknown
-from bootwright.audit.model import Item, Judge, Judgement, Subject, short, worst_of
+from bootwright.audit.model import Evaluation, Evaluator, Item, Subject, short, worst_of
 
 OFF = "swarm mode is off"
 
@@ -22,94 +22,94 @@ NANOSECONDS = 3600 * 10**9
 """In an hour."""
 
 
-def _images(subject: Subject) -> Judgement:
+def _images(subject: Subject) -> Evaluation:
     images, containers = subject.facts.images, subject.facts.containers
     if images is None or containers is None:
         missing = "images" if images is None else "containers"
-        return Judgement("skipped", why_unknown(subject.facts, missing))
+        return Evaluation("skipped", why_unknown(subject.facts, missing))
     used = {container.image_id for container in containers}
     spare = sorted(image.name for image in images if image.id not in used)
-    return Judgement(
+    return Evaluation(
         "info",
         f"{len(images)} images, {len(images) - len(spare)} of them used by containers",
         tuple(Item(name, "info", "no container uses it") for name in spare),
     )
 
 
-def _containers(subject: Subject) -> Judgement:
+def _containers(subject: Subject) -> Evaluation:
     containers = subject.facts.containers
     if containers is None:
-        return Judgement("skipped", why_unknown(subject.facts, "containers"))
+        return Evaluation("skipped", why_unknown(subject.facts, "containers"))
     stopped = sorted((one for one in containers if not one.runs), key=lambda one: one.name)
-    return Judgement(
+    return Evaluation(
         "info",
         f"{len(containers)} containers, {len(containers) - len(stopped)} of them run",
         tuple(Item(container.name, "info", container.state) for container in stopped),
     )
 
 
-def _in_swarm(evaluate_one: Judge) -> Judge:
-    """Return the judge that looks only where the node is part of a swarm."""
+def _in_swarm(evaluate_one: Evaluator) -> Evaluator:
+    """Return the evaluator that is used only where the node is part of a swarm."""
 
-    def judge(subject: Subject) -> Judgement:
+    def evaluate(subject: Subject) -> Evaluation:
         if subject.facts.info is None:
-            return Judgement("skipped", why_unknown(subject.facts, "info"))
+            return Evaluation("skipped", why_unknown(subject.facts, "info"))
         state = swarm_state(subject.facts)
         if state == "inactive":
-            return Judgement("pass", OFF)
+            return Evaluation("pass", OFF)
         if state != "active":
             text = f"the swarm node is {state}" if state else "docker info mentions no swarm"
-            return Judgement("skipped", text)
+            return Evaluation("skipped", text)
         return evaluate_one(subject)
 
-    return judge
+    return evaluate
 
 
-def _on_manager(evaluate_one: Judge) -> Judge:
-    """Return the judge of what only a manager knows."""
+def _on_manager(evaluate_one: Evaluator) -> Evaluator:
+    """Return the evaluator of what only a manager knows."""
 
-    def judge(subject: Subject) -> Judgement:
+    def evaluate(subject: Subject) -> Evaluation:
         if engine_value(subject.facts, "Swarm", "ControlAvailable") is not True:
-            return Judgement("skipped", "only a manager knows, and this node is a worker")
+            return Evaluation("skipped", "only a manager knows, and this node is a worker")
         return evaluate_one(subject)
 
-    return _in_swarm(judge)
+    return _in_swarm(evaluate)
 
 
-def _managers(subject: Subject) -> Judgement:
+def _managers(subject: Subject) -> Evaluation:
     managers = engine_value(subject.facts, "Swarm", "Managers")
     nodes = engine_value(subject.facts, "Swarm", "Nodes")
     if type(managers) is not int or managers < 1:
-        return Judgement("skipped", "docker info does not report the number of managers")
+        return Evaluation("skipped", "docker info does not report the number of managers")
     text = f"{managers} managers of {nodes} nodes"
     if managers > MOST_MANAGERS:
-        return Judgement("warn", f"{text}; more than {MOST_MANAGERS} only slow it down")
+        return Evaluation("warn", f"{text}; more than {MOST_MANAGERS} only slow it down")
     if managers % 2 == 0:
-        return Judgement("warn", f"{text}: one fewer survives the loss of as many")
-    return Judgement("pass", text)
+        return Evaluation("warn", f"{text}: one fewer survives the loss of as many")
+    return Evaluation("pass", text)
 
 
-def _bound(subject: Subject) -> Judgement:
+def _bound(subject: Subject) -> Evaluation:
     if subject.facts.listening is None:
-        return Judgement("skipped", "what listens on the board is not known")
+        return Evaluation("skipped", "what listens on the board is not known")
     places = [
         address
         for address, _, port in (place.rpartition(":") for place in subject.facts.listening)
         if port == MANAGEMENT_PORT
     ]
     if any(address.strip("[]") in _ANY for address in places):
-        return Judgement("warn", f"port {MANAGEMENT_PORT} listens on every address")
+        return Evaluation("warn", f"port {MANAGEMENT_PORT} listens on every address")
     if places:
-        return Judgement("pass", f"port {MANAGEMENT_PORT} listens on {', '.join(places)}")
+        return Evaluation("pass", f"port {MANAGEMENT_PORT} listens on {', '.join(places)}")
     if engine_value(subject.facts, "Swarm", "ControlAvailable") is True:
-        return Judgement("skipped", f"a manager, but nothing listens on port {MANAGEMENT_PORT}")
-    return Judgement("pass", "a worker, which takes no requests of the swarm")
+        return Evaluation("skipped", f"a manager, but nothing listens on port {MANAGEMENT_PORT}")
+    return Evaluation("pass", "a worker, which takes no requests of the swarm")
 
 
-def _overlays(subject: Subject) -> Judgement:
+def _overlays(subject: Subject) -> Evaluation:
     networks = subject.facts.networks
     if networks is None:
-        return Judgement("skipped", why_unknown(subject.facts, "networks"))
+        return Evaluation("skipped", why_unknown(subject.facts, "networks"))
     items = []
     for network in sorted(networks, key=lambda one: one.name):
         if network.driver == "overlay":
@@ -119,31 +119,31 @@ def _overlays(subject: Subject) -> Judgement:
     return worst_of(tuple(items), "every overlay network is encrypted", "no overlay network")
 
 
-def _autolock(subject: Subject) -> Judgement:
+def _autolock(subject: Subject) -> Evaluation:
     path = ("Swarm", "Cluster", "Spec", "EncryptionConfig", "AutoLockManagers")
     locked = engine_value(subject.facts, *path)
     if not isinstance(locked, bool):
-        return Judgement("skipped", "docker info does not report autolock")
-    return Judgement("pass" if locked else "warn", f"autolock is {'on' if locked else 'off'}")
+        return Evaluation("skipped", "docker info does not report autolock")
+    return Evaluation("pass" if locked else "warn", f"autolock is {'on' if locked else 'off'}")
 
 
-def _node_certificates(subject: Subject) -> Judgement:
+def _node_certificates(subject: Subject) -> Evaluation:
     path = ("Swarm", "Cluster", "Spec", "CAConfig", "NodeCertExpiry")
     valid = engine_value(subject.facts, *path)
     if type(valid) is not int or valid <= 0:
-        return Judgement("skipped", "docker info does not report how long certificates are valid")
+        return Evaluation("skipped", "docker info does not report how long certificates are valid")
     hours = valid // NANOSECONDS
     evidence = short(f"valid for {hours} hours", 100)
     if valid <= CERT_HOURS * NANOSECONDS:
-        return Judgement("pass", evidence)
-    return Judgement("info", evidence, (Item("node certificates", "info", evidence),))
+        return Evaluation("pass", evidence)
+    return Evaluation("info", evidence, (Item("node certificates", "info", evidence),))
 
 
-def _by_hand(evidence: str) -> Judge:
-    return _in_swarm(lambda _: Judgement("manual", evidence))
+def _by_hand(evidence: str) -> Evaluator:
+    return _in_swarm(lambda _: Evaluation("manual", evidence))
 
 
-JUDGES: Mapping[str, Judge] = {
+EVALUATORS: Mapping[str, Evaluator] = {
     "6.1": _images,
     "6.2": _containers,
     "7.1": _on_manager(_managers),

@@ -6,7 +6,7 @@ from functools import partial
 from itertools import pairwise
 
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import Item, Judge, Judgement, Result, Subject, worst_of
+from bootwright.audit.model import Evaluation, Evaluator, Item, Result, Subject, worst_of
 from bootwright.hosts.profile import Watch
 
 AUDITED = tuple(f"1.1.{number}" for number in range(3, 19))
@@ -19,7 +19,7 @@ _RECORDS = ("SYSCALL", "PATH", "1300", "1302")
 """The types of record that are written for a watched path: linux/audit.h."""
 
 
-def watched(subject: Subject, check: str) -> Judgement:
+def watched(subject: Subject, check: str) -> Evaluation:
     """1.1.3 to 1.1.18: each of the check's paths that is there has a rule of its own."""
     facts = subject.facts
     watches = [
@@ -29,7 +29,7 @@ def watched(subject: Subject, check: str) -> Judgement:
         for path in watch.paths
     ]
     if unseen := unlisted(facts):
-        return Judgement("skipped", unseen)
+        return Evaluation("skipped", unseen)
     items = tuple(_watch(facts, watch, path) for watch, path in watches if path in facts.modes)
     good = "; ".join(item.evidence for item in items)
     return worst_of(items, good, f"not there: {', '.join(path for _, path in watches)}")
@@ -98,4 +98,4 @@ def _no_rules(facts: AuditFacts) -> str:
     return "auditctl does not show the rules: does the kernel have AUDIT?"
 
 
-JUDGES: Mapping[str, Judge] = {check: partial(watched, check=check) for check in AUDITED}
+EVALUATORS: Mapping[str, Evaluator] = {check: partial(watched, check=check) for check in AUDITED}

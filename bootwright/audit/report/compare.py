@@ -157,11 +157,11 @@ class Comparison:
     Attributes:
         since: the day of the former audit.
         improved: checks that pass and did not, or that warned and have nothing to warn of now.
-        worse: regressions: checks that warn and did not, that can no longer be judged, that
-            passed and do not although there is something to judge, or that have an item of which
+        worse: regressions: checks that warn and did not, that can no longer be evaluated, that
+            passed and do not although there is something to evaluate, or that have an item of which
             the same can be said.
         other: checks whose result is another one, and neither better nor worse: there is nothing
-            to judge any more, or a waiver came.
+            to evaluate any more, or a waiver came.
         found: findings that were not there, or were about less: regressions too.
         mended: findings that are no longer there.
         new: items that were not there, such as a container's.
@@ -230,7 +230,7 @@ def compare(before: Recorded, after: AuditResult) -> Comparison:
         if check.id not in former:
             continue
         was, now = former[check.id], after.result(checked)
-        old, here = _by_subject(was.items), _by_subject(checked.judgement.items)
+        old, here = _by_subject(was.items), _by_subject(checked.evaluation.items)
         new += [ItemChange(check.id, *item) for item in here.items() if item[0] not in old]
         gone += [ItemChange(check.id, *item) for item in old.items() if item[0] not in here]
         worse = tuple(
@@ -303,7 +303,7 @@ def _direction(change: CheckChange) -> Literal["improved", "worse", "other", "un
         return "unchanged"
     if after == "warn" or (after == "skipped" and before != "waived"):
         return "worse"
-    # Whereas a pass that became info, with no item, has nothing to judge any more.
+    # Whereas a pass that became info, with no item, has nothing to evaluate any more.
     if before == "pass" and after == "manual":
         return "worse"
     if after == "pass" or (before == "warn" and after in ("info", "manual")):

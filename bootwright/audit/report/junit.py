@@ -11,7 +11,7 @@ from bootwright.core.text import sanitize_text
 def junit(results: Sequence[AuditResult]) -> str:
     """Return the XML: a suite for each board, a test case for each check.
 
-    A warn is a failure. What was not judged, is for a person or is waived, is skipped, with the
+    A warn is a failure. What was not evaluated, is for a person or is waived, is skipped, with the
     reason. A board that could not be audited is a suite with one error.
     """
     root = ET.Element("testsuites", name="inv audit")
@@ -53,7 +53,7 @@ def _case(checked: Checked, result: AuditResult, suite: str) -> ET.Element:
     case = ET.Element("testcase", _texts(classname=classname, name=f"{check.id} {check.title}"))
     if came == "warn":
         failure = ET.SubElement(case, "failure", _texts(message=evidence, type="warn"))
-        items = [item for item in checked.judgement.items if item.result == "warn"]
+        items = [item for item in checked.evaluation.items if item.result == "warn"]
         text = [f"{item.subject}: {item.evidence}" for item in items] or [evidence]
         failure.text = sanitize_text("\n".join((*text, check.remedy)))
     elif came in ("skipped", "manual", "waived"):

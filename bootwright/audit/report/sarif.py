@@ -73,7 +73,7 @@ def _results(index: int, checked: Checked, result: AuditResult) -> list[dict[str
     check, came = checked.check, result.result(checked)
     if came not in ("warn", "waived"):
         return []
-    warns = [item for item in checked.judgement.items if item.result == "warn"]
+    warns = [item for item in checked.evaluation.items if item.result == "warn"]
     if warns:
         rows = [
             _result(index, check.id, _level(check), item.evidence, result, item.subject)

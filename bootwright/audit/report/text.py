@@ -127,9 +127,9 @@ def _check(checked: Checked, result: AuditResult) -> list[str]:
     if came == "pass":
         return output
     evidence = result.evidence(checked)
-    shown = [item for item in checked.judgement.items if item.result != "pass"]
+    shown = [item for item in checked.evaluation.items if item.result != "pass"]
     says = [f"{item.subject}: {item.evidence}" for item in shown] or [evidence]
-    if shown and evidence != checked.judgement.evidence:
+    if shown and evidence != checked.evaluation.evidence:
         says.append(evidence)
     if came == "waived" and checked.waiver is not None:
         says.append(f"waived until {checked.waiver.expires}: {reason_of(checked)}")

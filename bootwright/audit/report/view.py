@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from bootwright.audit.benchmark import OURS, BenchmarkEntry, View
-from bootwright.audit.model import Check, Checked, Judgement, Result
+from bootwright.audit.model import Check, Checked, Evaluation, Result
 from bootwright.audit.result import AuditResult
 
 _WORST_FIRST: tuple[Result, ...] = ("warn", "skipped", "manual", "waived", "info", "pass")
@@ -47,9 +47,9 @@ def _checked(entry: BenchmarkEntry, parts: list[Checked], result: AuditResult) -
             owner="manual",
             remedy="Nothing to do: what this version asks for has no counterpart today",
         )
-        return Checked(check, Judgement("info", entry.note or "no counterpart today"))
+        return Checked(check, Evaluation("info", entry.note or "no counterpart today"))
     worst = min(parts, key=lambda one: _WORST_FIRST.index(result.result(one)))
-    items = tuple(item for one in parts for item in one.judgement.items)
+    items = tuple(item for one in parts for item in one.evaluation.items)
     check = worst.check.model_copy(
         update={
             "id": entry.id,
@@ -61,4 +61,4 @@ def _checked(entry: BenchmarkEntry, parts: list[Checked], result: AuditResult) -
             "aliases": {OURS: entry.checks},
         }
     )
-    return Checked(check, replace(worst.judgement, items=items), worst.waiver)
+    return Checked(check, replace(worst.evaluation, items=items), worst.waiver)

@@ -1,4 +1,4 @@
-"""Section 5: the containers that run, each judged by how it was started."""
+"""Section 5: the containers that run, each evaluated by how it was started."""
 
 import json
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from bootwright.audit.checks import images, swarm
-from bootwright.audit.checks.containers import JUDGES
+from bootwright.audit.checks.containers import EVALUATORS
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.inspected import Container, ContainerMount, Port
-from bootwright.audit.model import Judgement
+from bootwright.audit.model import Evaluation
 from tests.support.auditcontainers import bind, container, image, restricted
 from tests.support.auditfacts import (
     HARDENED_INFO,
@@ -23,7 +23,7 @@ from tests.support.auditfacts import (
 from tests.support.recorded_bench import recorded
 
 SECTION = [f"5.{number}" for number in range(1, 33)]
-ALL = {**images.JUDGES, **JUDGES, **swarm.JUDGES}
+ALL = {**images.EVALUATORS, **EVALUATORS, **swarm.EVALUATORS}
 ROOTLESS = {"engine_owner": 1000}
 SELINUX = {
     "selinux": True,
@@ -45,26 +45,26 @@ def info(**different: Any) -> dict[str, Any]:
     return {"info": {**HARDENED_INFO, **different}}
 
 
-def judge(check: str, *containers: Container, **facts: Any) -> Judgement:
-    return JUDGES[check](subject(provisioned(containers=containers, **facts)))
+def evaluate(check: str, *containers: Container, **facts: Any) -> Evaluation:
+    return EVALUATORS[check](subject(provisioned(containers=containers, **facts)))
 
 
-def test_the_whole_section_is_judged() -> None:
-    assert list(JUDGES) == SECTION
+def test_the_whole_section_is_evaluated() -> None:
+    assert list(EVALUATORS) == SECTION
 
 
 # What differs from what the recorded run of docker-bench said of the same board.
-def test_a_plain_container_is_judged_as_docker_bench_judged_it() -> None:
+def test_a_plain_container_is_evaluated_as_by_docker_bench() -> None:
     plain = container(name="my_container")
     facts = subject(stock(containers=(plain,), images=(image(),)))
-    found = {check: judge(facts).result for check, judge in ALL.items()}
+    found = {check: evaluator(facts).result for check, evaluator in ALL.items()}
     assert found == {check: result for check, result in recorded("stock").items() if check in ALL}
 
 
 def test_a_restricted_container_passes_all_but_selinux_and_its_port() -> None:
     held = restricted(name="my_container")
     facts = subject(provisioned(containers=(held,), images=(image(healthcheck=True),)))
-    found = {check: judge(facts).result for check, judge in ALL.items()}
+    found = {check: evaluator(facts).result for check, evaluator in ALL.items()}
     expected = {check: result for check, result in recorded("hardened").items() if check in ALL}
     # docker-bench takes no-new-privileges for an option of SELinux.
     assert found == {**expected, "5.3": "warn"}
@@ -171,7 +171,7 @@ def test_a_restricted_container_passes_all_but_selinux_and_its_port() -> None:
 def test_what_a_container_should_not_have(
     check: str, different: dict[str, Any], evidence: str
 ) -> None:
-    found = judge(check, restricted(name="good"), restricted(**different))
+    found = evaluate(check, restricted(name="good"), restricted(**different))
     assert found.result == "warn"
     bad = {item.subject: item for item in found.items}["web"]
     assert (bad.result, evidence in bad.evidence) == ("warn", True), bad.evidence
@@ -203,7 +203,7 @@ def test_what_a_container_should_not_have(
     ],
 )
 def test_what_a_container_may_have(check: str, different: dict[str, Any]) -> None:
-    found = judge(check, restricted(**different))
+    found = evaluate(check, restricted(**different))
     assert found.result == "pass", found
 
 
@@ -280,7 +280,7 @@ def test_what_a_container_may_have(check: str, different: dict[str, Any]) -> Non
 def test_the_board_and_the_daemon_count_too(
     check: str, different: dict[str, Any], facts: dict[str, Any], result: str, evidence: str
 ) -> None:
-    found = judge(check, restricted(**different), **facts)
+    found = evaluate(check, restricted(**different), **facts)
     assert found.result == result, found
     assert evidence in found.evidence
 
@@ -305,17 +305,19 @@ def test_the_board_and_the_daemon_count_too(
 def test_what_is_not_held_against_a_container(
     check: str, different: dict[str, Any], result: str
 ) -> None:
-    assert judge(check, restricted(**different)).result == result
+    assert evaluate(check, restricted(**different)).result == result
 
 
 def test_a_service_in_a_swarm_publishes_ports_without_a_container_here() -> None:
-    found = judge("5.14", **info(Swarm={"LocalNodeState": "active"}))
+    found = evaluate("5.14", **info(Swarm={"LocalNodeState": "active"}))
     assert found.result == "skipped"
-    assert judge("5.14", container(), **info(Swarm={"LocalNodeState": "active"})).result == "warn"
+    assert (
+        evaluate("5.14", container(), **info(Swarm={"LocalNodeState": "active"})).result == "warn"
+    )
 
 
 def test_users_that_nobody_remaps_are_said_to_be_so() -> None:
-    found = JUDGES["5.31"](subject(stock(containers=(restricted(),))))
+    found = EVALUATORS["5.31"](subject(stock(containers=(restricted(),))))
     assert found.result == "pass"
     assert "the daemon remaps no users (2.9)" in found.items[0].evidence
 
@@ -325,13 +327,13 @@ def test_users_that_nobody_remaps_are_said_to_be_so() -> None:
     [("inactive", "pass"), ("active", "warn"), ("locked", "warn"), ("", "skipped")],
 )
 def test_swarm_mode_is_off(state: str, result: str) -> None:
-    assert judge("5.1", **info(Swarm={"LocalNodeState": state})).result == result
+    assert evaluate("5.1", **info(Swarm={"LocalNodeState": state})).result == result
 
 
 @pytest.mark.parametrize("check", [check for check in SECTION if check != "5.1"])
-def test_what_does_not_run_is_not_judged(check: str) -> None:
+def test_what_does_not_run_is_not_evaluated(check: str) -> None:
     done = container(state="exited", privileged=True)
-    assert judge(check, done) == Judgement("info", "no container runs")
+    assert evaluate(check, done) == Evaluation("info", "no container runs")
 
 
 @pytest.mark.parametrize("check", SECTION)
@@ -344,13 +346,13 @@ def test_what_does_not_run_is_not_judged(check: str) -> None:
     ],
 )
 def test_what_is_not_told_is_skipped(check: str, facts: AuditFacts, cause: str) -> None:
-    found = JUDGES[check](subject(facts))
+    found = EVALUATORS[check](subject(facts))
     assert found.result == "skipped"
     assert cause in found.evidence
 
 
 def test_containers_that_are_not_told_are_never_right() -> None:
     facts = subject(provisioned(containers=None, troubles={"containers": "no answer within 60 s"}))
-    assert JUDGES["5.5"](facts) == Judgement(
+    assert EVALUATORS["5.5"](facts) == Evaluation(
         "skipped", "docker did not report it: no answer within 60 s"
     )

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from bootwright.audit.checks.daemon import JUDGES
+from bootwright.audit.checks.daemon import EVALUATORS
 from bootwright.audit.checks.settings import configured, parse_flags
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import Judgement, Result
+from bootwright.audit.model import Evaluation, Result
 from bootwright.hosts.systemd_units import HostUnit
 from tests.support.auditfacts import (
     DAEMON_JSON,
@@ -25,8 +25,8 @@ from tests.support.auditfacts import (
 )
 
 
-def judge(check: str, facts: AuditFacts) -> Judgement:
-    return JUDGES[check](subject(facts))
+def evaluate(check: str, facts: AuditFacts) -> Evaluation:
+    return EVALUATORS[check](subject(facts))
 
 
 def board(
@@ -237,10 +237,10 @@ CASES: list[tuple[str, AuditFacts, Result, str]] = [
 @pytest.mark.parametrize(
     ("check", "facts", "result", "said"), CASES, ids=[f"{case[0]}-{case[3]}" for case in CASES]
 )
-def test_a_daemon_is_judged_by_what_runs(
+def test_a_daemon_is_evaluated_by_what_runs(
     check: str, facts: AuditFacts, result: Result, said: str
 ) -> None:
-    found = judge(check, facts)
+    found = evaluate(check, facts)
     assert (found.result, said in found.evidence) == (result, True), found.evidence
 
 
@@ -284,20 +284,20 @@ def test_a_daemon_is_judged_by_what_runs(
 def test_where_logs_go(driver: str, options: dict[str, str], result: Result, said: str) -> None:
     values = {"log-driver": driver, "log-opts": options}
     units = {"bootwright-logs.service": HostUnit("loaded", "active")}
-    found = judge("2.13", board(values, info={"LoggingDriver": driver}, units=units))
+    found = evaluate("2.13", board(values, info={"LoggingDriver": driver}, units=units))
     assert (found.result, said in found.evidence) == (result, True), found.evidence
 
 
 def test_a_relay_that_is_down_ships_nothing() -> None:
     for units in ({}, {"bootwright-logs.service": HostUnit("loaded", "failed")}):
         facts = board(dict(RELAY), info={"LoggingDriver": "syslog"}, units=units)
-        found = judge("2.13", facts)
+        found = evaluate("2.13", facts)
         assert (found.result, "is down" in found.evidence) == ("warn", True), found.evidence
 
 
 def test_options_of_another_log_driver_prove_nothing() -> None:
     values = {"log-driver": "gelf", "log-opts": RELAY["log-opts"]}
-    found = judge("2.13", board(values, info={"LoggingDriver": "syslog"}))
+    found = evaluate("2.13", board(values, info={"LoggingDriver": "syslog"}))
     assert (found.result, "where to is not known" in found.evidence) == ("warn", True)
 
 
@@ -308,14 +308,14 @@ TOLD = ("2.2", "2.3", "2.5", "2.6", "2.9", "2.14", "2.15", "2.17", "2.18")
 """Checks of what it does."""
 
 
-def test_a_stopped_daemon_is_judged_by_its_file_where_that_is_all_there_is() -> None:
+def test_a_stopped_daemon_is_evaluated_by_its_file_where_that_is_all_there_is() -> None:
     facts = stopped(provisioned())
     for check in FILE_ALONE:
-        found = judge(check, facts)
+        found = evaluate(check, facts)
         assert found.result == "pass"
         assert found.evidence.endswith("; the daemon does not run")
     for check in TOLD:
-        found = judge(check, facts)
+        found = evaluate(check, facts)
         assert (found.result, "the daemon does not run" in found.evidence) == ("skipped", True)
 
 
@@ -329,13 +329,13 @@ def test_what_a_stopped_daemon_will_be_started_with_counts() -> None:
         info=None,
         units={"docker.service": unit.__class__("loaded", "inactive", "enabled", command=command)},
     )
-    found = judge("2.16", facts)
+    found = evaluate("2.16", facts)
     assert (found.result, "(docker.service)" in found.evidence) == ("warn", True)
 
 
 def test_a_daemon_that_does_not_answer_is_not_believed_by_its_file() -> None:
     for check in TOLD:
-        found = judge(check, mute(provisioned()))
+        found = evaluate(check, mute(provisioned()))
         assert (found.result, "no answer within 60 s" in found.evidence) == ("skipped", True)
 
 
@@ -346,18 +346,18 @@ def test_a_file_that_cannot_be_understood_is_no_empty_one() -> None:
         stock(daemon_json=None, root=False),
     ):
         for check in FILE_ALONE:
-            found = judge(check, facts)
+            found = evaluate(check, facts)
             assert (found.result, "daemon.json" in found.evidence) == ("skipped", True)
     # What the command line says is known all the same.
     flags = (*FLAGS, "--iptables=false")
-    assert judge("2.4", stock(daemon_json=None, troubles=trouble, flags=flags)).result == "warn"
+    assert evaluate("2.4", stock(daemon_json=None, troubles=trouble, flags=flags)).result == "warn"
 
 
 def test_the_api_is_not_taken_for_closed_where_the_file_is_not_known() -> None:
     trouble = {"daemon-json": "it cannot be understood: line 1"}
     for more in ((), ("-H", "tcp://192.0.2.7:2376")):
         flags = ("/usr/sbin/dockerd", *more)
-        assert judge("2.7", stock(flags=flags, troubles=trouble)).result == "skipped"
+        assert evaluate("2.7", stock(flags=flags, troubles=trouble)).result == "skipped"
 
 
 @pytest.mark.parametrize("value", [None, 7, "x", [], {}, ["x"], {"x": None}, True])
@@ -365,25 +365,25 @@ def test_an_answer_in_another_form_is_no_good_one(value: object) -> None:
     info = {name: value for name in HARDENED_INFO if name != "ServerVersion"}
     facts = stock(info={**info, "ServerVersion": "28.3.3"})
     weird = stock(daemon_json=dict.fromkeys(DAEMON_JSON, value))
-    for check, one in JUDGES.items():
+    for check, one in EVALUATORS.items():
         assert one(subject(facts)).evidence, check
         assert one(subject(weird)).evidence, check
     if value is not True:
         for check in ("2.9", "2.15"):
-            assert judge(check, facts).result in ("warn", "skipped"), check
+            assert evaluate(check, facts).result in ("warn", "skipped"), check
 
 
 def test_what_a_daemon_trusts_without_tls_is_told_one_by_one() -> None:
     registry = {"InsecureRegistryCIDRs": ["10.0.0.1/32"], "Mirrors": ["http://r.example"]}
-    found = judge("2.5", board(info={"RegistryConfig": registry}))
+    found = evaluate("2.5", board(info={"RegistryConfig": registry}))
     assert [(item.subject, item.result) for item in found.items] == [
         ("10.0.0.1/32", "warn"),
         ("http://r.example", "warn"),
     ]
-    api = judge("2.7", board(flags=("-H", "tcp://10.0.0.1:2375", "-H", "tcp://[::]:2375")))
+    api = evaluate("2.7", board(flags=("-H", "tcp://10.0.0.1:2375", "-H", "tcp://[::]:2375")))
     assert [item.subject for item in api.items] == ["tcp://10.0.0.1:2375", "tcp://[::]:2375"]
 
 
 def test_a_command_line_without_end_is_not_read() -> None:
     for flags in (("-" + "D" * 1_000_000,), ("-D",) * 300_000):
-        assert judge("2.4", board(flags=flags)).result == "skipped"
+        assert evaluate("2.4", board(flags=flags)).result == "skipped"

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from bootwright.audit.checks.files import JUDGES, MODE, OWNER
+from bootwright.audit.checks.files import EVALUATORS, MODE, OWNER
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import Judgement, Result
+from bootwright.audit.model import Evaluation, Result
 from tests.support.auditfacts import API, PROFILE, path_mode, provisioned, stock, subject, with_api
 
 
-def judge(check: str, facts: AuditFacts) -> Judgement:
-    return JUDGES[check](subject(facts))
+def evaluate(check: str, facts: AuditFacts) -> Evaluation:
+    return EVALUATORS[check](subject(facts))
 
 
 def with_file(path: str, **different: Any) -> AuditFacts:
@@ -53,7 +53,7 @@ def test_every_check_has_a_wish_of_the_profile() -> None:
 )
 def test_a_file(check: str, path: str, different: dict[str, Any], result: Result) -> None:
     facts = with_file(path, **different)
-    found = judge(check, facts)
+    found = evaluate(check, facts)
     mode = facts.modes[path]
     assert found.result == result
     assert f"{mode.mode:04o} {mode.owner} {path}" in found.evidence
@@ -64,14 +64,14 @@ def test_a_file(check: str, path: str, different: dict[str, Any], result: Result
 )
 def test_the_servers_key_has_exactly_its_mode(mode: int, result: Result) -> None:
     path = "/etc/docker/tls/server-key.pem"
-    assert judge("3.14", with_file(path, mode=mode)).result == result
+    assert evaluate("3.14", with_file(path, mode=mode)).result == result
 
 
 def test_a_mode_beside_which_there_is_an_acl_is_not_all_that_counts() -> None:
     facts = provisioned(acls=frozenset({"/run/docker.sock"}))
-    found = judge("3.16", facts)
+    found = evaluate("3.16", facts)
     assert (found.result, "/run/docker.sock has an ACL" in found.evidence) == ("warn", True)
-    assert judge("3.15", facts).result == "pass"
+    assert evaluate("3.15", facts).result == "pass"
 
 
 def test_the_worst_of_several_files_counts_and_each_is_told() -> None:
@@ -79,22 +79,22 @@ def test_the_worst_of_several_files_counts_and_each_is_told() -> None:
     facts = with_file(path, mode=0o666)
     good = "/etc/docker/certs.d/b.example/ca.crt"
     facts = provisioned(modes={**facts.modes, good: path_mode(good, 0o444)})
-    found = judge("3.8", facts)
+    found = evaluate("3.8", facts)
     assert found.result == "warn"
     assert {item.subject: item.result for item in found.items} == {path: "warn", good: "pass"}
 
 
-def test_the_files_that_the_daemon_is_configured_with_are_judged() -> None:
+def test_the_files_that_the_daemon_is_configured_with_are_evaluated() -> None:
     facts = with_api()
     for check in ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14"):
-        assert judge(check, facts).result == "pass"
+        assert evaluate(check, facts).result == "pass"
     mine = path_mode("/srv/key.pem", 0o644, "mia:mia")
     elsewhere = with_api(
         daemon_json={**API, "tlskey": "/srv/key.pem"}, tls={**facts.tls, "tlskey": mine}
     )
-    found = judge("3.14", elsewhere)
+    found = evaluate("3.14", elsewhere)
     assert (found.result, "0644 mia:mia /srv/key.pem" in found.evidence) == ("warn", True)
-    assert judge("3.13", elsewhere).result == "warn"
+    assert evaluate("3.13", elsewhere).result == "warn"
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,11 @@ def test_the_files_that_the_daemon_is_configured_with_are_judged() -> None:
     ],
 )
 def test_what_nobody_looked_at_is_skipped(facts: AuditFacts, check: str, said: str) -> None:
-    found = judge(check, facts)
+    found = evaluate(check, facts)
     assert (found.result, said in found.evidence) == ("skipped", True), found.evidence
 
 
-def test_what_is_not_there_is_nothing_to_judge() -> None:
+def test_what_is_not_there_is_nothing_to_evaluate() -> None:
     for check in ("3.7", "3.9", "3.14", "3.17", "3.21"):
-        found = judge(check, stock())
+        found = evaluate(check, stock())
         assert (found.result, found.evidence.startswith("not there: /etc/")) == ("info", True)

@@ -8,7 +8,7 @@ import pytest
 from bootwright.audit.checks.findings import findings
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.inspected import ContainerMount
-from bootwright.audit.model import Finding, Judgement
+from bootwright.audit.model import Evaluation, Finding
 from tests.support.auditcontainers import bind, container, restricted
 from tests.support.auditfacts import (
     DAEMON_JSON,
@@ -23,14 +23,14 @@ from tests.support.auditfacts import (
     without_docker,
 )
 
-PASS = Judgement("pass", "")
+PASS = Evaluation("pass", "")
 
 
 def info(**different: Any) -> dict[str, Any]:
     return {"info": {**HARDENED_INFO, **different}}
 
 
-def found(facts: AuditFacts, results: Mapping[str, Judgement] | None = None) -> dict[str, Finding]:
+def found(facts: AuditFacts, results: Mapping[str, Evaluation] | None = None) -> dict[str, Finding]:
     return {one.id: one for one in findings(subject(facts), results or {})}
 
 
@@ -210,9 +210,9 @@ def test_what_is_no_finding(facts: AuditFacts, name: str) -> None:
 
 def test_a_finding_names_the_checks_that_pass_in_spite_of_it() -> None:
     assert found(provisioned(), {"4.5": PASS})["dead-content-trust"].checks == ("4.5",)
-    warned = {"4.5": Judgement("warn", "")}
+    warned = {"4.5": Evaluation("warn", "")}
     assert found(provisioned(), warned)["dead-content-trust"].checks == ()
-    key_results = {"3.13": PASS, "3.14": Judgement("warn", ""), "4.5": PASS}
+    key_results = {"3.13": PASS, "3.14": Evaluation("warn", ""), "4.5": PASS}
     assert found(with_api(**key(0o640)), key_results)["readable-tls-key"].checks == ("3.13",)
 
 

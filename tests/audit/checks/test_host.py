@@ -25,16 +25,19 @@ from tests.support.auditfacts import (
 )
 from tests.support.recorded_bench import recorded
 
-JUDGES = {**host.JUDGES, **daemon.JUDGES, **files.JUDGES}
+EVALUATORS = {**host.EVALUATORS, **daemon.EVALUATORS, **files.EVALUATORS}
 
 
 def results(facts: AuditFacts, **different: Any) -> dict[str, Result]:
-    return {check: judge(subject(facts, **different)).result for check, judge in JUDGES.items()}
+    return {
+        check: evaluator(subject(facts, **different)).result
+        for check, evaluator in EVALUATORS.items()
+    }
 
 
-def test_every_check_of_the_three_sections_is_judged() -> None:
+def test_every_check_of_the_three_sections_is_evaluated() -> None:
     wanted = [check for check in recorded("stock") if check[0] in "123"]
-    assert sorted(JUDGES) == sorted(wanted)
+    assert sorted(EVALUATORS) == sorted(wanted)
 
 
 # What docker-bench-security said of these boards, and why we say something else.
@@ -45,13 +48,13 @@ OTHERWISE: dict[str, Result] = {
 }
 
 
-def test_a_stock_board_is_judged_as_docker_bench_did() -> None:
-    wanted = {check: was for check, was in recorded("stock").items() if check in JUDGES}
+def test_a_stock_board_is_evaluated_as_by_docker_bench() -> None:
+    wanted = {check: was for check, was in recorded("stock").items() if check in EVALUATORS}
     assert results(stock()) == {**wanted, **OTHERWISE}
 
 
-def test_a_provisioned_board_is_judged_as_docker_bench_did() -> None:
-    wanted = {check: was for check, was in recorded("hardened").items() if check in JUDGES}
+def test_a_provisioned_board_is_evaluated_as_by_docker_bench() -> None:
+    wanted = {check: was for check, was in recorded("hardened").items() if check in EVALUATORS}
     # The board that was recorded had a log driver that docker-bench takes for a remote one.
     assert results(provisioned()) == {**wanted, **OTHERWISE, "2.13": "warn"}
 
@@ -61,9 +64,9 @@ def test_nothing_passes_on_a_board_without_docker() -> None:
     assert "pass" not in found.values()
     # Nobody records what happens to the folder that is there already.
     assert [check for check, result in found.items() if result == "warn"] == ["1.1.5"]
-    for check in daemon.JUDGES:
-        judgement = JUDGES[check](subject(without_docker()))
-        assert (judgement.result, judgement.evidence) == ("skipped", "Docker is not installed")
+    for check in daemon.EVALUATORS:
+        evaluation = EVALUATORS[check](subject(without_docker()))
+        assert (evaluation.result, evaluation.evidence) == ("skipped", "Docker is not installed")
 
 
 @pytest.mark.parametrize(
@@ -112,11 +115,11 @@ def test_who_controls_docker(
 
 def test_files_that_are_not_told_are_skipped() -> None:
     found = results(provisioned(modes={}))
-    assert {found[check] for check in (*watches.AUDITED, *files.JUDGES)} == {"skipped"}
+    assert {found[check] for check in (*watches.AUDITED, *files.EVALUATORS)} == {"skipped"}
 
 
 RANK: dict[Result, int] = {"skipped": 0, "warn": 0, "info": 1, "manual": 1, "pass": 2}
-"""How good a result looks; what could not be judged looks no better than what is wrong."""
+"""How good a result looks; what could not be evaluated looks no better than what is wrong."""
 
 Weaker = Callable[[AuditFacts], AuditFacts]
 
@@ -313,21 +316,21 @@ def weakened(draw: st.DrawFn, board: AuditFacts) -> Weaker:
 @given(st.data())
 def test_what_is_worse_never_looks_better(data: st.DataObject) -> None:
     board = data.draw(st.sampled_from(BOARDS))
-    first = before = judged(board)
+    first = before = evaluated(board)
     facts = board
     for change in data.draw(st.lists(weakened(board), min_size=1, max_size=5)):
         facts = change(facts)
-        after = judged(facts)
+        after = evaluated(facts)
         for check, result in after.items():
             assert RANK[result] <= RANK[first[check]], (check, result, first[check])
             assert result != "pass" or before[check] == "pass", (check, before[check])
         before = after
 
 
-def judged(facts: AuditFacts) -> dict[str, Result]:
+def evaluated(facts: AuditFacts) -> dict[str, Result]:
     found: dict[str, Result] = {}
-    for check, judge in JUDGES.items():
-        judgement = judge(Subject(facts, subject(facts).profile, trusted_user="mia"))
-        assert judgement.evidence
-        found[check] = judgement.result
+    for check, evaluator in EVALUATORS.items():
+        evaluation = evaluator(Subject(facts, subject(facts).profile, trusted_user="mia"))
+        assert evaluation.evidence
+        found[check] = evaluation.result
     return found

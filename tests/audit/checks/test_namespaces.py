@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from bootwright.audit.checks import namespaces
-from bootwright.audit.checks.containers import JUDGES
+from bootwright.audit.checks.containers import EVALUATORS
 from bootwright.audit.inspected import Container
-from bootwright.audit.model import Judgement
+from bootwright.audit.model import Evaluation
 from tests.support.auditcontainers import container, restricted
 from tests.support.auditfacts import provisioned, subject
 
@@ -16,8 +16,8 @@ HOST_ID = "d" * 64
 OTHER = container(id=HOST_ID, name="other", network_mode="host", pid_mode="host", ipc_mode="host")
 
 
-def judge(check: str, *containers: Container) -> Judgement:
-    return JUDGES[check](subject(provisioned(containers=containers)))
+def evaluate(check: str, *containers: Container) -> Evaluation:
+    return EVALUATORS[check](subject(provisioned(containers=containers)))
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_namespace_may_be_the_hosts_by_another_container(
     through = restricted(id="e" * 64, name="through", ports=(), **mode)
     chain = dict.fromkeys(mode, f"container:{through.id}")
     last = restricted(id="f" * 64, name="last", ports=(), **chain)
-    found = judge(check, joined, through, last, replace(OTHER, state="paused"))
+    found = evaluate(check, joined, through, last, replace(OTHER, state="paused"))
     assert {item.subject: item.result for item in found.items} == dict.fromkeys(
         ("web", "through", "last", "other"), "warn"
     )
@@ -61,13 +61,15 @@ def test_a_long_chain_of_containers_is_followed_once(monkeypatch: pytest.MonkeyP
     assert calls < 4 * len(chain)
 
 
-def test_two_that_claim_one_id_are_judged_each_by_its_own() -> None:
+def test_two_that_claim_one_id_are_evaluated_each_by_its_own() -> None:
     one, two = restricted(name="one"), restricted(name="two", network_mode="host")
-    assert [item.result for item in judge("5.10", one, two).items] == ["pass", "warn"]
+    assert [item.result for item in evaluate("5.10", one, two).items] == ["pass", "warn"]
 
 
 def test_what_a_name_says_is_told_shortly() -> None:
-    found = judge("5.10", replace(OTHER, name="n" * 9999), restricted(network_mode="container:ddd"))
+    found = evaluate(
+        "5.10", replace(OTHER, name="n" * 9999), restricted(network_mode="container:ddd")
+    )
     assert max(len(item.evidence) for item in found.items) < 400
     assert len(found.evidence) < 400
 
@@ -75,4 +77,4 @@ def test_what_a_name_says_is_told_shortly() -> None:
 def test_containers_that_join_each_other_end() -> None:
     one = restricted(id="1" * 64, name="one", network_mode="container:" + "2" * 64)
     two = restricted(id="2" * 64, name="two", network_mode="container:" + "1" * 64)
-    assert judge("5.10", one, two).result == "pass"
+    assert evaluate("5.10", one, two).result == "pass"

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from bootwright.audit.checks.swarm import JUDGES
+from bootwright.audit.checks.swarm import EVALUATORS
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.inspected import Network
-from bootwright.audit.model import Judgement
+from bootwright.audit.model import Evaluation
 from tests.support.auditcontainers import container, image
 from tests.support.auditfacts import (
     HARDENED_INFO,
@@ -40,17 +40,17 @@ def in_swarm(swarm: object, **different: Any) -> AuditFacts:
     return provisioned(info={**HARDENED_INFO, "Swarm": swarm}, **different)
 
 
-def judge(check: str, swarm: object, **different: Any) -> Judgement:
-    return JUDGES[check](subject(in_swarm(swarm, **different)))
+def evaluate(check: str, swarm: object, **different: Any) -> Evaluation:
+    return EVALUATORS[check](subject(in_swarm(swarm, **different)))
 
 
-def test_both_sections_are_judged() -> None:
-    assert list(JUDGES) == ["6.1", "6.2", *SWARM]
+def test_both_sections_are_evaluated() -> None:
+    assert list(EVALUATORS) == ["6.1", "6.2", *SWARM]
 
 
 @pytest.mark.parametrize("check", SWARM)
 def test_without_a_swarm_all_is_well(check: str) -> None:
-    assert JUDGES[check](subject(provisioned())) == Judgement("pass", "swarm mode is off")
+    assert EVALUATORS[check](subject(provisioned())) == Evaluation("pass", "swarm mode is off")
 
 
 @pytest.mark.parametrize("check", SWARM)
@@ -58,7 +58,7 @@ def test_without_a_swarm_all_is_well(check: str) -> None:
     "swarm", [None, {}, [], {"LocalNodeState": 1}, {"LocalNodeState": "locked"}]
 )
 def test_an_unclear_state_is_not_off(check: str, swarm: object) -> None:
-    assert judge(check, swarm).result == "skipped"
+    assert evaluate(check, swarm).result == "skipped"
 
 
 @pytest.mark.parametrize("check", ["6.1", "6.2", *SWARM])
@@ -71,7 +71,7 @@ def test_an_unclear_state_is_not_off(check: str, swarm: object) -> None:
     ],
 )
 def test_what_is_not_told_is_skipped(check: str, facts: AuditFacts, cause: str) -> None:
-    found = JUDGES[check](subject(facts))
+    found = EVALUATORS[check](subject(facts))
     assert found.result == "skipped"
     assert cause in found.evidence
 
@@ -81,15 +81,17 @@ def test_what_is_not_told_is_skipped(check: str, facts: AuditFacts, cause: str) 
     [(1, "pass"), (2, "warn"), (3, "pass"), (4, "warn"), (7, "pass"), (9, "warn"), (0, "skipped")],
 )
 def test_managers_are_few_and_odd(managers: int, result: str) -> None:
-    assert judge("7.1", {**MANAGER, "Managers": managers}).result == result
+    assert evaluate("7.1", {**MANAGER, "Managers": managers}).result == result
 
 
 @pytest.mark.parametrize("check", ["7.1", "7.5", "7.7"])
 def test_a_worker_cannot_tell_what_managers_know(check: str) -> None:
-    found = judge(check, WORKER)
+    found = evaluate(check, WORKER)
     assert found.result == "skipped"
     assert "worker" in found.evidence
-    assert judge(check, {"LocalNodeState": "active", "ControlAvailable": True}).result == "skipped"
+    assert (
+        evaluate(check, {"LocalNodeState": "active", "ControlAvailable": True}).result == "skipped"
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,11 +109,11 @@ def test_a_worker_cannot_tell_what_managers_know(check: str) -> None:
 def test_the_managers_port_is_on_one_address(
     listening: tuple[str, ...] | None, result: str
 ) -> None:
-    assert judge("7.2", MANAGER, listening=listening).result == result
+    assert evaluate("7.2", MANAGER, listening=listening).result == result
 
 
 def test_a_worker_listens_for_no_manager() -> None:
-    assert judge("7.2", WORKER, listening=("0.0.0.0:22",)).result == "pass"
+    assert evaluate("7.2", WORKER, listening=("0.0.0.0:22",)).result == "pass"
 
 
 @pytest.mark.parametrize(
@@ -125,15 +127,15 @@ def test_a_worker_listens_for_no_manager() -> None:
 )
 def test_overlay_networks_are_encrypted(options: dict[str, str], result: str) -> None:
     networks = (Network("bridge", "bridge", {}, ()), Network("app", "overlay", options, ()))
-    found = judge("7.3", MANAGER, networks=networks)
+    found = evaluate("7.3", MANAGER, networks=networks)
     assert found.result == result
     assert [item.subject for item in found.items] == ["app"]
 
 
 def test_managers_are_locked_at_rest() -> None:
-    assert judge("7.5", MANAGER).result == "pass"
+    assert evaluate("7.5", MANAGER).result == "pass"
     spec = {"Spec": {"EncryptionConfig": {"AutoLockManagers": False}}}
-    assert judge("7.5", {**MANAGER, "Cluster": spec}).result == "warn"
+    assert evaluate("7.5", {**MANAGER, "Cluster": spec}).result == "warn"
 
 
 @pytest.mark.parametrize(
@@ -142,19 +144,19 @@ def test_managers_are_locked_at_rest() -> None:
 )
 def test_node_certificates_are_short_lived(hours: int, result: str) -> None:
     spec = {"Spec": {"CAConfig": {"NodeCertExpiry": hours * 3600 * 10**9}}}
-    assert judge("7.7", {**MANAGER, "Cluster": spec}).result == result
+    assert evaluate("7.7", {**MANAGER, "Cluster": spec}).result == result
 
 
 @pytest.mark.parametrize("check", BY_HAND)
 def test_the_rest_of_a_swarm_is_for_a_person(check: str) -> None:
-    assert judge(check, MANAGER).result == "manual"
+    assert evaluate(check, MANAGER).result == "manual"
 
 
 def test_what_nobody_uses_is_named() -> None:
     spare = image(id="sha256:" + "c" * 64, tags=("old:1",))
     stale = container(id="c" * 64, name="once", state="exited")
     facts = provisioned(images=(image(), spare), containers=(container(), stale))
-    images, containers = JUDGES["6.1"](subject(facts)), JUDGES["6.2"](subject(facts))
+    images, containers = EVALUATORS["6.1"](subject(facts)), EVALUATORS["6.2"](subject(facts))
     assert (images.result, [item.subject for item in images.items]) == ("info", ["old:1"])
     assert "2 images, 1 of them" in images.evidence
     assert [(item.subject, item.evidence) for item in containers.items] == [("once", "exited")]

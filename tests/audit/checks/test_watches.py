@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bootwright.audit.checks.watches import JUDGES
+from bootwright.audit.checks.watches import EVALUATORS
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.model import Result
 from bootwright.hosts.audit_rules import parse_audit_rules
@@ -30,7 +30,7 @@ def with_rule(check_path: str, rule: str) -> AuditFacts:
     ],
 )
 def test_a_path_without_a_rule_of_its_own(check: str, path: str, rule: str, said: str) -> None:
-    found = JUDGES[check](subject(with_rule(path, rule)))
+    found = EVALUATORS[check](subject(with_rule(path, rule)))
     assert found.result == "warn"
     assert said in found.evidence
     assert {item.subject for item in found.items if item.result == "warn"} == {path}
@@ -38,7 +38,7 @@ def test_a_path_without_a_rule_of_its_own(check: str, path: str, rule: str, said
 
 def test_a_rule_may_record_more_than_is_wanted() -> None:
     facts = with_rule("/etc/docker", "-a always,exit -F dir=/etc/docker/ -F perm=rwxa")
-    assert JUDGES["1.1.6"](subject(facts)).result == "pass"
+    assert EVALUATORS["1.1.6"](subject(facts)).result == "pass"
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ def test_a_rule_may_record_more_than_is_wanted() -> None:
 )
 def test_rules_that_are_not_told_are_skipped(different: dict[str, Any], said: str) -> None:
     facts = provisioned(audit=None, **different)
-    found = JUDGES["1.1.6"](subject(facts))
+    found = EVALUATORS["1.1.6"](subject(facts))
     assert found.result == "skipped"
     assert said in found.evidence
-    assert JUDGES["1.1.13"](subject(facts)).result == "info"
+    assert EVALUATORS["1.1.13"](subject(facts)).result == "info"
 
 
 def test_without_auditd_or_with_it_switched_off_nothing_is_recorded() -> None:
@@ -63,7 +63,7 @@ def test_without_auditd_or_with_it_switched_off_nothing_is_recorded() -> None:
         (provisioned(audit_on=False), "switched off"),
         (provisioned(audit_pid=0), "auditd does not run"),
     ):
-        found = JUDGES["1.1.6"](subject(facts))
+        found = EVALUATORS["1.1.6"](subject(facts))
         assert (found.result, said in found.evidence) == ("warn", True), found.evidence
 
 
@@ -91,5 +91,5 @@ def test_without_auditd_or_with_it_switched_off_nothing_is_recorded() -> None:
     ],
 )
 def test_rules_that_keep_others_from_recording(check: str, rule: str, result: Result) -> None:
-    found = JUDGES[check](subject(provisioned(audit_never=(rule,))))
+    found = EVALUATORS[check](subject(provisioned(audit_never=(rule,))))
     assert (found.result, rule in found.evidence) == (result, result == "warn")

@@ -1,4 +1,4 @@
-"""A container that is weaker is never judged better, and none is too strange to judge."""
+"""A container that is weaker is never evaluated better, and none is too strange to evaluate."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootwright.audit.checks import containers, images, swarm
-from bootwright.audit.checks.evaluate import JUDGES
+from bootwright.audit.checks.evaluate import EVALUATORS
 from bootwright.audit.checks.findings import findings
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.inspected import Beside, Container, ContainerMount, Port, parse_container
@@ -17,8 +17,8 @@ from bootwright.audit.model import Result
 from tests.support.auditcontainers import bind, container, restricted
 from tests.support.auditfacts import DAEMON_JSON, HARDENED_INFO, provisioned, stock, subject
 
-OF_RUNNING = {"4.1": images.JUDGES["4.1"], **containers.JUDGES}
-ALL = {**images.JUDGES, **containers.JUDGES, **swarm.JUDGES}
+OF_RUNNING = {"4.1": images.EVALUATORS["4.1"], **containers.EVALUATORS}
+ALL = {**images.EVALUATORS, **containers.EVALUATORS, **swarm.EVALUATORS}
 
 # What others may join.
 OTHER = container(id="d" * 64, name="other", network_mode="host", pid_mode="host", ipc_mode="host")
@@ -213,7 +213,7 @@ BOARDS: tuple[AuditFacts, ...] = (
     privileges=PRIVILEGES,
     weaker=st.lists(st.sampled_from(WEAKER), min_size=1, max_size=4),
 )
-def test_a_weaker_container_is_never_judged_better(
+def test_a_weaker_container_is_never_evaluated_better(
     board: AuditFacts,
     row: dict[str, Any] | None,
     privileges: Mapping[str, str],
@@ -233,10 +233,10 @@ def test_a_weaker_container_is_never_judged_better(
 def _results(board: AuditFacts) -> dict[tuple[str, str], Result]:
     """Return the result of each check, and for the container ``one`` alone."""
     found = {}
-    for check, judge in OF_RUNNING.items():
-        judgement = judge(subject(board))
-        found[check, ""] = judgement.result
-        for item in judgement.items:
+    for check, evaluator in OF_RUNNING.items():
+        evaluation = evaluator(subject(board))
+        found[check, ""] = evaluation.result
+        for item in evaluation.items:
             if item.subject == "one":
                 found[check, item.subject] = item.result
     return found
@@ -244,16 +244,16 @@ def _results(board: AuditFacts) -> dict[tuple[str, str], Result]:
 
 @settings(deadline=None)
 @given(board=st.sampled_from(BOARDS), rows=st.lists(ROWS, max_size=3))
-def test_no_container_is_too_strange_to_judge(
+def test_no_container_is_too_strange_to_evaluate(
     board: AuditFacts, rows: list[dict[str, Any]]
 ) -> None:
     made = tuple(parsed(json.loads(json.dumps(row)), {}) for row in rows)
     told = subject(replace(board, containers=made))
-    results = {check: judge(told) for check, judge in ALL.items()}
+    results = {check: evaluator(told) for check, evaluator in ALL.items()}
     running = sum(one.runs for one in made)
-    for check, judgement in results.items():
+    for check, evaluation in results.items():
         if check in OF_RUNNING and check not in ("5.1", "5.23", "5.24"):
-            assert len(judgement.items) == running
+            assert len(evaluation.items) == running
     findings(told, results)
 
 
@@ -274,9 +274,12 @@ KEYS = (
     version=st.one_of(st.text(), st.sampled_from(["9" * 5000, "1." * 5000, "٣.٣"])),
     hosts=JSON,
 )
-def test_no_engine_is_too_strange_to_judge(
+def test_no_engine_is_too_strange_to_evaluate(
     values: dict[str, Any], version: str, hosts: object
 ) -> None:
     odd = {**HARDENED_INFO, **values, "ServerVersion": version}
     board = provisioned(info=odd, containers=(container(),), daemon_json={"hosts": hosts})
-    findings(subject(board), {check: judge(subject(board)) for check, judge in JUDGES.items()})
+    findings(
+        subject(board),
+        {check: evaluator(subject(board)) for check, evaluator in EVALUATORS.items()},
+    )

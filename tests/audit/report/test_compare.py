@@ -54,7 +54,7 @@ def check(scored: bool) -> Check:
     return made_check("4.9", scored=scored)
 
 
-def judged(facts: AuditFacts) -> AuditResult:
+def evaluated(facts: AuditFacts) -> AuditResult:
     checks, findings = evaluate(subject(facts), CHECKS, (), "board")
     return AuditResult("board", TODAY, HOST, checks, findings)
 
@@ -156,7 +156,7 @@ def test_subject_that_is_there_twice_warns_if_one_of_them_does() -> None:
             ("warn", item("a"), item("b", "skipped")),
             "worse",
         ),
-        # No container runs any more, or what runs was never judged better.
+        # No container runs any more, or what runs was never evaluated better.
         (checked("5.18", "pass", item("web", "pass")), ("info",), "other"),
         (checked("5.18", "info", item("web", "info")), ("info", item("db", "info")), "unchanged"),
         (checked("5.18", "info"), ("info", item("web", "info")), "unchanged"),
@@ -227,7 +227,7 @@ REGRESSIONS: list[tuple[str, AuditFacts, AuditFacts, str]] = [
 def test_a_board_that_got_worse(
     check: str, before: AuditFacts, after: AuditFacts, item: str
 ) -> None:
-    was, now = judged(before), judged(after)
+    was, now = evaluated(before), evaluated(after)
     found = compare(_recorded(was), now)
     change = next(one for one in found.worse if one.id == check)
     assert not item or item in change.items
@@ -242,7 +242,7 @@ def test_a_board_that_got_worse(
 def test_a_board_of_which_nothing_can_be_told_does_not_end_well() -> None:
     silent = audit(checked("5.4", "skipped"), checked("4.9", "skipped", of=check(scored=False)))
     assert failure(AuditResults((silent,)), "warn") == (
-        "checks warn, or could not be judged: odroid: 1 (5.4)",
+        "checks warn, or could not be evaluated: odroid: 1 (5.4)",
         4,
     )
     unscored = audit(checked("4.9", "skipped", of=check(scored=False)))

@@ -142,7 +142,7 @@ def test_matrix_has_a_column_for_each_board() -> None:
     good = replace(
         of_all_kinds("good"),
         checks=tuple(
-            checked(one.check.id, of=one.check) if one.judgement.result == "warn" else one
+            checked(one.check.id, of=one.check) if one.evaluation.result == "warn" else one
             for one in of_all_kinds().checks
         ),
     )

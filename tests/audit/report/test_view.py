@@ -16,7 +16,7 @@ from bootwright.audit.benchmark import (
     load_view,
 )
 from bootwright.audit.checks.evaluate import evaluate
-from bootwright.audit.model import Checked, Finding, Item, Judgement, Result, Waiver
+from bootwright.audit.model import Checked, Evaluation, Finding, Item, Result, Waiver
 from bootwright.audit.report.view import viewed
 from bootwright.audit.result import AuditResult
 from bootwright.core.errors import FailedError
@@ -27,7 +27,7 @@ from tests.support.auditresults import TODAY, checked
 ROOT = checkout() / "checks" / "cis-docker"
 CHECKS = load_checks(ROOT)
 VERSIONS = [one for one in benchmarks(ROOT) if one != OURS]
-JUDGED: tuple[Result, ...] = ("pass", "warn", "info", "manual", "skipped")
+EVALUATED: tuple[Result, ...] = ("pass", "warn", "info", "manual", "skipped")
 
 
 def whole(waivers: tuple[Waiver, ...] = ()) -> AuditResult:
@@ -76,7 +76,7 @@ def test_every_warn_that_a_version_has_a_number_for_is_shown(version: str) -> No
     assert {check for check, came in shown.items() if came == "warn"} == expected
 
 
-@given(st.lists(st.sampled_from(JUDGED), min_size=1, max_size=4))
+@given(st.lists(st.sampled_from(EVALUATED), min_size=1, max_size=4))
 def test_several_checks_are_as_good_as_their_worst(came: list[Result]) -> None:
     numbers = [f"5.{at}" for at in range(1, len(came) + 1)]
     items = tuple(Item(number, one, "seen") for number, one in zip(numbers, came, strict=True))
@@ -87,8 +87,8 @@ def test_several_checks_are_as_good_as_their_worst(came: list[Result]) -> None:
         AuditResult("board", TODAY, checks=parts), view(entry("3.1", *numbers))
     ).checks
     worst = next(one for one in ("warn", "skipped", "manual", "info", "pass") if one in came)
-    assert shown.judgement.result == worst
-    assert shown.judgement.items == items
+    assert shown.evaluation.result == worst
+    assert shown.evaluation.items == items
     assert shown.check.aliases == {OURS: tuple(numbers)}
 
 
@@ -110,7 +110,7 @@ def test_a_waiver_goes_along(days: date, came: Result) -> None:
 def test_a_wish_without_a_counterpart_is_no_success() -> None:
     before = AuditResult("board", TODAY, checks=(checked("2.2", "pass"),))
     shown = viewed(before, view(entry("1.1", note="Gone since."), entry("1.2")))
-    assert [(one.judgement.result, one.judgement.evidence) for one in shown.checks] == [
+    assert [(one.evaluation.result, one.evaluation.evidence) for one in shown.checks] == [
         ("info", "Gone since."),
         ("info", "no counterpart today"),
     ]
@@ -124,7 +124,7 @@ def test_a_wish_without_a_counterpart_is_no_success() -> None:
 )
 def test_a_version_scores_what_it_scores(scored: bool | None, ours: bool, told: bool) -> None:
     part = checked("2.2", "warn")
-    part = Checked(part.check.model_copy(update={"scored": ours}), Judgement("warn", "so"))
+    part = Checked(part.check.model_copy(update={"scored": ours}), Evaluation("warn", "so"))
     (shown,) = viewed(
         AuditResult("board", TODAY, checks=(part,)), view(entry("1.1", "2.2", scored=scored))
     ).checks
