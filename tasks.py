@@ -638,7 +638,7 @@ def logs(
             since=since,
             grep=grep,
             severity=severity or "",
-            lines=whole_number("--lines", lines, 1, tail.MOST) if lines else None,
+            lines=whole_number("--lines", lines, 1, tail.MAX_RECORDS) if lines else None,
             follow=follow,
             json=json,
             now=datetime.now(UTC),

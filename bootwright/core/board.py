@@ -1,4 +1,4 @@
-"""Boards as data: ``board/<name>/board.toml``, read, checked and proven consistent."""
+"""The data of a board: reading and checking ``board/<name>/board.toml``."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class SectorRange(StrictModel):
-    """``sectors`` sectors of 512 bytes from ``sector`` on."""
+    """A range of sectors of 512 bytes: the first one, and how many."""
 
     sector: Annotated[int, Field(ge=0)]
     sectors: Positive
@@ -30,17 +30,17 @@ class SectorRange(StrictModel):
 
 
 class KnownBlob(StrictModel):
-    """A blob that somebody has seen boot, by its digest and length in bytes."""
+    """A blob that is known to boot, by its digest and length in bytes."""
 
     sha256: Sha256
     bytes: Positive
 
 
 class Blob(SectorRange):
-    """A boot blob's place on the card and the files that may hold it.
+    """Where a boot blob is on the card, and the files that it may come from.
 
-    ``spill_bytes`` is how far it may run into the next blob's first sector, which is
-    written after it.
+    ``spill_bytes`` is how many bytes it may extend into the next blob's first sector. The next
+    blob is written later and overwrites them.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Blob(SectorRange):
 
 
 class Layout(StrictModel):
-    """Where the boot blobs and U-Boot's environment lie."""
+    """Where the boot blobs and U-Boot's environment are on the card."""
 
     title: str
     boot_script: Literal["boot.scr", "boot.ini"]
@@ -74,7 +74,7 @@ class Layout(StrictModel):
     blobs: tuple[Blob, ...]
 
     def reserved(self) -> list[tuple[str, SectorRange]]:
-        """Return every reserved range with its name, by first sector."""
+        """Return all reserved ranges with their names, sorted by first sector."""
         named: list[tuple[str, SectorRange]] = [(blob.name, blob) for blob in self.blobs]
         named.append(("environment", self.environment))
         return sorted(named, key=lambda item: item[1].sector)
@@ -83,7 +83,7 @@ class Layout(StrictModel):
     def _nothing_overlaps(self) -> Self:
         named = self.reserved()
         if named and named[0][1].sector < 1:
-            raise ValueError(f"{named[0][0]} covers sector 0, the partition table's")
+            raise ValueError(f"{named[0][0]} covers sector 0, which holds the partition table")
         for (name, first), (other, second) in pairwise(named):
             if first.end > second.sector:
                 raise ValueError(
@@ -93,7 +93,7 @@ class Layout(StrictModel):
         for blob in self.blobs:
             follower = [other for other in self.blobs if other.sector == blob.end]
             if blob.spill_bytes and not follower:
-                raise ValueError(f"{blob.name} spills, but no blob follows it to cover that")
+                raise ValueError(f"{blob.name} has spill_bytes, but no blob follows it directly")
         return self
 
 
@@ -110,7 +110,7 @@ class Console(StrictModel):
 
 
 class Kdf(StrictModel):
-    """What the board can afford to derive a LUKS2 key by Argon2id."""
+    """The cost of Argon2id for a LUKS2 key, which the board has to pay at each unlock."""
 
     memory_kib: Annotated[int, Field(ge=32, le=4 * 1024 * 1024)]
     iterations: Annotated[int, Field(ge=4)]  # cryptsetup's minimum
@@ -124,7 +124,7 @@ class Ext4(StrictModel):
 
 
 class RootfsOnBoard(StrictModel):
-    """What a root file system needs to know of this board."""
+    """What a root file system needs to know about this board."""
 
     platform: str | None = None
     layout: str | None = None
@@ -132,7 +132,7 @@ class RootfsOnBoard(StrictModel):
 
 
 class Board(StrictModel):
-    """A board: everything that differs from another one."""
+    """A kind of board: everything in which boards differ."""
 
     name: str
     title: str
@@ -185,11 +185,10 @@ def available_boards(root: Path) -> list[str]:
 def load_board(root: Path, name: str) -> Board:
     """Return the board ``name`` from ``root/name/board.toml``.
 
-    A file may say ``extends = "other"``: its tables are then laid over the other
-    board's, key by key.
+    With ``extends = "other"`` in the file, its keys replace those of the other board, one by one.
 
     Raises:
-        InputError: no such board, a wrong key, or places that overlap.
+        InputError: no such board, a wrong key, or ranges that overlap.
     """
     path = root / name / "board.toml"
     tables = _read_extended(root, name, seen=())
@@ -220,7 +219,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class PlacedBlob:
-    """A blob's content at its place: ``sector`` of 512 bytes on the card."""
+    """A blob's content with its first sector (of 512 bytes) on the card."""
 
     name: str
     sector: int
@@ -237,7 +236,7 @@ class PlacedBlob:
 def place_blob(
     board: Board, layout_name: str, blob: Blob, content: bytes, source: str
 ) -> PlacedBlob:
-    """Return ``content`` at the place of ``blob``, once it is proven to belong there.
+    """Return ``content`` with the position of ``blob``, after checking that it belongs there.
 
     Raises:
         InputError: it is empty, too long, or known to belong to another layout.

@@ -1,4 +1,4 @@
-"""What the command line and all tasks share: how a run ends, numbers, and the printed result."""
+"""What all tasks share: exit codes and error messages, numbers of options, printing results."""
 
 import json
 import os
@@ -15,21 +15,22 @@ from bootwright.core.secret import MASKER
 from bootwright.core.text import sanitize_text
 
 INTERRUPTED = 4
-"""Exit code of Ctrl-C: what was asked for did not come about."""
+"""Exit code after Ctrl-C: the task was not finished."""
 
 OUR_BUG = 70
+"""Exit code after an exception that is a bug of Bootwright."""
 
 
 class ChildStatus(Exit):
-    """Ends with the status of the command that the operator had run by ``inv ssh``."""
+    """Ends the run with the exit status of the command that ``inv ssh`` ran."""
 
 
 def report_end(error: BaseException, log: Path | None = None) -> int:
-    """Print on standard error how a run ended, and return its exit code.
+    """Print the error that ended a run on standard error, and return the exit code.
 
     Args:
-        error: what ended it.
-        log: the file with the log of the run; named there, if there is one.
+        error: the exception that ended the run.
+        log: the file with the log of the run, which is printed as well; ``None`` without one.
     """
     match error:
         case Exit():
@@ -40,7 +41,7 @@ def report_end(error: BaseException, log: Path | None = None) -> int:
         case KeyboardInterrupt():
             _print_error("interrupted")
         case BrokenPipeError():
-            # Whoever read our output has gone, so there is nobody to print a message for.
+            # The program that read our output has ended, so a message would have no reader.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return exit_code(error)
         case OSError():
@@ -64,7 +65,7 @@ def exit_code(error: BaseException) -> int:
         case KeyboardInterrupt() | BrokenPipeError():
             return INTERRUPTED
         case OSError():
-            # A full disk, a folder without permission: the machine's fault, not a bug.
+            # For example a full disk or a missing permission: not a bug of this program.
             return FailedError.exit_code
         case SystemExit():
             return error.code if isinstance(error.code, int) else OUR_BUG
@@ -73,10 +74,10 @@ def exit_code(error: BaseException) -> int:
 
 
 def whole_number(option: str, text: str, least: int, most: int) -> int:
-    """Return an option's whole number.
+    """Return the whole number that was given to an option.
 
     Raises:
-        InputError: it is none, or not between ``least`` and ``most``.
+        InputError: it is not a whole number from ``least`` to ``most``.
     """
     if not (text.isascii() and text.isdecimal()) or not least <= int(text) <= most:
         raise InputError(f"{option}: {text!r} is not a whole number from {least} to {most}")

@@ -1,8 +1,8 @@
-"""Reading a command line: tasks, their options, and the words that need no option's name.
+"""Reading a command line: tasks, their options, and positional arguments.
 
-Invoke's own parser knows no list of words (``inv provision a b c``), no word that may be left out
-(``inv flash /dev/sdX``), and its errors name its own classes. This one reads into the same
-``ParserContext`` objects, so that Invoke does the rest.
+Invoke's own parser supports no list of positional arguments (``inv provision a b c``) and no
+optional one (``inv flash /dev/sdX``), and its error messages contain names of its classes. This
+parser fills the same ``ParserContext`` objects, so that Invoke can run the tasks.
 """
 
 import copy
@@ -14,40 +14,40 @@ from invoke.parser.argument import Argument
 from invoke.parser.context import ParserContext, to_flag
 
 from bootwright.core.errors import InputError
-from bootwright.core.options import Takes, check_word, did_you_mean
+from bootwright.core.options import OptionValue, check_word, did_you_mean
 
-TakesOfTask = Mapping[str, Takes]
-"""What a task's options take, by the option's name without its dashes."""
+TaskOptions = Mapping[str, OptionValue]
+"""The values that a task's options take, by the option's name without its dashes."""
 
 
 class Parser(InvokeParser):
     """Reads the words of a command line.
 
     Args:
-        core: the options that are not of a task, such as ``--help``.
+        core: the options of the program itself, such as ``--help``.
         contexts: the tasks.
-        takes: what the options of each task take; those that are not of a task, under "".
-        tasks_known: ``False`` while the tasks are not loaded yet; reading ends at the first word
-            that is no option.
+        options: the values that options take, by task; those of the program itself under "".
+        tasks_known: ``False`` while the tasks are not loaded yet; reading then ends at the first
+            word that is not an option.
     """
 
     def __init__(
         self,
         core: ParserContext,
         contexts: Sequence[ParserContext] = (),
-        takes: Mapping[str, TakesOfTask] | None = None,
+        options: Mapping[str, TaskOptions] | None = None,
         *,
         tasks_known: bool = True,
     ) -> None:
         super().__init__(contexts=contexts, initial=core, ignore_unknown=not tasks_known)
         self.core = core
-        self.takes = takes or {}
+        self.options = options or {}
 
     def parse_argv(self, argv: list[str]) -> ParseResult:
         """Return the core options, then each task that is called, with their values.
 
         Raises:
-            InputError: the words make no sense; says which, and what to write.
+            InputError: a word cannot be used; the message says which one, and what to write.
         """
         reading = Reading(self)
         for number, word in enumerate(argv):
@@ -66,7 +66,7 @@ class Reading:
     Attributes:
         result: the core options, then each task that was called so far.
         awaiting: the option that still needs its value.
-        only_words: ``--`` was read in a task: nothing that follows is an option or a task.
+        only_words: ``--`` was read in a task: every word that follows is a positional argument.
     """
 
     def __init__(self, parser: Parser) -> None:
@@ -79,18 +79,18 @@ class Reading:
 
     @property
     def context(self) -> ParserContext:
-        """The task whose words are read; the core options before the first one."""
+        """The task whose words are being read; before the first task, the core options."""
         return self.result[-1]
 
     def ends_before(self, word: str) -> bool:
-        """Tell whether ``word`` is no core option and no value of one."""
+        """Tell whether ``word`` is neither a core option nor the value of one."""
         return self.awaiting is None and (word in ("-", "--") or not word.startswith("-"))
 
     def take(self, word: str) -> None:
-        """Read one word more.
+        """Read the next word.
 
         Raises:
-            InputError: it makes no sense here.
+            InputError: it cannot be used here.
         """
         if self.awaiting is not None and self._is_value(word):
             option, self.awaiting = self.awaiting, None
@@ -105,10 +105,13 @@ class Reading:
             self._take_option(word)
 
     def end_option(self, before: str = "") -> None:
-        """Pass when the last option needs no value, or was given one; ``before`` is what follows.
+        """Check that the last option has its value, if it needs one.
+
+        Args:
+            before: the word that follows; empty at the end of the command line.
 
         Raises:
-            InputError: it needs one.
+            InputError: its value is missing.
         """
         option, self.awaiting = self.awaiting, None
         if option is None:
@@ -123,7 +126,7 @@ class Reading:
         raise InputError(f"{flag} needs a value{what}")
 
     def end_task(self) -> None:
-        """Pass when the task was given every word that it needs, or its help is asked for.
+        """Check that the task has all positional arguments that it needs, unless help is wanted.
 
         Raises:
             InputError: one is missing.
@@ -138,7 +141,10 @@ class Reading:
                     )
 
     def flag(self, name: str) -> tuple[Argument | None, bool]:
-        """Return the option of the task, or of the core, and whether ``name`` is its ``--no-``."""
+        """Return the option called ``name``, and whether ``name`` is its ``--no-`` form.
+
+        The task's options come first, then the core options; ``None`` if there is no such option.
+        """
         for context in (self.context, self.core):
             # Not by get(), which does not know second names, such as -V.
             if name in context.flags:
@@ -148,7 +154,7 @@ class Reading:
         return None, False
 
     def next_positional(self) -> Argument | None:
-        """Return what the next word is that is no option; ``None`` if none is possible."""
+        """Return the positional argument for the next word; ``None`` if there is none left."""
         free = [
             argument
             for argument in self.context.positional_args
@@ -156,20 +162,20 @@ class Reading:
         ]
         return min(free, key=lambda one: (not is_required(one), one.kind is list), default=None)
 
-    def takes(self, argument: Argument) -> Takes:
-        """Return what an option of the current task, or of all, takes."""
+    def option_value(self, argument: Argument) -> OptionValue:
+        """Return the value that an option of the current task, or a core option, takes."""
         of_core = argument is self.core.args.get(argument.names[0])
         task = "" if of_core else self.context.name or ""
-        return self._parser.takes.get(task, {}).get(argument.names[0], Takes())
+        return self._parser.options.get(task, {}).get(argument.names[0], OptionValue())
 
     def is_done(self, argument: Argument) -> bool:
-        """Tell whether an option was given, and cannot be given once more."""
+        """Tell whether an option was given and must not be given again."""
         if argument.takes_value:
             return argument.kind is not list and id(argument) in self._given
         return bool(argument.value) != bool(argument.default)
 
     def _is_value(self, word: str) -> bool:
-        """Tell whether ``word`` is the value that is awaited, rather than the next option."""
+        """Tell whether ``word`` is the awaited value, and not the next option."""
         assert self.awaiting is not None
         if self.awaiting.optional and self.awaiting is self.core.flags["--help"]:
             return not word.startswith("-")
@@ -213,29 +219,29 @@ class Reading:
             raise InputError(
                 f"{shown} is given twice, as {argument.value!r} and as {value!r}; give it once"
             )
-        takes = self.takes(argument)
-        if takes.kind == "word":
-            check_word(shown, value, takes.words)
+        allowed = self.option_value(argument)
+        if allowed.kind == "word":
+            check_word(shown, value, allowed.words)
         self._given.add(id(argument))
         argument.value = value
 
     def _no_option(self, name: str) -> str:
         flags = [flag for flag in self.context.flag_names() if flag.startswith("--")]
         if self.context is self.core:
-            help_ = "what is of a task comes after the task's name; see inv --help"
+            help_ = "options of a task are written after the task's name; see inv --help"
             return f"no option {name} of inv{did_you_mean(name, flags) or '; ' + help_}"
         task = self.context.name
-        help_ = f"; inv {task} --help shows those that it has"
+        help_ = f"; inv {task} --help lists its options"
         return f"{task} has no option {name}{did_you_mean(name, flags) or help_}"
 
 
 def is_required(argument: Argument) -> bool:
-    """Tell whether a task cannot do without this word."""
+    """Tell whether a task needs this positional argument."""
     return argument.positional and argument.kind is not list and argument.default is None
 
 
 def no_task(word: str, tasks: Mapping[str, ParserContext]) -> str:
-    """Return the message for a word that is no task."""
+    """Return the message for a word that is not the name of a task."""
     there = f"; there are: {', '.join(sorted(tasks))}"
     return f"no task {word!r}{did_you_mean(word, tasks) or there}"
 
@@ -254,7 +260,7 @@ def usage(context: ParserContext) -> str:
 
 
 def placeholder(argument: Argument) -> str:
-    """Return what stands for a word that needs no option's name, such as TARGET."""
+    """Return the name of a positional argument in help and messages, such as TARGET."""
     return argument.names[0].upper()
 
 

@@ -1,9 +1,8 @@
 """What a shell offers when an operator presses Tab.
 
 The scripts in ``scripts/completion`` call ``inv --complete -- WORD …`` with the words up to the
-cursor, of which the last one is being typed, and read a line for each thing to offer: the word, a
-tab, and what it is for. The line ``:file`` or ``:folder`` stands for all files or folders, which
-the shell knows itself.
+cursor; the last one is still being typed. The answer has a line for each word to offer: the word, a
+tab, and its description. The line ``:file`` or ``:folder`` makes the shell offer files or folders.
 """
 
 import contextlib
@@ -14,14 +13,14 @@ from invoke.parser.context import ParserContext
 
 from bootwright.core.command_line import Parser, Reading, flag_of
 from bootwright.core.errors import InputError
-from bootwright.core.options import Kind
+from bootwright.core.options import ValueKind
 
-Names = Callable[[Kind], Sequence[str]]
+Names = Callable[[ValueKind], Sequence[str]]
 """Returns the names of a kind, such as all targets."""
 
 
 def reading_of(parser: Parser, words: Sequence[str]) -> Reading:
-    """Return a command line that is not finished, read as far as it makes sense."""
+    """Return an unfinished command line after reading its words; wrong words are skipped."""
     reading = Reading(parser)
     for word in words:
         with contextlib.suppress(InputError):
@@ -32,14 +31,14 @@ def reading_of(parser: Parser, words: Sequence[str]) -> Reading:
 def completion_lines(
     parser: Parser, words: Sequence[str], names: Names, tasks: dict[str, str]
 ) -> list[str]:
-    """Return what the shell is to offer, one line each.
+    """Return the words that the shell offers, one line each.
 
     Args:
         parser: knows the tasks and their options.
         words: the words of the command line, without the program's name; the last one, which may be
             empty, is to be completed.
-        names: the names of a kind.
-        tasks: what each task is for.
+        names: returns the names of a kind.
+        tasks: the description of each task, by name.
     """
     *before, current = words or [""]
     reading = reading_of(parser, before)
@@ -78,20 +77,20 @@ def _offered(
 def _values(
     reading: Reading, option: Argument, names: Names, tasks: dict[str, str]
 ) -> Iterator[tuple[str, str]]:
-    takes = reading.takes(option)
+    value = reading.option_value(option)
     if option is reading.core.flags["--help"]:
         yield from tasks.items()
-    elif takes.kind in ("file", "folder"):
-        yield f":{takes.kind}", ""
-    elif takes.kind == "word":
-        yield from ((word, "") for word in takes.words)
+    elif value.kind in ("file", "folder"):
+        yield f":{value.kind}", ""
+    elif value.kind == "word":
+        yield from ((word, "") for word in value.words)
     else:
         given = option.value if option.kind is list else ()
-        yield from ((name, "") for name in names(takes.kind) if name not in given)
+        yield from ((name, "") for name in names(value.kind) if name not in given)
 
 
 def _flags(reading: Reading) -> Iterator[tuple[str, str]]:
-    """Return the options that can still be given: the task's, then those of all tasks."""
+    """Yield the options that can still be given: the task's, then the core options."""
     contexts: list[ParserContext] = [reading.context]
     if reading.context is not reading.core:
         contexts.append(reading.core)

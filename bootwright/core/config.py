@@ -1,4 +1,4 @@
-"""Targets as data: ``bootwright.toml`` over built-in defaults, with each value's origin."""
+"""The configuration of targets: ``bootwright.toml`` over the defaults, with each value's origin."""
 
 import json
 import re
@@ -67,7 +67,7 @@ def _authorized_keys(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         is_key = _KEY.fullmatch(value)
         if not is_key and " " in value:
-            raise ValueError("one is neither a public key nor a file name")
+            raise ValueError("one of them is neither a public key nor a file name")
     return values
 
 
@@ -91,11 +91,11 @@ def _size_or_rest(value: str) -> str:
 
 
 class Docker(StrictModel):
-    """What a target wants of its Docker host, beyond the profile.
+    """A target's settings of Docker that differ from the profile.
 
-    ``daemon`` holds keys of daemon.json, laid over the profile's. ``api`` is where the remote
-    API listens, with mutual TLS. ``seccomp_profile`` is a file of this machine, from the
-    checkout. Who ``trusted_user`` names is root on the board by another name.
+    ``daemon`` holds keys of daemon.json, which replace those of the profile. ``api`` is the address
+    of the remote API, with mutual TLS. ``seccomp_profile`` is a file on this machine, relative to
+    the checkout. The user ``trusted_user`` may control Docker, which gives root's rights.
     """
 
     trusted_user: Annotated[str, AfterValidator(_user)] | None = None
@@ -107,7 +107,7 @@ class Docker(StrictModel):
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:_-]*$")]
 
 PORTS = {"https": 6515, "tls": 6514, "tcp": 6516, "udp": 6516}
-"""Where logs go by default. 6514 is that of RFC 5425; the others are ours, all above 1023."""
+"""The default port of each transport. 6514 is from RFC 5425; the others are our choice."""
 
 
 def _plain_port(value: int) -> int:
@@ -122,9 +122,9 @@ PlainPort = Annotated[int, AfterValidator(_plain_port)]
 class Logs(StrictModel):
     """Where a board's logs go: ``[logs]``, and over it ``[targets.NAME.logs]``.
 
-    Only ``https`` is acknowledged, so that nothing is lost on the way; ``tls`` is RFC 5425, for
-    other people's servers; ``tcp`` and ``udp`` can be read and forged by everybody on the way.
-    ``queue`` bounds what waits on the board, on its encrypted volume.
+    Only ``https`` acknowledges records, so that none is lost in transit; ``tls`` is RFC 5425, for
+    servers of others; ``tcp`` and ``udp`` can be read and forged by anybody in the network.
+    ``queue`` is the most that waits on the board, on its encrypted volume.
     """
 
     server: Host | None = None
@@ -133,19 +133,19 @@ class Logs(StrictModel):
     queue: Annotated[str, AfterValidator(_size)] = "256MiB"
 
     @property
-    def reached_at(self) -> int:
-        """The port, given or usual."""
+    def server_port(self) -> int:
+        """The server's TCP or UDP port: the configured one, else the transport's default."""
         return self.port or PORTS[self.transport]
 
 
 class Collector(StrictModel):
-    """``[logs.collector]``: what ``inv logs serve`` does on this machine.
+    """``[logs.collector]``: the settings of ``inv logs serve`` on this machine.
 
-    ``listen`` is the address, ``names`` are what boards call this machine beside ``server`` of
-    ``[logs]``. ``port`` is for boards; the others are those of a syslog server for whatever else
-    there is, 0 for none. ``forward`` and ``forward_url`` say where all logs go on to, with
-    ``forward_user`` and the password in ``forward_password_file`` if need be; ``keep_days`` how
-    long they stay here.
+    ``listen`` is the address; ``names`` are more names by which boards reach this machine, beside
+    ``server`` of ``[logs]``. ``port`` is for boards. The other ports are for senders that speak
+    the syslog protocol; 0 closes one. ``forward`` and ``forward_url`` are the kind and URL of a
+    server that gets all logs, ``forward_user`` and ``forward_password_file`` its login.
+    ``keep_days`` is how many days logs are kept.
     """
 
     listen: Host = "0.0.0.0"
@@ -162,7 +162,7 @@ class Collector(StrictModel):
 
 
 class Target(StrictModel):
-    """One card or board to make, reach and unlock. Sizes are text in IEC units."""
+    """A board and its card: how to build, reach and unlock it. Sizes are text in IEC units."""
 
     name: Annotated[str, AfterValidator(_name)]
     board: str
@@ -194,7 +194,7 @@ class Target(StrictModel):
 
 @dataclass(frozen=True)
 class Config:
-    """A target as it is in effect, and where each of its values came from."""
+    """A target with all values in effect, and the origin of each value."""
 
     target: Target
     origins: Mapping[str, str]
@@ -234,7 +234,7 @@ def load_config(root: Path, name: str, overrides: Mapping[str, Any] | None = Non
     """
     path = root / CONFIG_NAME
     from_file = _targets_of(path) if path.is_file() else {}
-    everybodys = _logs_of(path)
+    logs_of_all = _logs_of(path)
     if name not in from_file and name not in BUILT_IN:
         known = ", ".join(sorted({*from_file, *BUILT_IN}))
         raise InputError(f"no target {name!r}; there are: {known}")
@@ -247,11 +247,11 @@ def load_config(root: Path, name: str, overrides: Mapping[str, Any] | None = Non
         values |= layer
         origins |= dict.fromkeys(layer, origin)
     values.setdefault("hostname", name)
-    if everybodys and isinstance(values.get("logs", {}), dict):
+    if logs_of_all and isinstance(values.get("logs", {}), dict):
         if "logs" not in values:
             origins["logs"] = f"{CONFIG_NAME}: logs"
-        values["logs"] = {**everybodys, **values.get("logs", {})}
-    # The file alone first, so that an error in it is blamed on the file.
+        values["logs"] = {**logs_of_all, **values.get("logs", {})}
+    # First without the command line, so that an error in the file is reported as one of the file.
     check_table(Target, {"rootfs": "archlinuxarm", "board": "-", **values, "name": name}, where)
     values |= given
     origins |= dict.fromkeys(given, "command line")
@@ -265,11 +265,11 @@ def load_config(root: Path, name: str, overrides: Mapping[str, Any] | None = Non
 
 
 def load_collector(root: Path, listen: str | None = None) -> tuple[Collector, Logs]:
-    """Return what this machine does as a collector, and what is said of all boards' logs.
+    """Return the settings of this machine's collector, and those of the logs of all boards.
 
     Args:
         root: the checkout, which may hold ``bootwright.toml``.
-        listen: the address of the command line.
+        listen: the address from the command line; ``None`` without one.
 
     Raises:
         InputError: a wrong key or value (names file and key).
@@ -293,7 +293,7 @@ def group_members(root: Path, group: str) -> list[str]:
     """Return the targets whose ``groups`` name ``group``, in the order of the file.
 
     Raises:
-        InputError: none does, or the file cannot be read.
+        InputError: no target is in the group, or the file cannot be read.
     """
     path = root / CONFIG_NAME
     targets = _targets_of(path) if path.is_file() else {}
@@ -320,7 +320,7 @@ def _tables_of(path: Path) -> dict[str, Any]:
 
 
 def _logs_of(path: Path) -> dict[str, Any]:
-    """Return ``[logs]`` without what is the collector's."""
+    """Return ``[logs]`` without its table ``collector``."""
     table = _tables_of(path).get("logs", {}) if path.is_file() else {}
     values = {key: value for key, value in table.items() if key != "collector"}
     check_table(Logs, values, f"{path.name}: logs")

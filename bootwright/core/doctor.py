@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bootwright.core.doctor_report import DoctorReport, Row, State, examine
-from bootwright.core.io.machine import look_around
+from bootwright.core.io.machine import collect_machine
 from bootwright.core.paths import build_dir, cache_dir
 
 _COLOURS: dict[State, str] = {
@@ -27,12 +27,12 @@ def doctor(cache: Path | None = None, build: Path | None = None) -> DoctorReport
 
     Args:
         cache: the cache directory; the usual one when ``None``.
-        build: where images go; the usual place when ``None``.
+        build: the directory for images; the usual one when ``None``.
 
     Raises:
         FailedError: the list of tools cannot be read.
     """
-    return examine(look_around(cache or cache_dir(), build or build_dir()))
+    return examine(collect_machine(cache or cache_dir(), build or build_dir()))
 
 
 def show(report: DoctorReport, out: TextIO) -> None:

@@ -1,4 +1,4 @@
-"""Whether this machine has what Bootwright needs, judged from what was found on it."""
+"""Whether this machine has what Bootwright needs, decided from what was found on it."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,18 +8,18 @@ from bootwright.core.tools import Binfmt, Family, Tool
 from bootwright.core.units import GIB, format_size
 
 SCHEMA = "bootwright.doctor/1"
-"""Names the shape of :meth:`DoctorReport.document`."""
+"""The name of the schema of :meth:`DoctorReport.document`."""
 
-PYTHON = (3, 11)
-"""The oldest Python that works: ``requires-python`` in ``pyproject.toml``."""
+OLDEST_PYTHON = (3, 11)
+"""The oldest version of Python that works: ``requires-python`` in ``pyproject.toml``."""
 
-ROOM = 8 * GIB
-"""Bytes free below which a build may fail: a 4 GiB image, its root file system as a
-tarball and as ext4, and the work files of a Debian bootstrap."""
+BUILD_SPACE = 8 * GIB
+"""Free bytes that a build may need: for a 4 GiB image, its root file system as a tarball
+and as ext4, and the work files of a Debian bootstrap."""
 
 State = Literal["ok", "missing", "optional", "warning"]
-"""``missing`` fails the examination; ``optional`` is missing, but only tests or
-benchmarks need it; ``warning`` may lead to a failure."""
+"""``missing`` makes the examination fail; ``optional`` is missing, but only tests or
+benchmarks need it; ``warning`` may make a build fail."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class FoundTool:
 
 @dataclass(frozen=True)
 class DiskSpace:
-    """A directory that is written to, and the bytes free on its file system."""
+    """A directory that is written to, and the free bytes of its file system."""
 
     name: str
     path: str
@@ -47,17 +47,17 @@ class Machine:
     tools: tuple[FoundTool, ...]
     python: tuple[int, int, int]
     architecture: str
-    """As ``uname -m`` says it."""
+    """As ``uname -m`` prints it."""
     binfmt: Binfmt | None
     """The entry for 32-bit ARM; ``None`` when the kernel has none."""
-    places: tuple[DiskSpace, ...]
+    disks: tuple[DiskSpace, ...]
     family: Family | None
     root: bool
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the report; a ``hint`` says what to do."""
+    """One line of the report; ``hint`` is what the operator can do."""
 
     name: str
     state: State
@@ -115,12 +115,12 @@ class DoctorReport:
 
 
 def examine(machine: Machine) -> DoctorReport:
-    """Return what is there, what is missing, and the commands that install it."""
+    """Return which tools are there and which are missing, and the commands that install them."""
     family = machine.family
     needed = [one for one in machine.tools if one.path or one.tool.needed(family)]
     return DoctorReport(
         tools=tuple(_tool(found, family) for found in needed),
-        checks=(_python(machine), _binfmt(machine), *(_place(one) for one in machine.places)),
+        checks=(_python(machine), _binfmt(machine), *(_disk(one) for one in machine.disks)),
         install=_install(machine, required=True),
         install_optional=_install(machine, required=False),
     )
@@ -138,8 +138,8 @@ def _tool(found: FoundTool, family: Family | None) -> Row:
 
 def _python(machine: Machine) -> Row:
     version = ".".join(str(part) for part in machine.python)
-    good = machine.python[:2] >= PYTHON
-    wanted = ".".join(str(part) for part in PYTHON)
+    good = machine.python[:2] >= OLDEST_PYTHON
+    wanted = ".".join(str(part) for part in OLDEST_PYTHON)
     return Row(
         "python",
         "ok" if good else "missing",
@@ -159,14 +159,14 @@ def _binfmt(machine: Machine) -> Row:
     return Row(name, "missing", found, need, "run scripts/setup")
 
 
-def _place(place: DiskSpace) -> Row:
-    enough = place.free >= ROOM
+def _disk(disk: DiskSpace) -> Row:
+    enough = disk.free >= BUILD_SPACE
     return Row(
-        place.name,
+        disk.name,
         "ok" if enough else "warning",
-        f"{place.path}: {format_size(place.free)} free",
-        "images" if place.name == "build" else "downloads and finished root file systems",
-        "" if enough else f"a build may need {format_size(ROOM)}",
+        f"{disk.path}: {format_size(disk.free)} free",
+        "images" if disk.name == "build" else "downloads and finished root file systems",
+        "" if enough else f"a build may need {format_size(BUILD_SPACE)}",
     )
 
 

@@ -1,7 +1,6 @@
 """How a board is reached: its serial console and its SSH server.
 
-The emulator and a board on the desk are reached in the same way; only the values
-differ.
+This is the same for an emulator and for a real board; only the values differ.
 """
 
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from bootwright.core.errors import InputError
 from bootwright.core.target_names import CONFIG_NAME
 
 UnlockMode = Literal["serial", "ssh"]
-"""How the encrypted volume is opened: at a prompt of the boot, or later over SSH."""
+"""How the encrypted volume is unlocked: at the serial console during boot, or later over SSH."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +22,10 @@ class SshEndpoint:
     Attributes:
         host: name or address.
         port: TCP port.
-        user: the login name; ``None`` leaves it to the SSH client's configuration.
-        identity: the private key file to offer; ``None`` leaves it to the client.
-        known_host_keys: the server's public keys, ``type base64`` each; when empty,
-            the client asks at the first connection.
+        user: the login name; ``None``: as in the SSH client's configuration.
+        identity: the private key file to use; ``None``: as in the SSH client's configuration.
+        known_host_keys: the server's public keys, each as ``type base64``; if empty, the
+            operator is asked at the first connection.
     """
 
     host: str
@@ -45,11 +44,11 @@ class Endpoint:
         serial_url: a device path or a pyserial URL (``socket://host:port``,
             ``rfc2217://host:port``); ``None`` without a serial line.
         baud: bits per second of the serial line.
-        console_history: a file to which everything that the console prints is
-            appended from the start, also while a client is connected.
+        console_history: a file with all output of the console since the start; it grows also
+            while a client is connected.
         ssh: the SSH server, if there is one.
-        unlock: how the volume is opened.
-        tries: passphrases that a boot takes before it gives up; 0 means any number.
+        unlock: how the volume is unlocked.
+        tries: how many passphrases may be tried in one boot; 0 means any number.
         volume: the encrypted volume's name in crypttab.
         mount: where the volume is mounted.
     """

@@ -1,18 +1,17 @@
-"""The errors that reach a user, each with the exit code it ends in.
+"""The errors that are shown to the user, each with its exit code.
 
-Three parties can be wrong: the user's input, the machine, device or board, and
-this program. A message says what, where, and what to do.
+A message says what is wrong, where, and what to do.
 """
 
 
 class BootwrightError(Exception):
-    """An error with a message for the user; never raised itself."""
+    """The base class of errors with a message for the user; only subclasses are raised."""
 
     exit_code = 70
 
 
 class InputError(BootwrightError):
-    """What the user gave (an option, a file, a key) is wrong."""
+    """The user's input (an option, a file, a key) is wrong."""
 
     exit_code = 2
 

@@ -1,8 +1,8 @@
-"""Which bytes of a card come from where: extents and the arithmetic of ranges.
+"""Ranges of bytes on a card, and the source of the bytes in each.
 
-Everything is in bytes. A span is half open: ``start`` belongs to it, ``end`` does
-not. The functions that take spans take them in any order, also overlapping, and
-return them sorted, disjoint and with neighbours merged.
+All numbers are bytes. A span includes ``start`` and excludes ``end``. Functions accept
+spans in any order, also overlapping ones, and return them sorted, disjoint, and with
+adjacent ones merged.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,13 +20,13 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Extent:
-    """``length`` bytes at ``offset`` of the card, and where they come from.
+    """A range of bytes on the card, and the source of its content.
 
     Attributes:
         offset: first byte on the card.
         length: bytes, more than 0.
-        source: the name of a source; ``None`` when the bytes must read as zero.
-        source_offset: where the bytes start in the source; 0 without a source.
+        source: the name of the source; ``None`` if the bytes are to be zero.
+        source_offset: the first byte in the source; 0 without a source.
     """
 
     offset: int
@@ -42,7 +42,7 @@ class Extent:
 
     @property
     def end(self) -> int:
-        """The first byte of the card behind the extent."""
+        """The first byte of the card after the extent."""
         return self.offset + self.length
 
     @property
@@ -51,7 +51,7 @@ class Extent:
         return Span(self.offset, self.end)
 
     def part(self, start: int, end: int) -> "Extent":
-        """Return the piece between ``start`` and ``end`` of the card, both inside."""
+        """Return the part from ``start`` to ``end`` (bytes of the card, inside the extent)."""
         skipped = start - self.offset if self.source is not None else 0
         return Extent(start, end - start, self.source, self.source_offset + skipped)
 
@@ -64,7 +64,7 @@ def total(ranges: Iterable[Extent | Span]) -> int:
 
 
 def merge(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """Return the spans sorted, disjoint, with neighbours merged, and no empty one."""
+    """Return the spans sorted, disjoint, with adjacent ones merged, and without empty ones."""
     merged: list[Span] = []
     for span in sorted(span for span in spans if span.start < span.end):
         if merged and span.start <= merged[-1].end:
@@ -81,7 +81,7 @@ def intersect(left: Iterable[Span], right: Iterable[Span]) -> tuple[Span, ...]:
     i = j = 0
     while i < len(lefts) and j < len(rights):
         both.append(Span(max(lefts[i].start, rights[j].start), min(lefts[i].end, rights[j].end)))
-        # The one that ends first cannot meet anything further.
+        # The one that ends first overlaps none of the following spans.
         if lefts[i].end < rights[j].end:
             i += 1
         else:
@@ -98,10 +98,9 @@ def subtract(left: Iterable[Span], right: Iterable[Span]) -> tuple[Span, ...]:
 
 
 def flatten(layers: Iterable[Iterable[Extent]]) -> tuple[Extent, ...]:
-    """Return one map of the card; a later layer wins where layers overlap.
+    """Return the extents of all layers; where layers overlap, the later one is used.
 
-    The result is sorted and disjoint, and neighbours that continue each other are
-    one extent.
+    The result is sorted and disjoint. Adjacent extents whose sources are adjacent too are joined.
 
     Raises:
         ValueError: two extents of one layer overlap.
@@ -117,7 +116,7 @@ def flatten(layers: Iterable[Iterable[Extent]]) -> tuple[Extent, ...]:
 
 
 def _gaps(spans: Iterable[Span], start: int, end: int) -> list[Span]:
-    """Return what ``spans`` leave free between ``start`` and ``end``."""
+    """Return the bytes between ``start`` and ``end`` that are in no span."""
     gaps = []
     for span in merge(spans):
         gaps.append(Span(start, min(span.start, end)))
@@ -126,7 +125,7 @@ def _gaps(spans: Iterable[Span], start: int, end: int) -> list[Span]:
 
 
 def _outside(lower: Sequence[Extent], upper: Sequence[Extent]) -> list[Extent]:
-    """Return the pieces of ``lower`` that ``upper`` leaves visible; both are sorted."""
+    """Return the parts of ``lower`` that ``upper`` does not cover; both are sorted."""
     pieces = []
     first = 0
     for extent in lower:
@@ -145,7 +144,7 @@ def _outside(lower: Sequence[Extent], upper: Sequence[Extent]) -> list[Extent]:
 
 
 def _join(extents: Sequence[Extent]) -> tuple[Extent, ...]:
-    """Return sorted, disjoint extents with those joined that continue each other."""
+    """Return the extents (sorted and disjoint), with adjacent ones joined where possible."""
     joined: list[Extent] = []
     for extent in extents:
         last = joined[-1] if joined else None

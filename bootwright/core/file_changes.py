@@ -1,4 +1,4 @@
-"""What personalisation changes in a root file system: a closed set of frozen values."""
+"""The changes that can be made to a file tree: of a root file system, or of a board."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from bootwright.core.secret import Secret
 
 @dataclass(frozen=True)
 class FileChange:
-    """A regular file with this content, replacing what was there."""
+    """Write a regular file with this content; an existing file is replaced."""
 
     path: str
     content: bytes | Secret
@@ -17,13 +17,13 @@ class FileChange:
 
     @property
     def data(self) -> bytes:
-        """The bytes to write, also when they are secret."""
+        """The bytes to write, also if they are secret."""
         return self.content.reveal() if isinstance(self.content, Secret) else self.content
 
 
 @dataclass(frozen=True)
 class SymlinkChange:
-    """A symbolic link, replacing what was there."""
+    """Make a symbolic link; an existing file or link is replaced."""
 
     path: str
     target: str
@@ -31,7 +31,7 @@ class SymlinkChange:
 
 @dataclass(frozen=True)
 class DirectoryChange:
-    """A folder that is there afterwards, with this owner and mode."""
+    """Make a folder, or give an existing one this owner and mode."""
 
     path: str
     mode: int = 0o755
@@ -41,7 +41,7 @@ class DirectoryChange:
 
 @dataclass(frozen=True)
 class Removal:
-    """A file or link that is gone afterwards."""
+    """Remove a file or link."""
 
     path: str
 
@@ -50,5 +50,5 @@ Change = FileChange | SymlinkChange | DirectoryChange | Removal
 
 
 def text_file(path: str, text: str, mode: int = 0o644) -> FileChange:
-    """Return a root-owned text file; lone surrogates are the bytes that they stand for."""
+    """Return a text file owned by root; surrogate escapes are written as the original bytes."""
     return FileChange(path, text.encode("utf-8", "surrogateescape"), mode)

@@ -1,7 +1,7 @@
-"""What the options of a task take: files, targets, or one of a few words.
+"""The values that options of a task take: files, targets, or one of a few words.
 
-The parameters of the functions in ``tasks.py`` are annotated with these types. From the annotation
-the parser knows which words are allowed, the help what to print, the completion what to offer.
+The parameters of the functions in ``tasks.py`` are annotated with these types. The parser checks
+values by the annotation, the help prints a placeholder for it, and the completion offers values.
 """
 
 import difflib
@@ -12,12 +12,14 @@ from typing import Annotated, Literal, Union, get_args, get_origin
 
 from bootwright.core.errors import InputError
 
-Kind = Literal["text", "word", "file", "folder", "target", "group", "rootfs", "benchmark", "save"]
+ValueKind = Literal[
+    "text", "word", "file", "folder", "target", "group", "rootfs", "benchmark", "save"
+]
 
 
 @dataclass(frozen=True)
-class Takes:
-    """What an option takes.
+class OptionValue:
+    """The value that an option takes.
 
     Attributes:
         kind: ``word`` is one of ``words``; ``text`` is anything; ``rootfs`` and ``benchmark`` are
@@ -25,44 +27,44 @@ class Takes:
         words: the words that are allowed; empty for the other kinds.
     """
 
-    kind: Kind = "text"
+    kind: ValueKind = "text"
     words: tuple[str, ...] = ()
 
     @property
     def placeholder(self) -> str:
-        """What stands for the value in a help text, such as FILE."""
+        """The value's name in a help text, such as FILE."""
         return "VALUE" if self.kind == "text" else self.kind.upper()
 
 
-File = Annotated[str, Takes("file")]
-Files = Annotated[list[str] | None, Takes("file")]
-Folder = Annotated[str, Takes("folder")]
-TargetName = Annotated[str, Takes("target")]
-TargetNames = Annotated[list[str] | None, Takes("target")]
-GroupName = Annotated[str, Takes("group")]
-RootfsName = Annotated[str, Takes("rootfs")]
-SaveName = Annotated[str, Takes("save")]
-BenchmarkVersion = Annotated[str, Takes("benchmark")]
+File = Annotated[str, OptionValue("file")]
+Files = Annotated[list[str] | None, OptionValue("file")]
+Folder = Annotated[str, OptionValue("folder")]
+TargetName = Annotated[str, OptionValue("target")]
+TargetNames = Annotated[list[str] | None, OptionValue("target")]
+GroupName = Annotated[str, OptionValue("group")]
+RootfsName = Annotated[str, OptionValue("rootfs")]
+SaveName = Annotated[str, OptionValue("save")]
+BenchmarkVersion = Annotated[str, OptionValue("benchmark")]
 
 
-def takes_of(annotation: object) -> Takes:
-    """Return what a parameter with this annotation takes; its words if it is a ``Literal``."""
+def option_value_of(annotation: object) -> OptionValue:
+    """Return the value of a parameter with this annotation; a ``Literal`` gives the words."""
     if get_origin(annotation) is Annotated:
-        found = [extra for extra in get_args(annotation) if isinstance(extra, Takes)]
-        return found[0] if found else Takes()
+        found = [extra for extra in get_args(annotation) if isinstance(extra, OptionValue)]
+        return found[0] if found else OptionValue()
     if get_origin(annotation) is Literal:
-        return Takes("word", get_args(annotation))
+        return OptionValue("word", get_args(annotation))
     if get_origin(annotation) in (Union, types.UnionType):
-        kinds = [takes_of(one) for one in get_args(annotation)]
-        return next((one for one in kinds if one != Takes()), Takes())
-    return Takes()
+        kinds = [option_value_of(one) for one in get_args(annotation)]
+        return next((one for one in kinds if one != OptionValue()), OptionValue())
+    return OptionValue()
 
 
 def check_word(option: str, word: str, allowed: Iterable[str]) -> None:
-    """Pass when an option's word is one of those that are allowed.
+    """Check that an option's word is one of the allowed words.
 
     Raises:
-        InputError: it is none; names them, or those that are near.
+        InputError: it is not; the message lists the allowed words and similar ones.
     """
     known = list(allowed)
     if word not in known:
@@ -72,6 +74,6 @@ def check_word(option: str, word: str, allowed: Iterable[str]) -> None:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return the end of a message: what is spelt nearly as ``word``; empty if nothing is."""
+    """Return the end of a message with the known words similar to ``word``; empty without any."""
     near = difflib.get_close_matches(word, list(known), n=3, cutoff=0.7)
     return f"; did you mean {' or '.join(near)}?" if near else ""

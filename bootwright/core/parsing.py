@@ -1,7 +1,7 @@
-"""What parsers of foreign text share."""
+"""What the parsers of text from boards and tools share."""
 
 PARSE_ERRORS = (
     *(ValueError, OverflowError, IndexError, KeyError),
     *(TypeError, AttributeError, RecursionError),
 )
-"""What reading an answer raises that has another form than it should."""
+"""The exceptions that parsing code raises when a text does not have the expected form."""

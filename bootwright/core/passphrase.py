@@ -1,10 +1,10 @@
-"""Judging a passphrase before anything is made with it. Pure."""
+"""Checking a passphrase before it is used. Pure."""
 
 from bootwright.core.errors import InputError
 from bootwright.core.secret import Secret
 
 MAX_BYTES = 511
-"""cryptsetup reads at most 512 bytes of an interactive passphrase, its end included."""
+"""cryptsetup reads at most 512 bytes of a typed passphrase, including the line end."""
 
 
 def check_passphrase(raw: bytes, origin: str) -> Secret:
@@ -12,11 +12,11 @@ def check_passphrase(raw: bytes, origin: str) -> Secret:
 
     Args:
         raw: the bytes as read.
-        origin: where they came from, for an error.
+        origin: where the bytes are from, for error messages.
 
     Raises:
-        InputError: it is empty, too long, or cannot be typed at a serial prompt. The
-            message does not contain it.
+        InputError: it is empty, too long, or cannot be typed at a serial prompt. The message
+            does not contain the passphrase.
     """
     value = raw.removesuffix(b"\n").removesuffix(b"\r")
     check_typeable(value, origin)
@@ -24,9 +24,9 @@ def check_passphrase(raw: bytes, origin: str) -> Secret:
 
 
 def check_typeable(value: bytes, origin: str) -> None:
-    """Raise unless ``value`` can be typed at a terminal, as a serial prompt is one.
+    """Check that ``value`` can be typed at a terminal, such as a serial prompt.
 
-    Control characters cannot: the terminal, or the program that asks, acts on them.
+    Control characters cannot be: the terminal, or the program that asks, interprets them.
 
     Raises:
         InputError: it is empty, too long, or has a control character.

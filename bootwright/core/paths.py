@@ -1,11 +1,11 @@
-"""The three directories that Bootwright writes to or reads from by default."""
+"""The directories that Bootwright uses by default: cache, checkout and build."""
 
 import os
 from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """Return where downloads and finished root file systems are kept between runs.
+    """Return the directory where downloads and finished root file systems are kept between runs.
 
     ``$BOOTWRIGHT_CACHE``, else ``$XDG_CACHE_HOME/bootwright``, else
     ``~/.cache/bootwright``. The directory need not exist yet.
@@ -24,7 +24,7 @@ def checkout() -> Path:
 
 
 def build_dir() -> Path:
-    """Return where images and manifests go.
+    """Return the directory that images and manifests are written to.
 
     ``$BOOTWRIGHT_BUILD``, else the checkout's ``build``. It need not exist yet.
     """
@@ -34,7 +34,7 @@ def build_dir() -> Path:
 
 
 def display_path(path: str | Path) -> str:
-    """Return ``path`` as a person in this directory would write it."""
+    """Return ``path`` for a message: relative if it is below the current directory."""
     try:
         return str(Path(path).relative_to(Path.cwd()))
     except ValueError:

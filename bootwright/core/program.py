@@ -1,6 +1,6 @@
-"""The program behind ``inv`` and ``bootwright``: finds the checkout and runs its tasks.
+"""The program of the commands ``inv`` and ``bootwright``: finds the checkout and runs its tasks.
 
-Both names do the same: ``inv`` is what one types in a checkout, ``bootwright`` from anywhere.
+Both commands do the same: ``inv`` is for use in a checkout, ``bootwright`` for use anywhere.
 ``scripts/setup`` makes both in the checkout's ``.venv/bin``.
 """
 
@@ -26,12 +26,15 @@ from bootwright.core.cli import report_end
 from bootwright.core.command_line import Parser, no_task, usage
 from bootwright.core.errors import InputError
 from bootwright.core.io.run_log import RunLog
-from bootwright.core.options import Takes, takes_of
+from bootwright.core.options import OptionValue, option_value_of
 from bootwright.core.paths import build_dir, checkout
 from bootwright.core.target_names import names
 
 CHECKOUT_VARIABLE = "BOOTWRIGHT_CHECKOUT"
+"""Environment variable with the checkout to work in."""
+
 DEBUG_VARIABLE = "BOOTWRIGHT_DEBUG"
+"""Environment variable that does the same as ``--debug``."""
 
 
 def main() -> NoReturn:
@@ -40,10 +43,10 @@ def main() -> NoReturn:
 
 
 def replace_invoke(namespace: Collection) -> None:
-    """Run these tasks with our own program where Invoke's own is about to run them.
+    """Run these tasks with our own program if Invoke's program is running.
 
-    ``tasks.py`` calls this as it is loaded, so that another ``inv``, such as the distribution's,
-    behaves as ours does. It returns only where Invoke's own program is not what runs.
+    ``tasks.py`` calls this while it is loaded, so that another ``inv``, such as that of the
+    distribution, behaves as ours. It returns only if Invoke's program is not running.
     """
     if "invoke.main" in sys.modules:
         sys.exit(Program(namespace).run_line(sys.argv))
@@ -60,19 +63,19 @@ class Program(InvokeProgram):
         super().__init__(name="Bootwright", binary="inv", version=__version__, namespace=namespace)
 
     def core_args(self) -> list[Argument]:
-        """Return the options that may stand before a task and after it."""
+        """Return the options that may be written before or after a task."""
         return [
             Argument(
                 names=("checkout",),
                 help="the checkout to work in, instead of the one around this directory",
             ),
-            # Without a help text, it is not shown: the scripts of the completion use it.
+            # Not shown in the help, as it has no text: only the completion scripts use it.
             Argument(names=("complete",), kind=bool, default=False),
             Argument(
                 names=("debug",),
                 kind=bool,
                 default=False,
-                help="print on standard error what is started, with what, and how it ends",
+                help="print on standard error each program, connection and its result",
             ),
             Argument(
                 names=("help", "h"), optional=True, help="explain the program, or a task; and end"
@@ -85,11 +88,11 @@ class Program(InvokeProgram):
 
     @property
     def initial_context(self) -> ParserContext:
-        """The options that are not of a task."""
+        """The options of the program itself."""
         return ParserContext(args=self.core_args())
 
     def run_line(self, argv: Sequence[str]) -> int:
-        """Run a command line; print what went wrong; return the exit code.
+        """Run a command line; print an error, if there is one; return the exit code.
 
         Args:
             argv: the program's name, and the words that follow it.
@@ -108,7 +111,7 @@ class Program(InvokeProgram):
             self._load()
             self.parse_tasks()
             self.parse_cleanup()
-            # Without files: nobody's settings for Invoke change what our commands do.
+            # Without configuration files: settings for Invoke must not change our commands.
             self.config = Config(lazy=True)
             self.config.merge()
             debug = self.args.debug.value or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
@@ -124,7 +127,7 @@ class Program(InvokeProgram):
         """Return the tasks that a command line calls, with their values; run nothing.
 
         Raises:
-            InputError: the words make no sense.
+            InputError: a word cannot be used.
         """
         self.argv = list(argv)
         self.parse_core_args()
@@ -153,7 +156,7 @@ class Program(InvokeProgram):
         self.core = parser.parse_argv(self.argv[1:])
 
     def parse_cleanup(self) -> None:
-        """Print the help or the list where that is asked for, and end."""
+        """If the help or the list of tasks is wanted, print it and end the run."""
         task = self.args.help.value
         if isinstance(task, str):
             if task not in self.parser.contexts:
@@ -191,22 +194,22 @@ class Program(InvokeProgram):
         lines = []
         for spec, text in context.help_tuples():
             option = spec.partition("=")[0].removeprefix("--")
-            takes = self._takes[context.name or ""].get(option, Takes())
-            lines.append((spec.replace("=STRING", f"={takes.placeholder}"), text))
+            value = self._options[context.name or ""].get(option, OptionValue())
+            lines.append((spec.replace("=STRING", f"={value.placeholder}"), text))
         return lines
 
     def _make_parser(self) -> Parser:
         contexts = self.collection.to_contexts()
         tasks = [context.name or "" for context in contexts]
-        self._takes = {name: task_takes(self.collection[name].body) for name in tasks}
-        self._takes[""] = {"checkout": Takes("folder")}
-        return Parser(self.initial_context, contexts, self._takes)
+        self._options = {name: task_options(self.collection[name].body) for name in tasks}
+        self._options[""] = {"checkout": OptionValue("folder")}
+        return Parser(self.initial_context, contexts, self._options)
 
 
-def task_takes(function: object) -> Mapping[str, Takes]:
-    """Return what each option of a task takes, by the option's name without its dashes."""
+def task_options(function: object) -> Mapping[str, OptionValue]:
+    """Return the value that each option of a task takes, by the option's name without dashes."""
     parameters = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
-    return {one.name.replace("_", "-"): takes_of(one.annotation) for one in parameters}
+    return {one.name.replace("_", "-"): option_value_of(one.annotation) for one in parameters}
 
 
 def load_tasks(root: Path) -> Collection:
@@ -220,25 +223,25 @@ def load_tasks(root: Path) -> Collection:
 
 
 def use_checkout(given: str | None, argv: Sequence[str]) -> None:
-    """Return if the code that runs is the wanted checkout's; else run that one's program.
+    """Return if the running code is that of the wanted checkout; else run the program of that one.
 
-    A checkout is code and data that belong together, with the versions of libraries that it pins;
-    so another checkout's own ``.venv`` is used.
+    Code, data and pinned versions of libraries in a checkout belong together, so the ``.venv`` of
+    the wanted checkout is used.
 
     Args:
         given: the value of ``--checkout``.
         argv: the command line, with the program's name.
 
     Raises:
-        InputError: there is no checkout, or it was not set up.
+        InputError: there is no checkout, or ``scripts/setup`` was not run in it.
     """
     root, own = wanted_checkout(given, os.environ, Path.cwd(), checkout()), checkout()
     if root.samefile(own):
-        # Not as root in somebody else's folder, who could not remove the files again.
+        # Root writes no bytecode into another user's checkout: the owner could not remove it.
         sys.dont_write_bytecode |= root.stat().st_uid != os.geteuid()
         return
     program = root / ".venv" / "bin" / "bootwright"
-    # If it is what runs already, its .venv was moved or copied here from another checkout.
+    # If this program is running already, the .venv was moved or copied from another checkout.
     if not program.exists() or argv[0] == str(program):
         raise InputError(f"{root} is not set up: run {root / 'scripts' / 'setup'}")
     os.execv(program, [str(program), *argv[1:]])
@@ -249,11 +252,11 @@ def wanted_checkout(
 ) -> Path:
     """Return the checkout to work in.
 
-    It is that of ``--checkout``, else of ``BOOTWRIGHT_CHECKOUT``, else the one around the current
-    directory, else the one that this program is from.
+    It is the one in ``--checkout``, else in ``BOOTWRIGHT_CHECKOUT``, else the one that contains the
+    current directory, else the one that this program belongs to.
 
     Raises:
-        InputError: what was named is none, or there is none.
+        InputError: the named folder is not a checkout, or none was found.
     """
     named = (("--checkout", given), (CHECKOUT_VARIABLE, environment.get(CHECKOUT_VARIABLE)))
     for source, name in named:
@@ -261,7 +264,7 @@ def wanted_checkout(
             root = (here / Path(name).expanduser()).resolve()
             if not is_checkout(root):
                 raise InputError(
-                    f"{source}: {name} is no checkout of Bootwright: no tasks.py there"
+                    f"{source}: {name} is not a checkout of Bootwright: it has no tasks.py"
                 )
             return root
     for root in (here, *here.parents, own):

@@ -1,8 +1,7 @@
-"""What an operator sees while a plan runs: steps, progress, notes and warnings.
+"""Messages to the operator while a plan is executed: steps, progress, notes and warnings.
 
-Everything goes to standard error, so that standard output stays free for the one
-result (or the one JSON document). A terminal gets bars and colour; a pipe gets
-plain lines.
+They go to standard error, because standard output is for the result (or the JSON
+document). On a terminal there are progress bars and colours, elsewhere plain lines.
 """
 
 import logging
@@ -35,30 +34,30 @@ PLAIN_INTERVAL_S = 5.0
 
 
 class Meter(Protocol):
-    """Progress of one step, in bytes."""
+    """Shows the progress of one step, in bytes."""
 
     def advance(self, count: int) -> None:
-        """Add ``count`` bytes done."""
+        """Add ``count`` to the number of finished bytes."""
         ...
 
 
 class Reporter(Protocol):
-    """Where a running plan tells what it does."""
+    """Shows the operator what is being done."""
 
     def step(self, title: str) -> AbstractContextManager[None]:
-        """Announce a step that lasts as long as the context; times it."""
+        """Show a step, which is the body of the context, and how long it took."""
         ...
 
     def meter(self, title: str, total: int | None) -> AbstractContextManager[Meter]:
-        """Show progress over ``total`` bytes (``None`` when unknown)."""
+        """Show the progress towards ``total`` bytes (``None`` if unknown)."""
         ...
 
     def note(self, text: str) -> None:
-        """Say something that the operator may want to know."""
+        """Show a line that the operator may want to know."""
         ...
 
     def warn(self, text: str) -> None:
-        """Say something that the operator should act on."""
+        """Show a warning, after which the operator should do something."""
         ...
 
 
@@ -90,7 +89,7 @@ class _PlainMeter:
 
 
 class _SpeedColumn(ProgressColumn):
-    """The rate in IEC units; rich's own column knows decimal ones only."""
+    """The rate in IEC units; the column of rich has decimal units only."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -98,9 +97,9 @@ class _SpeedColumn(ProgressColumn):
 
 
 class TextReporter:
-    """Reports to a stream, with bars and colour when it is a terminal.
+    """Writes to a stream, with bars and colours if it is a terminal.
 
-    ``seconds`` maps each step's title to how long it took.
+    ``seconds`` is the duration of each finished step, by its title.
     """
 
     def __init__(self, out: TextIO | None = None) -> None:
@@ -110,7 +109,7 @@ class TextReporter:
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """Show the title while the step runs, then its time."""
+        """Show the title while the step runs, then its duration."""
         start = time.monotonic()
         with logged("report", title), self._running(title):
             yield
@@ -155,6 +154,6 @@ class TextReporter:
         self._console.print(f"  {sanitize_text(text)}", markup=False)
 
     def warn(self, text: str) -> None:
-        """Print a line that stands out."""
+        """Print a warning; on a terminal in colour."""
         event("report", "warning", logging.WARNING, text=text)
         self._console.print(Text.assemble(("warning:", "yellow"), f" {sanitize_text(text)}"))

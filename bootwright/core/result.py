@@ -1,4 +1,4 @@
-"""What a command returns: one value that has a JSON document and lines of text."""
+"""The result of a command: one value that can be printed as JSON and as lines of text."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -20,18 +20,18 @@ class CommandResult(Protocol):
         ...
 
     def lines(self) -> list[str]:
-        """Return the same for a person, as lines of text."""
+        """Return the result as lines of text, for a person."""
         ...
 
 
 def to_json(value: object) -> Any:
-    """Return a value as what :func:`json.dumps` takes.
+    """Return a value that :func:`json.dumps` accepts.
 
     A dataclass becomes an object with its fields as keys, a tuple an array, an enumeration its
     value, a path its text, a time or a day its ISO 8601 text.
 
     Raises:
-        TypeError: there is no rule for a value, such as for a ``Secret``.
+        TypeError: a value has no JSON form, for example a ``Secret``.
     """
     if value is None or isinstance(value, str | bool | int | float):
         return value

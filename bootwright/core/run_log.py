@@ -1,8 +1,9 @@
-"""The log of a run: what was started at each gateway, with what, how long it took, how it ended.
+"""The log of a run: each action of a gateway, with its input, its duration and its result.
 
-A gateway calls :func:`event` for what happens at once, and :func:`logged` for what takes time.
-Both make records of Python's ``logging``; where they are written is the matter of
-:mod:`bootwright.core.io.run_log`. :class:`JsonLines` makes one line of JSON of each.
+A gateway is a module that starts processes or uses a network or a serial line. It calls
+:func:`event` for what happens at one time, and :func:`logged` for what takes time. Both make
+records of Python's ``logging``; :mod:`bootwright.core.io.run_log` writes them to a file, and
+:class:`JsonLines` formats each as one line of JSON.
 
 Keys of a record: ``time`` (UTC), ``level``, ``gateway``, ``event``, and what the gateway adds. The
 ``start`` and the ``end`` of one call have the same ``call``; the end has ``seconds``.
@@ -22,13 +23,13 @@ from bootwright.core.secret import MASKER, Masker, Secret
 
 LOGGER = logging.getLogger("bootwright")
 
-KEPT = 4096
-"""Characters of a long text that are written from its begin, and as many from its end."""
+KEPT_CHARACTERS = 4096
+"""How many characters of a long text are written from its beginning, and as many from its end."""
 
 MAX_ITEMS = 256
-"""Items of a list that are written."""
+"""How many items of a list are written at most."""
 
-# In an address: user name and password, and the values of a query, which may be a token.
+# Parts of a URL that may be secret: user name and password, and the query, such as a token.
 _USER = re.compile(r"(?<=://)[^/@\s\"<>]+(?=@)")
 _QUERY = re.compile(r"(\bhttps?://[^\s?\"'<>]+\?)[^\s\"'<>]+")
 
@@ -36,13 +37,13 @@ _calls = itertools.count(1)
 
 
 def event(gateway: str, name: str, /, level: int = logging.DEBUG, **fields: Any) -> None:
-    """Log what happened at a gateway; nothing is done where no log is written.
+    """Log what happened at a gateway; does nothing if no log is written.
 
     Args:
         gateway: ``process``, ``ssh``, ``serial``, ``http``, ``qemu``, ``report`` or ``run``.
         name: what happened, such as ``start``.
         level: of ``logging``.
-        fields: what there is to know. A :class:`Secret` is written as ``***``.
+        fields: the details. A :class:`Secret` is written as ``***``.
     """
     if LOGGER.isEnabledFor(level):
         extra = {"gateway": gateway, "event": name, "fields": fields}
@@ -51,15 +52,17 @@ def event(gateway: str, name: str, /, level: int = logging.DEBUG, **fields: Any)
 
 @contextmanager
 def logged(gateway: str, what: str, /, **fields: Any) -> Iterator[dict[str, Any]]:
-    """Log the start and the end of what is done in the context, and the exception that ends it.
+    """Log the start and the end of an action, which is the body of the context.
+
+    If an exception ends the body, it is logged too.
 
     Args:
         gateway: as for :func:`event`.
-        what: a short name of it, such as the program.
-        fields: what it is started with.
+        what: a short name of the action, such as the program.
+        fields: the input of the action.
 
     Yields:
-        A dictionary for what is known at the end, such as ``status``.
+        A dictionary to which the body adds the result, such as ``status``.
     """
     call, result, start = next(_calls), dict[str, Any](), time.monotonic()
     event(gateway, "start", call=call, what=what, **fields)
@@ -74,10 +77,10 @@ def logged(gateway: str, what: str, /, **fields: Any) -> Iterator[dict[str, Any]
 
 
 class JsonLines(logging.Formatter):
-    """Writes a record as one line of JSON: secrets masked, long texts cut.
+    """Formats a record as one line of JSON, with secrets masked and long texts shortened.
 
     Args:
-        masker: knows the secrets.
+        masker: has the secrets.
     """
 
     def __init__(self, masker: Masker = MASKER) -> None:
@@ -92,7 +95,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
         }
         fields: Mapping[str, object] | None = getattr(record, "fields", None)
-        if fields is None:  # a library's
+        if fields is None:  # a record of a library
             line |= {"gateway": record.name, "event": "message"}
             fields = {"message": record.getMessage()}
         else:
@@ -105,7 +108,7 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
     def _plain(self, value: object) -> Any:
-        """Return what JSON knows, without secrets and of bounded length."""
+        """Return a value that JSON can hold, without secrets and of bounded length."""
         match value:
             case None | bool() | int() | float():
                 return value
@@ -123,23 +126,26 @@ class JsonLines(logging.Formatter):
                 return self._text(str(value))
 
     def _text(self, value: str | bytes) -> str:
-        if isinstance(value, bytes) and b"\0" in value[: 2 * KEPT]:
+        if isinstance(value, bytes) and b"\0" in value[: 2 * KEPT_CHARACTERS]:
             return f"[{len(value)} bytes, not text]"
-        # Only the ends of a very long text are looked at. One that was cut may end in a part of a
-        # secret; as many characters as that may have are left out.
+        # Of a very long text only the beginning and the end are masked and written. Where it is
+        # cut, there may be a part of a secret: as many characters as the longest secret has are
+        # left out there.
         longest = self._masker.longest + 4
-        window = 4 * (KEPT + longest)
+        window = 4 * (KEPT_CHARACTERS + longest)
         if len(value) <= 2 * window:
             text = self._masked(value)
-            if len(text) <= 2 * KEPT:
+            if len(text) <= 2 * KEPT_CHARACTERS:
                 return text
-            return _cut(text[:KEPT], text[-KEPT:], len(text))
+            return _cut(text[:KEPT_CHARACTERS], text[-KEPT_CHARACTERS:], len(text))
         head, tail = self._masked(value[:window]), self._masked(value[-window:])
-        return _cut(head[:-longest][:KEPT], tail[longest:][-KEPT:], len(value))
+        return _cut(
+            head[:-longest][:KEPT_CHARACTERS], tail[longest:][-KEPT_CHARACTERS:], len(value)
+        )
 
     def _masked(self, value: str | bytes) -> str:
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-        # JSON in UTF-8 has no half of a pair.
+        # A lone surrogate cannot be written as UTF-8.
         text = text.encode("utf-8", "replace").decode("utf-8")
         text = self._masker.mask(text)
         return _QUERY.sub(r"\1***", _USER.sub("***", text)) if "://" in text else text

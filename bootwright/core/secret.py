@@ -1,4 +1,4 @@
-"""A secret that cannot be shown by accident, and its mask in a text that may repeat it."""
+"""A secret that cannot be printed by accident, and masking it in texts that may contain it."""
 
 import base64
 import json
@@ -7,24 +7,25 @@ from typing import NoReturn
 from urllib.parse import quote
 
 MASK = "***"
-"""What stands for a secret, whatever its length."""
+"""Replaces a secret of any length."""
 
-_MASKABLE = 4
-"""Characters from which on a secret may be masked in a text that stays readable."""
+_MIN_MASKED = 4
+"""The shortest secret, in characters, that is masked by itself: a shorter one is part of many
+ordinary words, so masking it would make a text unreadable."""
 
-_MAX_WORD = 1024
-"""Bytes up to which a secret of one line is also looked for in other notations; a passphrase has
-511 at most."""
+_MAX_ONE_LINE = 1024
+"""The longest secret of one line, in bytes, that is also masked in other notations; a passphrase
+has 511 at most."""
 
 
 class Masker:
-    """Masks every secret that this process has had, wherever a text repeats it.
+    """Masks the secrets of this process in texts that may contain them.
 
-    A secret of one line is found as it is and in the notations in which a tool may repeat it:
-    JSON, Python, shell quotes, hexadecimal, percent signs, and base64, also in the middle of a
-    longer base64 text. Of a secret of several lines, such as a private key, each line is found
-    that has four characters at least. One that is no text is not looked for: it is an archive, and
-    what is secret in it is a :class:`Secret` by itself.
+    A secret of one line is masked as it is and in the notations that tools may print it in: JSON,
+    Python, shell quotes, hexadecimal, percent-encoding, and base64, also inside a longer base64
+    text. Of a secret of several lines, such as a private key, each line with at least four
+    characters is masked. Binary data is not masked: it is an archive, and each secret in it is a
+    :class:`Secret` of its own.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,7 @@ class Masker:
             self._values[value] = None
 
     def forget(self) -> None:
-        """Mask nothing that was added before; for tests."""
+        """Forget all secrets that were added; for tests."""
         self._values.clear()
         self._prepared, self._forms, self._short = 0, (), ()
 
@@ -50,15 +51,15 @@ class Masker:
         return max(map(len, (*self._forms, *self._short)), default=0)
 
     def mask(self, text: str, *, keep_short: bool = False) -> str:
-        """Return ``text`` with ``***`` for each secret.
+        """Return ``text`` with ``***`` in place of each secret.
 
-        A secret of less than four characters is part of many a word. A text in which it occurs is
-        replaced as a whole, or left as it is.
+        A secret of less than four characters is part of many words. A text that contains one is
+        either replaced as a whole, or left unchanged.
 
         Args:
-            text: what may repeat a secret.
-            keep_short: leave secrets of less than four characters; for a message that the operator
-                needs.
+            text: a text that may contain a secret.
+            keep_short: do not mask secrets of less than four characters; for a message that the
+                operator needs.
         """
         self._prepare()
         if not keep_short and any(form in text for form in self._short):
@@ -72,23 +73,23 @@ class Masker:
         if len(values) == self._prepared:
             return
         forms = {form for value in values for form in _forms(value)}
-        self._short = tuple(form for form in forms if len(form) < _MASKABLE)
-        # What contains another is replaced first.
-        long = [form for form in forms if len(form) >= _MASKABLE]
+        self._short = tuple(form for form in forms if len(form) < _MIN_MASKED)
+        # The longest first: one form may contain another.
+        long = [form for form in forms if len(form) >= _MIN_MASKED]
         self._forms = tuple(sorted(long, key=len, reverse=True))
         self._prepared = len(values)
 
 
 def _forms(value: bytes) -> Iterator[str]:
-    """Yield each text by which a secret is recognised."""
+    """Yield the secret in each notation in which it is masked."""
     text = value.decode("utf-8", "replace")
     lines = text.splitlines()
-    if len(lines) > 1 or len(value) > _MAX_WORD:
-        yield from (line for line in map(str.strip, lines) if len(line) >= _MASKABLE)
+    if len(lines) > 1 or len(value) > _MAX_ONE_LINE:
+        yield from (line for line in map(str.strip, lines) if len(line) >= _MIN_MASKED)
         return
     text = text.removesuffix("\n").removesuffix("\r")
     yield text
-    if len(text) < _MASKABLE:
+    if len(text) < _MIN_MASKED:
         return
     yield json.dumps(text)[1:-1]
     yield json.dumps(text, ensure_ascii=False)[1:-1]
@@ -99,24 +100,24 @@ def _forms(value: bytes) -> Iterator[str]:
     yield value.hex()
     yield value.hex().upper()
     for shift in range(3):
-        # In base64, three bytes are four characters; those that also hold bits of what is around
-        # the secret are left out.
+        # In base64, three bytes are four characters. Characters that also encode bits of the
+        # bytes before or after the secret are left out.
         code = base64.b64encode(bytes(shift) + value)
         inner = code[(0, 2, 3)[shift] : (shift + len(value)) * 8 // 6].decode()
-        if len(inner) >= _MASKABLE:
+        if len(inner) >= _MIN_MASKED:
             yield inner
             yield inner.replace("+", "-").replace("/", "_")
 
 
 MASKER = Masker()
-"""Knows all secrets of this process."""
+"""The masker that has all secrets of this process."""
 
 
 class Secret:
-    """Bytes that print as ``***`` and leave only through :meth:`reveal`.
+    """Bytes that are printed as ``***``; only :meth:`reveal` returns them.
 
-    Call :meth:`reveal` at the edge alone: when writing to a child's standard
-    input, a file descriptor or a serial line.
+    Call :meth:`reveal` only where the bytes are written to a child's standard input, a file
+    descriptor or a serial line.
     """
 
     __slots__ = ("_value",)
@@ -150,13 +151,14 @@ class Secret:
         raise TypeError("a secret cannot be serialised")
 
 
-def without_passphrase(trouble: str, passphrase: str) -> str:
-    """Return an outcome's trouble, which quotes what the board wrote, without the passphrase.
+def without_passphrase(problem: str, passphrase: str) -> str:
+    """Return a problem's text, which quotes the board's output, without the passphrase.
 
-    A short passphrase is in many a word: the quotation is left out then.
+    A passphrase of less than four characters is part of many words: if it occurs, the quotation is
+    left out.
     """
-    if len(passphrase) >= _MASKABLE:
-        return trouble.replace(passphrase, MASK)
-    if passphrase in trouble:
-        return f"{trouble.partition(':')[0]} (its words may hold the passphrase: not shown)"
-    return trouble
+    if len(passphrase) >= _MIN_MASKED:
+        return problem.replace(passphrase, MASK)
+    if passphrase in problem:
+        return f"{problem.partition(':')[0]} (the rest may contain the passphrase: not shown)"
+    return problem

@@ -6,9 +6,9 @@ A script that is sent to a board consists of
 2. one or more ``.sh`` files, as they are; those with shared functions come first.
 
 Nothing is ever replaced inside a file, so a value cannot become code, and shellcheck can read both
-the files and the rendered scripts (``tests/test_shell.py``). A value is a text, a number, a yes or
-no (``yes`` or empty), or a list of words. The shell of POSIX has no lists; a script reads one by
-``eval "set -- $names"``, after which ``"$@"`` are the words, whatever is in them.
+the files and the rendered scripts (``tests/test_shell.py``). A value is a text, a number, a
+boolean (``yes`` or empty), or a list of words. A POSIX shell has no lists; a script reads one with
+``eval "set -- $names"``, after which ``"$@"`` are the words, whatever characters they contain.
 """
 
 import re
@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 Value = str | int | tuple[str, ...]
-"""What a variable of a script may be set to; see :func:`render`."""
+"""The type of a script variable's value; see :func:`render`."""
 
 SHEBANG = "#!/bin/sh\n"
 """The first line of each ``.sh`` file of this package."""
@@ -32,10 +32,10 @@ def quote(text: str) -> str:
     """Return ``text`` as one word for a POSIX shell.
 
     Raises:
-        ValueError: there is a NUL in it, which no shell can hold.
+        ValueError: it contains a NUL, which is not possible in a shell.
     """
     if "\0" in text:
-        raise ValueError("a NUL cannot be given to a shell")
+        raise ValueError("a word for a shell cannot contain a NUL")
     return shlex.quote(text)
 
 
@@ -47,26 +47,25 @@ def quote_words(words: Iterable[str]) -> str:
 def render(*files: str, **variables: Value) -> str:
     """Return a script: ``variables``, then the content of ``files`` in this order.
 
-    It has no ``#!`` line, so that it can be put behind another script; see
-    :func:`render_program`.
+    It has no ``#!`` line, so that it can be appended to another script; see :func:`render_program`.
 
     Args:
         files: paths below ``bootwright/``, such as ``remote/shell/sections.sh``.
-        variables: by name. ``True`` becomes ``yes`` and ``False`` empty; a tuple becomes a
-            list for ``eval "set -- $name"``.
+        variables: the values by name. ``True`` becomes ``yes`` and ``False`` empty; a tuple
+            becomes a list for ``eval "set -- $name"``.
 
     Raises:
-        ValueError: a name is not one for a variable of the shell, or a value has a NUL in it.
+        ValueError: a name is not allowed for a shell variable, or a value contains a NUL.
     """
     for name in variables:
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name for a variable of a script")
+            raise ValueError(f"{name!r} is not a name for a variable of a script")
     prologue = [f"{name}={quote(_text(value))}\n" for name, value in variables.items()]
     return "".join([*prologue, *map(_read, files)])
 
 
 def render_program(*files: str, **variables: Value) -> str:
-    """Return what :func:`render` does, as the content of a file that can be executed."""
+    """Return the script of :func:`render` with a ``#!`` line, for an executable file."""
     return SHEBANG + render(*files, **variables)
 
 

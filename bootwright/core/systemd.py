@@ -1,4 +1,4 @@
-"""systemd's rules for names, and what ``systemctl show`` prints."""
+"""Names of systemd's units, and parsing the output of ``systemctl show``."""
 
 from collections.abc import Iterable, Iterator
 

@@ -1,6 +1,6 @@
 """The names that an operator may give: targets, groups, root file systems, benchmarks, saves.
 
-They are read without checking anything, for the completion, which has to be fast and never fails.
+The completion uses them: it has to be fast and must not fail, so nothing is checked here.
 """
 
 import tomllib
@@ -8,26 +8,26 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bootwright.core.options import Kind
+from bootwright.core.options import ValueKind
 
 CONFIG_NAME = "bootwright.toml"
 
 EMULATOR = "emulator"
-"""The target that is the running emulator."""
+"""The name of the target that stands for the running emulator."""
 
 BUILT_IN: dict[str, dict[str, Any]] = {
     "odroid": {"board": "odroid-xu3", "rootfs": "archlinuxarm", "hostname": "odroid"},
 }
-"""The targets that need no ``bootwright.toml``."""
+"""The targets that exist without a ``bootwright.toml``."""
 
 
-def names(kind: Kind, root: Path, build: Path) -> list[str]:
-    """Return the names of a kind, sorted; none where something cannot be read.
+def names(kind: ValueKind, root: Path, build: Path) -> list[str]:
+    """Return the names of a kind, sorted; an empty list if they cannot be read.
 
     Args:
-        kind: what an option takes.
+        kind: the kind of value that an option takes.
         root: the checkout.
-        build: where images and the emulator's saves are.
+        build: the folder with the images and the saved emulators.
     """
     match kind:
         case "target":

@@ -1,4 +1,4 @@
-"""Rendering ``templates/*.j2``: a name that a template lacks is an error, never blank."""
+"""Rendering ``templates/*.j2``: a missing value is an error, it never becomes empty text."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 class Renderer:
     """Renders the templates under one folder.
 
-    Raises (on rendering): jinja2's ``UndefinedError`` for a missing name, which is a bug.
+    Rendering raises jinja2's ``UndefinedError`` for a missing value, which is a bug of the caller.
     """
 
     def __init__(self, root: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reading TOML into frozen, checked models, with errors that name file and key."""
+"""Reading TOML files into immutable, checked models; errors name the file and the key."""
 
 import tomllib
 from pathlib import Path
@@ -10,7 +10,7 @@ from bootwright.core.errors import InputError
 
 
 class StrictModel(BaseModel):
-    """A TOML table: frozen; unknown keys and wrong types are errors.
+    """A TOML table: immutable; unknown keys and wrong types are errors.
 
     Arrays become tuples, so a model can be shared and hashed.
     """
@@ -39,15 +39,15 @@ def check_table(model: type[Model], table: object, where: str) -> Model:
     """Return ``table`` as ``model``.
 
     Args:
-        model: the table's shape.
-        table: what TOML gave.
-        where: names the file (and table) in an error.
+        model: the keys and types of the table.
+        table: the parsed TOML.
+        where: the file (and table), for error messages.
 
     Raises:
-        InputError: names ``where``, each wrong key, and what it allows.
+        InputError: a key or value is wrong; the message has ``where`` and each wrong key.
     """
     try:
-        # TOML has arrays only; lax mode is for turning them into tuples.
+        # TOML has arrays, the models have tuples.
         return model.model_validate(_tuples(table))
     except ValidationError as error:
         raise InputError("\n".join(_lines(model, error, where))) from None
@@ -70,7 +70,7 @@ def _lines(model: type[StrictModel], error: ValidationError, where: str) -> list
     lines = []
     for item in error.errors(include_url=False):
         key = ".".join(str(part) for part in item["loc"])
-        # TOML knows arrays, not tuples.
+        # What pydantic calls a tuple is an array in TOML.
         message = item["msg"].removeprefix("Value error, ").replace("tuple", "array")
         if item["type"] == "extra_forbidden":
             message = "unknown key"

@@ -1,4 +1,4 @@
-"""The tools of the system: the list ``scripts/tools.tsv``, and what the tools print."""
+"""The list of tools, ``scripts/tools.tsv``, and parsing the versions that tools print."""
 
 import re
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from typing import Literal, cast, get_args
 
 from bootwright.core.errors import InputError
 
-Level = Literal["run", "test", "bench"]
+ToolLevel = Literal["run", "test", "bench"]
 """Who needs a tool: everybody, the tests, or the benchmarks."""
 
 Family = Literal["debian", "arch"]
-"""The package managers that are known: apt-get's and pacman's."""
+"""The known families of distributions: with apt-get, or with pacman."""
 
 _VERSION = re.compile(r"\d+(?:\.\d+)+(?:p\d+)?")
 
@@ -20,12 +20,13 @@ class Tool:
     """One line of ``tools.tsv``: a command, or a file when it begins with ``/``."""
 
     command: str
-    level: Level
+    level: ToolLevel
     version: tuple[str, ...]
-    """Arguments that make it print its version; none when it cannot."""
+    """Arguments that make it print its version; empty if it has no such option."""
     debian: str
     arch: str
-    """Packages; ``-`` where the distribution does not need it, ``!`` where it has none."""
+    """The name of the package; ``-`` if the distribution does not need the tool, ``!`` if it has no
+    package of it."""
     need: str
 
     @property
@@ -38,7 +39,7 @@ class Tool:
         return self._package(family) != "-"
 
     def package(self, family: Family | None) -> str | None:
-        """Return the package that carries it; ``None`` when there is none."""
+        """Return the package that contains it; ``None`` if there is none."""
         package = self._package(family)
         return None if package in ("-", "!") else package
 
@@ -48,7 +49,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class Binfmt:
-    """An entry of ``/proc/sys/fs/binfmt_misc``: what the kernel runs foreign programs with."""
+    """An entry of ``/proc/sys/fs/binfmt_misc``: how the kernel runs programs for another CPU."""
 
     enabled: bool
     interpreter: str | None
@@ -58,20 +59,20 @@ def parse_tools(text: str) -> tuple[Tool, ...]:
     """Return the tools in the text of ``scripts/tools.tsv``, in its order.
 
     Raises:
-        InputError: a line has not six columns, or an unknown level; says which line.
+        InputError: a line does not have six columns, or has an unknown level; says which line.
     """
     tools = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line or line.startswith("#"):
             continue
         columns = line.split("\t")
-        if len(columns) != 6 or not all(columns) or columns[1] not in get_args(Level):
+        if len(columns) != 6 or not all(columns) or columns[1] not in get_args(ToolLevel):
             raise InputError(f"scripts/tools.tsv:{number}: not six columns with a known level")
         command, level, version, debian, arch, need = columns
         tools.append(
             Tool(
                 command,
-                cast(Level, level),
+                cast(ToolLevel, level),
                 () if version == "-" else tuple(version.split()),
                 debian,
                 arch,
@@ -88,7 +89,7 @@ def parse_version(text: str) -> str | None:
 
 
 def parse_binfmt(text: str) -> Binfmt:
-    """Return what the file of one binfmt_misc entry says."""
+    """Return the entry that is described by the text of a file in binfmt_misc."""
     lines = text.splitlines()
     path = next((x.split(None, 1)[1] for x in lines if x.startswith("interpreter ")), None)
     return Binfmt("enabled" in lines[:1], path)

@@ -1,4 +1,4 @@
-"""Sizes: bytes everywhere inside, IEC units (KiB, MiB, GiB, TiB) at the edge."""
+"""Sizes: the code counts in bytes; input and output use IEC units (KiB, MiB, GiB, TiB)."""
 
 import re
 from fractions import Fraction
@@ -15,11 +15,11 @@ GIB = 1024 * MIB
 _UNITS = {"": 1, "B": 1, "KIB": KIB, "MIB": MIB, "GIB": GIB, "TIB": 1024 * GIB}
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 
-_LONGEST = 40
-"""Characters of a size; what is longer is a mistake, however it would be read."""
+_MAX_CHARACTERS = 40
+"""The most characters that a size may be written with; a longer text is a mistake."""
 
-_LARGEST = 2**63 - 1
-"""Bytes that the kernel can count in a file or a disk."""
+_MAX_BYTES = 2**63 - 1
+"""The largest size of a file or disk that the kernel can represent, in bytes."""
 
 
 def parse_size(text: str) -> int:
@@ -28,15 +28,15 @@ def parse_size(text: str) -> int:
     Raises:
         InputError: no number, an unknown unit, a fraction of a byte, or far too large.
     """
-    match = _SIZE.fullmatch(text) if len(text) <= _LONGEST else None
+    match = _SIZE.fullmatch(text) if len(text) <= _MAX_CHARACTERS else None
     unit = _UNITS.get(match[2].upper()) if match else None
     if match is None or unit is None:
-        shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+        shown = text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"
         raise InputError(f"{shown!r} is not a size; write it like 4GiB, 512MiB or 1048576")
     size = Fraction(match[1]) * unit
     if size != int(size):
         raise InputError(f"{text!r} is not a whole number of bytes")
-    if size > _LARGEST:
+    if size > _MAX_BYTES:
         raise InputError(f"{text!r} is more than any disk can hold")
     return int(size)
 

@@ -20,7 +20,7 @@ from bootwright.core.templates import Renderer
 from bootwright.emulator.plan import HOST_ADDRESS_IN_GUEST
 from bootwright.hosts import resolve
 from bootwright.logs.choices import LogsAction
-from bootwright.logs.io.collector import CollectorConfig, collect, url_of, written
+from bootwright.logs.io.collector import CollectorConfig, collect, url_of, write_private
 from bootwright.logs.io.store import LogStore, default_folder
 from bootwright.logs.io.web_page import serve_page
 from bootwright.logs.syslog_ng import (
@@ -115,7 +115,7 @@ def compose() -> str:
             it would run as root; there is no certificate for it yet.
     """
     collector, _ = load_collector(paths.checkout())
-    folder = PkiStore(pki_dir()).place(SUBJECT)
+    folder = PkiStore(pki_dir()).subject_folder(SUBJECT)
     if not folder.is_dir():
         raise InputError(
             f"{paths.display_path(folder)}: no certificate yet; inv logs serve makes one: run it"
@@ -179,7 +179,7 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
             return Path(own)
         issued_certificate(certificates, SUBJECT, names, datetime.now(UTC))
         # Not the link: both servers have to use the same certificates, also while it changes.
-        return certificates.place(SUBJECT).resolve()
+        return certificates.subject_folder(SUBJECT).resolve()
 
     def current() -> Certificates:
         folder = certificate_folder()
@@ -199,8 +199,10 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
             option = f"{CONFIG_NAME}: logs.collector: forward_password_file"
             file = str(Path(collector.forward_password_file).expanduser())
             password = read_new_passphrase(file, option, "", twice=False)
-            written(run / PASSWORD_FILE, password_include(password).reveal())
-        return collector_command(wanted, written(config, syslog_config(wanted, renderer).encode()))
+            write_private(run / PASSWORD_FILE, password_include(password).reveal())
+        return collector_command(
+            wanted, write_private(config, syslog_config(wanted, renderer).encode())
+        )
 
     served = CollectorConfig(
         listen=collector.listen,

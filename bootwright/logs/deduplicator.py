@@ -10,7 +10,7 @@ from bootwright.logs import losses
 from bootwright.logs.delivery import LOSS, Delivered
 from bootwright.logs.record import LogRecord, format_record
 
-REMEMBERED = 5_000
+REMEMBERED_LINES = 5_000
 """Last lines that a new one is compared with.
 
 A relay repeats two deliveries of 500 records at most.
@@ -84,7 +84,7 @@ class Deduplicator:
         for digest in digests:
             self._known.add(digest)
             self._order.append(digest)
-            if len(self._order) > REMEMBERED:
+            if len(self._order) > REMEMBERED_LINES:
                 self._known.discard(self._order.popleft())
 
     def _loss_record(self, lost: int, now: datetime) -> LogRecord:

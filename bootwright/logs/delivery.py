@@ -13,7 +13,7 @@ Sources: moby's ``daemon/logger/syslog`` and ``daemon/logger/loggerutils``; srsl
 import re
 from dataclasses import dataclass, replace
 
-from bootwright.logs.record import LogContainer, LogRecord, parse_record, parse_time, safe
+from bootwright.logs.record import LogContainer, LogRecord, escape_unsafe, parse_record, parse_time
 
 TAG = "{{.ID}}/{{.Name}}/{{.ImageName}}"
 """The tag that containers log with, unless they have one of their own."""
@@ -21,7 +21,7 @@ TAG = "{{.ID}}/{{.Name}}/{{.ImageName}}"
 CONTAINER, SYSTEM, LOSS = "c", "s", "l"
 """Origins of a line. They are written by the relay itself; a line's text may claim anything."""
 
-LONGEST = 256 * 1024
+MAX_LINE_BYTES = 256 * 1024
 """Bytes of a line that are read. The relay cuts records at 128 KiB; escaping makes them longer."""
 
 _LINE = re.compile(rb"([0-9]{1,20}) ([csl]) (.*)", re.DOTALL)
@@ -56,7 +56,7 @@ def parse_delivery(body: bytes, board: str) -> list[Delivered]:
         body: lines, each ``NUMBER ORIGIN RFC-5424``.
         board: the name in the certificate of the board that delivered it.
     """
-    return [_delivered(line[:LONGEST], board) for line in body.split(b"\n") if line]
+    return [_delivered(line[:MAX_LINE_BYTES], board) for line in body.split(b"\n") if line]
 
 
 def _delivered(line: bytes, board: str) -> Delivered:
@@ -64,7 +64,7 @@ def _delivered(line: bytes, board: str) -> Delivered:
     number, origin, rest = (
         (int(match[1]), match[2].decode(), match[3]) if match else (None, SYSTEM, line)
     )
-    text = safe(_ESCAPE.sub(_unescape, rest).decode("utf-8", "surrogateescape"))
+    text = escape_unsafe(_ESCAPE.sub(_unescape, rest).decode("utf-8", "surrogateescape"))
     found = _of_container(text) if origin == CONTAINER else None
     if found is None:
         found = parse_record(text, board)

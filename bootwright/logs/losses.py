@@ -13,7 +13,7 @@ Totals = dict[str, int]
 
 _START = re.compile(r"([0-9a-f]{32})=([0-9]{1,12})(?![0-9])")
 
-_REMEMBERED = 20
+_REMEMBERED_STARTS = 20
 """Starts that are remembered; a relay reports six at most."""
 
 
@@ -26,4 +26,4 @@ def add_report(text: str, known: Mapping[str, int]) -> tuple[int, Totals]:
         total = max(before, int(figure))
         totals[start] = total
         lost += total - before
-    return lost, dict(list(totals.items())[-_REMEMBERED:])
+    return lost, dict(list(totals.items())[-_REMEMBERED_STARTS:])

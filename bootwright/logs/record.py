@@ -82,7 +82,7 @@ class LogRecord:
         return SEVERITIES[self.severity]
 
 
-def safe(text: str) -> str:
+def escape_unsafe(text: str) -> str:
     """Return ``text`` without what could break a line, a terminal or a page.
 
     Bytes that are no UTF-8 have to be surrogates in it (``errors="surrogateescape"``).
@@ -114,7 +114,7 @@ def format_record(record: LogRecord) -> str:
 
 def _word(text: str) -> str:
     """Return a header field: printable and without blanks, or ``-``."""
-    return re.sub(r"\s", "_", safe(text)) or "-"
+    return re.sub(r"\s", "_", escape_unsafe(text)) or "-"
 
 
 def _element(name: str, values: dict[str, str]) -> str:
@@ -123,7 +123,7 @@ def _element(name: str, values: dict[str, str]) -> str:
 
 
 def _escaped(value: str) -> str:
-    return re.sub(r'([\\"\]])', r"\\\1", safe(value))
+    return re.sub(r'([\\"\]])', r"\\\1", escape_unsafe(value))
 
 
 def parse_record(line: str, board: str = "") -> LogRecord:
@@ -135,7 +135,7 @@ def parse_record(line: str, board: str = "") -> LogRecord:
     """
     match = _LINE.fullmatch(line)
     if match is None or int(match["priority"]) > 191:
-        return LogRecord(NOTICE, None, board, "", "", safe(line))
+        return LogRecord(NOTICE, None, board, "", "", escape_unsafe(line))
     elements = _elements(match["data"])
     container = elements.get(CONTAINER_ELEMENT)
     return LogRecord(
@@ -144,7 +144,7 @@ def parse_record(line: str, board: str = "") -> LogRecord:
         board=_given(match["board"]) or board,
         app=_given(match["app"]),
         process=_given(match["process"]),
-        text=safe((match["text"] or "").removeprefix("\ufeff")),
+        text=escape_unsafe((match["text"] or "").removeprefix("\ufeff")),
         container=LogContainer(*(container.get(key, "") for key in ("name", "image", "id")))
         if container
         else None,
@@ -172,7 +172,7 @@ def parse_time(text: str) -> datetime | None:
 
 
 def _given(word: str) -> str:
-    return "" if word == "-" else safe(word)
+    return "" if word == "-" else escape_unsafe(word)
 
 
 def _number(text: str) -> int | None:

@@ -15,24 +15,24 @@ from urllib.parse import urlsplit
 from bootwright.core.errors import InputError
 from bootwright.core.secret import Secret
 from bootwright.core.templates import Renderer
-from bootwright.logs.record import safe
+from bootwright.logs.record import escape_unsafe
 
 PASSWORD_FILE = "password.conf"
 """The file with the password for Loki or OpenSearch; only its owner can read it."""
 
-INDEX = "bootwright"
+INDEX_PREFIX = "bootwright"
 """The beginning of the names of OpenSearch's indices; the day follows."""
 
-LONGEST = 128 * 1024
+MAX_MESSAGE_BYTES = 128 * 1024
 """Bytes of a message with its header; the rest is cut off, or becomes another message."""
 
-CONNECTIONS = 1000
+MAX_CONNECTIONS = 1000
 """Senders at the same time; the default of syslog-ng is ten."""
 
-FILES = 10_000
+MAX_FILES = 10_000
 """Files that are forwarded: two or three of each board. The default of syslog-ng is 100."""
 
-WINDOW = 200
+WINDOW_RECORDS = 200
 """Records of one connection or file that are not delivered yet; also those of one request."""
 
 _PATHS = {"loki": "/loki/api/v1/push", "opensearch": "/_bulk"}
@@ -183,20 +183,20 @@ def collector_config(collector: SyslogServer, renderer: Renderer) -> str:
     values: dict[str, object] = {
         "collector": collector,
         "ip_protocol": _address(collector.listen).version,
-        "longest": LONGEST,
-        "connections": CONNECTIONS,
-        "files": FILES,
-        "window": WINDOW,
+        "longest": MAX_MESSAGE_BYTES,
+        "connections": MAX_CONNECTIONS,
+        "files": MAX_FILES,
+        "window": WINDOW_RECORDS,
         "blanks": "|".join(_bytes(blank) for blank in _blanks()),
         "no_utf8": _NO_UTF8,
-        "unsafe": {_bytes(text): safe(text) for text in _unsafe()},
+        "unsafe": {_bytes(text): escape_unsafe(text) for text in _unsafe()},
         "any_unsafe": "|".join(_bytes(text) for text in _unsafe()),
     }
     if collector.forward is not None:
         values |= {
             "url": _url(collector.forward),
             "password_file": collector.run / PASSWORD_FILE,
-            "index": INDEX,
+            "index": INDEX_PREFIX,
             "accepted": _ACCEPTED_BY_LOKI,
             "actions": " ".join(f"{code} => {to}," for code, to in _actions(collector.forward)),
         }
@@ -214,7 +214,7 @@ def collector_command(collector: SyslogServer, config: Path) -> tuple[str, ...]:
         f"--control={collector.run / 'ctl'}",
         f"--pidfile={collector.run / 'pid'}",
         # Files that are read or written, and connections. The usual limit is 1024.
-        f"--fd-limit={FILES + 4 * CONNECTIONS}",
+        f"--fd-limit={MAX_FILES + 4 * MAX_CONNECTIONS}",
     )
 
 
@@ -249,7 +249,7 @@ def opensearch_template() -> dict[str, Any]:
     for name in ("board", "app", "process", "severity", "facility", "sender"):
         properties[name] = word
     mappings = {"dynamic": False, "properties": properties}
-    return {"index_patterns": [f"{INDEX}-*"], "template": {"mappings": mappings}}
+    return {"index_patterns": [f"{INDEX_PREFIX}-*"], "template": {"mappings": mappings}}
 
 
 def service_unit(service: ServerUnit, renderer: Renderer) -> str:
@@ -367,14 +367,14 @@ def _bytes(text: str) -> str:
 
 
 def _characters() -> list[str]:
-    # All characters that safe() changes, and all blanks, are below U+10000; a test checks that.
+    # All characters that escape_unsafe() changes, and all blanks, are below U+10000; a test checks that.
     return [chr(code) for code in range(0x10000) if not 0xD800 <= code <= 0xDFFF]
 
 
 def _unsafe() -> list[str]:
-    return [character for character in _characters() if safe(character) != character]
+    return [character for character in _characters() if escape_unsafe(character) != character]
 
 
 def _blanks() -> list[str]:
-    """Return the blanks that safe() keeps; they cannot be in a field of the header."""
-    return [text for text in _characters() if text.isspace() and safe(text) == text]
+    """Return the blanks that escape_unsafe() keeps; they cannot be in a field of the header."""
+    return [text for text in _characters() if text.isspace() and escape_unsafe(text) == text]

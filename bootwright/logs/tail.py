@@ -15,10 +15,10 @@ from bootwright.logs.record import LogRecord
 
 SCHEMA = "bootwright.logs/1"
 
-LINES = 50
+DEFAULT_LINES = 50
 """Records that are shown if no time is given since when."""
 
-MOST = 1_000_000
+MAX_RECORDS = 1_000_000
 """Records that are shown at most."""
 
 _POLL_S = 0.25
@@ -86,7 +86,7 @@ def options_of(
         since=parse_since(since, now) if since else None,
         pattern=parse_pattern(grep) if grep else None,
     )
-    return TailOptions(query, lines or (MOST if since else LINES), follow)
+    return TailOptions(query, lines or (MAX_RECORDS if since else DEFAULT_LINES), follow)
 
 
 def last_records(

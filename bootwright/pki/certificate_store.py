@@ -1,4 +1,4 @@
-"""All certificates together: issuing one where it is due, and making new ones for all but one.
+"""All certificates together: issuing one if it is due, and new ones for all but one subject.
 
 The functions take a :class:`CertificateStore` and return a changed one;
 :mod:`bootwright.pki.io.store` keeps it in files.
@@ -12,8 +12,8 @@ from typing import NamedTuple
 from bootwright.core.errors import InputError
 from bootwright.pki.certificates import (
     SCOPES,
+    CertificateKind,
     KeyPair,
-    Kind,
     Scope,
     ServerNames,
     make_authority,
@@ -22,14 +22,14 @@ from bootwright.pki.certificates import (
     sign,
 )
 
-BOARD_KINDS: tuple[Kind, ...] = ("server", "log")
+BOARD_KINDS: tuple[CertificateKind, ...] = ("server", "log")
 """The kinds of certificate that a board has."""
 
 
 class CertificateSubject(NamedTuple):
-    """Who has a certificate, and what for."""
+    """The holder and the purpose of a certificate."""
 
-    kind: Kind
+    kind: CertificateKind
     name: str
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class CertificateSubject(NamedTuple):
 
 @dataclass(frozen=True)
 class CertificateStore:
-    """The authorities, and everybody's certificate and key."""
+    """The authorities, and the certificates and keys of all subjects."""
 
     authorities: Mapping[Scope, KeyPair] = field(default_factory=dict)
     pairs: Mapping[CertificateSubject, KeyPair] = field(default_factory=dict)
@@ -57,9 +57,9 @@ class StoreChange:
     """The certificates after a change.
 
     Attributes:
-        certificates: all that there are now.
-        made: why each new one was made, by its kind and name: ``server odroid``,
-            ``docker authority``.
+        certificates: all certificates after the change.
+        made: for each new certificate, its kind and name (``server odroid``, ``docker authority``)
+            and the reason why it was made.
     """
 
     certificates: CertificateStore
@@ -68,12 +68,12 @@ class StoreChange:
 
 @dataclass(frozen=True)
 class Reissue(StoreChange):
-    """The certificates after new ones were made for all, or for all but one.
+    """The certificates after new ones were made for all subjects, or for all but one.
 
     Attributes:
-        provision: the targets whose boards need their new files.
-        hand_out: the clients who need theirs.
-        dropped: kind and name of each that is gone.
+        provision: the targets whose boards need the new files.
+        hand_out: the clients that need the new files.
+        dropped: kind and name of each certificate that was removed.
     """
 
     provision: tuple[str, ...]
@@ -92,14 +92,14 @@ def issue(
     """Make a certificate for a subject that has none, or whose certificate is due for renewal.
 
     Args:
-        certificates: all that there are.
-        subject: who gets it, and what for.
-        names: by which a server is reached; empty for a client.
+        certificates: all existing certificates.
+        subject: its holder and purpose.
+        names: the names and addresses of a server; empty for a client.
         now: the time.
         renew: make a new one even if it is not due.
 
     Raises:
-        InputError: a board has the name that a client is to have, or the reverse.
+        InputError: the subject is a client and a board has this name, or the reverse.
         RefusedError: the authority cannot sign.
     """
     _check_unambiguous(certificates, subject)
@@ -135,7 +135,7 @@ def issue_board(
     *,
     renew: bool = False,
 ) -> StoreChange:
-    """Make both certificates of a board where due: for its Docker API, and for shipping its logs.
+    """Make the certificates of a board that are due: for its Docker API, and for shipping its logs.
 
     Raises:
         InputError: a client has the target's name.
@@ -154,16 +154,16 @@ def reissue(
     now: datetime,
     names: Mapping[str, ServerNames],
 ) -> Reissue:
-    """Make new authorities, and new certificates for everybody but ``without``.
+    """Make new authorities, and new certificates for all subjects except ``without``.
 
-    An authority that signed nothing for ``without`` stays, with all that it signed.
+    If an authority signed nothing for ``without``, it is kept with all certificates that it signed.
 
     Args:
-        certificates: all that there are.
-        without: the client or target that gets none; ``None`` makes new ones for all.
+        certificates: all existing certificates.
+        without: the client or target that gets none; ``None``: all get new ones.
         now: the time.
-        names: by which each target is reached; a target that is missing here keeps the names in
-            its certificate.
+        names: the names and addresses of each target; a target that is missing here keeps the
+            names in its certificate.
 
     Raises:
         InputError: ``without`` has no certificate.
@@ -171,7 +171,7 @@ def reissue(
     dropped = [subject for subject in certificates.pairs if subject.name == without]
     if without is not None and not dropped:
         there = ", ".join(sorted({subject.name for subject in certificates.pairs})) or "none"
-        raise InputError(f"--without {without!r} has no certificate; there are: {there}")
+        raise InputError(f"--without: {without!r} has no certificate; there are: {there}")
     new_scopes = (
         {SCOPES[subject.kind] for subject in dropped} if without else set(certificates.authorities)
     )
@@ -205,7 +205,7 @@ def reissue(
 
 
 def _check_unambiguous(certificates: CertificateStore, subject: CertificateSubject) -> None:
-    """Pass when no board and client have the same name: ``--without NAME`` would mean both."""
+    """Check that no client has a board's name: ``--without NAME`` would mean both."""
     if subject.kind == "client" and subject.name in certificates.boards():
         raise InputError(f"client {subject.name}: a target has this name; give the client another")
     if subject.kind in BOARD_KINDS and subject.name in certificates.clients():

@@ -1,9 +1,9 @@
-"""Certificates for mutual TLS: what is in them, and when a new one is due.
+"""Certificates for mutual TLS: their content, and when a new one is due.
 
-The clock is a parameter, and files are read and written elsewhere. There are two authorities.
-dockerd accepts every client certificate of its authority, and an accepted client is root on that
-board. If the certificates with which boards ship logs were from that authority too, whoever has
-one stolen board would be root on all the others.
+The time is a parameter; :mod:`bootwright.pki.io.store` reads and writes the files. There are two
+authorities. dockerd accepts every client certificate of its authority, and an accepted client has
+root's rights on that board. If boards used certificates of that authority to ship logs, the
+certificate of one stolen board would give root's rights on all others.
 """
 
 import ipaddress
@@ -30,50 +30,50 @@ from bootwright.core.errors import InputError, RefusedError
 from bootwright.core.secret import Secret
 
 Scope = Literal["docker", "logs"]
-"""What an authority is for: Docker's remote API, or log shipping."""
+"""The purpose of an authority: Docker's remote API, or log shipping."""
 
-Kind = Literal["server", "client", "log", "collector"]
-"""What a certificate is for.
+CertificateKind = Literal["server", "client", "log", "collector"]
+"""The purpose of a certificate.
 
-``server``: a board's Docker API. ``client``: somebody who uses that API. ``log``: a board that
+``server``: a board's Docker API. ``client``: a user of that API. ``log``: a board that
 ships its logs. ``collector``: the machine that they are shipped to.
 """
 
-SCOPES: dict[Kind, Scope] = {
+SCOPES: dict[CertificateKind, Scope] = {
     "server": "docker",
     "client": "docker",
     "log": "logs",
     "collector": "logs",
 }
-"""Which authority signs which kind."""
+"""The authority that signs each kind."""
 
-AUTHORITY_LIFE = timedelta(days=3652)
-"""Ten years: longer than a board is likely to be in use."""
+AUTHORITY_VALIDITY = timedelta(days=3652)
+"""How long an authority is valid: ten years, longer than a board is likely to be in use."""
 
-LIFE = timedelta(days=397)
+VALIDITY = timedelta(days=397)
 """How long all other certificates are valid: one year, and a month for a late renewal."""
 
 RENEW_BEFORE = timedelta(days=30)
-"""A certificate with less than this left is renewed."""
+"""A certificate that is valid for less than this is renewed."""
 
 BACKDATED = timedelta(days=1)
-"""A new certificate is valid from this long before it is made.
+"""How long before its creation a new certificate becomes valid.
 
-The clock of a board without a battery may be behind: it takes local time for UTC, or continues
-from when the board was switched off. One day covers every time zone and a night. A board whose
-clock is further behind first has to get the time from the network; a longer period would only
-hide that it did not.
+The clock of a board without a battery may be late: it may use local time as UTC, or continue from
+the time when the board was switched off. One day is enough for every time zone and for a night. A
+board whose clock is later than that must get the time from the network first; a longer period would
+only hide that it did not.
 """
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-# The last label is not all digits, or a mistyped address would pass as a name.
+# The last label must not be a number, so that a mistyped address is not accepted as a name.
 _DNS_NAME = re.compile(rf"({_LABEL}\.)*(?!\d+$){_LABEL}")
 _CLIENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True)
 class ServerNames:
-    """The names and addresses by which clients reach a server; a client has none."""
+    """The names and addresses of a server that clients use; empty for a client's certificate."""
 
     dns: tuple[str, ...] = ()
     ips: tuple[str, ...] = ()
@@ -87,8 +87,8 @@ class ServerNames:
 class KeyPair:
     """A certificate and its private key (PEM).
 
-    The key of an authority may be ``None``: it is kept elsewhere. Certificates can be checked
-    then, but none can be signed.
+    The key of an authority is ``None`` if it is kept elsewhere. Then certificates can be checked,
+    but not signed.
     """
 
     certificate: x509.Certificate
@@ -100,7 +100,7 @@ class KeyPair:
 
 
 def server_names(target: Target) -> ServerNames:
-    """Return the names by which a target's Docker API is reached.
+    """Return the names and addresses of a target's Docker API.
 
     Raises:
         InputError: ``host`` is neither a host name nor an address.
@@ -141,10 +141,10 @@ def _ip(text: str) -> str | None:
 
 
 def check_client_name(name: str) -> str:
-    """Return a client's name; its folder has the same name.
+    """Return ``name`` if a client may have it; the client's folder gets this name.
 
     Raises:
-        InputError: it cannot be a client's name.
+        InputError: a client cannot have this name.
     """
     if not _CLIENT.fullmatch(name):
         raise InputError(
@@ -158,39 +158,41 @@ def make_authority(scope: Scope, now: datetime) -> KeyPair:
     """Return a new authority, which signs its own certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     serial = x509.random_serial_number()
-    # The name has a part of the serial number. If the old and the new authority had the same
-    # name, a certificate of the old one would be refused for a bad signature, as if a file
+    # The name contains a part of the serial number. If the old and the new authority had the same
+    # name, the error for a certificate of the old one would be "bad signature", as if a file
     # were damaged.
     name = _subject(f"Bootwright {scope} CA {serial >> 128:08x}")
     start = now - BACKDATED
     usage = x509.BasicConstraints(ca=True, path_length=0)
-    builder = _builder(name, name, serial, key, start, start + AUTHORITY_LIFE)
+    builder = _builder(name, name, serial, key, start, start + AUTHORITY_VALIDITY)
     builder = builder.add_extension(usage, critical=True)
     builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)
     own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     return _signed(builder, own, key, key)
 
 
-def sign(authority: KeyPair, kind: Kind, name: str, names: ServerNames, now: datetime) -> KeyPair:
+def sign(
+    authority: KeyPair, kind: CertificateKind, name: str, names: ServerNames, now: datetime
+) -> KeyPair:
     """Return a new certificate and key, signed by ``authority``.
 
     Args:
-        authority: of the kind's scope.
-        kind: what it is for.
-        name: the common name: a target's or a client's.
-        names: by which a server is reached; empty for a client.
+        authority: that of the kind's scope.
+        kind: the purpose.
+        name: the common name: the name of a target or client.
+        names: the names and addresses of a server; empty for a client.
         now: the time.
 
     Raises:
-        RefusedError: the authority's key is not there, or the authority is not valid now or ends
-            within :data:`RENEW_BEFORE`.
+        RefusedError: the authority's key is missing, or the authority is not valid now, or not
+            longer than :data:`RENEW_BEFORE`.
     """
     issuer = authority.certificate
     scope = SCOPES[kind]
     if authority.key is None:
         raise RefusedError(
-            f"the key of the {scope} authority is missing, so that no certificate can be made for"
-            f" {kind} {name}; bring ca-key.pem back, or make new ones for all: inv pki reissue"
+            f"the key of the {scope} authority is missing, so no certificate can be made for {kind}"
+            f" {name}; put ca-key.pem back, or make new certificates for all: inv pki reissue"
         )
     if now < issuer.not_valid_before_utc:
         raise RefusedError(
@@ -206,7 +208,7 @@ def sign(authority: KeyPair, kind: Kind, name: str, names: ServerNames, now: dat
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
     start = now - BACKDATED
-    end = min(start + LIFE, issuer.not_valid_after_utc)
+    end = min(start + VALIDITY, issuer.not_valid_after_utc)
     serial = x509.random_serial_number()
     builder = _builder(_subject(name), issuer.subject, serial, key, start, end)
     constraint = x509.BasicConstraints(ca=False, path_length=None)
@@ -231,9 +233,9 @@ def needs_renewal(
 
     Args:
         certificate: the one in use.
-        names: that should be in it; ``None`` if they are not known, and so not compared.
+        names: those that should be in it; ``None``: they are not known and not compared.
         now: the time.
-        authority: the current one of its scope.
+        authority: the current authority of its scope.
     """
     if now >= certificate.not_valid_after_utc:
         return f"it expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
@@ -256,7 +258,7 @@ def authority_needs_renewal(certificate: x509.Certificate, now: datetime) -> str
         return f"it expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
     if now < certificate.not_valid_before_utc:
         return f"it is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
-    if certificate.not_valid_after_utc - now < LIFE:
+    if certificate.not_valid_after_utc - now < VALIDITY:
         return "it ends before a new certificate would"
     return ""
 
@@ -277,7 +279,7 @@ def parse_certificate(pem: bytes) -> x509.Certificate:
     """Return the certificate in ``pem``.
 
     Raises:
-        InputError: there is none.
+        InputError: ``pem`` is not a certificate.
     """
     try:
         return x509.load_pem_x509_certificate(pem)
@@ -286,10 +288,10 @@ def parse_certificate(pem: bytes) -> x509.Certificate:
 
 
 def check_key(certificate: x509.Certificate, key: Secret) -> None:
-    """Pass when ``key`` belongs to the certificate.
+    """Check that ``key`` belongs to the certificate.
 
     Raises:
-        InputError: it belongs to another one, or is no key. The message has nothing of the key.
+        InputError: it belongs to another one, or is not a key. The message does not quote the key.
     """
     try:
         public = load_pem_private_key(key.reveal(), None).public_key()

@@ -1,4 +1,4 @@
-"""The words that ``inv pki`` takes."""
+"""The actions of ``inv pki``."""
 
 from typing import Literal
 

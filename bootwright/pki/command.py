@@ -1,4 +1,4 @@
-"""``inv pki``, and the certificates that ``inv provision`` puts on a board."""
+"""``inv pki``, and the certificates that ``inv provision`` installs on a board."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from bootwright.pki.result import (
 
 @dataclass(frozen=True)
 class PkiOptions:
-    """What the command line asks for; ``name`` is a target's for issue, a client's for client."""
+    """The options of the command line; ``name`` is a target for issue, a client for client."""
 
     action: PkiAction
     name: str | None = None
@@ -45,7 +45,7 @@ class IssuedCertificate:
     """The files that a subject needs for mutual TLS.
 
     Attributes:
-        ca_pem: the certificate of the authority that it trusts.
+        ca_pem: the certificate of the authority that the subject trusts.
         cert_pem: its own certificate.
         key_pem: its private key.
     """
@@ -58,18 +58,18 @@ class IssuedCertificate:
 def issued_certificate(
     store: PkiStore, subject: CertificateSubject, names: ServerNames, now: datetime
 ) -> IssuedCertificate:
-    """Return what a subject needs; it is made or renewed where due.
+    """Return the certificate of a subject, after making or renewing it if that is due.
 
     Args:
-        store: where it is kept.
-        subject: who needs it, and what for.
-        names: of a server, as :func:`bootwright.pki.certificates.server_names` returns them.
+        store: where certificates are kept.
+        subject: the holder and the purpose.
+        names: those of a server, as :func:`bootwright.pki.certificates.server_names` returns them.
         now: the time.
 
     Raises:
         InputError: a file of the store is damaged, or a client has the target's name.
         RefusedError: the folder is not for the operator alone, or the authority cannot sign.
-        FailedError: another run does not end.
+        FailedError: another run uses the store for too long.
     """
     return _issued_certificate(store.update(lambda held: issue(held, subject, names, now)), subject)
 
@@ -77,9 +77,9 @@ def issued_certificate(
 def preview_certificate(
     store: PkiStore, subject: CertificateSubject, names: ServerNames, now: datetime
 ) -> IssuedCertificate:
-    """Return the same without writing anything, for a dry run.
+    """Return the same as :func:`issued_certificate` without writing anything, for a dry run.
 
-    A certificate that is due is made and not kept: the next call makes another one.
+    A certificate that is due is made but not stored: the next call makes another one.
 
     Raises:
         InputError, RefusedError, FailedError: as :func:`issued_certificate`.
@@ -97,14 +97,14 @@ def _issued_certificate(change: StoreChange, subject: CertificateSubject) -> Iss
 def options_of(
     action: PkiAction, names: Sequence[str], without: str | None, renew: bool
 ) -> PkiOptions:
-    """Return what the command line asks for.
+    """Return the options of the command line.
 
     Raises:
-        InputError: an action without what it needs, or with what it has no use for.
+        InputError: a name or option is missing, or is given to an action that does not use it.
     """
     if action in ("issue", "client") and len(names) != 1:
-        whom = "TARGET" if action == "issue" else "NAME"
-        raise InputError(f"{action}: say for whom, one at a time: inv pki {action} {whom}")
+        needed = "TARGET" if action == "issue" else "NAME"
+        raise InputError(f"{action}: give exactly one name: inv pki {action} {needed}")
     if action in ("show", "reissue") and names:
         hint = f"; did you mean --without {names[0]}?" if action == "reissue" else ""
         raise InputError(f"{action}: takes no name, and {names[0]!r} was given{hint}")
@@ -118,29 +118,29 @@ def options_of(
 
 
 def pki(options: PkiOptions, now: datetime, store: PkiStore | None = None) -> PkiResult:
-    """Do what the options ask for, and return what was done and all certificates.
+    """Perform the action, and return what was done and all certificates.
 
     Args:
-        options: what to do.
+        options: the action with its options.
         now: the time.
         store: where certificates are kept; the operator's folder if ``None``.
 
     Raises:
         InputError: no such target or certificate, or a file of the store is damaged.
         RefusedError: the folder is not for the operator alone, or an authority cannot sign.
-        FailedError: another run does not end.
+        FailedError: another run uses the store for too long.
     """
     store = store or PkiStore(pki_dir())
     change = _apply(options, now, store)
-    again = change if isinstance(change, Reissue) else None
+    reissued = change if isinstance(change, Reissue) else None
     return PkiResult(
         action=options.action,
         name=options.name or options.without,
         folder=paths.display_path(store.folder),
         made=tuple(MadeCertificate(what, why) for what, why in change.made.items()),
-        dropped=again.dropped if again else (),
-        provision=again.provision if again else (),
-        hand_out=again.hand_out if again else (),
+        dropped=reissued.dropped if reissued else (),
+        provision=reissued.provision if reissued else (),
+        hand_out=reissued.hand_out if reissued else (),
         certificates=_rows(change.certificates, now, store),
     )
 
@@ -165,7 +165,7 @@ def _apply(options: PkiOptions, now: datetime, store: PkiStore) -> StoreChange:
 
 
 def _configured(certificates: CertificateStore) -> Mapping[str, ServerNames]:
-    """Return the names of the boards as configured now, without boards that are not configured."""
+    """Return the currently configured names of the boards; boards without a target are left out."""
     names: dict[str, ServerNames] = {}
     for board in certificates.boards():
         try:
@@ -178,10 +178,10 @@ def _configured(certificates: CertificateStore) -> Mapping[str, ServerNames]:
 def _rows(
     certificates: CertificateStore, now: datetime, store: PkiStore
 ) -> tuple[CertificateRow, ...]:
-    """Return every certificate: the authorities, then the others by name."""
+    """Return all certificates: the authorities, then the others by name."""
     configured = _configured(certificates)
     rows = [
-        authority_row(scope, pair, now, paths.display_path(store.authority_place(scope)))
+        authority_row(scope, pair, now, paths.display_path(store.authority_folder(scope)))
         for scope, pair in sorted(certificates.authorities.items())
     ]
     for subject, pair in sorted(
@@ -189,6 +189,6 @@ def _rows(
     ):
         authority = certificates.authorities[SCOPES[subject.kind]].certificate
         names = expected_names(subject, configured)
-        files = paths.display_path(store.place(subject))
+        files = paths.display_path(store.subject_folder(subject))
         rows.append(subject_row(subject, pair, names, authority, now, files))
     return tuple(rows)

@@ -1,4 +1,4 @@
-"""What ``inv pki`` returns: what was done, and every certificate there is."""
+"""The result of ``inv pki``: what was done, and all certificates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,22 +33,22 @@ class MadeCertificate:
 
 @dataclass(frozen=True)
 class CertificateRow:
-    """A certificate as it is shown; it never holds a private key.
+    """A certificate as it is shown; it never contains a private key.
 
     Attributes:
         kind: ``authority``, or the kind of its subject.
         name: the authority's scope, or the subject's name.
         subject: the distinguished name in the certificate.
-        names: DNS names and addresses that a server answers to.
+        names: the DNS names and addresses of a server.
         serial: its number, in hexadecimal digits.
         sha256: fingerprint of the certificate.
-        not_before: from when it is valid.
-        not_after: until when.
-        days_left: whole days until then; negative when it has expired.
-        state: ``renew`` when the next run that needs it makes a new one.
-        why: why it is to be renewed; empty if it is not.
+        not_before: the time from which it is valid.
+        not_after: the time until which it is valid.
+        days_left: whole days until then; negative if it has expired.
+        state: ``renew`` if the next run that uses it will make a new one.
+        why: why it has to be renewed; empty if it has not.
         files: the folder with its files.
-        has_key: its private key is there.
+        has_key: whether its private key is in that folder.
     """
 
     kind: str
@@ -66,7 +66,7 @@ class CertificateRow:
     has_key: bool
 
     def lines(self, width: int) -> list[str]:
-        """Return it as lines; its name is filled up to ``width`` characters."""
+        """Return it as lines; the title is padded to ``width`` characters."""
         until = f"until {self.not_after:%Y-%m-%d}, {self.days_left} days"
         why = f" ({self.why})" if self.why else ""
         details = {
@@ -83,7 +83,7 @@ class CertificateRow:
 
     @property
     def title(self) -> str:
-        """Whose it is, and what for."""
+        """The name of its holder, and its kind."""
         return f"{self.name} {self.kind}"
 
 
@@ -92,13 +92,13 @@ class PkiResult:
     """What was done, and all certificates.
 
     Attributes:
-        action: what was asked for.
-        name: for whom; with ``reissue``, who got nothing.
+        action: the action that was performed.
+        name: the target or client; with ``reissue``, the one that got no certificate.
         folder: where certificates are kept.
         made: certificates that were made.
-        dropped: whose certificates are gone.
+        dropped: kind and name of each certificate that was removed.
         provision: boards that trust the old authority until they are provisioned.
-        hand_out: clients that are let in again when they have their new files.
+        hand_out: clients that cannot connect until they have their new files.
         certificates: the authorities, then all others by name.
     """
 
@@ -112,17 +112,17 @@ class PkiResult:
     certificates: tuple[CertificateRow, ...]
 
     def document(self) -> dict[str, Any]:
-        """Return it as one JSON document."""
+        """Return the result as a JSON document."""
         return to_document(SCHEMA, self)
 
     def lines(self) -> list[str]:
-        """Return it as lines for a person."""
+        """Return the result as lines of text."""
         if self.action == "show":
             return self._table()
         lines = [f"{made.what}: made, {made.why}" for made in self.made]
         lines += [f"{name}: dropped" for name in self.dropped]
         if not lines:
-            lines = ["nothing to do; --renew makes new ones all the same"]
+            lines = ["nothing to do; --renew makes new ones anyway"]
             if self.action == "reissue":
                 lines = ["there are no certificates"]
         if self.action == "client":
@@ -131,7 +131,7 @@ class PkiResult:
             lines.append("these boards trust the old authority until they are provisioned:")
             lines.append(f"  inv provision {' '.join(self.provision)}")
         if self.hand_out:
-            lines.append("these clients are let in again when they have their new files:")
+            lines.append("these clients cannot connect until they have their new files:")
             lines += [f"  {row.name}: {row.files}" for row in self._clients(self.hand_out)]
         return lines
 
@@ -146,7 +146,7 @@ class PkiResult:
 
 
 def authority_row(scope: str, pair: KeyPair, now: datetime, files: str) -> CertificateRow:
-    """Return an authority's certificate; ``files`` is the folder where it is."""
+    """Return the row of an authority's certificate; ``files`` is its folder."""
     why = authority_needs_renewal(pair.certificate, now)
     return _row("authority", scope, pair, why, now, files)
 
@@ -159,15 +159,15 @@ def subject_row(
     now: datetime,
     files: str,
 ) -> CertificateRow:
-    """Return a subject's certificate.
+    """Return the row of a subject's certificate.
 
     Args:
-        subject: who has it.
-        pair: the certificate, and its key if that is there.
+        subject: its holder and purpose.
+        pair: the certificate, and its key if there is one.
         names: as :func:`expected_names` returns them.
-        authority: what should have signed it.
+        authority: the authority that should have signed it.
         now: the time.
-        files: the folder where it is.
+        files: its folder.
     """
     why = needs_renewal(pair.certificate, names, now, authority)
     return _row(subject.kind, subject.name, pair, why, now, files)
@@ -176,11 +176,11 @@ def subject_row(
 def expected_names(
     subject: CertificateSubject, configured: Mapping[str, ServerNames]
 ) -> ServerNames | None:
-    """Return what a certificate should name; ``None`` if nothing but it tells that.
+    """Return the names that should be in a certificate; ``None`` if they are not known.
 
     Args:
-        subject: whose certificate.
-        configured: the names of each board that is configured.
+        subject: the certificate's holder and purpose.
+        configured: the names of each configured board.
     """
     if subject.kind == "server":
         return configured.get(subject.name)

@@ -197,7 +197,7 @@ def logs_step(desired: DesiredState, facts: HostFacts) -> Step:
     restart = bool(paths & relay_files) or facts.unit(SERVICE).active != "active"
     if start or restart:
         actions.append(StartRelay(start, restart))
-    says = (f"ship logs to {logs.server}:{logs.reached_at} ({logs.transport})",)
+    says = (f"ship logs to {logs.server}:{logs.server_port} ({logs.transport})",)
     return Step(
         "logs",
         ("2.13",),

@@ -20,7 +20,7 @@ from bootwright.core.options import (
     TargetNames,
 )
 from bootwright.core.paths import checkout
-from bootwright.core.program import Program, load_tasks, task_takes
+from bootwright.core.program import Program, load_tasks, task_options
 from bootwright.core.target_names import names
 
 Via = Literal["auto", "serial"]
@@ -148,7 +148,7 @@ def test_what_makes_no_sense_is_passed_over(offered: Offered) -> None:
 def test_the_options_of_the_real_tasks_say_what_they_take_and_are_for() -> None:
     tasks = load_tasks(checkout())
     for name in tasks.task_names:
-        for option, takes in task_takes(tasks[name].body).items():
+        for option, takes in task_options(tasks[name].body).items():
             if option in ("target", "group", "action", "identity", "device") or "file" in option:
                 assert takes.kind != "text", f"{name} --{option}"
     for context in tasks.to_contexts():

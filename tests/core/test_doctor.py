@@ -6,7 +6,7 @@ import io
 import pytest
 
 from bootwright.core.doctor import show
-from bootwright.core.doctor_report import ROOM, DiskSpace, FoundTool, Machine, examine
+from bootwright.core.doctor_report import BUILD_SPACE, DiskSpace, FoundTool, Machine, examine
 from bootwright.core.errors import InputError
 from bootwright.core.tools import Binfmt, Tool, parse_binfmt, parse_tools, parse_version
 from tests.support.schemas import check_broken_documents, check_document
@@ -22,7 +22,7 @@ WELL = Machine(
     python=(3, 11, 2),
     architecture="x86_64",
     binfmt=Binfmt(True, "/usr/bin/qemu-arm-static"),
-    places=(DiskSpace("cache", "/c", ROOM), DiskSpace("build", "/b", ROOM)),
+    disks=(DiskSpace("cache", "/c", BUILD_SPACE), DiskSpace("build", "/b", BUILD_SPACE)),
     family="debian",
     root=True,
 )
@@ -109,7 +109,7 @@ def test_machine_that_has_everything() -> None:
         (lacking(binfmt=Binfmt(False, "/x")), 4, None, None),
         (lacking(binfmt=None, architecture="armv7l"), 0, None, None),
         (lacking(python=(3, 10, 9)), 4, None, None),
-        (lacking(places=(DiskSpace("cache", "/c", ROOM - 1),)), 0, None, None),
+        (lacking(disks=(DiskSpace("cache", "/c", BUILD_SPACE - 1),)), 0, None, None),
     ],
 )
 def test_machine_that_lacks_something(
@@ -121,7 +121,7 @@ def test_machine_that_lacks_something(
 
 
 def test_little_room_is_a_warning() -> None:
-    report = examine(lacking(places=(DiskSpace("cache", "/c", 1024),)))
+    report = examine(lacking(disks=(DiskSpace("cache", "/c", 1024),)))
     assert [(row.name, row.state, row.found) for row in report.checks if row.state != "ok"] == [
         ("cache", "warning", "/c: 1.0 KiB free")
     ]

@@ -29,12 +29,12 @@ def test_report_of_this_machine(tmp_path: Path) -> None:
 
 
 def test_tool_that_is_there_and_tool_that_is_not() -> None:
-    shell = machine.find(Tool("cat", "run", ("--version",), "coreutils", "coreutils", "x"))
+    shell = machine.find_tool(Tool("cat", "run", ("--version",), "coreutils", "coreutils", "x"))
     assert shell.path is not None
     assert shell.version is not None
-    assert machine.find(Tool("no-such-tool", "run", ("-V",), "a", "b", "x")).path is None
-    assert machine.find(Tool("/etc/passwd", "run", (), "a", "b", "x")).path == "/etc/passwd"
-    assert machine.find(Tool("/etc/no-such", "run", (), "a", "b", "x")).path is None
+    assert machine.find_tool(Tool("no-such-tool", "run", ("-V",), "a", "b", "x")).path is None
+    assert machine.find_tool(Tool("/etc/passwd", "run", (), "a", "b", "x")).path == "/etc/passwd"
+    assert machine.find_tool(Tool("/etc/no-such", "run", (), "a", "b", "x")).path is None
 
 
 def test_missing_tool_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootwright.core.run_log import KEPT, LOGGER, MAX_ITEMS, JsonLines, event, logged
+from bootwright.core.run_log import KEPT_CHARACTERS, LOGGER, MAX_ITEMS, JsonLines, event, logged
 from bootwright.core.secret import MASK, Masker, Secret
 
 WORD = 'it\'s "correct" \\horse\\ é%/+'
@@ -179,9 +179,9 @@ def test_a_long_text_keeps_its_ends_and_says_what_was_cut() -> None:
         for value in (text, text.encode()):
             shown = line(Masker(), a=value)["a"]
             first, middle, last = shown.split("\n")
-            assert first == "a" * KEPT
-            assert last == "b" * KEPT
-            assert middle == f"[{len(text) - 2 * KEPT} of {len(text)} characters cut]"
+            assert first == "a" * KEPT_CHARACTERS
+            assert last == "b" * KEPT_CHARACTERS
+            assert middle == f"[{len(text) - 2 * KEPT_CHARACTERS} of {len(text)} characters cut]"
 
 
 def test_bytes_that_are_no_text_and_long_lists_are_counted() -> None:

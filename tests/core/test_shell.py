@@ -54,5 +54,5 @@ def test_what_a_shell_cannot_hold_is_refused() -> None:
         quote("a\0b")
     with pytest.raises(ValueError, match="NUL"):
         quote_words(["a", "\0"])
-    with pytest.raises(ValueError, match="'PATH=x;' is no name"):
+    with pytest.raises(ValueError, match="'PATH=x;' is not a name"):
         render(**{"PATH=x;": "1"})

@@ -289,7 +289,9 @@ def test_certificates_of_a_container_are_used_as_they_are(desk: Desk, tmp_path: 
     with desk.running("serve"):
         pass
     own = tmp_path / "own"
-    shutil.copytree(desk.operator.pki.place(CertificateSubject("collector", "collector")), own)
+    shutil.copytree(
+        desk.operator.pki.subject_folder(CertificateSubject("collector", "collector")), own
+    )
     env = dict(desk.bench.env)
     desk.bench.env |= {
         "BOOTWRIGHT_PKI": str(tmp_path / "none"),

@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootwright.core.errors import InputError
-from bootwright.logs.deduplicator import REMEMBERED, Deduplicator
+from bootwright.logs.deduplicator import REMEMBERED_LINES, Deduplicator
 from bootwright.logs.delivery import CONTAINER, LOSS, Delivered, parse_delivery
 from bootwright.logs.query import Query, parse_pattern, parse_severity, parse_since
 from bootwright.logs.record import (
     SEVERITIES,
     LogContainer,
     LogRecord,
+    escape_unsafe,
     format_record,
     parse_record,
-    safe,
 )
 
 NOW = datetime(2026, 11, 26, 8, 0, tzinfo=UTC)
@@ -26,7 +26,7 @@ words = st.text(
     st.characters(categories=("L", "N", "P", "S"), exclude_characters="\u061c\u200e\u200f"),
     min_size=1,
 ).filter(lambda word: word != "-")
-texts = st.text().map(safe)
+texts = st.text().map(escape_unsafe)
 records = st.builds(
     LogRecord,
     priority=st.integers(0, 191),
@@ -75,7 +75,7 @@ def test_what_the_relay_escapes_is_text_again(message: bytes) -> None:
         for byte in message
     )
     (one,) = parse_delivery(b"7 c <30>1 - odroid web 1 web - " + escaped, "odroid")
-    assert one.record.text == safe(message.decode("utf-8", "surrogateescape"))
+    assert one.record.text == escape_unsafe(message.decode("utf-8", "surrogateescape"))
     assert (one.origin, one.record.app, one.record.sequence) == (CONTAINER, "web", 7)
 
 
@@ -184,7 +184,7 @@ def test_a_collector_that_is_started_anew_knows_what_is_stored() -> None:
 
 def test_an_inbox_forgets_what_is_long_past() -> None:
     inbox = Deduplicator("odroid", [], {})
-    every = delivered(*(record(f"number {n}", sequence=n) for n in range(REMEMBERED + 1)))
+    every = delivered(*(record(f"number {n}", sequence=n) for n in range(REMEMBERED_LINES + 1)))
     inbox.add(every, NOW)
     assert inbox.add(every[-1:], NOW).repeated == 1
     assert inbox.add(every[:1], NOW).repeated == 0

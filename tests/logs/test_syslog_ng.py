@@ -15,7 +15,7 @@ from bootwright.core.errors import InputError
 from bootwright.core.paths import checkout
 from bootwright.core.secret import Secret
 from bootwright.core.templates import Renderer
-from bootwright.logs.record import safe
+from bootwright.logs.record import escape_unsafe
 from bootwright.logs.syslog_ng import (
     CERTIFICATES,
     PASSWORD_FILE,
@@ -105,14 +105,14 @@ def test_all_that_is_unsafe_is_replaced_and_nothing_else() -> None:
         if not pattern.startswith(r"\xff")
     }
     every = (chr(code) for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF)
-    assert found == {one.encode(): safe(one) for one in every if safe(one) != one}
+    assert found == {one.encode(): escape_unsafe(one) for one in every if escape_unsafe(one) != one}
     bytes_alone = {
         bytes.fromhex(pattern[4:].replace("\\x", "")): text
         for pattern, text in rules
         if pattern.startswith(r"\xff")
     }
     assert bytes_alone == {
-        bytes([byte]): safe(bytes([byte]).decode("utf-8", "surrogateescape"))
+        bytes([byte]): escape_unsafe(bytes([byte]).decode("utf-8", "surrogateescape"))
         for byte in range(128, 256)
     }
 
@@ -123,7 +123,7 @@ def test_the_pattern_of_blanks_knows_all_of_them() -> None:
     assert match is not None
     found = {bytes.fromhex(one.replace("\\x", "")).decode() for one in match[1].split("|")}
     every = (chr(code) for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF)
-    assert found == {one for one in every if re.match(r"\s", one) and safe(one) == one}
+    assert found == {one for one in every if re.match(r"\s", one) and escape_unsafe(one) == one}
 
 
 def test_a_password_is_not_in_the_configuration() -> None:

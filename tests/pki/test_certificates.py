@@ -82,7 +82,7 @@ def test_a_leaf_does_not_outlive_its_authority_and_a_dying_one_signs_nothing() -
     for when, why in ((end - 29 * DAY, "ends on 2036"), (NOW - 2 * DAY, "set the clock")):
         with pytest.raises(RefusedError, match=why):
             sign(authority, "client", "ci", ServerNames(), when)
-    with pytest.raises(RefusedError, match=r"bring ca-key\.pem back"):
+    with pytest.raises(RefusedError, match=r"put ca-key\.pem back"):
         sign(KeyPair(authority.certificate, None), "client", "ci", ServerNames(), NOW)
 
 

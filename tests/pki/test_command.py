@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> PkiStore:
         (("show", ("odroid",), None, False), "show: takes no name, and 'odroid' was given"),
         (("show", (), None, True), "--renew is for issue and client, not for show"),
         (("issue", (), None, False), "inv pki issue TARGET"),
-        (("issue", ("a", "b"), None, False), "one at a time"),
+        (("issue", ("a", "b"), None, False), "give exactly one name"),
         (("client", (), None, False), "inv pki client NAME"),
         (("client", ("../x",), None, False), "a client's name is"),
         (("client", ("ci",), "ci", False), "--without is for reissue, not for client"),
@@ -51,7 +51,7 @@ def test_the_task_from_issue_to_reissue(store: PkiStore) -> None:
     assert made.lines()[1] == "server odroid: made, there was none"
     assert pki(PkiOptions("issue", "odroid"), NOW, store).lines()[0].startswith("nothing to do")
     client = pki(options_of("client", ("ci",), None, False), NOW, store)
-    place = store.place(CertificateSubject("client", "ci"))
+    place = store.subject_folder(CertificateSubject("client", "ci"))
     assert client.lines() == ["client ci: made, there was none", f"DOCKER_CERT_PATH={place}"]
     pki(options_of("client", ("alice",), None, False), NOW, store)
     late = pki(PkiOptions("show"), NOW + 380 * DAY, store)
@@ -69,8 +69,8 @@ def test_the_task_from_issue_to_reissue(store: PkiStore) -> None:
         "client ci: dropped",
         "these boards trust the old authority until they are provisioned:",
         "  inv provision odroid",
-        "these clients are let in again when they have their new files:",
-        f"  alice: {store.place(CertificateSubject('client', 'alice'))}",
+        "these clients cannot connect until they have their new files:",
+        f"  alice: {store.subject_folder(CertificateSubject('client', 'alice'))}",
     ]
     assert not place.exists()
 

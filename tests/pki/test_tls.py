@@ -97,18 +97,18 @@ def talk(
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "board"])
 def test_the_right_client_is_let_in(store: PkiStore, name: str) -> None:
-    assert talk(store.place(SERVER), store.place(ALICE), name) == ("ok", "ok")
+    assert talk(store.subject_folder(SERVER), store.subject_folder(ALICE), name) == ("ok", "ok")
 
 
 def test_no_certificate_no_entry(store: PkiStore) -> None:
-    server, client = talk(store.place(SERVER), None)
+    server, client = talk(store.subject_folder(SERVER), None)
     assert "did not return a certificate" in server
     assert client != "ok"
 
 
 @pytest.mark.parametrize("name", ["192.0.2.10", "odroid.example"])
 def test_a_server_of_another_name_is_refused(store: PkiStore, name: str) -> None:
-    server, client = talk(store.place(SERVER), store.place(ALICE), name)
+    server, client = talk(store.subject_folder(SERVER), store.subject_folder(ALICE), name)
     assert "mismatch" in client
     assert server != "ok"
 
@@ -117,46 +117,56 @@ def test_neither_a_board_s_certificate_nor_that_for_its_logs_opens_another_board
     store: PkiStore,
 ) -> None:
     store.update(lambda held: issue_board(held, "other", NAMES, NOW))
-    docker = store.place(SERVER)
-    own, _ = talk(store.place(CertificateSubject("server", "other")), docker)
+    docker = store.subject_folder(SERVER)
+    own, _ = talk(store.subject_folder(CertificateSubject("server", "other")), docker)
     assert "unsuitable certificate purpose" in own or "unsupported" in own
-    logs, _ = talk(store.place(CertificateSubject("server", "other")), store.place(LOG), ca=docker)
+    logs, _ = talk(
+        store.subject_folder(CertificateSubject("server", "other")),
+        store.subject_folder(LOG),
+        ca=docker,
+    )
     assert "unable to get local issuer" in logs
 
 
 def test_a_client_s_certificate_is_no_server_s(store: PkiStore) -> None:
-    _, client = talk(store.place(ALICE), store.place(CertificateSubject("client", "ci")))
+    _, client = talk(
+        store.subject_folder(ALICE), store.subject_folder(CertificateSubject("client", "ci"))
+    )
     assert client != "ok"
 
 
 def test_after_a_reissue_the_old_are_refused_and_the_new_let_in(
     store: PkiStore, tmp_path: Path
 ) -> None:
-    stolen = shutil.copytree(store.place(CertificateSubject("client", "ci")), tmp_path / "stolen")
-    unprovisioned = shutil.copytree(store.place(SERVER), tmp_path / "unprovisioned")
+    stolen = shutil.copytree(
+        store.subject_folder(CertificateSubject("client", "ci")), tmp_path / "stolen"
+    )
+    unprovisioned = shutil.copytree(store.subject_folder(SERVER), tmp_path / "unprovisioned")
     store.update(lambda held: reissue(held, "ci", NOW, {}))
-    server, client = talk(store.place(SERVER), stolen, ca=store.place(SERVER))
+    server, client = talk(store.subject_folder(SERVER), stolen, ca=store.subject_folder(SERVER))
     assert "unable to get local issuer" in server
     assert client != "ok"
-    assert talk(store.place(SERVER), store.place(ALICE)) == ("ok", "ok")
+    assert talk(store.subject_folder(SERVER), store.subject_folder(ALICE)) == ("ok", "ok")
     # Why the boards have to be provisioned.
     assert talk(unprovisioned, stolen) == ("ok", "ok")
-    assert "certificate verify failed" in talk(unprovisioned, store.place(ALICE))[1]
+    assert "certificate verify failed" in talk(unprovisioned, store.subject_folder(ALICE))[1]
 
 
 def test_who_is_late_is_refused(store: PkiStore, tmp_path: Path) -> None:
     old = filled(tmp_path / "old", NOW - timedelta(days=400))
-    assert "certificate has expired" in talk(old.place(SERVER), old.place(ALICE))[1]
+    assert (
+        "certificate has expired" in talk(old.subject_folder(SERVER), old.subject_folder(ALICE))[1]
+    )
     fresh = issue_board(old.load(), "odroid", NAMES, NOW)
     old.update(lambda held: fresh)
-    server, client = talk(old.place(SERVER), old.place(ALICE))
+    server, client = talk(old.subject_folder(SERVER), old.subject_folder(ALICE))
     assert "certificate has expired" in server
     assert client != "ok"
 
 
 def test_openssl_agrees(store: PkiStore) -> None:
     def verify(subject: CertificateSubject, *options: str) -> str:
-        place = store.place(subject)
+        place = store.subject_folder(subject)
         command = ["openssl", "verify", "-x509_strict", "-CAfile", str(place / "ca.pem")]
         done = subprocess.run(
             [*command, *options, "cert.pem"], cwd=place, capture_output=True, text=True
@@ -207,7 +217,7 @@ class TlsServer(http.server.ThreadingHTTPServer):
 @pytest.fixture
 def api(store: PkiStore) -> Iterator[int]:
     with TlsServer(("127.0.0.1", 0), Api) as server:
-        server.context = server_context(store.place(SERVER))
+        server.context = server_context(store.subject_folder(SERVER))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_address[1]
         server.shutdown()
@@ -229,7 +239,7 @@ def test_docker_s_own_client_takes_a_client_s_folder(
             timeout=60,
         )
 
-    assert docker(store.place(ALICE)).stdout == "99.0\n"
-    stranger = filled(tmp_path / "stranger", NOW).place(ALICE)
+    assert docker(store.subject_folder(ALICE)).stdout == "99.0\n"
+    stranger = filled(tmp_path / "stranger", NOW).subject_folder(ALICE)
     assert "signed by unknown authority" in docker(stranger).stderr
-    assert docker(store.place(SERVER)).returncode != 0
+    assert docker(store.subject_folder(SERVER)).returncode != 0

@@ -73,7 +73,7 @@ class Operator:
     def files(self, subject: CertificateSubject) -> Certificates:
         names = self.names if subject.kind == "collector" else ServerNames()
         issued_certificate(self.pki, subject, names, datetime.now(UTC))
-        place = self.pki.place(subject)
+        place = self.pki.subject_folder(subject)
         return Certificates(*(place / name for name in ("ca.pem", "cert.pem", "key.pem")))
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Evaluating a board: every check by its evaluator, with waivers, and the findings beside the benchmark."""
+"""Evaluating a board: all checks with their waivers, and the findings beside the benchmark."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ EVALUATORS: Mapping[str, Evaluator] = {
     **containers.EVALUATORS,
     **swarm.EVALUATORS,
 }
-"""Who evaluates a check, by its id."""
+"""The function that evaluates each check, by the check's id."""
 
 
 def evaluate(

@@ -1,4 +1,4 @@
-"""The last question before a destination is overwritten."""
+"""Asking the operator a question at the terminal."""
 
 import sys
 from collections.abc import Callable
@@ -8,9 +8,9 @@ Ask = Callable[[str], str]
 
 
 def terminal() -> Ask | None:
-    """Return a way to ask the operator; ``None`` without a terminal.
+    """Return a function that asks the operator; ``None`` without a terminal.
 
-    The text goes to standard error; standard output is kept for results.
+    The question is printed on standard error; standard output is for results.
     """
     if not sys.stdin.isatty():
         return None

@@ -1,4 +1,4 @@
-"""What is on the disk when a function returns."""
+"""Writing files so that they are on the disk when a function returns."""
 
 import os
 from pathlib import Path
@@ -14,17 +14,18 @@ def sync_path(path: Path) -> None:
 
 
 def replace_file(path: Path, content: str | bytes, mode: int | None = None) -> None:
-    """Write a file whole: who reads it finds the old content or the new, also after a power cut.
+    """Replace a file's content at once: a reader finds either the old or the new content.
 
-    A symbolic link stays one. What is no regular file, such as ``/dev/stdout``, is written to.
+    This is so also after a power failure. If ``path`` is a symbolic link, the file that it points
+    to is replaced. If it is not a regular file, such as ``/dev/stdout``, it is written to.
 
     Args:
         path: the file; its folder must exist.
-        content: what is to be in it; text is written as UTF-8.
-        mode: its permission bits; what the umask leaves of 0666 if ``None``.
+        content: the new content; text is written as UTF-8.
+        mode: its permission bits; ``None``: 0666 without the bits of the umask.
 
     Raises:
-        OSError: it cannot be written; the old content is still there.
+        OSError: it cannot be written; the old content is unchanged.
     """
     data = content.encode() if isinstance(content, str) else content
     path = path.resolve()

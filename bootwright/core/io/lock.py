@@ -1,4 +1,4 @@
-"""One process at a time."""
+"""A lock that only one process can hold."""
 
 import fcntl
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from bootwright.core.errors import FailedError
 
 @contextmanager
 def exclusive(path: Path, busy: str) -> Iterator[None]:
-    """Hold the lock file ``path``, made when missing, for as long as the context lasts.
+    """Hold a lock on the file ``path`` while the context lasts; the file is made if it is missing.
 
-    The kernel drops the lock with the process, so nothing stale stays behind a kill.
+    The kernel releases the lock when the process ends, also when it is killed.
 
     Args:
-        path: the lock file; it is left in place, for removing it would let two in.
-        busy: what another process is doing while it holds the lock, for the error.
+        path: the lock file; it is not removed, because then two processes could hold a lock.
+        busy: what a process that holds the lock does, for the error message.
 
     Raises:
         FailedError: another process holds the lock.

@@ -1,4 +1,4 @@
-"""What this machine has: tools and their versions, Python, binfmt_misc, free space."""
+"""Collects facts about this machine: tools, versions, Python, binfmt_misc, free disk space."""
 
 import os
 import platform
@@ -15,34 +15,34 @@ _BINFMT = Path("/proc/sys/fs/binfmt_misc/qemu-arm")
 _VERSION_TIMEOUT_S = 20.0
 
 
-def look_around(cache_dir: Path, build_dir: Path) -> Machine:
-    """Return what this machine has.
+def collect_machine(cache_dir: Path, build_dir: Path) -> Machine:
+    """Return the facts about this machine.
 
     Args:
-        cache_dir: where downloads go; it need not exist.
-        build_dir: where images go; it need not exist.
+        cache_dir: the folder for downloads; it need not exist.
+        build_dir: the folder for images; it need not exist.
     """
     return Machine(
-        tools=tuple(find(tool) for tool in listed_tools()),
+        tools=tuple(find_tool(tool) for tool in listed_tools()),
         python=sys.version_info[:3],
         architecture=platform.machine(),
         binfmt=_binfmt(),
-        places=(_place("cache", cache_dir), _place("build", build_dir)),
+        disks=(_disk("cache", cache_dir), _disk("build", build_dir)),
         family=_family(),
         root=os.geteuid() == 0,
     )
 
 
-def find(tool: Tool) -> FoundTool:
-    """Return where ``tool`` is, and its version when it can say that."""
+def find_tool(tool: Tool) -> FoundTool:
+    """Return the path of ``tool``, and its version if the tool can print it."""
     if tool.is_file:
         return FoundTool(tool, tool.command if Path(tool.command).exists() else None)
     path = shutil.which(tool.command, path=environment()["PATH"])
     if path is None or not tool.version:
         return FoundTool(tool, path)
-    said = run([path, *tool.version], check=False, timeout=_VERSION_TIMEOUT_S)
-    # Some print it to standard error.
-    text = said.text + said.stderr.decode("utf-8", "replace")
+    printed = run([path, *tool.version], check=False, timeout=_VERSION_TIMEOUT_S)
+    # Some tools print it on standard error.
+    text = printed.text + printed.stderr.decode("utf-8", "replace")
     return FoundTool(tool, path, parse_version(text))
 
 
@@ -53,7 +53,7 @@ def _binfmt() -> Binfmt | None:
         return None
 
 
-def _place(name: str, path: Path) -> DiskSpace:
+def _disk(name: str, path: Path) -> DiskSpace:
     existing = next(one for one in (path, *path.parents) if one.exists())
     return DiskSpace(name, str(path), shutil.disk_usage(existing).free)
 

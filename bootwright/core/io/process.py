@@ -1,9 +1,9 @@
-"""The one gateway to child processes.
+"""The only module that runs child processes.
 
-Commands are argument lists, never shell text. A child gets a small environment
-made here, so that a variable of the operator cannot change what a tool does, and
-a secret goes to standard input alone. A failing command is shown in a form that
-can be pasted into a shell.
+Commands are lists of arguments, never text for a shell. A child gets a small environment,
+so that the operator's variables cannot change what a tool does. A secret is only ever
+written to standard input. The error for a failed command quotes it so that it can be
+pasted into a shell.
 """
 
 import os
@@ -18,13 +18,13 @@ from bootwright.core.run_log import logged
 from bootwright.core.secret import MASK, Secret
 from bootwright.core.shell import quote_words
 
-_PASSED_ON = ("HOME", "TMPDIR", "USER", "LOGNAME", "SUDO_USER", "http_proxy", "https_proxy")
+_INHERITED = ("HOME", "TMPDIR", "USER", "LOGNAME", "SUDO_USER", "http_proxy", "https_proxy")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A child that has ended: what was run, its status and its output."""
+    """A child that has ended: its arguments, its exit status and its output."""
 
     argv: tuple[str, ...]
     returncode: int
@@ -38,8 +38,8 @@ class Finished:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment that children get: C.UTF-8, system path, little else."""
-    env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    """Return the environment of children: the locale C.UTF-8, a PATH, and few other variables."""
+    env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     path = os.environ.get("PATH", "")
     env |= {"PATH": f"{path}:{_PATH}" if path else _PATH, "LC_ALL": "C.UTF-8"}
     return env | dict(extra or {})
@@ -55,16 +55,16 @@ def run(
     timeout: float | None = None,
     log_output: bool = True,
 ) -> Finished:
-    """Run ``argv`` to its end and return what it wrote.
+    """Run a program until it ends, and return its status and output.
 
     Args:
         argv: program and arguments; nothing secret.
         stdin: what the child reads; empty when ``None``.
-        check: raise when the status is not 0.
+        check: raise an error if the status is not 0.
         env: added to the small environment that every child gets.
         pass_fds: descriptors that stay open in the child.
-        timeout: seconds after which the child is ended.
-        log_output: write the child's output to the log of the run; not if it may be secret.
+        timeout: seconds after which the child is killed.
+        log_output: write the child's output to the log of the run; ``False`` if it may be secret.
 
     Raises:
         FailedError: the tool is missing, took too long, or (with ``check``) failed.
@@ -91,8 +91,8 @@ def run(
     except OSError as error:
         raise FailedError(f"cannot run {argv[0]}: {error.strerror}") from None
     except subprocess.TimeoutExpired:
-        # Not chained: TimeoutExpired carries the child's output.
-        raise FailedError(f"no end after {timeout:.0f} s: {quote_words(argv)}") from None
+        # Not chained: TimeoutExpired contains the child's output.
+        raise FailedError(f"not finished after {timeout:.0f} s: {quote_words(argv)}") from None
     finished = Finished(tuple(argv), done.returncode, done.stdout, done.stderr)
     if check and done.returncode != 0:
         raise failure(finished)
@@ -106,17 +106,17 @@ class Stream:
         self._child = child
         self._stderr: bytes | None = None
         self.received = 0
-        """Bytes of standard output that were read."""
+        """How many bytes of standard output were read."""
 
     def read(self, limit: int) -> bytes:
-        """Return what the child has written, after waiting for it; nothing at its end."""
+        """Wait for output of the child and return up to ``limit`` bytes; empty after its end."""
         assert self._child.stdout is not None
         data = self._child.stdout.read(limit) or b""
         self.received += len(data)
         return data
 
     def finish(self) -> tuple[int, bytes]:
-        """Wait for the child to end, and return its status and its standard error."""
+        """Wait for the child to end; return its exit status and its standard error."""
         assert self._child.stderr is not None
         if self._stderr is None:
             self._stderr = self._child.stderr.read()
@@ -131,11 +131,11 @@ def stream(
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> Iterator[Stream]:
-    """Run ``argv`` and let its standard output be read meanwhile; it is ended with the context.
+    """Run a program whose standard output is read while it runs; it is killed with the context.
 
     Args:
         argv: program and arguments; nothing secret.
-        stdin: what the child reads; less than a pipe holds (64 KiB).
+        stdin: what the child reads; less than fits into a pipe (64 KiB).
         env: added to the small environment that every child gets.
         pass_fds: descriptors that stay open in the child.
 
@@ -161,18 +161,18 @@ def stream(
             running = Stream(child)
             try:
                 assert child.stdin is not None
-                with suppress(BrokenPipeError):  # it ended without reading all of it
+                with suppress(BrokenPipeError):  # it has ended without reading all input
                     child.stdin.write(stdin)
                 child.stdin.close()
                 yield running
             finally:
-                child.kill()  # nothing happens to one that has ended
+                child.kill()  # no effect if it has ended
                 result["status"], result["stderr"] = running.finish()
                 result["received"] = running.received
 
 
 def missing_tool(name: str) -> FailedError:
-    """Return the error for a tool that this machine lacks."""
+    """Return the error for a tool that is not installed on this machine."""
     package = debian_package(name)
     return FailedError(
         f"the tool {name!r} is missing: run scripts/setup, or install the package {package!r}"
@@ -180,8 +180,8 @@ def missing_tool(name: str) -> FailedError:
 
 
 def failure(finished: Finished, hint: str = "") -> FailedError:
-    """Return the error for a child that failed, with a line that can be pasted."""
-    said = finished.stderr.decode("utf-8", "replace").strip() or finished.text.strip()
+    """Return the error for a failed child: its command line and the end of its messages."""
+    message = finished.stderr.decode("utf-8", "replace").strip() or finished.text.strip()
     lines = [f"exit {finished.returncode}: {quote_words(finished.argv)}"]
-    lines += [f"  {line}" for line in said.splitlines()[-12:]]
+    lines += [f"  {line}" for line in message.splitlines()[-12:]]
     return FailedError("\n".join([*lines, hint] if hint else lines))

@@ -1,9 +1,9 @@
-"""Where the log of a run is written: a private file in ``build/log``, and the terminal if wanted.
+"""Writing the log of a run: to a private file in ``build/log``, and to the terminal if wanted.
 
-A run has its own file, which is made when something is started at a gateway: a run that only reads
-files of the checkout, such as ``inv config``, leaves none. Each record is written at once, so that
-the file has all of them also when the run is interrupted or killed. Where the file cannot be
-written, the run goes on after one warning.
+Each run has a file of its own, which is made at the first action of a gateway: a run that only
+reads files of the checkout, such as ``inv config``, makes none. Records are written immediately, so
+that the file is complete also after a run that was interrupted or killed. If the file cannot be
+written, there is one warning, and the run continues.
 """
 
 import errno
@@ -25,26 +25,26 @@ from bootwright.core.run_log import LOGGER, JsonLines, event
 from bootwright.core.text import sanitize_line
 
 MAX_FILES = 50
-"""Runs whose logs are kept."""
+"""How many files are kept."""
 
-MAX_TOTAL = 128 * 1024 * 1024
-"""Bytes of all logs that are kept."""
+MAX_TOTAL_BYTES = 128 * 1024 * 1024
+"""How many bytes all files that are kept may have."""
 
-MAX_SIZE = 16 * 1024 * 1024
-"""Bytes of one file; a run that goes on for long begins another one then."""
+MAX_FILE_BYTES = 16 * 1024 * 1024
+"""How many bytes one file may have; a long run then begins another file."""
 
 LIBRARIES = ("paramiko",)
-"""Libraries whose messages are written, too."""
+"""Libraries whose log messages are written too."""
 
 _QUIET = ("run", "report")
-"""Gateways at which nothing is started: what they log makes no file by itself."""
+"""Sources of records that alone are no reason to make a file."""
 
 
 class RunLog:
     """The log of this run.
 
     Args:
-        directory: where the logs are, such as ``build/log``.
+        directory: the folder of the logs, such as ``build/log``.
         name: the task, for the file's name.
         debug: whether each record is also printed on standard error.
     """
@@ -68,7 +68,7 @@ class RunLog:
         """Write a log while the context lasts.
 
         Args:
-            fields: what the run was started with, for its first record.
+            fields: the command line and the like, for the first record.
         """
         loggers = [LOGGER, *map(logging.getLogger, LIBRARIES)]
         levels = [logger.level for logger in loggers]
@@ -101,19 +101,19 @@ class RunLog:
 class _Terminal(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if getattr(record, "gateway", "") == "report":
-            return  # it is printed anyway
+            return  # a reporter has printed it
         try:
-            # sys.stderr is looked up each time: a progress bar puts a stream there that prints
-            # above it.
+            # Not kept in a variable: while a progress bar is shown, sys.stderr is another stream,
+            # which prints above the bar.
             print(sanitize_line(self.format(record)), file=sys.stderr, flush=True)
         except OSError:
-            pass  # nobody reads it
+            pass  # standard error was closed
         except Exception:
             self.handleError(record)
 
 
 class _File(logging.Handler):
-    """A new file with mode 0600; made when the first record comes that is worth one."""
+    """A new file with mode 0600; made at the first record that is not from :data:`_QUIET`."""
 
     def __init__(self, directory: Path, name: str) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class _File(logging.Handler):
         except OSError as error:
             self._stop(error)
         except Exception:
-            # A mistake of the log's own must not end what it is the log of.
+            # A bug in the logging must not end the run.
             self.handleError(record)
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class _File(logging.Handler):
         super().close()
 
     def _append(self, lines: bytes) -> None:
-        if self._descriptor is None or self._size + len(lines) > MAX_SIZE:
+        if self._descriptor is None or self._size + len(lines) > MAX_FILE_BYTES:
             self._open()
         assert self._descriptor is not None
         try:
@@ -156,7 +156,7 @@ class _File(logging.Handler):
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         except OSError:
-            # Whole lines only.
+            # Remove an incomplete line.
             with suppress(OSError):
                 os.ftruncate(self._descriptor, self._size)
             raise
@@ -172,11 +172,11 @@ class _File(logging.Handler):
                 descriptor = os.open(path, flags, 0o600)
                 break
         else:
-            raise FileExistsError(errno.EEXIST, "too many logs of this second", str(path))
+            raise FileExistsError(errno.EEXIST, "too many files for this second", str(path))
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._descriptor, self._size, self.path = descriptor, 0, path
-        # _rotate() leaves a file alone that is locked. Some network file systems know no locks.
+        # _rotate() does not remove a locked file. Some network file systems have no locks.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_SH)
         if owner is not None:
@@ -196,9 +196,10 @@ class _File(logging.Handler):
 
 
 def _prepare(directory: Path) -> tuple[int, int] | None:
-    """Make the folder of the logs; return whose the file shall be, if not this user's.
+    """Make the folder of the logs; return the owner (user and group id) that new files get.
 
-    A run as root in somebody's checkout leaves nothing there that its owner cannot remove.
+    ``None``: this user. If root runs this in a user's checkout, the files get that user as owner,
+    so that the user can remove them.
     """
     missing = [one for one in (directory, *directory.parents) if not one.exists()]
     above = (missing or [directory])[-1].parent.stat()
@@ -213,13 +214,13 @@ def _prepare(directory: Path) -> tuple[int, int] | None:
 
 
 def _rotate(directory: Path) -> None:
-    """Remove the oldest logs until the rest is within the bounds; those of other runs stay."""
+    """Remove the oldest logs that exceed the limits, except those of runs that have not ended."""
     found = sorted(directory.glob("*.jsonl"), reverse=True)
     total = 0
     for number, path in enumerate(found):
         with suppress(OSError):
             total += path.stat().st_size
-            if number < MAX_FILES and total <= MAX_TOTAL:
+            if number < MAX_FILES and total <= MAX_TOTAL_BYTES:
                 continue
             descriptor = os.open(path, os.O_RDONLY)
             try:

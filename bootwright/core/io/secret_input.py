@@ -1,4 +1,4 @@
-"""Getting the passphrase: from a private file, the target's command, or the keyboard."""
+"""Reading a passphrase: from a private file, the target's command, or the keyboard."""
 
 import getpass
 import os
@@ -15,7 +15,7 @@ from bootwright.core.passphrase import check_passphrase
 from bootwright.core.secret import Secret
 
 TITLE = "Passphrase for docker-data"
-"""How the keyboard is asked for the passphrase of a target's volume."""
+"""The question for the passphrase of a target's volume."""
 
 
 def read_passphrase(target: Target, file: str | None, *, twice: bool, title: str = TITLE) -> Secret:
@@ -25,11 +25,11 @@ def read_passphrase(target: Target, file: str | None, *, twice: bool, title: str
         target: its ``passphrase_command`` is used when no file is given.
         file: a file that only its owner can read.
         twice: ask for it twice at the keyboard, when a new one is set.
-        title: which passphrase is meant, for the question at the keyboard.
+        title: the question at the keyboard.
 
     Raises:
-        InputError: the file is open to others, there is no way to ask, the two do not
-            match, the command failed, or the passphrase cannot be used.
+        InputError: others can read the file, there is no terminal to ask at, the two inputs
+            differ, the command failed, or the passphrase cannot be used.
         FailedError: the command does not exist.
     """
     forbid_core_dumps()
@@ -47,7 +47,7 @@ def read_passphrase(target: Target, file: str | None, *, twice: bool, title: str
 
 
 def forbid_core_dumps() -> None:
-    """Keep this process's memory off the disk: it is about to hold a passphrase."""
+    """Forbid core dumps of this process, because its memory is going to hold a passphrase."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -56,33 +56,34 @@ def read_new_passphrase(file: str | None, option: str, title: str, *, twice: boo
 
     Args:
         file: a file that only its owner can read.
-        option: the option that names such a file, for an error.
-        title: which passphrase is meant, for the question at the keyboard.
+        option: the option that names such a file, for error messages.
+        title: the question at the keyboard.
         twice: ask for it twice at the keyboard, when a new one is set.
 
     Raises:
-        InputError: the file is open to others, there is no way to ask, the two do not
-            match, or the passphrase cannot be used.
+        InputError: others can read the file, there is no terminal to ask at, the two inputs
+            differ, or the passphrase cannot be used.
     """
     return _from_file(Path(file)) if file is not None else _typed(twice, title, option)
 
 
-def read_sudo_password(file: str | None, who: str) -> Secret:
-    """Return the password that sudo asks ``who`` for: from a private file, or the keyboard.
+def read_sudo_password(file: str | None, user: str) -> Secret:
+    """Return the password of ``user`` for sudo: from a private file, or the keyboard.
 
     Raises:
         InputError: as :func:`read_new_passphrase`.
     """
-    title = f"Password of {who} for sudo"
+    title = f"Password of {user} for sudo"
     return read_new_passphrase(file, "--sudo-password-file", title, twice=False)
 
 
 def another_from_keyboard(
     target: Target, file: str | None
 ) -> Callable[[str], Secret | None] | None:
-    """Return how to ask for another passphrase after a wrong one, if the first was typed.
+    """Return a function that asks for another passphrase after a wrong one.
 
-    What is returned shows a text and returns what is typed; ``None`` for nothing.
+    It shows a text and returns the typed passphrase, or ``None`` if nothing was typed. There is no
+    function (``None``) if the first passphrase was not typed either.
     """
     if file is not None or target.passphrase_command or not sys.stdin.isatty():
         return None
@@ -94,7 +95,7 @@ def another_from_keyboard(
         except EOFError:
             return None
         except InputError as error:
-            # No reason to lose the question that waits.
+            # The board is still waiting for a passphrase, so ask once more.
             return ask(str(error))
 
     return ask
@@ -102,7 +103,7 @@ def another_from_keyboard(
 
 def _from_file(path: Path) -> Secret:
     try:
-        # Looked at and read through one descriptor, so that it cannot be exchanged between.
+        # Checked and read through one descriptor, so that it cannot be replaced in between.
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             if mode & 0o077 and not _is_credential(path):
@@ -139,11 +140,11 @@ def _typed(twice: bool, title: str, instead: str) -> Secret:
 
 
 def _once(title: str) -> Secret | None:
-    """Return what is typed, unseen; ``None`` for nothing."""
+    """Return what is typed, without showing it; ``None`` if nothing is typed."""
     try:
         typed = getpass.getpass(f"{title}: ")
     except UnicodeDecodeError:
-        # Not shown: the error would quote what was typed.
+        # The original error would quote what was typed.
         raise InputError("the keyboard: what was typed is not UTF-8 text") from None
     try:
         return check_passphrase(typed.encode(), "the keyboard") if typed else None

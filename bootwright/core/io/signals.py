@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP during what has to be put in order before the process ends."""
+"""Handling SIGTERM and SIGHUP so that the process cleans up before it ends."""
 
 import contextlib
 import signal
@@ -10,14 +10,14 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.contextmanager
 def exit_on_signal() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP raise SystemExit, so that every ``finally`` runs.
+    """Make SIGTERM and SIGHUP raise SystemExit, so that every ``finally`` is executed.
 
-    Only the first one does; those that follow are ignored until the context ends, so that
-    they do not interrupt the clean-up. A signal that was ignored before, as with nohup(1), is
-    ignored still. To be used in the main thread.
+    Further signals are ignored until the context ends, so that they do not interrupt the
+    clean-up. A signal that was ignored before, as by nohup(1), stays ignored. Only for the main
+    thread.
 
     Raises:
-        SystemExit: such a signal came; its code is 128 and the signal's number.
+        SystemExit: such a signal was received; its code is 128 plus the signal's number.
     """
     before = {
         number: signal.signal(number, _exit)
@@ -33,9 +33,9 @@ def exit_on_signal() -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_signals() -> Iterator[None]:
-    """Hold SIGTERM, SIGHUP and Ctrl-C back until the context ends.
+    """Delay SIGTERM, SIGHUP and Ctrl-C until the context ends.
 
-    A process that is started meanwhile would never get them: start none.
+    Do not start a process in the context: it would inherit this and never receive them.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_ENDING, signal.SIGINT))
     try:

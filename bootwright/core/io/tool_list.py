@@ -23,6 +23,6 @@ def listed_tools() -> tuple[Tool, ...]:
 
 
 def debian_package(command: str) -> str:
-    """Return the Debian package that carries ``command``, or the command's own name."""
+    """Return the Debian package that contains ``command``; the command itself if not known."""
     packages = [tool.package("debian") for tool in listed_tools() if tool.command == command]
     return next(filter(None, packages), command)

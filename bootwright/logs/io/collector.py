@@ -31,7 +31,7 @@ CHECK_S = 2.0
 TIDY_S = 3600.0
 """Seconds between two times that old logs are compressed or removed."""
 
-ENDS_S = 10.0
+TERMINATE_S = 10.0
 """Seconds for the syslog server to end."""
 
 
@@ -186,7 +186,7 @@ async def _child(argv: tuple[str, ...], notify: Notify) -> AsyncIterator[Callabl
         if child.returncode is None:
             child.terminate()
             try:
-                await asyncio.wait_for(child.wait(), ENDS_S)
+                await asyncio.wait_for(child.wait(), TERMINATE_S)
             except TimeoutError:
                 child.kill()
                 await child.wait()
@@ -203,7 +203,7 @@ def url_of(address: str, port: int) -> str:
     return f"https://{f'[{address}]' if ':' in address else address}:{port}{PATH}"
 
 
-def written(path: Path, data: bytes) -> Path:
+def write_private(path: Path, data: bytes) -> Path:
     """Write a file that only the owner reads; return its path."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     replace_file(path, data, 0o600)

@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from bootwright.core.errors import BootwrightError
-from bootwright.logs.deduplicator import REMEMBERED, Deduplicator
+from bootwright.logs.deduplicator import REMEMBERED_LINES, Deduplicator
 from bootwright.logs.delivery import parse_delivery
 from bootwright.logs.io.store import LogStore
 from bootwright.logs.syslog_ng import Certificates
 
 PATH = "/v1/records"
 
-LARGEST = 4 * 1024 * 1024
+MAX_DELIVERY_BYTES = 4 * 1024 * 1024
 """Bytes of a delivery; a relay sends at most 512 KiB and one record."""
 
 READ_S = 60.0
@@ -61,7 +61,7 @@ class IngestServer:
 
     def application(self) -> web.Application:
         """Return the application that answers requests."""
-        application = web.Application(client_max_size=LARGEST)
+        application = web.Application(client_max_size=MAX_DELIVERY_BYTES)
         application.router.add_post(PATH, self._post)
         return application
 
@@ -90,14 +90,14 @@ class IngestServer:
         # Not kept until everything is stored: after a failure it is made anew from the disk.
         deduplicator = self._deduplicators.pop(board, None)
         if deduplicator is None:
-            lines = self._store.last_lines(board, REMEMBERED)
+            lines = self._store.last_lines(board, REMEMBERED_LINES)
             deduplicator = Deduplicator(board, lines, self._store.losses(board))
         now = datetime.now(UTC)
         added = deduplicator.add(parse_delivery(body, board), now)
         if added.lines:
             self._store.append(board, added.lines, now.date())
         if added.lost:
-            self._store.keep_losses(board, added.totals)
+            self._store.store_losses(board, added.totals)
         self._deduplicators[board] = deduplicator
         if board not in self._known_boards:
             self._known_boards.add(board)

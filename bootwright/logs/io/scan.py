@@ -18,7 +18,7 @@ from itertools import islice
 from bootwright.core.errors import InputError
 from bootwright.logs.io.store import LogCursor, LogStore
 from bootwright.logs.query import Query
-from bootwright.logs.record import NOTICE, LogRecord, parse_record, parse_time, safe
+from bootwright.logs.record import NOTICE, LogRecord, escape_unsafe, parse_record, parse_time
 
 Cursors = dict[str, LogCursor]
 """A cursor for each board, by name."""
@@ -29,12 +29,12 @@ _CURSOR_DAY = re.compile(r"(\d{4}-\d{2}-\d{2}\.log)?")
 _LINES_PER_CHECK = 256
 """Lines that are read between two checks whether that is enough."""
 
-_AT_ONCE = 1 << 16
+_FOLLOW_BYTES = 1 << 16
 """Bytes of one board that are read at once when following it."""
 
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
-_NEAR = timedelta(hours=36)
+_MAX_TIME_DIFFERENCE = timedelta(hours=36)
 """A record's time is believed if it is so near to the noon of the day of its arrival."""
 
 
@@ -76,15 +76,15 @@ class _Line:
     order: datetime
 
 
-def pack(cursors: Cursors) -> str:
+def encode_cursors(cursors: Cursors) -> str:
     """Return cursors as one word, for a URL."""
     plain = {board: [cursor.day, cursor.offset] for board, cursor in cursors.items()}
     packed = json.dumps(plain, separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-def unpack(word: str) -> Cursors:
-    """Return the cursors that :func:`pack` made into this word.
+def decode_cursors(word: str) -> Cursors:
+    """Return the cursors that :func:`encode_cursors` made into this word.
 
     Raises:
         InputError: it is no such word.
@@ -108,7 +108,7 @@ def _is_cursor(cursor: LogCursor) -> bool:
     )
 
 
-def ends(store: LogStore, board: str) -> Cursors:
+def end_cursors(store: LogStore, board: str) -> Cursors:
     """Return the cursors at the end: of one board, or of all if ``board`` is empty."""
     return {name: store.end(name) for name in ([board] if board else store.boards())}
 
@@ -158,7 +158,7 @@ def _backwards(
             severity, time = int(head[1]) & 7, parse_time(head[2])
         if where.day != day:
             day, noon = where.day, _noon(where.day)
-        if time is not None and abs(time - noon) < _NEAR:
+        if time is not None and abs(time - noon) < _MAX_TIME_DIFFERENCE:
             order = time
         yield _Line(board, where, text, severity, time, order)
 
@@ -178,7 +178,7 @@ def _may_match(line: _Line, query: Query) -> bool:
         return False
     if not query.container and query.pattern is None:
         return True
-    text = safe(line.text)
+    text = escape_unsafe(line.text)
     # An id may be given with more than the 12 digits that are stored. Some characters are escaped.
     beginning = query.container[:8]
     if beginning not in text and not set(beginning) & set('\\"]'):
@@ -186,7 +186,7 @@ def _may_match(line: _Line, query: Query) -> bool:
     return query.pattern is None or query.pattern.search(text) is not None
 
 
-def arrived(
+def new_records(
     store: LogStore, cursors: Cursors, boards: Sequence[str], query: Query
 ) -> tuple[list[LogRecord], int]:
     """Return the records that arrived after the cursors, and how many lines were read.
@@ -194,10 +194,10 @@ def arrived(
     The cursors are moved to the end of those lines.
     """
     new = [
-        store.follow(board, cursors.setdefault(board, LogCursor("", 0)), _AT_ONCE)
+        store.follow(board, cursors.setdefault(board, LogCursor("", 0)), _FOLLOW_BYTES)
         for board in boards
     ]
-    together = heapq.merge(*new, key=lambda record: record.time or _LONG_AGO)
+    together = heapq.merge(*new, key=lambda record: record.time or _EARLIEST)
     return [record for record in together if query.matches(record)], sum(map(len, new))
 
 

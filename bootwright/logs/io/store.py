@@ -32,13 +32,13 @@ _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})\.log(\.gz)?")
 _LOSSES = ".losses"
 """The file beside a board's logs with its known losses, as JSON."""
 
-_FIRST = date(2026, 1, 1)
+_FIRST_DAY = date(2026, 1, 1)
 """No log is older than this program; an earlier day means that the clock is not set."""
 
-_MOST = 64 << 20
+_MAX_LAST_LINES = 64 << 20
 """Characters that :meth:`LogStore.last_lines` reads at most."""
 
-_BLOCK = 1 << 16
+_BLOCK_BYTES = 1 << 16
 """Bytes read at once when reading from the end."""
 
 
@@ -74,9 +74,9 @@ class LogStore:
         Raises:
             InputError: no board has such a name.
         """
-        return self._of(board) / f"{day.isoformat()}.log"
+        return self._folder_of(board) / f"{day.isoformat()}.log"
 
-    def _of(self, board: str) -> Path:
+    def _folder_of(self, board: str) -> Path:
         if not _BOARD.fullmatch(board):
             raise InputError(f"{board!r} is not a board's name")
         return self.folder / board
@@ -119,7 +119,7 @@ class LogStore:
     def _check_clock(self, board: str, day: date) -> None:
         """Raise if the day is before the newest file's: new records have to be in the last file."""
         files = self._files(board)
-        last, of = files[-1] if files else (None, _FIRST)
+        last, of = files[-1] if files else (None, _FIRST_DAY)
         if last is None and day < of:
             raise OSError(errno.EINVAL, f"this machine's clock says {day}; set it")
         if last is not None and (day < of or (day == of and last.suffix == ".gz")):
@@ -132,14 +132,14 @@ class LogStore:
     def losses(self, board: str) -> dict[str, int]:
         """Return the known losses of a board; see :mod:`bootwright.logs.losses`."""
         try:
-            found = json.loads((self._of(board) / _LOSSES).read_text(encoding="utf-8"))
+            found = json.loads((self._folder_of(board) / _LOSSES).read_text(encoding="utf-8"))
             return {str(start): int(total) for start, total in found.items()}
         except (FileNotFoundError, ValueError, AttributeError, TypeError):
             return {}
 
-    def keep_losses(self, board: str, totals: Mapping[str, int]) -> None:
+    def store_losses(self, board: str, totals: Mapping[str, int]) -> None:
         """Store the known losses of a board."""
-        path = self._of(board) / _LOSSES
+        path = self._folder_of(board) / _LOSSES
         replace_file(path, json.dumps(totals))
 
     def newest_first(
@@ -188,7 +188,7 @@ class LogStore:
             for _, line in _reversed_lines(file, sys.maxsize):
                 found.append(line)
                 size += len(line)
-                if len(found) == count or size > _MOST:
+                if len(found) == count or size > _MAX_LAST_LINES:
                     return found[::-1]
         return found[::-1]
 
@@ -203,7 +203,7 @@ class LogStore:
         with last.open("rb") as reader:
             return LogCursor(last.name, _last_line_end(reader, sys.maxsize) + 1)
 
-    def behind(self, board: str, cursor: LogCursor) -> int:
+    def unread_bytes(self, board: str, cursor: LogCursor) -> int:
         """Return how many bytes :meth:`follow` has not read yet."""
         waiting = 0
         for file, _ in self._files(board):
@@ -265,7 +265,7 @@ class LogStore:
             raise errors[0]
 
     def _files(self, board: str) -> list[tuple[Path, date]]:
-        folder = self._of(board)
+        folder = self._folder_of(board)
         if not folder.is_dir():
             return []
         found = []
@@ -293,7 +293,7 @@ def _reversed_lines(file: Path, before: int) -> Iterator[tuple[int, str]]:
             return
         line_end, rest = end, b""
         while True:
-            start = max(0, end - _BLOCK)
+            start = max(0, end - _BLOCK_BYTES)
             reader.seek(start)
             rest, *lines = (reader.read(end - start) + rest).split(b"\n")
             for line in reversed(lines):
@@ -320,7 +320,7 @@ def _last_line_end(reader: BinaryIO, before: int) -> int:
     """Return where the last end of line before a byte is; -1 if there is none."""
     start = min(before, reader.seek(0, os.SEEK_END))
     while start:
-        end, start = start, max(0, start - _BLOCK)
+        end, start = start, max(0, start - _BLOCK_BYTES)
         reader.seek(start)
         if (found := reader.read(end - start).rfind(b"\n")) >= 0:
             return start + found

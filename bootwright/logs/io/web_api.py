@@ -20,36 +20,36 @@ from bootwright.logs.io.scan import (
     BoardSummary,
     Cursors,
     ScanResult,
-    arrived,
-    ends,
-    pack,
+    decode_cursors,
+    encode_cursors,
+    end_cursors,
+    new_records,
     scan,
     summary,
-    unpack,
 )
 from bootwright.logs.io.store import LogCursor, LogStore
 from bootwright.logs.query import Query, parse_severity, parse_since
 from bootwright.logs.record import LogRecord
 
-SECONDS = 5.0
+SEARCH_S = 5.0
 """Seconds that one request may search."""
 
-_MOST = 500
+_MAX_RECORDS = 500
 """Records of one answer."""
 
-_POLL = 0.25
+_POLL_S = 0.25
 """Seconds between two checks for new records."""
 
-_KEEP_ALIVE = 15.0
+_KEEP_ALIVE_S = 15.0
 """Seconds after which a stream without records sends a comment, so that it stays open."""
 
-_BACKLOG = 4 << 20
+_MAX_BACKLOG_BYTES = 4 << 20
 """Bytes that a stream sends of what a page has missed; if it is more, the page loads anew."""
 
-_BUSY = 100
+_BUSY_LINES = 100
 """New lines at once that make it likely that there are more already: they are not waited for."""
 
-_RECENT = 1000
+_SUMMARY_LINES = 1000
 """Last lines of a board in which its containers and programs are searched."""
 
 
@@ -77,7 +77,7 @@ class LogApi:
         end = self._store.end(board)
         known = self._summaries.get(board)
         if known is None or known[0] != end:
-            known = self._summaries[board] = end, summary(self._store, board, _RECENT)
+            known = self._summaries[board] = end, summary(self._store, board, _SUMMARY_LINES)
         return {
             "name": board,
             "last": _iso(known[1].last),
@@ -89,17 +89,21 @@ class LogApi:
         """Answer with the newest records before a cursor, and the cursor for the next request."""
         given = request.query
         query, board, limit = _query(given), given.get("board", ""), _limit(given)
-        newest = await asyncio.to_thread(ends, self._store, board)
+        newest = await asyncio.to_thread(end_cursors, self._store, board)
         start = newest
         if before := given.get("before", ""):
-            start = {name: cursor for name, cursor in unpack(before).items() if board in ("", name)}
+            start = {
+                name: cursor
+                for name, cursor in decode_cursors(before).items()
+                if board in ("", name)
+            }
         piece = await self._searched(start, query, limit)
         return web.json_response(
             {
                 "records": [_plain(record) for record in piece.records],
                 "more": piece.older is not None,
-                "before": None if piece.older is None else pack(piece.older),
-                "newest": pack(newest),
+                "before": None if piece.older is None else encode_cursors(piece.older),
+                "newest": encode_cursors(newest),
                 "reached": _iso(piece.reached),
             }
         )
@@ -124,9 +128,9 @@ class LogApi:
     async def tail(self, request: web.Request) -> web.StreamResponse:
         """Stream new records: from now on, or after the cursor that the page got last."""
         query, board = _query(request.query), request.query.get("board", "")
-        cursors = await asyncio.to_thread(ends, self._store, board)
+        cursors = await asyncio.to_thread(end_cursors, self._store, board)
         if after := request.headers.get("Last-Event-ID") or request.query.get("after"):
-            cursors = unpack(after)
+            cursors = decode_cursors(after)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         with suppress(ConnectionError):
@@ -136,10 +140,10 @@ class LogApi:
     async def _stream(
         self, response: web.StreamResponse, cursors: Cursors, board: str, query: Query
     ) -> None:
-        if await asyncio.to_thread(self._behind, cursors, board) > _BACKLOG:
+        if await asyncio.to_thread(self._unread_bytes, cursors, board) > _MAX_BACKLOG_BYTES:
             await response.write(_event("behind", ""))
             return
-        await response.write(f"retry: 1000\nid: {pack(cursors)}\n\n".encode())
+        await response.write(f"retry: 1000\nid: {encode_cursors(cursors)}\n\n".encode())
         sent = time.monotonic()
         while not self._closing.is_set():
             try:
@@ -149,25 +153,25 @@ class LogApi:
                 return
             if records:
                 event = _event("records", [_plain(record) for record in records])
-                await response.write(f"id: {pack(cursors)}\n".encode() + event)
+                await response.write(f"id: {encode_cursors(cursors)}\n".encode() + event)
                 sent = time.monotonic()
-            elif time.monotonic() - sent >= _KEEP_ALIVE:
-                await response.write(f": still here\nid: {pack(cursors)}\n\n".encode())
+            elif time.monotonic() - sent >= _KEEP_ALIVE_S:
+                await response.write(f": still here\nid: {encode_cursors(cursors)}\n\n".encode())
                 sent = time.monotonic()
-            if lines < _BUSY:
+            if lines < _BUSY_LINES:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), _POLL)
+                    await asyncio.wait_for(self._closing.wait(), _POLL_S)
 
     def _new(self, cursors: Cursors, board: str, query: Query) -> tuple[list[LogRecord], int]:
-        return arrived(self._store, cursors, self._names(board), query)
+        return new_records(self._store, cursors, self._names(board), query)
 
     def _names(self, board: str) -> tuple[str, ...]:
         return (board,) if board else self._store.boards()
 
-    def _behind(self, cursors: Cursors, board: str) -> int:
+    def _unread_bytes(self, cursors: Cursors, board: str) -> int:
         start = LogCursor("", 0)
         return sum(
-            self._store.behind(name, cursors.get(name, start)) for name in self._names(board)
+            self._store.unread_bytes(name, cursors.get(name, start)) for name in self._names(board)
         )
 
 
@@ -198,8 +202,8 @@ def _query(given: Mapping[str, str]) -> Query:
 
 def _limit(given: Mapping[str, str]) -> int:
     text = given.get("limit") or "200"
-    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= _MOST:
-        raise InputError(f"limit {text!r}: 1 to {_MOST}")
+    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= _MAX_RECORDS:
+        raise InputError(f"limit {text!r}: 1 to {_MAX_RECORDS}")
     return int(text)
 
 

@@ -15,7 +15,7 @@ from aiohttp import web
 from bootwright.core import paths
 from bootwright.core.errors import FailedError, InputError
 from bootwright.logs.io.store import LogStore
-from bootwright.logs.io.web_api import SECONDS, LogApi
+from bootwright.logs.io.web_api import SEARCH_S, LogApi
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -38,7 +38,7 @@ _NO_TOKEN = (
     "Each start of `inv logs web` has a new one.\n"
 )
 
-_LONGEST_HEAD = 1 << 16
+_MAX_HEADER_BYTES = 1 << 16
 """Bytes of a line of a request's head: a cursor has a part for every board."""
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -73,8 +73,8 @@ async def serve_page(
         access_log=None,
         handler_cancellation=True,
         shutdown_timeout=2,
-        max_line_size=_LONGEST_HEAD,
-        max_field_size=_LONGEST_HEAD,
+        max_line_size=_MAX_HEADER_BYTES,
+        max_field_size=_MAX_HEADER_BYTES,
     )
     await runner.setup()
     try:
@@ -86,7 +86,7 @@ async def serve_page(
 
 
 def page_app(
-    store: LogStore, port: int, token: str, *, seconds: float = SECONDS
+    store: LogStore, port: int, token: str, *, seconds: float = SEARCH_S
 ) -> web.Application:
     """Return the application.
 

@@ -1,1 +1,1 @@
-"""Where certificates and keys are kept."""
+"""Reading and writing the files of certificates and keys."""

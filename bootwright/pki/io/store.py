@@ -1,8 +1,8 @@
 """The folder with certificates and keys on the operator's machine.
 
-``current`` is a link to a generation: a folder with all files. A change writes a whole new
-generation and then replaces the link, so that after a crash at any moment each certificate is
-still with its own key and its own authority.
+``current`` is a link to a generation: a folder with all files. A change writes a complete new
+generation and then replaces the link. So, after a crash at any time, each certificate is together
+with its own key and its own authority.
 """
 
 import contextlib
@@ -25,12 +25,19 @@ from bootwright.core.io.fsync import sync_path
 from bootwright.core.io.lock import exclusive
 from bootwright.core.secret import Secret
 from bootwright.pki.certificate_store import CertificateStore, CertificateSubject, StoreChange
-from bootwright.pki.certificates import SCOPES, KeyPair, Kind, Scope, check_key, parse_certificate
+from bootwright.pki.certificates import (
+    SCOPES,
+    CertificateKind,
+    KeyPair,
+    Scope,
+    check_key,
+    parse_certificate,
+)
 
 WAIT_S = 20.0
-"""Seconds to wait for another run; a change takes well below one."""
+"""Seconds to wait for another run; a change takes less than one second."""
 
-_FOLDERS: dict[Kind, str] = {
+_FOLDERS: dict[CertificateKind, str] = {
     "server": "docker/boards",
     "client": "docker/clients",
     "log": "logs/boards",
@@ -43,7 +50,7 @@ C = TypeVar("C", bound=StoreChange)
 
 
 def pki_dir() -> Path:
-    """Return where certificates and keys are kept; it need not exist.
+    """Return the folder where certificates and keys are kept; it need not exist.
 
     ``$BOOTWRIGHT_PKI``, else the checkout's ``pki``.
     """
@@ -59,11 +66,11 @@ class PkiStore:
         self.folder = folder
         self._current = folder / "current"
 
-    def place(self, subject: CertificateSubject) -> Path:
+    def subject_folder(self, subject: CertificateSubject) -> Path:
         """Return the folder with a subject's ``ca.pem``, ``cert.pem`` and ``key.pem``."""
         return self._current / _FOLDERS[subject.kind] / subject.name
 
-    def authority_place(self, scope: Scope) -> Path:
+    def authority_folder(self, scope: Scope) -> Path:
         """Return the folder with an authority's ``ca.pem`` and ``ca-key.pem``."""
         return self._current / _AUTHORITIES[scope]
 
@@ -71,9 +78,9 @@ class PkiStore:
         """Return the certificates in the folder, without writing; none if there is no folder.
 
         Raises:
-            RefusedError: other users can read the folder, or it belongs to one.
+            RefusedError: other users can read the folder, or it belongs to another user.
             InputError: a file is missing or damaged (says which).
-            FailedError: it is changed faster than it can be read.
+            FailedError: other runs changed it each time that it was read.
         """
         if not self._exists():
             return CertificateStore()
@@ -96,15 +103,15 @@ class PkiStore:
         )
 
     def update(self, change: Callable[[CertificateStore], C]) -> C:
-        """Apply ``change`` to the certificates in the folder, and keep the result.
+        """Apply ``change`` to the certificates in the folder, and store the result.
 
-        Only one run does this at a time. Nothing is written when ``change`` made nothing.
+        Only one run does this at a time. Nothing is written if ``change`` made no certificate.
 
         Raises:
-            RefusedError: other users can read the folder, or it belongs to one; or ``change``
-                raised it.
+            RefusedError: other users can read the folder, or it belongs to another user; or
+                ``change`` raised it.
             InputError: a file is missing or damaged, or ``change`` raised it.
-            FailedError: another run does not end.
+            FailedError: another run uses the store for too long.
         """
         if not self._exists():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -122,17 +129,17 @@ class PkiStore:
         except FileNotFoundError:
             return False
         if not stat.S_ISDIR(found.st_mode):
-            raise RefusedError(f"{shown}: not a folder; private keys need one, of your own")
+            raise RefusedError(f"{shown}: not a folder; private keys need a folder of your own")
         if found.st_uid != os.geteuid():
             raise RefusedError(
                 f"{shown}: it belongs to user {found.st_uid} and you are {os.geteuid()}; private"
-                " keys stay with their owner. Run as that user, or give a folder of your own in"
-                " BOOTWRIGHT_PKI"
+                " keys are for their owner only. Run as that user, or set BOOTWRIGHT_PKI to a"
+                " folder of your own"
             )
         if found.st_mode & 0o077:
             raise RefusedError(
-                f"{shown}: other users can open it (mode {found.st_mode & 0o777:04o}), and it is"
-                f" for private keys; chmod 700 {shown}"
+                f"{shown}: other users can open it (mode {found.st_mode & 0o777:04o}), but it is"
+                f" for private keys; run: chmod 700 {shown}"
             )
         return True
 
@@ -145,12 +152,12 @@ class PkiStore:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            # A copy that followed the link, such as a restored backup.
+            # A copy in which the link was replaced by its content, such as a restored backup.
             shown = paths.display_path(self._current)
             aside = paths.display_path(self.folder / f"{_GENERATION}restored")
             raise InputError(
-                f"{shown}: a folder, where a link to one should be; mv {shown} {aside} &&"
-                f" ln -s {_GENERATION}restored {shown}"
+                f"{shown}: this is a folder, but it must be a link to a folder; run:"
+                f" mv {shown} {aside} && ln -s {_GENERATION}restored {shown}"
             ) from None
 
     @contextlib.contextmanager
@@ -175,7 +182,7 @@ class PkiStore:
         link.symlink_to(new.name)
         link.replace(self._current)
         sync_path(self.folder)
-        # Only now; this also removes what killed runs left.
+        # After the new one is in use. This also removes generations of runs that were killed.
         for old in self.folder.glob(f"{_GENERATION}*"):
             if old.name != new.name:
                 shutil.rmtree(old)
@@ -216,10 +223,10 @@ def _write_file(path: Path, content: bytes, mode: int) -> None:
 
 
 def _read(root: Path, shown: Path) -> CertificateStore:
-    """Return what a generation has; errors name its files below ``shown``."""
+    """Return the certificates of a generation; in errors its files are below ``shown``."""
     restore = "restore the whole folder from a backup"
     if not root.is_dir():
-        raise InputError(f"{paths.display_path(shown)}: a link to nothing; {restore}")
+        raise InputError(f"{paths.display_path(shown)}: its target does not exist; {restore}")
     authorities: dict[Scope, KeyPair] = {}
     for scope, inside in _AUTHORITIES.items():
         if (root / inside).is_dir():
@@ -238,7 +245,7 @@ def _read(root: Path, shown: Path) -> CertificateStore:
                 missing = paths.display_path(shown / _AUTHORITIES[SCOPES[kind]])
                 raise InputError(f"{missing}: missing; {restore}")
             place = shown / inside / folder.name
-            again = f"{restore}, or have this made anew: rm -rf {paths.display_path(place)}"
+            again = f"{restore}, or remove it to get a new one: rm -rf {paths.display_path(place)}"
             certificate = _certificate(folder, "cert.pem", place, again)
             key = _key(folder, "key.pem", place, again, certificate)
             pairs[CertificateSubject(kind, folder.name)] = KeyPair(certificate, key)

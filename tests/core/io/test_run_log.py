@@ -220,7 +220,7 @@ def test_old_logs_go_and_those_of_other_runs_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_FILES", 5)
-    monkeypatch.setattr(module, "MAX_TOTAL", 10_000)
+    monkeypatch.setattr(module, "MAX_TOTAL_BYTES", 10_000)
     folder = tmp_path / "log"
     folder.mkdir(mode=0o700)
     locked = ""
@@ -246,7 +246,7 @@ def test_old_logs_go_and_those_of_other_runs_stay(
 def test_a_long_run_goes_on_in_another_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_SIZE", 4000)
+    monkeypatch.setattr(module, "MAX_FILE_BYTES", 4000)
     log = RunLog(tmp_path / "log", "long", debug=False)
     with log.recording():
         for number in range(50):

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.logs.record import LogContainer, LogRecord, format_record, parse_record, safe
+from bootwright.logs.record import (
+    LogContainer,
+    LogRecord,
+    escape_unsafe,
+    format_record,
+    parse_record,
+)
 from bootwright.logs.syslog_ng import (
     SyslogServer,
 )
@@ -256,11 +262,11 @@ def test_each_message_is_one_safe_line_with_all_that_was_in_it(ways: Ways, way: 
         texts = [text.replace(b"\n", b" ") for text in texts]
         ways.tcp(b"".join(rfc5424(text) + b"\n" for text in texts))
     records = ways.daemon.records(board, len(texts))
-    expected = {safe(text.decode("utf-8", "surrogateescape")) for text in texts}
+    expected = {escape_unsafe(text.decode("utf-8", "surrogateescape")) for text in texts}
     assert {record.text for record in records} == expected
     assert {(record.board, record.app) for record in records} == {(board, "app")}
     # Already in the file, not only by the reader's own care.
-    assert all(safe(line) == line for line in ways.daemon.lines(board))
+    assert all(escape_unsafe(line) == line for line in ways.daemon.lines(board))
 
 
 def test_headers_are_as_safe_as_texts(ways: Ways) -> None:

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from bootwright.core.errors import FailedError, InputError
-from bootwright.logs.io.scan import Cursors, ScanResult, arrived, ends, pack, scan, summary, unpack
+from bootwright.logs.io.scan import (
+    Cursors,
+    ScanResult,
+    decode_cursors,
+    encode_cursors,
+    end_cursors,
+    new_records,
+    scan,
+    summary,
+)
 from bootwright.logs.io.store import LogCursor, LogStore
 from bootwright.logs.query import Query
 from bootwright.logs.record import LogContainer, LogRecord, format_record
@@ -58,7 +67,7 @@ def _all(
         assert len(piece.records) <= limit
         found += _texts(piece)
         # What a browser keeps meanwhile is the word.
-        cursors = None if piece.older is None else unpack(pack(piece.older))
+        cursors = None if piece.older is None else decode_cursors(encode_cursors(piece.older))
         pieces += 1
         between(pieces)
     return found
@@ -69,14 +78,14 @@ def test_pieces_fit_together_while_records_arrive(store: LogStore, limit: int) -
     boards = ("a", "b", "c")
     for number in range(30):
         _append(store, [_record(boards[number % 3], f"old {number}", number)])
-    start = ends(store, "")
+    start = end_cursors(store, "")
 
     def arrives(piece: int) -> None:
         _append(store, [_record(board, f"new {piece}", 100 + piece) for board in (*boards, "d")])
 
     found = _all(store, start, limit, between=arrives)
     assert found == [f"old {number}" for number in reversed(range(30))]
-    new, lines = arrived(store, start, store.boards(), Query())
+    new, lines = new_records(store, start, store.boards(), Query())
     pieces = (30 + limit - 1) // limit + (30 % limit == 0)
     assert lines == 4 * pieces
     assert [record.text for record in new] == [
@@ -87,7 +96,7 @@ def test_pieces_fit_together_while_records_arrive(store: LogStore, limit: int) -
 def test_cursor_survives_compression_and_midnight(store: LogStore) -> None:
     for number in range(10):
         _append(store, [_record("a", f"{number}", number)], DAY + timedelta(days=number // 5))
-    start = ends(store, "")
+    start = end_cursors(store, "")
 
     def tidied(piece: int) -> None:
         if piece == 2:
@@ -97,18 +106,18 @@ def test_cursor_survives_compression_and_midnight(store: LogStore) -> None:
     assert _all(store, start, 3, between=tidied) == [f"{number}" for number in reversed(range(10))]
     # A follower that was at the end is still there, and so is one that starts now.
     _append(store, [_record("a", "next", 20)], DAY + timedelta(days=10))
-    for cursors in (start, ends(store, "")):
-        new, _ = arrived(store, cursors, ["a"], Query())
+    for cursors in (start, end_cursors(store, "")):
+        new, _ = new_records(store, cursors, ["a"], Query())
         assert [record.text for record in new] == (["next"] if cursors is start else [])
 
 
 def test_follower_that_starts_where_all_is_compressed(store: LogStore) -> None:
     _append(store, [_record("a", "old", 0)])
     store.tidy(keep_days=100, plain_days=0)
-    start = unpack(pack(ends(store, "a")))
+    start = decode_cursors(encode_cursors(end_cursors(store, "a")))
     _append(store, [_record("a", "new", 0)], DAY + timedelta(days=5))
     assert _all(store, start, 5) == ["old"]
-    assert [record.text for record in arrived(store, start, ["a"], Query())[0]] == ["new"]
+    assert [record.text for record in new_records(store, start, ["a"], Query())[0]] == ["new"]
 
 
 def test_boards_are_merged_by_time_unless_a_clock_is_off(store: LogStore) -> None:
@@ -118,7 +127,7 @@ def test_boards_are_merged_by_time_unless_a_clock_is_off(store: LogStore) -> Non
     _append(store, [_record("b", "b10", 10), _record("b", "1970", long_ago)])
     _append(store, [_record("b", "no time", None), _record("b", "b30", 30)])
     _append(store, [_record("c", "c5", 5), _record("c", "years ahead", years)])
-    assert _all(store, ends(store, ""), 100) == [
+    assert _all(store, end_cursors(store, ""), 100) == [
         *("years ahead", "a40", "b30", "no time", "1970", "a20", "b10", "c5", "a0")
     ]
 
@@ -128,7 +137,7 @@ def test_search_that_takes_too_long_goes_on_where_it_was(store: LogStore) -> Non
     lines[3] = format_record(_record("a", "needle", 3))
     store.append("a", lines, DAY)
     query = Query(pattern=re.compile("NEEDLE", re.IGNORECASE))
-    cursors: Cursors | None = ends(store, "a")
+    cursors: Cursors | None = end_cursors(store, "a")
     reached = [START + timedelta(days=1)]
     while cursors is not None:
         piece = scan(store, cursors, query, 10, lambda: True)
@@ -163,7 +172,7 @@ def test_what_is_dropped_early_is_what_does_not_match(store: LogStore) -> None:
     ]
     for query in queries:
         expected = [record.text for record in store.newest_first("a", query)]
-        assert _all(store, ends(store, "a"), 2, query) == expected
+        assert _all(store, end_cursors(store, "a"), 2, query) == expected
 
 
 def test_half_line_is_left_for_the_next_time(store: LogStore) -> None:
@@ -172,12 +181,14 @@ def test_half_line_is_left_for_the_next_time(store: LogStore) -> None:
     line = format_record(_record("a", "in two halves", 1)).encode()
     with path.open("ab") as file:
         file.write(line[:40])
-    start = ends(store, "a")
+    start = end_cursors(store, "a")
     assert _all(store, start, 5) == ["whole"]
-    assert arrived(store, start, ["a"], Query())[0] == []
+    assert new_records(store, start, ["a"], Query())[0] == []
     with path.open("ab") as file:
         file.write(line[40:] + b"\n")
-    assert [record.text for record in arrived(store, start, ["a"], Query())[0]] == ["in two halves"]
+    assert [record.text for record in new_records(store, start, ["a"], Query())[0]] == [
+        "in two halves"
+    ]
 
 
 def test_follower_takes_little_at_once_and_all_in_the_end(store: LogStore) -> None:
@@ -185,10 +196,10 @@ def test_follower_takes_little_at_once_and_all_in_the_end(store: LogStore) -> No
         lines = [format_record(_record("a", f"{day}-{number}", number)) for number in range(50)]
         store.append("a", [*lines, "x" * 5000], DAY + timedelta(days=day))
     place, found, counts = LogCursor("", 0), list[str](), list[int]()
-    waiting = store.behind("a", place)
+    waiting = store.unread_bytes("a", place)
     while new := store.follow("a", place, most=1000):
-        assert store.behind("a", place) < waiting
-        waiting = store.behind("a", place)
+        assert store.unread_bytes("a", place) < waiting
+        waiting = store.unread_bytes("a", place)
         counts.append(len(new))
         found += [record.text for record in new]
     assert waiting == 0
@@ -201,33 +212,33 @@ def test_follower_takes_little_at_once_and_all_in_the_end(store: LogStore) -> No
 
 
 def test_board_without_logs_has_an_end(store: LogStore) -> None:
-    assert ends(store, "") == {}
-    start = ends(store, "a")
+    assert end_cursors(store, "") == {}
+    start = end_cursors(store, "a")
     assert scan(store, start, Query(), 5, _never) == ScanResult([], None, None)
     _append(store, [_record("a", "first", 0)])
     assert _all(store, start, 5) == []
-    assert [record.text for record in arrived(store, start, ["a"], Query())[0]] == ["first"]
+    assert [record.text for record in new_records(store, start, ["a"], Query())[0]] == ["first"]
 
 
 @pytest.mark.parametrize(
     "word",
     [
         *("?", "e30x", "bnVsbA", "WzFd", "eyJhIjoxfQ", "eyJhIjpbIngiXX0", "W" * 40000),
-        pack({"a": LogCursor("../../etc/passwd", 0)}),
-        pack({"a": LogCursor("2026-11-24.log", -1)}),
-        pack({"a": LogCursor("2026-11-24.log", 1 << 64)}),
-        pack({"a": LogCursor("2026-11-24.log", True)}),
+        encode_cursors({"a": LogCursor("../../etc/passwd", 0)}),
+        encode_cursors({"a": LogCursor("2026-11-24.log", -1)}),
+        encode_cursors({"a": LogCursor("2026-11-24.log", 1 << 64)}),
+        encode_cursors({"a": LogCursor("2026-11-24.log", True)}),
     ],
 )
 def test_word_that_is_no_cursor(word: str) -> None:
     with pytest.raises(InputError, match="load the page again"):
-        unpack(word)
+        decode_cursors(word)
 
 
 def test_deep_word_is_no_cursor() -> None:
     word = base64.urlsafe_b64encode(b"[" * 30000).decode()
     with pytest.raises(InputError):
-        unpack(word)
+        decode_cursors(word)
 
 
 def test_cursor_that_names_no_board(store: LogStore) -> None:

@@ -108,7 +108,7 @@ def test_one_that_cannot_be_tidied_up_keeps_no_other(
 def test_losses_are_kept_beside_the_log(store: LogStore) -> None:
     assert store.losses("odroid") == {}
     store.append("odroid", [LINE % 1], DAY)
-    store.keep_losses("odroid", {"a" * 32: 7})
+    store.store_losses("odroid", {"a" * 32: 7})
     assert store.losses("odroid") == {"a" * 32: 7}
     (store.folder / "odroid/.losses").write_text("{")
     assert store.losses("odroid") == {}

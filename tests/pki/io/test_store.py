@@ -70,9 +70,9 @@ def test_modes_and_what_comes_back(store: PkiStore, umask: int) -> None:
             assert mode == 0o400, path
         elif path.suffix == ".pem":
             assert mode == 0o444, path
-    client = store.place(CertificateSubject("client", "ci"))
+    client = store.subject_folder(CertificateSubject("client", "ci"))
     assert sorted(path.name for path in client.iterdir()) == ["ca.pem", "cert.pem", "key.pem"]
-    authority = store.authority_place("docker")
+    authority = store.authority_folder("docker")
     assert (client / "ca.pem").read_bytes() == (authority / "ca.pem").read_bytes()
     assert len(list(store.folder.glob("generation-*"))) == 1
 
@@ -84,7 +84,7 @@ def test_reading_creates_nothing(store: PkiStore) -> None:
     assert not store.folder.parent.exists()
     fill(store)
     before = contents(store.folder)
-    in_use = (store.place(server) / "cert.pem").read_bytes()
+    in_use = (store.subject_folder(server) / "cert.pem").read_bytes()
     assert preview_certificate(store, server, NAMES, NOW).cert_pem == in_use
     assert preview_certificate(store, server, NAMES, NOW + 380 * DAY).cert_pem != in_use
     assert contents(store.folder) == before
@@ -93,7 +93,7 @@ def test_reading_creates_nothing(store: PkiStore) -> None:
 def test_certificate_of_a_server(store: PkiStore) -> None:
     server = CertificateSubject("server", "odroid")
     first = issued_certificate(store, server, NAMES, NOW)
-    place = store.place(server)
+    place = store.subject_folder(server)
     assert first.ca_pem == (place / "ca.pem").read_bytes()
     assert first.cert_pem == (place / "cert.pem").read_bytes()
     assert first.key_pem.reveal() == (place / "key.pem").read_bytes()
@@ -128,15 +128,15 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
 
 def test_the_key_of_an_authority_may_be_elsewhere(store: PkiStore, tmp_path: Path) -> None:
     fill(store)
-    key = store.authority_place("docker") / "ca-key.pem"
+    key = store.authority_folder("docker") / "ca-key.pem"
     away = key.rename(tmp_path / "stick")
     server = CertificateSubject("server", "odroid")
-    in_use = (store.place(server) / "cert.pem").read_bytes()
+    in_use = (store.subject_folder(server) / "cert.pem").read_bytes()
     assert issued_certificate(store, server, NAMES, NOW).cert_pem == in_use
     store.update(lambda held: issue(held, CertificateSubject("log", "other"), ServerNames(), NOW))
     with pytest.raises(RefusedError, match="inv pki reissue"):
         fill(store, "alice")
-    away.rename(store.authority_place("docker") / "ca-key.pem")
+    away.rename(store.authority_folder("docker") / "ca-key.pem")
     fill(store, "alice")
 
 
@@ -176,7 +176,7 @@ def test_damaged_files_are_named_and_no_key_is_shown(
     store: PkiStore, damage: Callable[[Path], Path]
 ) -> None:
     fill(store)
-    place = store.place(CertificateSubject("client", "ci"))
+    place = store.subject_folder(CertificateSubject("client", "ci"))
     assert KEY_TEXT in (place / "key.pem").read_text()
     path = damage(place)
     with pytest.raises(InputError) as caught:
@@ -193,11 +193,11 @@ def test_damaged_files_are_named_and_no_key_is_shown(
 
 def test_a_lost_authority_is_not_silently_another(store: PkiStore) -> None:
     fill(store)
-    for file in store.authority_place("docker").iterdir():
+    for file in store.authority_folder("docker").iterdir():
         file.unlink()
     with pytest.raises(InputError, match=r"authority/ca\.pem: missing; restore"):
         fill(store)
-    store.authority_place("docker").rmdir()
+    store.authority_folder("docker").rmdir()
     with pytest.raises(InputError, match="authority: missing; restore"):
         fill(store)
 
@@ -208,7 +208,7 @@ def test_a_backup_that_followed_links(store: PkiStore) -> None:
     generation = store.folder / current.readlink()
     current.unlink()
     generation.rename(current)
-    with pytest.raises(InputError, match="a folder, where a link to one should be; mv ") as caught:
+    with pytest.raises(InputError, match="this is a folder, but it must be a link to a folder; run: mv ") as caught:
         store.load()
     subprocess.run(str(caught.value).split("; ")[-1], shell=True, check=True)
     assert store.load() == held
