@@ -617,7 +617,7 @@ def logs(
 
     from bootwright.core.report import TextReporter
     from bootwright.logs import tail
-    from bootwright.logs.command import board_of, check_action, compose, page, serve, unit
+    from bootwright.logs.command import board_of, check_action, compose, serve, serve_web_page, unit
 
     given = {
         **{"container": container, "since": since, "grep": grep, "severity": severity},
@@ -629,7 +629,7 @@ def logs(
     if action == "serve":
         serve(TextReporter(), listen or None)
     elif action == "web":
-        page(whole_number("--port", port or "0", 0, 65535))
+        serve_web_page(whole_number("--port", port or "0", 0, 65535))
     elif action in ("unit", "compose"):
         print(unit(user or "bootwright") if action == "unit" else compose(), end="")
     else:

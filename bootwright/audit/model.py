@@ -14,9 +14,9 @@ from bootwright.core.toml_model import StrictModel
 from bootwright.hosts.profile import Profile
 
 Result = Literal["pass", "warn", "info", "manual", "waived", "skipped"]
-"""``info``: there is nothing to evaluate (no such file, no container), or what was found is not wrong.
-``manual``: only a person can decide. ``waived``: a warn for which a waiver is in force. ``skipped``: it
-could not be evaluated; the evidence says why."""
+"""``info``: there is nothing to evaluate (no such file, no container), or what was found is not
+wrong. ``manual``: only a person can decide. ``waived``: a warn for which a waiver is in force.
+``skipped``: it could not be evaluated; the evidence says why."""
 
 RESULTS: tuple[Result, ...] = ("pass", "warn", "info", "manual", "waived", "skipped")
 

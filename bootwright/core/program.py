@@ -123,18 +123,6 @@ class Program(InvokeProgram):
             return report_end(error, log.path if log else None)
         return 0
 
-    def read_words(self, argv: Sequence[str]) -> list[ParserContext]:
-        """Return the tasks that a command line calls, with their values; run nothing.
-
-        Raises:
-            InputError: a word cannot be used.
-        """
-        self.argv = list(argv)
-        self.parse_core_args()
-        self._load()
-        self.parse_tasks()
-        return list(self.tasks)
-
     def _load(self) -> None:
         self.collection = self.namespace or load_tasks(checkout())
         self.scoped_collection = self.collection

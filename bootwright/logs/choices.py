@@ -1,4 +1,4 @@
-"""The words that options and arguments of ``inv logs`` may be."""
+"""The allowed words of arguments and options of ``inv logs``."""
 
 from typing import Literal
 

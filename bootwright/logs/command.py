@@ -43,21 +43,21 @@ from bootwright.pki.command import issued_certificate
 from bootwright.pki.io.store import PkiStore, pki_dir
 
 FORWARDED_DAYS = 7
-"""Days that logs stay uncompressed where they are forwarded: only uncompressed ones are, so
-forwarding may fail for so long without a loss."""
+"""Days that logs stay uncompressed if they are forwarded. Only uncompressed logs can be forwarded,
+so forwarding may fail for this long without a loss."""
 
 SUBJECT = CertificateSubject("collector", "collector")
-"""The subject of the collector's certificate; all machines that collect use the same one."""
+"""The subject of the collector's certificate."""
 
 
 ACTIONS: dict[LogsAction, int] = {"serve": 0, "tail": 1, "web": 0, "unit": 0, "compose": 0}
 """How many targets each action takes."""
 
-_READING = dict.fromkeys(
+_TAIL_OPTIONS = dict.fromkeys(
     ("container", "since", "grep", "severity", "lines", "follow", "json"), "tail"
 )
-OPTIONS = {**_READING, "listen": "serve", "port": "web", "user": "unit"}
-"""Which action an option is for."""
+OPTIONS = {**_TAIL_OPTIONS, "listen": "serve", "port": "web", "user": "unit"}
+"""The action that each option is for."""
 
 
 def check_action(action: LogsAction, targets: Sequence[str], given: Mapping[str, object]) -> None:
@@ -69,21 +69,21 @@ def check_action(action: LogsAction, targets: Sequence[str], given: Mapping[str,
         given: the options by name; those that were not given are empty.
 
     Raises:
-        InputError: a target is missing or too many, or an option is for another action.
+        InputError: the number of targets is wrong, or an option is for another action.
     """
     if len(targets) != ACTIONS[action]:
-        wants = "one target: inv logs tail TARGET" if ACTIONS[action] else "no target"
-        raise InputError(f"{action}: takes {wants}")
+        takes = "one target: inv logs tail TARGET" if ACTIONS[action] else "no target"
+        raise InputError(f"{action}: takes {takes}")
     for option, value in given.items():
         if value and OPTIONS[option] != action:
-            of = OPTIONS[option]
-            raise InputError(f"--{option} is for inv logs {of}, not for {action}")
+            right = OPTIONS[option]
+            raise InputError(f"--{option} is for inv logs {right}, not for {action}")
 
 
 def board_of(name: str) -> tuple[LogStore, str]:
-    """Return the folder of logs, and a target's name in it.
+    """Return the store of the logs, and a target's name in it.
 
-    A board that has logs, but is no longer configured, is found as well.
+    A board that has logs but is no longer configured is found too.
     """
     store = LogStore(default_folder())
     try:
@@ -95,7 +95,7 @@ def board_of(name: str) -> tuple[LogStore, str]:
 
 
 def unit(user: str) -> str:
-    """Return a unit of systemd that runs the collector from this checkout.
+    """Return a systemd unit that runs the collector from this checkout.
 
     Raises:
         InputError: the user or a path cannot be written into a unit.
@@ -112,20 +112,20 @@ def compose() -> str:
 
     Raises:
         InputError: a wrong value in ``bootwright.toml``; a path cannot be written into the file;
-            it would run as root; there is no certificate for it yet.
+            the collector would run as root; there is no certificate for it yet.
     """
     collector, _ = load_collector(paths.checkout())
     folder = PkiStore(pki_dir()).subject_folder(SUBJECT)
     if not folder.is_dir():
         raise InputError(
-            f"{paths.display_path(folder)}: no certificate yet; inv logs serve makes one: run it"
+            f"{paths.display_path(folder)}: no certificate yet; run inv logs serve once to make it"
         )
     owner = folder.stat()
     if owner.st_uid == 0:
         raise InputError(
-            f"{paths.display_path(folder)} is root's, and the collector must not run as root:"
-            " make the certificate as the user who will run it (inv logs serve, once), then call"
-            " this as that user"
+            f"{paths.display_path(folder)} belongs to root, and the collector must not run as root:"
+            " run inv logs serve once as the user who will run the collector, which makes the"
+            " certificate; then run this command as that user"
         )
     tcp = (collector.port, collector.tls_port, collector.tcp_port)
     udp = (collector.udp_port,) if collector.udp_port else ()
@@ -149,16 +149,16 @@ def names_of(collector: Collector, logs: Logs) -> ServerNames:
 
 
 def serve(reporter: Reporter, listen: str | None = None) -> None:
-    """Collect until SIGINT or SIGTERM.
+    """Collect logs until SIGINT or SIGTERM.
 
     Args:
-        reporter: shows what happens.
-        listen: the address, instead of the configured one.
+        reporter: shows messages.
+        listen: the address to listen on; ``None``: the configured one.
 
     Raises:
         InputError: a wrong value in ``bootwright.toml``, or a file of the PKI is damaged.
-        RefusedError: the folder of certificates is not for the operator alone.
-        FailedError: a port is in use, or the syslog server is missing or does not run.
+        RefusedError: other users can read the folder of certificates.
+        FailedError: a port is in use, or the syslog server is not installed or does not start.
     """
     collector, logs = load_collector(paths.checkout(), listen)
     store, certificates = LogStore(default_folder()), PkiStore(pki_dir())
@@ -167,32 +167,33 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
     run = paths.build_dir() / "collector"
     run.mkdir(mode=0o700, parents=True, exist_ok=True)
     renderer = Renderer(paths.checkout() / "templates")
-    config = run / "syslog-ng.conf"
+    config_file = run / "syslog-ng.conf"
 
-    # The TLS port is configured by default and may stay closed without syslog-ng; these may not.
+    # Without syslog-ng, only the TLS port may stay closed: it is configured by default.
     required = bool(collector.tcp_port or collector.udp_port or collector.forward)
 
-    own = os.environ.get(CERTIFICATES)
+    given = os.environ.get(CERTIFICATES)
 
     def certificate_folder() -> Path:
-        if own:
-            return Path(own)
+        if given:
+            return Path(given)
         issued_certificate(certificates, SUBJECT, names, datetime.now(UTC))
-        # Not the link: both servers have to use the same certificates, also while it changes.
+        # Not the path with the link: if the link changes now, both servers still use the same
+        # certificates.
         return certificates.subject_folder(SUBJECT).resolve()
 
-    def current() -> Certificates:
+    def current_certificates() -> Certificates:
         folder = certificate_folder()
         return Certificates(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
 
-    def syslog() -> tuple[str, ...]:
-        wanted = _syslog_of(collector, store.folder, run, current())
+    def syslog_command() -> tuple[str, ...]:
+        wanted = _syslog_of(collector, store.folder, run, current_certificates())
         if not wanted.needed:
             return ()
         if shutil.which("syslog-ng") is None and not required:
             reporter.warn(
-                f"syslog-ng is not installed, so port {collector.tls_port}, for other machines that"
-                " speak syslog, is not open"
+                f"syslog-ng is not installed, so port {collector.tls_port} for other machines that"
+                " send logs by the syslog protocol is not open"
             )
             return ()
         if collector.forward_password_file is not None:
@@ -201,16 +202,16 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
             password = read_new_passphrase(file, option, "", twice=False)
             write_private(run / PASSWORD_FILE, password_include(password).reveal())
         return collector_command(
-            wanted, write_private(config, syslog_config(wanted, renderer).encode())
+            wanted, write_private(config_file, syslog_config(wanted, renderer).encode())
         )
 
-    served = CollectorConfig(
+    config = CollectorConfig(
         listen=collector.listen,
         port=collector.port,
         keep_days=collector.keep_days,
-        certificates=current,
-        generation=lambda: own or certificates.generation(),
-        syslog=syslog,
+        certificates=current_certificates,
+        generation=lambda: given or certificates.generation(),
+        syslog=syslog_command,
         plain_days=FORWARDED_DAYS if collector.forward else 2,
     )
 
@@ -219,14 +220,14 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
         reporter.note(f"logs are kept in {paths.display_path(store.folder)}; Ctrl-C ends this")
 
     async def collecting(stop: asyncio.Event) -> None:
-        await collect(store, served, stop, ready, reporter.note)
+        await collect(store, config, stop, ready, reporter.note)
 
     store.folder.mkdir(parents=True, exist_ok=True)
     _until_stopped(collecting)
 
 
-def page(port: int) -> None:
-    """Serve the page that shows logs until SIGINT or SIGTERM.
+def serve_web_page(port: int) -> None:
+    """Serve the web page that shows logs, until SIGINT or SIGTERM.
 
     Raises:
         FailedError: the port is in use.

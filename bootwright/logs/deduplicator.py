@@ -1,4 +1,4 @@
-"""What a delivery adds to a board's log: each record once, and a record about lost ones."""
+"""Removing repeated records from a delivery, and adding a record about lost ones."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -11,24 +11,24 @@ from bootwright.logs.delivery import LOSS, Delivered
 from bootwright.logs.record import LogRecord, format_record
 
 REMEMBERED_LINES = 5_000
-"""Last lines that a new one is compared with.
+"""How many of the last lines a new one is compared with.
 
-A relay repeats two deliveries of 500 records at most.
+A relay repeats at most two deliveries of 500 records.
 """
 
 _PRIORITY = 5 * 8 + 4
-"""Of the record about lost ones: facility syslog, severity warning."""
+"""The priority of the record about lost ones: facility syslog, severity warning."""
 
 
 @dataclass(frozen=True)
 class Added:
-    """What a delivery adds.
+    """What a delivery adds to a board's log.
 
     Attributes:
         lines: the lines to store, in order.
-        repeated: how many records were stored already: an acknowledgement had been lost.
-        lost: how many records the board has lost in addition to those known before.
-        totals: all losses that are known now, to be stored.
+        repeated: how many records were stored already, because an acknowledgement was lost.
+        lost: how many more records the board has lost than was known before.
+        totals: all losses that are known now; they have to be stored.
     """
 
     lines: tuple[str, ...]
@@ -40,12 +40,12 @@ class Added:
 class Deduplicator:
     """Finds records of one board that were delivered before.
 
-    If what :meth:`add` returns cannot be stored, this object must be dropped and made anew from
-    what is stored: it takes the records for stored ones.
+    After :meth:`add`, the returned records count as stored. If storing them fails, this object must
+    be discarded and made again from what is stored.
     """
 
     def __init__(self, board: str, last_lines: Sequence[str], totals: losses.Totals) -> None:
-        """Begin with what is stored.
+        """Start with what is stored.
 
         Args:
             board: the board's name.
@@ -61,8 +61,8 @@ class Deduplicator:
     def add(self, delivered: Iterable[Delivered], now: datetime) -> Added:
         """Return what a delivery adds.
 
-        A record that equals a stored one in everything, also in its number and its time to the
-        microsecond, is a repetition.
+        A record is a repetition if it equals a stored one completely, including its number and its
+        time in microseconds.
         """
         lines, repeated, lost = [], 0, 0
         for one in delivered:

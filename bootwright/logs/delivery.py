@@ -1,9 +1,9 @@
-"""What a board's relay delivers: lines, each with a number and a letter for its origin.
+"""Parsing the deliveries of a board's relay: lines, each with a number and a letter for its origin.
 
-The relay changes as little as it can: a container's line is the one that Docker's syslog driver
-wrote (``rfc5424micro``, tag ``ID/NAME/IMAGE``); only control characters, quotes and backslashes are
-escaped, as syslog-ng's ``template-escape()`` does it. So a record takes little room in the relay's
-queue, and little of the board's time.
+The relay changes little: a container's line is as Docker's syslog driver wrote it
+(``rfc5424micro``, tag ``ID/NAME/IMAGE``); only control characters, quotes and backslashes are
+escaped, by syslog-ng's ``template-escape()``. So a record needs little space in the relay's queue
+and little CPU time of the board.
 
 Sources: moby's ``daemon/logger/syslog`` and ``daemon/logger/loggerutils``; srslog's
 ``RFC5424Formatter``, which puts the tag into APP-NAME and MSGID alike; syslog-ng's
@@ -16,19 +16,19 @@ from dataclasses import dataclass, replace
 from bootwright.logs.record import LogContainer, LogRecord, escape_unsafe, parse_record, parse_time
 
 TAG = "{{.ID}}/{{.Name}}/{{.ImageName}}"
-"""The tag that containers log with, unless they have one of their own."""
+"""The log tag of containers, unless the operator gave a container another one."""
 
 CONTAINER, SYSTEM, LOSS = "c", "s", "l"
-"""Origins of a line. They are written by the relay itself; a line's text may claim anything."""
+"""The origins of a line. The relay writes them before the line, so no text can forge them."""
 
 MAX_LINE_BYTES = 256 * 1024
-"""Bytes of a line that are read. The relay cuts records at 128 KiB; escaping makes them longer."""
+"""How many bytes of a line are read. The relay cuts records at 128 KiB; escaping adds to that."""
 
 _LINE = re.compile(rb"([0-9]{1,20}) ([csl]) (.*)", re.DOTALL)
 _TAGGED = re.compile(r"([0-9a-f]{12})/([^/]+)/(.+)", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:([0-7]{3})|(['\"\\]))")
 
-# srslog writes the tag twice. A tag that a container was given by its operator may have blanks.
+# srslog writes the tag twice. A tag that the operator gave to a container may contain blanks.
 _DOCKER = re.compile(
     r"<(?P<priority>[0-9]{1,3})>1 (?P<time>\S+) \S+ (?P<tag>.{1,512}?) [0-9]+ (?P=tag) - "
     r"(?P<text>.*)",
@@ -53,7 +53,7 @@ def parse_delivery(body: bytes, board: str) -> list[Delivered]:
     """Return the records of a delivery.
 
     Args:
-        body: lines, each ``NUMBER ORIGIN RFC-5424``.
+        body: the lines, each with a number, an origin and a record: ``NUMBER ORIGIN RECORD``.
         board: the name in the certificate of the board that delivered it.
     """
     return [_delivered(line[:MAX_LINE_BYTES], board) for line in body.split(b"\n") if line]
@@ -68,7 +68,8 @@ def _delivered(line: bytes, board: str) -> Delivered:
     found = _of_container(text) if origin == CONTAINER else None
     if found is None:
         found = parse_record(text, board)
-    # Not the board's name in the line; and only the collector itself writes records about losses.
+    # The name in the line may be forged, so that of the certificate is used. ``lost`` is 0: only
+    # the collector itself writes records about losses.
     return Delivered(origin, replace(found, board=board, sequence=number, lost=0))
 
 
@@ -79,7 +80,7 @@ def _of_container(text: str) -> LogRecord | None:
     priority, time, text = int(match["priority"]), parse_time(match["time"]), match["text"]
     tagged = _TAGGED.fullmatch(match["tag"])
     if tagged is None:
-        # A tag that its operator gave it.
+        # The container has a tag from the operator.
         return LogRecord(priority, time, "", match["tag"], "", text)
     container = LogContainer(name=tagged[2], image=tagged[3], id=tagged[1])
     return LogRecord(priority, time, "", container.name, container.id, text, container)

@@ -1,24 +1,24 @@
 """How many records a board's relay has dropped because its queue was full.
 
-A relay counts from 0 each time it is started. Once a minute it reports how many it has lost since
-then, and how many the last few starts had lost when they ended: ``START=TOTAL START=TOTAL``. A
-start is known by systemd's ``INVOCATION_ID``: nothing is counted twice, and a report may be lost.
+A relay counts from 0 at each start. Once a minute it reports how many records it has lost since
+then, and how many were lost in the last few runs: ``START=TOTAL START=TOTAL``. ``START`` is
+systemd's ``INVOCATION_ID`` of a run. So nothing is counted twice, and a report may get lost.
 """
 
 import re
 from collections.abc import Mapping
 
 Totals = dict[str, int]
-"""The lost records of each of a relay's last starts, the oldest first."""
+"""How many records were lost in each of the relay's last runs; the oldest first."""
 
 _START = re.compile(r"([0-9a-f]{32})=([0-9]{1,12})(?![0-9])")
 
 _REMEMBERED_STARTS = 20
-"""Starts that are remembered; a relay reports six at most."""
+"""How many runs are remembered; a relay reports six at most."""
 
 
 def add_report(text: str, known: Mapping[str, int]) -> tuple[int, Totals]:
-    """Return how many losses a relay's report adds to those known, and all that are known then."""
+    """Return how many more records are lost according to a report, and the new totals."""
     totals = dict(known)
     lost = 0
     for start, figure in _START.findall(text):

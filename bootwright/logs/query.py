@@ -1,4 +1,4 @@
-"""Which log records are wanted, and options of the command line about it."""
+"""Selecting log records, and parsing the command-line options for it."""
 
 import re
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True)
 class Query:
-    """Which records are wanted; a default restricts nothing.
+    """Which records are wanted; the defaults match every record.
 
     Attributes:
         container: a container's name, id (or its beginning) or tag, or a program's name.
-        severity: this one and those more urgent, 0 to 7.
-        since: not before this time, by the board's clock.
-        until: not after it.
-        pattern: found in the text.
+        severity: the least urgent severity that is wanted, 0 (most urgent) to 7.
+        since: the earliest time, by the board's clock.
+        until: the latest time, by the board's clock.
+        pattern: a regular expression that the text has to contain.
     """
 
     container: str = ""
@@ -32,7 +32,7 @@ class Query:
     pattern: re.Pattern[str] | None = None
 
     def matches(self, record: LogRecord) -> bool:
-        """Tell whether a record is wanted."""
+        """Return whether a record is wanted."""
         if record.severity > self.severity:
             return False
         if self.container and not self._is_of(record):
@@ -56,7 +56,7 @@ class Query:
 
 
 def parse_since(text: str, now: datetime, option: str = "--since") -> datetime:
-    """Return the time for ``10min``, ``2h`` or ``3d`` (so long ago), or for an ISO 8601 time.
+    """Return the time for ``10min``, ``2h`` or ``3d`` (this long ago), or for an ISO 8601 time.
 
     A time without a zone is local time.
 
@@ -85,7 +85,7 @@ def parse_pattern(text: str, option: str = "--grep") -> re.Pattern[str]:
     try:
         return re.compile(text)
     except re.error as error:
-        raise InputError(f"{option} {text!r}: no regular expression: {error}") from None
+        raise InputError(f"{option} {text!r}: not a regular expression: {error}") from None
 
 
 def parse_severity(text: str, option: str = "--severity") -> int:

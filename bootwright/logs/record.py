@@ -1,8 +1,8 @@
-"""A log record as it is stored: a line of RFC 5424 that is safe to show anywhere.
+"""Log records and their stored form: a line of RFC 5424 that is safe to print anywhere.
 
-The line has the board as HOSTNAME, the name of a container or program as APP-NAME, and what else is
-known of a container in the element ``docker@32473``. 32473 is the number that RFC 5612 reserves for
-examples. Characters that could move a cursor or end a line, and bytes that are no UTF-8, are
+In the line, HOSTNAME is the board, APP-NAME is the name of a container or program, and the element
+``docker@32473`` has more about a container; 32473 is the number that RFC 5612 reserves for
+examples. Characters that could move a cursor or end a line, and bytes that are not UTF-8, are
 written as ``#`` and three octal digits, as rsyslog does.
 """
 
@@ -14,7 +14,7 @@ from typing import get_args
 from bootwright.logs.choices import SeverityName
 
 SEVERITIES: tuple[str, ...] = get_args(SeverityName)
-"""By number, the most urgent first: RFC 5424, table 2."""
+"""The names of severities; the index is the number, 0 is the most urgent: RFC 5424, table 2."""
 
 NOTICE = 13
 """user.notice, the priority of a message without one: RFC 3164."""
@@ -30,7 +30,8 @@ _LINE = re.compile(
 _ELEMENT = re.compile(r"\[([^\s\"\]=\[]+)((?: [^\s=\"\]]+=\"(?:[^\"\\]|\\.)*\")*)\]")
 _PARAMETER = re.compile(r" ([^\s=\"\]]+)=\"((?:[^\"\\]|\\.)*)\"")
 
-# C0 without the tab, DEL, C1, marks that change the direction of writing, line separators.
+# The control characters C0 (except tab), DEL and C1; characters that change the direction of
+# writing; line separators; surrogate escapes.
 _UNSAFE = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\udc80-\udcff]"
 )
@@ -51,14 +52,14 @@ class LogRecord:
 
     Attributes:
         priority: facility × 8 + severity.
-        time: when it was written, by the board's clock; ``None`` if that cannot be read.
+        time: when it was written, by the board's clock; ``None`` if it cannot be parsed.
         board: the name of the board that sent it.
         app: the container's name or tag, or the program; empty if unknown.
         process: a program's process id, or a container's id; empty if unknown.
-        text: the message, safe to show.
+        text: the message, safe to print.
         container: ``None`` for a program, and for a container with a tag from its operator.
         sequence: the board's number for it; ``None`` if the board does not number records.
-        lost: how many records were lost, if this is the collector's record about it; else 0.
+        lost: the number of lost records, if this record of the collector is about a loss; else 0.
     """
 
     priority: int
@@ -83,9 +84,9 @@ class LogRecord:
 
 
 def escape_unsafe(text: str) -> str:
-    """Return ``text`` without what could break a line, a terminal or a page.
+    """Return ``text`` with the characters escaped that are unsafe in a line, a terminal or a page.
 
-    Bytes that are no UTF-8 have to be surrogates in it (``errors="surrogateescape"``).
+    Bytes that are not UTF-8 have to be decoded with ``errors="surrogateescape"``.
     """
     return _UNSAFE.sub(_octal, text)
 

@@ -4,3 +4,4 @@ SOCKET = "/run/bootwright-logs.sock"
 """The socket that containers log to; systemd opens it."""
 
 SERVICE = "bootwright-logs.service"
+"""The unit of the log relay."""

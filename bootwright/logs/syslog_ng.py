@@ -1,7 +1,7 @@
-"""The collector on the operator's machine: syslog-ng, a unit of systemd, a container.
+"""The files for the collector: configuration of syslog-ng, systemd unit, file for docker compose.
 
-syslog-ng receives logs over the syslog protocol, writes them into the folder that the ingest server
-uses as well, a file for each sender and day, and forwards all files in that folder to Loki or
+syslog-ng receives logs by the syslog protocol. It writes them to the same folder as the ingest
+server, one file for each sender and day, and forwards all files of the folder to Loki or
 OpenSearch. Pure: nothing is run.
 """
 
@@ -21,39 +21,41 @@ PASSWORD_FILE = "password.conf"
 """The file with the password for Loki or OpenSearch; only its owner can read it."""
 
 INDEX_PREFIX = "bootwright"
-"""The beginning of the names of OpenSearch's indices; the day follows."""
+"""The beginning of the names of indices in OpenSearch; the day follows."""
 
 MAX_MESSAGE_BYTES = 128 * 1024
-"""Bytes of a message with its header; the rest is cut off, or becomes another message."""
+"""The most bytes of a message with its header; the rest is cut off, or becomes another message."""
 
 MAX_CONNECTIONS = 1000
-"""Senders at the same time; the default of syslog-ng is ten."""
+"""How many senders may be connected at the same time; syslog-ng's default is ten."""
 
 MAX_FILES = 10_000
-"""Files that are forwarded: two or three of each board. The default of syslog-ng is 100."""
+"""How many files can be forwarded: each board has two or three. syslog-ng's default is 100."""
 
 WINDOW_RECORDS = 200
-"""Records of one connection or file that are not delivered yet; also those of one request."""
+"""How many records of one connection or file may be waiting; also the records of one request."""
 
 _PATHS = {"loki": "/loki/api/v1/push", "opensearch": "/_bulk"}
 
-_DROPPED = (102, 103, 304, 410, 416, 422, 424, 425, 428, 451, 504, 508)
-"""HTTP answers after which syslog-ng drops records by default, at once or after three tries."""
+_STATUS_DROPPED = (102, 103, 304, 410, 416, 422, 424, 425, 428, 451, 504, 508)
+"""Status codes of HTTP after which syslog-ng by default drops records, if need be after three
+tries."""
 
 _NO_UTF8 = (
     r"(?:[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|\xed[\x80-\x9f][\x80-\xbf]"
     r"|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xf0[\x90-\xbf][\x80-\xbf]{2}"
     r"|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})(*SKIP)(*F)|[\x80-\xff]"
 )
-"""Finds a byte that is not part of a UTF-8 character."""
+"""A regular expression for a byte that is not part of a UTF-8 character."""
 
 _ACCEPTED_BY_LOKI = r"^(?:-[12]?\d?\d|\d{1,5}|[1-4]\d{5})\z"
-"""Matches a record's age in seconds that Loki accepts: less than a week, hardly in the future."""
+"""A regular expression for a record's age, in seconds, that Loki accepts: up to 499,999 s (less
+than a week), and at most 299 s in the future."""
 
-# Without characters that end a string of syslog-ng, or that it replaces.
+# No characters that end a string in syslog-ng's configuration, or that it substitutes.
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f\"'`$\\]+")
 
-# Without characters that mean something to systemd or Docker.
+# No characters that have a meaning in files of systemd or docker compose.
 _NAME = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/.:@+-]*")
 
 _INSIDE = PurePosixPath("/opt/bootwright")
@@ -63,13 +65,13 @@ _SOURCES = ("bootwright", "templates", "tasks.py", "scripts/tools.tsv")
 CERTIFICATES = "BOOTWRIGHT_COLLECTOR_CERTIFICATES"
 """Environment variable: a folder with ``ca.pem``, ``cert.pem`` and ``key.pem``, used as they are.
 
-A container cannot renew certificates: it has not the authority's key, and may not write to them.
+A container cannot renew certificates: it does not have the authority's key.
 """
 
 
 @dataclass(frozen=True)
 class Certificates:
-    """Files (PEM): the boards' authority, and the collector's certificate and its key."""
+    """Paths of files (PEM): the boards' authority, and the collector's certificate and key."""
 
     authority: Path
     certificate: Path
@@ -81,10 +83,10 @@ class Forward:
     """The server that all logs are forwarded to.
 
     Attributes:
-        kind: its program.
+        kind: the program that runs there.
         url: its URL, without the path of the API.
-        user: the user name; the password is in :data:`PASSWORD_FILE`. Empty: without a login.
-        ca_file: the authority of its certificate; ``None``: those of the system.
+        user: the user name, empty without a login; the password is in :data:`PASSWORD_FILE`.
+        ca_file: the authority of its certificate; ``None``: the authorities of the system.
     """
 
     kind: Literal["loki", "opensearch"]
@@ -98,15 +100,15 @@ class SyslogServer:
     """The settings of syslog-ng on the operator's machine. A port that is ``None`` is not open.
 
     Attributes:
-        folder: the folder of the logs, as of :class:`bootwright.logs.io.store.LogStore`.
-        run: the folder of its state and its queue; both folders have to exist.
-        listen: the address.
-        tls: the port for RFC 5425, with certificates on both sides.
+        folder: the folder of the logs, see :class:`bootwright.logs.io.store.LogStore`.
+        run: the folder for its state and its queue; both folders have to exist.
+        listen: the address to listen on.
+        tls: the port for RFC 5425, with certificates of both sides.
         tcp: the port for lines over TCP.
         udp: the port for datagrams.
-        certificates: for ``tls``.
+        certificates: needed for ``tls``.
         forward: the server that all logs are forwarded to.
-        retry_s: seconds until it tries again to reach that server.
+        retry_s: seconds between two attempts to reach that server.
     """
 
     folder: Path
@@ -132,14 +134,14 @@ class SyslogServer:
 
 @dataclass(frozen=True)
 class ServerUnit:
-    """The collector as a unit of systemd; all folders have to exist and be the user's.
+    """The collector as a systemd unit; all folders have to exist and to belong to the user.
 
     Attributes:
         checkout: the checkout that it runs from.
         user: the user that it runs as.
         logs: the folder of the logs.
         state: the folder of its state.
-        pki: the folder of the certificates; it renews its own.
+        pki: the folder of the certificates; the collector renews its own one.
     """
 
     checkout: Path
@@ -156,11 +158,11 @@ class ServerContainer:
     Attributes:
         checkout: the checkout that it is built from; its ``bootwright.toml`` is mounted.
         certificates: the folder with the collector's ``ca.pem``, ``cert.pem`` and ``key.pem``.
-        uid: the number of the user who owns these and whom the container runs as.
-        gid: the number of the group.
+        uid: the id of the user who owns these files; the container runs as this user.
+        gid: the id of the group.
         ports: the open TCP ports.
         udp_ports: the open UDP ports.
-        base: the image that it is built on: Debian 12 or newer.
+        base: the base image: Debian 12 or newer.
     """
 
     checkout: Path
@@ -173,7 +175,7 @@ class ServerContainer:
 
 
 def collector_config(collector: SyslogServer, renderer: Renderer) -> str:
-    """Return the configuration of syslog-ng, 3.38 or later; nothing in it is secret.
+    """Return the configuration of syslog-ng 3.38 or later; it contains no secret.
 
     Raises:
         InputError: a port, address, path or URL cannot be used (says which).
@@ -222,34 +224,13 @@ def password_include(password: Secret) -> Secret:
     """Return the content of the file ``run/PASSWORD_FILE``: the password, quoted for syslog-ng.
 
     Raises:
-        InputError: it has a line end or a NUL in it.
+        InputError: it contains a line end or a NUL.
     """
     value = password.reveal()
     if re.search(rb"[\x00\r\n]", value):
         raise InputError("the password for forwarding logs has to be one line")
     quoted = re.sub(rb'(["\\])', rb"\\\1", value).replace(b"`", b"``")
     return Secret(b'password("' + quoted + b'")\n')
-
-
-def opensearch_template() -> dict[str, Any]:
-    """Return the index template, for ``PUT /_index_template/bootwright``.
-
-    Without it OpenSearch guesses the type of a field from the first record; after a first message
-    that looks like a date it would refuse all other messages.
-    """
-    word = {"type": "keyword", "ignore_above": 1024}
-    number = {"type": "long", "ignore_malformed": True}
-    properties: dict[str, Any] = {
-        "@timestamp": {"type": "date_nanos", "ignore_malformed": True},
-        "message": {"type": "text"},
-        "sequence": number,
-        "lost": number,
-        "container": {"properties": dict.fromkeys(("name", "image", "id"), word)},
-    }
-    for name in ("board", "app", "process", "severity", "facility", "sender"):
-        properties[name] = word
-    mappings = {"dynamic": False, "properties": properties}
-    return {"index_patterns": [f"{INDEX_PREFIX}-*"], "template": {"mappings": mappings}}
 
 
 def service_unit(service: ServerUnit, renderer: Renderer) -> str:
@@ -305,9 +286,9 @@ def _check_names(*names: str) -> None:
 
 
 def _actions(forward: Forward) -> list[tuple[int, str]]:
-    actions = dict.fromkeys(_DROPPED, "disconnect")
+    actions = dict.fromkeys(_STATUS_DROPPED, "disconnect")
     if forward.kind == "loki":
-        # Loki has stored the rest of the batch then, and would refuse this one for ever.
+        # Loki has stored the other records of the request, and would never accept these.
         actions[400] = "drop"
     return sorted(actions.items())
 
@@ -357,17 +338,20 @@ def _url(forward: Forward) -> str:
             " https://loki.example:3100, without a user, '?', '#', quotes and '$'"
         )
     if forward.user and not _PLAIN.fullmatch(forward.user):
-        raise InputError(f"logs.collector: {forward.user!r} is no user for {forward.kind}")
+        raise InputError(
+            f"logs.collector: forward_user: {forward.user!r} is not a user name for {forward.kind}"
+        )
     return forward.url.rstrip("/") + _PATHS[forward.kind]
 
 
 def _bytes(text: str) -> str:
-    """Return the regular expression for a text's bytes."""
+    """Return a regular expression that matches the text's bytes in UTF-8."""
     return "".join(f"\\x{byte:02x}" for byte in text.encode())
 
 
 def _characters() -> list[str]:
-    # All characters that escape_unsafe() changes, and all blanks, are below U+10000; a test checks that.
+    # All characters that escape_unsafe() changes, and all blanks, are below U+10000; a test checks
+    # that.
     return [chr(code) for code in range(0x10000) if not 0xD800 <= code <= 0xDFFF]
 
 
@@ -376,5 +360,5 @@ def _unsafe() -> list[str]:
 
 
 def _blanks() -> list[str]:
-    """Return the blanks that escape_unsafe() keeps; they cannot be in a field of the header."""
+    """Return the blanks that escape_unsafe() keeps; the header's fields cannot contain them."""
     return [text for text in _characters() if text.isspace() and escape_unsafe(text) == text]

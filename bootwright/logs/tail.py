@@ -1,4 +1,4 @@
-"""``inv logs tail``: the last records of a board, and those that arrive."""
+"""``inv logs tail``: the last records of a board, and with ``--follow`` those that arrive."""
 
 import sys
 import time
@@ -9,6 +9,7 @@ from typing import Any
 from bootwright.core import paths
 from bootwright.core.errors import InputError
 from bootwright.core.result import to_json
+from bootwright.core.target_names import CONFIG_NAME
 from bootwright.logs.io.store import LogCursor, LogStore
 from bootwright.logs.query import Query, parse_pattern, parse_severity, parse_since
 from bootwright.logs.record import LogRecord
@@ -16,10 +17,10 @@ from bootwright.logs.record import LogRecord
 SCHEMA = "bootwright.logs/1"
 
 DEFAULT_LINES = 50
-"""Records that are shown if no time is given since when."""
+"""How many records are shown by default, if ``--since`` is not given."""
 
 MAX_RECORDS = 1_000_000
-"""Records that are shown at most."""
+"""The most records that are shown."""
 
 _POLL_S = 0.25
 """Seconds between two checks for new records."""
@@ -35,9 +36,9 @@ class TailOptions:
     """What the command line asks for.
 
     Attributes:
-        query: which records.
-        lines: how many records at most.
-        follow: go on with those that arrive.
+        query: which records are wanted.
+        lines: the most records.
+        follow: continue with the records that arrive.
     """
 
     query: Query
@@ -53,12 +54,12 @@ class LogsResult:
     records: tuple[LogRecord, ...]
 
     def document(self) -> dict[str, Any]:
-        """Return them as one JSON document."""
+        """Return the records as a JSON document."""
         records = [_record_json(record) for record in self.records]
         return {"schema": SCHEMA, "target": self.target, "records": records}
 
     def lines(self) -> list[str]:
-        """Return them as lines for the operator."""
+        """Return the records as lines for the operator."""
         return [line_of(record) for record in self.records]
 
 
@@ -73,13 +74,15 @@ def options_of(
     json: bool,
     now: datetime,
 ) -> TailOptions:
-    """Return what the command line asks for.
+    """Return the options of the command line.
 
     Raises:
         InputError: a value is wrong, or two options contradict each other.
     """
     if follow and json:
-        raise InputError("--follow never ends, and --json is one document: give one of them")
+        raise InputError(
+            "--follow does not end, and --json prints one document: give only one of them"
+        )
     query = Query(
         container=container,
         severity=parse_severity(severity) if severity else 7,
@@ -101,7 +104,8 @@ def last_records(
         known = ", ".join(store.boards()) or "none"
         raise InputError(
             f"no logs of {board!r} in {paths.display_path(store.folder)}; boards there: {known}."
-            " Does inv logs serve run, and was the board provisioned with a server for logs?"
+            " Is inv logs serve running, and does the board have a server for logs ([logs] in"
+            f" {CONFIG_NAME}, then inv provision)?"
         )
     found: list[LogRecord] = []
     for record in store.newest_first(board, options.query, cursor):
@@ -112,8 +116,8 @@ def last_records(
 
 
 def follow(store: LogStore, board: str, options: TailOptions) -> None:
-    """Print the last records, and go on with what arrives until interrupted."""
-    # Up to the cursor, then from it on: no record is left out, and none is shown twice.
+    """Print the last records, then those that arrive, until interrupted."""
+    # First the records before the cursor, then those after it: none is missing or shown twice.
     cursor = store.end(board)
     for record in last_records(store, board, options, cursor).records:
         _print(record)

@@ -8,10 +8,10 @@ from invoke.collection import Collection
 from invoke.context import Context
 from invoke.tasks import task
 
-from bootwright.core.command_line import usage
+from bootwright.core.command_line import Parser, usage
 from bootwright.core.errors import InputError
 from bootwright.core.options import File, GroupName, TargetName, TargetNames
-from bootwright.core.program import Program
+from bootwright.core.program import Program, task_options
 
 Action = Literal["change", "add", "remove"]
 
@@ -50,8 +50,15 @@ def pki(_: Context, action: Literal["show", "issue"], target: TargetNames = None
 def read(line: str) -> list[tuple[str, Any]]:
     """Return each task that a command line calls, with the options that differ from nothing."""
     # Copied, because Invoke takes the help texts off a task when it first reads its options.
-    program = Program(copy.deepcopy(Collection(provision, status, passphrase, flash, pki)))
-    result = program.read_words(["inv", *line.split()])
+    tasks = copy.deepcopy(Collection(provision, status, passphrase, flash, pki))
+    program = Program(tasks)
+    core = program.initial_context
+    parser = Parser(
+        core,
+        tasks.to_contexts(),
+        {name: task_options(tasks[name].body) for name in tasks.task_names},
+    )
+    result = parser.parse_argv(line.split())[1:]
     return [(one.name or "", {k: v for k, v in one.as_kwargs.items() if v}) for one in result]
 
 
@@ -149,7 +156,10 @@ def test_words_and_options(line: str, expected: list[tuple[str, Any]]) -> None:
         ("flash -y", "flash has no option -y"),
         ("--nonsense", "no option --nonsense of inv; options of a task are written after"),
         ("--versoin flash", "no option --versoin of inv; did you mean --version?"),
-        ("--yes flash", "no option --yes of inv; options of a task are written after the task's name"),
+        (
+            "--yes flash",
+            "no option --yes of inv; options of a task are written after the task's name",
+        ),
         ("flsh", "no task 'flsh'; did you mean flash?"),
         ("xyz", "no task 'xyz'; there are: flash, passphrase, pki, provision, status"),
         ("-- xyz", "no task 'xyz'"),

@@ -168,7 +168,7 @@ def test_the_checkout_is_named_or_around_or_the_programs_own(tmp_path: Path, oth
         wanted_checkout(None, {}, tmp_path, tmp_path)
     with pytest.raises(InputError, match="--checkout: docs is not a checkout"):
         wanted_checkout("docs", {}, other, own)
-    with pytest.raises(InputError, match="BOOTWRIGHT_CHECKOUT: /nonexistent is no checkout"):
+    with pytest.raises(InputError, match="BOOTWRIGHT_CHECKOUT: /nonexistent is not a checkout"):
         wanted_checkout(None, {"BOOTWRIGHT_CHECKOUT": "/nonexistent"}, other, own)
 
 

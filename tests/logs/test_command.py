@@ -177,7 +177,7 @@ def now() -> datetime:
         (["serve", "odroid"], 2, "takes no target"),
         (["tail", "nobody"], 2, "no target 'nobody'"),
         (["tail", "odroid", "--since", "soon"], 2, "--since 'soon'"),
-        (["tail", "odroid", "--grep", "("], 2, "no regular expression"),
+        (["tail", "odroid", "--grep", "("], 2, "not a regular expression"),
         (["tail", "odroid", "--severity", "loud"], 2, "is none of emerg"),
         (["tail", "odroid", "--lines", "0"], 2, "--lines"),
         (["tail", "odroid", "--follow", "--json"], 2, "give one of them"),
@@ -268,7 +268,7 @@ def test_it_runs_as_a_service_and_in_a_container(tmp_path: Path) -> None:
     assert desk.logs("unit", "--user", "root").returncode == 2
     early = desk.logs("compose")
     assert (early.returncode, early.stdout) == (2, "")
-    assert "inv logs serve makes one" in early.stderr
+    assert "run inv logs serve once to make it" in early.stderr
     with desk.running("serve"):
         pass
     compose = desk.logs("compose")

@@ -18,6 +18,7 @@ from bootwright.core.templates import Renderer
 from bootwright.logs.record import escape_unsafe
 from bootwright.logs.syslog_ng import (
     CERTIFICATES,
+    INDEX_PREFIX,
     PASSWORD_FILE,
     Certificates,
     Forward,
@@ -27,10 +28,10 @@ from bootwright.logs.syslog_ng import (
     collector_command,
     collector_config,
     compose_file,
-    opensearch_template,
     password_include,
     service_unit,
 )
+from tests.support.opensearch import field_names, guide_template
 
 RENDERER = Renderer(checkout() / "templates")
 PEM = Certificates(Path("/pki/ca.pem"), Path("/pki/cert.pem"), Path("/pki/key.pem"))
@@ -156,11 +157,17 @@ def test_the_command_names_all_its_files() -> None:
     ]
 
 
-def test_the_guide_shows_the_template_for_opensearch() -> None:
-    guide = (checkout() / "docs" / "fleet-logs.md").read_text(encoding="utf-8")
-    match = re.search(r"```json\n(.*?)```", guide, re.DOTALL)
-    assert match is not None
-    assert json.loads(match[1]) == opensearch_template()
+def test_the_template_in_the_guide_has_every_field_that_is_sent_to_opensearch() -> None:
+    search = Forward("opensearch", "https://search.example:9200")
+    config = collector_config(replace(COLLECTOR, forward=search), RENDERER)
+    record = config.partition("$(format-json")[2].partition(")")[0]
+    sent = set(re.findall(r"(\S+)=\$\{", record))
+    template = guide_template()
+    mappings = template["template"]["mappings"]
+    assert set(field_names(mappings["properties"])) == sent
+    assert template["index_patterns"] == [f"{INDEX_PREFIX}-*"]
+    # OpenSearch must not guess the types of other fields.
+    assert mappings["dynamic"] is False
 
 
 SERVICE = ServerUnit(

@@ -1,6 +1,6 @@
-"""The collector while it runs: the ingest server, a syslog server beside it, and old logs.
+"""Running the collector: the ingest server, a syslog server, and the clean-up of old logs.
 
-Old logs are compressed, and removed when they are older still.
+Old logs are compressed, and later removed.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ CHECK_S = 2.0
 """Seconds between two checks whether certificates have changed or the syslog server has ended."""
 
 TIDY_S = 3600.0
-"""Seconds between two times that old logs are compressed or removed."""
+"""Seconds between two clean-ups, which compress or remove old logs."""
 
 TERMINATE_S = 10.0
-"""Seconds for the syslog server to end."""
+"""Seconds that the syslog server has to end; then it is killed."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class CollectorConfig:
     """The settings of the collector.
 
     Attributes:
-        listen: the address.
-        port: of the ingest server; 0: any free one.
+        listen: the address to listen on.
+        port: the port of the ingest server; 0: any free one.
         keep_days: how many days logs are kept.
         plain_days: how many days they stay uncompressed; only uncompressed ones are forwarded.
-        certificates: returns the files in use, and first makes or renews them where due; called
-            again and again.
+        certificates: makes or renews the certificates if that is due, and returns their files;
+            called many times.
         generation: returns a value that changes whenever those files do.
         syslog: writes the syslog server's configuration and returns the command that runs it;
             empty for none.
@@ -67,14 +67,14 @@ async def collect(
     ready: Callable[[int], None],
     notify: Notify,
 ) -> None:
-    """Collect until ``stop`` is set.
+    """Collect logs until ``stop`` is set.
 
     Args:
         store: where logs are stored.
         config: the settings.
-        stop: ends it.
+        stop: ends the collector.
         ready: called once, with the port of the ingest server.
-        notify: shows what happens.
+        notify: shows messages to the operator.
 
     Raises:
         FailedError: a port is in use, or the syslog server does not run.
@@ -83,7 +83,7 @@ async def collect(
     tidied, is_ready = -TIDY_S, False
     port = config.port
     while not stop.is_set():
-        # With other certificates all connections are closed: a revoked board must not stay.
+        # New certificates close all connections: a board without one must not stay connected.
         files = config.certificates()
         generation = config.generation()
         context = server_context(files)
@@ -98,20 +98,20 @@ async def collect(
                 if time.monotonic() - tidied >= TIDY_S:
                     await asyncio.to_thread(_tidy, store, config, notify)
                     if tidied > 0:
-                        # The syslog server finds new boards when it reads its configuration.
+                        # The syslog server looks for new folders only when it starts or reloads.
                         reload()
                     tidied = time.monotonic()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), CHECK_S)
         if not stop.is_set():
-            notify("the certificates have changed: starting again with them")
+            notify("the certificates have changed: restarting with the new ones")
 
 
 def _tidy(store: LogStore, config: CollectorConfig, notify: Notify) -> None:
     """Compress and remove old logs, renew certificates; a failure does not end the collector."""
     try:
         store.tidy(config.keep_days, config.plain_days)
-        # If a certificate is due, it is renewed here, and the generation changes.
+        # This renews a certificate that is due; then the generation is another one.
         config.certificates()
     except (OSError, BootwrightError) as error:
         notify(f"warning: {error}")
@@ -130,13 +130,13 @@ async def _site(
         try:
             await site.start()
         except socket.gaierror:
-            raise InputError(f"--listen: {listen!r} is no address of this machine") from None
+            raise InputError(f"--listen: {listen!r} is not an address of this machine") from None
         except OSError as error:
-            # asyncio's own message is longer, and says less.
+            # The message of asyncio is longer and less clear.
             why = os.strerror(error.errno) if error.errno else str(error)
             raise FailedError(
-                f"{listen}:{port}: {why}; does another collector run here? (port and listen in"
-                " [logs.collector])"
+                f"{listen}:{port}: {why}; is another collector running here? (port and listen are"
+                " set in [logs.collector])"
             ) from None
         yield runner.addresses[0][1]
     finally:
@@ -147,7 +147,7 @@ async def _site(
 async def _child(argv: tuple[str, ...], notify: Notify) -> AsyncIterator[Callable[[], None]]:
     """Run a program while the context lasts; start it again if it ends.
 
-    Yields a function that has the program read its configuration again.
+    Yields a function that makes the program read its configuration again.
     """
     if not argv:
         yield lambda: None
@@ -157,9 +157,9 @@ async def _child(argv: tuple[str, ...], notify: Notify) -> AsyncIterator[Callabl
     except FileNotFoundError:
         raise FailedError(
             f"{argv[0]} is not installed (Debian: syslog-ng-core and syslog-ng-mod-http); install"
-            " it, or do without it: tls_port = 0 in [logs.collector]"
+            " it, or switch it off: tls_port = 0 in [logs.collector]"
         ) from None
-    # A program that does not accept its configuration ends at once.
+    # A program that cannot use its configuration ends immediately.
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(child.wait(), CHECK_S)
         raise FailedError(f"{argv[0]} ended with {child.returncode}; see its messages above")
@@ -204,7 +204,7 @@ def url_of(address: str, port: int) -> str:
 
 
 def write_private(path: Path, data: bytes) -> Path:
-    """Write a file that only the owner reads; return its path."""
+    """Write a file that only its owner can read; return its path."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     replace_file(path, data, 0o600)
     return path

@@ -1,7 +1,7 @@
 """The HTTPS server that boards deliver their logs to.
 
-A board is identified by its certificate. A delivery is acknowledged when it is on the disk; one
-that cannot be stored is not, and the board keeps it and tries again.
+A board is identified by its certificate. A delivery is acknowledged when it is on the disk. If it
+cannot be stored, it is not acknowledged; then the board keeps it and tries again.
 """
 
 import asyncio
@@ -20,20 +20,20 @@ from bootwright.logs.syslog_ng import Certificates
 PATH = "/v1/records"
 
 MAX_DELIVERY_BYTES = 4 * 1024 * 1024
-"""Bytes of a delivery; a relay sends at most 512 KiB and one record."""
+"""The most bytes of a delivery; a relay sends at most 512 KiB plus one record."""
 
 READ_S = 60.0
-"""Seconds for a delivery to arrive, once it has begun."""
+"""Seconds within which a delivery has to arrive after its beginning."""
 
 Notify = Callable[[str], None]
-"""Shows the operator a line about what happens."""
+"""Shows a message of one line to the operator."""
 
 
 def server_context(files: Certificates) -> ssl.SSLContext:
     """Return the TLS settings of the server: clients need a certificate of the authority.
 
     Raises:
-        OSError: a file cannot be read, or is no certificate or key.
+        OSError: a file cannot be read, or is not a certificate or key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -44,11 +44,11 @@ def server_context(files: Certificates) -> ssl.SSLContext:
 
 
 class IngestServer:
-    """The server.
+    """The server that stores deliveries.
 
     Args:
         store: where records are stored.
-        notify: shows boards that appear, losses and failures.
+        notify: shows new boards, losses and failures.
     """
 
     def __init__(self, store: LogStore, notify: Notify) -> None:
@@ -69,7 +69,7 @@ class IngestServer:
         board = _board_of(request)
         if "Content-Encoding" in request.headers:
             return web.Response(status=415, text="plain text only\n")
-        # One delivery of each board at a time, so that no board uses all the memory.
+        # Only one delivery of a board at a time, so that no board uses all the memory.
         async with self._locks.setdefault(board, asyncio.Lock()):
             try:
                 async with asyncio.timeout(READ_S):
@@ -78,7 +78,7 @@ class IngestServer:
             except TimeoutError:
                 return web.Response(status=408, text="too slow\n")
             except (OSError, BootwrightError) as error:
-                # Shown once, not at each attempt of the board.
+                # The same error is shown once, not at each attempt of the board.
                 if self._failure != str(error):
                     self._failure = str(error)
                     self._notify(f"{board}: cannot store: {error}")
@@ -87,7 +87,7 @@ class IngestServer:
         return web.Response(text=f"stored, {repeated} of them before\n")
 
     def _store_delivery(self, board: str, body: bytes) -> int:
-        # Not kept until everything is stored: after a failure it is made anew from the disk.
+        # Put back only when everything is stored: after a failure it is rebuilt from the disk.
         deduplicator = self._deduplicators.pop(board, None)
         if deduplicator is None:
             lines = self._store.last_lines(board, REMEMBERED_LINES)

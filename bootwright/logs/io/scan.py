@@ -1,8 +1,7 @@
-"""The records of several boards as one list, read backwards, a part at a time.
+"""Reading the records of several boards as one list, from the newest back, in parts.
 
 A part ends at a cursor in each board's log, where the next part begins. Files only grow at their
-end, so that records that arrive meanwhile change no cursor: no record is left out, and none comes
-twice.
+end, so new records change no cursor: no record is missing, and none is read twice.
 """
 
 import base64
@@ -27,15 +26,16 @@ _HEAD = re.compile(r"<(\d{1,3})>1 (\S+) ")
 _CURSOR_DAY = re.compile(r"(\d{4}-\d{2}-\d{2}\.log)?")
 
 _LINES_PER_CHECK = 256
-"""Lines that are read between two checks whether that is enough."""
+"""How many lines are read between two checks whether the search should end."""
 
 _FOLLOW_BYTES = 1 << 16
-"""Bytes of one board that are read at once when following it."""
+"""How many bytes of one board are read at once when new records are followed."""
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 _MAX_TIME_DIFFERENCE = timedelta(hours=36)
-"""A record's time is believed if it is so near to the noon of the day of its arrival."""
+"""How far a record's time may be from noon of the day of its arrival. If it is further away, the
+board's clock was wrong, and the time is not used for sorting."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class ScanResult:
     """The records of one search, the newest first.
 
     Attributes:
-        records: those that are wanted.
-        older: where the next search goes on; ``None`` if there is nothing more.
-        reached: the time of the last line that was read.
+        records: the records that match the query.
+        older: where the next search continues; ``None`` if there are no older records.
+        reached: the time of the oldest line that was read.
     """
 
     records: list[LogRecord]
@@ -55,8 +55,8 @@ class ScanResult:
 
 @dataclass(frozen=True)
 class BoardSummary:
-    """The last records of a board: the time of the last one, and which containers and programs
-    wrote them.
+    """A summary of a board's last records: the time of the last one, and the containers and
+    programs that wrote them.
     """
 
     last: datetime | None
@@ -66,7 +66,7 @@ class BoardSummary:
 
 @dataclass(frozen=True)
 class _Line:
-    """A line of a log; ``order`` is the time by which it is sorted among those of other boards."""
+    """A line of a log; ``order`` is the time for sorting it among the lines of other boards."""
 
     board: str
     cursor: LogCursor
@@ -77,17 +77,17 @@ class _Line:
 
 
 def encode_cursors(cursors: Cursors) -> str:
-    """Return cursors as one word, for a URL."""
+    """Return cursors as one word that can be used in a URL."""
     plain = {board: [cursor.day, cursor.offset] for board, cursor in cursors.items()}
     packed = json.dumps(plain, separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
 def decode_cursors(word: str) -> Cursors:
-    """Return the cursors that :func:`encode_cursors` made into this word.
+    """Return the cursors that :func:`encode_cursors` encoded.
 
     Raises:
-        InputError: it is no such word.
+        InputError: ``word`` is not from :func:`encode_cursors`.
     """
     try:
         plain = json.loads(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)))
@@ -95,7 +95,7 @@ def decode_cursors(word: str) -> Cursors:
         if not all(_is_cursor(cursor) for cursor in cursors.values()):
             raise ValueError
     except (ValueError, TypeError, AttributeError, RecursionError):
-        raise InputError("the cursor is not one of this page; load the page again") from None
+        raise InputError("the cursor is not valid; load the page again") from None
     return cursors
 
 
@@ -109,7 +109,7 @@ def _is_cursor(cursor: LogCursor) -> bool:
 
 
 def end_cursors(store: LogStore, board: str) -> Cursors:
-    """Return the cursors at the end: of one board, or of all if ``board`` is empty."""
+    """Return the cursors at the end of one board's log, or of all logs if ``board`` is empty."""
     return {name: store.end(name) for name in ([board] if board else store.boards())}
 
 
@@ -119,11 +119,11 @@ def scan(
     """Return the newest records before the cursors.
 
     Args:
-        store: where they are.
+        store: the logs.
         start: the cursors.
         query: which records are wanted.
-        limit: how many.
-        enough: called now and then; when it returns true, the search ends.
+        limit: the most records.
+        enough: called from time to time; the search ends if it returns true.
     """
     cursors, records = dict(start), list[LogRecord]()
     first = query.since.date() if query.since is not None else None
@@ -144,10 +144,10 @@ def scan(
 def _backwards(
     store: LogStore, board: str, cursor: LogCursor, first: date | None
 ) -> Iterator[_Line]:
-    """Return a board's lines.
+    """Yield a board's lines, from the last to the first.
 
-    If the time of a line is far from the day of its arrival, the board's clock was wrong; such a
-    line is sorted next to the line after it.
+    If the time of a line is far from the day of its arrival, the board's clock was wrong; then the
+    line is sorted by the time of the line that follows it in the file.
     """
     order = datetime.max.replace(tzinfo=UTC)
     day, noon = "", order
@@ -168,18 +168,19 @@ def _noon(file: str) -> datetime:
 
 
 def _may_match(line: _Line, query: Query) -> bool:
-    """Return quickly whether a line may be wanted, so that not every line has to be parsed."""
+    """Return whether a line may match; this is faster than parsing every line."""
     if query.since is not None and (line.time is None or line.time < query.since):
         return False
     if query.until is not None and (line.time is None or line.time > query.until):
         return False
-    # A line that turns out to be no record counts as a notice, whatever its beginning is.
+    # A line that cannot be parsed has the severity notice, whatever it begins with.
     if line.severity > query.severity and query.severity < (NOTICE & 7):
         return False
     if not query.container and query.pattern is None:
         return True
     text = escape_unsafe(line.text)
-    # An id may be given with more than the 12 digits that are stored. Some characters are escaped.
+    # An id in a query may have more than the 12 digits that are stored, so only the beginning is
+    # compared; not if it has characters that are escaped in the file.
     beginning = query.container[:8]
     if beginning not in text and not set(beginning) & set('\\"]'):
         return False
@@ -189,9 +190,9 @@ def _may_match(line: _Line, query: Query) -> bool:
 def new_records(
     store: LogStore, cursors: Cursors, boards: Sequence[str], query: Query
 ) -> tuple[list[LogRecord], int]:
-    """Return the records that arrived after the cursors, and how many lines were read.
+    """Return the matching records after the cursors, and how many lines were read.
 
-    The cursors are moved to the end of those lines.
+    The cursors are moved to the end of these lines.
     """
     new = [
         store.follow(board, cursors.setdefault(board, LogCursor("", 0)), _FOLLOW_BYTES)

@@ -1,7 +1,7 @@
 """The folder with the logs of all boards: ``BOARD/YYYY-MM-DD.log``, later ``.log.gz``.
 
-The day is the day of arrival, in UTC: so files only grow at their end, whatever time a board's
-clock has. The file is opened for each append, so that another program may append to it as well.
+The day is that of arrival, in UTC, so files only grow at their end, even if a board's clock is
+wrong. A file is opened for each append, because syslog-ng may append to it too.
 """
 
 import errno
@@ -30,25 +30,27 @@ _BOARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,62}")
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})\.log(\.gz)?")
 
 _LOSSES = ".losses"
-"""The file beside a board's logs with its known losses, as JSON."""
+"""The name of the file in a board's folder with its known losses, as JSON."""
 
 _FIRST_DAY = date(2026, 1, 1)
-"""No log is older than this program; an earlier day means that the clock is not set."""
+"""The earliest possible day of a log: if the clock has an earlier day, it is not set."""
 
 _MAX_LAST_LINES = 64 << 20
-"""Characters that :meth:`LogStore.last_lines` reads at most."""
+"""The most characters that :meth:`LogStore.last_lines` reads."""
 
 _BLOCK_BYTES = 1 << 16
-"""Bytes read at once when reading from the end."""
+"""How many bytes are read at once when reading from the end."""
 
 
 @dataclass
 class LogCursor:
-    """A position between two lines of a board's log; stable when records arrive or are compressed.
+    """A position between two lines of a board's log.
+
+    It stays valid when records are added and when files are compressed.
 
     Attributes:
         day: the name of the file without ``.gz``; empty: before all files.
-        offset: bytes from the beginning of the uncompressed file.
+        offset: the byte in the uncompressed file.
     """
 
     day: str
@@ -69,10 +71,10 @@ class LogStore:
         return tuple(sorted(name for name in found if _BOARD.fullmatch(name)))
 
     def path(self, board: str, day: date) -> Path:
-        """Return a board's file of a day.
+        """Return the path of a board's file of a day.
 
         Raises:
-            InputError: no board has such a name.
+            InputError: ``board`` cannot be the name of a board.
         """
         return self._folder_of(board) / f"{day.isoformat()}.log"
 
@@ -82,12 +84,12 @@ class LogStore:
         return self.folder / board
 
     def append(self, board: str, lines: Sequence[str], day: date) -> None:
-        """Add lines; they are on the disk when this returns.
+        """Append lines to a board's file of a day; they are on the disk when this returns.
 
-        If the file ends in half a line, which a crash has left, that line is ended first.
+        If the file ends with an incomplete line after a crash, a line end is added first.
 
         Raises:
-            OSError: none of them is stored, for example because the disk is full or this machine's
+            OSError: no line was stored, for example because the disk is full or this machine's
                 clock is wrong.
         """
         path = self.path(board, day)
@@ -106,7 +108,8 @@ class LogStore:
                     written += os.write(descriptor, data[written:])
                 os.fdatasync(descriptor)
             except OSError:
-                # Not if another program has appended meanwhile; half a line does no harm.
+                # Not if another program has appended something in the meantime: then an incomplete
+                # line stays.
                 if os.fstat(descriptor).st_size == size + written:
                     with suppress(OSError):
                         os.ftruncate(descriptor, size)
@@ -117,16 +120,16 @@ class LogStore:
             sync_path(path.parent)
 
     def _check_clock(self, board: str, day: date) -> None:
-        """Raise if the day is before the newest file's: new records have to be in the last file."""
+        """Check that no file is newer than the day: new records have to be in the newest file."""
         files = self._files(board)
-        last, of = files[-1] if files else (None, _FIRST_DAY)
-        if last is None and day < of:
-            raise OSError(errno.EINVAL, f"this machine's clock says {day}; set it")
-        if last is not None and (day < of or (day == of and last.suffix == ".gz")):
+        last, last_day = files[-1] if files else (None, _FIRST_DAY)
+        if last is None and day < last_day:
+            raise OSError(errno.EINVAL, f"this machine's clock says {day}; set the clock")
+        if last is not None and (day < last_day or (day == last_day and last.suffix == ".gz")):
             raise OSError(
                 errno.EINVAL,
-                f"this machine's clock says {day}, and there is {last} already: set the clock, or"
-                " move that file away if it was wrong then",
+                f"this machine's clock says {day}, but there is already {last}: set the clock, or"
+                " move that file away if it was made with a wrong clock",
             )
 
     def losses(self, board: str) -> dict[str, int]:
@@ -145,10 +148,10 @@ class LogStore:
     def newest_first(
         self, board: str, query: Query | None = None, cursor: LogCursor | None = None
     ) -> Iterator[LogRecord]:
-        """Return a board's records, from the last that arrived (before ``cursor``) to the first.
+        """Yield a board's records (before ``cursor``), from the last that arrived to the first.
 
         Raises:
-            InputError: no board has such a name.
+            InputError: ``board`` cannot be the name of a board.
         """
         since = query.since.date() if query is not None and query.since is not None else None
         for _, line in self.backwards(board, cursor, since):
@@ -159,21 +162,21 @@ class LogStore:
     def backwards(
         self, board: str, cursor: LogCursor | None = None, first: date | None = None
     ) -> Iterator[tuple[LogCursor, str]]:
-        """Return a board's lines, each with the cursor before it, from the last to the first.
+        """Yield a board's lines, each with the cursor before it, from the last to the first.
 
         Args:
             board: the board's name.
-            cursor: only lines before it.
-            first: only files of this day and later.
+            cursor: only lines before it; ``None``: all.
+            first: only files of this day and later; ``None``: all.
 
         Raises:
-            InputError: no board has such a name.
+            InputError: ``board`` cannot be the name of a board.
         """
         for file, day in reversed(self._files(board)):
             name = file.name.removesuffix(".gz")
             if cursor is not None and name > cursor.day:
                 continue
-            # A record that arrived before that day was written before it.
+            # Records in earlier files were written before that day.
             if first is not None and day < first:
                 return
             end = cursor.offset if cursor is not None and name == cursor.day else sys.maxsize
@@ -181,7 +184,7 @@ class LogStore:
                 yield LogCursor(name, offset), line
 
     def last_lines(self, board: str, count: int) -> list[str]:
-        """Return the last lines of the uncompressed files, the oldest first: 64 MiB at most."""
+        """Return the last lines of the uncompressed files (at most 64 MiB), the oldest first."""
         found, size = [], 0
         plain = [file for file, _ in self._files(board) if file.suffix != ".gz"]
         for file in reversed(plain):
@@ -193,7 +196,7 @@ class LogStore:
         return found[::-1]
 
     def end(self, board: str) -> LogCursor:
-        """Return the cursor after the last whole line, for :meth:`follow` and :meth:`backwards`."""
+        """Return the cursor after the last complete line."""
         files = self._files(board)
         if not files:
             return LogCursor("", 0)
@@ -204,7 +207,7 @@ class LogStore:
             return LogCursor(last.name, _last_line_end(reader, sys.maxsize) + 1)
 
     def unread_bytes(self, board: str, cursor: LogCursor) -> int:
-        """Return how many bytes :meth:`follow` has not read yet."""
+        """Return how many bytes there are after ``cursor``, which :meth:`follow` would read."""
         waiting = 0
         for file, _ in self._files(board):
             if file.suffix != ".gz" and file.name >= cursor.day:
@@ -212,11 +215,11 @@ class LogStore:
                 waiting += max(0, file.stat().st_size - read)
         return waiting
 
-    def follow(self, board: str, cursor: LogCursor, most: int = 1 << 20) -> list[LogRecord]:
-        """Return the records that have arrived after ``cursor``, and move it to their end.
+    def follow(self, board: str, cursor: LogCursor, max_bytes: int = 1 << 20) -> list[LogRecord]:
+        """Return the records that have arrived after ``cursor``, and move the cursor behind them.
 
-        Half a line is left for the next call, and so is what exceeds ``most`` bytes by more than
-        a line.
+        About ``max_bytes`` bytes are read at most. The rest, and an incomplete line, are left for
+        the next call.
         """
         found: list[LogRecord] = []
         for file, _ in self._files(board):
@@ -226,29 +229,29 @@ class LogStore:
                 cursor.day, cursor.offset = file.name, 0
             with file.open("rb") as reader:
                 reader.seek(cursor.offset)
-                data = reader.read(most)
-                full = len(data) == most
+                data = reader.read(max_bytes)
+                full = len(data) == max_bytes
                 if full:
                     data += reader.readline()
-            whole = data[: data.rfind(b"\n") + 1]
-            cursor.offset += len(whole)
-            text = whole.decode("utf-8", "surrogateescape")
+            complete = data[: data.rfind(b"\n") + 1]
+            cursor.offset += len(complete)
+            text = complete.decode("utf-8", "surrogateescape")
             found += [parse_record(line, board) for line in text.split("\n")[:-1]]
             if full:
                 break
         return found
 
     def tidy(self, keep_days: int, plain_days: int = 2) -> None:
-        """Compress old files, and remove older ones.
+        """Compress old files, and remove the oldest ones.
 
-        Days are counted by files, not by the clock, which may be wrong for a while.
+        Files are counted, not days by the clock, because the clock may be wrong.
 
         Args:
             keep_days: how many of a board's newest files are kept.
             plain_days: how many of them stay uncompressed.
 
         Raises:
-            OSError: some files could not be compressed or removed; the others were.
+            OSError: a file could not be compressed or removed; all others were.
         """
         errors = []
         for board in self.boards():
@@ -271,7 +274,7 @@ class LogStore:
         found = []
         for path in folder.iterdir():
             match = _DAY.fullmatch(path.name)
-            # A crash while a file was compressed leaves both; the uncompressed one is complete.
+            # After a crash during compression both files exist; the uncompressed one is complete.
             if match and not (match[2] and path.with_suffix("").exists()):
                 with suppress(ValueError):
                     found.append((path, date.fromisoformat(match[1])))
@@ -279,14 +282,17 @@ class LogStore:
 
 
 def default_folder() -> Path:
-    """Return where logs are kept: ``$BOOTWRIGHT_LOGS``, else the checkout's ``build/logs``."""
+    """Return the folder of the logs: ``$BOOTWRIGHT_LOGS``, else the checkout's ``build/logs``."""
     if own := os.environ.get("BOOTWRIGHT_LOGS"):
         return Path(own).expanduser().absolute()
     return paths.build_dir() / "logs"
 
 
 def _reversed_lines(file: Path, before: int) -> Iterator[tuple[int, str]]:
-    """Return a file's lines that end before this byte, each with its first byte, backwards."""
+    """Yield the lines of a file that end before byte ``before``, from the last to the first.
+
+    Each comes with the position of its first byte.
+    """
     with _opened(file) as reader:
         end = _last_line_end(reader, before)
         if end < 0:
@@ -313,11 +319,13 @@ def _opened(file: Path) -> BinaryIO:
         with gzip.open(file, "rb") as packed:
             return io.BytesIO(packed.read())
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise FailedError(f"{file} is damaged: {error}; move it away to see the rest") from error
+        raise FailedError(
+            f"{file} is damaged: {error}; move it away to read the other files"
+        ) from error
 
 
 def _last_line_end(reader: BinaryIO, before: int) -> int:
-    """Return where the last end of line before a byte is; -1 if there is none."""
+    """Return the position of the last line end before byte ``before``; -1 if there is none."""
     start = min(before, reader.seek(0, os.SEEK_END))
     while start:
         end, start = start, max(0, start - _BLOCK_BYTES)

@@ -1,6 +1,6 @@
-"""The requests of the page of ``inv logs web``: boards, records, and a stream of new records.
+"""The requests of the web page of ``inv logs web``: boards, records, stream of new records.
 
-Answers are JSON; a wrong request is answered by 400 and a sentence.
+Answers are JSON; the answer to a wrong request is status 400 with a message.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ from bootwright.logs.query import Query, parse_severity, parse_since
 from bootwright.logs.record import LogRecord
 
 SEARCH_S = 5.0
-"""Seconds that one request may search."""
+"""The most seconds that one request may search."""
 
 _MAX_RECORDS = 500
-"""Records of one answer."""
+"""The most records in one answer."""
 
 _POLL_S = 0.25
 """Seconds between two checks for new records."""
@@ -44,23 +44,23 @@ _KEEP_ALIVE_S = 15.0
 """Seconds after which a stream without records sends a comment, so that it stays open."""
 
 _MAX_BACKLOG_BYTES = 4 << 20
-"""Bytes that a stream sends of what a page has missed; if it is more, the page loads anew."""
+"""The most missed bytes that a stream sends to a page; if there are more, the page is reloaded."""
 
 _BUSY_LINES = 100
-"""New lines at once that make it likely that there are more already: they are not waited for."""
+"""If this many new lines were read at once, the next read follows without waiting."""
 
 _SUMMARY_LINES = 1000
-"""Last lines of a board in which its containers and programs are searched."""
+"""How many of a board's last lines are used to list its containers and programs."""
 
 
 class LogApi:
-    """Answers the requests. Files are read in threads."""
+    """Answers the requests. Files are read in other threads."""
 
     def __init__(self, store: LogStore, seconds: float) -> None:
         self._store = store
         self._seconds = seconds
         self._closing = asyncio.Event()
-        # Searches must not use all threads: streams need some.
+        # Searches must not use all threads, because streams need some too.
         self._searches = asyncio.Semaphore(2)
         self._summaries: dict[str, tuple[LogCursor, BoardSummary]] = {}
 
@@ -69,7 +69,7 @@ class LogApi:
         self._closing.set()
 
     async def boards(self, _request: web.Request) -> web.StreamResponse:
-        """Answer with the boards, the time of the last record of each, and what writes records."""
+        """Answer with all boards: the time of the last record, and the containers and programs."""
         found = await asyncio.to_thread(lambda: [*map(self._board, self._store.boards())])
         return web.json_response({"boards": found})
 
@@ -97,14 +97,14 @@ class LogApi:
                 for name, cursor in decode_cursors(before).items()
                 if board in ("", name)
             }
-        piece = await self._searched(start, query, limit)
+        found = await self._searched(start, query, limit)
         return web.json_response(
             {
-                "records": [_plain(record) for record in piece.records],
-                "more": piece.older is not None,
-                "before": None if piece.older is None else encode_cursors(piece.older),
+                "records": [_plain(record) for record in found.records],
+                "more": found.older is not None,
+                "before": None if found.older is None else encode_cursors(found.older),
                 "newest": encode_cursors(newest),
-                "reached": _iso(piece.reached),
+                "reached": _iso(found.reached),
             }
         )
 
@@ -122,11 +122,11 @@ class LogApi:
             async with self._searches:
                 return await asyncio.to_thread(search)
         finally:
-            # The browser has closed the request, for example to send another one.
+            # Also if the browser has closed the request, for example to send another one.
             given_up.set()
 
     async def tail(self, request: web.Request) -> web.StreamResponse:
-        """Stream new records: from now on, or after the cursor that the page got last."""
+        """Stream new records: from now on, or after the last cursor that the page received."""
         query, board = _query(request.query), request.query.get("board", "")
         cursors = await asyncio.to_thread(end_cursors, self._store, board)
         if after := request.headers.get("Last-Event-ID") or request.query.get("after"):
@@ -192,7 +192,7 @@ def _query(given: Mapping[str, str]) -> Query:
         severity=parse_severity(given.get("severity") or "debug", "severity"),
         since=parse_since(since, now, "since") if since else None,
         until=parse_since(until, now, "until") if until else None,
-        # Not a regular expression: matching some takes years.
+        # Not a regular expression: some would take years to match.
         pattern=re.compile(re.escape(given["q"]), re.IGNORECASE) if given.get("q") else None,
     )
     if query.since is not None and query.until is not None and query.since > query.until:
@@ -203,7 +203,7 @@ def _query(given: Mapping[str, str]) -> Query:
 def _limit(given: Mapping[str, str]) -> int:
     text = given.get("limit") or "200"
     if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= _MAX_RECORDS:
-        raise InputError(f"limit {text!r}: 1 to {_MAX_RECORDS}")
+        raise InputError(f"limit {text!r}: write a whole number from 1 to {_MAX_RECORDS}")
     return int(text)
 
 

@@ -1,7 +1,7 @@
-"""The page of ``inv logs web``: the boards' logs in a browser of this machine.
+"""The web page of ``inv logs web``: the logs of boards in a browser on this machine.
 
-It listens on the loopback interface, and needs the token of the URL that was printed: so other
-accounts of the machine, and pages of other sites in the browser, cannot read it.
+The server listens on the loopback interface only. The first request needs the token in the printed
+URL, so that other users of the machine, and other web sites in the browser, cannot read the logs.
 """
 
 import asyncio
@@ -34,12 +34,12 @@ _FILES = {
 }
 
 _NO_TOKEN = (
-    "This page needs the token of the URL that `inv logs web` printed: open that whole URL.\n"
-    "Each start of `inv logs web` has a new one.\n"
+    "This page needs the token of the URL that `inv logs web` printed: open that complete URL.\n"
+    "Each start of `inv logs web` makes a new token.\n"
 )
 
 _MAX_HEADER_BYTES = 1 << 16
-"""Bytes of a line of a request's head: a cursor has a part for every board."""
+"""The most bytes of a header line of a request: a cursor has a part for each board."""
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -51,9 +51,9 @@ async def serve_page(
 
     Args:
         store: the logs that are shown.
-        port: of 127.0.0.1; 0: any free one.
-        ready: called with the URL, as soon as it can be opened.
-        stop: ends it.
+        port: the port on 127.0.0.1; 0: any free one.
+        ready: called with the URL when it can be opened.
+        stop: ends the server.
 
     Raises:
         FailedError: the port cannot be opened.
@@ -62,10 +62,10 @@ async def serve_page(
     try:
         listener = socket.create_server(("127.0.0.1", port))
     except OverflowError:
-        raise InputError(f"port {port}: 0 to 65535") from None
+        raise InputError(f"port {port}: write a whole number from 0 to 65535") from None
     except OSError as error:
         raise FailedError(
-            f"port {port} of 127.0.0.1: {error.strerror}; give another, or 0 for any that is free"
+            f"port {port} of 127.0.0.1: {error.strerror}; give another port, or 0 for any free one"
         ) from error
     port, token = listener.getsockname()[1], secrets.token_urlsafe(24)
     runner = web.AppRunner(
@@ -88,13 +88,13 @@ async def serve_page(
 def page_app(
     store: LogStore, port: int, token: str, *, seconds: float = SEARCH_S
 ) -> web.Application:
-    """Return the application.
+    """Return the web application.
 
     Args:
         store: the logs that are shown.
-        port: where it is served; every request has to name it as its host.
+        port: the port that it is served on; the Host header of each request has to have it.
         token: the first request has to have it.
-        seconds: how long one request may search.
+        seconds: the most seconds that one request may search.
     """
     api, access = LogApi(store, seconds), _Access(port, token)
     app = web.Application(middlewares=[access.check, _plain_errors])
@@ -136,16 +136,17 @@ class _Access:
         self._hosts = {f"{name}:{port}" for name in names} | ({*names} if port == 80 else set())
         self._address = f"127.0.0.1:{port}"
         self._token = token
-        # A cookie is shared by all ports of a host; the name keeps two pages apart.
+        # All ports of a host share their cookies, so the name contains the port.
         self._cookie = f"bootwright-logs-{port}"
         self._session = secrets.token_urlsafe(24)
 
     @web.middleware
     async def check(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Answer a request if it names this host, and has the token or the session's cookie."""
-        # Another site could let its name resolve to this address; its requests name that site.
+        """Answer a request that is for this host and has the token or the session's cookie."""
+        # Another site may make its own name resolve to this address (DNS rebinding); then the Host
+        # header has that name.
         if request.headers.get("Host", "").lower() not in self._hosts:
-            text = f"This page is only at http://{self._address}: open it by that address.\n"
+            text = f"Open this page as http://{self._address}; no other address is allowed.\n"
             return web.Response(status=403, text=text)
         if _same(request.query.get("token", ""), self._token):
             return self._begin_session(request) if request.path == "/" else await handler(request)

@@ -21,7 +21,6 @@ from bootwright.logs.syslog_ng import (
     PASSWORD_FILE,
     Forward,
     SyslogServer,
-    opensearch_template,
     password_include,
 )
 from bootwright.pki.certificates import ServerNames, make_authority, sign
@@ -33,6 +32,7 @@ from tests.support.collecting import (
     running,
     until,
 )
+from tests.support.opensearch import guide_template
 
 pytestmark = [
     pytest.mark.integration,
@@ -150,7 +150,7 @@ class Loki(Sink):
             return [key[2] for key, labels in self.kept.items() if labels["board"] == board]
 
 
-FIELDS = set(opensearch_template()["template"]["mappings"]["properties"])
+FIELDS = set(guide_template()["template"]["mappings"]["properties"])
 
 
 class OpenSearch(Sink):

@@ -197,7 +197,7 @@ def test_follower_takes_little_at_once_and_all_in_the_end(store: LogStore) -> No
         store.append("a", [*lines, "x" * 5000], DAY + timedelta(days=day))
     place, found, counts = LogCursor("", 0), list[str](), list[int]()
     waiting = store.unread_bytes("a", place)
-    while new := store.follow("a", place, most=1000):
+    while new := store.follow("a", place, max_bytes=1000):
         assert store.unread_bytes("a", place) < waiting
         waiting = store.unread_bytes("a", place)
         counts.append(len(new))

@@ -67,7 +67,7 @@ def test_a_clock_that_is_wrong_stores_nothing(store: LogStore, day: date) -> Non
 def test_a_day_that_is_compressed_takes_nothing_more(store: LogStore) -> None:
     store.append("odroid", [LINE % 1], DAY)
     store.tidy(keep_days=9, plain_days=0)
-    with pytest.raises(OSError, match=r"there is .*2026-11-26\.log\.gz already"):
+    with pytest.raises(OSError, match=r"there is already .*2026-11-26\.log\.gz"):
         store.append("odroid", [LINE % 2], DAY)
     assert texts(store) == ["text 1"]
 

@@ -208,9 +208,9 @@ def test_a_backup_that_followed_links(store: PkiStore) -> None:
     generation = store.folder / current.readlink()
     current.unlink()
     generation.rename(current)
-    with pytest.raises(InputError, match="this is a folder, but it must be a link to a folder; run: mv ") as caught:
+    with pytest.raises(InputError, match="it must be a link to a folder; run: mv ") as caught:
         store.load()
-    subprocess.run(str(caught.value).split("; ")[-1], shell=True, check=True)
+    subprocess.run(str(caught.value).split("; run: ")[-1], shell=True, check=True)
     assert store.load() == held
     fill(store, "alice")
 
