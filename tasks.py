@@ -10,7 +10,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from bootwright.audit.choices import FailOn, Form
+from bootwright.audit.choices import FailOn, ReportFormat
 from bootwright.core.cli import ChildStatus, print_result, whole_number
 from bootwright.core.options import (
     BenchmarkVersion,
@@ -502,7 +502,7 @@ def audit(
     group: GroupName = "",
     parallel: str = "16",
     benchmark: BenchmarkVersion = "",
-    format: Form | None = None,
+    format: ReportFormat | None = None,
     baseline: File = "",
     fail_on: FailOn = "never",
     output: File = "",

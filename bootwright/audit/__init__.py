@@ -1,1 +1,1 @@
-"""Auditing a board against the CIS Docker Benchmark: one round trip, pure checks, reports."""
+"""Auditing a board by the CIS Docker Benchmark: facts in one SSH call, pure checks, reports."""

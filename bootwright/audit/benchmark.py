@@ -1,7 +1,7 @@
-"""The checks as data, ``checks/cis-docker/*.toml``, and how other versions number them.
+"""Loading the checks from ``checks/cis-docker/*.toml``, also with the ids of other versions.
 
-Checks have the ids of docker-bench-security 1.6.0. A view is another version of the benchmark: its
-entries, each with the checks that mean the same.
+Checks have the ids of docker-bench-security 1.6.0. A view is a version of the benchmark: its
+recommendations, each with the checks that have the same meaning.
 """
 
 from pathlib import Path
@@ -9,24 +9,24 @@ from typing import Annotated
 
 from pydantic import Field
 
-from bootwright.audit.model import Check
+from bootwright.audit.model import BenchmarkCheck
 from bootwright.core.errors import InputError
 from bootwright.core.toml_model import StrictModel, load_table
 from bootwright.hosts.profile import CheckIds, version_key
 
 OURS = "1.6.0"
-"""The version whose ids the checks have."""
+"""The version of the benchmark that gives the checks their ids."""
 
 
 class BenchmarkEntry(StrictModel):
     """A recommendation of a version of the benchmark.
 
     Attributes:
-        id: in that version.
-        title: what it asks for, in one line.
-        scored: whether that version scores it; ``None`` where that is not known.
-        checks: those that mean the same; none if there is no counterpart.
-        note: what became of it, or what is different.
+        id: its id in that version.
+        title: what it requires, in one line.
+        scored: whether that version scores it; ``None`` if that is not known.
+        checks: the checks with the same meaning; empty if there is none.
+        note: why there is none, or what is different.
     """
 
     id: Annotated[str, Field(pattern=r"^[1-8](\.\d{1,2}){1,2}$")]
@@ -41,10 +41,10 @@ class View(StrictModel):
 
     Attributes:
         benchmark: the version.
-        name: for a person.
-        source: where its numbering is known from.
-        partial: known from what others published of it only.
-        entry: in its order.
+        name: the name of the document.
+        source: where the ids are from.
+        partial: only a part of the document is known, from publications of others.
+        entry: the recommendations, in the order of the document.
     """
 
     benchmark: str
@@ -55,20 +55,20 @@ class View(StrictModel):
 
 
 class _Checks(StrictModel):
-    """The file of the checks themselves."""
+    """The content of the file with the checks."""
 
     benchmark: str
     name: str
     source: str
-    check: tuple[Check, ...]
+    check: tuple[BenchmarkCheck, ...]
 
 
 def benchmarks(root: Path) -> list[str]:
-    """Return the versions that there are, by number."""
+    """Return the known versions of the benchmark, sorted by number."""
     return sorted((path.stem for path in root.glob("*.toml")), key=version_key)
 
 
-def load_checks(root: Path) -> tuple[Check, ...]:
+def load_checks(root: Path) -> tuple[BenchmarkCheck, ...]:
     """Return every check in docker-bench-security's order, with its ids in other versions.
 
     Raises:
@@ -89,10 +89,10 @@ def load_checks(root: Path) -> tuple[Check, ...]:
 
 
 def load_view(root: Path, benchmark: str) -> View:
-    """Return a version of the benchmark; that of the checks is one too.
+    """Return the view of a version; the version of the checks has one too.
 
     Raises:
-        InputError: there is no such version (names those that exist), or its file is wrong.
+        InputError: there is no such version, or its file is wrong.
     """
     known = benchmarks(root)
     if benchmark not in known:

@@ -1,7 +1,7 @@
-"""The words that ``inv audit`` takes for ``--format`` and ``--fail-on``."""
+"""The allowed words of ``--format`` and ``--fail-on`` of ``inv audit``."""
 
 from typing import Literal
 
-Form = Literal["text", "json", "junit", "sarif", "html"]
+ReportFormat = Literal["text", "json", "junit", "sarif", "html"]
 
 FailOn = Literal["never", "warn", "regression"]

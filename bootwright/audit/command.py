@@ -1,4 +1,4 @@
-"""``inv audit``: which form a result takes, where it goes, and when it is a failure."""
+"""``inv audit``: the format of the report, its output file, and when a run is a failure."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bootwright.audit.choices import FailOn, Form
+from bootwright.audit.choices import FailOn, ReportFormat
 from bootwright.audit.report.compare import Baseline, Comparison, compare, load_baseline
 from bootwright.audit.report.html import html
 from bootwright.audit.report.junit import junit
@@ -17,8 +17,8 @@ from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.io.fsync import replace_file
 from bootwright.hosts.fleet import worst
 
-MOST_NAMED = 20
-"""Checks in an error, which stands below a report that has them all."""
+MAX_NAMED = 20
+"""How many checks an error names; the report above it has all of them."""
 
 
 @dataclass(frozen=True)
@@ -26,30 +26,34 @@ class AuditOptions:
     """How results are shown.
 
     Attributes:
-        form: of the report.
-        fail_on: what ends with exit code 4: nothing; a check that warns, or is scored and could
-            not be evaluated; or a check that got worse, or a new finding.
-        baseline: a former audit to compare with.
-        output: the file that the report goes to; standard output if ``None``.
+        form: the format of the report.
+        fail_on: when the exit code is 4. ``warn``: a check warns, or a scored check could not be
+            evaluated. ``regression``: a check got worse, or there is a new finding.
+        baseline: an earlier audit to compare with.
+        output: the file for the report; ``None``: standard output.
     """
 
-    form: Form = "text"
+    form: ReportFormat = "text"
     fail_on: FailOn = "never"
     baseline: Baseline | None = None
     output: Path | None = None
 
 
 def options_of(
-    form: Form | None, as_json: bool, fail_on: FailOn, baseline: str | None, output: str | None
+    form: ReportFormat | None,
+    as_json: bool,
+    fail_on: FailOn,
+    baseline: str | None,
+    output: str | None,
 ) -> AuditOptions:
     """Return the options of a command line.
 
     Raises:
-        InputError: two that do not go together, or a baseline that cannot be used.
+        InputError: two options contradict each other, or the baseline cannot be used.
     """
     if as_json:
         if form not in (None, "json"):
-            raise InputError(f"--json and --format {form}: give one of them")
+            raise InputError(f"--json and --format {form}: give only one of them")
         form = "json"
     if fail_on == "regression" and baseline is None:
         raise InputError("--fail-on regression needs a --baseline to compare with")
@@ -69,15 +73,15 @@ class AuditResults:
     """The audits of all targets.
 
     Attributes:
-        targets: one each, in the order of the command line.
-        comparisons: what became of each since a former audit, by target; empty without one.
+        targets: one result for each, in the order of the command line.
+        comparisons: with an earlier audit, by target; empty without a baseline.
     """
 
     targets: tuple[AuditResult, ...]
     comparisons: Mapping[str, Comparison] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON document: that of the one target, or those of all."""
+        """Return the JSON document: of one target, or with a list of all targets."""
         documents = []
         for result in self.targets:
             compared = self.comparisons.get(result.target)
@@ -85,7 +89,7 @@ class AuditResults:
         return documents[0] if len(documents) == 1 else {"schema": SCHEMA, "targets": documents}
 
     def lines(self) -> list[str]:
-        """Return all of the one target, or a table of several, as lines for a person."""
+        """Return the full report of one target, or a table of several, as lines of text."""
         if len(self.targets) == 1:
             (result,) = self.targets
             return lines(result, self.comparisons.get(result.target))
@@ -95,10 +99,10 @@ class AuditResults:
 def comparisons_of(
     results: Sequence[AuditResult], baseline: Baseline | None
 ) -> dict[str, Comparison]:
-    """Return what became of each target that was audited.
+    """Return the comparison of each audited target with the baseline.
 
     Raises:
-        InputError: the baseline does not mention one, or by another version of the benchmark.
+        InputError: a target is not in the baseline, or has other ids of checks there.
     """
     if baseline is None:
         return {}
@@ -113,12 +117,12 @@ def comparisons_of(
     return found
 
 
-def report(results: AuditResults, form: Form, templates: Path) -> str:
+def report(results: AuditResults, form: ReportFormat, templates: Path) -> str:
     """Return the report of all targets as text that ends in a line feed.
 
     Args:
-        results: what the report is of.
-        form: which of the forms.
+        results: the audits.
+        form: the format.
         templates: the folder of the templates, for ``html``.
     """
     if form == "json":
@@ -133,10 +137,10 @@ def report(results: AuditResults, form: Form, templates: Path) -> str:
 
 
 def write_report(path: Path, text: str) -> None:
-    """Write a report, all of it or nothing.
+    """Write a report to a file; an error leaves the old content unchanged.
 
     Raises:
-        FailedError: it cannot be written.
+        FailedError: the file cannot be written.
     """
     try:
         replace_file(path, text)
@@ -145,9 +149,9 @@ def write_report(path: Path, text: str) -> None:
 
 
 def failure(results: AuditResults, fail_on: FailOn) -> tuple[str, int]:
-    """Return why the run is a failure and its exit code; empty and 0 if it is none.
+    """Return why the run is a failure, and the exit code; an empty text and 0 if it is not.
 
-    A board that could not be audited is one in any case.
+    A board that could not be audited is always a failure.
     """
     errors: dict[str, BootwrightError | None] = {one.target: one.error for one in results.targets}
     if code := worst(errors):
@@ -167,7 +171,7 @@ def failure(results: AuditResults, fail_on: FailOn) -> tuple[str, int]:
         else:
             found = []
         if found:
-            names = ", ".join((*found[:MOST_NAMED], *(["…"] if found[MOST_NAMED:] else [])))
+            names = ", ".join((*found[:MAX_NAMED], *(["…"] if found[MAX_NAMED:] else [])))
             output.append(f"{result.target}: {len(found)} ({names})")
     if not output:
         return "", 0

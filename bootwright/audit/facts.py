@@ -1,8 +1,8 @@
-"""What an audit knows of a board: :mod:`bootwright.audit.facts_script`'s report, parsed.
+"""The facts about a board for an audit: parsing the output of :mod:`bootwright.audit.facts_script`.
 
-A board may be hostile: whatever it says is bounded in size, and no text of its acts on a
-terminal. What it does not say, or says in another form, is ``None`` here with the reason in
-``troubles``; it never counts as a good answer.
+A board may be hostile: its answer is limited in size, and its texts are made safe to print. A fact
+that is missing or cannot be parsed is ``None``, with the reason in ``troubles``; it never makes a
+check pass.
 """
 
 import base64
@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from bootwright.audit.facts_script import MOST
+from bootwright.audit.facts_script import MAX_FACT_BYTES
 from bootwright.audit.inspected import (
-    Beside,
     Container,
+    HostSideFacts,
     Image,
     Network,
     parse_container,
@@ -32,54 +32,55 @@ from bootwright.hosts.systemd_units import HostUnit, parse_units
 from bootwright.remote.sections import Section, parse_sections
 
 _NEVER = re.compile(r"-[aA] (?:\w+,)?never\b")
-"""Matches a rule by which something is not recorded; auditctl(8)."""
+"""Matches an audit rule that prevents recording; auditctl(8)."""
 
-MOST_ROWS = 5000
-"""Containers, or images, of one board: ten times what was ever seen on one."""
+MAX_ROWS = 5000
+"""The most containers or images of one board: ten times as many as were ever seen on one."""
 
-ALWAYS = ("host", "modes", "sshd-containers", "tls", "units")
-"""Sections of every answer; without one of them nothing is certain."""
+REQUIRED_SECTIONS = ("host", "modes", "sshd-containers", "tls", "units")
+"""The sections that every answer has; without one of them the answer is incomplete."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class AuditFacts:
-    """What a board says of itself.
+    """The facts about a board.
 
     Attributes:
-        hostname: its name for itself.
+        hostname: its own host name.
         os: the distribution.
-        kernel: the release that runs.
-        arch: of the machine.
-        tools: programs that are there, of those that matter.
+        kernel: the release of the running kernel.
+        arch: the architecture of the machine.
+        tools: those of docker, dockerd, auditctl and systemctl that are installed.
         mounts: by mount point, the device (``MAJOR:MINOR``) of what is mounted.
-        docker_group: the members of the group ``docker``, and of the one that the socket belongs
-            to; ``None`` without either.
-        units: by name.
-        audit: the watches that are loaded; ``None`` where that cannot be read.
-        audit_on: the kernel records what rules are for.
-        audit_never: loaded rules that keep others from recording.
-        audit_pid: auditd's process, which keeps what is recorded; 0 without one.
-        modes: owner and mode by path, of what exists and was asked for.
-        acls: those of them that have an ACL beside their mode.
-        tls: likewise of the daemon's certificates, by the key of daemon.json (``tlskey`` …).
-        engine_owner: the user id of the daemon that runs; ``None`` if none does.
-        daemons: how many of root's run outside of containers.
+        docker_group: the members of the group ``docker`` and of the socket's group; ``None`` if
+            there is neither.
+        units: the systemd units, by name.
+        audit: the loaded audit rules that watch a path; ``None`` if they cannot be read.
+        audit_on: whether the kernel's audit is enabled.
+        audit_never: the loaded rules that prevent recording.
+        audit_pid: the process id of auditd, which stores the records; 0 if it does not run.
+        modes: owner and mode of the requested paths that exist, by path.
+        acls: the paths of these that also have an ACL.
+        tls: owner and mode of the daemon's certificates, by the key of daemon.json (``tlskey`` …).
+        engine_owner: the user id of the running daemon; ``None`` if none runs.
+        daemons: how many Docker daemons run as root outside of containers.
         settings: the path of daemon.json.
-        daemon_json: what it says; ``None`` if it is not there, or no JSON (then in ``troubles``).
+        daemon_json: its content; ``None`` if there is no file, or it is not JSON (see
+            ``troubles``).
         flags: the daemon's command line.
-        info: ``docker info``; ``None`` if no engine answers.
-        containers: all of them; ``None`` if they are not known.
-        images: likewise, without a build's steps in between.
+        info: the output of ``docker info``; ``None`` if no engine answers.
+        containers: all containers; ``None`` if they are not known.
+        images: all images except intermediate ones of builds; ``None`` if they are not known.
         networks: the default bridge, and those of a swarm; ``None`` if they are not known.
         sshd_containers: ids of containers in which an sshd runs.
         listening: local addresses of TCP sockets that listen; ``None`` if not known.
-        lsm: the kernel's security modules that are on.
-        selinux: SELinux enforces.
+        lsm: the enabled security modules of the kernel; empty if they are not known.
+        selinux: whether SELinux is in enforcing mode.
         content_trust: the last value of DOCKER_CONTENT_TRUST, empty without one.
-        root: the facts were read with root's rights.
-        troubles: why a fact is not known, by the fact's name.
+        root: whether the facts were read as root.
+        troubles: for each fact that is not known, by its name, the reason.
     """
 
     hostname: str
@@ -129,10 +130,10 @@ class AuditFacts:
 
 
 def parse_audit_host(text: str) -> AuditFacts:
-    """Return what the script reported.
+    """Return the facts in the output of the script.
 
     Raises:
-        FailedError: it was cut short, or it cannot be understood.
+        FailedError: the output is incomplete, or cannot be parsed.
     """
     answer = _Answer({section.name: section for section in parse_sections(text)})
     answer.check_complete()
@@ -143,16 +144,16 @@ def parse_audit_host(text: str) -> AuditFacts:
 
 
 def _facts_of(answer: "_Answer") -> AuditFacts:
-    """Return the facts. What is only not known is among the answer's troubles afterwards.
+    """Return the facts. The reasons for unknown facts are then in ``answer.troubles``.
 
     Raises:
-        one of :data:`bootwright.core.parsing.PARSE_ERRORS`: a section has another form.
+        one of :data:`bootwright.core.parsing.PARSE_ERRORS`: a section cannot be parsed.
     """
     rules = answer.lines("audit")
     modes = {mode.path: mode for mode in map(parse_mode, answer.lines("modes"))}
     info = answer.info()
-    beside = _beside(answer, info)
-    history = answer.known("history", _history, answer.long("history") or "") or {}
+    host_side = _host_side(answer, info)
+    history = answer.parse("history", _history, answer.long_text("history") or "") or {}
     return AuditFacts(
         hostname=answer.value("hostname"),
         os=answer.value("os"),
@@ -163,7 +164,7 @@ def _facts_of(answer: "_Answer") -> AuditFacts:
         docker_group=_members(answer.values("docker-group")),
         units=parse_units(answer.lines("units")),
         audit=parse_audit_rules(rules) if answer.has("audit") else None,
-        # 2 is on, and locked until the board restarts.
+        # 2 means enabled, and locked until the board restarts.
         audit_on=not {"enabled 1", "enabled 2"}.isdisjoint(rules),
         audit_never=tuple(line for line in rules if _NEVER.match(line)),
         audit_pid=next((int(line[4:]) for line in rules if line.startswith("pid ")), 0),
@@ -176,12 +177,12 @@ def _facts_of(answer: "_Answer") -> AuditFacts:
         daemon_json=_daemon_json(answer, modes),
         flags=tuple(filter(None, answer.lines("flags"))),
         info=info,
-        containers=answer.all_of("containers", lambda row: parse_container(row, beside), info),
-        images=_own(
-            answer.all_of("images", lambda row: parse_image(row, history), info),
+        containers=answer.rows("containers", lambda row: parse_container(row, host_side), info),
+        images=_without_build_steps(
+            answer.rows("images", lambda row: parse_image(row, history), info),
             frozenset(answer.lines("parents")),
         ),
-        networks=answer.all_of("networks", parse_network, info),
+        networks=answer.rows("networks", parse_network, info),
         sshd_containers=frozenset(answer.lines("sshd-containers")),
         listening=_listening(answer),
         lsm=tuple(filter(None, answer.value("lsm").split(","))),
@@ -205,12 +206,12 @@ class _Answer:
                 self.troubles[name.removesuffix("-error")] = message
 
     def check_complete(self) -> None:
-        """Pass when nothing is missing that every board answers.
+        """Check that the answer has everything that every board reports.
 
         Raises:
-            FailedError: a section, or the kernel's release, is missing.
+            FailedError: a section, or the release of the kernel, is missing.
         """
-        for name in (*ALWAYS, *(["flags"] if self.daemon_runs else ())):
+        for name in (*REQUIRED_SECTIONS, *(["flags"] if self.daemon_runs else ())):
             if not self.has(name):
                 raise FailedError(f"the board's answer lacks {name}: is its /run full?")
         if not self.value("kernel"):
@@ -222,7 +223,7 @@ class _Answer:
         return bool(self.values("engine-owner"))
 
     def has(self, name: str) -> bool:
-        """Tell whether there is such a section."""
+        """Return whether there is such a section."""
         return name in self._sections
 
     def lines(self, name: str) -> Sequence[str]:
@@ -234,25 +235,27 @@ class _Answer:
         return self._sections[name].text if self.has(name) else ""
 
     def values(self, name: str) -> list[str]:
-        """Return what the section ``host`` has by that name, each time it does."""
+        """Return all values with this name in the section ``host``."""
         return [value for key, value in self._host if key == name]
 
     def value(self, name: str) -> str:
-        """Return the last of them; empty if there is none."""
+        """Return the last value with this name in the section ``host``; empty if there is none."""
         return (self.values(name) or [""])[-1]
 
     def info(self) -> dict[str, Any] | None:
-        """Return what ``docker info`` printed; nothing if no engine answers."""
+        """Return the output of ``docker info``; ``None`` if no engine answers."""
         if "info" in self.troubles:
             return None
-        return self.known("info", _info, self.long("info"))
+        return self.parse("info", _info, self.long_text("info"))
 
     def pairs(self, name: str, between: str) -> dict[str, str]:
-        """Return a long fact whose lines are a name and a value."""
-        return dict(line.partition(between)[::2] for line in (self.long(name) or "").split("\n"))
+        """Return the values by name in a section with lines ``NAME`` ``between`` ``VALUE``."""
+        return dict(
+            line.partition(between)[::2] for line in (self.long_text(name) or "").split("\n")
+        )
 
-    def known(self, name: str, parse: Callable[[Any], T], value: object | None) -> T | None:
-        """Return what ``parse`` makes of a value, or nothing."""
+    def parse(self, name: str, parse: Callable[[Any], T], value: object | None) -> T | None:
+        """Return the parsed value; ``None`` if there is no value or it cannot be parsed."""
         if value is None:
             return None
         try:
@@ -261,45 +264,48 @@ class _Answer:
             self.troubles[name] = f"it cannot be understood: {sanitize_line(str(error))[:200]}"
             return None
 
-    def long(self, name: str) -> str | None:
-        """Return a fact that may be compressed; nothing if it is not there."""
+    def long_text(self, name: str) -> str | None:
+        """Return the text of a section that may be compressed; ``None`` if it is not there."""
         if self.has(name):
             return self._sections[name].text
         packed = self._sections.get(f"{name}.gz")
         if packed is None:
             return None
-        return self.known(name, _unpacked, packed.text)
+        return self.parse(name, _unpacked, packed.text)
 
-    def all_of(
+    def rows(
         self, name: str, parse: Callable[[Mapping[str, Any]], T], info: Mapping[str, Any] | None
     ) -> tuple[T, ...] | None:
-        """Return what a list of JSON objects, one to a line, tells; all of it or nothing."""
+        """Return the parsed rows of a section with one JSON object on each line.
+
+        If one row cannot be parsed, none is returned (``None``).
+        """
         if info is None or name in self.troubles:
             return None
-        # "Containers" and "Images" are counted there.
+        # docker info has the number of "Containers" and of "Images".
         counted = info.get(name.capitalize())
-        text = self.long(name)
+        text = self.long_text(name)
         if text is None:
             self.troubles.setdefault(name, "the board's answer lacks it")
             return None
 
-        def rows(text: str) -> tuple[T, ...]:
+        def parse_rows(text: str) -> tuple[T, ...]:
             lines = [line for line in text.split("\n") if line.strip()]
-            if len(lines) > MOST_ROWS:
-                raise ValueError(f"{len(lines)} of them; {MOST_ROWS} at most are evaluated")
+            if len(lines) > MAX_ROWS:
+                raise ValueError(f"there are {len(lines)}; at most {MAX_ROWS} can be evaluated")
             if not lines and counted:
-                raise ValueError(f"docker info counts {counted}, and none was reported")
+                raise ValueError(f"docker info counts {counted}, but none was reported")
             return tuple(parse(_object(line)) for line in lines)
 
-        return self.known(name, rows, text)
+        return self.parse(name, parse_rows, text)
 
 
-def _beside(answer: _Answer, info: Mapping[str, Any] | None) -> Beside:
-    """Return what the containers' own descriptions leave out."""
+def _host_side(answer: _Answer, info: Mapping[str, Any] | None) -> HostSideFacts:
+    """Return the facts about containers that are not in the output of ``docker inspect``."""
     for name in ("volumes", "links", "privileges"):
         if info is not None and not answer.has(name) and not answer.has(f"{name}.gz"):
             answer.troubles.setdefault("containers", f"the board's answer lacks {name}")
-    return Beside(
+    return HostSideFacts(
         volumes=dict(line.partition(" ")[::2] for line in answer.lines("volumes")),
         links=answer.pairs("links", "|"),
         privileges=answer.pairs("privileges", " "),
@@ -307,9 +313,9 @@ def _beside(answer: _Answer, info: Mapping[str, Any] | None) -> Beside:
 
 
 def _daemon_json(answer: _Answer, modes: Mapping[str, PathMode]) -> dict[str, Any] | None:
-    """Return what daemon.json says; nothing if it is not there or is no JSON object."""
+    """Return the content of daemon.json; ``None`` if there is none or it is not a JSON object."""
     if answer.has("daemon-json"):
-        return answer.known("daemon-json", _object, answer.text("daemon-json") or None)
+        return answer.parse("daemon-json", _object, answer.text("daemon-json") or None)
     if answer.value("settings") in modes or answer.values("settings-named"):
         answer.troubles["daemon-json"] = "it cannot be read"
     return None
@@ -325,43 +331,45 @@ def _listening(answer: _Answer) -> tuple[str, ...] | None:
 def _unpacked(text: str) -> str:
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
-        data = unpacker.decompress(base64.b64decode(text), MOST)
+        data = unpacker.decompress(base64.b64decode(text), MAX_FACT_BYTES)
     except zlib.error as error:
         raise ValueError(str(error)) from None
     if not unpacker.eof:
-        raise ValueError(f"cut short, or more than {MOST // 1024 // 1024} MiB")
+        raise ValueError(f"cut short, or more than {MAX_FACT_BYTES // 1024 // 1024} MiB")
     return data.decode("utf-8", "replace")
 
 
 def _object(text: str) -> dict[str, Any]:
-    """Return a JSON object, with its texts harmless to a terminal."""
-    value = _harmless(json.loads(text))
+    """Return a JSON object whose texts are safe to print on a terminal."""
+    value = _sanitized(json.loads(text))
     if not isinstance(value, dict):
-        raise ValueError("no JSON object")
+        raise ValueError("not a JSON object")
     return value
 
 
-def _harmless(value: Any) -> Any:
+def _sanitized(value: Any) -> Any:
     if isinstance(value, str):
         return sanitize_line(value)
     if isinstance(value, list):
-        return [_harmless(item) for item in value]
+        return [_sanitized(item) for item in value]
     if isinstance(value, dict):
-        return {sanitize_line(key): _harmless(item) for key, item in value.items()}
+        return {sanitize_line(key): _sanitized(item) for key, item in value.items()}
     return value
 
 
 def _info(text: str) -> dict[str, Any]:
     info = _object(text)
-    # Printed without a server, and with errors, when that does not answer.
+    # If the server does not answer, docker prints a document without a version, with errors.
     if not isinstance(info.get("ServerVersion"), str) or not info["ServerVersion"]:
         errors = info.get("ServerErrors")
         raise ValueError(f"no engine answers: {errors}" if errors else "no engine answers")
     return info
 
 
-def _own(images: tuple[Image, ...] | None, parents: frozenset[str]) -> tuple[Image, ...] | None:
-    """Leave out what a build left between its steps, as ``docker image ls`` does."""
+def _without_build_steps(
+    images: tuple[Image, ...] | None, parents: frozenset[str]
+) -> tuple[Image, ...] | None:
+    """Return the images without intermediate ones of builds, as ``docker image ls`` does."""
     if images is None:
         return None
     return tuple(
@@ -370,7 +378,11 @@ def _own(images: tuple[Image, ...] | None, parents: frozenset[str]) -> tuple[Ima
 
 
 def _members(groups: Iterable[str]) -> tuple[str, ...] | None:
-    """Return the members of groups, each given as its number and names; ``None`` without any."""
+    """Return the members of groups; ``None`` without a group.
+
+    Args:
+        groups: for each group its id, a blank, and its members, separated by commas.
+    """
     named = [group.partition(" ")[2].split(",") for group in groups]
     if not named:
         return None

@@ -1,11 +1,11 @@
-"""The script by which a board tells an audit what it needs to know, in one round trip.
+"""The script that reports the facts about a board for an audit, in one SSH call.
 
-Every program started costs an emulated board 50 ms and more, and the docker command 500: what
-does not depend on each other runs at once, and containers and images are inspected in one call
-each. No container's secret leaves the board: no environment, no labels, no command lines, and of an
-image's history only how many instructions of two kinds there are. Each fact is a file in a
-folder of the script's own, and the folder is printed at the end; what may be long is compressed.
-The parser is in :mod:`bootwright.audit.facts`.
+On an emulated board each started program takes 50 ms or more, and the docker command 500 ms. So
+independent parts run at the same time, and all containers, and all images, are inspected by one
+call each. No secret of a container leaves the board: no environment, no labels, no command lines;
+of an image's history only the number of instructions of two kinds is reported. Each fact is a file
+in a temporary folder, and all files are printed at the end; long ones are compressed.
+:mod:`bootwright.audit.facts` parses the output.
 
 Sources: docker(1) ``inspect``, ``info``; moby's ``api/types/container`` and ``image/store`` (the
 configuration of an image with its history); auditctl(8); proc_pid_mountinfo(5).
@@ -23,12 +23,12 @@ UNITS = (
     *("bootwright-logs.service", "bootwright-logs.socket"),
 )
 
-LONG = ("info", "containers", "images", "history", "networks", "privileges", "links")
-"""Facts that are compressed."""
+COMPRESSED = ("info", "containers", "images", "history", "networks", "privileges", "links")
+"""The sections that are compressed."""
 
 _PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "ExecStart")
 
-CONTAINER = (
+CONTAINER_FORMAT = (
     '{"id":{{json .ID}},"name":{{json .Name}},"image":{{json .Config.Image}},'
     '"image_id":{{json .Image}},"state":{{json .State.Status}},"user":{{json .Config.User}},'
     '"apparmor":{{json .AppArmorProfile}},"mounts":{{json .Mounts}},'
@@ -39,10 +39,10 @@ CONTAINER = (
     '"log_driver":{{json .HostConfig.LogConfig.Type}}'
     "@host@}"
 )
-"""Go's template for what is told of a container: nothing that holds secrets.
+"""The Go template for a container; it has nothing that may contain secrets.
 
-By the names of moby's Go types, not those of its JSON: with one of the latter docker goes back to
-plain tables, where what is optional is missing.
+It uses the field names of moby's Go types, not those of its JSON. With a name of the JSON, docker
+would apply the template to plain maps, in which optional fields are missing.
 """
 
 _HOST_CONFIG = (
@@ -52,31 +52,33 @@ _HOST_CONFIG = (
     *("MaskedPaths", "ReadonlyPaths", "DeviceCgroupRules", "DeviceRequests"),
 )
 
-IMAGE = (
+IMAGE_FORMAT = (
     '{"id":{{json .ID}},"tags":{{json .RepoTags}}'
     '{{with .Config}},"user":{{json .User}},"healthcheck":{{with .Healthcheck}}{{with .Test}}'
     "{{json (index . 0)}}{{else}}null{{end}}{{else}}null{{end}}{{end}}}"
 )
-"""Likewise of an image. Of a health check only its kind: its command may hold a password."""
+"""The Go template for an image. Of a health check it has only the kind: the command may contain a
+password."""
 
-NETWORK = (
+NETWORK_FORMAT = (
     '{"name":{{json .Name}},"driver":{{json .Driver}},"options":{{json .Options}},'
     '"containers":[{{$comma := ""}}{{range $id, $_ := .Containers}}'
     '{{$comma}}{{json $id}}{{$comma = ","}}{{end}}]}'
 )
 
 WAIT_S = 60
-"""Seconds that one call of docker may take."""
+"""The most seconds that one call of docker may take."""
 
-MOST = 16 * 1024 * 1024
-"""Bytes that a fact may have, on the board and once it is unpacked here."""
+MAX_FACT_BYTES = 16 * 1024 * 1024
+"""The most bytes of a fact, on the board and after it is unpacked here."""
 
 
 def audit_script(paths: Sequence[str]) -> str:
-    """Return the script that reports on the board; it needs root.
+    """Return the script that reports the facts about a board; it needs root.
 
     Args:
-        paths: whose owner and mode matter; shell patterns without blanks and quotes.
+        paths: the paths whose owner and mode are reported; shell patterns without blanks and
+            quotes.
     """
     host = "".join(f',"{name}":{{{{json .HostConfig.{name}}}}}' for name in _HOST_CONFIG)
     return render(
@@ -85,12 +87,12 @@ def audit_script(paths: Sequence[str]) -> str:
         "audit/shell/audit_facts.sh",
         daemon_json=DAEMON_JSON,
         wait_seconds=WAIT_S,
-        max_bytes=MOST,
-        container_format=CONTAINER.replace("@host@", host),
-        image_format=IMAGE,
-        network_format=NETWORK,
+        max_bytes=MAX_FACT_BYTES,
+        container_format=CONTAINER_FORMAT.replace("@host@", host),
+        image_format=IMAGE_FORMAT,
+        network_format=NETWORK_FORMAT,
         properties=tuple(f"--property={name}" for name in _PROPERTIES),
         units=UNITS,
         paths=" ".join(paths),
-        compressed=LONG,
+        compressed=COMPRESSED,
     )

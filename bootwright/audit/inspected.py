@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ContainerMount:
-    """What of the board a container sees. ``kind``: ``bind``, ``volume``, ``tmpfs`` …"""
+    """A mount of a container; ``kind``: ``bind``, ``volume``, ``tmpfs`` …"""
 
     kind: str
     source: str
@@ -19,7 +19,7 @@ class ContainerMount:
 
 @dataclass(frozen=True)
 class Port:
-    """A published port: ``container`` like ``80/tcp``; ``address`` is empty for all."""
+    """A published port: ``container`` like ``80/tcp``; ``address`` is empty for all addresses."""
 
     container: str
     address: str
@@ -31,11 +31,11 @@ class Container:
     """A container as the engine reports it; names as in ``docker inspect``.
 
     ``memory`` in bytes, ``nano_cpus`` in billionths of a CPU, ``cpu_quota`` in microseconds;
-    0 is no limit. ``pids_limit``: ``None``, 0 and -1 are no limit. ``health`` is ``None`` without
-    a health check. ``no_new_privileges``: as it was made; ``None`` if that is not known.
-    ``unconfined_paths``: it sees /proc and /sys unmasked. ``device_requests`` counts devices by
-    their drivers' names (CDI), ``cpu_period`` is in microseconds, 0 for the usual. ``restart``: the
-    policy and its most tries.
+    0 means no limit. ``pids_limit``: ``None``, 0 and -1 mean no limit. ``health``: ``None`` without
+    a health check. ``no_new_privileges``: the option at its creation; ``None`` if not known.
+    ``unconfined_paths``: /proc and /sys are not masked. ``device_requests``: how many devices are
+    requested by names of drivers (CDI). ``cpu_period`` is in microseconds, 0 means the default.
+    ``restart``: the policy and the most restarts.
     """
 
     id: str
@@ -82,7 +82,11 @@ class Container:
 
 @dataclass(frozen=True)
 class Image:
-    """An image. ``adds`` and ``updates`` count instructions; ``None`` without a known history."""
+    """An image.
+
+    ``adds``: how many ADD instructions its history has; ``updates``: how many updates of package
+    lists without an installation; both ``None`` if the history is not known.
+    """
 
     id: str
     tags: tuple[str, ...]
@@ -111,13 +115,14 @@ _TRUTH = {"true": True, "false": False}
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What the board itself shows of containers, beside their engine.
+class HostSideFacts:
+    """Facts about containers from the board's files, which ``docker inspect`` does not show.
 
     Attributes:
-        volumes: the folders of the host that volumes really are, by their names.
-        links: where sources of mounts lead to.
-        privileges: ``true`` by id for a container whose processes gain no privileges.
+        volumes: for volumes that are bind mounts, the folder on the board, by volume name.
+        links: the paths of sources of mounts without symbolic links, by source.
+        privileges: ``true`` if a container was created with no-new-privileges, else ``false``;
+            by container id.
     """
 
     volumes: Mapping[str, str]
@@ -125,15 +130,15 @@ class Beside:
     privileges: Mapping[str, str]
 
 
-def parse_container(row: Mapping[str, Any], beside: Beside) -> Container:
+def parse_container(row: Mapping[str, Any], host_side: HostSideFacts) -> Container:
     """Return a container.
 
     Args:
-        row: as the template has it.
-        beside: what the board shows of it.
+        row: the JSON object that the Go template made.
+        host_side: more facts about containers.
 
     Raises:
-        One of :data:`bootwright.volume.luks_dump.OTHER_FORM`: the row has another form.
+        One of :data:`bootwright.core.parsing.PARSE_ERRORS`: the row cannot be parsed.
     """
     restart = row["RestartPolicy"] or {}
     return Container(
@@ -144,7 +149,7 @@ def parse_container(row: Mapping[str, Any], beside: Beside) -> Container:
         state=_text(row["state"]),
         user=_text(row["user"]),
         apparmor=_text(row["apparmor"]),
-        mounts=tuple(_mount(mount, beside) for mount in row["mounts"] or ()),
+        mounts=tuple(_mount(mount, host_side) for mount in row["mounts"] or ()),
         ports=tuple(_ports(row["ports"] or {})),
         networks=_texts(row["networks"]),
         health=None if row["health"] is None else _text(row["health"]),
@@ -167,9 +172,9 @@ def parse_container(row: Mapping[str, Any], beside: Beside) -> Container:
         devices=tuple(_text(device["PathOnHost"]) for device in row["Devices"] or ()),
         ulimits=tuple(_text(limit["Name"]) for limit in row["Ulimits"] or ()),
         security=_texts(row["SecurityOpt"]),
-        no_new_privileges=_TRUTH.get(beside.privileges.get(row["id"], "")),
-        # docker run --security-opt systempaths=unconfined makes both empty; else they are filled,
-        # and for a privileged container not there.
+        no_new_privileges=_TRUTH.get(host_side.privileges.get(row["id"], "")),
+        # docker run --security-opt systempaths=unconfined makes both lists empty. Otherwise they
+        # have entries; a privileged container has no lists.
         unconfined_paths=[] in (row["MaskedPaths"], row["ReadonlyPaths"]),
         device_rules=_texts(row["DeviceCgroupRules"]),
         device_requests=len(row["DeviceRequests"] or ()),
@@ -177,12 +182,12 @@ def parse_container(row: Mapping[str, Any], beside: Beside) -> Container:
     )
 
 
-def _mount(row: Mapping[str, Any], beside: Beside) -> ContainerMount:
-    folder = beside.volumes.get(_text(row.get("Name", "")))
+def _mount(row: Mapping[str, Any], host_side: HostSideFacts) -> ContainerMount:
+    folder = host_side.volumes.get(_text(row.get("Name", "")))
     source = _text(row.get("Source", ""))
     return ContainerMount(
         kind=_text(row.get("Type", "")),
-        source=folder or beside.links.get(source) or source,
+        source=folder or host_side.links.get(source) or source,
         destination=_text(row.get("Destination", "")),
         writable=_flag(row["RW"]),
         propagation=_text(row.get("Propagation", "")),
@@ -196,10 +201,10 @@ def _ports(ports: Mapping[str, Any]) -> Iterable[Port]:
 
 
 def parse_image(row: Mapping[str, Any], history: Mapping[str, tuple[int, int]]) -> Image:
-    """Return an image; ``history`` are the counts of ``ADD`` and of lone updates by digest.
+    """Return an image; ``history`` has :attr:`Image.adds` and :attr:`Image.updates` by digest.
 
     Raises:
-        One of :data:`bootwright.volume.luks_dump.OTHER_FORM`: the row has another form.
+        One of :data:`bootwright.core.parsing.PARSE_ERRORS`: the row cannot be parsed.
     """
     identity = _text(row["id"])
     adds, updates = history.get(identity.removeprefix("sha256:"), (None, None))
@@ -217,7 +222,7 @@ def parse_network(row: Mapping[str, Any]) -> Network:
     """Return a network.
 
     Raises:
-        One of :data:`bootwright.volume.luks_dump.OTHER_FORM`: the row has another form.
+        One of :data:`bootwright.core.parsing.PARSE_ERRORS`: the row cannot be parsed.
     """
     options = row["options"] or {}
     return Network(
@@ -246,7 +251,7 @@ def _number(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{type(value).__name__} instead of a number")
     if not -(2**63) <= value < 2**63:
-        raise ValueError("a number that no engine has")
+        raise ValueError("a number that is too large")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What an audit says: checks, evaluations, findings, and a whole board's result."""
+"""The types of an audit: checks, evaluations, waivers and findings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from bootwright.audit.checks.namespaces import Owners
+from bootwright.audit.checks.namespaces import NamespaceOwners
 from bootwright.audit.facts import AuditFacts
 from bootwright.core.toml_model import StrictModel
 from bootwright.hosts.profile import Profile
@@ -21,17 +21,17 @@ wrong. ``manual``: only a person can decide. ``waived``: a warn for which a waiv
 RESULTS: tuple[Result, ...] = ("pass", "warn", "info", "manual", "waived", "skipped")
 
 Owner = Literal["host", "daemon", "run", "image", "manual", "swarm"]
-"""Who can make a check pass: the host's set-up, the daemon's, who runs a container, who builds an
-image, a person's evaluation, who sets a swarm up."""
+"""Who can make a check pass: the administrator of the host, of the daemon or of the swarm, the user
+who runs a container or builds an image; ``manual``: a person has to decide."""
 
 
-class Check(StrictModel):
+class BenchmarkCheck(StrictModel):
     """A check of the benchmark, as docker-bench-security 1.6.0 numbers it.
 
     Attributes:
         id: like ``5.12``.
-        title: what the benchmark asks for, in one line.
-        scored: it counts for the score.
+        title: what the benchmark requires, in one line.
+        scored: whether it counts for the score.
         owner: who can make it pass.
         remedy: what to do, in one line.
         step: the step of ``inv provision`` that does it; empty if none does.
@@ -48,14 +48,14 @@ class Check(StrictModel):
 
     @property
     def section(self) -> str:
-        """The number before the first point."""
+        """The number before the first point of the id."""
         return self.id.partition(".")[0]
 
 
 class Waiver(StrictModel):
-    """A check that is left unmet on purpose, until a day.
+    """A check that is not met on purpose, until a given day.
 
-    ``targets``: left out, it is for all of them; an empty list would be a mistake.
+    If ``targets`` is left out, it is for all targets; an empty list is an error.
     """
 
     check: str
@@ -75,7 +75,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found, and what shows it. ``items``: for each container, image or path."""
+    """The result of a check, with the evidence; ``items`` are those of each container or path."""
 
     result: Result
     evidence: str
@@ -84,9 +84,9 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is evaluated: the facts, and the profile that says what right is.
+    """The input of an evaluation: the facts, and the profile with the values that are right.
 
-    ``trusted_user``: whom the target lets control Docker besides root.
+    ``trusted_user``: the user who may control Docker besides root, by the target's configuration.
     """
 
     facts: AuditFacts
@@ -94,9 +94,9 @@ class Subject:
     trusted_user: str | None = None
 
     @cached_property
-    def owners(self) -> Owners:
-        """Whose namespaces the containers are in."""
-        return Owners(self.facts.containers or ())
+    def owners(self) -> NamespaceOwners:
+        """The owners of the namespaces that the containers are in."""
+        return NamespaceOwners(self.facts.containers or ())
 
 
 Evaluator = Callable[[Subject], Evaluation]
@@ -104,19 +104,19 @@ Evaluator = Callable[[Subject], Evaluation]
 
 @dataclass(frozen=True)
 class Checked:
-    """A check with its evaluation, and the waiver that is in force for it or has expired."""
+    """A check with its evaluation, and its waiver, which may have expired."""
 
-    check: Check
+    check: BenchmarkCheck
     evaluation: Evaluation
     waiver: Waiver | None = None
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that no check of the benchmark sees, or that passes one and is not safe.
+    """A danger that the checks of the benchmark do not detect.
 
-    ``checks`` are those that pass in spite of it. ``subjects`` are the containers, users or
-    addresses that it is about; none if it is about the board.
+    ``checks`` are the checks that pass although there is this danger. ``subjects`` are the
+    containers, users or addresses that it is about; empty if it is about the whole board.
     """
 
     id: str
@@ -128,17 +128,17 @@ class Finding:
 
 
 def short(text: str, most: int = 300) -> str:
-    """Return a board's text for use as evidence, where it may be quoted more than once."""
+    """Return at most ``most`` characters of a board's text, for use in evidence."""
     return text if len(text) <= most else f"{text[:most]}…"
 
 
 def worst_of(items: tuple[Item, ...], good: str, nothing: str) -> Evaluation:
-    """Return the evaluation of a check that is the worst of its items.
+    """Return the evaluation of a check whose result is the worst result of its items.
 
     Args:
-        items: one for each that is evaluated.
-        good: the evidence if all of them are right.
-        nothing: the evidence if there are none, which is ``info``.
+        items: the evaluated containers, images, paths or rules.
+        good: the evidence if all items pass.
+        nothing: the evidence if there are no items; the result is then ``info``.
     """
     if not items:
         return Evaluation("info", nothing)

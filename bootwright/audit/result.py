@@ -1,4 +1,4 @@
-"""How the audit of a board ended, its score, and who can make what warns pass."""
+"""The result of a board's audit, its score, and who can make the checks pass that warn."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -6,13 +6,13 @@ from datetime import date
 from typing import Any
 
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import RESULTS, Check, Checked, Finding, Owner, Result
+from bootwright.audit.model import RESULTS, BenchmarkCheck, Checked, Finding, Owner, Result
 from bootwright.core.errors import BootwrightError
 
 SCHEMA = "bootwright.audit/1"
 
 FAMILY = "cis-docker-"
-"""What the name of every benchmark begins with; its version follows."""
+"""The beginning of every benchmark's name; the version follows."""
 
 BENCHMARK = f"{FAMILY}1.6.0"
 
@@ -29,22 +29,22 @@ SECTIONS: Mapping[str, str] = {
 """The benchmark's chapters, by the number before the first point of an id; 1.2.0 alone has an 8."""
 
 POINTS: Mapping[Result, int] = {"pass": 1, "warn": -1}
-"""What a scored check counts; any other result counts nothing."""
+"""The points of a scored check by its result; any other result gives 0."""
 
-WHO: Mapping[Owner, str] = {
+OWNER_NAMES: Mapping[Owner, str] = {
     "host": "the host's set-up",
     "daemon": "the daemon's configuration",
     "run": "flags of docker run",
     "image": "the image",
-    "manual": "a person's evaluation",
+    "manual": "a person's decision",
     "swarm": "the swarm's set-up",
 }
-"""Who can make a check pass, where no step of ``inv provision`` does."""
+"""How reports name who can make a check pass, if no step of ``inv provision`` can."""
 
 
 @dataclass(frozen=True)
-class Host:
-    """The board that was audited, as it names itself; ``engine`` is empty if none answers."""
+class AuditedHost:
+    """The board that was audited, as it reports itself; ``engine`` is empty if none answers."""
 
     name: str
     os: str
@@ -53,17 +53,17 @@ class Host:
     engine: str
 
 
-def host_of(facts: AuditFacts) -> Host:
-    """Return who the facts are of."""
-    return Host(facts.hostname, facts.os, facts.kernel, facts.arch, facts.engine_version)
+def host_of(facts: AuditFacts) -> AuditedHost:
+    """Return the board that the facts are about."""
+    return AuditedHost(facts.hostname, facts.os, facts.kernel, facts.arch, facts.engine_version)
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How often each result came, and the score.
+    """How many checks have each result, and the score.
 
-    Over scored checks, each ``pass`` counts +1 and each ``warn`` -1, as docker-bench-security
-    counts, so that numbers can be compared; all else, a waived check too, counts 0.
+    Of the scored checks, each ``pass`` counts +1 and each ``warn`` -1, as in docker-bench-security,
+    so that scores can be compared; every other result, also ``waived``, counts 0.
     ``max_score`` is the number of scored checks (90 of the 117 of 1.6.0), whatever their
     results are, so that two audits always have the same denominator.
     """
@@ -73,13 +73,13 @@ class Tally:
     max_score: int
 
     def as_json(self) -> dict[str, int]:
-        """Return it as the document has it."""
+        """Return it in the form of the JSON document."""
         counts: dict[str, int] = {str(result): count for result, count in self.counts.items()}
         return counts | {"score": self.score, "max_score": self.max_score}
 
 
 def tally(rows: Iterable[tuple[Result, bool]]) -> Tally:
-    """Return the tally of results, each with whether its check is scored."""
+    """Return the tally of ``rows``, each a result and whether its check is scored."""
     rows = tuple(rows)
     results = [result for result, _ in rows]
     scored = [result for result, is_scored in rows if is_scored]
@@ -91,7 +91,7 @@ def tally(rows: Iterable[tuple[Result, bool]]) -> Tally:
 
 
 def tallies(rows: Iterable[tuple[str, Result, bool]]) -> dict[str, Tally]:
-    """Return the tally of each section that ``rows`` (section, result, scored) tell of."""
+    """Return the tally of each section of ``rows``, each a section, a result and whether scored."""
     sections: dict[str, list[tuple[Result, bool]]] = {}
     for section, result, scored in rows:
         sections.setdefault(section, []).append((result, scored))
@@ -108,22 +108,22 @@ class AuditSummary:
 
 @dataclass(frozen=True)
 class AuditResult:
-    """How the audit of one board ended.
+    """The result of the audit of one board.
 
     Attributes:
         target: its name in ``bootwright.toml``.
-        day: when it was audited; waivers expire by it.
-        host: what the board calls itself; ``None`` if it could not be audited.
-        checks: in the benchmark's order; none if it could not be audited.
-        findings: what lies beside the benchmark.
-        seconds: it took.
+        day: the day of the audit; it decides which waivers have expired.
+        host: the board as it reports itself; ``None`` if it could not be audited.
+        checks: in the benchmark's order; empty if it could not be audited.
+        findings: dangers that the benchmark does not detect.
+        seconds: how long it took.
         error: why the board could not be audited; ``None`` if it could.
-        benchmark: whose checks they are.
+        benchmark: the benchmark of the checks.
     """
 
     target: str
     day: date
-    host: Host | None = None
+    host: AuditedHost | None = None
     checks: tuple[Checked, ...] = ()
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
@@ -131,11 +131,11 @@ class AuditResult:
     benchmark: str = BENCHMARK
 
     def result(self, checked: Checked) -> Result:
-        """Return what a check came to on the day of the audit."""
+        """Return the result of a check on the day of the audit."""
         return result_of(checked, self.day)
 
     def evidence(self, checked: Checked) -> str:
-        """Return what shows it; says so if a waiver has expired."""
+        """Return the evidence of a check; it mentions a waiver that has expired."""
         return evidence_of(checked, self.day)
 
     @property
@@ -145,19 +145,19 @@ class AuditResult:
 
     @property
     def summary(self) -> AuditSummary:
-        """Count the results and the score; all are 0 for a board that could not be audited."""
+        """The numbers of results and the score; all are 0 for a board that could not be audited."""
         rows = [(one.check.section, self.result(one), one.check.scored) for one in self.checks]
         return AuditSummary(tally((result, scored) for _, result, scored in rows), tallies(rows))
 
     def having(self, *results: Result) -> tuple[Checked, ...]:
-        """Return the checks that came to one of these."""
+        """Return the checks that have one of these results."""
         return tuple(one for one in self.checks if self.result(one) in results)
 
 
 def result_of(checked: Checked, today: date) -> Result:
-    """Return a check's result as it is shown: ``waived`` for a warn with a waiver in force.
+    """Return a check's result for the report: ``waived`` for a warn with a waiver in force.
 
-    A waiver is in force to the end of its last day, and hides nothing but a warn.
+    A waiver is in force to the end of its last day. It changes no other result than a warn.
     """
     waiver, result = checked.waiver, checked.evaluation.result
     if result == "warn" and waiver is not None and today <= waiver.expires:
@@ -166,7 +166,7 @@ def result_of(checked: Checked, today: date) -> Result:
 
 
 def evidence_of(checked: Checked, today: date) -> str:
-    """Return a check's evidence; for a warn it says that a waiver has expired."""
+    """Return a check's evidence; for a warn it mentions a waiver that has expired."""
     waiver, evaluation = checked.waiver, checked.evaluation
     if evaluation.result == "warn" and waiver is not None and waiver.expires < today:
         return f"{evaluation.evidence} (the waiver expired on {waiver.expires})"
@@ -175,36 +175,38 @@ def evidence_of(checked: Checked, today: date) -> str:
 
 @dataclass(frozen=True)
 class Remedy:
-    """Who can make checks pass, and which; ``step`` is one of ``inv provision``, or empty."""
+    """Who can make which checks pass; ``step`` is a step of ``inv provision``, or empty."""
 
     who: str
     step: str
-    checks: tuple[Check, ...]
+    checks: tuple[BenchmarkCheck, ...]
 
 
-def step_of(check: Check) -> str:
+def step_of(check: BenchmarkCheck) -> str:
     """Return the step of ``inv provision`` that makes a check pass; empty if none does.
 
-    A step that sets what new containers get leaves those that are there as they were made.
+    A step that sets defaults of containers does not change containers that exist already.
     """
     return "" if check.owner in ("run", "image") else check.step
 
 
 def remedies(result: AuditResult) -> tuple[Remedy, ...]:
-    """Return what can make pass what warns: steps of ``inv provision``, then other owners."""
-    found: dict[tuple[str, str], list[Check]] = {}
+    """Return who can make the checks pass that warn: first ``inv provision``, then other owners."""
+    found: dict[tuple[str, str], list[BenchmarkCheck]] = {}
     warns = [one.check for one in result.having("warn")]
     for check in sorted(warns, key=lambda check: not step_of(check)):
-        who = "inv provision" if step_of(check) else WHO[check.owner]
+        who = "inv provision" if step_of(check) else OWNER_NAMES[check.owner]
         found.setdefault((who, step_of(check)), []).append(check)
     return tuple(Remedy(who, step, tuple(checks)) for (who, step), checks in found.items())
 
 
-def to_act_on(results: Sequence[AuditResult]) -> tuple[tuple[Check, tuple[Result, ...]], ...]:
-    """Return the checks that some board does not meet, each with what it came to on every board.
+def to_act_on(
+    results: Sequence[AuditResult],
+) -> tuple[tuple[BenchmarkCheck, tuple[Result, ...]], ...]:
+    """Return the checks that at least one board does not meet, with the result on each board.
 
     Args:
-        results: of boards that could be audited, by the same checks.
+        results: the audits of the boards, all with the same checks.
     """
     rows = []
     for same in zip(*(result.checks for result in results), strict=True):
@@ -218,8 +220,8 @@ def as_document(result: AuditResult, comparison: Mapping[str, Any] | None = None
     """Return the JSON document of one target, as ``docs/schemas/audit-1.json`` describes it.
 
     Args:
-        result: the target's.
-        comparison: with a former audit, as its ``as_json()`` gives it.
+        result: the audit of the target.
+        comparison: with an earlier audit, as returned by its ``as_json()``.
     """
     summary = result.summary
     document: dict[str, Any] = {
@@ -279,5 +281,5 @@ def _check(checked: Checked, result: AuditResult) -> dict[str, Any]:
 
 
 def reason_of(checked: Checked) -> str:
-    """Return a waiver's reason in one line; empty without one."""
+    """Return the reason of a waiver in one line; empty without a waiver."""
     return " ".join(checked.waiver.reason.split()) if checked.waiver is not None else ""

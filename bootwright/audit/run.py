@@ -1,4 +1,4 @@
-"""``inv audit`` for one or several targets: each board asked once, and evaluated here."""
+"""``inv audit`` for one or several targets: each board reports once, and is evaluated here."""
 
 import time
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from bootwright.audit.benchmark import View, load_checks, load_view
 from bootwright.audit.checks.evaluate import evaluate
 from bootwright.audit.facts import AuditFacts, parse_audit_host
 from bootwright.audit.facts_script import audit_script
-from bootwright.audit.model import Check, Subject, Waiver
+from bootwright.audit.model import BenchmarkCheck, Subject, Waiver
 from bootwright.audit.report.view import viewed
 from bootwright.audit.result import AuditResult, host_of
 from bootwright.audit.waivers import WAIVERS_NAME, load_waivers
@@ -29,14 +29,14 @@ from bootwright.hosts.profile import Profile, load_profile
 from bootwright.remote.io.connection import Remote
 from bootwright.remote.sudo import SudoPasswordError
 
-LOOK_S = 300.0
-"""Seconds for a board to report; an emulated one takes 5.
+COLLECT_S = 300.0
+"""Seconds within which a board has to report its facts; an emulated board takes 5.
 
-The script waits 90 s for one that starts, and then three times for a docker that hangs.
+The script waits up to 90 s for a board that is starting, then for up to three hanging docker calls.
 """
 
 PARALLEL = 16
-"""Boards at a time: each is asked one thing, and evaluating takes milliseconds."""
+"""How many boards are audited at the same time; evaluating one takes milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class AuditRequest:
     """What the command line asks for.
 
     Attributes:
-        names: targets.
-        group: or all targets of this group.
-        identity: private key file, instead of the targets'.
-        sudo_password_file: with the password that sudo asks for.
+        names: the targets.
+        group: audit all targets of this group instead.
+        identity: a private key file; ``None``: those of the targets.
+        sudo_password_file: a file with the password for sudo.
         wait: seconds to wait for a board that does not answer yet.
-        parallel: boards at a time.
-        benchmark: whose numbering is shown; ``None`` for docker-bench-security's.
-        waivers: the file; the checkout's if ``None``.
-        directory: where known-hosts files are kept; ``build/ssh`` if ``None``.
+        parallel: how many boards are audited at the same time.
+        benchmark: the version whose ids are shown; ``None``: that of docker-bench-security.
+        waivers: the file with waivers; ``None``: that of the checkout.
+        directory: the folder for known-hosts files; ``None``: ``build/ssh``.
     """
 
     names: Sequence[str]
@@ -68,15 +68,15 @@ class AuditRequest:
 
 @dataclass(frozen=True)
 class Rules:
-    """What boards are evaluated by: checks, profile, waivers, and the numbering that is shown."""
+    """The checks, profile and waivers for all boards, and the version whose ids are shown."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[BenchmarkCheck, ...]
     profile: Profile
     waivers: tuple[Waiver, ...]
     view: View | None
 
     def shown(self, result: AuditResult) -> AuditResult:
-        """Return a result in the numbering that was asked for."""
+        """Return a result with the ids of the requested version."""
         return result if self.view is None else viewed(result, self.view)
 
 
@@ -90,8 +90,8 @@ def audit_targets(request: AuditRequest) -> list[AuditResult]:
     """Audit every target; a board that could not be audited is a result with its error.
 
     Raises:
-        InputError: no such target, group or benchmark, or waivers that cannot be used; no board
-            was asked then.
+        InputError: no such target, group or benchmark, or waivers that cannot be used; then no
+            board was contacted.
     """
     rules = load_rules(request.benchmark, request.waivers)
     boards = {
@@ -101,7 +101,7 @@ def audit_targets(request: AuditRequest) -> list[AuditResult]:
         for name in resolve.targets_named(request.names, request.group)
     }
     for board in boards.values():
-        board.endpoint.ssh_server()  # all have an address, or no board is asked
+        board.endpoint.ssh_server()  # if one has no address, no board is contacted
     password = None
     if request.sudo_password_file is not None:
         password = read_sudo_password(request.sudo_password_file, "the user")
@@ -122,7 +122,7 @@ def audit_targets(request: AuditRequest) -> list[AuditResult]:
 
 
 def load_rules(benchmark: str | None = None, waivers: str | None = None) -> Rules:
-    """Return what boards are evaluated by, from the checkout.
+    """Load the checks, profile and waivers from the checkout.
 
     Raises:
         InputError: no such benchmark, or a file that cannot be used.
@@ -139,21 +139,21 @@ def load_rules(benchmark: str | None = None, waivers: str | None = None) -> Rule
     )
 
 
-def questions(profile: Profile) -> list[str]:
-    """Return the paths, shell patterns among them, whose owner and mode an audit has to know."""
+def paths_to_check(profile: Profile) -> list[str]:
+    """Return the paths and shell patterns whose owner and mode an audit needs."""
     paths = [path for watch in profile.audit.watch for path in watch.paths]
     paths += [path for file in profile.files.file for path in file.paths]
     return list(dict.fromkeys(paths))
 
 
 def collect(board: Remote, profile: Profile) -> AuditFacts:
-    """Return what a board reports, in one round trip.
+    """Return the facts about a board, collected in one SSH call.
 
     Raises:
-        FailedError: the connection was lost, or the answer cannot be understood.
+        FailedError: the connection was lost, or the answer cannot be parsed.
     """
-    script = audit_script(questions(profile))
-    done = board.run(script, title="looking at the board", sudo=True, timeout=LOOK_S)
+    script = audit_script(paths_to_check(profile))
+    done = board.run(script, title="looking at the board", sudo=True, timeout=COLLECT_S)
     try:
         return parse_audit_host(done.text)
     except FailedError as error:
@@ -169,7 +169,7 @@ def evaluate_board(
     day: date,
     seconds: float = 0.0,
 ) -> AuditResult:
-    """Return a board's result, in the numbering that was asked for."""
+    """Return a board's result, with the ids of the requested version."""
     subject = Subject(facts, rules.profile, trusted_user)
     checked, findings = evaluate(subject, rules.checks, rules.waivers, target)
     return rules.shown(
@@ -187,7 +187,7 @@ def evaluate_board(
 def _alone(
     board: _Board, rules: Rules, request: AuditRequest, password: Secret | None
 ) -> AuditResult:
-    """Audit the only board; the operator may be asked."""
+    """Audit a single board; the operator may be asked for a host key or a password."""
     reporter = TextReporter()
     result = _guarded(board, rules, request, password, terminal(), reporter)
     ssh = board.endpoint.ssh
@@ -205,7 +205,7 @@ def _guarded(
     ask: Ask | None,
     reporter: Reporter,
 ) -> AuditResult:
-    """Audit a board; an error is a result as well."""
+    """Audit a board; an error is returned as a result."""
     begin = time.monotonic()
     name = board.endpoint.name
     failed: BootwrightError
@@ -224,14 +224,14 @@ def _guarded(
     except BootwrightError as error:
         failed = error
     except PARSE_ERRORS as error:
-        # A board may answer with what no judge has thought of; it is not to end the others.
+        # No evaluator expects this answer. The audits of other boards must continue.
         text = sanitize_line(str(error))[:200]
         failed = FailedError(f"{name}: the board's answer cannot be evaluated: {text}")
     return rules.shown(AuditResult(name, _today(), seconds=time.monotonic() - begin, error=failed))
 
 
 def _line(result: AuditResult) -> tuple[str, bool]:
-    """Return the message about a board as soon as it is evaluated, and whether that is good."""
+    """Return the message when the audit of a board has ended, and whether it succeeded."""
     if result.error is not None:
         return str(result.error), False
     total = result.summary.total

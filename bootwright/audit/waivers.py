@@ -1,4 +1,4 @@
-"""``waivers.toml``: checks that are left unmet on purpose, with a reason and until a day."""
+"""``waivers.toml``: checks that are not met on purpose, each with a reason and a last day."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ WAIVERS_NAME = "waivers.toml"
 
 
 class Waivers(StrictModel):
-    """The file."""
+    """The content of the file."""
 
     waiver: tuple[Waiver, ...] = ()
 
@@ -24,7 +24,7 @@ def load_waivers(path: Path, known: Iterable[str]) -> tuple[Waiver, ...]:
         known: the ids of all checks.
 
     Raises:
-        InputError: it cannot be read, or a waiver is of no check, or is there twice.
+        InputError: the file cannot be read, or a waiver is for an unknown check, or is there twice.
     """
     waivers = load_table(Waivers, path).waiver
     ids = set(known)
@@ -32,7 +32,7 @@ def load_waivers(path: Path, known: Iterable[str]) -> tuple[Waiver, ...]:
     for waiver in waivers:
         if waiver.check not in ids:
             raise InputError(
-                f"{path}: waiver of {waiver.check}: there is no such check; the ids are those of"
+                f"{path}: waiver for {waiver.check}: there is no such check; the ids are those of"
                 " docker-bench-security 1.6.0"
             )
         for target in waiver.targets or ("",):
@@ -43,7 +43,7 @@ def load_waivers(path: Path, known: Iterable[str]) -> tuple[Waiver, ...]:
 
 
 def waiver_of(waivers: Sequence[Waiver], check: str, target: str) -> Waiver | None:
-    """Return the waiver for a check of a target: of several, the one that lasts longest.
+    """Return the waiver for a check of a target; of several, the one that expires last.
 
     A waiver without targets is for all of them. It is in force to the end of its last day.
     """

@@ -291,7 +291,7 @@ def test_another_versions_numbering(lab: Lab) -> None:
         (("nosuch",), "no target 'nosuch'"),
         (("--group", "nobody"), "in the group 'nobody'"),
         (("board", "--format", "pdf"), "--format: 'pdf' is none of text, json, junit, sarif, html"),
-        (("board", "--format", "text", "--json"), "give one of them"),
+        (("board", "--format", "text", "--json"), "give only one of them"),
         (("board", "--benchmark", "9.9"), "no benchmark '9.9'; there are: 1.2.0, 1.6.0"),
         (("board", "--benchmark", "../1.6.0"), "no benchmark"),
         (("board", "--fail-on", "info"), "--fail-on: 'info' is none of never, warn, regression"),

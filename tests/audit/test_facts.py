@@ -23,7 +23,7 @@ from bootwright.audit.facts_script import audit_script
 from bootwright.audit.model import Result
 from bootwright.audit.report.text import lines
 from bootwright.audit.result import AuditResult, as_document
-from bootwright.audit.run import questions
+from bootwright.audit.run import paths_to_check
 from bootwright.core.errors import FailedError
 from bootwright.core.paths import checkout
 from tests.support.auditfacts import PROFILE, subject
@@ -32,7 +32,7 @@ from tests.support.auditresults import TODAY
 TEXT = (checkout() / "tests/cases/audithost/debian-12-provisioned.txt").read_text(encoding="utf-8")
 CHECKS = load_checks(checkout() / "checks" / "cis-docker")
 
-LONG = ("containers", "images", "info", "networks")
+COMPRESSED = ("containers", "images", "info", "networks")
 """Compressed facts of which nothing is known if they cannot be read."""
 
 
@@ -126,7 +126,7 @@ def test_a_provisioned_board_is_what_it_is() -> None:
 
 
 def test_the_script_is_whole_and_short_enough_for_one_argument() -> None:
-    script = audit_script(questions(PROFILE))
+    script = audit_script(paths_to_check(PROFILE))
     # Every name of the template was filled in.
     assert not re.search(r"@\w+@", script)
     assert len(script) < 100_000  # One argument of a command holds 128 KiB.
@@ -153,7 +153,7 @@ DAMAGED = {
 }
 
 
-@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("name", COMPRESSED)
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_a_damaged_fact_is_unknown_and_says_why(name: str, kind: str) -> None:
     found = sections()
@@ -178,7 +178,7 @@ def test_a_damaged_history_costs_only_what_is_told_by_it() -> None:
 
 
 def test_a_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "MOST", 1024 * 1024)
+    monkeypatch.setattr(facts, "MAX_FACT_BYTES", 1024 * 1024)
     told = parse_audit_host(answer(info='{"ServerVersion":"' + "7" * (8 * 1024 * 1024) + '"}'))
     assert told.info is None
     assert "more than 1 MiB" in told.troubles["info"]
@@ -195,7 +195,10 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     *(("containers", {**CONTAINER, key: float("inf")}) for key in ("Memory", "CPUQuota")),
     ("containers", {**CONTAINER, "Memory": True}),
     ("containers", {**CONTAINER, "ports": {"80/tcp": [{"HostIp": "", "HostPort": "many"}]}}),
-    ("containers", {**CONTAINER, "ports": {"80/tcp": [{"HostIp": "", "HostPort": "9" * 5000}]}}),
+    (
+        "containers",
+        {**CONTAINER, "ports": {"80/tcp": [{"HostIp": "", "HostPort": "9" * 5000}]}},
+    ),
     ("containers", {key: CONTAINER[key] for key in CONTAINER if key != "Privileged"}),
     ("images", {**IMAGE, "id": 7}),
     ("images", {**IMAGE, "tags": "latest"}),
@@ -274,7 +277,7 @@ def test_why_a_fact_is_not_known(changed: dict[str, Any], name: str, said: str) 
     assert facts.troubles[name].isprintable()
 
 
-@pytest.mark.parametrize("name", [*facts.ALWAYS, "flags"])
+@pytest.mark.parametrize("name", [*facts.REQUIRED_SECTIONS, "flags"])
 def test_an_answer_without_what_every_board_tells_is_an_error(name: str) -> None:
     with pytest.raises(FailedError, match=f"lacks {name}"):
         parse_audit_host(answer(**{name.replace("-", "_"): None}))
@@ -375,7 +378,7 @@ VALUES = st.recursive(
 @given(st.data())
 def test_values_of_any_type_are_evaluated_or_unknown(data: st.DataObject) -> None:
     """Not only what Docker would say: what JSON can say in its place."""
-    name = data.draw(st.sampled_from([*LONG, "daemon-json"]))
+    name = data.draw(st.sampled_from([*COMPRESSED, "daemon-json"]))
     if name == "daemon-json":
         row = json.loads("\n".join(sections()[name]))
     else:

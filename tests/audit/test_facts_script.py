@@ -153,7 +153,7 @@ def test_a_docker_that_fails(board: Board) -> None:
 def test_a_docker_that_never_stops_writing(
     board: Board, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(facts_script, "MOST", 1024 * 1024)
+    monkeypatch.setattr(facts_script, "MAX_FACT_BYTES", 1024 * 1024)
     board.has("c")
     # As SIGXFSZ does with any program but Python.
     flood = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n"

@@ -3,19 +3,30 @@
 from dataclasses import replace
 from datetime import date
 
-from bootwright.audit.model import Check, Checked, Evaluation, Finding, Item, Owner, Result, Waiver
-from bootwright.audit.result import AuditResult, Host
+from bootwright.audit.model import (
+    BenchmarkCheck,
+    Checked,
+    Evaluation,
+    Finding,
+    Item,
+    Owner,
+    Result,
+    Waiver,
+)
+from bootwright.audit.result import AuditedHost, AuditResult
 from bootwright.core.errors import FailedError
 
 TODAY = date(2026, 11, 26)
 
-HOST = Host("odroid", "Debian GNU/Linux 12", "6.1.0-odroid", "armv7l", "20.10.24+dfsg1")
+HOST = AuditedHost("odroid", "Debian GNU/Linux 12", "6.1.0-odroid", "armv7l", "20.10.24+dfsg1")
 
 HOSTILE = "<script>alert(1)</script> & \"quoted' ]]> {{7*7}} {0} [click](http://evil.example)"
 
 
-def check(number: str, owner: Owner = "daemon", *, scored: bool = True, step: str = "") -> Check:
-    return Check(
+def check(
+    number: str, owner: Owner = "daemon", *, scored: bool = True, step: str = ""
+) -> BenchmarkCheck:
+    return BenchmarkCheck(
         id=number,
         title=f"Wish {number} is met",
         scored=scored,
@@ -32,7 +43,7 @@ def checked(
     *items: Item,
     evidence: str = "as it is",
     waiver: Waiver | None = None,
-    of: Check | None = None,
+    of: BenchmarkCheck | None = None,
 ) -> Checked:
     return Checked(of or check(number), Evaluation(result, evidence, items), waiver)
 
@@ -100,7 +111,7 @@ def hostile() -> AuditResult:
         checked("7.1", "skipped", evidence=evil),
         findings=(replace(FINDING, evidence=evil),),
     )
-    return replace(found, host=Host(evil, evil, evil, evil, evil))
+    return replace(found, host=AuditedHost(evil, evil, evil, evil, evil))
 
 
 def unreachable(target: str = "shelf") -> AuditResult:

@@ -1,1 +1,1 @@
-"""One pure function for each check of the benchmark, in a module for each section."""
+"""The evaluators: one pure function for each check of the benchmark."""

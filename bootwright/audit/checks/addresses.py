@@ -1,40 +1,40 @@
-"""Whether an address is the board's own, as far as it shows."""
+"""Whether an address belongs to the board itself, as far as the address shows it."""
 
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 _LOOPBACK = ("localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback")
-"""Names for it in /etc/hosts of Debian, Fedora and Arch Linux; with any domain."""
+"""Names of loopback in /etc/hosts of Debian, Fedora and Arch Linux; any domain may follow."""
 
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
-"""How the last part of an IPv4 address may be written: inet_aton(3)."""
+"""Matches the last part of an IPv4 address in any notation: inet_aton(3)."""
 
 
 def host_of(address: str) -> str:
     """Return the host of ``SCHEME://HOST:PORT`` or ``HOST:PORT``; empty if it has none."""
     try:
         place = urlsplit(address if "://" in address else f"tcp://{address}")
-        # A zone is of no interest, and a point at the end only says that a name is whole.
+        # Without the zone of an IPv6 address, and without the final point of a complete name.
         return (place.hostname or "").partition("%")[0].rstrip(".")
     except ValueError:
         return ""
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is the one that asks, by its name or number."""
+    """Return whether a host name or address is loopback."""
     number = _number(host)
     if number is not None:
         return number.is_loopback or number.is_unspecified
     labels = host.split(".")
-    # Such as 0, 127.1 and 2130706433, which the resolver takes for numbers.
+    # For example 0, 127.1 and 2130706433, which the resolver reads as addresses.
     if _NUMBER.fullmatch(labels[-1]):
         return True
     return labels[0] in _LOOPBACK or labels[-1] == "localhost"
 
 
 def is_elsewhere(host: str, hostname: str) -> bool:
-    """Tell whether a host is another machine than the board ``hostname``."""
+    """Return whether ``host`` is another machine than the board with the name ``hostname``."""
     own = hostname.lower().rstrip(".")
     names = {name for name in (own, own.partition(".")[0]) if name}
     names |= {f"{name}.{domain}" for name in names for domain in ("local", "localdomain")}
@@ -52,7 +52,7 @@ def _number(host: str) -> IPv4Address | IPv6Address | None:
 def is_tcp(address: str) -> bool:
     """Return whether an address of the API is a TCP address, as one without a scheme is.
 
-    The daemon does not start with a scheme that it does not know: such an address counts as TCP.
+    An unknown scheme counts as TCP, although the daemon does not start with one.
     """
     scheme, separator, _ = address.partition("://")
     return bool(address) and (not separator or scheme not in ("unix", "fd", "npipe"))

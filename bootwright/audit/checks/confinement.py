@@ -1,6 +1,6 @@
-"""What holds a container's processes back in the kernel: checks 5.2, 5.3, 5.4, 5.22 and 5.26.
+"""How the kernel confines a container's processes: checks 5.2, 5.3, 5.4, 5.22 and 5.26.
 
-How the engine takes security options apart: moby's ``daemon/daemon_unix.go`` (parseSecurityOpt),
+How the engine parses security options: moby's ``daemon/daemon_unix.go`` (parseSecurityOpt),
 ``daemon/create.go`` (generateSecurityOpt); its capabilities: ``oci/caps/defaults.go``.
 """
 
@@ -17,25 +17,25 @@ DEFAULT_CAPABILITIES = frozenset(
         *("NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"),
     )
 )
-"""What the engine gives every container."""
+"""The capabilities that the engine gives every container."""
 
 NO_NEW_PRIVILEGES = "no-new-privileges"
 
 BUILTIN = "builtin"
-"""The engine's own seccomp profile by its name, from 23.0 on."""
+"""The name of the engine's own seccomp profile, from 23.0 on."""
 
 USUAL_PROFILES = ("", BUILTIN, "default")
-"""How engines call their own profile; ``default`` before 23.0."""
+"""The names of an engine's own profile; ``default`` before 23.0."""
 
 ALLOWING = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG")
-"""What a seccomp profile does with a system call that it lets through; seccomp_rule_add(3)."""
+"""The actions of a seccomp profile that allow a system call; seccomp_rule_add(3)."""
 
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
-"""How Go reads true."""
+"""The texts that Go parses as true."""
 
 
 def container_options(container: Container) -> tuple[tuple[str, str], ...]:
-    """Return a container's security options as names and values, as the engine reads them."""
+    """Return a container's security options as names and values, parsed as the engine does."""
     found = []
     for option in container.security:
         if option == NO_NEW_PRIVILEGES:
@@ -49,8 +49,8 @@ def container_options(container: Container) -> tuple[tuple[str, str], ...]:
 
 
 def apparmor(subject: Subject, container: Container) -> Evaluation:
-    """Evaluate 5.2: a profile, and a kernel that enforces it."""
-    # An empty list is one that could not be read.
+    """Evaluate 5.2: the container has an AppArmor profile, and the kernel enforces it."""
+    # An empty list means that it could not be read.
     if subject.facts.lsm and "apparmor" not in subject.facts.lsm:
         return Evaluation("warn", "AppArmor is off in the board's kernel")
     if ("apparmor", "unconfined") in container_options(container):
@@ -62,12 +62,12 @@ def apparmor(subject: Subject, container: Container) -> Evaluation:
 
 
 def selinux(subject: Subject, container: Container) -> Evaluation:
-    """Evaluate 5.3: a label that SELinux enforces.
+    """Evaluate 5.3: the container has a label that SELinux enforces.
 
-    A daemon that uses SELinux labels each container itself, unless an option disables that.
+    A daemon that uses SELinux gives each container a label, unless an option disables that.
     """
     if not subject.facts.selinux:
-        return Evaluation("warn", "SELinux does not enforce on the board")
+        return Evaluation("warn", "SELinux is not in enforcing mode on the board")
     if security_option(subject.facts, "selinux") is None:
         return Evaluation("warn", "the daemon does not use SELinux (selinux-enabled)")
     if container.privileged:
@@ -81,22 +81,22 @@ def selinux(subject: Subject, container: Container) -> Evaluation:
 
 
 def capabilities(_: Subject, container: Container) -> Evaluation:
-    """Evaluate 5.4: capabilities beyond those that the engine gives every container."""
+    """Evaluate 5.4: the container has no more capabilities than the engine's default."""
     if container.privileged:
         return Evaluation("warn", "privileged: it has all capabilities")
     names = {name.strip().upper().removeprefix("CAP_") for name in container.cap_add}
     more = sorted(names - DEFAULT_CAPABILITIES)
     if more:
         return Evaluation("warn", f"it adds {', '.join(more)}")
-    return Evaluation("pass", "the engine's capabilities or fewer")
+    return Evaluation("pass", "the engine's default capabilities, or fewer")
 
 
 def seccomp(subject: Subject, container: Container) -> Evaluation:
-    """Evaluate 5.22: a filter of system calls, the engine's or the container's own."""
+    """Evaluate 5.22: system calls are filtered by the engine's or the container's own profile."""
     if container.privileged:
         return Evaluation("warn", "privileged, which switches seccomp off")
     own = [value for name, value in container_options(container) if name == "seccomp"]
-    without = no_seccomp(subject.facts)
+    without = why_no_seccomp(subject.facts)
     if without and not (own and security_option(subject.facts, "seccomp")):
         return Evaluation("warn", without)
     evaluated = [_own_profile(value.strip()) for value in own if value != BUILTIN]
@@ -104,17 +104,17 @@ def seccomp(subject: Subject, container: Container) -> Evaluation:
         for evaluation in evaluated:
             if evaluation.result == result:
                 return evaluation
-    profile = strange_profile(subject) if not own else ""
+    profile = unknown_profile(subject) if not own else ""
     if profile:
         return Evaluation("skipped", f"the daemon's profile {profile}: what it denies is not known")
     return Evaluation("pass", "the engine's profile")
 
 
 def _own_profile(text: str) -> Evaluation:
-    """Evaluate a container's own profile, which its option holds as JSON.
+    """Evaluate a container's own seccomp profile, which is the option's value, in JSON.
 
-    runc takes one without a default and without rules for none at all: its
-    ``libcontainer/specconv/spec_linux.go``, SetupSeccomp.
+    runc ignores a profile without a default action and without rules: see SetupSeccomp in its
+    ``libcontainer/specconv/spec_linux.go``.
     """
     if text.lower() == "unconfined":
         return Evaluation("warn", "seccomp=unconfined")
@@ -139,8 +139,8 @@ def _denies(rule: object) -> bool:
     return isinstance(rule.get("action"), str) and rule["action"] not in ALLOWING
 
 
-def no_seccomp(facts: AuditFacts) -> str:
-    """Return why the engine filters no system calls; empty if it does, or does not report it."""
+def why_no_seccomp(facts: AuditFacts) -> str:
+    """Return why the engine does not filter system calls; empty if it does, or if not known."""
     if security_options(facts) is None:
         return ""
     option = security_option(facts, "seccomp")
@@ -151,8 +151,8 @@ def no_seccomp(facts: AuditFacts) -> str:
     return ""
 
 
-def strange_profile(subject: Subject) -> str:
-    """Return the daemon's seccomp profile that the hardening profile does not know; or nothing."""
+def unknown_profile(subject: Subject) -> str:
+    """Return the daemon's seccomp profile if the hardening profile does not list it; else empty."""
     used = (security_option(subject.facts, "seccomp") or {}).get("profile", "")
     setting = subject.profile.setting("seccomp-profile")
     known = setting.only if setting is not None else ()
@@ -160,20 +160,20 @@ def strange_profile(subject: Subject) -> str:
 
 
 def new_privileges(_: Subject, container: Container) -> Evaluation:
-    """Evaluate 5.26 by what the container was made with.
+    """Evaluate 5.26: the container was created with no-new-privileges.
 
-    That is its last option, or the daemon's default of that day: a container that is older than
-    the default never gets it.
+    This is set by its last option, or by the daemon's default on the day of its creation. A later
+    change of the default does not change the container.
     """
     own = [value for name, value in container_options(container) if name == NO_NEW_PRIVILEGES]
     option = f"no-new-privileges={own[-1]}" if own else ""
     has = container.no_new_privileges
     if has is None and not own:
-        return Evaluation("skipped", "what it was made with is not known")
+        return Evaluation("skipped", "the options of its creation are not known")
     if has is None:
         has = own[-1] in _TRUE
     if has:
-        return Evaluation("pass", option or "made with the daemon's default, no-new-privileges")
+        return Evaluation("pass", option or "created with the daemon's default, no-new-privileges")
     return Evaluation(
-        "warn", option or "made without no-new-privileges, whatever the default is now"
+        "warn", option or "created without no-new-privileges; today's default does not change it"
     )

@@ -1,4 +1,4 @@
-"""What passes the benchmark and is not safe, and what the benchmark does not see: containers."""
+"""Findings about containers: dangers that the benchmark does not detect."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -17,45 +17,46 @@ from bootwright.audit.inspected import Container
 from bootwright.audit.model import Finding, Subject, short
 from bootwright.core.board_names import MOUNT
 
-_HELD = ("/root", "/home", "/var/spool/cron", MOUNT)
-"""Folders by which who writes them, or one above, becomes somebody else on the board."""
+_TAKEOVER_FOLDERS = ("/root", "/home", "/var/spool/cron", MOUNT)
+"""A container that can write such a folder, or a parent of it, can take over an account of the
+board."""
 
-_WITHIN = ("/root", "/var/spool/cron", f"{MOUNT}/var/lib/docker")
-"""Those of which any part will do."""
+_TAKEOVER_SUBFOLDERS = ("/root", "/var/spool/cron", f"{MOUNT}/var/lib/docker")
+"""Folders of which also any file or subfolder is enough for that."""
 
-_MOST = 20
-"""Names in a finding's evidence."""
+_MAX_NAMES = 20
+"""How many names a finding's evidence has."""
 
 
 def _no_logs(subject: Subject) -> Finding | None:
     driver = engine_value(subject.facts, "LoggingDriver")
-    mute = _names(subject, lambda container: container.log_driver == "none")
-    if driver != "none" and not mute:
+    without_logs = _names(subject, lambda container: container.log_driver == "none")
+    if driver != "none" and not without_logs:
         return None
     evidence = ["the daemon's log driver is none"] if driver == "none" else []
-    if mute:
-        evidence.append(f"log driver none: {_listed(mute)}")
+    if without_logs:
+        evidence.append(f"log driver none: {_listed(without_logs)}")
     return Finding(
         "no-logs",
-        "What containers write is kept nowhere",
+        "Logs of containers are stored nowhere",
         "; ".join(evidence),
-        "use the log driver local, or one that ships logs; start the containers again with it",
+        "use the log driver local or one that sends logs away, and create the containers again",
         ("2.13",),
-        mute,
+        without_logs,
     )
 
 
 def _logs_stay(subject: Subject) -> Finding | None:
-    """Find containers that are older than the daemon's log driver, or have another one."""
+    """Find containers with another log driver than the daemon's, which sends logs away."""
     kept = [name for name in KEPT_HERE if name != "none"]
     names = _names(subject, lambda container: container.log_driver in kept)
     if not names or remote_logging(subject).result != "pass":
         return None
     return Finding(
         "logs-stay-here",
-        "What some containers write stays on the board, although the daemon ships logs",
-        f"a log driver of their own, or of the day when they were made: {_listed(names)}",
-        "make them again without --log-driver: a container keeps the driver it was made with",
+        "Logs of some containers stay on the board, although the daemon sends logs away",
+        f"created with another log driver, or before the daemon's was set: {_listed(names)}",
+        "create them again without --log-driver: a container keeps the log driver of its creation",
         ("2.13",),
         names,
     )
@@ -78,9 +79,10 @@ def _stopped(subject: Subject) -> Finding | None:
         return None
     return Finding(
         "dangerous-stopped-container",
-        "A container that does not run now has the board when it is started",
-        _told(found),
-        "docker rm it, or make it again with less; the benchmark looks at running ones only",
+        "A stopped container can control the board when it is started",
+        _joined_evidence(found),
+        "remove it with docker rm, or create it again with fewer rights; the benchmark evaluates"
+        " running containers only",
         ("5.5", "5.6", "5.32"),
         tuple(sorted(found)),
     )
@@ -108,7 +110,7 @@ def _open_paths(subject: Subject) -> Finding | None:
         "system-paths-open",
         "A container sees all of /proc and /sys, some of it writable",
         f"--security-opt systempaths=unconfined: {_listed(names)}",
-        "make it again without that option",
+        "create it again without that option",
         ("5.5", "5.6"),
         names,
     )
@@ -124,8 +126,8 @@ def _any_device(subject: Subject) -> Finding | None:
         return None
     return Finding(
         "any-device",
-        "A container may use devices of the board that it makes itself",
-        _told(rules),
+        "A container can access any device of the board, by a device file that it makes itself",
+        _joined_evidence(rules),
         "give it the devices that it needs by --device, instead of a --device-cgroup-rule",
         ("5.5", "5.6"),
         tuple(sorted(rules)),
@@ -143,31 +145,31 @@ def _folders(subject: Subject) -> Finding | None:
             held = _held_by(path, root) if mount.writable else ""
             if held:
                 place = f"{container.name}: {path}"
-                found[place] = f"{place} is writable, with {held}"
+                found[place] = f"{place} is writable and contains or belongs to {held}"
     if not found:
         return None
     return Finding(
         "powerful-mount",
-        "A container can write where the board can be taken over, beyond the benchmark's folders",
-        _told(found),
-        "mount only the folder that it needs, read-only where that will do",
+        "A container can write to a folder by which it can take over the board",
+        _joined_evidence(found),
+        "mount only the folder that it needs, and read-only if that is enough",
         ("5.6",),
         tuple(sorted(found)),
     )
 
 
 def _held_by(path: str, root: str) -> str:
-    """Return by what of the board who writes a folder takes it over; empty if by nothing known.
+    """Return the folder by which a container that can write ``path`` takes over the board.
 
-    A volume of the engine is what its data root is there for.
+    Empty if there is none. Volumes of the engine are harmless, although they are in its data root.
     """
     volumes = f"{root.rstrip('/')}/volumes"
     if path in ("", *SENSITIVE) or (within(path, volumes) and path != volumes):
         return ""
-    inside = next((folder for folder in (*_HELD, root) if within(folder, path)), "")
+    inside = next((folder for folder in (*_TAKEOVER_FOLDERS, root) if within(folder, path)), "")
     if inside:
         return inside
-    around = next((folder for folder in (*_WITHIN, root) if within(path, folder)), "")
+    around = next((folder for folder in (*_TAKEOVER_SUBFOLDERS, root) if within(path, folder)), "")
     return around or (".ssh" if "/.ssh/" in f"{path}/" else "")
 
 
@@ -177,7 +179,7 @@ def _unhealthy(subject: Subject) -> Finding | None:
         return None
     return Finding(
         "unhealthy-container",
-        "A container has a health check, and fails it",
+        "The health check of a container fails",
         f"unhealthy: {_listed(names)}",
         "docker inspect --format '{{json .State.Health}}' shows why",
         ("5.27",),
@@ -190,14 +192,14 @@ def _names(subject: Subject, wanted: Callable[[Container], bool]) -> tuple[str, 
     return tuple(sorted(container.name for container in containers if wanted(container)))
 
 
-def _told(found: Mapping[str, str]) -> str:
+def _joined_evidence(found: Mapping[str, str]) -> str:
     return _listed((found[name] for name in sorted(found)), "; ")
 
 
 def _listed(names: Iterable[str], between: str = ", ") -> str:
     text = [short(name) for name in names]
-    more = f" and {len(text) - _MOST} more" if len(text) > _MOST else ""
-    return between.join(text[:_MOST]) + more
+    more = f" and {len(text) - _MAX_NAMES} more" if len(text) > _MAX_NAMES else ""
+    return between.join(text[:_MAX_NAMES]) + more
 
 
 FINDERS: tuple[Callable[[Subject], Finding | None], ...] = (
@@ -210,4 +212,4 @@ FINDERS: tuple[Callable[[Subject], Finding | None], ...] = (
     _logs_stay,
     _unhealthy,
 )
-"""The gravest first."""
+"""The functions that find each finding; the most serious ones first."""

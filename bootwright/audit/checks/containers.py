@@ -1,4 +1,4 @@
-"""Section 5: the containers that run, each evaluated by how it was started."""
+"""Section 5: the running containers, each evaluated by its options."""
 
 from collections.abc import Callable, Mapping
 
@@ -13,7 +13,7 @@ from bootwright.audit.checks.confinement import (
 from bootwright.audit.checks.devices import devices
 from bootwright.audit.checks.engine import security_option, swarm_state, why_unknown
 from bootwright.audit.checks.mounts import engine_sockets, sensitive_mounts, shared_mounts
-from bootwright.audit.checks.namespaces import Kind, mode_of
+from bootwright.audit.checks.namespaces import NamespaceKind, mode_of
 from bootwright.audit.checks.ports import (
     FIRST_FREE_PORT,
     beside_services,
@@ -25,20 +25,20 @@ from bootwright.audit.inspected import Container, Port
 from bootwright.audit.model import Evaluation, Evaluator, Item, Subject, short, worst_of
 
 EvaluateOne = Callable[[Subject, Container], Evaluation]
-"""Evaluates one container."""
+"""A function that evaluates one container."""
 
 NO_CONTAINER = "no container runs"
 
-MOST_TRIES = 5
-"""How often a container may be restarted, check 5.15."""
+MAX_TRIES = 5
+"""How many times a container may be restarted at most: check 5.15."""
 
 
 def each_running(evaluate_one: EvaluateOne, good: str) -> Evaluator:
     """Return the evaluator of every container that runs.
 
     Args:
-        evaluate_one: evaluates one.
-        good: the evidence if all of them are right.
+        evaluate_one: evaluates one container.
+        good: the evidence if all containers pass.
     """
 
     def evaluate(subject: Subject) -> Evaluation:
@@ -75,7 +75,7 @@ def _swarm_off(subject: Subject) -> Evaluation:
 
 
 def privileged(_: Subject, container: Container) -> Evaluation:
-    """Evaluate 5.5."""
+    """Evaluate 5.5: the container is not privileged."""
     if container.privileged:
         return Evaluation("warn", "privileged")
     if container.unconfined_paths:
@@ -83,7 +83,7 @@ def privileged(_: Subject, container: Container) -> Evaluation:
     return Evaluation("pass", "not privileged")
 
 
-def _own_namespace(what: str, kind: Kind) -> EvaluateOne:
+def _own_namespace(what: str, kind: NamespaceKind) -> EvaluateOne:
     def evaluate_one(subject: Subject, container: Container) -> Evaluation:
         owner = subject.owners.of(container, kind)
         if mode_of(owner, kind) != "host":
@@ -104,10 +104,10 @@ def _user_namespace(subject: Subject, container: Container) -> Evaluation:
 
 def _sshd(subject: Subject, container: Container) -> Evaluation:
     if container.id in subject.facts.sshd_containers:
-        return Evaluation("warn", "an sshd runs in it")
+        return Evaluation("warn", "sshd runs in it")
     if not subject.facts.root:
-        return Evaluation("skipped", "its processes can only be seen with root's rights")
-    return Evaluation("pass", "no sshd runs in it")
+        return Evaluation("skipped", "only root can see its processes")
+    return Evaluation("pass", "sshd does not run in it")
 
 
 def _read_only(_: Subject, container: Container) -> Evaluation:
@@ -117,13 +117,15 @@ def _read_only(_: Subject, container: Container) -> Evaluation:
 
 
 def _restart(_: Subject, container: Container) -> Evaluation:
-    """Evaluate 5.15: what may fail and be started again without end."""
+    """Evaluate 5.15: a failing container is restarted only a few times."""
     policy, tries = container.restart
     if policy in ("", "no"):
         return Evaluation("pass", "it is not restarted")
-    if policy == "on-failure" and 1 <= tries <= MOST_TRIES:
+    if policy == "on-failure" and 1 <= tries <= MAX_TRIES:
         return Evaluation("pass", f"on-failure, {tries} times")
-    return Evaluation("warn", f"{policy}, {tries} times" if tries > 0 else f"{policy}, without end")
+    return Evaluation(
+        "warn", f"{policy}, {tries} times" if tries > 0 else f"{policy}, without limit"
+    )
 
 
 def _ulimits(_: Subject, container: Container) -> Evaluation:
@@ -147,14 +149,14 @@ def _health(_: Subject, container: Container) -> Evaluation:
 def _image_age(_: Subject, container: Container) -> Evaluation:
     if "@sha256:" in container.image:
         return Evaluation("info", f"{container.image} stays until its digest is changed")
-    return Evaluation("info", f"{container.image} is what was pulled last")
+    return Evaluation("info", f"{container.image} is as it was last pulled")
 
 
 def _default_bridge(subject: Subject, container: Container) -> Evaluation:
     owner = subject.owners.of(container, "network")
     if mode_of(owner, "network") == "host":
         return Evaluation("info", "on the host's network (5.10)")
-    # Nobody else can give a network this name.
+    # No other network can have this name.
     if "bridge" in owner.networks:
         return Evaluation("info", "on the default bridge")
     return Evaluation("pass", ", ".join(owner.networks) or "no network")
@@ -190,7 +192,7 @@ EVALUATORS: Mapping[str, Evaluator] = {
     "5.14": _published(
         on_every_address, "on every address:", "no port is published on every address"
     ),
-    "5.15": each_running(_restart, f"no container is restarted more than {MOST_TRIES} times"),
+    "5.15": each_running(_restart, f"no container is restarted more than {MAX_TRIES} times"),
     "5.16": each_running(
         _own_namespace("processes", "pid"),
         "no container sees the host's processes",

@@ -1,6 +1,6 @@
 """Section 2: how the Docker daemon is configured.
 
-What the running engine reports counts; what it does not report is taken from its command line and
+Values that the running engine reports are used first; others are from its command line and
 daemon.json. Sources: docker(1) ``info``; moby's ``daemon/info_unix.go``, ``opts/hosts.go``,
 ``registry/config.go`` and ``daemon/logger``; docker-bench-security 1.6.0.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from bootwright.audit.checks import logshipping
 from bootwright.audit.checks.addresses import host_of, is_loopback, is_tcp
-from bootwright.audit.checks.confinement import USUAL_PROFILES, strange_profile
+from bootwright.audit.checks.confinement import USUAL_PROFILES, unknown_profile
 from bootwright.audit.checks.engine import security_option, security_options
 from bootwright.audit.checks.settings import (
     InForce,
@@ -29,24 +29,24 @@ from bootwright.hosts.profile import version_key
 ENABLE_ICC = "com.docker.network.bridge.enable_icc"
 
 _OWN_NETWORKS = {"127.0.0.0/8", "::1/128"}
-"""Loopback, which every engine takes for insecure registries."""
+"""Loopback networks, which every engine accepts as insecure registries."""
 
 _API_PORTS = (":2375", ":2376")
-"""Docker's ports by IANA's list, without and with TLS."""
+"""Docker's ports in the registry of IANA, without and with TLS."""
 
-_TOLD_FROM = (23, 0)
-"""The engine from which on ``docker info`` reports no-new-privileges."""
+_REPORTED_FROM = (23, 0)
+"""The first engine whose ``docker info`` reports no-new-privileges."""
 
 _CGROUPS = {"systemd": "system.slice", "cgroupfs": "/docker"}
 """The engine's own cgroup-parent, by its cgroup driver."""
 
 
 def rootless(subject: Subject) -> Evaluation:
-    """2.1: the daemon's process is not root's; whether it could be so, a person has to say."""
+    """2.1: the daemon does not run as root; if it does, a person has to decide whether it must."""
     owner = subject.facts.engine_owner
     if owner is None:
         return Evaluation(
-            "skipped", why_no_engine(subject.facts) or "it is not known whose the daemon is"
+            "skipped", why_no_engine(subject.facts) or "the user of the daemon is not known"
         )
     if owner == 0:
         return Evaluation("manual", "the daemon runs as root")
@@ -70,7 +70,7 @@ def default_bridge(subject: Subject) -> Evaluation:
 
 
 def log_level(subject: Subject) -> Evaluation:
-    """2.3: the daemon logs what is informative; ``debug`` overrules its level."""
+    """2.3: the log level of the daemon is info; ``debug`` would override it."""
     facts = subject.facts
     level, debug = configured(facts, "log-level"), configured(facts, "debug")
     on, in_force = (facts.info or {}).get("Debug"), None
@@ -83,13 +83,13 @@ def log_level(subject: Subject) -> Evaluation:
 
 
 def iptables(subject: Subject) -> Evaluation:
-    """2.4: the engine keeps its packet filter itself."""
+    """2.4: the engine manages its packet filter itself."""
     setting = configured(subject.facts, "iptables")
     return evaluate_configured(subject.facts, setting, setting.value is True)
 
 
 def insecure_registries(subject: Subject) -> Evaluation:
-    """2.5: no registry, and no mirror of one, is spoken to without TLS, but on the board itself."""
+    """2.5: registries and their mirrors are used only with TLS, except on the board itself."""
     facts = subject.facts
     setting = configured(facts, "insecure-registries")
     mirrors = configured(facts, "registry-mirrors")
@@ -114,9 +114,9 @@ def insecure_registries(subject: Subject) -> Evaluation:
 
 
 def _plain(mirrors: object) -> set[str]:
-    """Return the mirrors of a list that are spoken to without TLS, but on the board itself."""
+    """Return the mirrors in a list that are used without TLS and are not on the board itself."""
     found = (one for one in _texts(mirrors) if one.lower().startswith("http://"))
-    # The engine puts a slash behind it.
+    # The engine appends a slash.
     return {one.rstrip("/") for one in found if not is_loopback(host_of(one))}
 
 
@@ -132,9 +132,9 @@ def storage_driver(subject: Subject) -> Evaluation:
 
 
 def remote_api(subject: Subject) -> Evaluation:
-    """2.7: where the API listens on TCP, both sides prove themselves by certificates.
+    """2.7: if the API listens on TCP, both sides need a certificate.
 
-    A socket of systemd may be TCP as well, which only shows by Docker's ports.
+    systemd may open a TCP socket for the daemon; this can only be detected by Docker's ports.
     """
     facts = subject.facts
     hosts, verify, tls = (configured(facts, key) for key in ("hosts", "tlsverify", "tls"))
@@ -152,10 +152,12 @@ def remote_api(subject: Subject) -> Evaluation:
         return Evaluation("skipped", f"{where}; tlsverify: {verify.unknown}")
     if verify.value is True:
         return Evaluation("pass", f"{where}; {verify}", _each(addresses, "pass", str(verify)))
-    # Saying tlsverify = false still turns TLS on: moby's cmd/dockerd/daemon.go.
+    # Also tlsverify = false switches TLS on: moby's cmd/dockerd/daemon.go.
     if tls.value is True or verify.source != "default":
         items = _each(addresses, "warn", "TLS without client certificates")
-        return Evaluation("warn", f"{where} with TLS, for everybody; {verify}", items)
+        return Evaluation(
+            "warn", f"{where} with TLS, but without client certificates; {verify}", items
+        )
     return Evaluation("warn", f"{where} without TLS", _each(addresses, "warn", "without TLS"))
 
 
@@ -164,12 +166,12 @@ def _each(subjects: Iterable[str], result: Result, evidence: str) -> tuple[Item,
 
 
 def _taken(facts: AuditFacts) -> list[str]:
-    """Return where something listens on Docker's ports, as systemd may do for the daemon."""
+    """Return the addresses with Docker's ports that are listened on, maybe by systemd."""
     return [address for address in facts.listening or () if address.endswith(_API_PORTS)]
 
 
 def default_ulimits(subject: Subject) -> Evaluation:
-    """2.8: containers get limits of their own; without any there is nothing to hold against it."""
+    """2.8: there are default limits for containers; without any the result is ``info``."""
     setting = configured(subject.facts, "default-ulimits")
     found = evaluate_configured(subject.facts, setting, bool(setting.value))
     if found.result != "warn":
@@ -178,7 +180,7 @@ def default_ulimits(subject: Subject) -> Evaluation:
 
 
 def userns(subject: Subject) -> Evaluation:
-    """2.9: root in a container is nobody on the board; a rootless daemon is nobody itself."""
+    """2.9: root in a container is not root on the board; a rootless daemon meets this too."""
     facts = subject.facts
     setting = configured(facts, "userns-remap")
     security, in_force = _security(facts), None
@@ -192,7 +194,7 @@ def userns(subject: Subject) -> Evaluation:
 
 
 def cgroup_parent(subject: Subject) -> Evaluation:
-    """2.10: containers stay below the cgroup that the engine chooses."""
+    """2.10: containers are below the engine's default cgroup."""
     facts = subject.facts
     setting = configured(facts, "cgroup-parent")
     own = _CGROUPS.get(_text(facts.info, "CgroupDriver"), "")
@@ -200,14 +202,14 @@ def cgroup_parent(subject: Subject) -> Evaluation:
 
 
 def base_size(subject: Subject) -> Evaluation:
-    """2.11: the base device of devicemapper keeps its size."""
+    """2.11: the size of devicemapper's base device is not set."""
     setting = configured(subject.facts, "storage-opts")
     names = [option.partition("=")[0].strip().lower() for option in _texts(setting.value)]
     return evaluate_configured(subject.facts, setting, "dm.basesize" not in names)
 
 
 def authorization(subject: Subject) -> Evaluation:
-    """2.12: a plugin that runs decides on each request."""
+    """2.12: an authorization plugin decides on each request."""
     facts = subject.facts
     setting = configured(facts, "authorization-plugins")
     wanted = set(_texts(setting.value))
@@ -220,10 +222,10 @@ def authorization(subject: Subject) -> Evaluation:
 
 
 def no_new_privileges(subject: Subject) -> Evaluation:
-    """2.14: no process in a container gains rights; engines report it from 23.0 on."""
+    """2.14: processes in containers cannot gain privileges, by default."""
     facts = subject.facts
     setting = configured(facts, "no-new-privileges")
-    if facts.info is not None and version_key(facts.engine_version) < _TOLD_FROM:
+    if facts.info is not None and version_key(facts.engine_version) < _REPORTED_FROM:
         return evaluate_configured(facts, setting, setting.value is True)
     security, in_force = _security(facts), None
     if security:
@@ -234,7 +236,7 @@ def no_new_privileges(subject: Subject) -> Evaluation:
 
 
 def live_restore(subject: Subject) -> Evaluation:
-    """2.15: containers go on while the daemon restarts, which swarm mode rules out."""
+    """2.15: containers keep running while the daemon restarts; not possible in swarm mode."""
     facts = subject.facts
     setting = configured(facts, "live-restore")
     on, in_force = (facts.info or {}).get("LiveRestoreEnabled"), None
@@ -243,39 +245,39 @@ def live_restore(subject: Subject) -> Evaluation:
         in_force = InForce(evidence, on, on == (setting.value is True))
     swarm = _table((facts.info or {}).get("Swarm")).get("LocalNodeState")
     if on is False and swarm == "active":
-        why = "swarm mode is on, with which live-restore does not go"
+        why = "swarm mode is on, which excludes live-restore"
         return Evaluation("info", why, _each([setting.key], "info", why))
     return evaluate_in_force(facts, setting, setting.value is True, in_force)
 
 
 def userland_proxy(subject: Subject) -> Evaluation:
-    """2.16: the kernel alone forwards published ports."""
+    """2.16: the kernel forwards published ports, without a proxy process."""
     setting = configured(subject.facts, "userland-proxy")
     return evaluate_configured(subject.facts, setting, setting.value is False)
 
 
 def seccomp(subject: Subject) -> Evaluation:
-    """2.17: containers have the engine's own seccomp profile, or one that the profile names.
+    """2.17: the default seccomp profile is the engine's, or one that the hardening profile lists.
 
-    What another one denies, a person has to evaluate.
+    A person has to decide about any other one, because it is not known what it denies.
     """
     facts = subject.facts
     setting = configured(facts, "seccomp-profile")
-    option, in_force, strange = security_option(facts, "seccomp"), None, ""
+    option, in_force, unknown = security_option(facts, "seccomp"), None, ""
     if security_options(facts):
         profile, wanted = (option or {}).get("profile", ""), str(setting.value)
         agrees = profile == wanted or (profile in USUAL_PROFILES and wanted in USUAL_PROFILES)
         reported = "no name=seccomp" if option is None else f"name=seccomp,profile={profile}"
         in_force = InForce(f"{reported} (docker info)", profile not in ("", "unconfined"), agrees)
-        strange = strange_profile(subject)
+        unknown = unknown_profile(subject)
     found = evaluate_in_force(facts, setting, setting.value != "unconfined", in_force)
-    if found.result != "pass" or not strange:
+    if found.result != "pass" or not unknown:
         return found
-    return Evaluation("manual", f"{found.evidence}: what {strange} denies is not known")
+    return Evaluation("manual", f"{found.evidence}: what {unknown} denies is not known")
 
 
 def experimental(subject: Subject) -> Evaluation:
-    """2.18: no experimental features."""
+    """2.18: experimental features are off."""
     facts = subject.facts
     setting = configured(facts, "experimental")
     on, in_force = (facts.info or {}).get("ExperimentalBuild"), None
@@ -291,7 +293,7 @@ def _text(info: Mapping[str, Any] | None, name: str) -> str:
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    """Return the texts of a list; of what should have been one, its words in JSON."""
+    """Return the texts of a list; a value that is not a list is returned as JSON."""
     if value is None:
         return ()
     if isinstance(value, list | tuple):

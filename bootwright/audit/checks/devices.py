@@ -9,7 +9,7 @@ from bootwright.audit.model import Evaluation, Subject
 
 
 def devices(_: Subject, container: Container) -> Evaluation:
-    """Evaluate 5.18: devices, and rules by which it may use those that it makes with mknod."""
+    """Evaluate 5.18: devices of the container, and rules that allow it more (with mknod)."""
     wide = wide_rules(container)
     if wide:
         return Evaluation("warn", f"any device, by the rule {', '.join(wide)}")
@@ -17,12 +17,12 @@ def devices(_: Subject, container: Container) -> Evaluation:
         return Evaluation("info", "privileged: it has all devices")
     has = [*container.devices, *(f"rule {rule}" for rule in container.device_rules)]
     if container.device_requests:
-        has.append(f"{container.device_requests} by their drivers' names")
+        has.append(f"{container.device_requests} requested by name of the driver")
     return Evaluation("info", ", ".join(has)) if has else Evaluation("pass", "no device")
 
 
 def wide_rules(container: Container) -> tuple[str, ...]:
-    """Return a container's rules that are for any device, or for any of one kind."""
+    """Return a container's device rules that match all devices, or all of one type."""
     return tuple(rule for rule in container.device_rules if _is_wide(rule))
 
 

@@ -1,15 +1,15 @@
-"""What the engine reports of itself, for the evaluators of images, containers and the swarm."""
+"""Facts that the engine reports, for the evaluators of images, containers and the swarm."""
 
 from collections.abc import Mapping
 
 from bootwright.audit.checks.settings import why_no_engine
 from bootwright.audit.facts import AuditFacts
 
-MOST_OPTIONS = 100
-"""Security options; an engine has ten at most. They are looked at for each container."""
+MAX_OPTIONS = 100
+"""The most security options of an engine; real ones have ten. More are not evaluated."""
 
-MOST_TEXT = 1000
-"""Characters of one."""
+MAX_OPTION_CHARACTERS = 1000
+"""The most characters of a security option."""
 
 
 def why_unknown(facts: AuditFacts, name: str) -> str:
@@ -21,7 +21,7 @@ def why_unknown(facts: AuditFacts, name: str) -> str:
 
 
 def engine_value(facts: AuditFacts, *keys: str) -> object:
-    """Return what ``docker info`` says under a path of keys; ``None`` if it does not."""
+    """Return the value in ``docker info`` at a path of keys; ``None`` if there is none."""
     value: object = facts.info
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -34,17 +34,17 @@ def security_options(facts: AuditFacts) -> tuple[Mapping[str, str], ...] | None:
     The form is ``name=seccomp,profile=builtin``.
     """
     options = engine_value(facts, "SecurityOptions")
-    if not isinstance(options, list) or len(options) > MOST_OPTIONS:
+    if not isinstance(options, list) or len(options) > MAX_OPTIONS:
         return None
     return tuple(
         {key: value for key, _, value in (pair.partition("=") for pair in option.split(","))}
         for option in options
-        if isinstance(option, str) and len(option) <= MOST_TEXT
+        if isinstance(option, str) and len(option) <= MAX_OPTION_CHARACTERS
     )
 
 
 def security_option(facts: AuditFacts, name: str) -> Mapping[str, str] | None:
-    """Return the security option of a name; ``None`` if the engine does not have it."""
+    """Return the security option with this name; ``None`` if the engine does not have it."""
     for option in security_options(facts) or ():
         if option.get("name") == name:
             return option

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bootwright.audit.checks import containers, daemon, files, host, images, swarm
 from bootwright.audit.checks.findings import findings
-from bootwright.audit.model import Check, Checked, Evaluator, Finding, Subject, Waiver
+from bootwright.audit.model import BenchmarkCheck, Checked, Evaluator, Finding, Subject, Waiver
 from bootwright.audit.waivers import waiver_of
 
 EVALUATORS: Mapping[str, Evaluator] = {
@@ -19,7 +19,7 @@ EVALUATORS: Mapping[str, Evaluator] = {
 
 
 def evaluate(
-    subject: Subject, checks: Sequence[Check], waivers: Sequence[Waiver], target: str
+    subject: Subject, checks: Sequence[BenchmarkCheck], waivers: Sequence[Waiver], target: str
 ) -> tuple[tuple[Checked, ...], tuple[Finding, ...]]:
     """Return every check with its evaluation, in their order, and the findings.
 

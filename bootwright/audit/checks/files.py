@@ -1,4 +1,4 @@
-"""Section 3: owners and permissions of Docker's files, as the profile has them.
+"""Section 3: owners and permissions of Docker's files, compared with the profile.
 
 Modes are compared bit by bit. Sources: docker-bench-security 1.6.0; stat(1).
 """
@@ -14,28 +14,29 @@ from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.profile import FileMode
 
 OWNER = (*(f"3.{number}" for number in range(1, 21, 2)), "3.22", "3.23")
-"""Checks of the owner; the other ones, each next to one of these, are of the permissions."""
+"""The checks of owners."""
 
 MODE = (*(f"3.{number}" for number in range(2, 21, 2)), "3.21", "3.24")
+"""The checks of permissions."""
 
 _KEYS = {
     **dict.fromkeys(("3.9", "3.10"), "tlscacert"),
     **dict.fromkeys(("3.11", "3.12"), "tlscert"),
     **dict.fromkeys(("3.13", "3.14"), "tlskey"),
 }
-"""The key of daemon.json that names the file which a check is about."""
+"""For checks of certificates, the key of daemon.json that has the path."""
 
 _SETTINGS = ("3.17", "3.18")
-"""Checks of daemon.json."""
+"""The checks of daemon.json itself."""
 
 
 def owned(subject: Subject, check: str) -> Evaluation:
-    """Evaluate the owners of what a check is about."""
+    """Evaluate the owners of a check's files."""
     return _evaluated(subject, check, owner=True)
 
 
 def permitted(subject: Subject, check: str) -> Evaluation:
-    """Evaluate the permissions of what a check is about."""
+    """Evaluate the permissions of a check's files."""
     return _evaluated(subject, check, owner=False)
 
 
@@ -64,12 +65,12 @@ def _is_meant(entry: FileMode, path: str) -> bool:
 def _item(entry: FileMode, mode: PathMode, owner: bool, acl: bool) -> Item:
     found = f"{mode.mode:04o} {mode.owner} {mode.path}"
     if mode.kind == "symbolic link":
-        return Item(mode.path, "skipped", f"{found} is a link: what it leads to is not known")
+        return Item(mode.path, "skipped", f"{found} is a symbolic link: its target is not known")
     if owner:
         right, wanted = mode.owner == entry.owner, entry.owner
     elif acl:
-        # Whom it lets in besides, and whether that is less than the mode shows, is not known.
-        return Item(mode.path, "warn", f"{found} has an ACL; wanted: none, see getfacl")
+        # It is not known which users the ACL allows, nor whether it allows less than the mode.
+        return Item(mode.path, "warn", f"{found} has an ACL; wanted: none; getfacl shows it")
     elif entry.exact:
         right, wanted = mode.mode == entry.bits, f"exactly {entry.mode}"
     else:
@@ -82,7 +83,7 @@ def _item(entry: FileMode, mode: PathMode, owner: bool, acl: bool) -> Item:
 
 
 def _unread(subject: Subject, check: str) -> dict[str, str]:
-    """Return files that a check is about and nobody looked at, with the reason."""
+    """Return the files of a check that were not examined, with the reason."""
     facts = subject.facts
     if not installed(facts):
         return {}
@@ -97,7 +98,7 @@ def _unread(subject: Subject, check: str) -> dict[str, str]:
     if isinstance(setting.value, str) and setting.value:
         return {setting.value: f"its owner and mode could not be read; {setting}"}
     if verify.value is True:
-        return {setting.key: "not set, and where the engine looks for it then is not known"}
+        return {setting.key: "not set; it is not known where the engine then looks for it"}
     return {}
 
 

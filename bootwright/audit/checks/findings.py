@@ -1,6 +1,6 @@
-"""What passes the benchmark and is not safe, and what the benchmark does not see: the board.
+"""Findings about the board: dangers that the benchmark does not detect.
 
-A finding is no check: it counts for no score, and has no waiver.
+A finding is not a check: it does not change the score and cannot be waived.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,23 +8,22 @@ from dataclasses import replace
 
 from bootwright.audit.checks import containerfindings
 from bootwright.audit.checks.addresses import is_tcp
-from bootwright.audit.checks.confinement import no_seccomp
+from bootwright.audit.checks.confinement import why_no_seccomp
 from bootwright.audit.checks.engine import engine_value, security_option
 from bootwright.audit.checks.settings import configured
 from bootwright.audit.model import Evaluation, Finding, Subject
 from bootwright.hosts.profile import version_key
 
 AUTHORIZATION_FIXED = (29, 3, 1)
-"""The engine from which on CVE-2026-34040 is mended."""
+"""The first engine in which CVE-2026-34040 is fixed."""
 
 
 def findings(subject: Subject, results: Mapping[str, Evaluation]) -> tuple[Finding, ...]:
-    """Return what was found.
+    """Return the findings about a board and its containers.
 
     Args:
-        subject: the board and the profile.
-        results: the evaluations by the check's id; a finding names those checks of its own that
-            pass in spite of it.
+        subject: the facts and the profile.
+        results: the evaluations by the check's id; a finding names those of its checks that pass.
     """
     passed = {check for check, evaluation in results.items() if evaluation.result == "pass"}
     found = (find(subject) for find in _FINDERS)
@@ -40,10 +39,10 @@ def _content_trust(subject: Subject) -> Finding | None:
         return None
     return Finding(
         "dead-content-trust",
-        "Content trust is on, and protects nothing any more",
+        "Content trust is on, but does not protect any more",
         "DOCKER_CONTENT_TRUST=1; notary.docker.io ends on 2026-12-08, and newer docker commands "
         "do not know the variable",
-        "name images by digest, and verify signatures with cosign or notation before they run",
+        "name images by digest, and verify their signatures with cosign or notation before use",
         ("4.5",),
     )
 
@@ -57,10 +56,10 @@ def _authorization(subject: Subject) -> Finding | None:
         return None
     return Finding(
         "authorization-bypass",
-        "The authorization plugin can be passed by",
+        "The authorization plugin can be bypassed",
         f"engine {subject.facts.engine_version} with {', '.join(map(str, plugins))}; "
-        "CVE-2026-34040 is mended in 29.3.1 (a distribution may have mended its own version)",
-        "install engine 29.3.1 or newer, and let nobody use the API who may not be root",
+        "CVE-2026-34040 is fixed in 29.3.1 (a distribution may have fixed its own version)",
+        "install engine 29.3.1 or newer, and give access to the API only to users who may be root",
         ("2.12",),
     )
 
@@ -71,7 +70,7 @@ def _tls_key(subject: Subject) -> Finding | None:
         return None
     return Finding(
         "readable-tls-key",
-        "Others than its owner can use the private key of the API",
+        "Other users than the owner can read the private key of the API",
         f"{key.mode:04o} {key.owner} {key.path}",
         f"chmod 0400 {key.path}, and make a new key if others have accounts on the board",
         ("2.7", "3.13", "3.14"),
@@ -88,7 +87,7 @@ def _open_api(subject: Subject) -> Finding | None:
         return None
     return Finding(
         "open-tcp-api",
-        "Whoever reaches the API over TCP is root on the board",
+        "Everybody who can connect to the API over TCP has root's rights on the board",
         f"{', '.join(open_to)} without client certificates",
         "close it and use ssh:// (docker context create), or set tlsverify with a CA of your own",
         ("2.7",),
@@ -102,9 +101,9 @@ def _docker_group(subject: Subject) -> Finding | None:
         return None
     return Finding(
         "docker-group",
-        "Members of the group docker are root by another name",
+        "Members of the group docker have root's rights",
         f"docker, or the group of its socket: {', '.join(members)}",
-        "keep only who may be root anyway: gpasswd --delete USER docker",
+        "keep only users who may be root anyway: gpasswd --delete USER docker",
         ("1.1.2", "3.15", "3.16"),
         members,
     )
@@ -115,22 +114,22 @@ def _second_daemon(subject: Subject) -> Finding | None:
         return None
     return Finding(
         "second-daemon",
-        "Root runs more than one Docker daemon, and one was audited",
-        f"{subject.facts.daemons} processes dockerd outside of containers",
-        "stop what docker.service has not started, and find out who did",
+        "More than one Docker daemon runs as root, but only one was audited",
+        f"{subject.facts.daemons} dockerd processes outside of containers",
+        "stop those that docker.service has not started, and find out who started them",
         ("2.1", "2.2", "2.7", "2.9"),
     )
 
 
 def _seccomp(subject: Subject) -> Finding | None:
-    without = no_seccomp(subject.facts)
+    without = why_no_seccomp(subject.facts)
     if not without:
         return None
     return Finding(
         "seccomp-off",
         "Containers may use all system calls",
         without,
-        "take seccomp-profile out of daemon.json; a kernel needs SECCOMP_FILTER",
+        "remove seccomp-profile from daemon.json; the kernel needs SECCOMP_FILTER",
         ("2.17", "5.22"),
     )
 
@@ -140,9 +139,9 @@ def _rootless(subject: Subject) -> Finding | None:
         return None
     return Finding(
         "rootless",
-        "The engine runs without root: several checks ask for what it has otherwise",
+        "The engine runs without root: several checks do not apply as written",
         f"name=rootless; the daemon's user is {subject.facts.engine_owner}",
-        "read 2.9 and section 3 with that in mind; its files belong to its user",
+        "consider this for 2.9 and section 3: its files belong to its user",
         (),
     )
 
@@ -158,4 +157,4 @@ _FINDERS: tuple[Callable[[Subject], Finding | None], ...] = (
     _content_trust,
     _rootless,
 )
-"""The gravest first."""
+"""The functions that find each finding; the most serious ones first."""

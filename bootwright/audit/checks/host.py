@@ -1,4 +1,4 @@
-"""Section 1: the host's volume, who controls Docker, and what the kernel records.
+"""Section 1: the file system of Docker's data, the users who control Docker, audit rules.
 
 Sources: docker-bench-security 1.6.0.
 """
@@ -14,13 +14,13 @@ from bootwright.audit.model import Evaluation, Evaluator, Item, Subject, worst_o
 
 
 def separate_partition(subject: Subject) -> Evaluation:
-    """1.1.1: images and containers lie on a file system of their own."""
+    """1.1.1: images and containers are on a separate file system."""
     facts = subject.facts
     setting = configured(facts, "data-root")
     root, in_force = (facts.info or {}).get("DockerRootDir"), None
     if isinstance(root, str) and root:
         if security_option(facts, "userns") is not None:
-            # The engine's folder is one of the user's numbers below data-root then.
+            # With user remapping, the engine reports the folder UID.GID below data-root.
             root = str(PurePosixPath(root).parent)
         missing = _not_apart(facts, root)
         evidence = f"{root} is {missing or 'a mount point'} (docker info)"
@@ -30,19 +30,19 @@ def separate_partition(subject: Subject) -> Evaluation:
 
 
 def _not_apart(facts: AuditFacts, folder: str) -> str:
-    """Return why a folder is on no file system of its own; empty if it is."""
+    """Return why a folder is not on a separate file system; empty if it is."""
     device = facts.mounts.get(str(PurePosixPath(folder)))
     if device is None:
-        return "no mount point"
+        return "not a mount point"
     same = device == facts.mounts.get("/")
     return "a mount point of the root file system itself" if same else ""
 
 
 def trusted_users(subject: Subject) -> Evaluation:
-    """1.1.2: the group docker, whose members are root by another name, holds nobody else.
+    """1.1.2: only the trusted user is in the group docker, whose members have root's rights.
 
-    Without a trusted user there is nothing to compare with: the members are listed. So are those of
-    the socket's group, where that is another one.
+    If the target has no trusted user, the members are listed. If the socket belongs to another
+    group, the members of that group count too.
     """
     members, trusted = subject.facts.docker_group, subject.trusted_user
     if members is None:
@@ -65,13 +65,13 @@ def _member(name: str, trusted: str) -> Item:
 
 
 def hardened(subject: Subject) -> Evaluation:
-    """1.2.1: whether the host is hardened, a person has to evaluate."""
+    """1.2.1: a person has to decide whether the host is hardened."""
     facts = subject.facts
     return Evaluation("manual", f"{facts.os or 'an unnamed distribution'}, Linux {facts.kernel}")
 
 
 def up_to_date(subject: Subject) -> Evaluation:
-    """1.2.2: whether the version is the newest, the board cannot know."""
+    """1.2.2: the board cannot know whether its version is the newest."""
     version = subject.facts.engine_version
     if not version:
         return Evaluation("skipped", why_no_engine(subject.facts))

@@ -11,11 +11,11 @@ from bootwright.audit.model import Evaluation, Evaluator, Item, Subject, worst_o
 NO_IMAGE = "there is no image"
 
 _ROOT = re.compile(r"root|[+-]?0+", re.ASCII)
-"""How the engine finds root by a user's name or number."""
+"""Matches a user's name or id that the engine resolves to root."""
 
 
 def is_root(user: str) -> bool:
-    """Tell whether a container's user, like ``www-data`` or ``1000:1000``, is root."""
+    """Return whether a container's user, like ``www-data`` or ``1000:1000``, is root."""
     name = user.partition(":")[0].strip()
     return not name or _ROOT.fullmatch(name) is not None
 
@@ -85,16 +85,16 @@ def _by_hand(what: str) -> Evaluator:
 
 EVALUATORS: Mapping[str, Evaluator] = {
     "4.1": each_running(_user, "no container runs as root"),
-    "4.2": _by_hand("whether the base is to be trusted"),
-    "4.3": _by_hand("whether all packages are needed"),
-    "4.4": _by_hand("when it was scanned and built last"),
+    "4.2": _by_hand("decide whether the base image can be trusted"),
+    "4.3": _by_hand("decide whether all packages are needed"),
+    "4.4": _by_hand("find out when it was last scanned and built"),
     "4.5": _content_trust,
     "4.6": _each_image(_healthcheck, "every image has a HEALTHCHECK"),
     "4.7": _each_image(_updates, "no update of package lists is an instruction of its own"),
-    "4.8": _by_hand("which setuid and setgid programs it has"),
+    "4.8": _by_hand("find out which setuid and setgid programs it has"),
     "4.9": _each_image(_adds, "no image uses ADD above its base"),
-    "4.10": _by_hand("whether its layers or its history hold secrets"),
-    "4.11": _by_hand("where its packages are from"),
-    "4.12": _by_hand("who verified its signature"),
+    "4.10": _by_hand("find out whether its layers or its history contain secrets"),
+    "4.11": _by_hand("find out where its packages are from"),
+    "4.12": _by_hand("find out who verified its signature"),
 }
 """By the check's id."""

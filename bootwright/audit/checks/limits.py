@@ -1,6 +1,6 @@
-"""What a container may use up of its board: checks 5.11, 5.12 and 5.29.
+"""Limits for a container's use of memory, CPU and processes: checks 5.11, 5.12 and 5.29.
 
-A limit beyond what the board has is none.
+A limit above what the board has does not count.
 """
 
 from bootwright.audit.checks.engine import engine_value
@@ -9,17 +9,17 @@ from bootwright.audit.inspected import Container
 from bootwright.audit.model import Evaluation, Subject
 
 DEFAULT_SHARES = 1024
-"""What a container has without ``--cpu-shares``: as much as any other."""
+"""The CPU shares of a container without ``--cpu-shares``."""
 
 USUAL_PERIOD = 100_000
-"""Microseconds in which a quota is to be used up, where none is set: the kernel's default."""
+"""The default period of a CPU quota, in microseconds: that of the kernel."""
 
-MOST_PIDS = 4_194_304
-"""No kernel numbers more processes: proc(5), ``pid_max``."""
+MAX_PIDS = 4_194_304
+"""The most processes that any kernel can have: proc(5), ``pid_max``."""
 
 
 def memory(subject: Subject, container: Container) -> Evaluation:
-    """Evaluate 5.11."""
+    """Evaluate 5.11: memory is limited."""
     if container.memory <= 0:
         return Evaluation("warn", "memory is not limited")
     if engine_value(subject.facts, "MemoryLimit") is False:
@@ -31,7 +31,7 @@ def memory(subject: Subject, container: Container) -> Evaluation:
 
 
 def cpu(subject: Subject, container: Container) -> Evaluation:
-    """Evaluate 5.12: a share of the CPU time of its own, or a limit of it."""
+    """Evaluate 5.12: the container has its own CPU shares, or a CPU limit."""
     facts = subject.facts
     limited, limit = _cpus(container)
     beyond = _beyond(facts, container)
@@ -49,26 +49,26 @@ def cpu(subject: Subject, container: Container) -> Evaluation:
 
 
 def pids(subject: Subject, container: Container) -> Evaluation:
-    """Evaluate 5.29."""
+    """Evaluate 5.29: the number of processes is limited."""
     if container.pids_limit is None or container.pids_limit <= 0:
         return Evaluation("warn", "processes are not limited")
     if engine_value(subject.facts, "PidsLimit") is False:
         return Evaluation("warn", "the board's kernel does not limit processes")
     limit = f"at most {container.pids_limit} processes"
-    if container.pids_limit >= MOST_PIDS:
-        return Evaluation("warn", f"{limit}, which no kernel has")
+    if container.pids_limit >= MAX_PIDS:
+        return Evaluation("warn", f"{limit}, more than any kernel allows")
     return Evaluation("pass", limit)
 
 
 def _cpus(container: Container) -> tuple[bool, str]:
-    """Tell whether CPU time is limited, and how."""
+    """Return whether CPU time is limited, and how."""
     if container.nano_cpus > 0:
         return True, f"at most {container.nano_cpus / 1e9:g} CPUs"
     return container.cpu_quota > 0, f"a CPU quota of {container.cpu_quota} µs"
 
 
 def _beyond(facts: AuditFacts, container: Container) -> bool:
-    """Tell whether the limit is more CPUs than the board has."""
+    """Return whether the limit is higher than the board's number of CPUs."""
     has = _number(facts, "NCPU")
     if not has:
         return False

@@ -1,6 +1,6 @@
-"""Whether what containers write leaves the board: check 2.13.
+"""Whether the logs of containers are sent to another machine: check 2.13.
 
-The log drivers and where they send: moby's ``daemon/logger``.
+The log drivers and their destinations: moby's ``daemon/logger``.
 """
 
 from collections.abc import Mapping
@@ -15,18 +15,22 @@ from bootwright.logs.relay_names import SERVICE as RELAY_SERVICE
 from bootwright.logs.relay_names import SOCKET as RELAY_SOCKET
 
 KEPT_HERE = ("json-file", "local", "journald", "none")
+"""Log drivers that keep logs on the board."""
+
 _SENT_AWAY = ("awslogs", "gcplogs", "logentries")
+"""Log drivers that always send logs away."""
+
 _ADDRESS = {
     "syslog": "syslog-address",
     "gelf": "gelf-address",
     "fluentd": "fluentd-address",
     "splunk": "splunk-url",
 }
-"""Log drivers that send to an address, and the option that holds it."""
+"""Log drivers that send to an address, with the option for the address."""
 
 
 def remote_logging(subject: Subject) -> Evaluation:
-    """2.13: what containers write goes to another machine, by itself or by the board's relay."""
+    """2.13: logs of containers are sent to another machine, directly or by the board's relay."""
     facts = subject.facts
     setting = configured(facts, "log-driver")
     options = configured(facts, "log-opts")
@@ -43,14 +47,14 @@ def remote_logging(subject: Subject) -> Evaluation:
         agrees = driver == setting.value
         right_now, where = _sent(driver, sends, facts)
         if driver in _ADDRESS and (not agrees or options.unknown):
-            # The options that are reported are another driver's.
-            right_now, where = False, "; where to is not known"
+            # The known options are those of another driver.
+            right_now, where = False, "; the destination is not known"
         in_force = InForce(f"log-driver = {driver} (docker info){where}", right_now, agrees)
     return evaluate_in_force(facts, setting, right, in_force)
 
 
 def _sent(driver: str, options: Mapping[str, Any], facts: AuditFacts) -> tuple[bool, str]:
-    """Tell whether a log driver sends away what it gets, and where to."""
+    """Return whether a log driver sends logs to another machine, and a text about where to."""
     if driver in _SENT_AWAY:
         return True, ""
     if driver not in _ADDRESS:
@@ -69,6 +73,6 @@ def _sent(driver: str, options: Mapping[str, Any], facts: AuditFacts) -> tuple[b
 
 
 def _relay_runs(facts: AuditFacts) -> bool:
-    # Where systemd reports none, there is none.
+    # If systemd reports no such unit, there is none.
     unit = facts.units.get(RELAY_SERVICE)
     return unit is not None and unit.active == "active"

@@ -1,4 +1,4 @@
-"""What a container sees of the board's files: checks 5.6, 5.20 and 5.32."""
+"""The board's files that are mounted in a container: checks 5.6, 5.20 and 5.32."""
 
 import posixpath
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from bootwright.audit.inspected import Container
 from bootwright.audit.model import Evaluation, Subject
 
 SENSITIVE = ("/boot", "/dev", "/etc", "/lib", "/proc", "/sys", "/usr", "/")
-"""The benchmark's folders, check 5.6; the root comes last as it holds the others."""
+"""The folders of check 5.6; ``/`` is last because it contains the others."""
 
 _LINKS = {
     "/var/run": "/run",
@@ -18,7 +18,7 @@ _LINKS = {
     "/lib32": "/usr/lib32",
     "/lib64": "/usr/lib64",
 }
-"""Links of today's distributions, through which the same files have another path."""
+"""Symbolic links in current distributions: other paths of the same files."""
 
 _SOCKETS = ("/run/docker.sock", "/run/containerd/containerd.sock")
 
@@ -26,10 +26,10 @@ _SOCKET_NAMES = ("docker.sock", "containerd.sock")
 
 
 def board_path(source: str) -> str:
-    """Return a mount's source without detours; empty if it is no path of the board."""
+    """Return a mount's source as a normalised path; empty if it is not a path of the board."""
     if not source.startswith("/"):
         return ""
-    # Two slashes at the beginning would stay two.
+    # normpath() would keep two slashes at the beginning.
     path = posixpath.normpath("/" + source.lstrip("/"))
     for link, folder in _LINKS.items():
         if within(path, link):
@@ -38,21 +38,21 @@ def board_path(source: str) -> str:
 
 
 def within(path: str, folder: str) -> bool:
-    """Tell whether a path is a folder or lies in it; both are without detours."""
+    """Return whether ``path`` is ``folder`` or is inside it; both are normalised."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def sensitive_mounts(_: Subject, container: Container) -> Evaluation:
-    """Evaluate 5.6: what is writable of the benchmark's folders, or anything in them.
+    """Evaluate 5.6: no sensitive folder of the board is mounted writable, nor a part of one.
 
-    Read-only is enough but for the root, which holds every secret of the board, for /proc,
-    through whose links (``/proc/1/root``) the same can be reached, and for /sys: a kernel before
-    5.12 or an engine before 25.0 leaves what is mounted below it, as cgroups are, writable.
+    Mounting it read-only is enough, with three exceptions: ``/`` contains every secret of the
+    board; ``/proc`` has links to it (``/proc/1/root``); below ``/sys``, other mounts such as
+    cgroups stay writable with a kernel before 5.12 or an engine before 25.0.
     """
     bad, readable = [], []
     for mount in container.mounts:
         path = board_path(mount.source)
-        # All paths lie in the root: it counts only as itself.
+        # Every path is inside /, so / counts only if it is the source itself.
         folder = next((one for one in SENSITIVE[:-1] if within(path, one)), path)
         if folder not in SENSITIVE:
             continue
@@ -68,7 +68,7 @@ def sensitive_mounts(_: Subject, container: Container) -> Evaluation:
 
 
 def shared_mounts(_: Subject, container: Container) -> Evaluation:
-    """Evaluate 5.20: mounts that the container makes would appear on the board."""
+    """Evaluate 5.20: mounts made in the container do not appear on the board."""
     shared = [
         f"{mount.destination or mount.source} is {mount.propagation}"
         for mount in container.mounts
@@ -80,9 +80,10 @@ def shared_mounts(_: Subject, container: Container) -> Evaluation:
 
 
 def engine_sockets(facts: AuditFacts) -> Callable[[Subject, Container], Evaluation]:
-    """Return what evaluates 5.32: a socket of the engine or of containerd, or a folder with one.
+    """Return the evaluator of 5.32: no socket of the engine or of containerd is mounted.
 
-    A read-only mount of a socket takes requests as any other.
+    A mounted folder that contains such a socket counts too. Requests can be sent also to a socket
+    that is mounted read-only.
     """
     sockets = _known_sockets(facts)
 
@@ -94,7 +95,7 @@ def engine_sockets(facts: AuditFacts) -> Callable[[Subject, Container], Evaluati
                 return Evaluation("warn", f"{mount.source} is mounted at {mount.destination}")
             if held:
                 return Evaluation("warn", f"{mount.source} is mounted, which holds {held[0]}")
-            # Another name for the same socket cannot be told from a socket that is safe.
+            # Under another name, such a socket cannot be distinguished from a harmless one.
             if posixpath.basename(mount.destination) in _SOCKET_NAMES:
                 return Evaluation("warn", f"{mount.source} is mounted as {mount.destination}")
         return Evaluation("pass", "no socket of the engine")

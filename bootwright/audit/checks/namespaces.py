@@ -1,4 +1,4 @@
-"""Whose namespaces containers are in: ``docker run --network container:ID`` and the like."""
+"""Which containers share the namespaces of others: ``docker run --network container:ID`` etc."""
 
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -6,12 +6,12 @@ from typing import Literal
 
 from bootwright.audit.inspected import Container
 
-Kind = Literal["network", "pid", "ipc", "uts"]
+NamespaceKind = Literal["network", "pid", "ipc", "uts"]
 
 
-def mode_of(container: Container, kind: Kind) -> str:
-    """Return what a container was started with: ``host``, ``container:ID``, or another."""
-    modes: dict[Kind, str] = {
+def mode_of(container: Container, kind: NamespaceKind) -> str:
+    """Return the mode of a container's namespace: ``host``, ``container:ID``, or another."""
+    modes: dict[NamespaceKind, str] = {
         "network": container.network_mode,
         "pid": container.pid_mode,
         "ipc": container.ipc_mode,
@@ -20,10 +20,10 @@ def mode_of(container: Container, kind: Kind) -> str:
     return modes[kind]
 
 
-class Owners:
-    """Which container's namespace each of a board's containers is in.
+class NamespaceOwners:
+    """Finds the container that owns the namespace that a container is in.
 
-    Every answer is kept, so that a long chain of containers is followed only once.
+    Results are cached, so that a long chain of containers is followed only once.
     """
 
     def __init__(self, containers: Iterable[Container]) -> None:
@@ -33,11 +33,11 @@ class Owners:
             self._by_id.setdefault(container.id, container)
             self._by_name.setdefault(container.name, container)
         self._ids = sorted(self._by_id)
-        self._known: dict[tuple[Kind, str], Container] = {}
+        self._known: dict[tuple[NamespaceKind, str], Container] = {}
 
-    def of(self, container: Container, kind: Kind) -> Container:
-        """Return whose namespace a container is in: its own, or that of the one it joined."""
-        passed: set[tuple[Kind, str]] = set()
+    def of(self, container: Container, kind: NamespaceKind) -> Container:
+        """Return the container that owns the namespace: the container itself, or another one."""
+        passed: set[tuple[NamespaceKind, str]] = set()
         while (step := (kind, mode_of(container, kind))) not in passed:
             other = self._known.get(step) or self._joined(step[1])
             if other is None:
@@ -48,7 +48,7 @@ class Owners:
         return container
 
     def _joined(self, mode: str) -> Container | None:
-        """Return the container of a mode, by its id, its name, or the beginning of its id."""
+        """Return the container in ``container:…``, by its id, name, or the beginning of the id."""
         joins, _, wanted = mode.partition(":")
         if joins != "container" or not wanted:
             return None

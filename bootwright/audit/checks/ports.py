@@ -1,4 +1,4 @@
-"""Which ports of the board lead to containers: checks 5.8, 5.9 and 5.14."""
+"""The ports of the board that containers publish: checks 5.8, 5.9 and 5.14."""
 
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
@@ -9,14 +9,14 @@ from bootwright.audit.inspected import Container, Port
 from bootwright.audit.model import Evaluation, Evaluator, Subject
 
 FIRST_FREE_PORT = 1024
-"""Ports below are root's: ip(7), ``ip_unprivileged_port_start``."""
+"""Ports below this one are privileged: ip(7), ``ip_unprivileged_port_start``."""
 
 
 def published(bad: Callable[[Port], bool], what: str) -> Callable[[Subject, Container], Evaluation]:
-    """Return what evaluates published ports.
+    """Return an evaluator of published ports; ``bad`` tells which ports are wrong.
 
-    On the host's network no port needs to be published, so that nothing holds one back: that
-    is never better than any published port.
+    A container on the host's network can open any port of the board without publishing it, which
+    is as bad as the worst published port.
     """
 
     def evaluate_one(subject: Subject, container: Container) -> Evaluation:
@@ -32,9 +32,9 @@ def published(bad: Callable[[Port], bool], what: str) -> Callable[[Subject, Cont
 
 
 def beside_services(evaluate: Evaluator) -> Evaluator:
-    """Return an evaluator that passes nothing in a swarm.
+    """Return an evaluator whose result is never ``pass`` in a swarm.
 
-    A port that a service publishes is open on every node, and no container shows it.
+    A port that a service publishes is open on every node, but no container shows it.
     """
 
     def in_swarm(subject: Subject) -> Evaluation:
@@ -48,12 +48,12 @@ def beside_services(evaluate: Evaluator) -> Evaluator:
 
 
 def privileged_port(port: Port) -> bool:
-    """Tell whether only root may listen on a port."""
+    """Return whether only root may listen on a port."""
     return port.port < FIRST_FREE_PORT
 
 
 def on_every_address(port: Port) -> bool:
-    """Tell whether a port is published on all addresses of the board."""
+    """Return whether a port is published on all addresses of the board."""
     try:
         address = ip_address(port.address) if port.address else None
     except ValueError:

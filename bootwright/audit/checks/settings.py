@@ -1,7 +1,7 @@
-"""What a board's Docker daemon is set to: its command line over daemon.json over the default.
+"""The settings of a board's Docker daemon: from its command line, daemon.json, or the default.
 
-Sources: moby's ``cmd/dockerd`` (from 29 on ``daemon/command``) and ``daemon/config``, pflag on how
-a command line is read.
+Sources: moby's ``cmd/dockerd`` (from 29 on ``daemon/command``) and ``daemon/config``; pflag, which
+parses the command line.
 """
 
 import json
@@ -23,8 +23,9 @@ _LETTERS = {
     "p": "pidfile",
     "s": "storage-driver",
 }
+"""The keys of flags with one letter."""
 
-_KEYS = {
+_KEYS_OF_FLAGS = {
     "authorization-plugin": "authorization-plugins",
     "default-ulimit": "default-ulimits",
     "graph": "data-root",
@@ -34,13 +35,13 @@ _KEYS = {
     "registry-mirror": "registry-mirrors",
     "storage-opt": "storage-opts",
 }
-"""Flags whose name in daemon.json is another one."""
+"""The keys of flags that have another name in daemon.json."""
 
 _TRUTH = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
     **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
 }
-"""How Go reads true and false."""
+"""The texts that Go parses as true and false."""
 
 DEFAULTS: Mapping[str, Any] = {
     "authorization-plugins": [],
@@ -70,25 +71,24 @@ DEFAULTS: Mapping[str, Any] = {
     "userland-proxy": True,
     "userns-remap": "",
 }
-"""What an engine does where nobody says anything, for the keys that are evaluated."""
+"""The engine's defaults of the keys that are evaluated."""
 
-
-LONGEST_LINE = 16_384
-"""Characters of a command line: many times what a daemon is started with."""
+MAX_LINE_CHARACTERS = 16_384
+"""The most characters of a command line; real ones are many times shorter."""
 
 _TABLES = (
     *("builder", "cluster-store-opts", "default-network-opts", "default-ulimits", "features"),
     *("log-opts", "runtimes"),
 )
-"""Keys of daemon.json that hold a table, by moby's ``daemon/config`` (flatOptions)."""
+"""Keys of daemon.json whose value is a table: flatOptions in moby's ``daemon/config``."""
 
 
 @dataclass(frozen=True)
 class Configured:
-    """What a key is set to, and where.
+    """The configured value of a key, and where it is set.
 
     ``source`` is ``command line``, ``docker.service``, ``daemon.json`` or ``default``;
-    ``unknown`` says why it is not known.
+    ``unknown`` is the reason why the value is not known; empty if it is.
     """
 
     key: str
@@ -101,7 +101,7 @@ class Configured:
 
 
 def installed(facts: AuditFacts) -> bool:
-    """Tell whether the board has a Docker daemon."""
+    """Return whether the board has a Docker daemon."""
     return "dockerd" in facts.tools or facts.engine_owner is not None or facts.info is not None
 
 
@@ -117,14 +117,14 @@ def why_no_engine(facts: AuditFacts) -> str:
 
 
 def parse_flags(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return what a command line of dockerd says, by the keys of daemon.json.
+    """Return the values on a command line of dockerd, by the keys of daemon.json.
 
-    The first word is the program. A flag without a value is ``true``: there is nothing on
-    dockerd's command line but flags and their values.
+    The first word is the program. A flag without a value has the value ``true``. dockerd's command
+    line has only flags and their values.
     """
     found: dict[str, list[str]] = {}
     for flag, value in _flags(words[1:]):
-        found.setdefault(_KEYS.get(flag, flag), []).append(value)
+        found.setdefault(_KEYS_OF_FLAGS.get(flag, flag), []).append(value)
     return {key: tuple(values) for key, values in found.items()}
 
 
@@ -153,14 +153,14 @@ def _letters(word: str, following: str) -> Iterator[tuple[str, str]]:
 
 
 def configured(facts: AuditFacts, key: str) -> Configured:
-    """Return what a key of :data:`DEFAULTS` is set to."""
+    """Return the configured value of a key of :data:`DEFAULTS`."""
     default = DEFAULTS[key]
     words, source = facts.flags, "command line"
     if facts.engine_owner is None and "docker.service" in facts.units:
-        # What it is going to be started with, but for the variables in it.
+        # The command that systemd would start; variables in it are not expanded.
         words, source = tuple(facts.units["docker.service"].command.split()), "docker.service"
-    if sum(map(len, words)) > LONGEST_LINE:
-        return Configured(key, default, source, "the daemon's command line has no end")
+    if sum(map(len, words)) > MAX_LINE_CHARACTERS:
+        return Configured(key, default, source, "the daemon's command line is too long")
     flags = parse_flags(words)
     if key in flags:
         return Configured(key, _typed(flags[key], default), source)
@@ -168,7 +168,7 @@ def configured(facts: AuditFacts, key: str) -> Configured:
         return Configured(key, default, "default", why)
     values = facts.daemon_json or {}
     if outer := _nested(values, key):
-        why = f"it is in the table {outer!r} of {facts.settings}, which dockerd takes apart"
+        why = f"it is in the table {outer!r} of {facts.settings}; dockerd reads keys there too"
         return Configured(key, default, "daemon.json", why)
     if key in values and values[key] is not None:
         return Configured(key, values[key], "daemon.json")
@@ -176,10 +176,10 @@ def configured(facts: AuditFacts, key: str) -> Configured:
 
 
 def _nested(values: Mapping[str, Any], key: str) -> str:
-    """Return the table of daemon.json that holds a key; empty if none does.
+    """Return the unknown table of daemon.json that contains a key; empty if none does.
 
-    dockerd takes what is in a table that it does not know for keys of its own, in no certain
-    order: moby's ``daemon/config/config.go``, configValuesSet.
+    dockerd reads the keys in a table that it does not know as if they were at the top, in an
+    undefined order: configValuesSet in moby's ``daemon/config/config.go``.
     """
     for outer, value in values.items():
         if outer not in _TABLES and isinstance(value, Mapping) and key in value:
@@ -188,7 +188,7 @@ def _nested(values: Mapping[str, Any], key: str) -> str:
 
 
 def _typed(values: tuple[str, ...], default: object) -> Any:
-    """Return a flag's values as daemon.json would hold them."""
+    """Return a flag's values in the type that they have in daemon.json."""
     if isinstance(default, bool):
         return _TRUTH.get(values[-1], values[-1])
     if isinstance(default, list):
@@ -207,12 +207,12 @@ def _unread(facts: AuditFacts) -> str:
 
 @dataclass(frozen=True)
 class InForce:
-    """What an engine that answers reports of a key.
+    """The value of a key that the running engine uses and reports.
 
     Attributes:
-        evidence: the value, and who reports it.
-        right: it is as the check wants it.
-        agrees: it is what the daemon is configured to.
+        evidence: the value, and what reports it.
+        right: whether the check is met.
+        agrees: whether it equals the configured value.
     """
 
     evidence: str
@@ -221,12 +221,12 @@ class InForce:
 
 
 def evaluate_configured(facts: AuditFacts, setting: Configured, right: bool) -> Evaluation:
-    """Return the evaluation of a key that no engine reports.
+    """Return the evaluation of a key that engines do not report.
 
     Args:
-        facts: the board's.
-        setting: what it is set to.
-        right: that is as the check wants it.
+        facts: the facts about the board.
+        setting: the configured value.
+        right: whether the configured value meets the check.
     """
     if not installed(facts):
         return Evaluation("skipped", why_no_engine(facts))
@@ -239,22 +239,24 @@ def evaluate_configured(facts: AuditFacts, setting: Configured, right: bool) -> 
 def evaluate_in_force(
     facts: AuditFacts, setting: Configured, right: bool, in_force: InForce | None
 ) -> Evaluation:
-    """Return the evaluation of a key that an engine reports.
+    """Return the evaluation of a key that engines report.
 
-    What it reports counts. Where it reports nothing, a wrong configuration is still wrong, and a
-    right one may not be what runs.
+    The reported value decides. If nothing is reported, a wrong configuration gives ``warn``, and a
+    right one gives ``skipped``, because the running engine may use another value.
 
     Args:
-        facts: the board's.
-        setting: what it is configured to.
-        right: that is as the check wants it.
-        in_force: what the engine reports; ``None`` if nothing.
+        facts: the facts about the board.
+        setting: the configured value.
+        right: whether the configured value meets the check.
+        in_force: the value that the engine reports; ``None`` if it reports none.
     """
     if in_force is None or not installed(facts):
         evaluation = evaluate_configured(facts, setting, right)
-        why = why_no_engine(facts) or "the engine does not report what is in force"
+        why = why_no_engine(facts) or "the engine does not report the value that it uses"
         if evaluation.result != "pass":
             return evaluation
         return Evaluation("skipped", f"{setting}, but {why}")
-    waits = "" if in_force.agrees or setting.unknown else f"; {setting} waits for a restart"
+    waits = (
+        "" if in_force.agrees or setting.unknown else f"; {setting} takes effect after a restart"
+    )
     return Evaluation("pass" if in_force.right else "warn", f"{in_force.evidence}{waits}")

@@ -1,4 +1,4 @@
-"""Sections 6 and 7: images and containers nobody uses, and swarm mode."""
+"""Sections 6 and 7: unused images and containers, and swarm mode."""
 
 from collections.abc import Mapping
 
@@ -7,19 +7,19 @@ from bootwright.audit.model import Evaluation, Evaluator, Item, Subject, short, 
 
 OFF = "swarm mode is off"
 
-MOST_MANAGERS = 7
-"""More of them only slow the swarm down: Docker's manual on swarm administration."""
+MAX_MANAGERS = 7
+"""The most managers; more only make a swarm slower: Docker's guide to swarm administration."""
 
 MANAGEMENT_PORT = "2377"
-"""``docker swarm init --listen-addr``'s default."""
+"""The default port of ``docker swarm init --listen-addr``."""
 
 _ANY = ("*", "0.0.0.0", "::", "::ffff:0.0.0.0")
+"""Ways to write "all addresses"."""
 
-CERT_HOURS = 48
-"""For how long a node's certificate may be valid: check 7.7."""
+MAX_CERTIFICATE_HOURS = 48
+"""How long a node's certificate may be valid, in hours: check 7.7."""
 
-NANOSECONDS = 3600 * 10**9
-"""In an hour."""
+NANOSECONDS_PER_HOUR = 3600 * 10**9
 
 
 def _images(subject: Subject) -> Evaluation:
@@ -49,7 +49,7 @@ def _containers(subject: Subject) -> Evaluation:
 
 
 def _in_swarm(evaluate_one: Evaluator) -> Evaluator:
-    """Return the evaluator that is used only where the node is part of a swarm."""
+    """Return an evaluator that passes without a swarm, and otherwise uses ``evaluate_one``."""
 
     def evaluate(subject: Subject) -> Evaluation:
         if subject.facts.info is None:
@@ -66,11 +66,13 @@ def _in_swarm(evaluate_one: Evaluator) -> Evaluator:
 
 
 def _on_manager(evaluate_one: Evaluator) -> Evaluator:
-    """Return the evaluator of what only a manager knows."""
+    """Return an evaluator of facts that only a manager of the swarm has."""
 
     def evaluate(subject: Subject) -> Evaluation:
         if engine_value(subject.facts, "Swarm", "ControlAvailable") is not True:
-            return Evaluation("skipped", "only a manager knows, and this node is a worker")
+            return Evaluation(
+                "skipped", "only a manager of the swarm knows this, and this node is a worker"
+            )
         return evaluate_one(subject)
 
     return _in_swarm(evaluate)
@@ -82,16 +84,18 @@ def _managers(subject: Subject) -> Evaluation:
     if type(managers) is not int or managers < 1:
         return Evaluation("skipped", "docker info does not report the number of managers")
     text = f"{managers} managers of {nodes} nodes"
-    if managers > MOST_MANAGERS:
-        return Evaluation("warn", f"{text}; more than {MOST_MANAGERS} only slow it down")
+    if managers > MAX_MANAGERS:
+        return Evaluation("warn", f"{text}; more than {MAX_MANAGERS} only make it slower")
     if managers % 2 == 0:
-        return Evaluation("warn", f"{text}: one fewer survives the loss of as many")
+        return Evaluation(
+            "warn", f"{text}: an even number tolerates no more failures than one manager less"
+        )
     return Evaluation("pass", text)
 
 
 def _bound(subject: Subject) -> Evaluation:
     if subject.facts.listening is None:
-        return Evaluation("skipped", "what listens on the board is not known")
+        return Evaluation("skipped", "the listening sockets of the board are not known")
     places = [
         address
         for address, _, port in (place.rpartition(":") for place in subject.facts.listening)
@@ -102,8 +106,10 @@ def _bound(subject: Subject) -> Evaluation:
     if places:
         return Evaluation("pass", f"port {MANAGEMENT_PORT} listens on {', '.join(places)}")
     if engine_value(subject.facts, "Swarm", "ControlAvailable") is True:
-        return Evaluation("skipped", f"a manager, but nothing listens on port {MANAGEMENT_PORT}")
-    return Evaluation("pass", "a worker, which takes no requests of the swarm")
+        return Evaluation(
+            "skipped", f"this node is a manager, but nothing listens on port {MANAGEMENT_PORT}"
+        )
+    return Evaluation("pass", "this node is a worker, which does not listen for managers")
 
 
 def _overlays(subject: Subject) -> Evaluation:
@@ -132,9 +138,9 @@ def _node_certificates(subject: Subject) -> Evaluation:
     valid = engine_value(subject.facts, *path)
     if type(valid) is not int or valid <= 0:
         return Evaluation("skipped", "docker info does not report how long certificates are valid")
-    hours = valid // NANOSECONDS
+    hours = valid // NANOSECONDS_PER_HOUR
     evidence = short(f"valid for {hours} hours", 100)
-    if valid <= CERT_HOURS * NANOSECONDS:
+    if valid <= MAX_CERTIFICATE_HOURS * NANOSECONDS_PER_HOUR:
         return Evaluation("pass", evidence)
     return Evaluation("info", evidence, (Item("node certificates", "info", evidence),))
 
@@ -149,11 +155,13 @@ EVALUATORS: Mapping[str, Evaluator] = {
     "7.1": _on_manager(_managers),
     "7.2": _in_swarm(_bound),
     "7.3": _in_swarm(_overlays),
-    "7.4": _by_hand("whether services have their secrets from docker secret"),
+    "7.4": _by_hand("decide whether services get their secrets by docker secret"),
     "7.5": _on_manager(_autolock),
-    "7.6": _by_hand("when the unlock key was changed last: docker swarm unlock-key --rotate"),
+    "7.6": _by_hand(
+        "find out when the unlock key was last changed: docker swarm unlock-key --rotate"
+    ),
     "7.7": _on_manager(_node_certificates),
-    "7.8": _by_hand("when the CA was changed last: docker swarm ca --rotate"),
-    "7.9": _by_hand("whether data has an interface of its own: --data-path-addr"),
+    "7.8": _by_hand("find out when the CA was last changed: docker swarm ca --rotate"),
+    "7.9": _by_hand("decide whether data has its own network interface: --data-path-addr"),
 }
 """By the check's id."""

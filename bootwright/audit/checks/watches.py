@@ -1,4 +1,4 @@
-"""What the kernel records: checks 1.1.3 to 1.1.18; auditctl(8), audit.rules(7)."""
+"""Audit rules of the kernel: checks 1.1.3 to 1.1.18; auditctl(8), audit.rules(7)."""
 
 import shlex
 from collections.abc import Mapping
@@ -10,17 +10,17 @@ from bootwright.audit.model import Evaluation, Evaluator, Item, Result, Subject,
 from bootwright.hosts.profile import Watch
 
 AUDITED = tuple(f"1.1.{number}" for number in range(3, 19))
-"""Checks that want a path watched; which one, the profile says."""
+"""The checks of watched paths; the profile has the paths."""
 
 _LISTS = ("task", "exit", "filesystem", "exclude")
-"""The kernel's lists in which a rule that says ``never`` silences a watch."""
+"""The lists of rules in which a rule with ``never`` may switch off a watch."""
 
 _RECORDS = ("SYSCALL", "PATH", "1300", "1302")
-"""The types of record that are written for a watched path: linux/audit.h."""
+"""The record types of a watched path: linux/audit.h."""
 
 
 def watched(subject: Subject, check: str) -> Evaluation:
-    """1.1.3 to 1.1.18: each of the check's paths that is there has a rule of its own."""
+    """1.1.3 to 1.1.18: each existing path of the check is watched by a rule."""
     facts = subject.facts
     watches = [
         (watch, path)
@@ -36,7 +36,7 @@ def watched(subject: Subject, check: str) -> Evaluation:
 
 
 def unlisted(facts: AuditFacts) -> str:
-    """Return why it is not known which files are there; empty if it is."""
+    """Return why it is not known which files exist; empty if it is known."""
     missing = not facts.modes and "dockerd" in facts.tools
     return "owners and modes of files could not be read" if missing else ""
 
@@ -52,7 +52,7 @@ def _watch(facts: AuditFacts, watch: Watch, path: str) -> Item:
     if not facts.audit_on:
         return item("warn", "recording is switched off (auditctl -s: enabled 0)")
     if not facts.audit_pid:
-        return item("warn", "auditd does not run, which keeps what is recorded (auditctl -s)")
+        return item("warn", "auditd, which stores the records, does not run (auditctl -s)")
     rules = [rule for rule in facts.audit if rule.covers(path, "")]
     if any(rule.covers(path, watch.permissions) for rule in rules):
         never = next((rule for rule in facts.audit_never if silences(rule, watch, path)), None)
@@ -68,10 +68,10 @@ def _watch(facts: AuditFacts, watch: Watch, path: str) -> Item:
 
 
 def silences(rule: str, watch: Watch, path: str) -> bool:
-    """Tell whether a rule that says ``never`` may keep what is done to a path from being recorded.
+    """Return whether a rule with ``never`` may prevent recording of accesses to a path.
 
-    The order of two rules is not known, and who or what a rule is for is not compared: only
-    one about another path, or another type of record, is known to be harmless.
+    The order of rules is not known, and conditions on users or programs are not compared. So only a
+    rule about another path or another type of record is known to be harmless.
     """
     try:
         words = shlex.split(rule)
@@ -94,8 +94,8 @@ def silences(rule: str, watch: Watch, path: str) -> bool:
 
 def _no_rules(facts: AuditFacts) -> str:
     if not facts.root:
-        return "auditctl shows the rules to root only"
-    return "auditctl does not show the rules: does the kernel have AUDIT?"
+        return "only root can read the rules"
+    return "auditctl cannot read the rules: does the kernel have AUDIT?"
 
 
 EVALUATORS: Mapping[str, Evaluator] = {check: partial(watched, check=check) for check in AUDITED}

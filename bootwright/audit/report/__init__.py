@@ -1,1 +1,1 @@
-"""An audit as text, JUnit, SARIF and HTML, in another numbering, and against a former one."""
+"""Reports of an audit: text, JUnit, SARIF, HTML; ids of other versions; comparisons."""

@@ -1,4 +1,4 @@
-"""An audit against a former one of the same board: what got better, worse, came, and went."""
+"""Comparing an audit with an earlier one of the same board."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -15,19 +15,19 @@ from bootwright.core.toml_model import StrictModel, check_table
 
 
 class _Read(StrictModel):
-    # Only what a comparison needs is read; the schema describes the whole document.
+    # Only the keys for a comparison are read; the schema describes the whole document.
     model_config = ConfigDict(extra="ignore")
 
 
 class RecordedItem(_Read):
-    """An item of a check, as a document has it."""
+    """An item of a check in the JSON document."""
 
     subject: str
     result: Result
 
 
 class RecordedCheck(_Read):
-    """A check, as a document has it."""
+    """A check in the JSON document."""
 
     id: Annotated[str, Field(pattern=r"^[1-8](\.\d{1,2}){1,2}$")]
     title: str
@@ -38,15 +38,15 @@ class RecordedCheck(_Read):
 
 
 class RecordedFinding(_Read):
-    """A finding beside the benchmark, as a document has it."""
+    """A finding in the JSON document."""
 
     id: str
     title: str
     subjects: tuple[str, ...]
 
 
-class Recorded(_Read):
-    """A target's former audit."""
+class RecordedAudit(_Read):
+    """The earlier audit of a target, in the JSON document."""
 
     schema_: Annotated[Literal["bootwright.audit/1"], Field(alias="schema")]
     benchmark: Annotated[str, Field(pattern=r"^cis-docker-\d+(\.\d+)+$")]
@@ -58,30 +58,30 @@ class Recorded(_Read):
 
 @dataclass(frozen=True)
 class Baseline:
-    """Former audits, by target, and the file that they are from."""
+    """Earlier audits, by target, and the file that they are from."""
 
     where: str
-    targets: Mapping[str, Recorded]
+    targets: Mapping[str, RecordedAudit]
 
-    def target(self, name: str) -> Recorded:
-        """Return the former audit of a target.
+    def target(self, name: str) -> RecordedAudit:
+        """Return the earlier audit of a target.
 
         Raises:
-            InputError: the file does not mention it, or it could not be audited then.
+            InputError: the file has no audit of it, or it could not be audited then.
         """
         if name not in self.targets:
-            has = ", ".join(self.targets) or "none"
-            raise InputError(f"{self.where}: no audit of {name}; those it has: {has}")
+            known = ", ".join(self.targets) or "none"
+            raise InputError(f"{self.where}: no audit of {name}; there are: {known}")
         if not self.targets[name].checks:
             raise InputError(f"{self.where}: {name} could not be audited then; nothing to compare")
         return self.targets[name]
 
 
 def load_baseline(path: Path) -> Baseline:
-    """Return the audits of a document that ``inv audit --json`` printed.
+    """Return the audits in a file with the output of ``inv audit --json``.
 
     Raises:
-        InputError: the file cannot be read or is no such document; names it and what is wrong.
+        InputError: the file cannot be read, or is not such a document (says what is wrong).
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -97,32 +97,32 @@ def parse_baseline(found: object, where: str) -> Baseline:
 
     Args:
         found: the document.
-        where: names it in an error.
+        where: its name, for error messages.
 
     Raises:
-        InputError: it is no ``bootwright.audit/1``, or has a wrong or missing key.
+        InputError: it is not a ``bootwright.audit/1``, or a key is wrong or missing.
     """
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        raise InputError(f'{where}: no document of inv audit --json ("schema": "{SCHEMA}")')
+        raise InputError(f'{where}: not a document of inv audit --json ("schema": "{SCHEMA}")')
     rows = found.get("targets", [found])
     if not isinstance(rows, list):
-        raise InputError(f"{where}: targets: no array")
-    targets: dict[str, Recorded] = {}
+        raise InputError(f"{where}: targets: not an array")
+    targets: dict[str, RecordedAudit] = {}
     for number, row in enumerate(rows):
         place = f"{where}: targets.{number}" if "targets" in found else where
         try:
-            recorded = check_table(Recorded, row, place)
+            recorded = check_table(RecordedAudit, row, place)
         except RecursionError:
-            raise InputError(f"{place}: tables in tables without end") from None
+            raise InputError(f"{place}: too many nested objects") from None
         targets[recorded.target] = recorded
     return Baseline(where, targets)
 
 
 @dataclass(frozen=True)
 class CheckChange:
-    """A check whose result is another one, or of which an item got worse.
+    """A check whose result has changed, or of which an item got worse.
 
-    ``items`` are the subjects that got worse: see :func:`_is_worse`.
+    ``items`` are the subjects of the items that got worse: see :func:`_is_worse`.
     """
 
     id: str
@@ -134,7 +134,7 @@ class CheckChange:
 
 @dataclass(frozen=True)
 class ItemChange:
-    """An item that came or went: its check, what it is, and its result."""
+    """An item that is new or gone: the id of its check, its subject, and its result."""
 
     check: str
     subject: str
@@ -143,7 +143,7 @@ class ItemChange:
 
 @dataclass(frozen=True)
 class FindingChange:
-    """A finding that came or went, or that is about more; ``subjects``: what it was not about."""
+    """A finding that is new or gone, or has more subjects; ``subjects`` are the new ones."""
 
     id: str
     title: str
@@ -152,24 +152,25 @@ class FindingChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What became of a board since a former audit.
+    """The differences between an earlier audit of a board and this one.
 
     Attributes:
-        since: the day of the former audit.
-        improved: checks that pass and did not, or that warned and have nothing to warn of now.
-        worse: regressions: checks that warn and did not, that can no longer be evaluated, that
-            passed and do not although there is something to evaluate, or that have an item of which
-            the same can be said.
-        other: checks whose result is another one, and neither better nor worse: there is nothing
-            to evaluate any more, or a waiver came.
-        found: findings that were not there, or were about less: regressions too.
-        mended: findings that are no longer there.
-        new: items that were not there, such as a container's.
-        gone: items that are no longer there.
-        unchanged: how many checks are as they were.
-        before: the former tally.
-        after: the present one.
-        sections: the former tallies by section.
+        since: the day of the earlier audit.
+        improved: checks that pass now and did not before, or that warned before and have nothing to
+            warn about now.
+        worse: regressions: checks that warn now and did not before, that can no longer be
+            evaluated, or that passed before and do not pass now although there is something to
+            evaluate; also checks with an item for which this is so.
+        other: checks with another result that is neither better nor worse, because there is
+            nothing to evaluate any more, or there is a new waiver.
+        found: findings that are new or have more subjects: these are regressions too.
+        mended: findings that are gone.
+        new: new items, such as those of a new container.
+        gone: items that are gone.
+        unchanged: how many checks have not changed.
+        before: the tally of the earlier audit.
+        after: the tally of this audit.
+        sections: the tallies of the earlier audit by section.
     """
 
     since: str
@@ -186,7 +187,7 @@ class Comparison:
     sections: Mapping[str, Tally]
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as the document has it."""
+        """Return it in the form of the JSON document."""
         return {
             "since": self.since,
             "score": {"before": self.before.score, "after": self.after.score},
@@ -203,17 +204,17 @@ class Comparison:
         }
 
 
-def compare(before: Recorded, after: AuditResult) -> Comparison:
-    """Return what became of a board since a former audit.
+def compare(before: RecordedAudit, after: AuditResult) -> Comparison:
+    """Return the differences between an earlier audit of a board and this one.
 
-    A check that either does not mention is not compared.
+    A check that is in only one of them is not compared.
 
     Raises:
-        InputError: they are by other versions of the benchmark, whose ids mean other checks.
+        InputError: they are by different versions of the benchmark, with different ids.
     """
     if before.benchmark != after.benchmark:
         raise InputError(
-            f"the former audit of {after.target} is by {before.benchmark}, this one by"
+            f"the earlier audit of {after.target} is by {before.benchmark}, this one by"
             f" {after.benchmark}: give --benchmark {before.benchmark.removeprefix(FAMILY)}"
         )
     former = {check.id: check for check in before.checks}
@@ -264,7 +265,7 @@ _WORST_LAST: tuple[Result, ...] = ("pass", "info", "manual", "waived", "skipped"
 
 
 def _by_subject(items: Iterable[RecordedItem | Item]) -> dict[str, Result]:
-    # A subject may be there twice, as a container with two ports; the worst of it counts.
+    # A subject may occur twice, such as a container with two ports; the worst result counts.
     found: dict[str, Result] = {}
     for item in items:
         worst = (found.get(item.subject, "pass"), item.result)
@@ -273,12 +274,12 @@ def _by_subject(items: Iterable[RecordedItem | Item]) -> dict[str, Result]:
 
 
 def _is_worse(before: Result | None, after: Result, check: Result) -> bool:
-    """Tell whether an item got worse.
+    """Return whether an item got worse.
 
     Args:
-        before: what it was; ``None`` if it was not there.
-        after: what it is.
-        check: what its check was.
+        before: its earlier result; ``None`` if it is new.
+        after: its result now.
+        check: the earlier result of its check.
     """
     if after == before:
         return False
@@ -294,16 +295,16 @@ def _is_worse(before: Result | None, after: Result, check: Result) -> bool:
 def _direction(change: CheckChange) -> Literal["improved", "worse", "other", "unchanged"]:
     before, after = change.before, change.after
     if (before, after) == ("skipped", "warn"):
-        # It may have been as bad before; as on a board that had no Docker yet.
+        # It may have been as bad before, for example on a board that had no Docker yet.
         return "other"
-    # What is waived as a whole has been accepted, its items too: they make nothing worse.
+    # A waiver accepts all items of a check, so they cannot make it worse.
     if change.items and after != "waived":
         return "worse"
     if before == after:
         return "unchanged"
     if after == "warn" or (after == "skipped" and before != "waived"):
         return "worse"
-    # Whereas a pass that became info, with no item, has nothing to evaluate any more.
+    # But a pass that became info, without items, only has nothing to evaluate any more.
     if before == "pass" and after == "manual":
         return "worse"
     if after == "pass" or (before == "warn" and after in ("info", "manual")):
@@ -312,7 +313,7 @@ def _direction(change: CheckChange) -> Literal["improved", "worse", "other", "un
 
 
 def _beyond(here: Iterable[Finding], before: Iterable[RecordedFinding]) -> Iterable[FindingChange]:
-    """Yield the findings that were not there, or are about what they were not about."""
+    """Yield the findings that are new or have new subjects."""
     former = {one.id: set(one.subjects) for one in before}
     for finding in here:
         more = tuple(one for one in finding.subjects if one not in former.get(finding.id, ()))

@@ -1,4 +1,4 @@
-"""An audit as one HTML file that needs nothing else: no script, no other file, no network."""
+"""An audit as a single HTML file without scripts; it needs no other file and no network."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,8 +8,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bootwright.audit.model import RESULTS
 from bootwright.audit.report.compare import Comparison
 from bootwright.audit.result import (
+    OWNER_NAMES,
     SECTIONS,
-    WHO,
     AuditResult,
     reason_of,
     remedies,
@@ -26,7 +26,7 @@ def html(
 
     Args:
         results: one for each board.
-        comparisons: with a former audit, by target.
+        comparisons: with an earlier audit, by target.
         templates: the folder ``templates`` of the checkout.
     """
     environment = Environment(
@@ -36,7 +36,7 @@ def html(
         lstrip_blocks=True,
         autoescape=True,
     )
-    environment.filters["ways"] = remedies
+    environment.filters["remedies"] = remedies
     environment.filters["reason"] = reason_of
     environment.filters["step"] = step_of
     audited = [result for result in results if result.error is None]
@@ -48,7 +48,7 @@ def html(
         comparisons=comparisons,
         sections=SECTIONS,
         order=RESULTS,
-        who=WHO,
+        who=OWNER_NAMES,
     )
-    # Escaping leaves characters that no page may have, and those that turn the writing around.
+    # Escaping does not remove control characters and those that change the direction of writing.
     return sanitize_text(page)

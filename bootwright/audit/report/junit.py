@@ -9,10 +9,10 @@ from bootwright.core.text import sanitize_text
 
 
 def junit(results: Sequence[AuditResult]) -> str:
-    """Return the XML: a suite for each board, a test case for each check.
+    """Return the XML: a suite for each board, with a test case for each check.
 
-    A warn is a failure. What was not evaluated, is for a person or is waived, is skipped, with the
-    reason. A board that could not be audited is a suite with one error.
+    A warn is a failure. A check that was not evaluated, that is for a person, or that is waived is
+    skipped, with the reason. A board that could not be audited is a suite with one error.
     """
     root = ET.Element("testsuites", name="inv audit")
     for result in results:
@@ -48,7 +48,7 @@ def _suite(result: AuditResult) -> ET.Element:
 
 def _case(checked: Checked, result: AuditResult, suite: str) -> ET.Element:
     check, came, evidence = checked.check, result.result(checked), result.evidence(checked)
-    # A space, not a point: a point would be a package's.
+    # A blank after the number, not a point: after a point would begin another package.
     classname = f"{suite}.{check.section} {SECTIONS[check.section]}"
     case = ET.Element("testcase", _texts(classname=classname, name=f"{check.id} {check.title}"))
     if came == "warn":
@@ -65,5 +65,5 @@ def _case(checked: Checked, result: AuditResult, suite: str) -> ET.Element:
 
 
 def _texts(**attributes: str) -> dict[str, str]:
-    """Return attributes without the characters that no XML may have, escaped or not."""
+    """Return attributes without the characters that are not allowed in XML, even if escaped."""
     return {name: sanitize_text(text) for name, text in attributes.items()}

@@ -4,22 +4,22 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from bootwright import __version__
-from bootwright.audit.model import Check, Checked, Finding
+from bootwright.audit.model import BenchmarkCheck, Checked, Finding
 from bootwright.audit.result import AuditResult, reason_of
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
 
-Level = Literal["error", "warning"]
+SarifLevel = Literal["error", "warning"]
 
 
 def sarif(results: Sequence[AuditResult]) -> dict[str, Any]:
     """Return the log: a run for each board.
 
-    All checks are rules, and so are the findings beside the benchmark. Each item that warns is a
-    result: an error where the check is scored, else a warning; a waived one is suppressed. A
-    board that could not be audited is a run that failed.
+    All checks and all findings are rules. Each item that warns is a result: an error if the check
+    is scored, else a warning; a waived one is suppressed. The run of a board that could not be
+    audited is marked as failed.
     """
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [_run(result) for result in results]}
 
@@ -42,14 +42,14 @@ def _run(result: AuditResult) -> dict[str, Any]:
         invocation["toolExecutionNotifications"] = [{"level": "error", "message": message}]
     return {
         "tool": {"driver": {"name": "Bootwright", "version": __version__, "rules": rules}},
-        # What comes before the last slash tells one kind of run from another.
+        # The part before the last slash identifies runs of the same kind.
         "automationDetails": {"id": f"{result.benchmark}/{result.target}/"},
         "invocations": [invocation],
         "results": found,
     }
 
 
-def _rule(check: Check) -> dict[str, Any]:
+def _rule(check: BenchmarkCheck) -> dict[str, Any]:
     return {
         "id": check.id,
         "shortDescription": {"text": _text(check.title)},
@@ -90,15 +90,15 @@ def _results(index: int, checked: Checked, result: AuditResult) -> list[dict[str
 
 
 def _result(
-    index: int, rule: str, level: Level, evidence: str, result: AuditResult, subject: str = ""
+    index: int, rule: str, level: SarifLevel, evidence: str, result: AuditResult, subject: str = ""
 ) -> dict[str, Any]:
     place = f"{result.target}/{subject}" if subject else result.target
-    says = f"{subject}: {evidence}" if subject else evidence
+    message = f"{subject}: {evidence}" if subject else evidence
     return {
         "ruleId": rule,
         "ruleIndex": index,
         "level": level,
-        "message": {"text": _text(says)},
+        "message": {"text": _text(message)},
         "locations": [
             {
                 "logicalLocations": [
@@ -114,10 +114,10 @@ def _result(
     }
 
 
-def _level(check: Check) -> Level:
+def _level(check: BenchmarkCheck) -> SarifLevel:
     return "error" if check.scored else "warning"
 
 
 def _text(text: str) -> str:
-    """Return a text in which nothing is a placeholder or a link (3.11.5 and 3.11.6)."""
+    """Return a text without placeholders and links, as SARIF defines them (3.11.5, 3.11.6)."""
     return text.replace("{", "{{").replace("}", "}}").replace("](", "] (")

@@ -1,4 +1,4 @@
-"""An audit as lines for a person, in the form that users of docker-bench-security know."""
+"""An audit as lines of text, in the form of docker-bench-security."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ TAGS: dict[Result, str] = {
     "waived": "[WAIV]",
     "skipped": "[SKIP]",
 }
-"""docker-bench-security's words; the last two are ours."""
+"""The words of docker-bench-security; the last two are ours."""
 
 COLOURS: dict[str, str] = {
     "[PASS]": "green",
@@ -36,8 +36,8 @@ def lines(result: AuditResult, comparison: Comparison | None = None) -> list[str
     """Return an audit as lines.
 
     Args:
-        result: of one board.
-        comparison: with a former audit of it.
+        result: the audit of one board.
+        comparison: with an earlier audit of it.
     """
     if result.error is not None:
         return [f"{result.target}: not audited: {result.error}"]
@@ -46,14 +46,14 @@ def lines(result: AuditResult, comparison: Comparison | None = None) -> list[str
         *_sections(result),
         "",
         *_summary(result),
-        *_ways(result),
+        *_remedies(result),
         *_findings(result.findings),
         *(_comparison(comparison) if comparison is not None else ()),
     ]
 
 
 def matrix(results: Sequence[AuditResult]) -> list[str]:
-    """Return the audits of several boards as a table: where any has something to act on."""
+    """Return the audits of several boards as a table of the checks that a board does not meet."""
     audited = [result for result in results if result.error is None]
     table: list[list[str]] = []
     if audited:
@@ -73,9 +73,10 @@ def matrix(results: Sequence[AuditResult]) -> list[str]:
 
 
 def print_lines(lines: Iterable[str], out: TextIO | None = None) -> None:
-    """Print lines; a terminal gets the results in colour, a pipe gets them as they are.
+    """Print lines; on a terminal the results are in colour.
 
-    What its encoding does not have is a question mark, and an arrow is made of what all have.
+    Arrows and ellipses are written in ASCII if the encoding does not have them; other characters
+    that it does not have become question marks.
     """
     file = out or sys.stdout
     encoding = file.encoding or "utf-8"
@@ -94,7 +95,7 @@ def _encodable(line: str, encoding: str) -> str:
 
 
 def coloured(line: str) -> Text:
-    """Return a line with its result in colour, if it begins with one."""
+    """Return a line; if it begins with a result, that is in colour."""
     text = Text(line)
     if line[:6] in COLOURS:
         text.stylize(COLOURS[line[:6]], 0, 6)
@@ -128,12 +129,12 @@ def _check(checked: Checked, result: AuditResult) -> list[str]:
         return output
     evidence = result.evidence(checked)
     shown = [item for item in checked.evaluation.items if item.result != "pass"]
-    says = [f"{item.subject}: {item.evidence}" for item in shown] or [evidence]
+    texts = [f"{item.subject}: {item.evidence}" for item in shown] or [evidence]
     if shown and evidence != checked.evaluation.evidence:
-        says.append(evidence)
+        texts.append(evidence)
     if came == "waived" and checked.waiver is not None:
-        says.append(f"waived until {checked.waiver.expires}: {reason_of(checked)}")
-    return output + [f"{tag}      * {line}" for line in says if line]
+        texts.append(f"waived until {checked.waiver.expires}: {reason_of(checked)}")
+    return output + [f"{tag}      * {line}" for line in texts if line]
 
 
 def _summary(result: AuditResult) -> list[str]:
@@ -154,7 +155,7 @@ def _score(tally: Tally) -> str:
     return f"{tally.score}/{tally.max_score}"
 
 
-def _ways(result: AuditResult) -> list[str]:
+def _remedies(result: AuditResult) -> list[str]:
     found = remedies(result)
     if not found:
         return []
@@ -226,7 +227,7 @@ def _changes(word: str, changes: Iterable[CheckChange]) -> list[str]:
 
 
 def _aligned(table: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
-    """Return rows as lines; the columns ``left`` begin, the others end, at the same place."""
+    """Return rows as aligned lines: the columns ``left`` to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     output = []
     for row in table:

@@ -1,19 +1,19 @@
-"""A result in the numbering of another version of the benchmark."""
+"""Converting a result to the ids of another version of the benchmark."""
 
 from dataclasses import replace
 
 from bootwright.audit.benchmark import OURS, BenchmarkEntry, View
-from bootwright.audit.model import Check, Checked, Evaluation, Result
+from bootwright.audit.model import BenchmarkCheck, Checked, Evaluation, Result
 from bootwright.audit.result import AuditResult
 
 _WORST_FIRST: tuple[Result, ...] = ("warn", "skipped", "manual", "waived", "info", "pass")
 
 
 def viewed(result: AuditResult, view: View) -> AuditResult:
-    """Return a result with the checks of another version, in its order.
+    """Return a result with the ids of another version, in the order of that version.
 
-    A recommendation that several checks answer has the worst of their results; one that none
-    answers is ``info``, and its evidence says what became of it.
+    A recommendation that corresponds to several checks gets the worst of their results; one that
+    corresponds to none is ``info``, and its evidence is the reason.
     """
     if view.benchmark == OURS:
         return result
@@ -34,18 +34,18 @@ def viewed(result: AuditResult, view: View) -> AuditResult:
 
 
 def _ids(view: View, checks: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the ids that a version has for checks."""
+    """Return the ids of checks in a version."""
     return tuple(entry.id for entry in view.entry if set(entry.checks) & set(checks))
 
 
 def _checked(entry: BenchmarkEntry, parts: list[Checked], result: AuditResult) -> Checked:
     if not parts:
-        check = Check(
+        check = BenchmarkCheck(
             id=entry.id,
             title=entry.title,
             scored=entry.scored is True,
             owner="manual",
-            remedy="Nothing to do: what this version asks for has no counterpart today",
+            remedy="Nothing to do: this recommendation has no counterpart today",
         )
         return Checked(check, Evaluation("info", entry.note or "no counterpart today"))
     worst = min(parts, key=lambda one: _WORST_FIRST.index(result.result(one)))
@@ -54,7 +54,7 @@ def _checked(entry: BenchmarkEntry, parts: list[Checked], result: AuditResult) -
         update={
             "id": entry.id,
             "title": entry.title,
-            # Where it is not known what a version scores, what it has in common with ours counts.
+            # If it is not known whether a version scores this, our checks decide.
             "scored": any(one.check.scored for one in parts)
             if entry.scored is None
             else entry.scored,

@@ -98,12 +98,12 @@ def mirror(address: str, index: str = "") -> dict[str, Any]:
 CASES: list[tuple[str, AuditFacts, Result, str]] = [
     ("2.1", board(engine_owner=1000), "pass", "id 1000"),
     ("2.1", stopped(provisioned()), "skipped", "does not run"),
-    ("2.2", board({"icc": True}), "pass", "icc = true (daemon.json) waits for a restart"),
+    ("2.2", board({"icc": True}), "pass", "icc = true (daemon.json) takes effect after a restart"),
     (
         "2.2",
         board(networks=(bridge(icc=True),)),
         "warn",
-        "icc = true (network bridge); icc = false (daemon.json) waits for a restart",
+        "icc = true (network bridge); icc = false (daemon.json) takes effect after a restart",
     ),
     ("2.2", board(networks=()), "skipped", "icc = false (daemon.json)"),
     ("2.2", board({"icc": True}, networks=None), "warn", "icc = true (daemon.json)"),
@@ -132,7 +132,7 @@ CASES: list[tuple[str, AuditFacts, Result, str]] = [
         "warn",
         "r:5000",
     ),
-    ("2.5", board({"insecure-registries": ["r:5000"]}), "pass", "waits for a restart"),
+    ("2.5", board({"insecure-registries": ["r:5000"]}), "pass", "takes effect after a restart"),
     ("2.5", board(info=mirror("http://10.0.0.1:5000/")), "warn", "http://10.0.0.1:5000"),
     ("2.5", board(info=mirror("HTTP://r.example", "docker.io")), "warn", "HTTP://r.example"),
     ("2.5", board(info=mirror("http://127.0.0.1:5000/")), "pass", "[]"),
@@ -140,12 +140,12 @@ CASES: list[tuple[str, AuditFacts, Result, str]] = [
     ("2.5", board({"registry-mirrors": ["http://r"]}), "pass", "registry-mirrors = ["),
     ("2.5", board({"registry-mirrors": ["http://r"]}, info={"RegistryConfig": 0}), "warn", "//r"),
     ("2.6", board(info={"Driver": "aufs"}), "warn", "storage-driver = aufs"),
-    ("2.6", board({"storage-driver": "aufs"}), "pass", "waits for a restart"),
+    ("2.6", board({"storage-driver": "aufs"}), "pass", "takes effect after a restart"),
     ("2.7", with_api(), "pass", "tcp://192.0.2.7:2376; tlsverify = true (daemon.json)"),
     ("2.7", board({"hosts": ["unix:///run/docker.sock"]}, info={}), "info", "no TCP address"),
     ("2.7", board(flags=("-H", "tcp://0.0.0.0:2375")), "warn", "without TLS"),
     ("2.7", board(flags=("-H", "0.0.0.0:2375")), "warn", "without TLS"),
-    ("2.7", board({"tls": True}, flags=("-H", "tcp://127.0.0.1:2376")), "warn", "for everybody"),
+    ("2.7", board({"tls": True}, flags=("-H", "tcp://127.0.0.1:2376")), "warn", "without client"),
     ("2.7", board({"tlsverify": False}, flags=("-H", ":2376")), "warn", "tlsverify = false"),
     (
         "2.7",
@@ -154,7 +154,7 @@ CASES: list[tuple[str, AuditFacts, Result, str]] = [
         "command line",
     ),
     # In another form than the engine takes.
-    ("2.7", board({"tlsverify": "yes"}, flags=("-H", ":2376")), "warn", "for everybody"),
+    ("2.7", board({"tlsverify": "yes"}, flags=("-H", ":2376")), "warn", "without client"),
     # docker.socket listens on TCP, of which neither flag nor file says anything.
     ("2.7", board(listening=("0.0.0.0:22", "[::]:2375")), "warn", "[::]:2375 without TLS"),
     ("2.8", board({"default-ulimits": {}}), "info", "default-ulimits = {}"),
@@ -163,7 +163,7 @@ CASES: list[tuple[str, AuditFacts, Result, str]] = [
         "2.9",
         board(info={"SecurityOptions": ["name=seccomp,profile=default"]}),
         "warn",
-        'userns-remap = "default" (daemon.json) waits',
+        'userns-remap = "default" (daemon.json) takes effect',
     ),
     (
         "2.9",
@@ -178,20 +178,20 @@ CASES: list[tuple[str, AuditFacts, Result, str]] = [
     ("2.11", board({"storage-opts": ["DM.BaseSize=20G"]}), "warn", "DM.BaseSize"),
     ("2.11", board({"storage-opts": ["overlay2.size=1G"]}), "pass", "overlay2.size"),
     ("2.12", board(info={"Plugins": {"Authorization": ["opa"]}}), "pass", "opa"),
-    ("2.12", board({"authorization-plugins": ["opa"]}), "warn", "waits for a restart"),
+    ("2.12", board({"authorization-plugins": ["opa"]}), "warn", "takes effect after a restart"),
     ("2.14", board({"no-new-privileges": False}), "warn", "no-new-privileges = false"),
     ("2.14", board(flags=("--no-new-privileges=false",)), "warn", "command line"),
     (
         "2.14",
         board(info={"ServerVersion": "28.3.3"}),
         "warn",
-        "no name=no-new-privileges (docker info); no-new-privileges = true (daemon.json) waits",
+        "no name=no-new-privileges (docker info); no-new-privileges = true (daemon.json) takes effect",
     ),
     (
         "2.15",
         board(info={"LiveRestoreEnabled": False}),
         "warn",
-        "live-restore = true (daemon.json) waits",
+        "live-restore = true (daemon.json) takes effect",
     ),
     (
         "2.15",
@@ -298,7 +298,7 @@ def test_a_relay_that_is_down_ships_nothing() -> None:
 def test_options_of_another_log_driver_prove_nothing() -> None:
     values = {"log-driver": "gelf", "log-opts": RELAY["log-opts"]}
     found = evaluate("2.13", board(values, info={"LoggingDriver": "syslog"}))
-    assert (found.result, "where to is not known" in found.evidence) == ("warn", True)
+    assert (found.result, "the destination is not known" in found.evidence) == ("warn", True)
 
 
 FILE_ALONE = ("2.4", "2.8", "2.10", "2.11", "2.16")

@@ -108,7 +108,7 @@ def test_the_files_that_the_daemon_is_configured_with_are_evaluated() -> None:
         (
             with_file("/etc/docker/certs.d/r.example/ca.crt", mode=0o777, kind="symbolic link"),
             "3.8",
-            "is a link",
+            "is a symbolic link",
         ),
     ],
 )

@@ -121,13 +121,16 @@ def test_nothing_is_found_where_there_is_nothing(facts: AuditFacts) -> None:
         *(
             (provisioned(containers=(restricted(mounts=(bind(path),)),)), "powerful-mount", said)
             for path, said in (
-                ("/root/.ssh", "/root/.ssh is writable, with /root"),
-                ("/home/pi/.ssh", "/home/pi/.ssh is writable, with .ssh"),
-                ("/var/spool/cron/crontabs", "with /var/spool/cron"),
-                ("/mnt/docker-data", "with /mnt/docker-data"),
-                ("/mnt/docker-data/var/lib/docker/containers", "with /mnt/docker-data/var/lib"),
-                ("/var/lib/docker/165536.165536/containers", "with /var/lib/docker/165536"),
-                ("/var/lib/docker/165536.165536/volumes", "with /var/lib/docker/165536"),
+                ("/root/.ssh", "/root/.ssh is writable and contains or belongs to /root"),
+                ("/home/pi/.ssh", "/home/pi/.ssh is writable and contains or belongs to .ssh"),
+                ("/var/spool/cron/crontabs", "belongs to /var/spool/cron"),
+                ("/mnt/docker-data", "belongs to /mnt/docker-data"),
+                (
+                    "/mnt/docker-data/var/lib/docker/containers",
+                    "belongs to /mnt/docker-data/var",
+                ),
+                ("/var/lib/docker/165536.165536/containers", "belongs to /var/lib/docker/165536"),
+                ("/var/lib/docker/165536.165536/volumes", "belongs to /var/lib/docker/165536"),
             )
         ),
         (
@@ -139,7 +142,7 @@ def test_nothing_is_found_where_there_is_nothing(facts: AuditFacts) -> None:
             *("any-device", "web: b *:* rw"),
         ),
         (with_api(containers=(restricted(log_driver="json-file"),)), "logs-stay-here", ": web"),
-        (provisioned(daemons=2), "second-daemon", "2 processes"),
+        (provisioned(daemons=2), "second-daemon", "2 dockerd processes"),
         (
             provisioned(containers=(restricted(health="unhealthy"),)),
             *("unhealthy-container", "unhealthy: web"),

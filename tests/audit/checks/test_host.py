@@ -73,13 +73,13 @@ def test_nothing_passes_on_a_board_without_docker() -> None:
     ("different", "result", "said"),
     [
         ({}, "pass", "/var/lib/docker is a mount point"),
-        ({"mounts": {"/": "179:1"}}, "warn", "/var/lib/docker is no mount point"),
+        ({"mounts": {"/": "179:1"}}, "warn", "/var/lib/docker is not a mount point"),
         (
             *({"mounts": {"/": "179:1", "/var/lib/docker": "179:1"}}, "warn"),
             "a mount point of the root file system itself",
         ),
-        ({"info": {**HARDENED_INFO, "SecurityOptions": 5}}, "warn", "no mount point"),
-        ({"info": {**HARDENED_INFO, "DockerRootDir": "/srv/1.1"}}, "warn", "/srv is no mount"),
+        ({"info": {**HARDENED_INFO, "SecurityOptions": 5}}, "warn", "not a mount point"),
+        ({"info": {**HARDENED_INFO, "DockerRootDir": "/srv/1.1"}}, "warn", "/srv is not a mount"),
         ({"info": None}, "skipped", "the daemon does not answer"),
         ({"info": None, "mounts": {"/": "179:1"}}, "warn", "data-root"),
     ],
@@ -232,7 +232,7 @@ def with_less_audit(number: int, permissions: str) -> Weaker:
 
 
 def unreadable(facts: AuditFacts) -> AuditFacts:
-    trouble = {"daemon-json": "it cannot be understood: no JSON object"}
+    trouble = {"daemon-json": "it cannot be understood: not a JSON object"}
     return replace(facts, daemon_json=None, troubles={**facts.troubles, **trouble})
 
 

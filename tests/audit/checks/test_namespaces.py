@@ -46,7 +46,7 @@ def test_a_long_chain_of_containers_is_followed_once(monkeypatch: pytest.MonkeyP
     calls = 0
     mode_of = namespaces.mode_of
 
-    def counted(one: Container, kind: namespaces.Kind) -> str:
+    def counted(one: Container, kind: namespaces.NamespaceKind) -> str:
         nonlocal calls
         calls += 1
         return mode_of(one, kind)
@@ -56,7 +56,7 @@ def test_a_long_chain_of_containers_is_followed_once(monkeypatch: pytest.MonkeyP
         container(id=f"{number:064x}", name=f"c{number}", network_mode=f"container:c{number - 1}")
         for number in range(1000)
     )
-    owners = namespaces.Owners((OTHER, replace(chain[0], network_mode="host"), *chain[1:]))
+    owners = namespaces.NamespaceOwners((OTHER, replace(chain[0], network_mode="host"), *chain[1:]))
     assert {owners.of(one, "network").name for one in chain[1:]} == {"c0"}
     assert calls < 4 * len(chain)
 

@@ -61,7 +61,7 @@ def test_without_auditd_or_with_it_switched_off_nothing_is_recorded() -> None:
     for facts, said in (
         (without, "not installed"),
         (provisioned(audit_on=False), "switched off"),
-        (provisioned(audit_pid=0), "auditd does not run"),
+        (provisioned(audit_pid=0), "does not run (auditctl -s)"),
     ):
         found = EVALUATORS["1.1.6"](subject(facts))
         assert (found.result, said in found.evidence) == ("warn", True), found.evidence

@@ -12,7 +12,13 @@ from bootwright.audit.checks import containers, images, swarm
 from bootwright.audit.checks.evaluate import EVALUATORS
 from bootwright.audit.checks.findings import findings
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.inspected import Beside, Container, ContainerMount, Port, parse_container
+from bootwright.audit.inspected import (
+    Container,
+    ContainerMount,
+    HostSideFacts,
+    Port,
+    parse_container,
+)
 from bootwright.audit.model import Result
 from tests.support.auditcontainers import bind, container, restricted
 from tests.support.auditfacts import DAEMON_JSON, HARDENED_INFO, provisioned, stock, subject
@@ -192,7 +198,7 @@ PRIVILEGES = st.sampled_from([{}, {"a" * 64: "true"}, {"a" * 64: "false"}])
 
 
 def parsed(row: dict[str, Any], privileges: Mapping[str, str]) -> Container:
-    return parse_container(row, Beside({}, {}, privileges))
+    return parse_container(row, HostSideFacts({}, {}, privileges))
 
 
 LABELLED = ["name=selinux", "name=seccomp,profile=builtin", "name=no-new-privileges"]

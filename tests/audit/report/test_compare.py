@@ -13,10 +13,10 @@ from bootwright.audit.benchmark import load_checks
 from bootwright.audit.checks.evaluate import evaluate
 from bootwright.audit.command import AuditResults, failure
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import Check, Checked, Result
+from bootwright.audit.model import BenchmarkCheck, Checked, Result
 from bootwright.audit.report.compare import (
     Comparison,
-    Recorded,
+    RecordedAudit,
     compare,
     load_baseline,
     parse_baseline,
@@ -50,7 +50,7 @@ def insecure(network: str) -> dict[str, Any]:
     return {**HARDENED_INFO, "RegistryConfig": {"InsecureRegistryCIDRs": [network]}}
 
 
-def check(scored: bool) -> Check:
+def check(scored: bool) -> BenchmarkCheck:
     return made_check("4.9", scored=scored)
 
 
@@ -59,7 +59,7 @@ def evaluated(facts: AuditFacts) -> AuditResult:
     return AuditResult("board", TODAY, HOST, checks, findings)
 
 
-def _recorded(before: AuditResult) -> Recorded:
+def _recorded(before: AuditResult) -> RecordedAudit:
     return parse_baseline(json.loads(json.dumps(as_document(before))), "x").target(before.target)
 
 
@@ -302,9 +302,9 @@ def _in_check(**values: Any) -> Callable[[dict[str, Any]], Any]:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda found: [found], "no document of inv audit --json"),
-        (lambda found: "x", "no document of inv audit --json"),
-        (lambda found: found | {"schema": "bootwright.status/1"}, "no document of inv audit"),
+        (lambda found: [found], "not a document of inv audit --json"),
+        (lambda found: "x", "not a document of inv audit --json"),
+        (lambda found: found | {"schema": "bootwright.status/1"}, "not a document of inv audit"),
         (lambda found: found | {"benchmark": "cis-k8s-1.6.0"}, "benchmark: .*cis-docker-"),
         (_without("checks"), "checks: "),
         (_without("target"), "target: "),
@@ -315,7 +315,7 @@ def _in_check(**values: Any) -> Callable[[dict[str, Any]], Any]:
         (_in_check(id="9.9"), r"checks\.0\.id: "),
         (_in_check(scored=1), r"checks\.0\.scored: "),
         (_in_check(items=[{"subject": "web"}]), r"checks\.0\.items\.0\.result: "),
-        (lambda found: {"schema": found["schema"], "targets": {}}, "targets: no array"),
+        (lambda found: {"schema": found["schema"], "targets": {}}, "targets: not an array"),
         (lambda found: {"schema": found["schema"], "targets": [7]}, r"targets\.0: "),
         (lambda found: {"schema": found["schema"], "targets": [{}]}, r"targets\.0: .*target: "),
     ],
@@ -333,7 +333,7 @@ def test_tables_without_end_are_no_audit(tmp_path: Path) -> None:
     file = tmp_path / "before.json"
     deep = '{"schema": "bootwright.audit/1", "x": ' + "[" * 800 + "]" * 800 + "}"
     file.write_text(deep, encoding="utf-8")
-    with pytest.raises(InputError, match=r"before\.json: (tables in tables without end|not JSON)"):
+    with pytest.raises(InputError, match=r"before\.json: (too many nested objects|not JSON)"):
         load_baseline(file)
 
 

@@ -59,7 +59,7 @@ def test_a_clock_that_is_wrong_stores_nothing(store: LogStore, day: date) -> Non
     store.append("odroid", [LINE % 1], DAY)
     with pytest.raises(OSError, match=rf"clock says {day}"):
         store.append("odroid", [LINE % 2], day)
-    with pytest.raises(OSError, match="clock says 1970-01-01; set it"):
+    with pytest.raises(OSError, match="clock says 1970-01-01; set the clock"):
         store.append("new", [LINE % 2], date(1970, 1, 1))
     assert texts(store) == ["text 1"]
 
