@@ -486,8 +486,8 @@ def provision(
         "parallel": "boards at a time (default: 16)",
         "benchmark": "the numbering that is shown: 1.6.0 (default), 1.11.0, 1.2.0, 1.7.0, 1.8.0",
         "format": "text (default), json, junit, sarif or html",
-        "baseline": "a former audit (--json) of the same targets to compare with",
-        "fail-on": "what ends with 4: warn (a check warns, or could not be judged), regression"
+        "baseline": "an earlier audit (--json) of the same targets to compare with",
+        "fail-on": "what ends with 4: warn (a check warns, or could not be evaluated), regression"
         " (one got worse, or a finding is new), or never (default)",
         "output": "file for the report, instead of standard output",
         "waivers": "the waivers to use, instead of the checkout's waivers.toml",

@@ -161,7 +161,7 @@ def test_a_docker_that_never_stops_writing(
     text = board.report()
     assert len(text) < 20_000
     facts = parse_audit_host(text)
-    assert facts.troubles == {f"{kind}s".replace("infos", "info"): "an answer without end"}
+    assert facts.troubles == {f"{kind}s".replace("infos", "info"): "the answer is too long"}
     assert facts.containers is None
 
 

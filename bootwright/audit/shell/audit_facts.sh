@@ -1,9 +1,9 @@
 #!/bin/sh
-# Reports what an audit needs to know of the board. The parser is bootwright/audit/facts.py.
+# Reports the facts about the board for an audit. The parser is bootwright/audit/facts.py.
 #
-# Starting a program costs an emulated board 50 ms and more, the docker command 500 ms: what does
-# not depend on each other runs at the same time, and all containers, and all images, are inspected
-# by one call each. Each fact is a file in a temporary folder; at the end the files are printed as
+# On an emulated board, starting a program takes 50 ms or more, and the docker command 500 ms. So
+# independent parts run at the same time, and all containers, and all images, are inspected by one
+# call each. Each fact is a file in a temporary folder; at the end the files are printed as
 # sections, under their names; long ones are compressed.
 #
 # No secret of a container leaves the board: no environment, no labels, no command lines, and of an
@@ -11,61 +11,61 @@
 # settings of the daemon are masked on the board.
 #
 # Needs: remote/shell/sections.sh, hosts/shell/wait_until_started.sh, and root.
-# Prints these sections, then the end. Of those that come from a program there is NAME-error with
-# its message if it failed; a section that is compressed is called NAME.gz:
+# Prints these sections, then the section end. If a program failed, there is a section NAME-error
+# with its message. A compressed section is called NAME.gz:
 #   host             lines `NAME VALUE`: host name, kernel, system, mounts, tools, the engine ...
 #   daemon-json      the daemon's settings file; flags: its arguments, a line each
 #   units            properties of the units
 #   info             the output of `docker info` as JSON
 #   containers       a line of JSON for each container; images, networks: likewise
 #   privileges       for each container, whether it may gain privileges: id, true or false
-#   links            where sources of mounts lead to: path, `|`, the path without symbolic links
+#   links            sources of mounts: path, `|`, the path without symbolic links
 #   parents          the ids of images that are the parent of another one
 #   history          for each image: id, how many ADD, how many updates of packages without install
 #   volumes          the volumes that are bind mounts: name, path on the host
-#   sshd-containers  the ids of containers that sshd runs in
-#   listening        the TCP sockets that listen
+#   sshd-containers  the ids of containers in which sshd runs
+#   listening        the listening TCP sockets
 #   audit            the rules and the state of auditd
 #   modes            mode, owner and kind of the paths; acls: those that have an access list
 #   tls              mode, owner and kind of the daemon's certificates, with the key that names each
 # Variables:
 #   daemon_json       the usual path of the daemon's settings
-#   wait_seconds            seconds that one call of docker may take
-#   max_bytes         bytes that a fact may have
+#   wait_seconds      the most seconds that one call of docker may take
+#   max_bytes         the most bytes of a fact
 #   container_format  Go template of docker for a container; image_format, network_format: likewise
 #   properties        list: options of `systemctl show`
 #   units             list: the units
-#   paths             patterns of the paths, separated by blanks; none has a blank or a quote in it
+#   paths             shell patterns of paths, separated by blanks; without blanks and quotes
 #   compressed        list: the sections that are compressed
 
-# A subshell: its traps end with it, before the end is reported.
+# A subshell: its traps are executed before the section end is printed.
 (
 umask 077
 work=$(mktemp -d /run/bootwright.XXXXXX) || exit 1
 trap 'rm -rf "$work"' EXIT
-# Without this, a shell that is ended by a signal would leave the folder behind.
+# Without this, a shell that is ended by a signal would not remove the folder.
 trap 'exit 1' HUP INT TERM PIPE
 cd "$work" || exit 1
-# Whatever the board's docker writes, it must not fill /run, which is in memory. In units of 512
-# bytes.
+# Limits the size of each file (in units of 512 bytes), so that docker's output cannot fill /run,
+# which is in memory.
 ulimit -f $((max_bytes / 512))
 wait_until_started
 fact() { printf '%s %s\n' "$1" "$2"; }
 docker_in_time() { timeout -k 5 "$wait_seconds" docker "$@"; }
-# Gives up the fact $1, and writes why to $1-error: half an answer is none. $2 is the exit status
-# of what should have written it.
+# Removes the incomplete fact $1 and writes the reason to $1-error. $2 is the exit status of the
+# program that should have written it.
 give_up() {
-    # 137: timeout has killed a docker that did not end; xargs reports the same by 125.
+    # 137: timeout has killed a docker that did not end; xargs then exits with 125.
     if [ -e "$1" ] && [ "$(wc -c <"$1")" -ge "$max_bytes" ]; then
-        echo "an answer without end" >"$1-error"
+        echo "the answer is too long" >"$1-error"
     elif [ ! -s "$1-error" ] || [ "$2" -eq 125 ] || [ "$2" -eq 137 ]; then
         echo "no answer within $wait_seconds s" >"$1-error"
     fi
     rm -f "$1" "$1.ids"
 }
-# Writes the ids of all $1, containers or images, to $1.ids. They are the names of what is in the
-# engine's folder $2, which saves starting docker. An engine that keeps its images with containerd
-# has no such folder; docker lists an image of it once for each tag.
+# Writes the ids of all $1 (containers or images) to $1.ids. They are the names in the engine's
+# folder $2, so docker need not be started. An engine that stores its images with containerd has no
+# such folder; then docker lists an image once for each tag.
 list_ids() {
     if [ -d "$2" ]; then
         # shellcheck disable=SC2012  # The names are hexadecimal.
@@ -76,8 +76,8 @@ list_ids() {
     fi || { give_up "$1" $? && false; }
 }
 # Reads lines `ID:` and `ID:INSTRUCTION` and prints for each image how many ADD there are, and how
-# many updates of the list of packages without an installation. The oldest instruction is left out
-# as docker-bench-security does: it is an ADD in each base image.
+# many updates of the list of packages without an installation. The oldest instruction is not
+# counted, as in docker-bench-security: it is an ADD in each base image.
 count_instructions() {
     awk '{
         id = substr($0, 1, index($0, ":") - 1)
@@ -93,7 +93,8 @@ inspect() {
     xargs -r timeout -k 5 "$wait_seconds" docker "${1%s}" inspect --format "$2" \
         <"$1.ids" >"$1" 2>"$1-error"
     status=$?
-    # What was removed meanwhile is not missing; but "no such file" is about the engine's socket.
+    # Objects that were removed in the meantime are not missing. "no such file" is not in this
+    # pattern: that is about the engine's socket.
     gone='no such (container|image|network|object)|network .* not found'
     answered=$(($(wc -l <"$1") + $(grep -ciE "$gone" "$1-error")))
     if [ "$answered" -ge "$(wc -l <"$1.ids")" ]; then
@@ -102,14 +103,14 @@ inspect() {
         give_up "$1" "$status"
     fi
 }
-# Which Docker daemon to ask: that of docker.service, else root's with the lowest process id. A
-# daemon of another user counts only if root has none: anybody may call a program dockerd.
+# Selects the Docker daemon: that of docker.service, else root's daemon with the lowest process id. A
+# daemon of another user is used only if root has none: any user may run a program called dockerd.
 pid='' owner='' users='' daemons=0
 main=$(systemctl show --property=MainPID --value docker.service 2>/dev/null)
 for file in /proc/[0-9]*/comm; do
     [ -r "$file" ] && IFS= read -r name <"$file" && [ "$name" = dockerd ] || continue
     folder=${file%/comm}
-    # Not one in a container, and not one that has ended meanwhile: it has no command line.
+    # Skip one in a container, and one that has ended in the meantime, which has no command line.
     [ "$folder/ns/pid" -ef /proc/self/ns/pid ] && [ -n "$(tr -d '\0' <"$folder/cmdline")" ] ||
         continue
     found=${folder#/proc/}
@@ -128,7 +129,7 @@ for file in /proc/[0-9]*/comm; do
     fi
 done 2>/dev/null
 [ -n "$pid" ] || [ -z "$users" ] || { pid=${users% *} owner=${users#* }; }
-# Its command line and its settings say where it listens; the environment does not count.
+# Its command line and its settings have its socket; docker must not use the environment for that.
 unset DOCKER_CONTEXT DOCKER_TLS DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_API_VERSION DOCKER_CONFIG
 DOCKER_HOST=unix:///run/docker.sock
 export DOCKER_HOST
@@ -160,14 +161,13 @@ if [ -n "$pid" ]; then
     *) settings=/proc/$pid/cwd/$named ;;
     esac
 fi 2>/dev/null
-# A regular file only: to read a pipe would never end.
+# Only a regular file: reading a pipe might never end.
 [ -f "$settings" ] && { timeout 5 cat "$settings" >daemon-json || rm -f daemon-json; }
 if [ -r daemon-json ] && ! grep -q '"fd://' daemon-json; then
     address=$(grep -o '"unix://[^"]*"' daemon-json | head -n 1)
     [ -z "$address" ] || DOCKER_HOST=$(printf '%s' "$address" | tr -d '"')
 fi 2>/dev/null
-# Only if a daemon runs: systemd would start one that somebody stopped, at the first connection to
-# its socket.
+# Only if a daemon runs: at a connection to its socket, systemd would start a stopped daemon.
 if [ -n "$pid" ] && command -v docker >/dev/null; then
     {
         # shellcheck disable=SC2094  # "docker info" does not read the file info.
@@ -178,19 +178,20 @@ if [ -n "$pid" ] && command -v docker >/dev/null; then
             images=$root/image/$driver/imagedb/content/sha256
             {
                 list_ids containers "$root/containers" && inspect containers "$container_format"
-                # Where symbolic links in the sources of mounts lead to.
+                # The sources of mounts without symbolic links.
                 grep -oh '"Source":"/[^"\\]*"' containers | cut -d '"' -f 4 | sort -u >sources
                 # shellcheck disable=SC2094  # "-" is the standard input of paste.
                 tr '\n' '\0' <sources | xargs -0 -r readlink -m -- | paste -d '|' sources - >links
                 rm -f sources
             } &
-            # As each was created; "docker inspect" shows what the daemon would give a new one.
+            # The option at the creation of each container; "docker inspect" shows the daemon's current
+            # default.
             grep -oHE '"NoNewPrivileges":(true|false)' "$root"/containers/*/config.v2.json |
                 sed -n 's,^.*/containers/\([0-9a-f]*\)/[^:]*:.*:\(.*\),\1 \2,p' >privileges &
             list_ids images "$images" && inspect images "$image_format" &
             cat "${images%content/sha256}"metadata/sha256/*/parent | sed 's/sha256:/\n/g' >parents &
-            # A volume may be another folder of the host. Of its options only the path is reported:
-            # they may hold a password.
+            # A volume may be a bind mount of a folder of the host. Of its options only the path is
+            # reported: others may contain a password.
             for file in "$root"/volumes/*/opts.json; do
                 grep -q '"MountOpts":"[^"]*bind' "$file" || continue
                 name=${file%/opts.json}
@@ -250,12 +251,12 @@ fi
     for tool in docker dockerd auditctl systemctl; do
         command -v "$tool" >/dev/null && fact tool "$tool"
     done
-    # The group of the socket may use it, whether or not it is called docker.
+    # The members of the socket's group can use it, even if the group is not called docker.
     socket=$(stat -L -c %g "${DOCKER_HOST#unix://}")
     while IFS=: read -r name _ gid members; do
         [ "$name" = docker ] || [ "$gid" = "$socket" ] || continue
         [ "$gid" -ne 0 ] || continue
-        # Accounts whose main group it is are not listed as members.
+        # Users with this primary group are not listed as members.
         while IFS=: read -r user _ _ first _; do
             [ "$first" = "$gid" ] && members=$members,$user
         done </etc/passwd
@@ -286,8 +287,8 @@ printf '%s\n' "$tls" | while read -r name path; do
 done >tls 2>/dev/null
 # shellcheck disable=SC2086  # They are patterns.
 stat -L -c '%a %U:%G %u:%g %F|%n' $paths "$settings" 2>/dev/null | sort -u >modes
-# A mode with a plus behind it: there is an access list as well.
-# shellcheck disable=SC2012,SC2086  # Only ls tells; and they are patterns.
+# A plus after the mode means that there is also an access list.
+# shellcheck disable=SC2012,SC2086  # Only ls shows it; they are patterns.
 ls -ldL $paths 2>/dev/null | sed -n 's,^[^ ]\{10\}+ [^/]* /,/,p' >acls
 wait
 # Mask tokens and passwords, such as those for a log driver or a proxy.
@@ -297,15 +298,15 @@ for file in daemon-json flags info units; do
     sed -E -e 's/("'"$secrets"'"[[:space:]]*:[[:space:]]*)"([^"\\]|\\.)*"/\1"***"/gI' \
         -e 's/('"$secrets"'=)[^"[:space:]]+/\1***/gI' \
         -e 's,://[^/@"[:space:]]*@,://***@,g' "$file" >masked
-    # What could not be masked is not reported.
+    # If masking failed, the file is not reported.
     case $? in 0) mv masked "$file" ;; *) rm -f masked "$file" ;; esac
 done
 eval "set -- $compressed"
 for file; do
     [ -s "$file" ] && gzip -c "$file" | base64 >"$file.gz" && rm -f "$file"
 done
-# Empty files too: empty is another answer than none. Of an error, the beginning is enough.
-# shellcheck disable=SC2035  # Their names are those of the sections.
+# Also empty files: an empty section is not a missing one. Of an error only the beginning.
+# shellcheck disable=SC2035  # The file names are the names of the sections.
 awk 'BEGIN {
     for (at = 1; at < ARGC; at++) {
         print "\n== " ARGV[at]

@@ -185,7 +185,7 @@ CASES: list[tuple[str, AuditFacts, Result, str]] = [
         "2.14",
         board(info={"ServerVersion": "28.3.3"}),
         "warn",
-        "no name=no-new-privileges (docker info); no-new-privileges = true (daemon.json) takes effect",
+        "no name=no-new-privileges (docker info); no-new-privileges = true (daemon.json)",
     ),
     (
         "2.15",

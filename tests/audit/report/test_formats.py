@@ -346,7 +346,7 @@ def test_html_says_what_the_audit_says() -> None:
         "2 by flags of docker run: 5.11 5.18",
         "local (the waiver expired on 2026-11-25)",
         "until 2026-11-26: there is nobody to be kept out",
-        "dead-content-trust DOCKER_CONTENT_TRUST=1 Pin images by digest Passes 4.5 all the same.",
+        "dead-content-trust DOCKER_CONTENT_TRUST=1 Pin images by digest Passes 4.5 anyway.",
         "5.11 in 1.11.0",
         "shelf could not be audited: shelf: no SSH server answers",
     ):
