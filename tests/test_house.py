@@ -184,17 +184,17 @@ def _house() -> House:
     )
 
 
-def test_no_module_lies_outside_a_room() -> None:
+def test_every_module_is_in_a_room() -> None:
     assert {room(name) for name in _house().imports} == set(ROOMS)
     loose = {path.name for path in (ROOT / "bootwright").glob("*.py")}
     assert loose == {"__init__.py"}
 
 
-def test_no_import_runs_back_up_or_to_a_room_beside() -> None:
+def test_rooms_import_only_rooms_below_them() -> None:
     assert _house().wrong_rooms() == []
 
 
-def test_what_decides_touches_nothing_and_reaches_nothing_that_does() -> None:
+def test_pure_modules_have_no_effects_and_import_none() -> None:
     house = _house()
     found = {
         name: why
@@ -204,7 +204,7 @@ def test_what_decides_touches_nothing_and_reaches_nothing_that_does() -> None:
     assert found == {}
 
 
-def test_the_list_of_what_orders_things_names_no_pure_module() -> None:
+def test_no_module_listed_as_orchestrating_is_pure() -> None:
     house = _house()
     assert set(house.imports) >= ORDERING
     assert {name for name in ORDERING if not house.impurities(name)} == set()
@@ -242,7 +242,7 @@ def _texts() -> list[Path]:
     return [path for path in found if path.is_file() and "__pycache__" not in path.parts]
 
 
-def test_nothing_is_left_to_do_and_nothing_names_this_checkout() -> None:
+def test_no_todo_and_no_path_of_this_checkout() -> None:
     # Spelt apart, or this file would be the first to be found.
     unwanted = [b"TO" + b"DO", b"FIX" + b"ME", str(ROOT).encode()]
     found = [

@@ -127,7 +127,7 @@ def test_shellcheck_finds_nothing_in_a_rendered_script(name: str) -> None:
     assert not found, f"{found}\n{numbered}"
 
 
-def test_shellcheck_reads_what_it_is_given() -> None:
+def test_shellcheck_finds_an_error() -> None:
     assert "SC2086" in shellcheck("words='a b'\necho $words\n")
     assert "SC2154" in shellcheck('echo "$never_set"\n')
     assert "SC3010" in shellcheck('[[ -n "$HOME" ]]\n')
@@ -147,7 +147,7 @@ def test_every_file_is_in_a_rendered_script() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
-def test_each_file_begins_with_what_it_does_prints_and_needs(file: Path) -> None:
+def test_each_file_begins_with_its_description(file: Path) -> None:
     assert file.parts[-2] == "shell", "shell of a room lies in its folder shell/"
     text = (PACKAGE / file).read_text()
     assert text.startswith(SHEBANG)

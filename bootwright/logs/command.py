@@ -125,7 +125,7 @@ def compose() -> str:
         raise InputError(
             f"{paths.display_path(folder)} belongs to root, and the collector must not run as root:"
             " run inv logs serve once as the user who will run the collector, which makes the"
-            " certificate; then run this command as that user"
+            " certificate. After that, run this command as that user"
         )
     tcp = (collector.port, collector.tls_port, collector.tcp_port)
     udp = (collector.udp_port,) if collector.udp_port else ()

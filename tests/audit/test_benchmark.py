@@ -62,7 +62,7 @@ def numbered(counts: dict[str, int]) -> list[str]:
 
 
 @pytest.mark.parametrize("run", ["stock", "hardened"])
-def test_they_are_those_of_a_recorded_run_in_its_order(run: Any) -> None:
+def test_the_checks_are_those_of_a_recorded_run_in_its_order(run: Any) -> None:
     assert [check.id for check in CHECKS] == list(recorded(run))
     assert len(CHECKS) == 117
 
@@ -97,7 +97,7 @@ def test_a_step_is_one_of_provisioning() -> None:
     assert {check.step for check in CHECKS} <= {*names, "packages", ""}
 
 
-def test_a_step_of_the_plan_answers_the_checks_that_name_it() -> None:
+def test_a_step_of_the_plan_has_the_checks_that_name_it() -> None:
     doers: dict[str, set[str]] = {}
     for step in plan_provision(desired(), stock()).steps:
         for check in step.checks:
@@ -114,20 +114,20 @@ def test_a_step_of_the_plan_answers_the_checks_that_name_it() -> None:
         (PROFILE.daemon.setting, "daemon"),
     ],
 )
-def test_what_the_profile_answers_has_its_step(wanted: Any, step: str) -> None:
+def test_checks_in_the_profile_have_a_step(wanted: Any, step: str) -> None:
     answered = {check for wish in wanted for check in wish.checks}
     assert {BY_ID[check].step for check in answered} == {step}
     owners = {BY_ID[check].owner for check in answered - {"5.26"}}
     assert owners == ({"daemon"} if step == "daemon" else {"host"})
 
 
-def test_what_the_profile_waives_is_the_daemons() -> None:
+def test_checks_that_the_profile_waives_belong_to_the_daemon() -> None:
     waived = [BY_ID[check] for waiver in PROFILE.daemon.waiver for check in waiver.checks]
     found = {(check.id, check.owner, check.step) for check in waived}
     assert found == {("2.12", "daemon", "daemon"), ("2.13", "daemon", "logs")}
 
 
-def test_there_are_these_versions_by_number() -> None:
+def test_the_known_versions_are_sorted_by_number() -> None:
     assert benchmarks(ROOT) == ["1.2.0", "1.6.0", "1.7.0", "1.8.0", "1.11.0"]
     assert [load_view(ROOT, name).benchmark for name in benchmarks(ROOT)] == benchmarks(ROOT)
 
@@ -143,7 +143,7 @@ def test_a_view_names_checks_that_exist_and_says_why_where_it_has_none(name: str
 
 
 @pytest.mark.parametrize("name", ["1.2.0", "1.11.0"])
-def test_every_number_of_the_report_and_the_labs_is_there(name: str) -> None:
+def test_every_id_of_the_published_versions_is_there(name: str) -> None:
     ids = [one for one in VIEWS[name] if not one.startswith("8.")]
     assert ids == numbered(REPORTED[name])
     assert not load_view(ROOT, name).partial
@@ -179,11 +179,13 @@ def test_every_number_of_the_report_and_the_labs_is_there(name: str) -> None:
         ("1.8.0", "2.19", ("2.18",)),
     ],
 )
-def test_numbers_that_moved(benchmark: str, number: str, checks: tuple[str, ...]) -> None:
+def test_ids_that_changed_between_versions(
+    benchmark: str, number: str, checks: tuple[str, ...]
+) -> None:
     assert VIEWS[benchmark][number].checks == checks
 
 
-def test_the_profiles_numbers_of_the_report_are_the_views() -> None:
+def test_the_profiles_ids_of_1_11_0_agree_with_the_view() -> None:
     daemon = PROFILE.daemon
     wanted: list[Any] = [*daemon.setting, *daemon.waiver, *PROFILE.audit.watch, *PROFILE.files.file]
     reported = [(wish, number) for wish in wanted for number in wish.cis_1_11]
@@ -192,7 +194,7 @@ def test_the_profiles_numbers_of_the_report_are_the_views() -> None:
         assert set(VIEWS["1.11.0"][number].checks) <= set(wish.checks), number
 
 
-def test_what_is_known_at_second_hand_says_so() -> None:
+def test_versions_known_from_other_sources_are_marked_as_partial() -> None:
     for name, count in (("1.7.0", 117), ("1.8.0", 118)):
         view = load_view(ROOT, name)
         assert view.partial
@@ -200,7 +202,7 @@ def test_what_is_known_at_second_hand_says_so() -> None:
         assert len(view.entry) == count
 
 
-def test_a_check_has_its_numbers_in_other_versions() -> None:
+def test_a_check_has_its_ids_in_other_versions() -> None:
     icc = {"1.2.0": ("2.1",), "1.7.0": ("2.2",), "1.8.0": ("2.2",), "1.11.0": ("2.1",)}
     assert BY_ID["2.2"].aliases == icc
     assert BY_ID["4.12"].aliases == {"1.7.0": ("4.12",), "1.8.0": ("4.12",)}
@@ -215,12 +217,12 @@ def test_the_version_of_the_checks_is_a_view_of_itself() -> None:
 
 
 @pytest.mark.parametrize("name", ["1.12.0", "", "../cis-docker/1.2.0"])
-def test_an_unknown_version_is_told_with_those_that_exist(name: str) -> None:
+def test_the_error_for_an_unknown_version_lists_the_known_ones(name: str) -> None:
     with pytest.raises(InputError, match=re.escape("1.2.0, 1.6.0, 1.7.0, 1.8.0, 1.11.0")):
         load_view(ROOT, name)
 
 
-def test_a_wrong_file_is_told_with_its_key(tmp_path: Path) -> None:
+def test_the_error_for_a_wrong_file_names_the_key(tmp_path: Path) -> None:
     (tmp_path / "1.0.0.toml").write_text(
         'benchmark = "1.0.0"\nname = "x"\nsource = "y"\n'
         '[[entry]]\nid = "9.1"\ntitle = "There is no ninth section"\n'

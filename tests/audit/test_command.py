@@ -171,7 +171,7 @@ def test_a_group(lab: Lab) -> None:
     assert codes == {"mia": 4, "gone": 4, "forged": 3}
 
 
-def test_every_form(lab: Lab, tmp_path: Path) -> None:
+def test_every_format(lab: Lab, tmp_path: Path) -> None:
     made = {}
     for form in ("text", "json", "junit", "sarif", "html"):
         path = tmp_path / f"report.{form}"
@@ -275,7 +275,7 @@ def test_waivers(lab: Lab, tmp_path: Path) -> None:
             own.write_text(before)
 
 
-def test_another_versions_numbering(lab: Lab) -> None:
+def test_ids_of_another_version(lab: Lab) -> None:
     found = document(lab, "board", "--benchmark", "1.11.0")
     assert found["benchmark"] == "cis-docker-1.11.0"
     assert len(found["checks"]) == 83
@@ -306,7 +306,7 @@ def test_another_versions_numbering(lab: Lab) -> None:
         (("board", "--nosuch"), "has no option --nosuch"),
     ],
 )
-def test_wrong_input_ends_with_2_before_a_board_is_asked(
+def test_wrong_input_ends_with_2_before_a_board_is_contacted(
     lab: Lab, argv: tuple[str, ...], said: str
 ) -> None:
     waivers(lab.bench.checkout / "wrong.toml", "9.9", "2999-12-31")
@@ -319,7 +319,7 @@ def test_wrong_input_ends_with_2_before_a_board_is_asked(
     assert "Traceback" not in done.stderr
 
 
-def test_help_tells_of_every_option(lab: Lab) -> None:
+def test_help_has_every_option(lab: Lab) -> None:
     text = lab.inv("audit", "--help").stdout
     for name in (
         *("target", "group", "parallel", "benchmark", "format", "json", "baseline", "fail-on"),

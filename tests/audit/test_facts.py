@@ -87,7 +87,7 @@ def results(facts: AuditFacts) -> dict[str, Result]:
     return {one.check.id: one.evaluation.result for one in checked}
 
 
-def test_a_provisioned_board_is_what_it_is() -> None:
+def test_the_facts_of_a_provisioned_board() -> None:
     facts = parse_audit_host(TEXT)
     assert (facts.hostname, facts.arch) == ("odroid", "armv7l")
     assert facts.os == "Debian GNU/Linux 12 (bookworm)"
@@ -125,7 +125,7 @@ def test_a_provisioned_board_is_what_it_is() -> None:
     assert (image.adds, image.updates) == (0, 0)
 
 
-def test_the_script_is_whole_and_short_enough_for_one_argument() -> None:
+def test_the_script_is_complete_and_short_enough_for_one_argument() -> None:
     script = audit_script(paths_to_check(PROFILE))
     # Every name of the template was filled in.
     assert not re.search(r"@\w+@", script)
@@ -168,7 +168,7 @@ def test_a_damaged_fact_is_unknown_and_says_why(name: str, kind: str) -> None:
     assert [check for check in came if came[check] == "pass" != whole[check]] == []
 
 
-def test_a_damaged_history_costs_only_what_is_told_by_it() -> None:
+def test_a_damaged_history_loses_only_its_own_facts() -> None:
     found = sections()
     found["history.gz"] = ["####"]
     facts = parse_audit_host(written(found))
@@ -177,7 +177,7 @@ def test_a_damaged_history_costs_only_what_is_told_by_it() -> None:
     assert (came["4.7"], came["4.9"]) == ("skipped", "skipped")
 
 
-def test_a_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decompression_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "MAX_FACT_BYTES", 1024 * 1024)
     told = parse_audit_host(answer(info='{"ServerVersion":"' + "7" * (8 * 1024 * 1024) + '"}'))
     assert told.info is None
@@ -208,7 +208,9 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "row"), WRONG)
-def test_one_row_of_another_form_makes_the_fact_unknown(name: str, row: dict[str, Any]) -> None:
+def test_one_row_that_cannot_be_parsed_makes_the_fact_unknown(
+    name: str, row: dict[str, Any]
+) -> None:
     rows = [*unpacked(name), row]
     facts = parse_audit_host(answer(**{name: "\n".join(map(json.dumps, rows))}))
     assert getattr(facts, name) is None
@@ -223,7 +225,7 @@ def test_one_row_of_another_form_makes_the_fact_unknown(name: str, row: dict[str
         *("\ud800", "<script>", "[PASS] 5.4", "\u200b"),
     ],
 )
-def test_what_json_says_acts_on_no_terminal(said: str) -> None:
+def test_texts_in_json_contain_no_control_sequences(said: str) -> None:
     row = {
         **CONTAINER,
         **{"name": f"/{said}", "user": said, "CapAdd": [said], "SecurityOpt": [said]},
@@ -247,7 +249,7 @@ def test_what_json_says_acts_on_no_terminal(said: str) -> None:
     results(facts)
 
 
-def test_numbers_that_json_does_not_have_are_no_answer() -> None:
+def test_numbers_that_are_not_json_are_refused() -> None:
     info = json.dumps(unpacked("info")[0])[:-1] + ', "NCPU": NaN, "MemTotal": -Infinity}'
     results(parse_audit_host(answer(info=info, daemon_json=['{"log-opts": {"max-file": NaN}}'])))
 
@@ -266,7 +268,7 @@ def test_numbers_that_json_does_not_have_are_no_answer() -> None:
         ({"daemon_json": ["{torn"]}, "daemon-json", "cannot be understood"),
     ],
 )
-def test_why_a_fact_is_not_known(changed: dict[str, Any], name: str, said: str) -> None:
+def test_the_reason_why_a_fact_is_not_known(changed: dict[str, Any], name: str, said: str) -> None:
     if name == "info" and "info" not in changed:
         changed = {**changed, "info": json.dumps(unpacked("info")[0])}
     elif name == "containers" and "containers" not in changed:
@@ -278,12 +280,12 @@ def test_why_a_fact_is_not_known(changed: dict[str, Any], name: str, said: str) 
 
 
 @pytest.mark.parametrize("name", [*facts.REQUIRED_SECTIONS, "flags"])
-def test_an_answer_without_what_every_board_tells_is_an_error(name: str) -> None:
+def test_an_answer_without_a_required_section_is_an_error(name: str) -> None:
     with pytest.raises(FailedError, match=f"lacks {name}"):
         parse_audit_host(answer(**{name.replace("-", "_"): None}))
 
 
-def test_recording_that_is_not_said_to_be_on_is_not_on() -> None:
+def test_audit_that_is_not_reported_as_enabled_is_off() -> None:
     rules = [line for line in sections()["audit"] if not line.startswith("enabled")]
     assert not parse_audit_host(answer(audit=rules)).audit_on
     assert parse_audit_host(answer(audit=[*rules, "enabled 2"])).audit_on
@@ -343,7 +345,7 @@ def test_fewer_sections_make_no_check_pass(data: st.DataObject) -> None:
 
 @settings(deadline=None, max_examples=150)
 @given(st.data())
-def test_whatever_a_board_answers_it_is_facts_or_an_error(data: st.DataObject) -> None:
+def test_any_answer_gives_facts_or_an_error(data: st.DataObject) -> None:
     text = data.draw(st.sampled_from([TEXT, weak_board()])).splitlines()
     for _ in range(data.draw(st.integers(1, 6))):
         at = data.draw(st.integers(0, len(text) - 1))

@@ -83,7 +83,7 @@ def test_no_secret_leaves_the_board(board: Board) -> None:
     assert {one for one in asked if re.search(f"{secret}$", one)} == {".Config", ".Options"}
 
 
-def test_a_container_that_is_gone_meanwhile_is_none(board: Board) -> None:
+def test_a_container_that_was_removed_in_the_meantime_is_left_out(board: Board) -> None:
     for name in ("stays", "goes"):
         board.has(name)
     del board.told["container"][digest("goes")]
@@ -92,7 +92,7 @@ def test_a_container_that_is_gone_meanwhile_is_none(board: Board) -> None:
     assert facts.troubles == {}
 
 
-def test_an_engine_that_is_gone_meanwhile_is_not_a_container_that_is(board: Board) -> None:
+def test_an_engine_that_stops_is_not_taken_for_a_removed_container(board: Board) -> None:
     board.has("c")
     socket = "Cannot connect: dial unix /run/docker.sock: connect: no such file or directory"
     board.behaves("container", f"sys.exit({socket!r})")
@@ -103,7 +103,7 @@ def test_an_engine_that_is_gone_meanwhile_is_not_a_container_that_is(board: Boar
     assert evaluated(facts)["5.4"].result == "skipped"
 
 
-def test_no_container_is_not_the_same_as_none_told(board: Board) -> None:
+def test_no_container_differs_from_no_answer(board: Board) -> None:
     facts = board.facts()
     assert (facts.containers, facts.images, facts.troubles) == ((), (), {})
     assert evaluated(facts)["5.4"].result == "info"
@@ -112,7 +112,9 @@ def test_no_container_is_not_the_same_as_none_told(board: Board) -> None:
 @pytest.mark.parametrize(
     "deaf", ["", "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"]
 )
-def test_a_docker_that_hangs(board: Board, monkeypatch: pytest.MonkeyPatch, deaf: str) -> None:
+def test_a_hanging_docker_is_ended(
+    board: Board, monkeypatch: pytest.MonkeyPatch, deaf: str
+) -> None:
     monkeypatch.setattr(facts_script, "WAIT_S", 1)
     board.has("c")
     board.behaves("info", f"{deaf}\ntime.sleep(600)")
@@ -124,7 +126,7 @@ def test_a_docker_that_hangs(board: Board, monkeypatch: pytest.MonkeyPatch, deaf
     assert "no answer within 1 s" in found["5.4"].evidence
 
 
-def test_an_inspection_that_hangs_costs_only_what_it_tells(
+def test_a_hanging_inspection_loses_only_its_own_facts(
     board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(facts_script, "WAIT_S", 3)
@@ -138,7 +140,7 @@ def test_an_inspection_that_hangs_costs_only_what_it_tells(
     assert len(facts.images or ()) == 1
 
 
-def test_a_docker_that_fails(board: Board) -> None:
+def test_the_message_of_a_failing_docker_is_reported(board: Board) -> None:
     board.behaves("info", "sys.exit('permission denied\\n' + 'by \\x1b[31m everybody ' * 9999)")
     text = board.report()
     assert len(text) < 20_000
@@ -150,7 +152,7 @@ def test_a_docker_that_fails(board: Board) -> None:
 
 
 @pytest.mark.parametrize("kind", ["info", "container"])
-def test_a_docker_that_never_stops_writing(
+def test_endless_output_of_docker_is_cut(
     board: Board, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(facts_script, "MAX_FACT_BYTES", 1024 * 1024)
@@ -194,7 +196,7 @@ def test_history_is_counted(board: Board, history: list[str], adds: int, updates
     assert (found.adds, found.updates) == (adds, updates)
 
 
-def test_images_that_containerd_keeps_are_told_once_and_without_history(board: Board) -> None:
+def test_images_of_containerd_are_reported_once_and_without_history(board: Board) -> None:
     shutil.rmtree(board.root / "image")
     board.told["image"][digest("image")] = image("image")
     board.told["listed"]["image"] = [digest("image")] * 2
@@ -204,7 +206,7 @@ def test_images_that_containerd_keeps_are_told_once_and_without_history(board: B
     assert evaluated(facts)["4.9"].result == "skipped"
 
 
-def test_networks_of_a_swarm_that_are_not_told(board: Board) -> None:
+def test_networks_of_a_swarm_that_cannot_be_listed(board: Board) -> None:
     (board.root / "swarm").mkdir()
     (board.root / "swarm/state.json").touch()
     board.behaves("network", "if rest[0] == 'ls': sys.exit('the swarm has no leader')")
@@ -233,7 +235,7 @@ def test_a_daemon_in_a_container_is_not_the_boards(board: Board) -> None:
     assert board.calls == []
 
 
-def test_a_daemon_that_has_ended_is_none(board: Board) -> None:
+def test_a_daemon_that_has_ended_is_skipped(board: Board) -> None:
     # Its parent does not ask how, so that it stays as a zombie with a name and no command line.
     ends = (
         f"{sys.executable} -c 'import os, shutil, time\n"
@@ -277,7 +279,7 @@ def test_an_sshd_in_a_container(board: Board) -> None:
     assert evaluated(facts)["5.7"].result == "warn"
 
 
-def test_a_volume_that_is_a_folder_of_the_host_is_seen_as_that(board: Board) -> None:
+def test_a_volume_that_is_a_bind_mount_has_the_hosts_folder(board: Board) -> None:
     board.has("web")
     mount = {"Type": "volume", "RW": True, "Destination": "/x", "Propagation": ""}
     board.told["container"][digest("web")]["Mounts"] = [
@@ -310,7 +312,7 @@ def test_a_users_program_of_that_name_is_not_taken_for_the_daemon(board: Board) 
     assert facts.settings == "/etc/docker/daemon.json"
 
 
-def test_settings_that_never_end_are_not_waited_for(board: Board) -> None:
+def test_a_pipe_in_place_of_daemon_json_is_not_read(board: Board) -> None:
     pipe = board.folder / "mia/.config/docker/daemon.json"
     pipe.parent.mkdir(parents=True)
     os.mkfifo(pipe)
@@ -318,7 +320,7 @@ def test_settings_that_never_end_are_not_waited_for(board: Board) -> None:
     assert facts.daemon_json is None
 
 
-def test_the_operators_own_context_does_not_choose_the_engine(board: Board) -> None:
+def test_a_docker_context_does_not_select_the_engine(board: Board) -> None:
     elsewhere = "export DOCKER_HOST=tcp://192.0.2.1:2376 DOCKER_CONTEXT=other DOCKER_TLS_VERIFY=1"
     board.facts(elsewhere)
     assert board.sockets == {"unix:///run/docker.sock"}
@@ -327,7 +329,7 @@ def test_the_operators_own_context_does_not_choose_the_engine(board: Board) -> N
     assert board.sockets == {"unix:///run/other.sock"}
 
 
-def test_images_of_a_former_storage_driver_hide_nobody(board: Board) -> None:
+def test_images_of_an_earlier_storage_driver_do_not_hide_others(board: Board) -> None:
     board.has_image("new")
     old = board.root / "image/aufs/imagedb/content/sha256"
     old.mkdir(parents=True)
@@ -344,7 +346,7 @@ def test_images_of_a_former_storage_driver_hide_nobody(board: Board) -> None:
     assert evaluated(facts)["4.6"].result == "skipped"
 
 
-def test_a_link_is_seen_as_what_it_leads_to(board: Board) -> None:
+def test_symbolic_links_are_resolved(board: Board) -> None:
     board.has("web")
     (board.folder / "link").symlink_to("/etc")
     mount = {"Type": "bind", "RW": True, "Destination": "/x", "Propagation": "rprivate"}
@@ -360,7 +362,7 @@ def test_a_link_is_seen_as_what_it_leads_to(board: Board) -> None:
 
 
 @pytest.mark.parametrize("made_with", [True, False])
-def test_what_a_container_was_made_with_counts(board: Board, made_with: bool) -> None:
+def test_the_options_of_a_containers_creation_are_used(board: Board, made_with: bool) -> None:
     board.has("c")
     # A text in it may look like it, but for its quotes.
     text = json.dumps(

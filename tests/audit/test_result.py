@@ -90,7 +90,7 @@ def test_denominator_does_not_depend_on_results(
     assert sum(one.counts.values()) == len(rows)
 
 
-def test_ways_put_provisioning_first_and_leave_out_what_is_waived() -> None:
+def test_remedies_begin_with_provisioning_and_leave_out_waived_checks() -> None:
     found = [
         (way.who, way.step, [check.id for check in way.checks]) for way in remedies(of_all_kinds())
     ]
@@ -101,7 +101,7 @@ def test_ways_put_provisioning_first_and_leave_out_what_is_waived() -> None:
     ]
 
 
-def test_to_act_on_leaves_out_what_every_board_meets() -> None:
+def test_to_act_on_leaves_out_checks_that_every_board_meets() -> None:
     other = replace(of_all_kinds("second"), checks=(*of_all_kinds().checks[:-1], checked("7.1")))
     rows = {one.id: came for one, came in to_act_on([of_all_kinds(), other])}
     assert list(rows) == ["2.2", "2.12", "2.13", "5.11", "5.18", "7.1"]
@@ -123,11 +123,11 @@ def _documents() -> list[tuple[str, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize(("name", "found"), _documents(), ids=lambda one: str(one)[:12])
-def test_document_is_what_the_schema_says(name: str, found: dict[str, Any]) -> None:
+def test_the_document_is_valid_by_the_schema(name: str, found: dict[str, Any]) -> None:
     check_broken_documents("audit", check_document("audit", found))
 
 
-def test_document_tells_everything_of_a_check() -> None:
+def test_the_document_has_everything_of_a_check() -> None:
     found = as_document(of_all_kinds())
     assert (found["schema"], found["benchmark"]) == ("bootwright.audit/1", "cis-docker-1.6.0")
     assert (found["target"], found["date"], found["seconds"]) == ("odroid", "2026-11-26", 2.3)
@@ -186,7 +186,7 @@ def test_schema_is_strict(spoil: Any) -> None:
         check_document("audit", spoil(found))
 
 
-def test_who_runs_a_container_makes_it_anew_whatever_provisioning_sets_for_new_ones() -> None:
+def test_provisioning_is_not_the_remedy_for_existing_containers() -> None:
     of = check("5.26", owner="run", step="daemon")
     (way,) = remedies(audit(checked("5.26", "warn", of=of)))
     assert (way.who, way.step) == ("flags of docker run", "")

@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, said: st
     assert said in str(caught.value)
 
 
-def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_binary_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nosuch"):
         load_waivers(tmp_path / "nosuch.toml", KNOWN)
     path = tmp_path / "waivers.toml"
@@ -82,7 +82,7 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
         load_waivers(path, KNOWN)
 
 
-def test_the_one_that_lasts_longest_counts() -> None:
+def test_of_several_waivers_the_last_to_expire_is_used() -> None:
     late = waiver("5.4", "board", expires=DAY + timedelta(days=30))
     waivers = (waiver("5.4"), late, waiver("5.4", "shelf", expires=DAY + timedelta(days=90)))
     assert waiver_of(waivers, "5.4", "board") == late

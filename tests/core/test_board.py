@@ -42,7 +42,7 @@ def edited(tmp_path: Path, old: str, new: str) -> Path:
         ('\nlayout = "1m"', '\nlayout = "4m"', ["rootfs.archlinuxarm.layout", "'4m'"]),
     ],
 )
-def test_an_impossible_board_is_named_with_its_key(
+def test_the_error_for_an_impossible_board_names_the_key(
     tmp_path: Path, old: str, new: str, said: list[str]
 ) -> None:
     boards = edited(tmp_path, old, new)
@@ -58,7 +58,7 @@ def test_an_unknown_board_lists_those_that_exist() -> None:
         load_board(BOARDS, "pdp11")
 
 
-def test_a_new_board_takes_a_folder_and_no_python(tmp_path: Path) -> None:
+def test_a_new_board_needs_only_a_file(tmp_path: Path) -> None:
     shutil.copytree(BOARDS, tmp_path, dirs_exist_ok=True)
     (tmp_path / "hc1").mkdir()
     (tmp_path / "hc1" / "board.toml").write_text('extends = "odroid-xu4"\nram_mib = 4096\n')

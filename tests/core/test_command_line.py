@@ -165,13 +165,13 @@ def test_words_and_options(line: str, expected: list[tuple[str, Any]]) -> None:
         ("-- xyz", "no task 'xyz'"),
     ],
 )
-def test_what_makes_no_sense(line: str, message: str) -> None:
+def test_wrong_command_lines_are_refused_with_a_message(line: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         read(line)
     assert message in str(caught.value)
 
 
-def test_usage_names_what_is_needed_and_what_can_be_given() -> None:
+def test_usage_shows_required_and_optional_arguments() -> None:
     contexts = Collection(provision, passphrase, flash, pki).to_contexts()
     assert sorted(usage(context) for context in contexts) == [
         "inv flash [DEVICE]",

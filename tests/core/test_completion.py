@@ -90,7 +90,7 @@ class Offered:
 CORE = ["--checkout", "--debug", "--help", "--list", "--version"]
 
 
-def test_tasks_with_what_they_are_for(offered: Offered) -> None:
+def test_tasks_are_offered_with_their_descriptions(offered: Offered) -> None:
     assert offered("") == {
         "provision": "Make boards Docker hosts.",
         "unlock": "Open a volume.",
@@ -140,12 +140,12 @@ def test_files_are_left_to_the_shell(offered: Offered) -> None:
     assert offered("flash", "x", "--checkout", "") == {":folder": ""}
 
 
-def test_what_makes_no_sense_is_passed_over(offered: Offered) -> None:
+def test_wrong_words_are_skipped_by_the_completion(offered: Offered) -> None:
     assert list(offered("unlock", "--nosuch", "--json=1", "a", "wrong", "")) == ["auto", "serial"]
     assert list(offered("provision", "--group", "--quick", "em")) == ["emulator"]
 
 
-def test_the_options_of_the_real_tasks_say_what_they_take_and_are_for() -> None:
+def test_all_options_of_the_real_tasks_have_a_value_and_a_description() -> None:
     tasks = load_tasks(checkout())
     for name in tasks.task_names:
         for option, takes in task_options(tasks[name].body).items():

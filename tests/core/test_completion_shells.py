@@ -169,20 +169,24 @@ LINES = [
 
 @pytest.mark.parametrize("name", ["bash", "zsh"])
 @pytest.mark.parametrize(("typed", "completed"), LINES)
-def test_tab(name: str, typed: str, completed: str, request: pytest.FixtureRequest) -> None:
+def test_tab_completes_words(
+    name: str, typed: str, completed: str, request: pytest.FixtureRequest
+) -> None:
     shell: Shell = request.getfixturevalue(name)
     assert shell.after_tab(typed) == completed
 
 
 @pytest.mark.parametrize("name", ["bare_bash", "zsh_fpath"])
-def test_tab_where_it_is_found_in_another_manner(name: str, request: pytest.FixtureRequest) -> None:
+def test_tab_if_the_completion_is_loaded_in_another_way(
+    name: str, request: pytest.FixtureRequest
+) -> None:
     shell: Shell = request.getfixturevalue(name)
     assert shell.after_tab("inv config od") == "inv config odroid "
     assert shell.after_tab("inv unlock odroid --via=se") == "inv unlock odroid --via=serial "
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh"])
-def test_all_that_can_follow(name: str, request: pytest.FixtureRequest) -> None:
+def test_two_tabs_list_all_possible_words(name: str, request: pytest.FixtureRequest) -> None:
     shell: Shell = request.getfixturevalue(name)
     assert sorted(shell.all_of("inv passphrase odroid ")) == ["add", "change", "remove"]
     assert sorted(shell.all_of("inv unlock ")) == ["emulator", "odroid"]

@@ -61,7 +61,7 @@ def test_a_broken_file_says_where(tmp_path: Path, text: str, said: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["lab/xu4", "a b", "a\\nroot", "-x", ""])
-def test_a_name_that_would_break_a_file_or_a_line_is_refused(tmp_path: Path, name: str) -> None:
+def test_names_with_special_characters_are_refused(tmp_path: Path, name: str) -> None:
     text = BASE.replace("targets.bench", f'targets."{name}"')
     with pytest.raises(InputError, match="not a target's name"):
         load_config(written(tmp_path, text), name.replace("\\n", "\n"))
@@ -81,7 +81,7 @@ def test_an_unknown_target_lists_those_that_exist(tmp_path: Path) -> None:
         load_config(written(tmp_path, BASE), "x")
 
 
-def test_each_value_says_where_it_came_from(tmp_path: Path) -> None:
+def test_each_value_has_its_origin(tmp_path: Path) -> None:
     text = '[targets.odroid]\ntimezone = "Europe/Zurich"\n'
     config = load_config(written(tmp_path, text), "odroid", {"rootfs": "debian", "host": None})
     assert config.origins["timezone"] == "bootwright.toml: targets.odroid"

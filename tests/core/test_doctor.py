@@ -77,7 +77,7 @@ def test_binfmt_entry() -> None:
     assert parse_binfmt("") == Binfmt(False, None)
 
 
-def test_machine_that_has_everything() -> None:
+def test_a_complete_machine_is_ok() -> None:
     report = examine(WELL)
     assert report.ok
     assert report.exit_code == 0
@@ -112,7 +112,7 @@ def test_machine_that_has_everything() -> None:
         (lacking(disks=(DiskSpace("cache", "/c", BUILD_SPACE - 1),)), 0, None, None),
     ],
 )
-def test_machine_that_lacks_something(
+def test_missing_tools_are_reported_with_packages(
     machine: Machine, exit_code: int, install: str | None, optional: str | None
 ) -> None:
     report = examine(machine)
@@ -120,7 +120,7 @@ def test_machine_that_lacks_something(
     assert (report.install, report.install_optional) == (install, optional)
 
 
-def test_little_room_is_a_warning() -> None:
+def test_little_disk_space_is_a_warning() -> None:
     report = examine(lacking(disks=(DiskSpace("cache", "/c", 1024),)))
     assert [(row.name, row.state, row.found) for row in report.checks if row.state != "ok"] == [
         ("cache", "warning", "/c: 1.0 KiB free")

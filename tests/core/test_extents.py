@@ -65,7 +65,7 @@ def test_intersect_and_subtract_are_those_of_sets(left: list[Span], right: list[
 
 
 @given(st.lists(layers(), max_size=4))
-def test_flatten_paints_later_layers_over_earlier(stack: list[list[Extent]]) -> None:
+def test_in_flatten_later_layers_replace_earlier_ones(stack: list[list[Extent]]) -> None:
     model: dict[int, tuple[str | None, int]] = {}
     for layer in stack:
         model |= painted(layer)
@@ -103,7 +103,9 @@ def test_overlap_within_a_layer_is_an_error() -> None:
     ("offset", "length", "source", "at"),
     [(-1, 1, "a", 0), (0, 0, "a", 0), (0, 1, "a", -1), (0, 1, None, 1)],
 )
-def test_nonsense_is_no_extent(offset: int, length: int, source: str | None, at: int) -> None:
+def test_impossible_extents_are_refused(
+    offset: int, length: int, source: str | None, at: int
+) -> None:
     with pytest.raises(ValueError, match=r"bytes|zeros"):
         Extent(offset, length, source, at)
 

@@ -88,7 +88,7 @@ def test_an_error_becomes_a_message_and_an_exit_code(
     assert ("Traceback" in printed.err) == (code == 70)
 
 
-def test_a_reader_that_has_gone_is_no_bug() -> None:
+def test_a_closed_standard_output_is_not_reported_as_a_bug() -> None:
     listed = subprocess.Popen(
         [BIN / "inv", "profile"], cwd=checkout(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -108,7 +108,7 @@ def test_version(program: str) -> None:
     assert (done.stdout, done.returncode) == (f"Bootwright {__version__}\n", 0)
 
 
-def test_every_task_explains_itself_before_and_after_its_name(
+def test_help_of_every_task_before_and_after_its_name(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     names = sorted(load_tasks(checkout()).task_names)
@@ -123,7 +123,7 @@ def test_every_task_explains_itself_before_and_after_its_name(
         assert f"\n  {name} " in capsys.readouterr().out
 
 
-def test_help_has_every_option_what_it_takes_and_what_it_is_for(
+def test_help_shows_every_option_with_its_value_and_description(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert Program().run_line(["inv", "provision", "--help"]) == 0
@@ -135,7 +135,7 @@ def test_help_has_every_option_what_it_takes_and_what_it_is_for(
     assert "--group=GROUP all targets whose groups name this" in text
 
 
-def test_without_a_task_the_program_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_task_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert Program().run_line(["inv"]) == 0
     bare = capsys.readouterr().out
     assert "--checkout" in bare and "\n  flash " in bare
@@ -143,7 +143,7 @@ def test_without_a_task_the_program_explains_itself(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == bare
 
 
-def test_help_on_what_is_no_task(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_for_an_unknown_task_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert Program().run_line(["inv", "--help", "flsh"]) == 2
     assert "no task 'flsh'; did you mean flash?" in capsys.readouterr().err
 
@@ -151,7 +151,9 @@ def test_help_on_what_is_no_task(capsys: pytest.CaptureFixture[str]) -> None:
 # Which checkout
 
 
-def test_the_checkout_is_named_or_around_or_the_programs_own(tmp_path: Path, other: Path) -> None:
+def test_the_checkout_is_the_named_one_or_the_current_one_or_the_programs_own(
+    tmp_path: Path, other: Path
+) -> None:
     own = checkout()
     inside = other / "docs"
     inside.mkdir()
@@ -172,7 +174,7 @@ def test_the_checkout_is_named_or_around_or_the_programs_own(tmp_path: Path, oth
         wanted_checkout(None, {"BOOTWRIGHT_CHECKOUT": "/nonexistent"}, other, own)
 
 
-def test_a_checkout_is_known_by_its_tasks_and_its_package(tmp_path: Path) -> None:
+def test_a_checkout_has_tasks_and_the_package(tmp_path: Path) -> None:
     assert is_checkout(checkout())
     (tmp_path / "tasks.py").touch()
     assert not is_checkout(tmp_path)
@@ -185,7 +187,7 @@ def test_from_anywhere_its_own_checkout_is_used(program: str, tmp_path: Path) ->
     assert '"odroid-xu3"' in done.stdout
 
 
-def test_another_checkout_is_served_by_its_own_program(other: Path) -> None:
+def test_another_checkout_is_run_by_its_own_program(other: Path) -> None:
     set_up(other)
     assert run("flash", "--yes", cwd=other).stdout == "the other: flash --yes\n"
     assert run("list", BOOTWRIGHT_CHECKOUT=str(other)).stdout == "the other: list\n"
@@ -195,13 +197,13 @@ def test_another_checkout_is_served_by_its_own_program(other: Path) -> None:
     assert "flash" in done.stdout and "the other" not in done.stdout
 
 
-def test_a_checkout_that_was_not_set_up_names_its_setup(other: Path) -> None:
+def test_for_a_checkout_without_setup_the_error_names_the_setup_script(other: Path) -> None:
     done = run("--list", cwd=other)
     assert done.returncode == 2
     assert done.stderr == f"error: {other} is not set up: run {other}/scripts/setup\n"
 
 
-def test_a_checkout_with_the_environment_of_this_one_does_not_go_in_circles(other: Path) -> None:
+def test_a_copied_venv_does_not_start_itself_forever(other: Path) -> None:
     (other / ".venv").symlink_to(BIN.parent)
     done = run("--list", cwd=other)
     assert done.returncode == 2
@@ -209,7 +211,7 @@ def test_a_checkout_with_the_environment_of_this_one_does_not_go_in_circles(othe
 
 
 @pytest.mark.parametrize("stranger", [False, True])
-def test_compiled_files_are_not_left_in_the_checkout_of_somebody_else(
+def test_root_writes_no_bytecode_into_a_users_checkout(
     stranger: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
@@ -249,7 +251,7 @@ def test_another_inv_runs_tasks_of_the_checkout_that_it_is_in(tmp_path: Path) ->
     assert '"only-here"' in done.stdout or "targets.only-here: rootfs: missing" in done.stderr
 
 
-def test_settings_of_invoke_change_nothing(tmp_path: Path) -> None:
+def test_configuration_files_of_invoke_have_no_effect(tmp_path: Path) -> None:
     (tmp_path / ".invoke.yaml").write_text(
         "tasks:\n  auto_dash_names: false\n  executor_class: nosuch.Executor\n"
     )
@@ -273,7 +275,7 @@ LARGE = {"aiohttp", "cryptography", "fabric", "jinja2", "paramiko", "rich", "ser
         (["config", "odroid"], LARGE),
     ],
 )
-def test_what_is_quick_imports_no_large_library(line: list[str], unneeded: set[str]) -> None:
+def test_quick_commands_import_no_large_library(line: list[str], unneeded: set[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", BIN / "inv", *line],
         cwd=checkout(),

@@ -58,7 +58,7 @@ def collected() -> Any:
 # What is in a record
 
 
-def test_a_call_has_a_start_and_an_end_that_belong_together(
+def test_start_and_end_of_a_call_have_the_same_number(
     collected: list[dict[str, Any]],
 ) -> None:
     with logged("process", "first", argv=["a", Path("/b")]) as result:
@@ -72,7 +72,7 @@ def test_a_call_has_a_start_and_an_end_that_belong_together(
     assert end["seconds"] >= 0
 
 
-def test_an_exception_ends_a_call_and_is_named(collected: list[dict[str, Any]]) -> None:
+def test_the_end_of_a_call_has_its_exception(collected: list[dict[str, Any]]) -> None:
     with pytest.raises(KeyboardInterrupt), logged("ssh", "x"):
         raise KeyboardInterrupt
     with pytest.raises(ValueError, match="why"), logged("ssh", "x"):
@@ -133,22 +133,22 @@ def test_each_line_of_a_private_key_is_masked() -> None:
     assert shown == f"bad line: {MASK} (was {MASK})"
 
 
-def test_a_short_secret_takes_the_whole_text_with_it() -> None:
+def test_a_text_with_a_short_secret_is_replaced_completely() -> None:
     found = line(masker(b"ab"), one="cab", other="xyz")
     assert found["one"] == "(not shown: it may hold a short secret)"
     assert found["other"] == "xyz"
 
 
-def test_the_longer_of_two_secrets_goes_first() -> None:
+def test_the_longer_of_two_secrets_is_masked_first() -> None:
     assert line(masker(b"horse", b"horse radish"), a="horse radish")["a"] == MASK
 
 
-def test_what_an_address_carries_is_masked() -> None:
+def test_secrets_in_urls_are_masked() -> None:
     shown = line(Masker(), url="see https://tok:en@host/a.tar?sig=abc&x=1 or ssh://me@h/b?c")["url"]
     assert shown == f"see https://{MASK}@host/a.tar?{MASK} or ssh://{MASK}@h/b?c"
 
 
-def test_a_secret_is_masked_from_when_it_is_made(collected: list[dict[str, Any]]) -> None:
+def test_a_secret_is_masked_from_its_creation(collected: list[dict[str, Any]]) -> None:
     event("ssh", "x", output="one two-of-a-kind three")
     Secret(b"two-of-a-kind")
     event("ssh", "x", output="one two-of-a-kind three")
@@ -162,7 +162,7 @@ def test_a_secret_is_masked_from_when_it_is_made(collected: list[dict[str, Any]]
     st.sampled_from(["\N{SNOWMAN}", "x", " "]),
     st.booleans(),
 )
-def test_no_cut_leaves_a_part_of_a_secret(
+def test_shortening_a_text_leaves_no_part_of_a_secret(
     before: int, times: int, after: int, filler: str, as_bytes: bool
 ) -> None:
     word = "Q7" * 60 + "é" + "Q7" * 60
@@ -174,7 +174,7 @@ def test_no_cut_leaves_a_part_of_a_secret(
 # Length
 
 
-def test_a_long_text_keeps_its_ends_and_says_what_was_cut() -> None:
+def test_a_long_text_keeps_its_beginning_and_end() -> None:
     for text in ("a" * 5000 + "b" * 5000, "a" * 500_000 + "b" * 500_000):
         for value in (text, text.encode()):
             shown = line(Masker(), a=value)["a"]

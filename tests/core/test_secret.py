@@ -16,14 +16,14 @@ from bootwright.core.secret import Secret
 WORD = "correct horse"
 
 
-def test_no_way_of_printing_shows_it() -> None:
+def test_printing_a_secret_never_shows_it() -> None:
     secret = Secret(WORD.encode())
     shown = [str(secret), repr(secret), f"{secret}", f"{secret!r:>9}", f"{[secret]}"]
     shown.append(repr(FileChange("/etc/shadow", secret)))
     assert not any(WORD in text for text in shown)
 
 
-def test_it_cannot_be_pickled_or_dumped() -> None:
+def test_a_secret_cannot_be_pickled_or_dumped() -> None:
     secret = Secret(WORD.encode())
     with pytest.raises(TypeError):
         pickle.dumps(secret)
@@ -53,12 +53,12 @@ def test_a_passphrase_is_kept_whole_or_refused_without_being_shown(raw: bytes) -
         (b"x" * (MAX_BYTES + 1), "longer than 511"),
     ],
 )
-def test_what_a_serial_prompt_cannot_carry_is_refused(raw: bytes, said: str) -> None:
+def test_characters_that_cannot_be_typed_are_refused(raw: bytes, said: str) -> None:
     with pytest.raises(InputError, match=said):
         check_passphrase(raw, "a file")
 
 
-def test_a_traceback_does_not_show_it() -> None:
+def test_a_traceback_does_not_show_a_secret() -> None:
     try:
         check_passphrase(f"{WORD}\t".encode(), "a file")
     except InputError as error:

@@ -26,7 +26,7 @@ def output(script: str, interpreter: str = "sh") -> bytes:
 
 
 @pytest.mark.parametrize("interpreter", ["dash", "bash"])
-def test_values_arrive_as_they_are(package: Path, interpreter: str) -> None:
+def test_values_reach_the_script_unchanged(package: Path, interpreter: str) -> None:
     (package / "show.sh").write_text(
         '#!/bin/sh\n# Comment.\nprintf \'<%s>\' "$text" "$number" "$yes" "$no"\n'
         'eval "set -- $words"\nprintf \'[%s]\' "$#" "$@"\n'
@@ -39,7 +39,7 @@ def test_values_arrive_as_they_are(package: Path, interpreter: str) -> None:
     assert output(none, interpreter) == b"<><0><><>[0]"
 
 
-def test_files_follow_each_other_and_only_a_program_has_the_line_of_its_interpreter(
+def test_files_are_joined_and_only_a_program_has_a_shebang(
     package: Path,
 ) -> None:
     (package / "one.sh").write_text("#!/bin/sh\none() { echo one; }\n")
@@ -49,7 +49,7 @@ def test_files_follow_each_other_and_only_a_program_has_the_line_of_its_interpre
     assert render_program("one.sh", "two.sh", word="a b") == f"#!/bin/sh\n{script}"
 
 
-def test_what_a_shell_cannot_hold_is_refused() -> None:
+def test_names_and_values_that_a_shell_cannot_hold_are_refused() -> None:
     with pytest.raises(ValueError, match="NUL"):
         quote("a\0b")
     with pytest.raises(ValueError, match="NUL"):

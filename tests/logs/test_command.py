@@ -90,7 +90,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     return Desk(tmp_path_factory.mktemp("desk"))
 
 
-def test_what_is_served_is_read_and_shown(desk: Desk, tmp_path: Path) -> None:
+def test_collected_logs_are_shown(desk: Desk, tmp_path: Path) -> None:
     with desk.running("serve") as said, relay(tmp_path / "board", desk.operator) as board:
         assert f"boards deliver to https://127.0.0.1:{desk.port}/v1/records" in said.read_text()
         board.write([b"first", b"second \x1b[31m"])
@@ -125,7 +125,7 @@ def test_what_is_served_is_read_and_shown(desk: Desk, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("transport", ["tls", "tcp", "udp"])
-def test_what_only_speaks_syslog_is_served_by_a_real_server(
+def test_syslog_senders_are_served_by_a_real_syslog_ng(
     desk: Desk, tmp_path: Path, transport: str
 ) -> None:
     plain = free_port()
@@ -189,14 +189,16 @@ def now() -> datetime:
         (["tail", "odroid", "--listen", "127.0.0.1"], 2, "--listen is for inv logs serve"),
     ],
 )
-def test_wrong_input_is_told(desk: Desk, argv: Sequence[str], code: int, said: str) -> None:
+def test_wrong_input_is_refused_with_a_message(
+    desk: Desk, argv: Sequence[str], code: int, said: str
+) -> None:
     done = desk.logs(*argv)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_board_without_logs_is_told_with_those_that_have_some(tmp_path: Path) -> None:
+def test_the_error_for_a_board_without_logs_lists_boards_with_logs(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     done = desk.logs("tail", "odroid")
     assert done.returncode == 2
@@ -204,7 +206,7 @@ def test_a_board_without_logs_is_told_with_those_that_have_some(tmp_path: Path) 
     assert "boards there: none" in done.stderr
 
 
-def test_a_port_that_is_taken_is_told(desk: Desk) -> None:
+def test_a_port_in_use_is_an_error(desk: Desk) -> None:
     with desk.running("serve"):
         second = desk.logs("serve")
     assert second.returncode == 4
@@ -212,7 +214,7 @@ def test_a_port_that_is_taken_is_told(desk: Desk) -> None:
     assert "Traceback" not in second.stderr
 
 
-def test_the_page_shows_what_there_is(desk: Desk) -> None:
+def test_the_page_shows_the_logs(desk: Desk) -> None:
     with desk.running("web") as said:
         url = said.read_text().strip()
         assert url.startswith("http://127.0.0.1:")
@@ -233,7 +235,7 @@ def test_the_page_shows_what_there_is(desk: Desk) -> None:
         ('colour = "red"\n', "colour: unknown key"),
     ],
 )
-def test_a_wrong_configuration_says_where(desk: Desk, more: str, said: str) -> None:
+def test_the_error_for_a_wrong_configuration_says_where(desk: Desk, more: str, said: str) -> None:
     desk.configure(more)
     try:
         done = desk.logs("serve")
@@ -244,7 +246,7 @@ def test_a_wrong_configuration_says_where(desk: Desk, more: str, said: str) -> N
     assert said in done.stderr
 
 
-def test_without_syslog_ng_boards_are_served_all_the_same(desk: Desk, tmp_path: Path) -> None:
+def test_boards_are_served_also_without_syslog_ng(desk: Desk, tmp_path: Path) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("python3", "sh", "env"):

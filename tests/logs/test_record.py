@@ -57,7 +57,7 @@ def test_any_line_is_a_record_that_is_safe(line: str) -> None:
 
 
 @given(st.binary())
-def test_any_delivery_is_understood_and_stays_the_boards_own(body: bytes) -> None:
+def test_any_delivery_is_parsed_and_keeps_the_name_of_its_board(body: bytes) -> None:
     found = [one.record for one in parse_delivery(body, "odroid")]
     assert len(found) == len([line for line in body.split(b"\n") if line])
     assert all(record.board == "odroid" for record in found)
@@ -109,13 +109,13 @@ def record(text: str = "x", minutes: int = 0, severity: int = 6, **more: object)
         (Query(container="other"), False),
     ],
 )
-def test_questions(query: Query, wanted: bool) -> None:
+def test_queries(query: Query, wanted: bool) -> None:
     container = LogContainer("web", "app:1", "0123456789ab")
     asked = record("one two", minutes=5, container=container)
     assert query.matches(asked) is wanted
 
 
-def test_words_of_a_question() -> None:
+def test_parsing_the_options_of_a_query() -> None:
     assert parse_since("90s", NOW) == NOW - timedelta(seconds=90)
     assert parse_since("10min", NOW) == NOW - timedelta(minutes=10)
     assert parse_since("2h", NOW) == NOW - timedelta(hours=2)
@@ -131,7 +131,7 @@ def test_words_of_a_question() -> None:
         parse_severity("loud")
 
 
-def test_where_a_line_is_from_is_the_relays_word_alone() -> None:
+def test_only_the_relay_decides_the_origin_of_a_line() -> None:
     body = (
         b"1 c <30>1 - h 0123456789ab/web/app:1 9 0123456789ab/web/app:1 - said\n"
         b"2 s <30>1 - h 0123456789ab/web/app:1 - - - forged\n"
@@ -153,7 +153,7 @@ def test_where_a_line_is_from_is_the_relays_word_alone() -> None:
     assert added.totals == {A: 7}
 
 
-def test_hostile_structured_data_is_read_in_a_moment() -> None:
+def test_hostile_structured_data_is_parsed_quickly() -> None:
     # Quadratic, it would take hours.
     for piece in ("[", '[a="', "[a ", '\\"', "a/b 9 "):
         text = piece * (256 * 1024 // len(piece))
@@ -165,7 +165,7 @@ def delivered(*records: LogRecord) -> list[Delivered]:
     return [Delivered(CONTAINER, one) for one in records]
 
 
-def test_a_delivery_that_comes_again_adds_nothing() -> None:
+def test_a_repeated_delivery_adds_nothing() -> None:
     inbox = Deduplicator("odroid", [], {})
     first = [record(f"number {n}", sequence=n) for n in range(10)]
     assert len(inbox.add(delivered(*first), NOW).lines) == 10
@@ -175,14 +175,14 @@ def test_a_delivery_that_comes_again_adds_nothing() -> None:
     assert len(inbox.add(delivered(record("number 1", sequence=11)), NOW).lines) == 1
 
 
-def test_a_collector_that_is_started_anew_knows_what_is_stored() -> None:
+def test_a_restarted_collector_finds_stored_records() -> None:
     inbox = Deduplicator("odroid", [], {})
     every = delivered(*(record(f"number {n}", sequence=n) for n in range(10)))
     anew = Deduplicator("odroid", inbox.add(every, NOW).lines, {})
     assert anew.add(every[9:], NOW).repeated == 1
 
 
-def test_an_inbox_forgets_what_is_long_past() -> None:
+def test_the_deduplicator_remembers_a_limited_number_of_lines() -> None:
     inbox = Deduplicator("odroid", [], {})
     every = delivered(*(record(f"number {n}", sequence=n) for n in range(REMEMBERED_LINES + 1)))
     inbox.add(every, NOW)
@@ -197,7 +197,7 @@ def word(text: str) -> list[Delivered]:
     return [Delivered(LOSS, LogRecord(44, NOW, "odroid", "bootwright", "", text))]
 
 
-def test_losses_are_told_once() -> None:
+def test_losses_are_counted_once() -> None:
     inbox = Deduplicator("odroid", [], {})
     assert inbox.add(word(f" {A}=10"), NOW).lost == 10
     assert inbox.add(word(f" {A}=10"), NOW).lines == ()
@@ -211,5 +211,5 @@ def test_losses_are_told_once() -> None:
 
 
 @given(st.text(string.printable))
-def test_no_other_word_is_a_loss(text: str) -> None:
+def test_other_texts_are_not_losses(text: str) -> None:
     assert Deduplicator("odroid", [], {}).add(word(text), NOW).lost == 0

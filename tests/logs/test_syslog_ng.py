@@ -39,7 +39,7 @@ COLLECTOR = SyslogServer(Path("/logs"), Path("/run/x"), tls=6514, certificates=P
 LOKI = Forward("loki", "https://loki.example:3100")
 
 
-def test_only_what_is_wanted_is_open() -> None:
+def test_only_configured_ports_are_open() -> None:
     config = collector_config(COLLECTOR, RENDERER)
     assert re.findall(r"\bport\((\d+)\)", config) == ["6514"]
     assert "peer-verify(required-trusted)" in config
@@ -53,7 +53,7 @@ def test_only_what_is_wanted_is_open() -> None:
     assert 'url("https://loki.example:3100/loki/api/v1/push")' in config
 
 
-def test_nothing_to_do_is_known() -> None:
+def test_without_ports_and_forwarding_syslog_ng_is_not_needed() -> None:
     nothing = SyslogServer(Path("/logs"), Path("/run/x"))
     assert not nothing.needed
     assert replace(nothing, udp=6516).needed
@@ -61,7 +61,7 @@ def test_nothing_to_do_is_known() -> None:
     assert "log {" not in collector_config(nothing, RENDERER)
 
 
-def test_the_address_says_which_protocol() -> None:
+def test_the_listen_address_selects_the_ip_version() -> None:
     assert 'ip("0.0.0.0") ip-protocol(4)' in collector_config(COLLECTOR, RENDERER)
     assert 'ip("::") ip-protocol(6)' in collector_config(replace(COLLECTOR, listen="::"), RENDERER)
 
@@ -92,12 +92,12 @@ def test_the_address_says_which_protocol() -> None:
         ({"forward": replace(LOKI, ca_file=Path("ca.pem"))}, "absolute"),
     ],
 )
-def test_what_cannot_be_written_into_it_is_refused(change: dict[str, Any], words: str) -> None:
+def test_values_that_cannot_be_written_are_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         collector_config(replace(COLLECTOR, **change), RENDERER)
 
 
-def test_all_that_is_unsafe_is_replaced_and_nothing_else() -> None:
+def test_exactly_the_unsafe_characters_are_escaped() -> None:
     config = collector_config(COLLECTOR, RENDERER)
     rules = re.findall(r"subst\('((?:\\x[0-9a-f]{2})+)' \"(#[#0-7]+)\"", config)
     found = {
@@ -118,7 +118,7 @@ def test_all_that_is_unsafe_is_replaced_and_nothing_else() -> None:
     }
 
 
-def test_the_pattern_of_blanks_knows_all_of_them() -> None:
+def test_the_pattern_of_blanks_matches_all_blanks() -> None:
     config = collector_config(COLLECTOR, RENDERER)
     match = re.search(r"subst\('([^']+)' \"_\"", config)
     assert match is not None
@@ -136,7 +136,7 @@ def test_a_password_is_not_in_the_configuration() -> None:
     assert "password" not in collector_config(replace(COLLECTOR, forward=LOKI), RENDERER)
 
 
-def test_a_password_cannot_say_more_than_a_password() -> None:
+def test_a_password_cannot_add_other_settings() -> None:
     value = password_include(Secret(b'a"b\\`'))
     assert value.reveal() == b'password("a\\"b\\\\``")\n'
     for wrong in (b"a\nb", b"a\0b", b"a\r"):
@@ -192,7 +192,7 @@ def test_the_unit_is_one_for_systemd(tmp_path: Path) -> None:
     assert (done.returncode, about) == (0, [])
 
 
-def test_the_unit_may_write_to_its_own_folders_alone() -> None:
+def test_the_unit_may_write_only_to_its_own_folders() -> None:
     unit = service_unit(SERVICE, RENDERER).splitlines()
     writable = [line for line in unit if line.startswith("ReadWritePaths=")]
     assert writable == [
@@ -216,7 +216,7 @@ def test_the_unit_may_write_to_its_own_folders_alone() -> None:
         {"checkout": Path("/opt/$HOME")},
     ],
 )
-def test_a_unit_with_surprises_is_refused(change: dict[str, Any]) -> None:
+def test_a_unit_with_special_characters_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         service_unit(replace(SERVICE, **change), RENDERER)
 
@@ -313,6 +313,6 @@ def test_what_is_copied_into_the_image_is_enough(tmp_path: Path) -> None:
         {"checkout": Path("/opt/${HOME}")},
     ],
 )
-def test_a_container_with_surprises_is_refused(change: dict[str, Any]) -> None:
+def test_a_container_with_special_characters_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         compose_file(replace(CONTAINER, **change), RENDERER)

@@ -20,7 +20,7 @@ from bootwright.pki.certificates import (
 from tests.support.pki import DAY, NAMES, NOW, fleet
 
 
-def test_issue_leaves_what_is_good() -> None:
+def test_issue_keeps_valid_certificates() -> None:
     first = issue_board(CertificateStore(), "odroid", NAMES, NOW)
     assert list(first.made) == ["docker authority", "server odroid", "logs authority", "log odroid"]
     again = issue_board(first.certificates, "odroid", NAMES, NOW + DAY)
@@ -75,7 +75,7 @@ def test_reissue_without_a_client() -> None:
     assert two == ServerNames(("two",), ("127.0.0.1",)), "as before: nothing else is known"
 
 
-def test_reissue_without_a_board_and_without_nobody() -> None:
+def test_reissue_without_a_board_and_for_all() -> None:
     old = fleet()
     done = reissue(old, "two", NOW, {})
     assert done.dropped == ("log two", "server two")

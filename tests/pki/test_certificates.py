@@ -55,7 +55,9 @@ def test_an_authority() -> None:
         ("log", ExtendedKeyUsageOID.CLIENT_AUTH),
     ],
 )
-def test_a_leaf(kind: Any, purpose: x509.ObjectIdentifier) -> None:
+def test_a_certificate_of_a_server_and_of_a_client(
+    kind: Any, purpose: x509.ObjectIdentifier
+) -> None:
     authority = make_authority("docker", NOW)
     names = NAMES if kind == "server" else ServerNames()
     leaf = sign(authority, kind, "odroid", names, NOW)
@@ -74,7 +76,7 @@ def test_a_leaf(kind: Any, purpose: x509.ObjectIdentifier) -> None:
     certificate.verify_directly_issued_by(authority.certificate)
 
 
-def test_a_leaf_does_not_outlive_its_authority_and_a_dying_one_signs_nothing() -> None:
+def test_no_certificate_is_valid_longer_than_its_authority() -> None:
     authority = make_authority("docker", NOW)
     end = authority.certificate.not_valid_after_utc
     late = sign(authority, "client", "ci", ServerNames(), end - 31 * DAY)
@@ -109,7 +111,7 @@ def test_a_leaf_does_not_outlive_its_authority_and_a_dying_one_signs_nothing() -
         ),
     ],
 )
-def test_what_a_server_is_called(
+def test_names_of_a_server(
     values: dict[str, Any], dns: tuple[str, ...], ips: tuple[str, ...]
 ) -> None:
     names = server_names(target(**values))
@@ -119,13 +121,13 @@ def test_what_a_server_is_called(
 
 
 @pytest.mark.parametrize("host", ["a:b", "192.0.2.300", "a..b", "1.2.3.4.5"])
-def test_a_host_that_is_neither_name_nor_address(host: str) -> None:
+def test_a_host_that_is_neither_name_nor_address_is_refused(host: str) -> None:
     with pytest.raises(InputError, match=r"targets\.odroid: host: .* is neither"):
         server_names(target(host=host))
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "Alice", "-a", "a b", "a\n", "é", "a" * 64])
-def test_names_that_no_client_has(name: str) -> None:
+def test_wrong_names_of_clients_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="a client's name is"):
         check_client_name(name)
     assert check_client_name("ci.example-2_x") == "ci.example-2_x"
@@ -171,7 +173,7 @@ def test_another_authority_makes_renewal_due() -> None:
 @pytest.mark.parametrize(
     ("days", "why"), [(0, ""), (3253, ""), (3255, "ends before"), (3651, "expired"), (-2, "before")]
 )
-def test_an_authority_ages(days: int, why: str) -> None:
+def test_when_renewal_of_an_authority_is_due(days: int, why: str) -> None:
     certificate = make_authority("docker", NOW).certificate
     assert why in authority_needs_renewal(certificate, NOW + days * DAY)
     assert bool(authority_needs_renewal(certificate, NOW + days * DAY)) == bool(why)

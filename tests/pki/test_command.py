@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> PkiStore:
         (("reissue", (), "ci", True), "--renew is for issue"),
     ],
 )
-def test_options_that_do_not_fit(given: Any, why: str) -> None:
+def test_options_for_another_action_are_refused(given: Any, why: str) -> None:
     with pytest.raises(InputError, match=why):
         options_of(*given)
 

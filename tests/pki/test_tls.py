@@ -96,11 +96,11 @@ def talk(
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "board"])
-def test_the_right_client_is_let_in(store: PkiStore, name: str) -> None:
+def test_the_right_client_can_connect(store: PkiStore, name: str) -> None:
     assert talk(store.subject_folder(SERVER), store.subject_folder(ALICE), name) == ("ok", "ok")
 
 
-def test_no_certificate_no_entry(store: PkiStore) -> None:
+def test_a_client_without_a_certificate_cannot_connect(store: PkiStore) -> None:
     server, client = talk(store.subject_folder(SERVER), None)
     assert "did not return a certificate" in server
     assert client != "ok"
@@ -128,14 +128,14 @@ def test_neither_a_board_s_certificate_nor_that_for_its_logs_opens_another_board
     assert "unable to get local issuer" in logs
 
 
-def test_a_client_s_certificate_is_no_server_s(store: PkiStore) -> None:
+def test_a_clients_certificate_is_not_accepted_for_a_server(store: PkiStore) -> None:
     _, client = talk(
         store.subject_folder(ALICE), store.subject_folder(CertificateSubject("client", "ci"))
     )
     assert client != "ok"
 
 
-def test_after_a_reissue_the_old_are_refused_and_the_new_let_in(
+def test_after_a_reissue_old_certificates_are_refused_and_new_ones_accepted(
     store: PkiStore, tmp_path: Path
 ) -> None:
     stolen = shutil.copytree(
@@ -152,7 +152,7 @@ def test_after_a_reissue_the_old_are_refused_and_the_new_let_in(
     assert "certificate verify failed" in talk(unprovisioned, store.subject_folder(ALICE))[1]
 
 
-def test_who_is_late_is_refused(store: PkiStore, tmp_path: Path) -> None:
+def test_expired_certificates_are_refused(store: PkiStore, tmp_path: Path) -> None:
     old = filled(tmp_path / "old", NOW - timedelta(days=400))
     assert (
         "certificate has expired" in talk(old.subject_folder(SERVER), old.subject_folder(ALICE))[1]
@@ -226,7 +226,7 @@ def api(store: PkiStore) -> Iterator[int]:
 @pytest.mark.skipif(
     shutil.which("docker") is None, reason="Docker's client is not here: docker-cli would bring it"
 )
-def test_docker_s_own_client_takes_a_client_s_folder(
+def test_the_docker_client_can_use_a_clients_folder(
     store: PkiStore, api: int, tmp_path: Path
 ) -> None:
     def docker(certificates: Path) -> "subprocess.CompletedProcess[str]":

@@ -168,9 +168,7 @@ def test_a_restricted_container_passes_all_but_selinux_and_its_port() -> None:
         ("5.32", {"mounts": (bind("/srv/p.sock", "/var/run/docker.sock"),)}, "is mounted as"),
     ],
 )
-def test_what_a_container_should_not_have(
-    check: str, different: dict[str, Any], evidence: str
-) -> None:
+def test_containers_that_warn(check: str, different: dict[str, Any], evidence: str) -> None:
     found = evaluate(check, restricted(name="good"), restricted(**different))
     assert found.result == "warn"
     bad = {item.subject: item for item in found.items}["web"]
@@ -202,7 +200,7 @@ def test_what_a_container_should_not_have(
         ("5.32", {"mounts": (bind("/run/lock"), bind("/srv/docker.sock.d"))}),
     ],
 )
-def test_what_a_container_may_have(check: str, different: dict[str, Any]) -> None:
+def test_containers_that_pass(check: str, different: dict[str, Any]) -> None:
     found = evaluate(check, restricted(**different))
     assert found.result == "pass", found
 
@@ -277,7 +275,7 @@ def test_what_a_container_may_have(check: str, different: dict[str, Any]) -> Non
         ),
     ],
 )
-def test_the_board_and_the_daemon_count_too(
+def test_facts_about_the_board_and_the_daemon_change_results(
     check: str, different: dict[str, Any], facts: dict[str, Any], result: str, evidence: str
 ) -> None:
     found = evaluate(check, restricted(**different), **facts)
@@ -302,9 +300,7 @@ def test_the_board_and_the_daemon_count_too(
         ("5.30", {"networks": ("inside",), "network_mode": "default"}, "pass"),
     ],
 )
-def test_what_is_not_held_against_a_container(
-    check: str, different: dict[str, Any], result: str
-) -> None:
+def test_containers_that_are_info(check: str, different: dict[str, Any], result: str) -> None:
     assert evaluate(check, restricted(**different)).result == result
 
 
@@ -316,7 +312,7 @@ def test_a_service_in_a_swarm_publishes_ports_without_a_container_here() -> None
     )
 
 
-def test_users_that_nobody_remaps_are_said_to_be_so() -> None:
+def test_the_evidence_mentions_missing_user_remapping() -> None:
     found = EVALUATORS["5.31"](subject(stock(containers=(restricted(),))))
     assert found.result == "pass"
     assert "the daemon remaps no users (2.9)" in found.items[0].evidence
@@ -331,7 +327,7 @@ def test_swarm_mode_is_off(state: str, result: str) -> None:
 
 
 @pytest.mark.parametrize("check", [check for check in SECTION if check != "5.1"])
-def test_what_does_not_run_is_not_evaluated(check: str) -> None:
+def test_stopped_containers_are_not_evaluated(check: str) -> None:
     done = container(state="exited", privileged=True)
     assert evaluate(check, done) == Evaluation("info", "no container runs")
 
@@ -345,13 +341,13 @@ def test_what_does_not_run_is_not_evaluated(check: str) -> None:
         (mute(provisioned()), "no answer within 60 s"),
     ],
 )
-def test_what_is_not_told_is_skipped(check: str, facts: AuditFacts, cause: str) -> None:
+def test_unknown_facts_are_skipped(check: str, facts: AuditFacts, cause: str) -> None:
     found = EVALUATORS[check](subject(facts))
     assert found.result == "skipped"
     assert cause in found.evidence
 
 
-def test_containers_that_are_not_told_are_never_right() -> None:
+def test_unknown_containers_never_pass() -> None:
     facts = subject(provisioned(containers=None, troubles={"containers": "no answer within 60 s"}))
     assert EVALUATORS["5.5"](facts) == Evaluation(
         "skipped", "docker did not report it: no answer within 60 s"

@@ -80,7 +80,7 @@ def test_a_command_line_is_read_as_dockerd_does(
     assert parse_flags(("/usr/sbin/dockerd", *words))[key] == values
 
 
-def test_the_last_flag_goes_over_the_file_and_the_file_over_the_default() -> None:
+def test_flags_override_the_file_and_the_file_overrides_defaults() -> None:
     facts = board({"icc": False}, flags=("--icc=false", "--icc=true"))
     assert str(configured(facts, "icc")) == "icc = true (command line)"
     assert str(configured(board({"icc": False}), "icc")) == "icc = false (daemon.json)"
@@ -237,7 +237,7 @@ CASES: list[tuple[str, AuditFacts, Result, str]] = [
 @pytest.mark.parametrize(
     ("check", "facts", "result", "said"), CASES, ids=[f"{case[0]}-{case[3]}" for case in CASES]
 )
-def test_a_daemon_is_evaluated_by_what_runs(
+def test_a_daemon_is_evaluated_by_its_values_in_use(
     check: str, facts: AuditFacts, result: Result, said: str
 ) -> None:
     found = evaluate(check, facts)
@@ -295,7 +295,7 @@ def test_a_relay_that_is_down_ships_nothing() -> None:
         assert (found.result, "is down" in found.evidence) == ("warn", True), found.evidence
 
 
-def test_options_of_another_log_driver_prove_nothing() -> None:
+def test_options_of_another_log_driver_are_not_used() -> None:
     values = {"log-driver": "gelf", "log-opts": RELAY["log-opts"]}
     found = evaluate("2.13", board(values, info={"LoggingDriver": "syslog"}))
     assert (found.result, "the destination is not known" in found.evidence) == ("warn", True)
@@ -308,7 +308,7 @@ TOLD = ("2.2", "2.3", "2.5", "2.6", "2.9", "2.14", "2.15", "2.17", "2.18")
 """Checks of what it does."""
 
 
-def test_a_stopped_daemon_is_evaluated_by_its_file_where_that_is_all_there_is() -> None:
+def test_a_stopped_daemon_is_evaluated_by_its_file() -> None:
     facts = stopped(provisioned())
     for check in FILE_ALONE:
         found = evaluate(check, facts)
@@ -319,7 +319,7 @@ def test_a_stopped_daemon_is_evaluated_by_its_file_where_that_is_all_there_is() 
         assert (found.result, "the daemon does not run" in found.evidence) == ("skipped", True)
 
 
-def test_what_a_stopped_daemon_will_be_started_with_counts() -> None:
+def test_a_stopped_daemon_is_evaluated_by_its_unit() -> None:
     facts = stopped(provisioned())
     unit = facts.units["docker.service"]
     command = "/usr/sbin/dockerd -H fd:// --userland-proxy=true"
@@ -333,13 +333,13 @@ def test_what_a_stopped_daemon_will_be_started_with_counts() -> None:
     assert (found.result, "(docker.service)" in found.evidence) == ("warn", True)
 
 
-def test_a_daemon_that_does_not_answer_is_not_believed_by_its_file() -> None:
+def test_the_file_alone_is_no_pass_for_a_daemon_that_does_not_answer() -> None:
     for check in TOLD:
         found = evaluate(check, mute(provisioned()))
         assert (found.result, "no answer within 60 s" in found.evidence) == ("skipped", True)
 
 
-def test_a_file_that_cannot_be_understood_is_no_empty_one() -> None:
+def test_a_file_that_cannot_be_parsed_is_not_taken_for_an_empty_one() -> None:
     trouble = {"daemon-json": "it cannot be understood: line 1"}
     for facts in (
         stock(daemon_json=None, troubles=trouble),
@@ -353,7 +353,7 @@ def test_a_file_that_cannot_be_understood_is_no_empty_one() -> None:
     assert evaluate("2.4", stock(daemon_json=None, troubles=trouble, flags=flags)).result == "warn"
 
 
-def test_the_api_is_not_taken_for_closed_where_the_file_is_not_known() -> None:
+def test_the_api_is_not_taken_for_closed_if_the_file_is_not_known() -> None:
     trouble = {"daemon-json": "it cannot be understood: line 1"}
     for more in ((), ("-H", "tcp://192.0.2.7:2376")):
         flags = ("/usr/sbin/dockerd", *more)
@@ -361,7 +361,7 @@ def test_the_api_is_not_taken_for_closed_where_the_file_is_not_known() -> None:
 
 
 @pytest.mark.parametrize("value", [None, 7, "x", [], {}, ["x"], {"x": None}, True])
-def test_an_answer_in_another_form_is_no_good_one(value: object) -> None:
+def test_values_of_other_types_never_pass(value: object) -> None:
     info = {name: value for name in HARDENED_INFO if name != "ServerVersion"}
     facts = stock(info={**info, "ServerVersion": "28.3.3"})
     weird = stock(daemon_json=dict.fromkeys(DAEMON_JSON, value))
@@ -373,7 +373,7 @@ def test_an_answer_in_another_form_is_no_good_one(value: object) -> None:
             assert evaluate(check, facts).result in ("warn", "skipped"), check
 
 
-def test_what_a_daemon_trusts_without_tls_is_told_one_by_one() -> None:
+def test_insecure_registries_are_listed_one_by_one() -> None:
     registry = {"InsecureRegistryCIDRs": ["10.0.0.1/32"], "Mirrors": ["http://r.example"]}
     found = evaluate("2.5", board(info={"RegistryConfig": registry}))
     assert [(item.subject, item.result) for item in found.items] == [
@@ -384,6 +384,6 @@ def test_what_a_daemon_trusts_without_tls_is_told_one_by_one() -> None:
     assert [item.subject for item in api.items] == ["tcp://10.0.0.1:2375", "tcp://[::]:2375"]
 
 
-def test_a_command_line_without_end_is_not_read() -> None:
+def test_a_very_long_command_line_is_not_parsed() -> None:
     for flags in (("-" + "D" * 1_000_000,), ("-D",) * 300_000):
         assert evaluate("2.4", board(flags=flags)).result == "skipped"

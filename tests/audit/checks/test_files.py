@@ -19,7 +19,7 @@ def with_file(path: str, **different: Any) -> AuditFacts:
     return provisioned(modes={**before.modes, path: path_mode(path, **different)})
 
 
-def test_every_check_has_a_wish_of_the_profile() -> None:
+def test_every_check_has_an_entry_of_the_profile() -> None:
     wished = {check for wish in PROFILE.files.file for check in wish.checks}
     assert wished == {*OWNER, *MODE}
     assert not {*OWNER} & {*MODE}
@@ -67,14 +67,14 @@ def test_the_servers_key_has_exactly_its_mode(mode: int, result: Result) -> None
     assert evaluate("3.14", with_file(path, mode=mode)).result == result
 
 
-def test_a_mode_beside_which_there_is_an_acl_is_not_all_that_counts() -> None:
+def test_a_file_with_an_acl_warns() -> None:
     facts = provisioned(acls=frozenset({"/run/docker.sock"}))
     found = evaluate("3.16", facts)
     assert (found.result, "/run/docker.sock has an ACL" in found.evidence) == ("warn", True)
     assert evaluate("3.15", facts).result == "pass"
 
 
-def test_the_worst_of_several_files_counts_and_each_is_told() -> None:
+def test_the_worst_of_several_files_counts_and_each_is_listed() -> None:
     path = "/etc/docker/certs.d/a.example/ca.crt"
     facts = with_file(path, mode=0o666)
     good = "/etc/docker/certs.d/b.example/ca.crt"
@@ -112,12 +112,12 @@ def test_the_files_that_the_daemon_is_configured_with_are_evaluated() -> None:
         ),
     ],
 )
-def test_what_nobody_looked_at_is_skipped(facts: AuditFacts, check: str, said: str) -> None:
+def test_files_that_were_not_examined_are_skipped(facts: AuditFacts, check: str, said: str) -> None:
     found = evaluate(check, facts)
     assert (found.result, said in found.evidence) == ("skipped", True), found.evidence
 
 
-def test_what_is_not_there_is_nothing_to_evaluate() -> None:
+def test_files_that_do_not_exist_are_info() -> None:
     for check in ("3.7", "3.9", "3.14", "3.17", "3.21"):
         found = evaluate(check, stock())
         assert (found.result, found.evidence.startswith("not there: /etc/")) == ("info", True)

@@ -58,7 +58,7 @@ def key(mode: int) -> dict[str, Any]:
         mute(provisioned(content_trust="")),
     ],
 )
-def test_nothing_is_found_where_there_is_nothing(facts: AuditFacts) -> None:
+def test_a_hardened_board_has_no_findings(facts: AuditFacts) -> None:
     assert found(facts) == {}
 
 
@@ -153,7 +153,7 @@ def test_nothing_is_found_where_there_is_nothing(facts: AuditFacts) -> None:
         ),
     ],
 )
-def test_what_is_found(facts: AuditFacts, name: str, evidence: str) -> None:
+def test_findings(facts: AuditFacts, name: str, evidence: str) -> None:
     finding = found(facts)[name]
     assert evidence in finding.evidence
     assert finding.title
@@ -207,11 +207,11 @@ def test_what_is_found(facts: AuditFacts, name: str, evidence: str) -> None:
         ),
     ],
 )
-def test_what_is_no_finding(facts: AuditFacts, name: str) -> None:
+def test_boards_without_a_finding(facts: AuditFacts, name: str) -> None:
     assert name not in found(facts)
 
 
-def test_a_finding_names_the_checks_that_pass_in_spite_of_it() -> None:
+def test_a_finding_names_its_checks_that_pass() -> None:
     assert found(provisioned(), {"4.5": PASS})["dead-content-trust"].checks == ("4.5",)
     warned = {"4.5": Evaluation("warn", "")}
     assert found(provisioned(), warned)["dead-content-trust"].checks == ()
@@ -219,7 +219,7 @@ def test_a_finding_names_the_checks_that_pass_in_spite_of_it() -> None:
     assert found(with_api(**key(0o640)), key_results)["readable-tls-key"].checks == ("3.13",)
 
 
-def test_a_finding_names_what_it_is_about() -> None:
+def test_a_finding_names_its_subjects() -> None:
     assert found(provisioned(docker_group=("pi", "web")))["docker-group"].subjects == ("pi", "web")
     crowd = tuple(restricted(name=f"c{n:04}", log_driver="none") for n in range(1000))
     mute_ones = found(provisioned(containers=crowd))["no-logs"]

@@ -84,7 +84,7 @@ def test_nothing_passes_on_a_board_without_docker() -> None:
         ({"info": None, "mounts": {"/": "179:1"}}, "warn", "data-root"),
     ],
 )
-def test_where_images_and_containers_lie(
+def test_images_and_containers_on_a_separate_file_system(
     different: dict[str, Any], result: Result, said: str
 ) -> None:
     found = host.separate_partition(subject(provisioned(**different)))
@@ -113,7 +113,7 @@ def test_who_controls_docker(
     assert said in found.evidence
 
 
-def test_files_that_are_not_told_are_skipped() -> None:
+def test_unknown_files_are_skipped() -> None:
     found = results(provisioned(modes={}))
     assert {found[check] for check in (*watches.AUDITED, *files.EVALUATORS)} == {"skipped"}
 
@@ -314,7 +314,7 @@ def weakened(draw: st.DrawFn, board: AuditFacts) -> Weaker:
 
 
 @given(st.data())
-def test_what_is_worse_never_looks_better(data: st.DataObject) -> None:
+def test_a_worse_board_never_gets_a_better_result(data: st.DataObject) -> None:
     board = data.draw(st.sampled_from(BOARDS))
     first = before = evaluated(board)
     facts = board

@@ -64,7 +64,7 @@ def test_every_image_needs_a_healthcheck() -> None:
 
 
 @pytest.mark.parametrize(("check", "count"), [("4.7", "updates"), ("4.9", "adds")])
-def test_what_the_history_tells(check: str, count: str) -> None:
+def test_instructions_in_the_history_are_counted(check: str, count: str) -> None:
     assert evaluate(check, image(**{count: 0})).result == "pass"
     found = evaluate(check, image(**{count: 2}))
     assert found.result == "info"
@@ -74,7 +74,7 @@ def test_what_the_history_tells(check: str, count: str) -> None:
 
 
 @pytest.mark.parametrize("check", BY_HAND)
-def test_what_only_a_person_can_tell_names_the_images(check: str) -> None:
+def test_manual_checks_list_the_images(check: str) -> None:
     found = evaluate(check, image())
     assert found.result == "manual"
     assert "bb:1" in found.evidence
@@ -98,7 +98,7 @@ def test_without_an_image_there_is_nothing_to_evaluate(check: str) -> None:
         ),
     ],
 )
-def test_what_is_not_told_is_skipped(check: str, facts: AuditFacts, cause: str) -> None:
+def test_unknown_facts_are_skipped(check: str, facts: AuditFacts, cause: str) -> None:
     found = EVALUATORS[check](subject(facts))
     assert found.result == "skipped"
     assert cause in found.evidence

@@ -61,12 +61,12 @@ def test_a_long_chain_of_containers_is_followed_once(monkeypatch: pytest.MonkeyP
     assert calls < 4 * len(chain)
 
 
-def test_two_that_claim_one_id_are_evaluated_each_by_its_own() -> None:
+def test_two_containers_with_the_same_id_are_evaluated_separately() -> None:
     one, two = restricted(name="one"), restricted(name="two", network_mode="host")
     assert [item.result for item in evaluate("5.10", one, two).items] == ["pass", "warn"]
 
 
-def test_what_a_name_says_is_told_shortly() -> None:
+def test_long_names_are_shortened() -> None:
     found = evaluate(
         "5.10", replace(OTHER, name="n" * 9999), restricted(network_mode="container:ddd")
     )
@@ -74,7 +74,7 @@ def test_what_a_name_says_is_told_shortly() -> None:
     assert len(found.evidence) < 400
 
 
-def test_containers_that_join_each_other_end() -> None:
+def test_containers_that_join_each_other_cause_no_endless_loop() -> None:
     one = restricted(id="1" * 64, name="one", network_mode="container:" + "2" * 64)
     two = restricted(id="2" * 64, name="two", network_mode="container:" + "1" * 64)
     assert evaluate("5.10", one, two).result == "pass"

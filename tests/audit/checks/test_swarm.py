@@ -49,7 +49,7 @@ def test_both_sections_are_evaluated() -> None:
 
 
 @pytest.mark.parametrize("check", SWARM)
-def test_without_a_swarm_all_is_well(check: str) -> None:
+def test_without_a_swarm_all_checks_pass(check: str) -> None:
     assert EVALUATORS[check](subject(provisioned())) == Evaluation("pass", "swarm mode is off")
 
 
@@ -70,7 +70,7 @@ def test_an_unclear_state_is_not_off(check: str, swarm: object) -> None:
         (mute(provisioned()), "no answer within 60 s"),
     ],
 )
-def test_what_is_not_told_is_skipped(check: str, facts: AuditFacts, cause: str) -> None:
+def test_unknown_facts_are_skipped(check: str, facts: AuditFacts, cause: str) -> None:
     found = EVALUATORS[check](subject(facts))
     assert found.result == "skipped"
     assert cause in found.evidence
@@ -85,7 +85,7 @@ def test_managers_are_few_and_odd(managers: int, result: str) -> None:
 
 
 @pytest.mark.parametrize("check", ["7.1", "7.5", "7.7"])
-def test_a_worker_cannot_tell_what_managers_know(check: str) -> None:
+def test_checks_of_managers_are_skipped_on_a_worker(check: str) -> None:
     found = evaluate(check, WORKER)
     assert found.result == "skipped"
     assert "worker" in found.evidence
@@ -112,7 +112,7 @@ def test_the_managers_port_is_on_one_address(
     assert evaluate("7.2", MANAGER, listening=listening).result == result
 
 
-def test_a_worker_listens_for_no_manager() -> None:
+def test_a_worker_needs_no_listening_port() -> None:
     assert evaluate("7.2", WORKER, listening=("0.0.0.0:22",)).result == "pass"
 
 
@@ -152,7 +152,7 @@ def test_the_rest_of_a_swarm_is_for_a_person(check: str) -> None:
     assert evaluate(check, MANAGER).result == "manual"
 
 
-def test_what_nobody_uses_is_named() -> None:
+def test_unused_images_and_containers_are_listed() -> None:
     spare = image(id="sha256:" + "c" * 64, tags=("old:1",))
     stale = container(id="c" * 64, name="once", state="exited")
     facts = provisioned(images=(image(), spare), containers=(container(), stale))

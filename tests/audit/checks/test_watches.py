@@ -36,7 +36,7 @@ def test_a_path_without_a_rule_of_its_own(check: str, path: str, rule: str, said
     assert {item.subject for item in found.items if item.result == "warn"} == {path}
 
 
-def test_a_rule_may_record_more_than_is_wanted() -> None:
+def test_a_rule_that_records_more_passes() -> None:
     facts = with_rule("/etc/docker", "-a always,exit -F dir=/etc/docker/ -F perm=rwxa")
     assert EVALUATORS["1.1.6"](subject(facts)).result == "pass"
 
@@ -48,7 +48,7 @@ def test_a_rule_may_record_more_than_is_wanted() -> None:
         ({}, "does the kernel have AUDIT?"),
     ],
 )
-def test_rules_that_are_not_told_are_skipped(different: dict[str, Any], said: str) -> None:
+def test_unknown_rules_are_skipped(different: dict[str, Any], said: str) -> None:
     facts = provisioned(audit=None, **different)
     found = EVALUATORS["1.1.6"](subject(facts))
     assert found.result == "skipped"
@@ -90,6 +90,6 @@ def test_without_auditd_or_with_it_switched_off_nothing_is_recorded() -> None:
         ("1.1.3", "-a never,user -F subj_type=crond_t", "pass"),
     ],
 )
-def test_rules_that_keep_others_from_recording(check: str, rule: str, result: Result) -> None:
+def test_rules_that_prevent_recording_warn(check: str, rule: str, result: Result) -> None:
     found = EVALUATORS[check](subject(provisioned(audit_never=(rule,))))
     assert (found.result, rule in found.evidence) == (result, result == "warn")

@@ -116,7 +116,7 @@ def test_new_item_that_warns_is_a_regression_of_a_check_that_warned_before() -> 
     assert found.gone == ()
 
 
-def test_item_that_went_or_passes_now_is_no_regression() -> None:
+def test_an_item_that_is_gone_or_passes_now_is_not_a_regression() -> None:
     before = checked("5.11", "warn", item("web"), item("db"), item("job", "pass"))
     found = _compared(before, checked("5.11", "warn", item("db"), item("new", "pass")))
     assert _kind(found) == "unchanged"
@@ -132,7 +132,7 @@ def test_item_of_a_waived_check_is_no_regression() -> None:
     assert [one.subject for one in found.new] == ["db"]
 
 
-def test_subject_that_is_there_twice_warns_if_one_of_them_does() -> None:
+def test_a_subject_that_occurs_twice_warns_if_one_of_them_does() -> None:
     twice = (item("web", "warn"), item("web", "pass"))
     before = checked("5.14", "warn", *twice)
     assert _kind(_compared(before, checked("5.14", "warn", *twice[::-1]))) == "unchanged"
@@ -164,7 +164,7 @@ def test_subject_that_is_there_twice_warns_if_one_of_them_does() -> None:
         (checked("5.18", "warn", item("web")), ("info", item("web", "info")), "improved"),
     ],
 )
-def test_a_check_that_passed_and_has_something_to_tell_of_now(
+def test_a_check_that_passed_and_has_items_now(
     before: Checked, after: tuple[Any, ...], kind: str
 ) -> None:
     result, *items = after
@@ -239,7 +239,7 @@ def test_a_board_that_got_worse(
     )
 
 
-def test_a_board_of_which_nothing_can_be_told_does_not_end_well() -> None:
+def test_a_board_that_can_no_longer_be_evaluated_is_a_regression() -> None:
     silent = audit(checked("5.4", "skipped"), checked("4.9", "skipped", of=check(scored=False)))
     assert failure(AuditResults((silent,)), "warn") == (
         "checks warn, or could not be evaluated: odroid: 1 (5.4)",
@@ -252,7 +252,7 @@ def test_a_board_of_which_nothing_can_be_told_does_not_end_well() -> None:
     assert failure(AuditResults((both,)), "warn")[0].endswith("odroid: 2 (5.9, 5.4)")
 
 
-def test_a_finding_that_is_new_does_not_end_well() -> None:
+def test_a_new_finding_is_a_regression() -> None:
     now = _with(("second-daemon",))
     found = compare(_recorded(_with()), now)
     assert failure(AuditResults((now,), {"odroid": found}), "regression") == (
@@ -277,7 +277,7 @@ def test_ids_of_another_version_are_not_compared() -> None:
     assert compare(_recorded(former), former).worse == ()
 
 
-def test_baseline_of_several_targets_is_asked_by_name(tmp_path: Path) -> None:
+def test_a_baseline_of_several_targets_is_used_by_name(tmp_path: Path) -> None:
     file = tmp_path / "before.json"
     boards = AuditResults((of_all_kinds("one"), of_all_kinds("two"), unreachable("shelf")))
     file.write_text(json.dumps(boards.document(), indent=2), encoding="utf-8")
@@ -329,7 +329,7 @@ def test_wrong_baseline_names_file_and_fault(
         load_baseline(file)
 
 
-def test_tables_without_end_are_no_audit(tmp_path: Path) -> None:
+def test_deeply_nested_json_is_not_an_audit(tmp_path: Path) -> None:
     file = tmp_path / "before.json"
     deep = '{"schema": "bootwright.audit/1", "x": ' + "[" * 800 + "]" * 800 + "}"
     file.write_text(deep, encoding="utf-8")
@@ -338,13 +338,13 @@ def test_tables_without_end_are_no_audit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
-def test_what_is_no_json_says_so(tmp_path: Path, text: bytes) -> None:
+def test_a_baseline_that_is_not_json_is_reported(tmp_path: Path, text: bytes) -> None:
     file = tmp_path / "before.json"
     file.write_bytes(text)
     with pytest.raises(InputError, match=r"before\.json: not JSON: "):
         load_baseline(file)
 
 
-def test_missing_baseline_says_so(tmp_path: Path) -> None:
+def test_a_missing_baseline_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read it: No such file"):
         load_baseline(tmp_path / "before.json")

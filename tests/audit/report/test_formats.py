@@ -118,7 +118,7 @@ Findings beside the benchmark
     )
 
 
-def test_text_tells_of_the_comparison() -> None:
+def test_text_has_the_comparison() -> None:
     told = lines(of_all_kinds(), _comparison())
     begins = next(number for number, line in enumerate(told) if line.startswith("Since"))
     assert told[begins:] == [
@@ -177,7 +177,7 @@ def test_only_a_terminal_gets_colour(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp437"])
-def test_a_terminal_that_lacks_a_character_gets_another(encoding: str) -> None:
+def test_characters_that_a_terminal_lacks_are_replaced(encoding: str) -> None:
     data = io.BytesIO()
     terminal = io.TextIOWrapper(data, encoding=encoding)
     print_lines(["2.2 pass → warn: naïve € 漢", *lines(hostile())], terminal)
@@ -188,7 +188,7 @@ def test_a_terminal_that_lacks_a_character_gets_another(encoding: str) -> None:
     assert ("naïve" in text) == (encoding != "ascii")
 
 
-def test_nothing_that_a_board_says_acts_on_a_terminal() -> None:
+def test_texts_of_a_board_contain_no_control_sequences() -> None:
     terminal = _Terminal()
     print_lines([*lines(hostile()), *matrix([hostile(), hostile()])], terminal)
     said = re.sub(r"\x1b\[(3\dm|0m)", "", terminal.getvalue())
@@ -243,7 +243,7 @@ def test_junit_of_a_hostile_board_is_well_formed() -> None:
 @pytest.mark.parametrize(
     "results", [BOARDS, [hostile()], [unreachable()], []], ids=["all", "evil", "off", "none"]
 )
-def test_sarif_is_what_the_official_schema_says(results: list[AuditResult]) -> None:
+def test_sarif_is_valid_by_the_official_schema(results: list[AuditResult]) -> None:
     assert SARIF_SCHEMA["id"] == sarif_log.SCHEMA
     Draft4Validator.check_schema(SARIF_SCHEMA)
     log = json.loads(json.dumps(sarif(results)))
@@ -332,7 +332,7 @@ def test_html_needs_no_other_file_and_no_script() -> None:
     assert not [name for name, _ in found.attributes if name.startswith("on")]
 
 
-def test_html_says_what_the_audit_says() -> None:
+def test_html_has_the_results_of_the_audit() -> None:
     text = " ".join(_Tags(html(BOARDS, {"odroid": _comparison()}, TEMPLATES)).text.split())
     for said in (
         "Audit of odroid, second, shelf",

@@ -114,7 +114,7 @@ def test_tab_reaches_every_check_and_focus_is_seen(visit: Open) -> None:
     expect(checks.last).to_be_focused()
 
 
-def test_only_what_is_to_be_acted_on(visit: Open) -> None:
+def test_only_checks_to_act_on_are_shown(visit: Open) -> None:
     page = visit(of_all_kinds())
     page.locator("#only").focus()
     page.keyboard.press("Space")

@@ -48,7 +48,7 @@ def results(result: AuditResult) -> dict[str, Result]:
     return {one.check.id: result.result(one) for one in result.checks}
 
 
-def test_our_own_numbering_changes_nothing() -> None:
+def test_the_view_of_our_own_version_changes_nothing() -> None:
     before = whole()
     assert viewed(before, load_view(ROOT, OURS)) is before
 
@@ -66,7 +66,7 @@ def test_every_version_shows_its_recommendations_in_its_order(version: str) -> N
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_warn_that_a_version_has_a_number_for_is_shown(version: str) -> None:
+def test_every_warn_with_an_id_in_a_version_is_shown(version: str) -> None:
     before = whole()
     warns = {one.check.id for one in before.checks if before.result(one) == "warn"}
     assert warns
@@ -95,7 +95,7 @@ def test_several_checks_are_as_good_as_their_worst(came: list[Result]) -> None:
 @pytest.mark.parametrize(
     ("days", "came"), [(date(2099, 1, 1), "waived"), (date(2020, 1, 1), "warn")]
 )
-def test_a_waiver_goes_along(days: date, came: Result) -> None:
+def test_a_waiver_is_kept_in_a_view(days: date, came: Result) -> None:
     waived = replace(
         checked("2.2", "warn"),
         waiver=Waiver(check="2.2", reason="Nobody else is on this board.", expires=days),
@@ -107,7 +107,7 @@ def test_a_waiver_goes_along(days: date, came: Result) -> None:
     assert results(viewed(before, view(entry("1.1", "2.2", "2.4")))) == {"1.1": "warn"}
 
 
-def test_a_wish_without_a_counterpart_is_no_success() -> None:
+def test_a_recommendation_without_a_counterpart_is_info() -> None:
     before = AuditResult("board", TODAY, checks=(checked("2.2", "pass"),))
     shown = viewed(before, view(entry("1.1", note="Gone since."), entry("1.2")))
     assert [(one.evaluation.result, one.evaluation.evidence) for one in shown.checks] == [
@@ -122,7 +122,7 @@ def test_a_wish_without_a_counterpart_is_no_success() -> None:
     ("scored", "ours", "told"),
     [(True, False, True), (False, True, False), (None, True, True), (None, False, False)],
 )
-def test_a_version_scores_what_it_scores(scored: bool | None, ours: bool, told: bool) -> None:
+def test_a_version_decides_what_it_scores(scored: bool | None, ours: bool, told: bool) -> None:
     part = checked("2.2", "warn")
     part = Checked(part.check.model_copy(update={"scored": ours}), Evaluation("warn", "so"))
     (shown,) = viewed(
@@ -131,7 +131,7 @@ def test_a_version_scores_what_it_scores(scored: bool | None, ours: bool, told: 
     assert shown.check.scored is told
 
 
-def test_a_finding_has_all_numbers_of_its_checks() -> None:
+def test_a_finding_has_all_ids_of_its_checks() -> None:
     finding = Finding("icc", "Containers reach each other", "icc", "Set it", ("2.2", "5.30"))
     before = AuditResult("board", TODAY, checks=(checked("2.2"), checked("5.30")))
     shown = viewed(

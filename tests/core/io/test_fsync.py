@@ -33,14 +33,14 @@ def test_content_and_mode(tmp_path: Path) -> None:
     ]
 
 
-def test_a_secret_is_never_open_to_others(tmp_path: Path) -> None:
+def test_a_private_file_is_never_readable_by_others(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("old")
     (tmp_path / "key").chmod(0o644)
     replace_file(tmp_path / "key", "new", 0o600)
     assert mode(tmp_path / "key") == 0o600
 
 
-def test_a_link_stays_a_link_and_a_device_a_device(tmp_path: Path) -> None:
+def test_links_and_devices_are_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     link, pipe = tmp_path / "link", tmp_path / "pipe"
     link.symlink_to("folder/file")
@@ -54,7 +54,7 @@ def test_a_link_stays_a_link_and_a_device_a_device(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
-def test_a_failure_leaves_the_old_content_and_nothing_else(
+def test_a_failure_leaves_the_old_content_and_no_other_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace_file(tmp_path / "file", "old")
@@ -68,7 +68,7 @@ def test_a_failure_leaves_the_old_content_and_nothing_else(
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"file": "old"}
 
 
-def test_a_reader_never_sees_half_of_it(tmp_path: Path) -> None:
+def test_a_reader_never_sees_incomplete_content(tmp_path: Path) -> None:
     file, done = tmp_path / "file", threading.Event()
     texts = {"a" * 100_000, "b" * 200_000}
     replace_file(file, min(texts))

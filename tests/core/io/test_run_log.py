@@ -69,7 +69,7 @@ def test_a_command_leaves_a_private_file_with_what_it_ran(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("line", ["--list", "--help", "config odroid", "profile", "no"])
-def test_what_starts_nothing_leaves_nothing(tmp_path: Path, line: str) -> None:
+def test_a_command_that_starts_nothing_writes_no_log(tmp_path: Path, line: str) -> None:
     inv(tmp_path, *line.split())
     assert list(tmp_path.iterdir()) == []
 
@@ -132,7 +132,9 @@ with log.recording():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_run_has_what_it_did_so_far(tmp_path: Path, number: signal.Signals) -> None:
+def test_the_log_of_an_interrupted_run_has_its_actions(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     reading, writing = os.pipe()
     # What the child runs holds descriptor 3, so the pipe says when it has started.
     shell = ["sh", "-c", 'exec "$@" 3>&1 >/dev/null', "sh", sys.executable, "-c", CHILD]
@@ -157,7 +159,7 @@ def test_an_interrupted_run_has_what_it_did_so_far(tmp_path: Path, number: signa
         assert (found[-1]["status"], found[-1]["error"]) == (4, "KeyboardInterrupt: ")
 
 
-def test_a_bug_is_in_it_with_its_traceback(tmp_path: Path) -> None:
+def test_the_log_has_the_traceback_of_a_bug(tmp_path: Path) -> None:
     log = RunLog(tmp_path / "log", "task", debug=False)
     with pytest.raises(ZeroDivisionError), log.recording():
         _ = 1 / 0
@@ -171,7 +173,7 @@ def test_a_bug_is_in_it_with_its_traceback(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["a file", "no permission"])
-def test_a_folder_that_cannot_be_used_is_one_warning(
+def test_an_unusable_log_folder_gives_one_warning(
     tmp_path: Path, what: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if what == "a file":
@@ -193,7 +195,7 @@ def test_a_folder_that_cannot_be_used_is_one_warning(
     assert warning.endswith("; the log of this run is not written")
 
 
-def test_a_full_disk_ends_the_log_with_whole_lines_and_not_the_run(tmp_path: Path) -> None:
+def test_a_full_disk_ends_the_log_after_a_complete_line_but_not_the_run(tmp_path: Path) -> None:
     script = (
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
@@ -216,7 +218,7 @@ def test_a_full_disk_ends_the_log_with_whole_lines_and_not_the_run(tmp_path: Pat
 # Bounds
 
 
-def test_old_logs_go_and_those_of_other_runs_stay(
+def test_old_logs_are_removed_except_those_of_current_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_FILES", 5)
@@ -243,7 +245,7 @@ def test_old_logs_go_and_those_of_other_runs_stay(
         assert left(0, 1, 1, 1, 1, 1, 1) == ["0", "3", "4", "5", "6"]
 
 
-def test_a_long_run_goes_on_in_another_file(
+def test_a_long_run_continues_in_another_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_FILE_BYTES", 4000)
@@ -258,7 +260,7 @@ def test_a_long_run_goes_on_in_another_file(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_root_leaves_nothing_that_the_checkouts_owner_cannot_remove(tmp_path: Path) -> None:
+def test_logs_written_by_root_belong_to_the_owner_of_the_checkout(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     os.chown(home, 54321, 54322)

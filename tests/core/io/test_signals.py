@@ -32,7 +32,7 @@ def test_the_first_signal_raises_and_the_next_ones_are_ignored(number: signal.Si
     assert done == ["clean-up"]
 
 
-def test_what_was_ignored_stays_ignored() -> None:
+def test_ignored_signals_stay_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with exit_on_signal():
@@ -45,7 +45,7 @@ def test_what_was_ignored_stays_ignored() -> None:
 @pytest.mark.parametrize(
     ("number", "raised"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)]
 )
-def test_a_signal_during_clean_up_comes_after_it(
+def test_a_signal_during_clean_up_is_delivered_after_it(
     number: signal.Signals, raised: type[BaseException]
 ) -> None:
     done = []

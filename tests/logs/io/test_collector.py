@@ -107,7 +107,7 @@ def ways() -> Iterator[Ways]:
             yield Ways(daemon, place)
 
 
-def test_a_board_writes_its_own_log_whatever_it_calls_itself(ways: Ways) -> None:
+def test_a_board_writes_only_its_own_log(ways: Ways) -> None:
     sent = [rfc5424(b"hello", host=b"other"), rfc5424(b"again", host=b"../../other")]
     ways.tls(*map(counted, sent), pair=board_pair("odroid"))
     first, second = ways.daemon.records("odroid", 2)
@@ -123,7 +123,7 @@ def test_a_board_writes_its_own_log_whatever_it_calls_itself(ways: Ways) -> None
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("who", ["foreign", "nobody", "old TLS"])
-def test_who_has_no_certificate_of_ours_is_refused(ways: Ways, who: str) -> None:
+def test_a_sender_without_our_certificate_is_refused(ways: Ways, who: str) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     pair: KeyPair | None = board_pair("odroid")
     if who == "foreign":
@@ -150,7 +150,7 @@ def test_a_certificate_cannot_name_another_place(ways: Ways, name: str) -> None:
     assert not [*ways.place.rglob("*evil*"), *ways.place.parent.glob("*evil*")]
 
 
-def test_several_messages_in_one_record_are_all_there_and_in_nobody_elses_log(ways: Ways) -> None:
+def test_several_messages_in_one_record_are_stored_in_the_right_log(ways: Ways) -> None:
     messages = [counted(rfc5424(b"%d" % number, host=b"other")) for number in range(20)]
     ways.tls(b"".join(messages), pair=board_pair("odroid"))
     boards = "odroid", "127.0.0.1"
@@ -193,7 +193,7 @@ def test_addresses_of_ipv6_are_names_too() -> None:
             assert daemon.store.boards() == ("0::1", "127.0.0.1")
 
 
-def test_the_old_form_and_no_form_at_all(ways: Ways) -> None:
+def test_rfc_3164_and_unstructured_lines(ways: Ways) -> None:
     ways.tcp(
         b"<34>Oct 11 22:14:15 mymachine su[12]: 'su root' failed\n"
         b"<13>Nov  1 00:00:00 router %LINK-3-UPDOWN: down\r\n"
@@ -218,7 +218,7 @@ def test_the_old_form_and_no_form_at_all(ways: Ways) -> None:
     assert all(record.time is not None for record in found)
 
 
-def test_nobody_can_count_as_the_relay_does(ways: Ways) -> None:
+def test_senders_cannot_forge_the_elements_of_the_collector(ways: Ways) -> None:
     claims = b'[meta sequenceId="7"][lost@32473 records="9"][arrival@32473 number="1" x="y"]'
     kept = b'[docker@32473 name="web\\]\\"" image="i" id="0123456789ab"]'
     message = b"<30>1 2026-11-26T01:02:03Z - web - - " + claims + kept + b" text"
@@ -311,7 +311,7 @@ def test_the_day_is_that_of_arrival_in_utc(zone: str) -> None:
             assert zoneless.time.hour == 10
 
 
-def test_what_is_sent_and_what_a_relay_delivers_share_a_file(ways: Ways) -> None:
+def test_syslog_messages_and_deliveries_share_a_file(ways: Ways) -> None:
     def deliver(text: str) -> None:
         day = datetime.now(UTC).date()
         record = LogRecord(30, NOW, "odroid", "app", "", text, sequence=1)

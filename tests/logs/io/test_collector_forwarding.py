@@ -267,7 +267,7 @@ def forwarding(request: pytest.FixtureRequest) -> Iterator[Forwarding]:
         yield Forwarding(stack.enter_context(running(Daemon(place, collector))), sink)
 
 
-def test_every_line_arrives_whatever_the_other_side_does(forwarding: Forwarding) -> None:
+def test_every_line_arrives_despite_errors_of_the_server(forwarding: Forwarding) -> None:
     daemon, sink = forwarding.daemon, forwarding.sink
     first, second = numbered("first", 300), numbered("second", 300)
     forwarding.write("odroid", first)
@@ -313,7 +313,7 @@ def test_every_line_arrives_whatever_the_other_side_does(forwarding: Forwarding)
     forwarding.arrived("odroid", first + third + fifth)
 
 
-def test_what_is_not_taken_waits(forwarding: Forwarding) -> None:
+def test_records_that_are_not_accepted_wait(forwarding: Forwarding) -> None:
     texts = numbered("text", 10_000)
     forwarding.sink.refusals += [503] * 1000
     forwarding.write("odroid", texts)
@@ -324,7 +324,7 @@ def test_what_is_not_taken_waits(forwarding: Forwarding) -> None:
     assert "dropp" not in forwarding.daemon.stderr_text
 
 
-def test_what_was_passed_on_is_not_passed_on_again(forwarding: Forwarding) -> None:
+def test_forwarded_records_are_not_forwarded_again(forwarding: Forwarding) -> None:
     texts = numbered("text", 500)
     forwarding.write("odroid", texts)
     forwarding.arrived("odroid", texts)
@@ -336,7 +336,7 @@ def test_what_was_passed_on_is_not_passed_on_again(forwarding: Forwarding) -> No
     assert forwarding.sink.taken[before:] == [("odroid", "the last")]
 
 
-def test_what_is_compressed_meanwhile_arrives_all_the_same(forwarding: Forwarding) -> None:
+def test_files_that_are_compressed_in_the_meantime_are_forwarded(forwarding: Forwarding) -> None:
     texts = numbered("text", 500)
     forwarding.sink.refusals += [503] * 1000
     forwarding.write("odroid", texts)
@@ -371,12 +371,12 @@ HOSTILE = [
 ]
 
 
-def test_texts_are_passed_on_as_they_are(forwarding: Forwarding) -> None:
+def test_texts_are_forwarded_unchanged(forwarding: Forwarding) -> None:
     forwarding.write("odroid", HOSTILE)
     forwarding.arrived("odroid", HOSTILE)
 
 
-def test_what_is_no_record_is_passed_on_as_text(forwarding: Forwarding) -> None:
+def test_lines_that_are_not_records_are_forwarded_as_text(forwarding: Forwarding) -> None:
     lines = ["half a rec", "<30>1 when odroid app - - - text", "<30>1 - odroid app - - - no time"]
     forwarding.write_lines("odroid", lines)
     forwarding.arrived("odroid", [*lines[:2], "no time"])
@@ -391,7 +391,7 @@ only_loki = pytest.mark.parametrize("forwarding", ["loki"], indirect=True)
 
 
 @only_loki
-def test_equal_records_stay_apart_in_loki(forwarding: Forwarding) -> None:
+def test_equal_records_are_all_stored_in_loki(forwarding: Forwarding) -> None:
     sink = loki(forwarding)
     forwarding.write("odroid", ["the same"] * 30)
     forwarding.arrived("odroid", ["the same"] * 30)
@@ -426,7 +426,7 @@ def test_loki_gets_no_time_that_it_refuses(forwarding: Forwarding) -> None:
 
 
 @only_loki
-def test_a_record_that_loki_never_takes_holds_nobody_up(forwarding: Forwarding) -> None:
+def test_a_record_that_loki_refuses_does_not_block_others(forwarding: Forwarding) -> None:
     sink = loki(forwarding)
     sink.refused = "poison"
     forwarding.write("odroid", ["before", "poison", "after"])

@@ -78,7 +78,7 @@ def test_everything_arrives_once_while_both_are_stopped_and_started(
     assert operator.texts("odroid") == [f"number {n}" for n in range(15000)]
 
 
-def test_a_killed_relay_loses_nothing_that_it_had_taken(operator: Operator, board: Relay) -> None:
+def test_a_killed_relay_loses_no_accepted_record(operator: Operator, board: Relay) -> None:
     board.write(numbers(0, 3000))
     until(lambda: board.figure("processed") >= 3000, "the relay has taken all")
     board.end(signal.SIGKILL)
@@ -136,7 +136,9 @@ def test_a_full_disk_of_the_collector_loses_nothing(
     assert len([line for line in operator.told if "No space left" in line]) == 1
 
 
-def test_what_a_full_queue_loses_is_counted_and_told(tmp_path: Path, operator: Operator) -> None:
+def test_losses_of_a_full_queue_are_counted_and_reported(
+    tmp_path: Path, operator: Operator
+) -> None:
     with relay(tmp_path / "board", operator, queue="1MiB") as board:
         # Nobody waits for the network: all of it is taken at once.
         board.write(numbers(0, 10000))
@@ -195,7 +197,7 @@ def test_hostile_text_is_one_safe_record_each(operator: Operator, board: Relay) 
     assert not set(file.read_bytes()) & {*range(9), *range(11, 32), 127}
 
 
-def test_what_the_board_itself_logs_comes_too(operator: Operator, board: Relay) -> None:
+def test_logs_of_the_system_arrive_too(operator: Operator, board: Relay) -> None:
     (board.folder / "audit.log").write_text("type=SYSCALL msg=audit(1.2:3): key=docker\n")
     with operator.collecting():
         until(lambda: operator.texts("odroid", "audit"), "auditd's line arrives")
@@ -219,7 +221,7 @@ def deliver(operator: Operator, files: Certificates | None, authority: Path) -> 
         return status
 
 
-def test_who_has_no_certificate_of_ours_delivers_nothing(
+def test_a_sender_without_our_certificate_delivers_nothing(
     tmp_path: Path, operator: Operator
 ) -> None:
     own = operator.files(CertificateSubject("log", "odroid"))
@@ -239,7 +241,7 @@ def test_who_has_no_certificate_of_ours_delivers_nothing(
     assert record.board == "odroid"
 
 
-def test_a_foreign_relay_keeps_what_it_has_and_a_right_one_goes_on(
+def test_a_relay_with_a_foreign_certificate_keeps_its_records_until_it_is_replaced(
     tmp_path: Path, operator: Operator
 ) -> None:
     stranger = Operator(tmp_path / "stranger").files(CertificateSubject("log", "odroid"))
@@ -261,9 +263,7 @@ def test_a_foreign_relay_keeps_what_it_has_and_a_right_one_goes_on(
         arrived(operator, 100)
 
 
-def test_new_certificates_are_taken_up_and_old_ones_come_in_no_more(
-    operator: Operator, tmp_path: Path
-) -> None:
+def test_new_certificates_are_used_and_old_ones_refused(operator: Operator, tmp_path: Path) -> None:
     old_files = operator.files(CertificateSubject("log", "odroid"))
     kept = shutil.copytree(old_files.key.parent, tmp_path / "kept")
     old = Certificates(kept / "ca.pem", kept / "cert.pem", kept / "key.pem")

@@ -74,7 +74,7 @@ def _all(
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 100])
-def test_pieces_fit_together_while_records_arrive(store: LogStore, limit: int) -> None:
+def test_parts_of_a_scan_are_complete_while_records_arrive(store: LogStore, limit: int) -> None:
     boards = ("a", "b", "c")
     for number in range(30):
         _append(store, [_record(boards[number % 3], f"old {number}", number)])
@@ -111,7 +111,7 @@ def test_cursor_survives_compression_and_midnight(store: LogStore) -> None:
         assert [record.text for record in new] == (["next"] if cursors is start else [])
 
 
-def test_follower_that_starts_where_all_is_compressed(store: LogStore) -> None:
+def test_follow_after_all_files_were_compressed(store: LogStore) -> None:
     _append(store, [_record("a", "old", 0)])
     store.tidy(keep_days=100, plain_days=0)
     start = decode_cursors(encode_cursors(end_cursors(store, "a")))
@@ -120,7 +120,7 @@ def test_follower_that_starts_where_all_is_compressed(store: LogStore) -> None:
     assert [record.text for record in new_records(store, start, ["a"], Query())[0]] == ["new"]
 
 
-def test_boards_are_merged_by_time_unless_a_clock_is_off(store: LogStore) -> None:
+def test_boards_are_merged_by_time_unless_a_clock_is_wrong(store: LogStore) -> None:
     long_ago = (datetime(1970, 1, 1, tzinfo=UTC) - START).total_seconds()
     years = timedelta(days=5000).total_seconds()
     _append(store, [_record("a", f"a{second}", second) for second in (0, 20, 40)])
@@ -132,7 +132,7 @@ def test_boards_are_merged_by_time_unless_a_clock_is_off(store: LogStore) -> Non
     ]
 
 
-def test_search_that_takes_too_long_goes_on_where_it_was(store: LogStore) -> None:
+def test_a_search_that_was_ended_continues_at_its_cursor(store: LogStore) -> None:
     lines = [format_record(_record("a", f"hay {number}", number)) for number in range(2000)]
     lines[3] = format_record(_record("a", "needle", 3))
     store.append("a", lines, DAY)
@@ -149,7 +149,7 @@ def test_search_that_takes_too_long_goes_on_where_it_was(store: LogStore) -> Non
     assert len(reached) > 3
 
 
-def test_what_is_dropped_early_is_what_does_not_match(store: LogStore) -> None:
+def test_the_quick_filter_drops_no_matching_record(store: LogStore) -> None:
     good = LogRecord(12, START, "a", "tag", "9", 'say "x] y" \\ z', WEB, 5)
     lines = [
         format_record(good),
@@ -175,7 +175,7 @@ def test_what_is_dropped_early_is_what_does_not_match(store: LogStore) -> None:
         assert _all(store, end_cursors(store, "a"), 2, query) == expected
 
 
-def test_half_line_is_left_for_the_next_time(store: LogStore) -> None:
+def test_an_incomplete_line_is_left_for_the_next_call(store: LogStore) -> None:
     _append(store, [_record("a", "whole", 0)])
     path = store.path("a", DAY)
     line = format_record(_record("a", "in two halves", 1)).encode()
@@ -191,7 +191,7 @@ def test_half_line_is_left_for_the_next_time(store: LogStore) -> None:
     ]
 
 
-def test_follower_takes_little_at_once_and_all_in_the_end(store: LogStore) -> None:
+def test_follow_reads_all_records_in_small_parts(store: LogStore) -> None:
     for day in range(2):
         lines = [format_record(_record("a", f"{day}-{number}", number)) for number in range(50)]
         store.append("a", [*lines, "x" * 5000], DAY + timedelta(days=day))
@@ -230,12 +230,12 @@ def test_board_without_logs_has_an_end(store: LogStore) -> None:
         encode_cursors({"a": LogCursor("2026-11-24.log", True)}),
     ],
 )
-def test_word_that_is_no_cursor(word: str) -> None:
+def test_wrong_cursors_are_refused(word: str) -> None:
     with pytest.raises(InputError, match="load the page again"):
         decode_cursors(word)
 
 
-def test_deep_word_is_no_cursor() -> None:
+def test_a_deeply_nested_cursor_is_refused() -> None:
     word = base64.urlsafe_b64encode(b"[" * 30000).decode()
     with pytest.raises(InputError):
         decode_cursors(word)
@@ -257,7 +257,7 @@ def test_damaged_day_is_named(store: LogStore) -> None:
             list(store.newest_first("a"))
 
 
-def test_summary_tells_what_runs_there(store: LogStore) -> None:
+def test_a_summary_has_containers_and_programs(store: LogStore) -> None:
     _append(store, [_record("a", "x", 0)])
     store.append("a", [format_record(LogRecord(14, START, "a", "tag", "", "y", WEB))], DAY)
     _append(store, [_record("a", "no clock", None)])

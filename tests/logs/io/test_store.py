@@ -25,7 +25,7 @@ def texts(store: LogStore, board: str = "odroid") -> list[str]:
     return [record.text for record in store.newest_first(board)][::-1]
 
 
-def test_what_a_crash_left_half_written_ends_before_the_next(store: LogStore) -> None:
+def test_an_incomplete_line_after_a_crash_is_ended(store: LogStore) -> None:
     store.append("odroid", [LINE % 1], DAY)
     with store.path("odroid", DAY).open("a") as file:
         file.write(LINE[:30])
@@ -64,7 +64,7 @@ def test_a_clock_that_is_wrong_stores_nothing(store: LogStore, day: date) -> Non
     assert texts(store) == ["text 1"]
 
 
-def test_a_day_that_is_compressed_takes_nothing_more(store: LogStore) -> None:
+def test_a_compressed_day_accepts_no_records(store: LogStore) -> None:
     store.append("odroid", [LINE % 1], DAY)
     store.tidy(keep_days=9, plain_days=0)
     with pytest.raises(OSError, match=r"there is already .*2026-11-26\.log\.gz"):
@@ -87,7 +87,7 @@ def test_days_are_counted_by_files(store: LogStore) -> None:
     assert stat.S_IMODE((store.folder / "odroid").stat().st_mode) == 0o750
 
 
-def test_one_that_cannot_be_tidied_up_keeps_no_other(
+def test_a_file_that_cannot_be_compressed_does_not_stop_the_clean_up(
     store: LogStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for board in ("a", "b"):
@@ -116,12 +116,12 @@ def test_losses_are_kept_beside_the_log(store: LogStore) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../a", "a/b", ".hidden", "a" * 64])
-def test_no_board_has_a_name_that_leads_elsewhere(store: LogStore, name: str) -> None:
+def test_board_names_that_are_paths_are_refused(store: LogStore, name: str) -> None:
     with pytest.raises(InputError, match="not a board's name"):
         store.append(name, [LINE % 1], DAY)
 
 
-def test_what_fails_on_the_way_is_not_taken_for_stored(
+def test_records_are_not_taken_as_stored_after_an_error(
     store: LogStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     intake = IngestServer(store, lambda _: None)
@@ -139,7 +139,7 @@ def test_what_fails_on_the_way_is_not_taken_for_stored(
     assert texts(store) == ["once"]
 
 
-def test_a_damaged_old_day_stops_no_delivery(store: LogStore) -> None:
+def test_a_damaged_old_file_does_not_stop_deliveries(store: LogStore) -> None:
     store.append("odroid", [LINE % 1], date(2026, 1, 5))
     store.tidy(keep_days=9, plain_days=0)
     (store.folder / "odroid/2026-01-05.log.gz").write_bytes(b"no gzip")

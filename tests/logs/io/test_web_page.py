@@ -44,7 +44,7 @@ def served(store: LogStore) -> Iterator[Served]:
 # Who may come in
 
 
-def test_token_becomes_a_cookie_and_leaves_the_address(served: Served) -> None:
+def test_the_token_is_replaced_by_a_cookie(served: Served) -> None:
     token = urlsplit(served.url).query.removeprefix("token=")
     assert len(token) >= 32
     welcome = served.raw(f"/?board=a%26b&token={token}&q=%C3%A9")
@@ -61,7 +61,7 @@ def test_token_becomes_a_cookie_and_leaves_the_address(served: Served) -> None:
     "target",
     ["/", "/page.js", "/api/boards", "/api/records", "/api/tail", "/nothing", "/?token=%C3%A9"],
 )
-def test_stranger_is_told_where_the_token_is(served: Served, target: str) -> None:
+def test_a_request_without_the_token_is_refused_with_a_hint(served: Served, target: str) -> None:
     answer = served.raw(target)
     assert answer.status == 403
     assert "`inv logs web` printed" in answer.text
@@ -75,7 +75,7 @@ def test_two_starts_have_two_tokens(store: LogStore) -> None:
         assert other.raw("/", {"Cookie": cookie}).status == 403
 
 
-def test_name_that_was_made_to_lead_here_is_refused(served: Served) -> None:
+def test_requests_for_another_host_are_refused(served: Served) -> None:
     port = served.port
     cookie = served.ask("/").headers["set-cookie"].split(";")[0]
     for host in (
@@ -91,7 +91,7 @@ def test_name_that_was_made_to_lead_here_is_refused(served: Served) -> None:
         assert served.raw("/api/boards", {"Host": host, "Cookie": cookie}).status == 200
 
 
-def test_nobody_is_sent_to_another_site(served: Served) -> None:
+def test_the_redirect_stays_on_this_site(served: Served) -> None:
     token = urlsplit(served.url).query
     answer = served.raw(f"//evil.example/?{token}")
     assert "location" not in answer.headers
@@ -130,7 +130,7 @@ def test_only_this_machine_can_connect(served: Served) -> None:
         socket.create_connection(("127.0.0.2", served.port), timeout=5)
 
 
-def test_port_that_cannot_be_had(store: LogStore, served: Served) -> None:
+def test_a_port_that_cannot_be_opened_is_an_error(store: LogStore, served: Served) -> None:
     taken = f"port {served.port} of 127.0.0.1: .*or 0"
     with pytest.raises(FailedError, match=taken), serving(store, served.port):
         pass
@@ -199,7 +199,7 @@ def test_filters(store: LogStore, served: Served) -> None:
         ({"board": "../etc"}, "'../etc' is not a board's name"),
     ],
 )
-def test_question_that_makes_no_sense(served: Served, query: dict[str, str], sentence: str) -> None:
+def test_wrong_queries_are_refused(served: Served, query: dict[str, str], sentence: str) -> None:
     answer = served.ask("/api/records", **query)
     assert answer.status == 400
     assert sentence in answer.text
@@ -207,7 +207,7 @@ def test_question_that_makes_no_sense(served: Served, query: dict[str, str], sen
         assert served.ask("/api/tail", **query).status == 400
 
 
-def test_tail_after_what_is_no_cursor(served: Served) -> None:
+def test_a_stream_after_a_wrong_cursor_is_refused(served: Served) -> None:
     assert served.ask("/api/tail", after="!").status == 400
     assert served.ask("/api/tail", {"Last-Event-ID": "!"}).status == 400
 
@@ -244,7 +244,7 @@ def test_many_boards_have_a_cursor_too(store: LogStore, served: Served) -> None:
         assert tail.texts(1) == ["new"]
 
 
-def test_search_ends_in_time_and_can_be_gone_on_with(store: LogStore) -> None:
+def test_a_search_ends_in_time_and_can_be_continued(store: LogStore) -> None:
     add(store, record("needle", 9))
     lines = ["<14>1 2026-01-01T00:00:00Z odroid app - - - hay"] * 1500
     add_lines(store, lines)
@@ -269,7 +269,7 @@ class _Slow(LogStore):
         return super().backwards(board, place, first)
 
 
-def test_slow_search_keeps_nobody_else_waiting(store: LogStore) -> None:
+def test_a_slow_search_does_not_delay_other_requests(store: LogStore) -> None:
     slow = _Slow(store.folder)
     add(store, record("x"))
     found: list[list[str]] = []
@@ -292,7 +292,7 @@ def test_slow_search_keeps_nobody_else_waiting(store: LogStore) -> None:
     assert len(found) == 8
 
 
-def test_what_cannot_be_read_is_told(store: LogStore, served: Served) -> None:
+def test_unreadable_logs_are_reported(store: LogStore, served: Served) -> None:
     add(store, record("x"))
     (store.folder / "odroid" / "2026-01-01.log.gz").write_bytes(b"no gzip")
     answer = served.ask("/api/records")
@@ -304,7 +304,9 @@ def test_what_cannot_be_read_is_told(store: LogStore, served: Served) -> None:
 # Boards
 
 
-def test_boards_tell_when_they_were_heard_of_and_what_runs(store: LogStore, served: Served) -> None:
+def test_boards_have_the_time_of_the_last_record_and_its_sources(
+    store: LogStore, served: Served
+) -> None:
     last = record("y", 30)
     add(store, of_web("x", 60), last, record("z", board="lab"))
 
@@ -328,7 +330,7 @@ def test_boards_tell_when_they_were_heard_of_and_what_runs(store: LogStore, serv
 # The stream
 
 
-def test_tail_tells_what_arrives_from_now_on_and_fits(store: LogStore, served: Served) -> None:
+def test_a_stream_has_the_new_matching_records(store: LogStore, served: Served) -> None:
     add(store, record("before"))
     with served.tail(severity="warning", q="FAN") as tail:
         assert tail.headers["content-type"].startswith("text/event-stream")
@@ -340,7 +342,7 @@ def test_tail_tells_what_arrives_from_now_on_and_fits(store: LogStore, served: S
         assert tail.texts(1) == ["lab's"]
 
 
-def test_tail_goes_on_behind_the_last_event(store: LogStore, served: Served) -> None:
+def test_a_stream_continues_after_the_last_event(store: LogStore, served: Served) -> None:
     add(store, record("0"))
     with served.tail(after=served.records()["newest"]) as tail:
         add(store, record("1"))
@@ -366,7 +368,7 @@ def test_stream_that_has_missed_too_much_says_so(
         assert tail.event() is None
 
 
-def test_quiet_stream_keeps_the_connection_and_its_place(
+def test_a_stream_without_records_keeps_the_connection_and_the_cursor(
     store: LogStore, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(web_api, "_KEEP_ALIVE", 0)

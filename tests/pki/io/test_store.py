@@ -47,7 +47,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_folder_of_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("BOOTWRIGHT_PKI", raising=False)
     assert pki_dir() == checkout() / "pki"
     monkeypatch.setenv("BOOTWRIGHT_PKI", str(tmp_path))
@@ -55,7 +55,7 @@ def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
-def test_modes_and_what_comes_back(store: PkiStore, umask: int) -> None:
+def test_stored_files_are_private_and_can_be_loaded(store: PkiStore, umask: int) -> None:
     old = os.umask(umask)
     try:
         change = fill(store)
@@ -104,7 +104,7 @@ def test_certificate_of_a_server(store: PkiStore) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o750, 0o710, 0o704, 0o777])
-def test_a_folder_that_others_can_look_into(store: PkiStore, mode: int) -> None:
+def test_a_folder_that_others_can_open_is_refused(store: PkiStore, mode: int) -> None:
     store.folder.mkdir(parents=True)
     store.folder.chmod(mode)
     for use in (store.load, lambda: fill(store)):
@@ -113,14 +113,16 @@ def test_a_folder_that_others_can_look_into(store: PkiStore, mode: int) -> None:
     assert list(store.folder.iterdir()) == []
 
 
-def test_a_folder_of_somebody_else(store: PkiStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_another_user_is_refused(
+    store: PkiStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(store)
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
     with pytest.raises(RefusedError, match="you are 54321"):
         store.load()
 
 
-def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pki").write_text("")
     with pytest.raises(RefusedError, match="not a folder"):
         PkiStore(tmp_path / "pki").load()
@@ -191,7 +193,7 @@ def test_damaged_files_are_named_and_no_key_is_shown(
     assert list(fill(store).made) == ["client ci"]
 
 
-def test_a_lost_authority_is_not_silently_another(store: PkiStore) -> None:
+def test_a_lost_authority_is_not_replaced_silently(store: PkiStore) -> None:
     fill(store)
     for file in store.authority_folder("docker").iterdir():
         file.unlink()
@@ -202,7 +204,7 @@ def test_a_lost_authority_is_not_silently_another(store: PkiStore) -> None:
         fill(store)
 
 
-def test_a_backup_that_followed_links(store: PkiStore) -> None:
+def test_the_error_after_restoring_a_backup_without_links_has_the_remedy(store: PkiStore) -> None:
     held = fill(store).certificates
     current = store.folder / "current"
     generation = store.folder / current.readlink()
@@ -215,7 +217,7 @@ def test_a_backup_that_followed_links(store: PkiStore) -> None:
     fill(store, "alice")
 
 
-def test_nothing_shows_a_key(store: PkiStore) -> None:
+def test_no_output_contains_a_key(store: PkiStore) -> None:
     change = fill(store)
     made = issued_certificate(store, CertificateSubject("server", "odroid"), NAMES, NOW)
     shown = pki(PkiOptions("show"), NOW, store)
@@ -274,7 +276,7 @@ def test_a_crash_at_any_moment_leaves_the_old_or_the_new(
     assert len(list(store.folder.iterdir())) == 3, "what the killed ones left is gone"
 
 
-def test_what_changes_while_it_is_read_is_read_again(
+def test_certificates_that_change_during_loading_are_loaded_again(
     store: PkiStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = fill(store).certificates
@@ -307,7 +309,9 @@ for number in range(8):
 """
 
 
-def test_runs_at_once_lose_nothing_and_readers_see_whole_generations(store: PkiStore) -> None:
+def test_simultaneous_runs_lose_nothing_and_readers_see_complete_generations(
+    store: PkiStore,
+) -> None:
     racers = [
         subprocess.Popen([sys.executable, "-c", RACER, store.folder, name], cwd=checkout())
         for name in ("a", "b", "c")
@@ -322,7 +326,9 @@ def test_runs_at_once_lose_nothing_and_readers_see_whole_generations(store: PkiS
     assert len(store.load().authorities) == 1
 
 
-def test_a_run_that_does_not_end(store: PkiStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_another_run_ends_with_an_error(
+    store: PkiStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(store_module, "WAIT_S", 0.1)
 
     def slow(held: CertificateStore) -> StoreChange:

@@ -64,7 +64,7 @@ def test_hostile_output_is_text(store: LogStore, served: Served, visit: Open) ->
     assert page.title().startswith(name)
 
 
-def test_writing_from_right_to_left_turns_nothing_around_it(
+def test_right_to_left_text_does_not_change_its_surroundings(
     store: LogStore, served: Served, visit: Open
 ) -> None:
     add(store, record("user שלום עולם 31 failed"))
@@ -83,7 +83,7 @@ def test_writing_from_right_to_left_turns_nothing_around_it(
     assert after > hebrew.evaluate(left)
 
 
-def test_filters_stand_in_the_address_and_back_works(
+def test_filters_are_in_the_url_and_back_works(
     store: LogStore, served: Served, visit: Open
 ) -> None:
     add(store, record("old", 7200), record("bad fan", 50, severity=3), of_web("GET /fan", 40))
@@ -125,7 +125,7 @@ def test_filters_stand_in_the_address_and_back_works(
     expect(page.locator("#rows li")).to_have_count(4)
 
 
-def test_from_and_to_are_the_clock_of_who_looks(
+def test_from_and_to_are_in_the_browsers_time_zone(
     store: LogStore, served: Served, visit: Open
 ) -> None:
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -148,12 +148,16 @@ def test_from_and_to_are_the_clock_of_who_looks(
     expect(page.locator("#status")).to_have_text("Live.")
 
 
-def test_wrong_filter_in_the_address_is_told(store: LogStore, served: Served, visit: Open) -> None:
+def test_a_wrong_filter_in_the_url_is_reported(
+    store: LogStore, served: Served, visit: Open
+) -> None:
     page = visit(served, "severity=loud")
     expect(page.locator("#status")).to_contain_text("severity: 'loud' is none of emerg")
 
 
-def test_nothing_there_and_nothing_found(store: LogStore, served: Served, visit: Open) -> None:
+def test_messages_for_no_logs_and_for_no_match(
+    store: LogStore, served: Served, visit: Open
+) -> None:
     page = visit(served)
     expect(page.locator("#empty")).to_have_text("No board has sent anything yet.")
     add(store, record("first"))

@@ -52,9 +52,7 @@ def test_live_record_appears_and_the_view_stays_where_it_was(
     assert rows(page)[100:] == ["live 1", "live 2", "live 3", "missed"]
 
 
-def test_page_that_nobody_sees_catches_up_later(
-    store: LogStore, served: Served, visit: Open
-) -> None:
+def test_a_hidden_page_catches_up_later(store: LogStore, served: Served, visit: Open) -> None:
     add(store, record("0"))
     page = visit(served)
     expect(page.locator("#status")).to_have_text("Live.")
@@ -77,7 +75,7 @@ def test_live_keeps_to_the_filters(store: LogStore, served: Served, visit: Open)
     expect(page.locator("#boards a", has_text="lab")).to_have_count(0)
 
 
-def test_broken_connection_is_taken_up_again_without_loss(store: LogStore, visit: Open) -> None:
+def test_a_broken_connection_is_restored_without_loss(store: LogStore, visit: Open) -> None:
     add(store, record("0"))
     with serving_app(store) as served:
         page = visit(served)
@@ -92,7 +90,9 @@ def test_broken_connection_is_taken_up_again_without_loss(store: LogStore, visit
         expect(page.locator("#rows .text")).to_have_text(["0", "1", "2", "3"])
 
 
-def test_server_that_was_started_anew_asks_for_its_url(store: LogStore, visit: Open) -> None:
+def test_after_a_restart_of_the_server_the_page_asks_for_the_new_url(
+    store: LogStore, visit: Open
+) -> None:
     add(store, record("0"))
     with serving(store) as served:
         page = visit(served)
@@ -101,7 +101,7 @@ def test_server_that_was_started_anew_asks_for_its_url(store: LogStore, visit: O
         expect(page.locator("#status")).to_contain_text("URL that `inv logs web` printed")
 
 
-def test_older_records_come_by_button_and_by_scrolling(
+def test_older_records_are_loaded_by_button_and_by_scrolling(
     store: LogStore, served: Served, visit: Open
 ) -> None:
     numbered(store, range(1300))
@@ -120,7 +120,7 @@ def test_older_records_come_by_button_and_by_scrolling(
     assert rows(page) == [f"number {number}" for number in range(1300)]
 
 
-def test_page_holds_a_limited_number_and_loses_none(
+def test_the_page_keeps_a_limited_number_of_records(
     store: LogStore, served: Served, visit: Open
 ) -> None:
     numbered(store, range(300))
@@ -143,7 +143,7 @@ def test_page_holds_a_limited_number_and_loses_none(
     expect(page.locator("#rows .text").last).to_have_text("number 5999")
 
 
-def test_search_through_much_shows_how_far_it_is(store: LogStore, visit: Open) -> None:
+def test_a_long_search_shows_its_progress(store: LogStore, visit: Open) -> None:
     add(store, record("needle"))
     add_lines(store, [format_record(record(f"hay {n}", n)) for n in range(1500)])
     with serving_app(store, seconds=0) as served:

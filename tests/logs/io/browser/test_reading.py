@@ -26,7 +26,7 @@ pytestmark = [
 ]
 
 
-def test_all_of_it_by_keyboard(store: LogStore, served: Served, visit: Open) -> None:
+def test_the_page_can_be_used_by_keyboard(store: LogStore, served: Served, visit: Open) -> None:
     add(store, record("first", 3), record("needle 1", 2), of_web("needle 2", 1))
     add(store, record("other", board="lab"))
     page = visit(served)
@@ -80,7 +80,7 @@ def test_all_of_it_by_keyboard(store: LogStore, served: Served, visit: Open) -> 
     expect(page.locator("#empty")).to_have_text("No record fits these filters.")
 
 
-def test_everything_has_a_name_and_only_the_status_speaks(
+def test_all_controls_have_names_and_only_the_status_is_announced(
     store: LogStore, served: Served, visit: Open
 ) -> None:
     add(store, record("x"))
@@ -94,7 +94,7 @@ def test_everything_has_a_name_and_only_the_status_speaks(
     assert live.evaluate_all("items => items.map(one => one.id)") == ["status"]
 
 
-def test_severity_is_a_word_and_loss_stands_out(
+def test_severity_is_a_word_and_losses_are_highlighted(
     store: LogStore, served: Served, visit: Open
 ) -> None:
     add(store, *(record(f"s{severity}", 9 - severity, severity=severity) for severity in range(8)))
@@ -107,7 +107,9 @@ def test_severity_is_a_word_and_loss_stands_out(
     expect(page.locator("#rows .gap").first).to_contain_text("the queue was full")
 
 
-def test_long_message_is_cut_until_asked_for(store: LogStore, served: Served, visit: Open) -> None:
+def test_a_long_message_is_shortened_until_it_is_opened(
+    store: LogStore, served: Served, visit: Open
+) -> None:
     whole = "<b>" + "0123456789abcdef" * 1024
     add(store, record(whole))
     page = visit(served)
@@ -208,7 +210,7 @@ def _contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_nothing_moves_for_who_wants_that(browser: Browser, served: Served) -> None:
+def test_no_animation_with_reduced_motion(browser: Browser, served: Served) -> None:
     page = browser.new_page(reduced_motion="reduce")
     page.goto(served.url)
     expect(page.locator("#status")).to_have_text("Live.")
