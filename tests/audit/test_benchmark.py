@@ -115,7 +115,7 @@ def test_a_step_of_the_plan_has_the_checks_that_name_it() -> None:
     ],
 )
 def test_checks_in_the_profile_have_a_step(wanted: Any, step: str) -> None:
-    answered = {check for wish in wanted for check in wish.checks}
+    answered = {check for entry in wanted for check in entry.checks}
     assert {BY_ID[check].step for check in answered} == {step}
     owners = {BY_ID[check].owner for check in answered - {"5.26"}}
     assert owners == ({"daemon"} if step == "daemon" else {"host"})
@@ -188,10 +188,10 @@ def test_ids_that_changed_between_versions(
 def test_the_profiles_ids_of_1_11_0_agree_with_the_view() -> None:
     daemon = PROFILE.daemon
     wanted: list[Any] = [*daemon.setting, *daemon.waiver, *PROFILE.audit.watch, *PROFILE.files.file]
-    reported = [(wish, number) for wish in wanted for number in wish.cis_1_11]
+    reported = [(entry, number) for entry in wanted for number in entry.cis_1_11]
     assert len(reported) > 40
-    for wish, number in reported:
-        assert set(VIEWS["1.11.0"][number].checks) <= set(wish.checks), number
+    for entry, number in reported:
+        assert set(VIEWS["1.11.0"][number].checks) <= set(entry.checks), number
 
 
 def test_versions_known_from_other_sources_are_marked_as_partial() -> None:

@@ -106,7 +106,7 @@ def test_nothing_stays_on_the_board(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "user", "code", "said"),
+    ("target", "user", "code", "message"),
     [
         ("gone", "root", 4, "Connection refused"),
         ("mia", USER, 4, "sudo asks for a password"),
@@ -114,18 +114,18 @@ def test_nothing_stays_on_the_board(lab: Lab) -> None:
     ],
 )
 def test_a_board_that_cannot_be_audited(
-    lab: Lab, target: str, user: str, code: int, said: str
+    lab: Lab, target: str, user: str, code: int, message: str
 ) -> None:
     with tool(lab, "sudo", "echo 'sudo: a password is required' >&2; exit 1"):
         done = lab.inv("audit", target, "--json")
     assert (done.returncode, done.stdout) == (code, "")
     assert f"error: {target} ({user}" in done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("awk", "said"),
+    ("awk", "message"),
     [
         ("echo garbage", "answer lacks host"),
         ("printf '\\n== host\\n|kernel 6.1\\n'", "answer lacks modes"),
@@ -136,12 +136,12 @@ def test_a_board_that_cannot_be_audited(
     ],
     ids=["garbage", "a part", "a flood", "zeros", "noise", "hangs up"],
 )
-def test_a_board_that_answers_nonsense(lab: Lab, awk: str, said: str) -> None:
+def test_a_board_that_answers_nonsense(lab: Lab, awk: str, message: str) -> None:
     with tool(lab, "awk", awk):
         done = lab.inv("audit", "board")
     assert done.returncode == 4
     assert "error: board (root@127.0.0.1 port" in done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stdout + done.stderr) < 2000
 
@@ -240,12 +240,12 @@ def test_a_baseline_that_cannot_be_used_is_named(lab: Lab, tmp_path: Path) -> No
         ("{}", (), "bootwright.audit/1"),
         (json.dumps({**json.loads(whole), "checks": 7}), (), "checks"),
     ]
-    for text, argv, said in cases:
+    for text, argv, message in cases:
         base.write_text(text)
         done = lab.inv("audit", "board", "--baseline", str(base), *argv)
         assert done.returncode == 2, done.stderr
         assert f"error: {base}" in done.stderr
-        assert said in done.stderr
+        assert message in done.stderr
         assert "Traceback" not in done.stderr
         assert done.stdout == ""
     base.write_bytes(b"\xff\xfe")
@@ -285,7 +285,7 @@ def test_ids_of_another_version(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
         ((), "name a target"),
         (("nosuch",), "no target 'nosuch'"),
@@ -307,13 +307,13 @@ def test_ids_of_another_version(lab: Lab) -> None:
     ],
 )
 def test_wrong_input_ends_with_2_before_a_board_is_contacted(
-    lab: Lab, argv: tuple[str, ...], said: str
+    lab: Lab, argv: tuple[str, ...], message: str
 ) -> None:
     waivers(lab.bench.checkout / "wrong.toml", "9.9", "2999-12-31")
     given = [word.replace("CHECKOUT", str(lab.bench.checkout)) for word in argv]
     done = lab.inv("audit", *given)
     assert done.returncode == 2, done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert done.stdout == ""
     assert "Look at" not in done.stderr
     assert "Traceback" not in done.stderr

@@ -142,7 +142,7 @@ DAMAGED = {
     "no base64": ["H4sI####", "é"],
     "no gzip": ["aGVsbG8gd29ybGQ="],
     "cut": packed("x" * 9000)[:1],
-    "no JSON": packed("{torn"),
+    "no JSON": packed("{broken"),
     "a list": packed("[1, 2]"),
     "a number": packed("7"),
     "deep": packed("[" * 100_000),
@@ -179,9 +179,9 @@ def test_a_damaged_history_loses_only_its_own_facts() -> None:
 
 def test_a_decompression_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "MAX_FACT_BYTES", 1024 * 1024)
-    told = parse_audit_host(answer(info='{"ServerVersion":"' + "7" * (8 * 1024 * 1024) + '"}'))
-    assert told.info is None
-    assert "more than 1 MiB" in told.troubles["info"]
+    facts_ = parse_audit_host(answer(info='{"ServerVersion":"' + "7" * (8 * 1024 * 1024) + '"}'))
+    assert facts_.info is None
+    assert "more than 1 MiB" in facts_.troubles["info"]
 
 
 CONTAINER = unpacked("containers")[0]
@@ -219,25 +219,32 @@ def test_one_row_that_cannot_be_parsed_makes_the_fact_unknown(
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         *("\x1b]0;title\x07", "\x1b[2J", "a\nb\r", "\x9b1m", "\u202egpj", "\u2028", "\x00"),
         *("\ud800", "<script>", "[PASS] 5.4", "\u200b"),
     ],
 )
-def test_texts_in_json_contain_no_control_sequences(said: str) -> None:
+def test_texts_in_json_contain_no_control_sequences(message: str) -> None:
     row = {
         **CONTAINER,
-        **{"name": f"/{said}", "user": said, "CapAdd": [said], "SecurityOpt": [said]},
-        "mounts": [{"Type": said, "Source": f"/{said}", "Destination": said, "RW": True}],
-        "networks": [said],
+        **{"name": f"/{message}", "user": message, "CapAdd": [message], "SecurityOpt": [message]},
+        "mounts": [{"Type": message, "Source": f"/{message}", "Destination": message, "RW": True}],
+        "networks": [message],
     }
-    info = {**unpacked("info")[0], "Warnings": [said], "ServerVersion": said, "Driver": said}
+    info = {
+        **unpacked("info")[0],
+        "Warnings": [message],
+        "ServerVersion": message,
+        "Driver": message,
+    }
     text = answer(
         containers=json.dumps(row),
-        images=json.dumps({**IMAGE, "tags": [said]}),
+        images=json.dumps({**IMAGE, "tags": [message]}),
         info=json.dumps(info),
-        daemon_json=json.dumps({"log-level": said, said: said, "hosts": [said]}).splitlines(),
+        daemon_json=json.dumps(
+            {"log-level": message, message: message, "hosts": [message]}
+        ).splitlines(),
         containers_error=[],
     )
     facts = parse_audit_host(text)
@@ -255,7 +262,7 @@ def test_numbers_that_are_not_json_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "name", "said"),
+    ("changed", "name", "message"),
     [
         ({"info": None, "info_error": ["no answer within 60 s"]}, "info", "no answer within 60 s"),
         # An answer and an error: it is not known what the answer lacks.
@@ -265,17 +272,19 @@ def test_numbers_that_are_not_json_are_refused() -> None:
         ({"containers": None}, "containers", "lacks it"),
         ({"networks": None}, "networks", "lacks it"),
         ({"daemon_json": None}, "daemon-json", "cannot be read"),
-        ({"daemon_json": ["{torn"]}, "daemon-json", "cannot be understood"),
+        ({"daemon_json": ["{broken"]}, "daemon-json", "cannot be understood"),
     ],
 )
-def test_the_reason_why_a_fact_is_not_known(changed: dict[str, Any], name: str, said: str) -> None:
+def test_the_reason_why_a_fact_is_not_known(
+    changed: dict[str, Any], name: str, message: str
+) -> None:
     if name == "info" and "info" not in changed:
         changed = {**changed, "info": json.dumps(unpacked("info")[0])}
     elif name == "containers" and "containers" not in changed:
         changed = {**changed, "containers": json.dumps(CONTAINER)}
     facts = parse_audit_host(answer(**changed))
     assert getattr(facts, name.replace("-", "_")) is None
-    assert said in facts.troubles[name]
+    assert message in facts.troubles[name]
     assert facts.troubles[name].isprintable()
 
 

@@ -61,8 +61,8 @@ def test_no_secret_leaves_the_board(board: Board) -> None:
         "icc": False,
     }
     (board.etc / "docker/daemon.json").write_text(json.dumps(settings, indent=1))
-    board.told["info"]["HttpProxy"] = f"http://me:{SECRET}@proxy.example:3128"
-    board.told["info"]["Labels"] = [f"password={SECRET}"]
+    board.answers["info"]["HttpProxy"] = f"http://me:{SECRET}@proxy.example:3128"
+    board.answers["info"]["Labels"] = [f"password={SECRET}"]
     text = board.report()
     facts = parse_audit_host(text)
     assert len(facts.containers or ()) == len(facts.images or ()) == 1
@@ -86,7 +86,7 @@ def test_no_secret_leaves_the_board(board: Board) -> None:
 def test_a_container_that_was_removed_in_the_meantime_is_left_out(board: Board) -> None:
     for name in ("stays", "goes"):
         board.has(name)
-    del board.told["container"][digest("goes")]
+    del board.answers["container"][digest("goes")]
     facts = board.facts()
     assert [one.name for one in facts.containers or ()] == ["stays"]
     assert facts.troubles == {}
@@ -198,8 +198,8 @@ def test_history_is_counted(board: Board, history: list[str], adds: int, updates
 
 def test_images_of_containerd_are_reported_once_and_without_history(board: Board) -> None:
     shutil.rmtree(board.root / "image")
-    board.told["image"][digest("image")] = image("image")
-    board.told["listed"]["image"] = [digest("image")] * 2
+    board.answers["image"][digest("image")] = image("image")
+    board.answers["listed"]["image"] = [digest("image")] * 2
     facts = board.facts()
     (found,) = facts.images or ()
     assert (found.adds, found.updates) == (None, None)
@@ -282,7 +282,7 @@ def test_an_sshd_in_a_container(board: Board) -> None:
 def test_a_volume_that_is_a_bind_mount_has_the_hosts_folder(board: Board) -> None:
     board.has("web")
     mount = {"Type": "volume", "RW": True, "Destination": "/x", "Propagation": ""}
-    board.told["container"][digest("web")]["Mounts"] = [
+    board.answers["container"][digest("web")]["Mounts"] = [
         {**mount, "Name": name, "Source": f"{board.root}/volumes/{name}/_data"}
         for name in ("hidden", "share", "plain")
     ]
@@ -339,7 +339,7 @@ def test_images_of_an_earlier_storage_driver_do_not_hide_others(board: Board) ->
     # The engine knows of one, and no file of its is found.
     shutil.rmtree(board.images)
     board.images.mkdir()
-    board.told["info"]["Images"] = 1
+    board.answers["info"]["Images"] = 1
     facts = board.facts()
     assert facts.images is None
     assert "docker info counts 1" in facts.troubles["images"]
@@ -350,7 +350,7 @@ def test_symbolic_links_are_resolved(board: Board) -> None:
     board.has("web")
     (board.folder / "link").symlink_to("/etc")
     mount = {"Type": "bind", "RW": True, "Destination": "/x", "Propagation": "rprivate"}
-    board.told["container"][digest("web")]["Mounts"] = [
+    board.answers["container"][digest("web")]["Mounts"] = [
         {**mount, "Source": str(board.folder / "link")},
         {**mount, "Source": str(board.folder / "link" / "not-there")},
         {**mount, "Source": "/srv"},

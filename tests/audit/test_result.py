@@ -92,7 +92,8 @@ def test_denominator_does_not_depend_on_results(
 
 def test_remedies_begin_with_provisioning_and_leave_out_waived_checks() -> None:
     found = [
-        (way.who, way.step, [check.id for check in way.checks]) for way in remedies(of_all_kinds())
+        (remedy.who, remedy.step, [check.id for check in remedy.checks])
+        for remedy in remedies(of_all_kinds())
     ]
     assert found == [
         ("inv provision", "daemon", ["2.2"]),
@@ -188,5 +189,5 @@ def test_schema_is_strict(spoil: Any) -> None:
 
 def test_provisioning_is_not_the_remedy_for_existing_containers() -> None:
     of = check("5.26", owner="run", step="daemon")
-    (way,) = remedies(audit(checked("5.26", "warn", of=of)))
-    assert (way.who, way.step) == ("flags of docker run", "")
+    (remedy,) = remedies(audit(checked("5.26", "warn", of=of)))
+    assert (remedy.who, remedy.step) == ("flags of docker run", "")

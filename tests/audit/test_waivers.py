@@ -27,8 +27,8 @@ def entry(check: str = "2.12", more: str = "expires = 2027-01-31", reason: str =
 
 
 def waiver(check: str, *targets: str, expires: date = DAY) -> Waiver:
-    told = {"targets": targets} if targets else {}
-    return Waiver(check=check, reason=REASON, expires=expires, **told)
+    scope = {"targets": targets} if targets else {}
+    return Waiver(check=check, reason=REASON, expires=expires, **scope)
 
 
 def test_the_checkouts_own_file_can_be_used() -> None:
@@ -44,7 +44,7 @@ def test_a_file_without_waivers(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (entry("9.9"), "9.9: there is no such check"),
         (entry("2.12 "), "no such check"),
@@ -64,13 +64,13 @@ def test_a_file_without_waivers(tmp_path: Path, text: str) -> None:
         ("waiver = 7\n", "waiver"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, said: str) -> None:
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "waivers.toml"
     path.write_text(text)
     with pytest.raises(InputError) as caught:
         load_waivers(path, KNOWN)
     assert str(path) in str(caught.value)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_missing_file_and_a_binary_file_are_refused(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def edited(tmp_path: Path, old: str, new: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("cores = 8", "cores = 0", ["cores", "greater than 0"]),
         ("cores = 8", 'cores = "8"', ["cores", "integer"]),
@@ -43,13 +43,13 @@ def edited(tmp_path: Path, old: str, new: str) -> Path:
     ],
 )
 def test_the_error_for_an_impossible_board_names_the_key(
-    tmp_path: Path, old: str, new: str, said: list[str]
+    tmp_path: Path, old: str, new: str, message: list[str]
 ) -> None:
     boards = edited(tmp_path, old, new)
     with pytest.raises(InputError) as caught:
         load_board(boards, "odroid-xu3")
     assert "board.toml" in str(caught.value)
-    for part in said:
+    for part in message:
         assert part in str(caught.value)
 
 

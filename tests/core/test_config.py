@@ -17,7 +17,7 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ('colour = "red"', ["colour", "unknown key", "allowed here", "timezone"]),
         ('port = "22"', ["port", "integer"]),
@@ -38,16 +38,16 @@ def written(tmp_path: Path, text: str) -> Path:
     ],
 )
 def test_an_error_names_file_key_and_what_is_allowed(
-    tmp_path: Path, line: str, said: list[str]
+    tmp_path: Path, line: str, message: list[str]
 ) -> None:
     with pytest.raises(InputError) as caught:
         load_config(written(tmp_path, f"{BASE}{line}\n"), "bench")
-    for part in ["bootwright.toml", "targets.bench", *said]:
+    for part in ["bootwright.toml", "targets.bench", *message]:
         assert part in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[targets\n", "not TOML"),
         ("colour = 1\n", "colour: unknown key; allowed here: logs, targets"),
@@ -55,8 +55,8 @@ def test_an_error_names_file_key_and_what_is_allowed(
         ("[targets.bench]\n", "board: missing"),
     ],
 )
-def test_a_broken_file_says_where(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_broken_file_says_where(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         load_config(written(tmp_path, text), "bench")
 
 

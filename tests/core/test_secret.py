@@ -43,7 +43,7 @@ def test_a_passphrase_is_kept_whole_or_refused_without_being_shown(raw: bytes) -
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "message"),
     [
         (b"", "empty"),
         (b"\n", "empty"),
@@ -53,8 +53,8 @@ def test_a_passphrase_is_kept_whole_or_refused_without_being_shown(raw: bytes) -
         (b"x" * (MAX_BYTES + 1), "longer than 511"),
     ],
 )
-def test_characters_that_cannot_be_typed_are_refused(raw: bytes, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_characters_that_cannot_be_typed_are_refused(raw: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         check_passphrase(raw, "a file")
 
 

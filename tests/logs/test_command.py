@@ -56,10 +56,10 @@ class Desk:
         )
 
     @contextmanager
-    def running(self, *argv: str, until_said: str = "http", ends: int = 0) -> Iterator[Path]:
+    def running(self, *argv: str, until_printed: str = "http", ends: int = 0) -> Iterator[Path]:
         """Run it as long as the context, once it has said something; yields what it says."""
-        said = self.bench.root / "said"
-        with said.open("wb") as file:
+        message = self.bench.root / "messages"
+        with message.open("wb") as file:
             child = subprocess.Popen(
                 [str(INV), "logs", *argv],
                 cwd=self.bench.checkout,
@@ -70,14 +70,14 @@ class Desk:
             )
 
         def heard() -> bool:
-            assert child.poll() is None, said.read_text()
-            return until_said in said.read_text()
+            assert child.poll() is None, message.read_text()
+            return until_printed in message.read_text()
 
         try:
-            until(heard, f"inv logs {argv} says {until_said}")
-            yield said
+            until(heard, f"inv logs {argv} says {until_printed}")
+            yield message
             child.send_signal(signal.SIGTERM)
-            assert child.wait(DEADLINE_S) == ends, said.read_text()
+            assert child.wait(DEADLINE_S) == ends, message.read_text()
         finally:
             if child.poll() is None:
                 child.kill()
@@ -91,8 +91,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
 
 
 def test_collected_logs_are_shown(desk: Desk, tmp_path: Path) -> None:
-    with desk.running("serve") as said, relay(tmp_path / "board", desk.operator) as board:
-        assert f"boards deliver to https://127.0.0.1:{desk.port}/v1/records" in said.read_text()
+    with desk.running("serve") as message, relay(tmp_path / "board", desk.operator) as board:
+        assert f"boards deliver to https://127.0.0.1:{desk.port}/v1/records" in message.read_text()
         board.write([b"first", b"second \x1b[31m"])
         board.write([b"broken"], priority=27)
         until(lambda: len(desk.operator.texts("odroid")) == 3, "they arrive")
@@ -117,11 +117,11 @@ def test_collected_logs_are_shown(desk: Desk, tmp_path: Path) -> None:
     assert "no record of odroid is like that" in later.stderr
 
     follow = ("tail", "odroid", "--follow", "--container", "web")
-    with desk.running(*follow, until_said="broken", ends=-signal.SIGTERM) as said:
+    with desk.running(*follow, until_printed="broken", ends=-signal.SIGTERM) as message:
         line = "<30>1 2026-11-26T02:00:01Z odroid web - - - it goes on"
         desk.operator.store.append("odroid", [line, line.replace("web", "db")], now().date())
-        until(lambda: "it goes on" in said.read_text(), "it is shown")
-    assert said.read_text().count("it goes on") == 1
+        until(lambda: "it goes on" in message.read_text(), "it is shown")
+    assert message.read_text().count("it goes on") == 1
 
 
 @pytest.mark.parametrize("transport", ["tls", "tcp", "udp"])
@@ -170,7 +170,7 @@ def now() -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("argv", "code", "said"),
+    ("argv", "code", "message"),
     [
         (["show"], 2, "is none of serve, tail, web, unit, compose"),
         (["tail"], 2, "takes one target"),
@@ -190,11 +190,11 @@ def now() -> datetime:
     ],
 )
 def test_wrong_input_is_refused_with_a_message(
-    desk: Desk, argv: Sequence[str], code: int, said: str
+    desk: Desk, argv: Sequence[str], code: int, message: str
 ) -> None:
     done = desk.logs(*argv)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -215,8 +215,8 @@ def test_a_port_in_use_is_an_error(desk: Desk) -> None:
 
 
 def test_the_page_shows_the_logs(desk: Desk) -> None:
-    with desk.running("web") as said:
-        url = said.read_text().strip()
+    with desk.running("web") as message:
+        url = message.read_text().strip()
         assert url.startswith("http://127.0.0.1:")
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
         with opener.open(url, timeout=DEADLINE_S) as answer:
@@ -227,7 +227,7 @@ def test_the_page_shows_the_logs(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ('forward = "loki"\n', "forward and forward_url are given together"),
         ("keep_days = 1\n", "keep_days"),
@@ -235,7 +235,9 @@ def test_the_page_shows_the_logs(desk: Desk) -> None:
         ('colour = "red"\n', "colour: unknown key"),
     ],
 )
-def test_the_error_for_a_wrong_configuration_says_where(desk: Desk, more: str, said: str) -> None:
+def test_the_error_for_a_wrong_configuration_says_where(
+    desk: Desk, more: str, message: str
+) -> None:
     desk.configure(more)
     try:
         done = desk.logs("serve")
@@ -243,7 +245,7 @@ def test_the_error_for_a_wrong_configuration_says_where(desk: Desk, more: str, s
         desk.configure("")
     assert done.returncode == 2
     assert "bootwright.toml: logs.collector" in done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_boards_are_served_also_without_syslog_ng(desk: Desk, tmp_path: Path) -> None:
@@ -255,8 +257,8 @@ def test_boards_are_served_also_without_syslog_ng(desk: Desk, tmp_path: Path) ->
                 (folder / name).symlink_to(Path(place) / name)
     path, desk.bench.env["PATH"] = desk.bench.env["PATH"], str(folder)
     try:
-        with desk.running("serve") as said:
-            assert "syslog-ng is not installed" in said.read_text()
+        with desk.running("serve") as message:
+            assert "syslog-ng is not installed" in message.read_text()
     finally:
         desk.bench.env["PATH"] = path
 

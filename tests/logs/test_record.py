@@ -166,28 +166,28 @@ def delivered(*records: LogRecord) -> list[Delivered]:
 
 
 def test_a_repeated_delivery_adds_nothing() -> None:
-    inbox = Deduplicator("odroid", [], {})
+    deduplicator = Deduplicator("odroid", [], {})
     first = [record(f"number {n}", sequence=n) for n in range(10)]
-    assert len(inbox.add(delivered(*first), NOW).lines) == 10
-    again = inbox.add(delivered(*first[5:], record("new", sequence=10)), NOW)
+    assert len(deduplicator.add(delivered(*first), NOW).lines) == 10
+    again = deduplicator.add(delivered(*first[5:], record("new", sequence=10)), NOW)
     assert (len(again.lines), again.repeated) == (1, 5)
     # Equal, but for the number that the relay gave it: another one.
-    assert len(inbox.add(delivered(record("number 1", sequence=11)), NOW).lines) == 1
+    assert len(deduplicator.add(delivered(record("number 1", sequence=11)), NOW).lines) == 1
 
 
 def test_a_restarted_collector_finds_stored_records() -> None:
-    inbox = Deduplicator("odroid", [], {})
+    deduplicator = Deduplicator("odroid", [], {})
     every = delivered(*(record(f"number {n}", sequence=n) for n in range(10)))
-    anew = Deduplicator("odroid", inbox.add(every, NOW).lines, {})
+    anew = Deduplicator("odroid", deduplicator.add(every, NOW).lines, {})
     assert anew.add(every[9:], NOW).repeated == 1
 
 
 def test_the_deduplicator_remembers_a_limited_number_of_lines() -> None:
-    inbox = Deduplicator("odroid", [], {})
+    deduplicator = Deduplicator("odroid", [], {})
     every = delivered(*(record(f"number {n}", sequence=n) for n in range(REMEMBERED_LINES + 1)))
-    inbox.add(every, NOW)
-    assert inbox.add(every[-1:], NOW).repeated == 1
-    assert inbox.add(every[:1], NOW).repeated == 0
+    deduplicator.add(every, NOW)
+    assert deduplicator.add(every[-1:], NOW).repeated == 1
+    assert deduplicator.add(every[:1], NOW).repeated == 0
 
 
 A, B = "a" * 32, "b" * 32
@@ -198,14 +198,14 @@ def word(text: str) -> list[Delivered]:
 
 
 def test_losses_are_counted_once() -> None:
-    inbox = Deduplicator("odroid", [], {})
-    assert inbox.add(word(f" {A}=10"), NOW).lost == 10
-    assert inbox.add(word(f" {A}=10"), NOW).lines == ()
-    added = inbox.add(word(f"{A}=12 {B}=5"), NOW)
+    deduplicator = Deduplicator("odroid", [], {})
+    assert deduplicator.add(word(f" {A}=10"), NOW).lost == 10
+    assert deduplicator.add(word(f" {A}=10"), NOW).lines == ()
+    added = deduplicator.add(word(f"{A}=12 {B}=5"), NOW)
     assert added.lost == 7
     (line,) = added.lines
-    told = parse_record(line)
-    assert (told.lost, told.text) == (7, "7 records are lost: the board's queue was full")
+    parsed = parse_record(line)
+    assert (parsed.lost, parsed.text) == (7, "7 records are lost: the board's queue was full")
     # Also by a collector that is started anew.
     assert Deduplicator("odroid", [], added.totals).add(word(f"{A}=12 {B}=6"), NOW).lost == 1
 

@@ -65,7 +65,7 @@ def talk(
     server: Path, client: Path | None, name: str = "127.0.0.1", ca: Path | None = None
 ) -> tuple[str, str]:
     """Return what the server and the client say about a connection; ``ok`` is a word passed."""
-    said: list[str] = []
+    message: list[str] = []
     listening = socket.create_server(("127.0.0.1", 0))
     listening.settimeout(20)
 
@@ -75,9 +75,9 @@ def talk(
         try:
             with server_context(server).wrap_socket(raw, server_side=True) as line:
                 line.sendall(line.recv(10))
-            said.append("ok")
+            message.append("ok")
         except OSError as error:
-            said.append(str(error))
+            message.append(str(error))
             raw.close()
 
     thread = threading.Thread(target=serve)
@@ -92,7 +92,7 @@ def talk(
             ours = str(error)
             raw.close()
         thread.join(30)
-    return said[0], ours
+    return message[0], ours
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "board"])

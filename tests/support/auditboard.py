@@ -24,7 +24,7 @@ USER_ID = 61234
 DOCKER = r"""
 import json, os, re, sys, time
 here = os.path.dirname(os.path.abspath(__file__))
-told = json.load(open(here + "/told.json"))
+answers = json.load(open(here + "/answers.json"))
 with open(here + "/calls", "a") as calls:
     calls.write(json.dumps([sys.argv[1:], os.environ.get("DOCKER_HOST")]) + "\n")
 
@@ -46,20 +46,20 @@ def filled(row, form):
     return text
 
 kind, *rest = sys.argv[1:]
-if kind in told["behaves"]:
-    exec(told["behaves"][kind])
+if kind in answers["behaves"]:
+    exec(answers["behaves"][kind])
 if kind == "info":
-    print(json.dumps(told["info"], separators=(",", ":")))
+    print(json.dumps(answers["info"], separators=(",", ":")))
     sys.exit()
 if rest[0] == "ls":
-    for name in told["listed"].get(kind, []):
+    for name in answers["listed"].get(kind, []):
         print(name)
     sys.exit()
 assert rest[:2] == ["inspect", "--format"], rest
 status = 0
 for name in rest[3:]:
-    if name in told[kind]:
-        print(filled(told[kind][name], rest[2]))
+    if name in answers[kind]:
+        print(filled(answers[kind][name], rest[2]))
     else:
         print(f"Error: No such {kind}: {name}", file=sys.stderr)
         status = 1
@@ -130,7 +130,7 @@ class Board:
         self.tool("docker", DOCKER, sys.executable)
         self.tool("systemctl", "exit 0")
         shutil.copy("/bin/sleep", self.tools / "dockerd")
-        self.told: dict[str, Any] = {
+        self.answers: dict[str, Any] = {
             "info": {
                 **{"ServerVersion": "29.1.0", "DockerRootDir": str(self.root)},
                 "Driver": "overlay2",
@@ -146,23 +146,23 @@ class Board:
 
     def has(self, name: str) -> None:
         """Have a container."""
-        self.told["container"][digest(name)] = container(name)
+        self.answers["container"][digest(name)] = container(name)
         (self.root / "containers" / digest(name)).mkdir()
 
     def has_image(self, name: str, *history: str) -> None:
         """Have an image that was made by these instructions."""
-        self.told["image"][digest(name)] = image(name)
+        self.answers["image"][digest(name)] = image(name)
         rows = [{"created": "2026-11-26T00:00:00Z", "created_by": one} for one in history]
         text = json.dumps({"history": rows}, separators=(",", ":"))
         (self.images / digest(name)).write_text(text)
 
     def behaves(self, kind: str, code: str) -> None:
         """Do something else than answering when asked for ``info``, ``container`` …"""
-        self.told["behaves"][kind] = code
+        self.answers["behaves"][kind] = code
 
     def report(self, before: str = "", *, owner: int = 0, daemon: bool = True) -> str:
         """Run the script, with a daemon of the owner; ``before`` is run before."""
-        (self.tools / "told.json").write_text(json.dumps(self.told))
+        (self.tools / "answers.json").write_text(json.dumps(self.answers))
         (self.tools / "calls").write_text("")
         (self.tools / "calls").chmod(0o666)
         starts = f"setpriv --reuid={owner} --clear-groups {self.tools}/dockerd 300 &\n"

@@ -90,7 +90,7 @@ class Daemon:
 
     @property
     def stderr_text(self) -> str:
-        return (self.place / "said").read_text(errors="replace")
+        return (self.place / "messages").read_text(errors="replace")
 
     @property
     def store(self) -> LogStore:
@@ -100,13 +100,13 @@ class Daemon:
         config = self.place / "syslog-ng.conf"
         text = collector_config(self.collector, Renderer(checkout() / "templates"))
         config.write_text(text.replace("follow-freq(1)", "follow-freq(0.1)"))
-        with (self.place / "said").open("wb") as said:
+        with (self.place / "messages").open("wb") as message:
             self.process = subprocess.Popen(
                 collector_command(self.collector, config),
                 env=environment(self.variables),
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=message,
+                stderr=message,
                 user=NOBODY,
                 group=NOBODY,
                 extra_groups=None if NOBODY is None else (),
@@ -172,7 +172,7 @@ def board_pair(name: str, authority: KeyPair = AUTHORITY) -> KeyPair:
     return sign(authority, "log", name, ServerNames(), NOW)
 
 
-def lay(place: Path, name: str, pair: KeyPair) -> tuple[Path, Path]:
+def write_key_pair(place: Path, name: str, pair: KeyPair) -> tuple[Path, Path]:
     assert pair.key is not None
     certificate, key = place / f"{name}.pem", place / f"{name}-key.pem"
     certificate.write_bytes(pair.certificate_pem())
@@ -185,7 +185,7 @@ def lay(place: Path, name: str, pair: KeyPair) -> tuple[Path, Path]:
 def certificates(place: Path) -> Certificates:
     authority = place / "pki" / "ca.pem"
     authority.write_bytes(AUTHORITY.certificate_pem())
-    return Certificates(authority, *lay(place / "pki", "collector", server_pair()))
+    return Certificates(authority, *write_key_pair(place / "pki", "collector", server_pair()))
 
 
 def counted(message: bytes) -> bytes:

@@ -63,7 +63,7 @@ class Operator:
 
     folder: Path
     port: int = field(default_factory=free_port)
-    told: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     names: ServerNames = SERVER
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ class Operator:
         def run() -> None:
             try:
                 loop.run_until_complete(
-                    collect(self.store, served, stop, lambda _: ready.set(), self.told.append)
+                    collect(self.store, served, stop, lambda _: ready.set(), self.messages.append)
                 )
             except BaseException as error:
                 errors.append(error)
@@ -193,7 +193,7 @@ class Relay:
         self.process = subprocess.Popen(
             ["unshare", "--mount", "bash", "-c", script, "bash", str(descriptor), *argv],
             stdout=subprocess.DEVNULL,
-            stderr=(self.folder / "said").open("ab"),
+            stderr=(self.folder / "messages").open("ab"),
             pass_fds=[descriptor],
             env=self._environment(),
         )
@@ -211,7 +211,7 @@ class Relay:
 
     def _works(self) -> bool:
         assert self.process is not None
-        assert self.process.poll() is None, (self.folder / "said").read_text()
+        assert self.process.poll() is None, (self.folder / "messages").read_text()
         stats = ["syslog-ng-ctl", "stats", f"--control={self.control}"]
         return subprocess.run(stats, capture_output=True).returncode == 0
 

@@ -143,8 +143,8 @@ def test_a_restricted_container_passes_all_but_selinux_and_its_port() -> None:
         ("5.22", {"security": (seccomp("ALLOW", ("ERRNO",)),)}, "denies nothing"),
         ("5.25", {"cgroup_parent": "/mine"}, "cgroup parent /mine"),
         *(
-            ("5.26", {"security": security, "no_new_privileges": told}, evidence)
-            for security, told, evidence in (
+            ("5.26", {"security": security, "no_new_privileges": known}, evidence)
+            for security, known, evidence in (
                 (("no-new-privileges=false",), False, "no-new-privileges=false"),
                 (("no-new-privileges:0",), None, "no-new-privileges=0"),
                 # Older than the daemon's default, which it never got.
@@ -300,7 +300,7 @@ def test_facts_about_the_board_and_the_daemon_change_results(
         ("5.30", {"networks": ("inside",), "network_mode": "default"}, "pass"),
     ],
 )
-def test_containers_that_are_info(check: str, different: dict[str, Any], result: str) -> None:
+def test_containers_that_do_not_warn(check: str, different: dict[str, Any], result: str) -> None:
     assert evaluate(check, restricted(**different)).result == result
 
 

@@ -235,17 +235,17 @@ CASES: list[tuple[str, AuditFacts, Result, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("check", "facts", "result", "said"), CASES, ids=[f"{case[0]}-{case[3]}" for case in CASES]
+    ("check", "facts", "result", "message"), CASES, ids=[f"{case[0]}-{case[3]}" for case in CASES]
 )
 def test_a_daemon_is_evaluated_by_its_values_in_use(
-    check: str, facts: AuditFacts, result: Result, said: str
+    check: str, facts: AuditFacts, result: Result, message: str
 ) -> None:
     found = evaluate(check, facts)
-    assert (found.result, said in found.evidence) == (result, True), found.evidence
+    assert (found.result, message in found.evidence) == (result, True), found.evidence
 
 
 @pytest.mark.parametrize(
-    ("driver", "options", "result", "said"),
+    ("driver", "options", "result", "message"),
     [
         ("syslog", RELAY["log-opts"], "pass", "the board's relay"),
         ("syslog", {"syslog-address": "tcp+tls://logs.example:6514"}, "pass", "logs.example"),
@@ -281,11 +281,11 @@ def test_a_daemon_is_evaluated_by_its_values_in_use(
         ("loki:latest", {}, "skipped", "a plugin"),
     ],
 )
-def test_where_logs_go(driver: str, options: dict[str, str], result: Result, said: str) -> None:
+def test_where_logs_go(driver: str, options: dict[str, str], result: Result, message: str) -> None:
     values = {"log-driver": driver, "log-opts": options}
     units = {"bootwright-logs.service": HostUnit("loaded", "active")}
     found = evaluate("2.13", board(values, info={"LoggingDriver": driver}, units=units))
-    assert (found.result, said in found.evidence) == (result, True), found.evidence
+    assert (found.result, message in found.evidence) == (result, True), found.evidence
 
 
 def test_a_relay_that_is_down_ships_nothing() -> None:
@@ -302,9 +302,9 @@ def test_options_of_another_log_driver_are_not_used() -> None:
 
 
 FILE_ALONE = ("2.4", "2.8", "2.10", "2.11", "2.16")
-"""Checks of what no engine tells."""
+"""Checks of settings that no engine reports."""
 
-TOLD = ("2.2", "2.3", "2.5", "2.6", "2.9", "2.14", "2.15", "2.17", "2.18")
+REPORTED = ("2.2", "2.3", "2.5", "2.6", "2.9", "2.14", "2.15", "2.17", "2.18")
 """Checks of what it does."""
 
 
@@ -314,7 +314,7 @@ def test_a_stopped_daemon_is_evaluated_by_its_file() -> None:
         found = evaluate(check, facts)
         assert found.result == "pass"
         assert found.evidence.endswith("; the daemon does not run")
-    for check in TOLD:
+    for check in REPORTED:
         found = evaluate(check, facts)
         assert (found.result, "the daemon does not run" in found.evidence) == ("skipped", True)
 
@@ -334,7 +334,7 @@ def test_a_stopped_daemon_is_evaluated_by_its_unit() -> None:
 
 
 def test_the_file_alone_is_no_pass_for_a_daemon_that_does_not_answer() -> None:
-    for check in TOLD:
+    for check in REPORTED:
         found = evaluate(check, mute(provisioned()))
         assert (found.result, "no answer within 60 s" in found.evidence) == ("skipped", True)
 

@@ -20,11 +20,11 @@ def with_file(path: str, **different: Any) -> AuditFacts:
 
 
 def test_every_check_has_an_entry_of_the_profile() -> None:
-    wished = {check for wish in PROFILE.files.file for check in wish.checks}
-    assert wished == {*OWNER, *MODE}
+    listed = {check for entry in PROFILE.files.file for check in entry.checks}
+    assert listed == {*OWNER, *MODE}
     assert not {*OWNER} & {*MODE}
-    for wish in PROFILE.files.file:
-        assert len({*wish.checks} & {*OWNER}) == bool(wish.checks)
+    for entry in PROFILE.files.file:
+        assert len({*entry.checks} & {*OWNER}) == bool(entry.checks)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_the_files_that_the_daemon_is_configured_with_are_evaluated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "check", "said"),
+    ("facts", "check", "message"),
     [
         # With the value as a word of its own, the script does not look at the file.
         (stock(flags=("dockerd", "--tlskey", "/srv/key.pem")), "3.14", "/srv/key.pem"),
@@ -112,9 +112,11 @@ def test_the_files_that_the_daemon_is_configured_with_are_evaluated() -> None:
         ),
     ],
 )
-def test_files_that_were_not_examined_are_skipped(facts: AuditFacts, check: str, said: str) -> None:
+def test_files_that_were_not_examined_are_skipped(
+    facts: AuditFacts, check: str, message: str
+) -> None:
     found = evaluate(check, facts)
-    assert (found.result, said in found.evidence) == ("skipped", True), found.evidence
+    assert (found.result, message in found.evidence) == ("skipped", True), found.evidence
 
 
 def test_files_that_do_not_exist_are_info() -> None:

@@ -58,7 +58,7 @@ def key(mode: int) -> dict[str, Any]:
         mute(provisioned(content_trust="")),
     ],
 )
-def test_a_hardened_board_has_no_findings(facts: AuditFacts) -> None:
+def test_boards_without_any_finding(facts: AuditFacts) -> None:
     assert found(facts) == {}
 
 
@@ -119,8 +119,8 @@ def test_a_hardened_board_has_no_findings(facts: AuditFacts) -> None:
             *("powerful-mount", "/root is writable"),
         ),
         *(
-            (provisioned(containers=(restricted(mounts=(bind(path),)),)), "powerful-mount", said)
-            for path, said in (
+            (provisioned(containers=(restricted(mounts=(bind(path),)),)), "powerful-mount", message)
+            for path, message in (
                 ("/root/.ssh", "/root/.ssh is writable and contains or belongs to /root"),
                 ("/home/pi/.ssh", "/home/pi/.ssh is writable and contains or belongs to .ssh"),
                 ("/var/spool/cron/crontabs", "belongs to /var/spool/cron"),

@@ -70,7 +70,7 @@ def test_nothing_passes_on_a_board_without_docker() -> None:
 
 
 @pytest.mark.parametrize(
-    ("different", "result", "said"),
+    ("different", "result", "message"),
     [
         ({}, "pass", "/var/lib/docker is a mount point"),
         ({"mounts": {"/": "179:1"}}, "warn", "/var/lib/docker is not a mount point"),
@@ -85,15 +85,15 @@ def test_nothing_passes_on_a_board_without_docker() -> None:
     ],
 )
 def test_images_and_containers_on_a_separate_file_system(
-    different: dict[str, Any], result: Result, said: str
+    different: dict[str, Any], result: Result, message: str
 ) -> None:
     found = host.separate_partition(subject(provisioned(**different)))
     assert found.result == result
-    assert said in found.evidence
+    assert message in found.evidence
 
 
 @pytest.mark.parametrize(
-    ("members", "trusted", "result", "said"),
+    ("members", "trusted", "result", "message"),
     [
         (None, None, "info", "no group"),
         ((), None, "pass", "nobody"),
@@ -105,12 +105,12 @@ def test_images_and_containers_on_a_separate_file_system(
     ],
 )
 def test_who_controls_docker(
-    members: tuple[str, ...] | None, trusted: str | None, result: Result, said: str
+    members: tuple[str, ...] | None, trusted: str | None, result: Result, message: str
 ) -> None:
     facts = provisioned(docker_group=members)
     found = host.trusted_users(subject(facts, trusted_user=trusted))
     assert found.result == result
-    assert said in found.evidence
+    assert message in found.evidence
 
 
 def test_unknown_files_are_skipped() -> None:
@@ -240,10 +240,10 @@ def without_option(name: str, instead: tuple[str, ...] = ()) -> Weaker:
     """Return a change that takes a security option of the engine away."""
 
     def weaken(facts: AuditFacts) -> AuditFacts:
-        told = (facts.info or {}).get("SecurityOptions") or []
-        if facts.info is None or not any(option.startswith(name) for option in told):
+        options = (facts.info or {}).get("SecurityOptions") or []
+        if facts.info is None or not any(option.startswith(name) for option in options):
             return facts
-        left = [option for option in told if not option.startswith(name)]
+        left = [option for option in options if not option.startswith(name)]
         return replace(facts, info={**facts.info, "SecurityOptions": [*left, *instead]})
 
     return weaken

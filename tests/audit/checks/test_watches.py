@@ -18,7 +18,7 @@ def with_rule(check_path: str, rule: str) -> AuditFacts:
 
 
 @pytest.mark.parametrize(
-    ("check", "path", "rule", "said"),
+    ("check", "path", "rule", "message"),
     [
         ("1.1.14", "/usr/bin/containerd", "", "no rule"),
         # Which docker-bench takes for containerd's, since it searches for text.
@@ -29,10 +29,10 @@ def with_rule(check_path: str, rule: str) -> AuditFacts:
         ("1.1.3", "/usr/sbin/dockerd", "-a never,exit -F path=/usr/sbin/dockerd", "no rule"),
     ],
 )
-def test_a_path_without_a_rule_of_its_own(check: str, path: str, rule: str, said: str) -> None:
+def test_a_path_without_a_rule_of_its_own(check: str, path: str, rule: str, message: str) -> None:
     found = EVALUATORS[check](subject(with_rule(path, rule)))
     assert found.result == "warn"
-    assert said in found.evidence
+    assert message in found.evidence
     assert {item.subject for item in found.items if item.result == "warn"} == {path}
 
 
@@ -42,29 +42,29 @@ def test_a_rule_that_records_more_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("different", "said"),
+    ("different", "message"),
     [
         ({"root": False}, "root"),
         ({}, "does the kernel have AUDIT?"),
     ],
 )
-def test_unknown_rules_are_skipped(different: dict[str, Any], said: str) -> None:
+def test_unknown_rules_are_skipped(different: dict[str, Any], message: str) -> None:
     facts = provisioned(audit=None, **different)
     found = EVALUATORS["1.1.6"](subject(facts))
     assert found.result == "skipped"
-    assert said in found.evidence
+    assert message in found.evidence
     assert EVALUATORS["1.1.13"](subject(facts)).result == "info"
 
 
 def test_without_auditd_or_with_it_switched_off_nothing_is_recorded() -> None:
     without = provisioned(audit=None, tools=frozenset({"docker", "dockerd"}))
-    for facts, said in (
+    for facts, message in (
         (without, "not installed"),
         (provisioned(audit_on=False), "switched off"),
         (provisioned(audit_pid=0), "does not run (auditctl -s)"),
     ):
         found = EVALUATORS["1.1.6"](subject(facts))
-        assert (found.result, said in found.evidence) == ("warn", True), found.evidence
+        assert (found.result, message in found.evidence) == ("warn", True), found.evidence
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def _more(field: str, *values: object) -> Weaken:
 
 def _unlocked(one: Container) -> Container:
     locks = ("no-new-privileges", "no-new-privileges:true")
-    left = tuple(said for said in one.security if said not in locks)
+    left = tuple(message for message in one.security if message not in locks)
     return replace(one, security=left, no_new_privileges=False)
 
 
@@ -252,13 +252,13 @@ def _results(board: AuditFacts) -> dict[tuple[str, str], Result]:
 @given(board=st.sampled_from(BOARDS), rows=st.lists(ROWS, max_size=3))
 def test_any_container_can_be_evaluated(board: AuditFacts, rows: list[dict[str, Any]]) -> None:
     made = tuple(parsed(json.loads(json.dumps(row)), {}) for row in rows)
-    told = subject(replace(board, containers=made))
-    results = {check: evaluator(told) for check, evaluator in ALL.items()}
+    weaker = subject(replace(board, containers=made))
+    results = {check: evaluator(weaker) for check, evaluator in ALL.items()}
     running = sum(one.runs for one in made)
     for check, evaluation in results.items():
         if check in OF_RUNNING and check not in ("5.1", "5.23", "5.24"):
             assert len(evaluation.items) == running
-    findings(told, results)
+    findings(weaker, results)
 
 
 JSON = st.recursive(

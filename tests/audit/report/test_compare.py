@@ -197,9 +197,11 @@ def test_findings_are_compared_too(
     found = compare(_recorded(_with(*before)), _with(*after))
     assert [(one.id, *one.subjects) for one in found.found] == new
     assert [(one.id, *one.subjects) for one in found.mended] == gone
-    told = as_document(_with(*after), found.as_json())
-    check_document("audit", told)
-    assert [row["id"] for row in told["comparison"]["findings"]["new"]] == [one[0] for one in new]
+    document = as_document(_with(*after), found.as_json())
+    check_document("audit", document)
+    assert [row["id"] for row in document["comparison"]["findings"]["new"]] == [
+        one[0] for one in new
+    ]
 
 
 REGRESSIONS: list[tuple[str, AuditFacts, AuditFacts, str]] = [
@@ -300,7 +302,7 @@ def _in_check(**values: Any) -> Callable[[dict[str, Any]], Any]:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "says"),
+    ("spoil", "message"),
     [
         (lambda found: [found], "not a document of inv audit --json"),
         (lambda found: "x", "not a document of inv audit --json"),
@@ -321,11 +323,11 @@ def _in_check(**values: Any) -> Callable[[dict[str, Any]], Any]:
     ],
 )
 def test_wrong_baseline_names_file_and_fault(
-    tmp_path: Path, spoil: Callable[[dict[str, Any]], Any], says: str
+    tmp_path: Path, spoil: Callable[[dict[str, Any]], Any], message: str
 ) -> None:
     file = tmp_path / "before.json"
     file.write_text(json.dumps(spoil(as_document(of_all_kinds()))), encoding="utf-8")
-    with pytest.raises(InputError, match=rf"(?s)before\.json: .*{says}"):
+    with pytest.raises(InputError, match=rf"(?s)before\.json: .*{message}"):
         load_baseline(file)
 
 

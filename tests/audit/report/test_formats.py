@@ -119,9 +119,9 @@ Findings beside the benchmark
 
 
 def test_text_has_the_comparison() -> None:
-    told = lines(of_all_kinds(), _comparison())
-    begins = next(number for number, line in enumerate(told) if line.startswith("Since"))
-    assert told[begins:] == [
+    output = lines(of_all_kinds(), _comparison())
+    begins = next(number for number, line in enumerate(output) if line.startswith("Since"))
+    assert output[begins:] == [
         "Since 2026-11-20: score 0/4 → -1/8; 1 better, 1 worse, 1 otherwise, 1 unchanged",
         "  new finding: dead-content-trust - Content trust protects nothing",
         "  worse: 2.2 pass → warn - Wish 2.2 is met",
@@ -146,16 +146,16 @@ def test_matrix_has_a_column_for_each_board() -> None:
             for one in of_all_kinds().checks
         ),
     )
-    told = matrix([of_all_kinds(), good, unreachable()])
-    assert told[:3] == [
+    output = matrix([of_all_kinds(), good, unreachable()])
+    assert output[:3] == [
         "check           odroid     good  title",
         "2.2               warn     pass  Wish 2.2 is met",
         "2.12            waived     pass  Wish 2.12 is met",
     ]
-    assert "score             -1/8      6/8" in told
-    assert not any(line.startswith(("1.1.1 ", "2.1 ", "2.7 ", "4.5 ")) for line in told)
-    assert told[-1].startswith("shelf: not audited")
-    assert matrix([unreachable()]) == [told[-1]]
+    assert "score             -1/8      6/8" in output
+    assert not any(line.startswith(("1.1.1 ", "2.1 ", "2.7 ", "4.5 ")) for line in output)
+    assert output[-1].startswith("shelf: not audited")
+    assert matrix([unreachable()]) == [output[-1]]
 
 
 class _Terminal(io.StringIO):
@@ -167,11 +167,11 @@ def test_only_a_terminal_gets_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
-    told = lines(of_all_kinds(), _comparison())
+    output = lines(of_all_kinds(), _comparison())
     pipe, terminal = io.StringIO(), _Terminal()
-    print_lines(told, pipe)
-    assert pipe.getvalue() == "\n".join(told) + "\n"
-    print_lines(told, terminal)
+    print_lines(output, pipe)
+    assert pipe.getvalue() == "\n".join(output) + "\n"
+    print_lines(output, terminal)
     assert "\x1b[31m[WARN]\x1b[0m 2.2 - " in terminal.getvalue()
     assert re.sub(r"\x1b\[\d*m", "", terminal.getvalue()) == pipe.getvalue()
 
@@ -191,9 +191,9 @@ def test_characters_that_a_terminal_lacks_are_replaced(encoding: str) -> None:
 def test_texts_of_a_board_contain_no_control_sequences() -> None:
     terminal = _Terminal()
     print_lines([*lines(hostile()), *matrix([hostile(), hostile()])], terminal)
-    said = re.sub(r"\x1b\[(3\dm|0m)", "", terminal.getvalue())
-    assert all(char == "\n" or char.isprintable() for char in said)
-    assert HOSTILE in said
+    message = re.sub(r"\x1b\[(3\dm|0m)", "", terminal.getvalue())
+    assert all(char == "\n" or char.isprintable() for char in message)
+    assert HOSTILE in message
 
 
 def test_junit_has_a_case_for_each_check() -> None:
@@ -334,7 +334,7 @@ def test_html_needs_no_other_file_and_no_script() -> None:
 
 def test_html_has_the_results_of_the_audit() -> None:
     text = " ".join(_Tags(html(BOARDS, {"odroid": _comparison()}, TEMPLATES)).text.split())
-    for said in (
+    for message in (
         "Audit of odroid, second, shelf",
         "-1 of 8, was 0",
         "2 Docker daemon configuration -2/4, was 2",
@@ -350,7 +350,7 @@ def test_html_has_the_results_of_the_audit() -> None:
         "5.11 in 1.11.0",
         "shelf could not be audited: shelf: no SSH server answers",
     ):
-        assert said in text, said
+        assert message in text, message
 
 
 def test_html_of_one_board_has_no_table_of_boards() -> None:

@@ -69,7 +69,7 @@ def visit(browser: Browser, tmp_path: Path) -> Iterator[Open]:
         pages.append(page)
         page.set_default_timeout(WAIT_MS)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda said: wrong.append(said.text))
+        page.on("console", lambda message: wrong.append(message.text))
         page.on("dialog", refused)
         page.on(
             "request",

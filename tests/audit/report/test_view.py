@@ -40,7 +40,7 @@ def view(*entries: BenchmarkEntry) -> View:
 
 
 def entry(number: str, *checks: str, scored: bool | None = True, note: str = "") -> BenchmarkEntry:
-    title = f"The wish that is number {number}"
+    title = f"The recommendation with number {number}"
     return BenchmarkEntry(id=number, title=title, scored=scored, checks=checks, note=note)
 
 
@@ -119,16 +119,16 @@ def test_a_recommendation_without_a_counterpart_is_info() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scored", "ours", "told"),
+    ("scored", "ours", "scores"),
     [(True, False, True), (False, True, False), (None, True, True), (None, False, False)],
 )
-def test_a_version_decides_what_it_scores(scored: bool | None, ours: bool, told: bool) -> None:
+def test_a_version_decides_what_it_scores(scored: bool | None, ours: bool, scores: bool) -> None:
     part = checked("2.2", "warn")
     part = Checked(part.check.model_copy(update={"scored": ours}), Evaluation("warn", "so"))
     (shown,) = viewed(
         AuditResult("board", TODAY, checks=(part,)), view(entry("1.1", "2.2", scored=scored))
     ).checks
-    assert shown.check.scored is told
+    assert shown.check.scored is scores
 
 
 def test_a_finding_has_all_ids_of_its_checks() -> None:

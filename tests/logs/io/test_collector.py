@@ -33,10 +33,10 @@ from tests.support.collecting import (
     folder,
     free_port,
     give,
-    lay,
     rfc5424,
     running,
     until,
+    write_key_pair,
 )
 
 pytestmark = [
@@ -46,7 +46,7 @@ pytestmark = [
 
 
 @dataclass(frozen=True)
-class Ways:
+class Senders:
     """The open ports of the collector that all tests of this kind share."""
 
     daemon: Daemon
@@ -74,7 +74,7 @@ class Ways:
         context = context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(self.place / "pki" / "ca.pem")
         if pair is not None:
-            context.load_cert_chain(*lay(self.place, "board", pair))
+            context.load_cert_chain(*write_key_pair(self.place, "board", pair))
         place = ("127.0.0.1", self._port("tls"))
         before = self.daemon.greetings()
         with (
@@ -92,7 +92,7 @@ class Ways:
 
 
 @pytest.fixture
-def ways() -> Iterator[Ways]:
+def senders() -> Iterator[Senders]:
     with folder() as place:
         collector = SyslogServer(
             place / "logs",
@@ -104,26 +104,26 @@ def ways() -> Iterator[Ways]:
             certificates=certificates(place),
         )
         with running(Daemon(place, collector)) as daemon:
-            yield Ways(daemon, place)
+            yield Senders(daemon, place)
 
 
-def test_a_board_writes_only_its_own_log(ways: Ways) -> None:
+def test_a_board_writes_only_its_own_log(senders: Senders) -> None:
     sent = [rfc5424(b"hello", host=b"other"), rfc5424(b"again", host=b"../../other")]
-    ways.tls(*map(counted, sent), pair=board_pair("odroid"))
-    first, second = ways.daemon.records("odroid", 2)
+    senders.tls(*map(counted, sent), pair=board_pair("odroid"))
+    first, second = senders.daemon.records("odroid", 2)
     assert (first.board, first.app, first.process) == ("odroid", "app", "12")
     assert (first.text, second.text) == ("hello", "again")
     assert first.severity_name == "info"
     assert first.time == datetime(2026, 11, 26, 1, 2, 3, 123456, UTC)
-    assert ways.daemon.boards() == ["odroid"]
-    assert "odroid" in ways.daemon.store.boards()
+    assert senders.daemon.boards() == ["odroid"]
+    assert "odroid" in senders.daemon.store.boards()
     # What it calls itself is kept as what it is: a claim.
-    assert 'host="other"]' in ways.daemon.lines("odroid")[0]
+    assert 'host="other"]' in senders.daemon.lines("odroid")[0]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("who", ["foreign", "nobody", "old TLS"])
-def test_a_sender_without_our_certificate_is_refused(ways: Ways, who: str) -> None:
+def test_a_sender_without_our_certificate_is_refused(senders: Senders, who: str) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     pair: KeyPair | None = board_pair("odroid")
     if who == "foreign":
@@ -135,44 +135,44 @@ def test_a_sender_without_our_certificate_is_refused(ways: Ways, who: str) -> No
         context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
         context.options |= ssl.OP_NO_TLSv1_2 | ssl.OP_NO_TLSv1_3
     with pytest.raises((ssl.SSLError, ConnectionError)):
-        ways.tls(counted(rfc5424(b"let me in")), pair=pair, context=context)
+        senders.tls(counted(rfc5424(b"let me in")), pair=pair, context=context)
     # What is sent afterwards is the first that is stored.
-    ways.tls(counted(rfc5424(b"mine")), pair=board_pair("odroid"))
-    assert [record.text for record in ways.daemon.records("odroid", 1)] == ["mine"]
-    assert ways.daemon.boards() == ["odroid"]
+    senders.tls(counted(rfc5424(b"mine")), pair=board_pair("odroid"))
+    assert [record.text for record in senders.daemon.records("odroid", 1)] == ["mine"]
+    assert senders.daemon.boards() == ["odroid"]
 
 
 @pytest.mark.parametrize("name", ["../../evil", "..", ".hidden", "a/b", "a\nb", "ä"])
-def test_a_certificate_cannot_name_another_place(ways: Ways, name: str) -> None:
-    ways.tls(counted(rfc5424(b"text")), pair=board_pair(name))
-    assert [record.text for record in ways.daemon.records("127.0.0.1", 1)] == ["text"]
-    assert ways.daemon.boards() == ["127.0.0.1"]
-    assert not [*ways.place.rglob("*evil*"), *ways.place.parent.glob("*evil*")]
+def test_a_certificate_cannot_name_another_place(senders: Senders, name: str) -> None:
+    senders.tls(counted(rfc5424(b"text")), pair=board_pair(name))
+    assert [record.text for record in senders.daemon.records("127.0.0.1", 1)] == ["text"]
+    assert senders.daemon.boards() == ["127.0.0.1"]
+    assert not [*senders.place.rglob("*evil*"), *senders.place.parent.glob("*evil*")]
 
 
-def test_several_messages_in_one_record_are_stored_in_the_right_log(ways: Ways) -> None:
+def test_several_messages_in_one_record_are_stored_in_the_right_log(senders: Senders) -> None:
     messages = [counted(rfc5424(b"%d" % number, host=b"other")) for number in range(20)]
-    ways.tls(b"".join(messages), pair=board_pair("odroid"))
+    senders.tls(b"".join(messages), pair=board_pair("odroid"))
     boards = "odroid", "127.0.0.1"
-    until(lambda: sum(len(ways.daemon.lines(board)) for board in boards) >= 20, "20 lines")
+    until(lambda: sum(len(senders.daemon.lines(board)) for board in boards) >= 20, "20 lines")
     texts = [
-        parse_record(line, board).text for board in boards for line in ways.daemon.lines(board)
+        parse_record(line, board).text for board in boards for line in senders.daemon.lines(board)
     ]
     assert sorted(texts, key=int) == [str(number) for number in range(20)]
-    assert set(ways.daemon.boards()) <= set(boards)
+    assert set(senders.daemon.boards()) <= set(boards)
 
 
-def test_a_file_for_each_sender_by_its_address(ways: Ways) -> None:
-    ways.udp(rfc5424(b"one", host=b"127.0.0.3"), address="127.0.0.2")
-    ways.tcp(rfc5424(b"two") + b"\n", address="127.0.0.3")
+def test_a_file_for_each_sender_by_its_address(senders: Senders) -> None:
+    senders.udp(rfc5424(b"one", host=b"127.0.0.3"), address="127.0.0.2")
+    senders.tcp(rfc5424(b"two") + b"\n", address="127.0.0.3")
     for number, text in ((2, "one"), (3, "two")):
-        (record,) = ways.daemon.records(f"127.0.0.{number}", 1)
+        (record,) = senders.daemon.records(f"127.0.0.{number}", 1)
         assert (record.board, record.text) == (f"127.0.0.{number}", text)
     # Two that are equal stay two.
-    ways.udp(rfc5424(b"four"), rfc5424(b"four"), address="127.0.0.5")
-    assert len(ways.daemon.records("127.0.0.5", 2)) == 2
-    assert len(set(ways.daemon.lines("127.0.0.5"))) == 2
-    file = ways.daemon.store.path("127.0.0.2", datetime.now(UTC).date())
+    senders.udp(rfc5424(b"four"), rfc5424(b"four"), address="127.0.0.5")
+    assert len(senders.daemon.records("127.0.0.5", 2)) == 2
+    assert len(set(senders.daemon.lines("127.0.0.5"))) == 2
+    file = senders.daemon.store.path("127.0.0.2", datetime.now(UTC).date())
     assert file.is_file()
     assert file.stat().st_mode & 0o777 == 0o640
     assert file.parent.stat().st_mode & 0o777 == 0o750
@@ -187,14 +187,14 @@ def test_addresses_of_ipv6_are_names_too() -> None:
         collector = SyslogServer(place / "logs", place / "run", listen="::", udp=free_port())
         with running(Daemon(place, collector)) as daemon:
             line.sendto(rfc5424(b"six"), ("::1", collector.udp))
-            Ways(daemon, place).udp(rfc5424(b"four"))
+            Senders(daemon, place).udp(rfc5424(b"four"))
             assert [record.text for record in daemon.records("0::1", 1)] == ["six"]
             assert [record.text for record in daemon.records("127.0.0.1", 1)] == ["four"]
             assert daemon.store.boards() == ("0::1", "127.0.0.1")
 
 
-def test_rfc_3164_and_unstructured_lines(ways: Ways) -> None:
-    ways.tcp(
+def test_rfc_3164_and_unstructured_lines(senders: Senders) -> None:
+    senders.tcp(
         b"<34>Oct 11 22:14:15 mymachine su[12]: 'su root' failed\n"
         b"<13>Nov  1 00:00:00 router %LINK-3-UPDOWN: down\r\n"
         b"lost\n"
@@ -204,7 +204,7 @@ def test_rfc_3164_and_unstructured_lines(ways: Ways) -> None:
         + b" long word\n"
         + rfc5424(b"proper")
     )
-    found = ways.daemon.records("127.0.0.1", 7)
+    found = senders.daemon.records("127.0.0.1", 7)
     old, router, lost, beyond, broken, long, proper = found
     assert (old.app, old.process, old.text) == ("su", "12", "'su root' failed")
     assert old.time is not None
@@ -218,16 +218,16 @@ def test_rfc_3164_and_unstructured_lines(ways: Ways) -> None:
     assert all(record.time is not None for record in found)
 
 
-def test_senders_cannot_forge_the_elements_of_the_collector(ways: Ways) -> None:
+def test_senders_cannot_forge_the_elements_of_the_collector(senders: Senders) -> None:
     claims = b'[meta sequenceId="7"][lost@32473 records="9"][arrival@32473 number="1" x="y"]'
     kept = b'[docker@32473 name="web\\]\\"" image="i" id="0123456789ab"]'
     message = b"<30>1 2026-11-26T01:02:03Z - web - - " + claims + kept + b" text"
-    ways.tls(counted(message), pair=board_pair("odroid"))
-    (record,) = ways.daemon.records("odroid", 1)
+    senders.tls(counted(message), pair=board_pair("odroid"))
+    (record,) = senders.daemon.records("odroid", 1)
     assert record.sequence is None
     assert not record.lost
     assert record.container == LogContainer('web]"', "i", "0123456789ab")
-    assert 'x="y"' not in ways.daemon.lines("odroid")[0]
+    assert 'x="y"' not in senders.daemon.lines("odroid")[0]
 
 
 def hostile_texts(count: int) -> list[bytes]:
@@ -249,48 +249,48 @@ def hostile_texts(count: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("way", ["tls", "udp", "tcp"])
-def test_each_message_is_one_safe_line_with_all_that_was_in_it(ways: Ways, way: str) -> None:
+def test_each_message_is_one_safe_line_with_all_that_was_in_it(senders: Senders, way: str) -> None:
     texts = hostile_texts(150)
     board = "127.0.0.1"
     if way == "tls":
         board = "odroid"
-        ways.tls(*(counted(rfc5424(text)) for text in texts), pair=board_pair(board))
+        senders.tls(*(counted(rfc5424(text)) for text in texts), pair=board_pair(board))
     elif way == "udp":
-        ways.udp(*map(rfc5424, texts))
+        senders.udp(*map(rfc5424, texts))
     else:
         # Here a line is a message: that is how it is sent.
         texts = [text.replace(b"\n", b" ") for text in texts]
-        ways.tcp(b"".join(rfc5424(text) + b"\n" for text in texts))
-    records = ways.daemon.records(board, len(texts))
+        senders.tcp(b"".join(rfc5424(text) + b"\n" for text in texts))
+    records = senders.daemon.records(board, len(texts))
     expected = {escape_unsafe(text.decode("utf-8", "surrogateescape")) for text in texts}
     assert {record.text for record in records} == expected
     assert {(record.board, record.app) for record in records} == {(board, "app")}
     # Already in the file, not only by the reader's own care.
-    assert all(escape_unsafe(line) == line for line in ways.daemon.lines(board))
+    assert all(escape_unsafe(line) == line for line in senders.daemon.lines(board))
 
 
-def test_headers_are_as_safe_as_texts(ways: Ways) -> None:
+def test_headers_are_as_safe_as_texts(senders: Senders) -> None:
     apps = ["a\u00a0b", "\x1b[2J", "a\u2003b", "a\u202eb", "ä", "a\tb", "a\x0bb"]
     messages = [rfc5424(b"text", app=app.encode()) for app in apps]
     messages += [rfc5424(b"text", app=b"a\xffb"), rfc5424(b"text", app=b"a\nb")]
-    ways.udp(*messages)
-    found = [record.app for record in ways.daemon.records("127.0.0.1", len(messages))]
+    senders.udp(*messages)
+    found = [record.app for record in senders.daemon.records("127.0.0.1", len(messages))]
     assert found == [
         *("a_b", "#033[2J", "a_b", "a#342#200#256b", "ä", "a_b", "a#013b", "a#377b", "a#012b")
     ]
 
 
-def test_long_lines(ways: Ways) -> None:
+def test_long_lines(senders: Senders) -> None:
     whole = b"x" * 65_000 + b" end"
-    ways.udp(rfc5424(b"y" * 65_000))
-    ways.tcp(rfc5424(whole) + b"\n" + rfc5424(b"after") + b"\n", address="127.0.0.2")
+    senders.udp(rfc5424(b"y" * 65_000))
+    senders.tcp(rfc5424(whole) + b"\n" + rfc5424(b"after") + b"\n", address="127.0.0.2")
     longer = b"z" * 200_000
     messages = counted(rfc5424(longer)), counted(rfc5424(b"after"))
-    ways.tls(*messages, pair=board_pair("odroid"))
-    assert ways.daemon.records("127.0.0.1", 1)[0].text == "y" * 65_000
-    texts = [record.text for record in ways.daemon.records("127.0.0.2", 2)]
+    senders.tls(*messages, pair=board_pair("odroid"))
+    assert senders.daemon.records("127.0.0.1", 1)[0].text == "y" * 65_000
+    texts = [record.text for record in senders.daemon.records("127.0.0.2", 2)]
     assert texts == [whole.decode(), "after"]
-    cut, after = ways.daemon.records("odroid", 2)
+    cut, after = senders.daemon.records("odroid", 2)
     assert longer.decode().startswith(cut.text)
     assert len(cut.text) > 100_000
     assert after.text == "after"
@@ -302,7 +302,7 @@ def test_the_day_is_that_of_arrival_in_utc(zone: str) -> None:
         collector = SyslogServer(place / "logs", place / "run", listen="127.0.0.1", udp=free_port())
         with running(Daemon(place, collector, {"TZ": zone})) as daemon:
             before = datetime.now(UTC).date()
-            Ways(daemon, place).udp(rfc5424(b"text"), b"<13>Jan  1 10:00:00 h a: zoneless")
+            Senders(daemon, place).udp(rfc5424(b"text"), b"<13>Jan  1 10:00:00 h a: zoneless")
             record, zoneless = daemon.records("127.0.0.1", 2)
             (file,) = (collector.folder / "127.0.0.1").iterdir()
             assert before <= date.fromisoformat(file.stem) <= datetime.now(UTC).date()
@@ -311,18 +311,18 @@ def test_the_day_is_that_of_arrival_in_utc(zone: str) -> None:
             assert zoneless.time.hour == 10
 
 
-def test_syslog_messages_and_deliveries_share_a_file(ways: Ways) -> None:
+def test_syslog_messages_and_deliveries_share_a_file(senders: Senders) -> None:
     def deliver(text: str) -> None:
         day = datetime.now(UTC).date()
         record = LogRecord(30, NOW, "odroid", "app", "", text, sequence=1)
-        ways.daemon.store.append("odroid", [format_record(record)], day)
-        path = ways.daemon.store.path("odroid", day)
+        senders.daemon.store.append("odroid", [format_record(record)], day)
+        path = senders.daemon.store.path("odroid", day)
         give(path, path.parent)
 
     deliver("first")
-    ways.tls(counted(rfc5424(b"second")), pair=board_pair("odroid"))
-    assert len(ways.daemon.records("odroid", 2)) == 2
+    senders.tls(counted(rfc5424(b"second")), pair=board_pair("odroid"))
+    assert len(senders.daemon.records("odroid", 2)) == 2
     deliver("third")
-    ways.tls(counted(rfc5424(b"fourth")), pair=board_pair("odroid"))
-    texts = [record.text for record in ways.daemon.records("odroid", 4)]
+    senders.tls(counted(rfc5424(b"fourth")), pair=board_pair("odroid"))
+    texts = [record.text for record in senders.daemon.records("odroid", 4)]
     assert texts == ["first", "second", "third", "fourth"]

@@ -28,9 +28,9 @@ from tests.support.collecting import (
     NOW,
     Daemon,
     folder,
-    lay,
     running,
     until,
+    write_key_pair,
 )
 from tests.support.opensearch import guide_template
 
@@ -257,7 +257,7 @@ def forwarding(request: pytest.FixtureRequest) -> Iterator[Forwarding]:
             ca_file = place / "pki" / "search-ca.pem"
             ca_file.write_bytes(authority.certificate_pem())
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*lay(place / "pki", "search", pair))
+            context.load_cert_chain(*write_key_pair(place / "pki", "search", pair))
             stack.enter_context(serving(sink, context))
             url = f"https://127.0.0.1:{sink.server_address[1]}/logs"
             forward = Forward("opensearch", url, "forwarder", ca_file)

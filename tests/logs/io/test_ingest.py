@@ -128,12 +128,12 @@ def test_a_full_disk_of_the_collector_loses_nothing(
     monkeypatch.setattr(LogStore, "append", maybe)
     with operator.collecting():
         board.write(numbers(0, 1000))
-        until(lambda: any("No space left" in line for line in operator.told), "it is told")
+        until(lambda: any("No space left" in line for line in operator.messages), "it is reported")
         assert operator.records("odroid") == []
         full.clear()
         arrived(operator, 1000)
     assert operator.texts("odroid") == [f"number {n}" for n in range(1000)]
-    assert len([line for line in operator.told if "No space left" in line]) == 1
+    assert len([line for line in operator.messages if "No space left" in line]) == 1
 
 
 def test_losses_of_a_full_queue_are_counted_and_reported(
@@ -152,13 +152,13 @@ def test_losses_of_a_full_queue_are_counted_and_reported(
         until(lambda: board.figure("processed") >= 10000, "the relay has taken all")
         with operator.collecting():
             # Both starts of the relay, and each only once.
-            until(lambda: lost(operator) == first + board.figure("dropped"), "it is told")
+            until(lambda: lost(operator) == first + board.figure("dropped"), "it is reported")
             arrived(operator, 20000 - lost(operator))
         dropped = first + board.figure("dropped")
         kept = operator.texts("odroid")
         assert len(kept) == 20000 - dropped
         assert kept == sorted(kept, key=lambda text: int(text.split()[1]))
-        assert any("records are lost: its queue was full" in line for line in operator.told)
+        assert any("records are lost: its queue was full" in line for line in operator.messages)
         # Nor does a collector count twice that was started anew.
         with operator.collecting():
             board.write([b"number 20000"])
@@ -251,7 +251,7 @@ def test_a_relay_with_a_foreign_certificate_keeps_its_records_until_it_is_replac
         board.write(numbers(0, 100))
         until(
             lambda: (
-                b"error sending HTTP request" in (board.folder / "said").read_bytes()
+                b"error sending HTTP request" in (board.folder / "messages").read_bytes()
                 or board.figure("queued") >= 100
             ),
             "it tries in vain",
@@ -271,7 +271,7 @@ def test_new_certificates_are_used_and_old_ones_refused(operator: Operator, tmp_
         assert deliver(operator, old, old.authority) == 200
         operator.pki.update(lambda held: reissue(held, None, datetime.now(UTC), {}))
         until(
-            lambda: any("certificates have changed" in line for line in operator.told),
+            lambda: any("certificates have changed" in line for line in operator.messages),
             "it begins anew",
         )
         new = operator.files(CertificateSubject("log", "odroid"))

@@ -185,8 +185,8 @@ def test_damaged_files_are_named_and_no_key_is_shown(
         store.load()
     assert str(caught.value).startswith(f"{path}: ")
     assert f"rm -rf {place}" in str(caught.value)
-    said = "".join(traceback.format_exception(caught.value))
-    assert KEY_TEXT not in said
+    message = "".join(traceback.format_exception(caught.value))
+    assert KEY_TEXT not in message
     for file in place.iterdir():
         file.unlink()
     place.rmdir()
@@ -221,9 +221,9 @@ def test_no_output_contains_a_key(store: PkiStore) -> None:
     change = fill(store)
     made = issued_certificate(store, CertificateSubject("server", "odroid"), NAMES, NOW)
     shown = pki(PkiOptions("show"), NOW, store)
-    said = f"{change!r} {made!r} {shown!r} {shown.document()} {shown.lines()}"
-    assert KEY_TEXT not in said and "PRIVATE" not in said
-    assert "***" in said
+    message = f"{change!r} {made!r} {shown!r} {shown.document()} {shown.lines()}"
+    assert KEY_TEXT not in message and "PRIVATE" not in message
+    assert "***" in message
 
 
 class Killed(BaseException):

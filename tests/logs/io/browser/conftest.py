@@ -59,7 +59,9 @@ def visit(context: BrowserContext, wrong: list[str]) -> Open:
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on(
             "console",
-            lambda said: wrong.append(said.text) if "Content Security" in said.text else None,
+            lambda message: (
+                wrong.append(message.text) if "Content Security" in message.text else None
+            ),
         )
         page.on("dialog", refused)
         page.goto(served.url + (f"&{query}" if query else ""))
