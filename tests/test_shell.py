@@ -148,7 +148,7 @@ def test_every_file_is_in_a_rendered_script() -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_each_file_begins_with_its_description(file: Path) -> None:
-    assert file.parts[-2] == "shell", "shell of a room lies in its folder shell/"
+    assert file.parts[-2] == "shell", "shell scripts of a room are in its folder shell/"
     text = (PACKAGE / file).read_text()
     assert text.startswith(SHEBANG)
     header = re.match(r"(#.*\n)+", text)

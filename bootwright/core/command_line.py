@@ -83,7 +83,7 @@ class Reading:
         return self.result[-1]
 
     def ends_before(self, word: str) -> bool:
-        """Tell whether ``word`` is neither a core option nor the value of one."""
+        """Return whether ``word`` is neither a core option nor the value of one."""
         return self.awaiting is None and (word in ("-", "--") or not word.startswith("-"))
 
     def take(self, word: str) -> None:
@@ -169,13 +169,13 @@ class Reading:
         return self._parser.options.get(task, {}).get(argument.names[0], OptionValue())
 
     def is_done(self, argument: Argument) -> bool:
-        """Tell whether an option was given and must not be given again."""
+        """Return whether an option was given and must not be given again."""
         if argument.takes_value:
             return argument.kind is not list and id(argument) in self._given
         return bool(argument.value) != bool(argument.default)
 
     def _is_value(self, word: str) -> bool:
-        """Tell whether ``word`` is the awaited value, and not the next option."""
+        """Return whether ``word`` is the awaited value, and not the next option."""
         assert self.awaiting is not None
         if self.awaiting.optional and self.awaiting is self.core.flags["--help"]:
             return not word.startswith("-")
@@ -236,7 +236,7 @@ class Reading:
 
 
 def is_required(argument: Argument) -> bool:
-    """Tell whether a task needs this positional argument."""
+    """Return whether a task needs this positional argument."""
     return argument.positional and argument.kind is not list and argument.default is None
 
 

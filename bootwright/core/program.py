@@ -262,5 +262,5 @@ def wanted_checkout(
 
 
 def is_checkout(folder: Path) -> bool:
-    """Tell whether a folder is a checkout of Bootwright."""
+    """Return whether a folder is a checkout of Bootwright."""
     return (folder / "tasks.py").is_file() and (folder / "bootwright").is_dir()

@@ -1,4 +1,4 @@
-"""`inv audit` as an operator calls it, against a real sshd: what is told, and how it ends."""
+"""`inv audit` as an operator calls it, with a real sshd: output and exit codes."""
 
 import json
 from collections.abc import Iterator
@@ -193,7 +193,7 @@ def test_a_report_is_written_as_a_whole_or_not_at_all(lab: Lab, tmp_path: Path) 
     assert done.returncode == 4
     assert f"{tmp_path}/taken: the report cannot be written" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
-    # Of a board that could not be audited a report tells as well.
+    # The report has also a board that could not be audited.
     path = tmp_path / "gone.json"
     done = lab.inv("audit", "gone", "--json", "--output", str(path))
     assert (done.returncode, done.stdout) == (4, "")

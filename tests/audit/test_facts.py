@@ -80,7 +80,7 @@ def answer(**changed: list[str] | str | None) -> str:
 
 def results(facts: AuditFacts) -> dict[str, Result]:
     checked, findings = evaluate(subject(facts), CHECKS, (), "board")
-    # What is evaluated can be told as well.
+    # The results can be printed too.
     result = AuditResult("board", TODAY, checks=checked, findings=findings)
     json.dumps(as_document(result))
     assert all(line.isprintable() for line in lines(result))
@@ -311,7 +311,7 @@ def no_better(before: str, after: str) -> None:
 
 
 def weak_board() -> str:
-    """Return an answer in which much is wrong, each told in another section."""
+    """Return an answer with many wrong settings, each in another section."""
     host = [line for line in sections()["host"] if not line.startswith("docker-group")]
     daemon = {"log-level": "debug", "iptables": False, "hosts": ["tcp://0.0.0.0:2375"]}
     insecure = {"IndexConfigs": {"r:1": {"Name": "r:1", "Secure": False}}}

@@ -364,7 +364,7 @@ def test_symbolic_links_are_resolved(board: Board) -> None:
 @pytest.mark.parametrize("made_with", [True, False])
 def test_the_options_of_a_containers_creation_are_used(board: Board, made_with: bool) -> None:
     board.has("c")
-    # A text in it may look like it, but for its quotes.
+    # A text in the value may look like a key, but its quotes are escaped.
     text = json.dumps(
         {"Args": ['"NoNewPrivileges":true'], "NoNewPrivileges": made_with}, separators=(",", ":")
     )

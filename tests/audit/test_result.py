@@ -1,4 +1,4 @@
-"""What an audit comes to: waivers, the score, who can help, and the document."""
+"""The result of an audit: waivers, the score, remedies, and the document."""
 
 from dataclasses import replace
 from datetime import date

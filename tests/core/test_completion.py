@@ -75,7 +75,7 @@ def offered(
 
 
 class Offered:
-    """What a shell is told to offer after a command line."""
+    """The words that a shell offers after a command line."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys

@@ -1,4 +1,4 @@
-"""The list of tools, what tools print, and the judgement of a machine."""
+"""The list of tools, versions of tools, and the examination of a machine."""
 
 import dataclasses
 import io

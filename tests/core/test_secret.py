@@ -1,4 +1,4 @@
-"""A secret cannot be shown by accident, and a passphrase is judged without showing it."""
+"""A secret cannot be printed by accident, and a passphrase is checked without printing it."""
 
 import json
 import pickle

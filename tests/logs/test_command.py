@@ -57,7 +57,7 @@ class Desk:
 
     @contextmanager
     def running(self, *argv: str, until_printed: str = "http", ends: int = 0) -> Iterator[Path]:
-        """Run it as long as the context, once it has said something; yields what it says."""
+        """Run it while the context lasts; yield the file with its output after the first output."""
         message = self.bench.root / "messages"
         with message.open("wb") as file:
             child = subprocess.Popen(
@@ -144,7 +144,7 @@ def test_syslog_senders_are_served_by_a_real_syslog_ng(
                 port=port,
             ) as board,
         ):
-            # One by one: a server before 4.8 tells whose certificate it was only for the first
+            # One by one: a server before 4.8 knows the name in the certificate only for the first
             # record that comes in one piece of TLS.
             for text in (b"%s \x00 two\nlines" % transport.encode(), b"second"):
                 board.write([text])
@@ -277,7 +277,7 @@ def test_it_runs_as_a_service_and_in_a_container(tmp_path: Path) -> None:
         pass
     compose = desk.logs("compose")
     if os.geteuid() == 0:
-        # Whoever owns the key is who it would run as.
+        # The container would run as the owner of the key.
         assert (compose.returncode, compose.stdout) == (2, "")
         assert "must not run as root" in compose.stderr
         place = desk.operator.pki.folder

@@ -171,7 +171,7 @@ def test_a_repeated_delivery_adds_nothing() -> None:
     assert len(deduplicator.add(delivered(*first), NOW).lines) == 10
     again = deduplicator.add(delivered(*first[5:], record("new", sequence=10)), NOW)
     assert (len(again.lines), again.repeated) == (1, 5)
-    # Equal, but for the number that the relay gave it: another one.
+    # Equal except for the relay's number: a different record.
     assert len(deduplicator.add(delivered(record("number 1", sequence=11)), NOW).lines) == 1
 
 
@@ -206,7 +206,7 @@ def test_losses_are_counted_once() -> None:
     (line,) = added.lines
     parsed = parse_record(line)
     assert (parsed.lost, parsed.text) == (7, "7 records are lost: the board's queue was full")
-    # Also by a collector that is started anew.
+    # Also by a restarted collector.
     assert Deduplicator("odroid", [], added.totals).add(word(f"{A}=12 {B}=6"), NOW).lost == 1
 
 

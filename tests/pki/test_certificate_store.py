@@ -1,4 +1,4 @@
-"""Issuing certificates, and issuing all of them anew."""
+"""Issuing certificates, and issuing new ones for all."""
 
 import pytest
 

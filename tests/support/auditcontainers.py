@@ -1,4 +1,4 @@
-"""Containers and images for tests of an audit, as Docker tells of them."""
+"""Containers and images for tests of an audit, as Docker reports them."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What an audit is told of a board, for tests: before and after hardening, and without Docker.
+"""Facts about boards for tests of an audit: before and after hardening, and without Docker.
 
 The paths, rules and answers are those of a Debian 12 board with docker.io 20.10 on ARMv7.
 """
@@ -42,7 +42,7 @@ RELAY: Mapping[str, Any] = {
         "syslog-format": "rfc5424micro",
     },
 }
-"""What the file says instead where logs are shipped."""
+"""The settings in daemon.json if logs are shipped."""
 
 API: Mapping[str, Any] = {
     "hosts": ["fd://", "tcp://192.0.2.7:2376"],
@@ -51,7 +51,7 @@ API: Mapping[str, Any] = {
     "tlscert": "/etc/docker/tls/server-cert.pem",
     "tlskey": "/etc/docker/tls/server-key.pem",
 }
-"""What the file says as well where the target has a remote API."""
+"""More settings in daemon.json if the target has a remote API."""
 
 _INFO: Mapping[str, Any] = {
     "ServerVersion": "20.10.24+dfsg1",

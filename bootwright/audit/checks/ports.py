@@ -13,7 +13,7 @@ FIRST_FREE_PORT = 1024
 
 
 def published(bad: Callable[[Port], bool], what: str) -> Callable[[Subject, Container], Evaluation]:
-    """Return an evaluator of published ports; ``bad`` tells which ports are wrong.
+    """Return an evaluator of published ports; ``bad`` selects the wrong ports.
 
     A container on the host's network can open any port of the board without publishing it, which
     is as bad as the worst published port.

@@ -116,7 +116,7 @@ def _from_file(path: Path) -> Secret:
 
 
 def _is_credential(path: Path) -> bool:
-    """Tell whether systemd passed the file to this service alone (``LoadCredential=``).
+    """Return whether systemd passed the file to this service alone (``LoadCredential=``).
 
     Its folder is closed to others; the file's group bits are those of an access list.
     """

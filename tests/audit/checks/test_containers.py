@@ -53,7 +53,7 @@ def test_the_whole_section_is_evaluated() -> None:
     assert list(EVALUATORS) == SECTION
 
 
-# What differs from what the recorded run of docker-bench said of the same board.
+# Differences from the recorded run of docker-bench on the same board.
 def test_a_plain_container_is_evaluated_as_by_docker_bench() -> None:
     plain = container(name="my_container")
     facts = subject(stock(containers=(plain,), images=(image(),)))

@@ -1,4 +1,4 @@
-"""Section 2 of an audit: what the daemon is set to, and what it says of itself."""
+"""Section 2 of an audit: the settings of the daemon, and the values that it reports."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -90,7 +90,7 @@ def test_flags_override_the_file_and_the_file_overrides_defaults() -> None:
 
 
 def mirror(address: str, index: str = "") -> dict[str, Any]:
-    """Return what ``docker info`` says where a registry has a mirror."""
+    """Return the output of ``docker info`` if a registry has a mirror."""
     mirrors = {"Mirrors": [address]}
     return {"RegistryConfig": {"IndexConfigs": {index: mirrors}} if index else mirrors}
 
@@ -155,7 +155,7 @@ CASES: list[tuple[str, AuditFacts, Result, str]] = [
     ),
     # In another form than the engine takes.
     ("2.7", board({"tlsverify": "yes"}, flags=("-H", ":2376")), "warn", "without client"),
-    # docker.socket listens on TCP, of which neither flag nor file says anything.
+    # docker.socket listens on TCP, which is neither in a flag nor in the file.
     ("2.7", board(listening=("0.0.0.0:22", "[::]:2375")), "warn", "[::]:2375 without TLS"),
     ("2.8", board({"default-ulimits": {}}), "info", "default-ulimits = {}"),
     ("2.8", stock(flags=(*FLAGS, "--default-ulimit", "nofile=1024:65536")), "pass", "nofile"),
@@ -348,7 +348,7 @@ def test_a_file_that_cannot_be_parsed_is_not_taken_for_an_empty_one() -> None:
         for check in FILE_ALONE:
             found = evaluate(check, facts)
             assert (found.result, "daemon.json" in found.evidence) == ("skipped", True)
-    # What the command line says is known all the same.
+    # The command line is known anyway.
     flags = (*FLAGS, "--iptables=false")
     assert evaluate("2.4", stock(daemon_json=None, troubles=trouble, flags=flags)).result == "warn"
 

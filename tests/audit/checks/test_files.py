@@ -100,7 +100,7 @@ def test_the_files_that_the_daemon_is_configured_with_are_evaluated() -> None:
 @pytest.mark.parametrize(
     ("facts", "check", "message"),
     [
-        # With the value as a word of its own, the script does not look at the file.
+        # If the value is a separate word, the script does not report the file.
         (stock(flags=("dockerd", "--tlskey", "/srv/key.pem")), "3.14", "/srv/key.pem"),
         (stock(flags=("dockerd", "--tlsverify")), "3.13", "tlskey: not set"),
         (stock(troubles={"daemon-json": "no JSON"}), "3.9", "no JSON"),

@@ -40,7 +40,7 @@ def test_every_check_of_the_three_sections_is_evaluated() -> None:
     assert sorted(EVALUATORS) == sorted(wanted)
 
 
-# What docker-bench-security said of these boards, and why we say something else.
+# The results of docker-bench-security for these boards, and why ours differ.
 OTHERWISE: dict[str, Result] = {
     "1.1.2": "pass",  # it does not pass an empty group
     "1.2.2": "manual",  # it passes whatever version runs
@@ -276,7 +276,7 @@ OTHERS: tuple[Weaker, ...] = (
 
 
 def modern(**different: Any) -> AuditFacts:
-    """Return a provisioned board with an engine that tells of no-new-privileges."""
+    """Return a provisioned board with an engine that reports no-new-privileges."""
     security = [
         "name=apparmor",
         "name=seccomp,profile=builtin",

@@ -1,4 +1,4 @@
-"""Sections 6 and 7: images and containers nobody uses, and swarm mode."""
+"""Sections 6 and 7: unused images and containers, and swarm mode."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The collector's syslog-ng, as configured: who may write where, and what is stored."""
+"""The collector's syslog-ng with our configuration: which sender writes which log, and what."""
 
 import random
 import socket
@@ -66,7 +66,7 @@ class Senders:
     def tls(
         self, *messages: bytes, pair: KeyPair | None, context: ssl.SSLContext | None = None
     ) -> None:
-        """Send each message in a record of its own; raise what the other side says against it.
+        """Send each message in a separate TLS record; raise the error of the other side.
 
         The first message may arrive together with the handshake's end, and syslog-ng before 4.11
         does not know whose it is then. So that one says nothing.

@@ -281,7 +281,7 @@ def test_every_line_arrives_despite_errors_of_the_server(forwarding: Forwarding)
     assert sink.refusals == []
     assert len(sink.taken) > 600, "nothing came twice, so nothing was lost on the way"
 
-    # It does not take anything; syslog-ng is told to end, then killed.
+    # The server accepts nothing; syslog-ng is asked to end, then killed.
     third, fourth = numbered("third", 300), numbered("fourth", 300)
     sink.refusals += [503] * 1000
     forwarding.write("odroid", third)
@@ -297,7 +297,7 @@ def test_every_line_arrives_despite_errors_of_the_server(forwarding: Forwarding)
     forwarding.arrived("odroid", first + third)
     forwarding.arrived("other", second + fourth)
 
-    # It takes all, and nobody hears of it.
+    # The server accepts everything, but its answers are lost.
     fifth = numbered("fifth", 300)
     with sink.lock:
         sink.unanswered = 1000
@@ -346,7 +346,7 @@ def test_files_that_are_compressed_in_the_meantime_are_forwarded(forwarding: For
     assert [path.suffix for path in (store.folder / "odroid").iterdir()] == [".gz"]
     forwarding.sink.refusals.clear()
     forwarding.arrived("odroid", texts)
-    # What is compressed is read by nobody here.
+    # Compressed files are not forwarded.
     forwarding.daemon.end()
     before = len(forwarding.sink.taken)
     forwarding.daemon.start()

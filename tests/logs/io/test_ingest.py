@@ -82,7 +82,7 @@ def test_a_killed_relay_loses_no_accepted_record(operator: Operator, board: Rela
     board.write(numbers(0, 3000))
     until(lambda: board.figure("processed") >= 3000, "the relay has taken all")
     board.end(signal.SIGKILL)
-    # The socket is systemd's: what is written meanwhile waits in it.
+    # systemd opened the socket, so records that are written in the meantime wait in it.
     board.write(numbers(3000, 3005))
     board.start()
     with operator.collecting():
@@ -145,7 +145,7 @@ def test_losses_of_a_full_queue_are_counted_and_reported(
         until(lambda: board.figure("processed") >= 10000, "the relay has taken all")
         first = board.figure("dropped")
         assert first > 0
-        # What one start of the relay lost, the next one tells.
+        # The losses of one run of the relay are reported by the next one.
         board.end()
         board.start()
         board.write(numbers(10000, 20000))
@@ -159,7 +159,7 @@ def test_losses_of_a_full_queue_are_counted_and_reported(
         assert len(kept) == 20000 - dropped
         assert kept == sorted(kept, key=lambda text: int(text.split()[1]))
         assert any("records are lost: its queue was full" in line for line in operator.messages)
-        # Nor does a collector count twice that was started anew.
+        # Also a restarted collector does not count twice.
         with operator.collecting():
             board.write([b"number 20000"])
             arrived(operator, len(kept) + 1)
@@ -201,7 +201,7 @@ def test_logs_of_the_system_arrive_too(operator: Operator, board: Relay) -> None
     (board.folder / "audit.log").write_text("type=SYSCALL msg=audit(1.2:3): key=docker\n")
     with operator.collecting():
         until(lambda: operator.texts("odroid", "audit"), "auditd's line arrives")
-        until(lambda: operator.texts("odroid", "syslog-ng"), "what the relay says arrives")
+        until(lambda: operator.texts("odroid", "syslog-ng"), "messages of the relay arrive")
     (line,) = (record for record in operator.records("odroid") if record.app == "audit")
     assert line.text == "type=SYSCALL msg=audit(1.2:3): key=docker"
     assert line.time is not None

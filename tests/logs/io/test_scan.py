@@ -66,7 +66,7 @@ def _all(
         piece = scan(store, cursors, query or Query(), limit, _never)
         assert len(piece.records) <= limit
         found += _texts(piece)
-        # What a browser keeps meanwhile is the word.
+        # A browser keeps only the encoded word.
         cursors = None if piece.older is None else decode_cursors(encode_cursors(piece.older))
         pieces += 1
         between(pieces)

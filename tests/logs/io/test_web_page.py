@@ -1,4 +1,4 @@
-"""The server of the logs' page: who may come in, and what it answers."""
+"""The server of the web page of logs: access control and answers."""
 
 import socket
 import threading
@@ -125,7 +125,7 @@ def test_every_answer_has_the_headers_that_keep_a_page_safe(store: LogStore) -> 
 
 
 def test_only_this_machine_can_connect(served: Served) -> None:
-    # The whole of 127/8 leads to this machine: whoever listens everywhere answers here as well.
+    # All of 127/8 is this machine: a server that listens on all addresses would answer here too.
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", served.port), timeout=5)
 
@@ -254,7 +254,7 @@ def test_a_search_ends_in_time_and_can_be_continued(store: LogStore) -> None:
 
 
 class _Slow(LogStore):
-    """A store whose reading waits until it is let go."""
+    """A store in which reading waits until the test continues it."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -349,7 +349,7 @@ def test_a_stream_continues_after_the_last_event(store: LogStore, served: Served
         assert tail.texts(1) == ["1"]
         last = tail.id
     add(store, record("2"), record("3", board="lab"))
-    # The browser repeats the address; what it says of the last event is newer.
+    # The browser repeats the URL; its Last-Event-ID is newer.
     old = served.records()["newest"]
     add(store, record("4"))
     with served.tail({"Last-Event-ID": last}, after=old) as tail:

@@ -38,7 +38,7 @@ def test_hostile_output_is_text(store: LogStore, served: Served, visit: Open) ->
     name = "<b>evil</b>"
     evil = replace(WEB, name=name)
     add(store, *(replace(of_web(text), app=name, container=evil) for text in HOSTILE))
-    # As if somebody had written into the folder: not even that gets through.
+    # As if another program had written to the folder: also that must be escaped.
     raw = "\x1b[31mred \x9b2J \u202egnp.exe\u2066 \x00 end"
     add_lines(store, [f"<14>1 2026-11-26T08:00:00Z odroid a<i> - - - {raw}"])
     page = visit(served, "q=e")

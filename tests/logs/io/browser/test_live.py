@@ -32,7 +32,7 @@ def test_live_record_appears_and_the_view_stays_where_it_was(
     add(store, record("live 1"))
     expect(page.locator("#rows .text").last).to_have_text("live 1")
     assert page.evaluate(AT_END)
-    # Whoever reads further up is left alone, and told.
+    # A reader further up is not moved, but notified.
     page.evaluate("log.scrollTop = 300")
     add(store, record("live 2"), record("live 3"))
     expect(page.locator("#rows .text").last).to_have_text("live 3")
