@@ -1,4 +1,4 @@
-// The page of `inv logs web`. Whatever came from a board gets into the page as text, never as HTML.
+// The page of `inv logs web`. Everything from a board is inserted as text, never as HTML.
 
 const MOST_ROWS = 5000;
 const PAGE = 200;
@@ -84,7 +84,7 @@ function showFilters() {
   showLive();
 }
 
-/** Choose a value of a list, which gets it if it has it not. */
+/** Select a value of a list; it is added if the list does not have it. */
 function offer(list, value, words) {
   if (![...list.options].some((option) => option.value === value)) list.add(new Option(words, value));
   list.value = value;
@@ -146,7 +146,7 @@ for (const id of ["since", "until"]) {
   });
 }
 
-// Each digit of a year that is typed makes a date.
+// Each typed digit of a year gives a valid date.
 let dating = 0;
 
 function goSpan() {
@@ -160,7 +160,7 @@ async function loadSources() {
     boards = (await ask("/api/boards", {})).boards;
     showSources();
   } catch {
-    // What is wrong with the connection is said by the records.
+    // Errors of the connection are shown when records are fetched.
   }
 }
 
@@ -240,22 +240,22 @@ async function ask(path, wanted, signal) {
   return answer.json();
 }
 
-/** Start anew with what the filters say. */
+/** Fetch the records again, with the current filters. */
 async function load() {
   closeStream();
   clearTimeout(retry);
-  say("loading", "Loading…");
+  showStatus("loading", "Loading…");
   detached = false;
   await fetchOlder(true);
 }
 
-/** Put older records above the first row; with `anew`, in place of all rows. */
-async function fetchOlder(anew = false) {
-  if (!anew && (loading || older === null)) return;
+/** Add older records above the first row; with `replaceAll`, in place of all rows. */
+async function fetchOlder(replaceAll = false) {
+  if (!replaceAll && (loading || older === null)) return;
   loading?.abort();
   const mine = (loading = new AbortController());
-  const wanted = anew ? SCREENFUL : rows.children.length + SCREENFUL;
-  let first = anew;
+  const wanted = replaceAll ? SCREENFUL : rows.children.length + SCREENFUL;
+  let first = replaceAll;
   try {
     do {
       $("older").hidden = true;
@@ -278,10 +278,10 @@ async function fetchOlder(anew = false) {
     } while (older !== null && rows.children.length < wanted);
   } catch (error) {
     if (mine.signal.aborted) return;
-    if (error instanceof Refused) say("refused", error.message);
-    else if (!first) say("lost", "The server does not answer.");
+    if (error instanceof Refused) showStatus("refused", error.message);
+    else if (!first) showStatus("lost", "The server does not answer.");
     else {
-      say("lost", "The server does not answer; trying again …");
+      showStatus("lost", "The server does not answer; trying again …");
       retry = setTimeout(load, 2000);
     }
   } finally {
@@ -292,7 +292,7 @@ async function fetchOlder(anew = false) {
   }
 }
 
-/** Show what there is above the rows, or instead of them. */
+/** Show the text above the rows, or in place of them. */
 function showTop() {
   const none = rows.children.length === 0;
   $("empty").hidden = !none || newest === null || loading !== null;
@@ -349,7 +349,7 @@ function prepend(records) {
   if (!records.length) return;
   const before = log.scrollHeight;
   const added = records.map(row).reverse();
-  // Where to go on from, should everything above this row be dropped.
+  // The cursor to continue from if all rows above this one are removed.
   added[0].older = older;
   rows.prepend(...added);
   log.scrollTop += log.scrollHeight - before;
@@ -371,7 +371,7 @@ function append(records, behind) {
   }
   const atEnd = isAtEnd();
   if (!atEnd && rows.children.length + records.length > MOST_ROWS) {
-    // Dropping what is being read would be worse than missing what is new.
+    // Removing rows that are being read would be worse than missing new ones.
     setLive(false);
     return false;
   }
@@ -395,7 +395,7 @@ function append(records, behind) {
   return true;
 }
 
-/** Tell whether the first row is one that no cursor leads to: others were dropped above it. */
+/** Return whether rows above the first one were removed, so that no cursor leads to it. */
 const dangling = () => rows.firstElementChild?.older === undefined && rows.children.length > 0;
 
 function drop(item) {
@@ -409,16 +409,16 @@ function drop(item) {
 }
 
 function noteSources(records) {
-  let anew = false;
+  let replaceAll = false;
   for (const record of records) {
     const [set, name] = record.container
       ? [seen.containers, record.container.name] : [seen.programs, record.app];
     if (name && !set.has(name)) {
       set.add(name);
-      anew = true;
+      replaceAll = true;
     }
   }
-  if (anew) showSources();
+  if (replaceAll) showSources();
 }
 
 $("jump").addEventListener("click", () => {
@@ -480,7 +480,7 @@ function cut(text, message, whole) {
   showPart();
 }
 
-/** Put a text into an element, with what was searched for marked. */
+/** Put a text into an element, with the search term highlighted. */
 function mark(target, text) {
   target.textContent = "";
   let at = 0;
@@ -492,7 +492,7 @@ function mark(target, text) {
   put(target, text.slice(at));
 }
 
-/** Add a text; what is written from right to left in it does not turn what stands around it. */
+/** Add a text; right-to-left text in it does not change the order of its surroundings. */
 function put(target, text) {
   let at = 0;
   for (const part of text.matchAll(LEFTWARDS)) {
@@ -504,7 +504,7 @@ function put(target, text) {
 
 // ---- Live ----
 
-function say(kind, words) {
+function showStatus(kind, words) {
   document.body.dataset.link = kind;
   if ($("status").textContent !== words) $("status").textContent = words;
 }
@@ -514,36 +514,36 @@ function closeStream() {
   stream = null;
 }
 
-/** Take up the stream behind the last record. */
+/** Open the stream of records after the last one. */
 function follow() {
   closeStream();
   clearTimeout(retry);
   if (newest === null) return;
-  if (filters.until) return say("past", "Time range with an end.");
-  if (!live) return say("paused", detached ? "Live is off; newer records are not on the page." : "Live is off.");
+  if (filters.until) return showStatus("past", "Time range with an end.");
+  if (!live) return showStatus("paused", detached ? "Live is off; newer records are not on the page." : "Live is off.");
   if (detached) return load();
   if (document.hidden) return;
   const query = Object.entries({ ...filters, after: newest }).filter(([, value]) => value);
   stream = new EventSource(`/api/tail?${new URLSearchParams(query)}`);
   const mine = stream;
-  stream.onopen = () => say("live", "Live.");
+  stream.onopen = () => showStatus("live", "Live.");
   stream.addEventListener("records", (event) => {
     if (append(JSON.parse(event.data), newest)) newest = event.lastEventId;
   });
   stream.addEventListener("behind", load);
   stream.addEventListener("problem", (event) => {
     closeStream();
-    say("lost", JSON.parse(event.data));
+    showStatus("lost", JSON.parse(event.data));
     retry = setTimeout(follow, 5000);
   });
   stream.onerror = async () => {
-    say("lost", "The connection broke; trying again …");
+    showStatus("lost", "The connection broke; trying again …");
     if (mine.readyState !== EventSource.CLOSED) return;
     retry = setTimeout(follow, 3000);
     try {
       await ask("/api/records", { ...filters, limit: 1 });
     } catch (error) {
-      if (stream === mine && error instanceof Refused) say("refused", error.message);
+      if (stream === mine && error instanceof Refused) showStatus("refused", error.message);
     }
   };
 }
@@ -558,7 +558,7 @@ function setLive(on) {
 
 $("live").addEventListener("click", () => setLive(!live));
 
-// A browser has six connections for a site; pages that nobody sees do not keep theirs.
+// A browser has six connections for a site; hidden pages close theirs.
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) follow();
   else if (stream) closeStream();
@@ -586,11 +586,11 @@ rows.addEventListener("focusin", (event) => {
 rows.addEventListener("click", (event) => {
   const item = event.target.closest("li");
   if (!item || event.target.closest("button") || !getSelection().isCollapsed) return;
-  // A mouse selects in the message; a finger has no other way to the details.
+  // With a mouse, text can be selected; with touch, this is the only way to open the details.
   if (event.pointerType === "touch" || !event.target.closest(".text")) showDetails(item);
 });
 
-/** Go one row on; the first key only shows which row the keys are at. */
+/** Move to the next row; the first key press only shows the current row. */
 function step(by) {
   const inside = rows.contains(document.activeElement) || $("details").open;
   const next = by > 0 ? current?.nextElementSibling : current?.previousElementSibling;
@@ -635,7 +635,7 @@ function showDetails(item) {
 
 function shut(dialog) {
   dialog.close();
-  // By now the focus is back at the row that the details were opened from.
+  // Here the focus is already back at the row from which the details were opened.
   if (dialog === $("details")) focusRow(detailed.isConnected ? detailed : current);
 }
 
