@@ -180,7 +180,7 @@ def now() -> datetime:
         (["tail", "odroid", "--grep", "("], 2, "not a regular expression"),
         (["tail", "odroid", "--severity", "loud"], 2, "is none of emerg"),
         (["tail", "odroid", "--lines", "0"], 2, "--lines"),
-        (["tail", "odroid", "--follow", "--json"], 2, "give one of them"),
+        (["tail", "odroid", "--follow", "--json"], 2, "give only one of them"),
         (["web", "--port", "99999"], 2, "--port"),
         (["serve", "--listen", "not an address"], 2, "--listen"),
         (["serve", "--listen", "nobody.invalid"], 2, "no address of this machine"),
