@@ -183,7 +183,7 @@ def now() -> datetime:
         (["tail", "odroid", "--follow", "--json"], 2, "give only one of them"),
         (["web", "--port", "99999"], 2, "--port"),
         (["serve", "--listen", "not an address"], 2, "--listen"),
-        (["serve", "--listen", "nobody.invalid"], 2, "no address of this machine"),
+        (["serve", "--listen", "nobody.invalid"], 2, "not an address of this machine"),
         (["serve", "--port", "7000"], 2, "--port is for inv logs web"),
         (["web", "--json"], 2, "--json is for inv logs tail"),
         (["tail", "odroid", "--listen", "127.0.0.1"], 2, "--listen is for inv logs serve"),
