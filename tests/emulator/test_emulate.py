@@ -15,8 +15,8 @@ from bootwright.core.report import TextReporter
 from bootwright.core.units import GIB
 from bootwright.emulator import emulate as emulating
 from bootwright.emulator.io import qemu, saves
-from tests.emulator.test_card_image import debian_tree, make_card
-from tests.emulator.test_qemu import FAKE_QEMU
+from tests.emulator.io.test_card_image import debian_tree, make_card
+from tests.emulator.io.test_qemu import FAKE_QEMU
 from tests.support.schemas import check_broken_documents, check_document
 
 pytestmark = pytest.mark.integration

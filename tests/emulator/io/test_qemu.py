@@ -19,7 +19,7 @@ from bootwright.emulator.io.qemu import Emulator, emulator_target, start, status
 from bootwright.emulator.io.qmp import qmp_command
 from bootwright.emulator.io.wait import wait_until
 from bootwright.remote.io.wait import wait_for_ssh
-from tests.emulator.test_card_image import KEY, debian_tree, make_card
+from tests.emulator.io.test_card_image import KEY, debian_tree, make_card
 
 pytestmark = pytest.mark.integration
 
