@@ -1,6 +1,6 @@
 """What a step does to a board beside changing files: typed values that know their undo.
 
-An action is carried out by two scripts of :mod:`bootwright.provision.transaction`. The job that
+An action is done by two scripts of :mod:`bootwright.provision.transaction`. The job that
 applies a change runs its ``command``. The script that puts the change back runs its ``undo``
 after every file has its former content again, in the reverse order.
 

@@ -2,19 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from bootwright.core.errors import FailedError
 from bootwright.core.parsing import PARSE_ERRORS
+from bootwright.core.tools import Family
 from bootwright.hosts.audit_rules import WatchedPath, parse_audit_rules
 from bootwright.hosts.board_files import BoardFiles, parse_board_files
 from bootwright.hosts.engine import Engine, parse_engine
 from bootwright.hosts.file_modes import PathMode, parse_mode
 from bootwright.hosts.systemd_units import HostUnit, parse_units
 from bootwright.remote.sections import Section, parse_sections
-
-Family = Literal["debian", "arch"]
-"""How the distribution installs software: apt or pacman."""
 
 
 @dataclass(frozen=True)

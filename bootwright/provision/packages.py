@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from bootwright.core.shell import Value, render
+from bootwright.core.tools import Family
 from bootwright.provision.desired_state import DesiredState
-from bootwright.provision.facts import Family, HostFacts
+from bootwright.provision.facts import HostFacts
 from bootwright.provision.facts_script import UPGRADED
 from bootwright.provision.transaction import hold_script
 from bootwright.remote.job_script import JOB_FUNCTIONS

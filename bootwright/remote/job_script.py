@@ -39,7 +39,7 @@ class JobState:
     Attributes:
         status: its exit status; ``None`` while it runs, and if it is gone.
         gone: it does not run and has left no status: it was killed, or the board was restarted.
-        progress: what it does while it runs, in its own words; empty if it has not said it.
+        progress: what it does while it runs, in its own words; empty if there is none yet.
         sections: what it reported, once it has ended.
     """
 

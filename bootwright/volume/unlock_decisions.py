@@ -80,7 +80,7 @@ class Since(Enum):
     """Since the open question is this one."""
 
 
-class Action(Enum):
+class UnlockAction(Enum):
     """What to do now."""
 
     WAIT = auto()
@@ -122,10 +122,10 @@ class Rule:
     typed: tuple[Typed, ...]
     since: Since
     seconds: float
-    action: Action
+    action: UnlockAction
 
 
-_Q, _T, _S, _A = OpenQuestion, Typed, Since, Action
+_Q, _T, _S, _A = OpenQuestion, Typed, Since, UnlockAction
 
 _OURS = tuple(question for question in OpenQuestion if question.is_ours)
 _HIDES = (_Q.HIDDEN, _Q.HIDDEN_LINE_OPEN)
@@ -180,7 +180,7 @@ _BY_SITUATION = {
 }
 
 
-def decide(question: OpenQuestion, typed: Typed, seconds: Mapping[Since, float]) -> Action:
+def decide(question: OpenQuestion, typed: Typed, seconds: Mapping[Since, float]) -> UnlockAction:
     """Return what to do.
 
     Args:
@@ -190,5 +190,5 @@ def decide(question: OpenQuestion, typed: Typed, seconds: Mapping[Since, float])
     """
     rule = _BY_SITUATION.get((question, typed))
     if rule is None or seconds[rule.since] < rule.seconds:
-        return Action.WAIT
+        return UnlockAction.WAIT
     return rule.action

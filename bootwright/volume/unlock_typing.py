@@ -14,10 +14,10 @@ from bootwright.console.open_question import OpenQuestion
 from bootwright.console.tries import PendingPrompt, Tries
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
-from bootwright.volume.unlock_decisions import Action, Since, Typed, decide
+from bootwright.volume.unlock_decisions import Since, Typed, UnlockAction, decide
 
 ADVISE_S = 15.0
-"""Seconds of silence since we connected, after which the operator is told what to check."""
+"""Seconds of silence since we connected, after which a message says what to check."""
 
 TAB = b"\t"
 CLEAR = b"\x15"  # Ctrl-U: erases what somebody else may have typed.
@@ -113,31 +113,31 @@ class PassphraseSender:
     def act(self) -> str | None:
         """Type what is to be typed now; return why, if it must not be typed at all."""
         action = self._decide()
-        while action is Action.FORGET_TYPED:
+        while action is UnlockAction.FORGET_TYPED:
             self._typed = Typed.NOTHING
             action = self._decide()
         if self._typed is not Typed.PASSPHRASE:
             self._advise()
         match action:
-            case Action.TAB:
+            case UnlockAction.TAB:
                 return self._type_tab()
-            case Action.PASSPHRASE:
+            case UnlockAction.PASSPHRASE:
                 return self._type_passphrase()
-            case Action.EMPTY_ANSWER:
+            case UnlockAction.EMPTY_ANSWER:
                 return self._type_empty_answer()
-            case Action.SEARCH:
+            case UnlockAction.SEARCH:
                 self._search()
-            case Action.END_SEARCH | Action.END_SEARCH_WITH_ENTER:
-                self._end_search(with_enter=action is Action.END_SEARCH_WITH_ENTER)
-            case Action.ANSWER_UNSEEN:
+            case UnlockAction.END_SEARCH | UnlockAction.END_SEARCH_WITH_ENTER:
+                self._end_search(with_enter=action is UnlockAction.END_SEARCH_WITH_ENTER)
+            case UnlockAction.ANSWER_UNSEEN:
                 return self._answer_unseen()
-            case Action.WITHDRAW_UNANSWERED:
+            case UnlockAction.WITHDRAW_UNANSWERED:
                 self._withdraw("what looks like a prompt does not react to keys")
-            case Action.WITHDRAW_LINE_OPEN:
+            case UnlockAction.WITHDRAW_LINE_OPEN:
                 self._withdraw("something else was printed at the prompt")
         return None
 
-    def _decide(self) -> Action:
+    def _decide(self) -> UnlockAction:
         now, question = self._clock(), self._watcher.open_question
         if question is not self._question:
             self._question, self._same_since = question, now

@@ -13,7 +13,7 @@ from tests.support.host_facts import PROFILE, desired, engine, stock
 ULIMIT = {"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 4096}}
 
 
-def judge(
+def problems_of(
     values: dict[str, Any],
     facts: HostFacts | None = None,
     version: str = "28.3.3",
@@ -26,7 +26,7 @@ def judge(
 @pytest.mark.parametrize("version", ["20.10.24+dfsg1", "23.0.0", "26.1.5+dfsg1", "28.3.3", ""])
 def test_the_profile_itself_starts_on_every_engine(version: str) -> None:
     made = plan_daemon_json(PROFILE, desired().target.docker, "", (), version)
-    assert judge(dict(made.values), version=version) == []
+    assert problems_of(dict(made.values), version=version) == []
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_the_profile_itself_starts_on_every_engine(version: str) -> None:
 )
 def test_what_cannot_start_is_named(values: dict[str, Any], said: str) -> None:
     # With nothing in the way of the addresses but the file itself.
-    found = judge(values, flags=("/usr/bin/dockerd",))
+    found = problems_of(values, flags=("/usr/bin/dockerd",))
     assert len(found) == 1, found
     assert said in found[0]
 
@@ -85,35 +85,35 @@ def test_what_cannot_start_is_named(values: dict[str, Any], said: str) -> None:
 def test_what_the_board_lacks_is_named(
     values: dict[str, Any], different: dict[str, Any], said: str
 ) -> None:
-    assert judge(values) == []
-    found = judge(values, stock(**different))
+    assert problems_of(values) == []
+    found = problems_of(values, stock(**different))
     assert len(found) == 1, found
     assert said in found[0]
 
 
 def test_a_key_is_judged_by_the_installed_engine() -> None:
-    assert judge({"cdi-spec-dirs": []}) == []
-    assert "came with 25" in judge({"cdi-spec-dirs": []}, version="24.0.7")[0]
-    assert judge({"storage-driver": "devicemapper"}, version="23.0.1") == []
+    assert problems_of({"cdi-spec-dirs": []}) == []
+    assert "came with 25" in problems_of({"cdi-spec-dirs": []}, version="24.0.7")[0]
+    assert problems_of({"storage-driver": "devicemapper"}, version="23.0.1") == []
 
 
 @pytest.mark.parametrize(
     "plugins", [("/run/docker/plugins/opa.sock",), ("/etc/docker/plugins/opa.spec",)]
 )
 def test_an_authorization_plugin_that_is_there(plugins: tuple[str, ...]) -> None:
-    assert judge({"authorization-plugins": ["opa"]}, stock(plugins=plugins)) == []
-    assert judge({"authorization-plugins": ["opa:latest"]}, stock(plugins=plugins)) == []
+    assert problems_of({"authorization-plugins": ["opa"]}, stock(plugins=plugins)) == []
+    assert problems_of({"authorization-plugins": ["opa:latest"]}, stock(plugins=plugins)) == []
     managed = stock(engine=engine(authorization=("opa:latest",)))
-    assert judge({"authorization-plugins": ["opa:latest"]}, managed) == []
+    assert problems_of({"authorization-plugins": ["opa:latest"]}, managed) == []
 
 
 def test_a_flag_and_a_key_for_the_same() -> None:
     flags = ("dockerd", "-H", "fd://", "--icc=true", "--log-opt", "tag=x", "-l=debug")
     assert flag_keys(flags) == ["hosts", "icc", "log-opts", "log-level"]
-    found = judge({"icc": False, "log-level": "info"}, flags=flags)
+    found = problems_of({"icc": False, "log-level": "info"}, flags=flags)
     assert [line.partition(":")[0] for line in found] == ["icc", "log-level"]
     assert "DOCKER_OPTS" in found[0]
-    assert "--config-file" in judge({}, flags=("dockerd", "--config-file=/srv/d.json"))[0]
+    assert "--config-file" in problems_of({}, flags=("dockerd", "--config-file=/srv/d.json"))[0]
 
 
 @pytest.mark.parametrize(
@@ -129,5 +129,5 @@ def test_a_flag_and_a_key_for_the_same() -> None:
 def test_the_targets_own_seccomp_profile(text: str, sound: bool) -> None:
     path = "/etc/docker/seccomp.json"
     values = {"seccomp-profile": path}
-    found = judge(values, seccomp=text, files=frozenset({path}))
+    found = problems_of(values, seccomp=text, files=frozenset({path}))
     assert (found == []) == sound

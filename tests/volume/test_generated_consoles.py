@@ -106,7 +106,7 @@ def problems(scenario: Scenario, session: Session = unlock_session) -> list[str]
     return [
         *_wrongly_typed(scenario, line),
         *([] if too_late else _wrongly_read(scenario, line, given)),
-        *([] if too_late else _misjudged(scenario, result, answered)),
+        *([] if too_late else _wrong_results(scenario, result, answered)),
         *_betrayed(log.getvalue(), "a note", secret),
         *_betrayed(json.dumps(result.document(), ensure_ascii=False), "the result", secret),
     ]
@@ -145,7 +145,7 @@ def _wrongly_given(answer: Answer, secret: bytes) -> Iterator[str]:
         yield "the length of the passphrase was shown"
 
 
-def _misjudged(scenario: Scenario, result: UnlockResult, answered: bool) -> Iterator[str]:
+def _wrong_results(scenario: Scenario, result: UnlockResult, answered: bool) -> Iterator[str]:
     fits = scenario.answered if answered else scenario.unanswered
     if not scenario.remembered:
         # Nobody can know what was printed before; finding out takes time.

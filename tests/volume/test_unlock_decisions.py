@@ -11,10 +11,16 @@ from bootwright.console.open_question import OpenQuestion
 from bootwright.console.tries import DEFAULT_TRIES, Tries
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
-from bootwright.volume.unlock_decisions import RULES, Action, Since, Typed, decide
+from bootwright.volume.unlock_decisions import RULES, Since, Typed, UnlockAction, decide
 from bootwright.volume.unlock_typing import PassphraseSender
 
-TYPING = {Action.TAB, Action.PASSPHRASE, Action.EMPTY_ANSWER, Action.SEARCH, Action.ANSWER_UNSEEN}
+TYPING = {
+    UnlockAction.TAB,
+    UnlockAction.PASSPHRASE,
+    UnlockAction.EMPTY_ANSWER,
+    UnlockAction.SEARCH,
+    UnlockAction.ANSWER_UNSEEN,
+}
 TICKS = 64
 """In a second of the false clock: a power of two, so that its times are exact."""
 
@@ -163,10 +169,10 @@ def test_a_rule_applies_from_its_time_on(rule: Any) -> None:
         assert decide(question, typed, {**LATE, rule.since: rule.seconds}) is rule.action
         if rule.seconds:
             early = {**LATE, rule.since: rule.seconds - 0.001}
-            assert decide(question, typed, early) is Action.WAIT
+            assert decide(question, typed, early) is UnlockAction.WAIT
 
 
-def late(question: OpenQuestion, typed: Typed) -> Action:
+def late(question: OpenQuestion, typed: Typed) -> UnlockAction:
     return decide(question, typed, LATE)
 
 
@@ -178,7 +184,7 @@ def test_the_passphrase_goes_only_to_our_question_that_shows_nothing() -> None:
         (OpenQuestion.INITRAMFS, Typed.NOTHING),
         (OpenQuestion.INITRAMFS_OUTPUT_AFTER, Typed.NOTHING),
     }
-    assert {one for one in SITUATIONS if late(*one) is Action.PASSPHRASE} == allowed
+    assert {one for one in SITUATIONS if late(*one) is UnlockAction.PASSPHRASE} == allowed
 
 
 def test_nothing_is_typed_at_a_question_that_is_not_ours_nor_after_the_end() -> None:
@@ -187,18 +193,18 @@ def test_nothing_is_typed_at_a_question_that_is_not_ours_nor_after_the_end() -> 
 
 
 def test_nothing_is_typed_while_the_verdict_on_the_passphrase_is_awaited() -> None:
-    assert {late(question, Typed.PASSPHRASE) for question in OpenQuestion} == {Action.WAIT}
+    assert {late(question, Typed.PASSPHRASE) for question in OpenQuestion} == {UnlockAction.WAIT}
 
 
 def test_the_initial_ram_disk_gets_no_tab() -> None:
     for question, typed in SITUATIONS:
         if question.name.startswith("INITRAMFS"):
-            assert late(question, typed) not in {Action.TAB, Action.SEARCH}
+            assert late(question, typed) not in {UnlockAction.TAB, UnlockAction.SEARCH}
 
 
 def test_forgetting_what_was_typed_ends() -> None:
     for question in OpenQuestion:
-        assert late(question, Typed.NOTHING) is not Action.FORGET_TYPED
+        assert late(question, Typed.NOTHING) is not UnlockAction.FORGET_TYPED
 
 
 def test_after_the_search_it_begins_again_only_when_something_was_printed() -> None:

@@ -1,4 +1,4 @@
-"""The LUKS header, made and judged by the real cryptsetup."""
+"""The LUKS header, made and checked by the real cryptsetup."""
 
 import json
 import uuid
