@@ -234,7 +234,7 @@ def test_a_baseline_that_cannot_be_used_is_named(lab: Lab, tmp_path: Path) -> No
     other = json.dumps({**json.loads(whole), "target": "shelf"})
     cases = [
         (whole, ("--benchmark", "1.11.0"), "--benchmark 1.6.0"),
-        (other, (), "no audit of board; those it has: shelf"),
+        (other, (), "no audit of board; it has: shelf"),
         (whole[: len(whole) // 2], (), "not JSON"),
         ("[" * 100_000, (), "not JSON"),
         ("{}", (), "bootwright.audit/1"),

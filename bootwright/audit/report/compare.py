@@ -71,7 +71,7 @@ class Baseline:
         """
         if name not in self.targets:
             known = ", ".join(self.targets) or "none"
-            raise InputError(f"{self.where}: no audit of {name}; there are: {known}")
+            raise InputError(f"{self.where}: no audit of {name}; it has: {known}")
         if not self.targets[name].checks:
             raise InputError(f"{self.where}: {name} could not be audited then; nothing to compare")
         return self.targets[name]

@@ -166,7 +166,7 @@ def test_the_log_has_the_traceback_of_a_bug(tmp_path: Path) -> None:
     assert log.path is not None
     last = records(log.path)[-1]
     assert last["status"] == OUR_BUG
-    assert "in test_a_bug_is_in_it" in last["traceback"]
+    assert "in test_the_log_has_the_traceback_of_a_bug" in last["traceback"]
 
 
 # What cannot be written

@@ -361,7 +361,7 @@ def test_stream_that_has_missed_too_much_says_so(
 ) -> None:
     add(store, record("x"))
     newest = served.records()["newest"]
-    monkeypatch.setattr(web_api, "_BACKLOG", 100)
+    monkeypatch.setattr(web_api, "_MAX_BACKLOG_BYTES", 100)
     add(store, record("y" * 200))
     with served.tail(after=newest) as tail:
         assert tail.event() == ("behind", "")
@@ -371,7 +371,7 @@ def test_stream_that_has_missed_too_much_says_so(
 def test_a_stream_without_records_keeps_the_connection_and_the_cursor(
     store: LogStore, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web_api, "_KEEP_ALIVE", 0)
+    monkeypatch.setattr(web_api, "_KEEP_ALIVE_S", 0)
     with served.tail(q="never") as tail:
         lines = [next(tail._lines) for _ in range(6)]
     assert lines[:2] == ["retry: 1000", f"id: {served.records()['newest']}"]
