@@ -34,7 +34,7 @@ from bootwright.emulator.io.clock import set_clock
 from bootwright.emulator.plan import HOST_ADDRESS_IN_GUEST
 from bootwright.volume.unlock_result import Result
 from tests.support.hostboard import OLD_CONTAINER, STOCK_DOCKER, Board
-from tests.support.machine import Card, Machine
+from tests.support.machine import CPUS, Card, Machine
 from tests.support.package_cache import package_cache
 from tests.support.shipping import Shipping
 
@@ -172,7 +172,7 @@ def card_key() -> str:
 def stage_key(name: str) -> str:
     """Return the digest of what goes into a stage."""
     stage = STAGES[name]
-    before = stage_key(stage.parent) if stage.parent else card_key()
+    before = stage_key(stage.parent) if stage.parent else _digest(card_key(), str(CPUS))
     return _digest(before, name, stage.recipe, _sources_digest(stage.sources))
 
 
