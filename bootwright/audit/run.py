@@ -217,7 +217,7 @@ def _guarded(
             wait=request.wait,
             sudo_password=password,
         )
-        with remote.step(reporter, f"Look at {name}"), remote:
+        with remote.step(reporter, f"Read the state of {name}"), remote:
             facts = collect(remote, rules.profile)
         took = time.monotonic() - begin
         return evaluate_board(facts, rules, name, board.trusted_user, day=_today(), seconds=took)

@@ -179,7 +179,7 @@ class BoardRun:
 
     def _start(self) -> tuple[HostFacts, ProvisionPlan]:
         """Connect, have an unfinished change put back, and make the first plan."""
-        title = f"Look at {self._endpoint.name}"
+        title = f"Read the state of {self._endpoint.name}"
         with self._board.step(self._reporter, title):
             self._board.connect()
             facts = self._collect_quickly()
@@ -271,7 +271,7 @@ class BoardRun:
             self._reporter.warn(
                 f"{self._endpoint.name}: could not be fetched: {', '.join(missing)}"
             )
-        with self._reporter.step(f"Look at {self._endpoint.name} again"):
+        with self._reporter.step(f"Read the state of {self._endpoint.name} again"):
             facts = self._collect()
         return facts, self._plan(facts)
 

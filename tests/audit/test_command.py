@@ -315,7 +315,7 @@ def test_wrong_input_ends_with_2_before_a_board_is_contacted(
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert done.stdout == ""
-    assert "Look at" not in done.stderr
+    assert "Read the state" not in done.stderr
     assert "Traceback" not in done.stderr
 
 
