@@ -25,6 +25,7 @@ from bootwright.audit.inspected import (
 )
 from bootwright.core.errors import FailedError
 from bootwright.core.parsing import PARSE_ERRORS
+from bootwright.core.secret import mask
 from bootwright.core.text import sanitize_line
 from bootwright.hosts.audit_rules import WatchedPath, parse_audit_rules
 from bootwright.hosts.file_modes import PathMode, parse_mode
@@ -202,7 +203,7 @@ class _Answer:
         self.troubles: dict[str, str] = {}
         for name, section in sections.items():
             if name.endswith("-error") and section.text.strip():
-                message = " ".join(section.text.split())[:300]
+                message = " ".join(mask(section.text).split())[:300]
                 self.troubles[name.removesuffix("-error")] = message
 
     def check_complete(self) -> None:
@@ -261,7 +262,9 @@ class _Answer:
         try:
             return parse(value)
         except PARSE_ERRORS as error:
-            self.troubles[name] = f"it cannot be understood: {sanitize_line(str(error))[:200]}"
+            self.troubles[name] = (
+                f"it cannot be understood: {sanitize_line(mask(str(error)))[:200]}"
+            )
             return None
 
     def long_text(self, name: str) -> str | None:

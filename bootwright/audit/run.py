@@ -21,7 +21,7 @@ from bootwright.core.io.ask import Ask, terminal
 from bootwright.core.io.secret_input import read_sudo_password
 from bootwright.core.parsing import PARSE_ERRORS
 from bootwright.core.report import Reporter, TextReporter
-from bootwright.core.secret import Secret
+from bootwright.core.secret import Secret, mask
 from bootwright.core.text import sanitize_line
 from bootwright.hosts import resolve
 from bootwright.hosts.fleet import Fleet
@@ -225,7 +225,7 @@ def _guarded(
         failed = error
     except PARSE_ERRORS as error:
         # No evaluator expects this answer. The audits of other boards must continue.
-        text = sanitize_line(str(error))[:200]
+        text = sanitize_line(mask(str(error)))[:200]
         failed = FailedError(f"{name}: the board's answer cannot be evaluated: {text}")
     return rules.shown(AuditResult(name, _today(), seconds=time.monotonic() - begin, error=failed))
 

@@ -11,7 +11,7 @@ from invoke.exceptions import Exit
 from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.paths import display_path
 from bootwright.core.result import CommandResult
-from bootwright.core.secret import MASKER
+from bootwright.core.secret import mask
 from bootwright.core.text import sanitize_text
 
 INTERRUPTED = 4
@@ -87,11 +87,24 @@ def whole_number(option: str, text: str, least: int, most: int) -> int:
 def print_result(result: CommandResult, as_json: bool) -> None:
     """Print a command's result on standard output: its JSON document, or its lines."""
     if as_json:
-        print(json.dumps(result.document(), indent=2))
+        print(json.dumps(_masked(result.document()), indent=2))
     elif lines := result.lines():
-        print("\n".join(map(sanitize_text, lines)))
+        print(mask("\n".join(map(sanitize_text, lines))))
+
+
+def _masked(value: object) -> object:
+    """Return a part of a document with its texts masked: they may quote what a board wrote."""
+    match value:
+        case str():
+            return mask(value)
+        case dict():
+            return {name: _masked(one) for name, one in value.items()}
+        case list() | tuple():
+            return [_masked(one) for one in value]
+        case _:
+            return value
 
 
 def _print_error(text: str) -> None:
-    text = sanitize_text(MASKER.mask(text, keep_short=True))
+    text = sanitize_text(mask(text))
     print(f"\033[31m{text}\033[0m" if sys.stderr.isatty() else text, file=sys.stderr)

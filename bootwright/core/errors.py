@@ -3,11 +3,19 @@
 A message says what is wrong, where, and what to do.
 """
 
+from bootwright.core.secret import mask
+
 
 class BootwrightError(Exception):
-    """The base class of errors with a message for the user; only subclasses are raised."""
+    """The base class of errors with a message for the user; only subclasses are raised.
+
+    A message may quote what a board or a tool wrote, which may repeat a secret: it is masked.
+    """
 
     exit_code = 70
+
+    def __str__(self) -> str:
+        return mask(super().__str__())
 
 
 class InputError(BootwrightError):

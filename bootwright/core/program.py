@@ -39,6 +39,9 @@ DEBUG_VARIABLE = "BOOTWRIGHT_DEBUG"
 
 def main() -> NoReturn:
     """Run the command line of this process; the entry of ``inv`` and ``bootwright``."""
+    # A stream that the caller closed is None, and print() would write to standard output instead.
+    nowhere = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends
+    sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     sys.exit(Program().run_line(sys.argv))
 
 

@@ -26,6 +26,7 @@ from rich.progress import (
 from rich.text import Text
 
 from bootwright.core.run_log import event, logged
+from bootwright.core.secret import mask
 from bootwright.core.text import sanitize_text
 from bootwright.core.units import format_size
 
@@ -111,6 +112,7 @@ class TextReporter:
     def step(self, title: str) -> Iterator[None]:
         """Show the title while the step runs, then its duration."""
         start = time.monotonic()
+        title = mask(title)
         with logged("report", title), self._running(title):
             yield
         took = time.monotonic() - start
@@ -126,6 +128,7 @@ class TextReporter:
     @contextmanager
     def meter(self, title: str, total: int | None) -> Iterator[Meter]:
         """Show a bar on a terminal, a line every few seconds elsewhere."""
+        title = mask(title)
         if not self._console.is_terminal:
             plain = _PlainMeter(self._out, title, total)
             yield plain
@@ -151,9 +154,9 @@ class TextReporter:
     def note(self, text: str) -> None:
         """Print a line."""
         event("report", "note", text=text)
-        self._console.print(f"  {sanitize_text(text)}", markup=False)
+        self._console.print(f"  {sanitize_text(mask(text))}", markup=False)
 
     def warn(self, text: str) -> None:
         """Print a warning; on a terminal in colour."""
         event("report", "warning", logging.WARNING, text=text)
-        self._console.print(Text.assemble(("warning:", "yellow"), f" {sanitize_text(text)}"))
+        self._console.print(Text.assemble(("warning:", "yellow"), f" {sanitize_text(mask(text))}"))

@@ -114,10 +114,12 @@ class JsonLines(logging.Formatter):
                 return value
             case str() | bytes():
                 return self._text(value)
+            case bytearray() | memoryview():
+                return self._text(bytes(value))
             case Secret():
                 return str(value)
             case Mapping():
-                return {str(name): self._plain(one) for name, one in value.items()}
+                return {self._text(str(name)): self._plain(one) for name, one in value.items()}
             case Sequence() | set() | frozenset():
                 items = [self._plain(one) for one in itertools.islice(value, MAX_ITEMS)]
                 more = len(value) - len(items)

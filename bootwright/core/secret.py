@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import NoReturn
 from urllib.parse import quote
 
+from bootwright.core.text import sanitize_line
+
 MASK = "***"
 """Replaces a secret of any length."""
 
@@ -81,18 +83,27 @@ class Masker:
 
 
 def _forms(value: bytes) -> Iterator[str]:
-    """Yield the secret in each notation in which it is masked."""
-    text = value.decode("utf-8", "replace")
-    lines = text.splitlines()
+    """Yield each text by which a secret is recognised."""
+    text = value.decode("utf-8", "replace").strip("\r\n")
+    # Not splitlines(): for it, characters end a line that may be in the middle of a passphrase.
+    lines = text.split("\n")
     if len(lines) > 1 or len(value) > _MAX_ONE_LINE:
         yield from (line for line in map(str.strip, lines) if len(line) >= _MIN_MASKED)
         return
-    text = text.removesuffix("\n").removesuffix("\r")
     yield text
-    if len(text) < _MIN_MASKED:
-        return
+    # Who quotes a board often removes the blanks at the ends first.
+    for word in {text, text.strip()}:
+        if len(word) >= _MIN_MASKED:
+            yield from _notations(word)
+
+
+def _notations(text: str) -> Iterator[str]:
+    value = text.encode()
+    yield text
+    yield sanitize_line(text)
     yield json.dumps(text)[1:-1]
     yield json.dumps(text, ensure_ascii=False)[1:-1]
+    yield repr(text)[1:-1]
     yield repr(value)[2:-1]
     yield text.replace("'", "'\"'\"'")
     yield text.replace("'", "'\\''")
@@ -100,8 +111,8 @@ def _forms(value: bytes) -> Iterator[str]:
     yield value.hex()
     yield value.hex().upper()
     for shift in range(3):
-        # In base64, three bytes are four characters. Characters that also encode bits of the
-        # bytes before or after the secret are left out.
+        # In base64, three bytes are four characters; those that also hold bits of what is around
+        # the secret are left out.
         code = base64.b64encode(bytes(shift) + value)
         inner = code[(0, 2, 3)[shift] : (shift + len(value)) * 8 // 6].decode()
         if len(inner) >= _MIN_MASKED:
@@ -111,6 +122,14 @@ def _forms(value: bytes) -> Iterator[str]:
 
 MASKER = Masker()
 """The masker that has all secrets of this process."""
+
+
+def mask(text: str) -> str:
+    """Return a text for the operator with ``***`` for each secret of this process.
+
+    A secret of less than four characters stays: it is part of many words.
+    """
+    return MASKER.mask(text, keep_short=True)
 
 
 class Secret:

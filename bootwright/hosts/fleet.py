@@ -21,6 +21,7 @@ from rich.text import Text
 
 from bootwright.core.errors import BootwrightError, FailedError
 from bootwright.core.report import Meter, Reporter
+from bootwright.core.secret import mask
 from bootwright.core.text import sanitize_text
 
 ALIVE_S = 10.0
@@ -164,7 +165,7 @@ class Fleet(Generic[T]):
             self._done.put(_Ended(name, result, seconds, tuple(reporter.warnings)))
 
     def _show(self, name: str, text: str) -> None:
-        self._latest[name] = sanitize_text(text)
+        self._latest[name] = sanitize_text(mask(text))
 
     def _next_ended(self, redraw: Callable[[], None]) -> "_Ended[T] | None":
         on_terminal = self._console.is_terminal
@@ -188,7 +189,8 @@ class Fleet(Generic[T]):
             self._print(ended, str(result), False)
             return result
         if isinstance(result, BaseException):
-            self._console.print("".join(traceback.format_exception(result)), markup=False)
+            lines = "".join(traceback.format_exception(result))
+            self._console.print(mask(lines), markup=False)
             bug = OurBugError("this is a bug of bootwright; please report the lines above")
             self._print(ended, str(bug), False)
             return bug
@@ -198,9 +200,9 @@ class Fleet(Generic[T]):
     def _print(self, ended: "_Ended[T]", text: str, success: bool) -> None:
         mark = "[green]✓[/green]" if success else "[red]✗[/red]"
         took = f"[dim]({ended.seconds:.1f} s)[/dim]"
-        first, *rest = sanitize_text(text).splitlines() or [""]
+        first, *rest = sanitize_text(mask(text)).splitlines() or [""]
         lines = [f"{mark} {escape(ended.name)} {took}: {escape(first)}"]
-        rest += sanitize_text("\n".join(ended.warnings)).splitlines()
+        rest += sanitize_text(mask("\n".join(ended.warnings))).splitlines()
         lines += [f"    {escape(line)}" for line in rest]
         self._console.print("\n".join(lines))
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootwright.core.errors import InputError
+from bootwright.core.errors import FailedError, InputError
 from bootwright.core.file_changes import FileChange
 from bootwright.core.passphrase import MAX_BYTES, check_passphrase
-from bootwright.core.secret import Secret
+from bootwright.core.secret import Secret, mask
+from bootwright.core.text import sanitize_line
 
 WORD = "correct horse"
 
@@ -63,3 +64,37 @@ def test_a_traceback_does_not_show_a_secret() -> None:
         check_passphrase(f"{WORD}\t".encode(), "a file")
     except InputError as error:
         assert WORD not in "".join(traceback.format_exception(error)).replace("{WORD}", "")
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "geheim wort 12",
+        "geheim\u00a0wort",
+        "abc\u0085def\u0085ghi",
+        "abc\u2028def\u2028ghi",
+        "ends in a blank ",
+        " begins with one",
+        'it\'s "quoted" $(here)',
+    ],
+)
+def test_a_secret_is_masked_however_a_message_quotes_it(word: str) -> None:
+    secret = Secret(word.encode())
+    quoted = [
+        word,
+        word.strip(),
+        repr(word),
+        repr(word.encode()),
+        json.dumps(word),
+        sanitize_line(word),
+    ]
+    assert [text for text in quoted if len(mask(f"<{text}>")) > len('<"***">') + 4] == []
+    del secret
+
+
+def test_an_error_that_quotes_a_board_has_no_secret() -> None:
+    secret = Secret(b"sudo-geheim-1")
+    error = FailedError("pc: the answer was cut short, it is: 'sudo-geheim-1'")
+    assert str(error) == "pc: the answer was cut short, it is: '***'"
+    assert "geheim" not in "".join(traceback.format_exception(error))
+    del secret

@@ -54,6 +54,7 @@ def run(
     pass_fds: Sequence[int] = (),
     timeout: float | None = None,
     log_output: bool = True,
+    log_arguments: bool = True,
 ) -> Finished:
     """Run a program until it ends, and return its status and output.
 
@@ -64,6 +65,7 @@ def run(
         env: added to the small environment that every child gets.
         pass_fds: descriptors that stay open in the child.
         timeout: seconds after which the child is killed.
+        log_arguments: write the arguments to the log of the run; not if they may be secret.
         log_output: write the child's output to the log of the run; ``False`` if it may be secret.
 
     Raises:
@@ -71,7 +73,10 @@ def run(
     """
     data = stdin.reveal() if isinstance(stdin, Secret) else stdin or b""
     try:
-        with logged("process", argv[0], argv=argv, stdin=stdin, env=env or {}) as result:
+        arguments = argv if log_arguments else [argv[0], MASK]
+        with logged(
+            *("process", argv[0]), argv=arguments, stdin=stdin, env=_logged_env(env)
+        ) as result:
             done = subprocess.run(
                 list(argv),
                 input=data,
@@ -142,7 +147,7 @@ def stream(
     Raises:
         FailedError: the tool is missing, or cannot be run.
     """
-    with logged("process", argv[0], argv=argv, stdin=stdin, env=env or {}) as result:
+    with logged("process", argv[0], argv=argv, stdin=stdin, env=_logged_env(env)) as result:
         try:
             child = subprocess.Popen(
                 list(argv),
@@ -169,6 +174,12 @@ def stream(
                 child.kill()  # no effect if it has ended
                 result["status"], result["stderr"] = running.finish()
                 result["received"] = running.received
+
+
+def _logged_env(env: Mapping[str, str] | None) -> dict[str, str]:
+    """Return variables for the log: the address of a proxy may have a password."""
+    pairs = (env or {}).items()
+    return {name: MASK if name.lower().endswith("_proxy") else value for name, value in pairs}
 
 
 def missing_tool(name: str) -> FailedError:

@@ -10,6 +10,8 @@ import errno
 import fcntl
 import logging
 import os
+import re
+import stat
 import sys
 import time
 import traceback
@@ -38,6 +40,10 @@ LIBRARIES = ("paramiko",)
 
 _QUIET = ("run", "report")
 """Sources of records that alone are no reason to make a file."""
+
+
+_NAME = re.compile(r"\d{8}T\d{6}Z-.*\.jsonl")
+"""The names of logs; other files in the folder are not removed."""
 
 
 class RunLog:
@@ -120,6 +126,8 @@ class _File(logging.Handler):
         self.path: Path | None = None
         self._directory, self._name = directory, name
         self._descriptor: int | None = None
+        self._full: list[int] = []
+        """The files of this run that have reached their size. They stay locked until its end."""
         self._waiting: list[bytes] = []
         self._size = 0
         self._ended = False
@@ -141,9 +149,10 @@ class _File(logging.Handler):
             self.handleError(record)
 
     def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        open_files = [*self._full, *([] if self._descriptor is None else [self._descriptor])]
+        for descriptor in open_files:
+            os.close(descriptor)
+        self._full, self._descriptor = [], None
         self._ended = True
         super().close()
 
@@ -174,7 +183,7 @@ class _File(logging.Handler):
         else:
             raise FileExistsError(errno.EEXIST, "too many files for this second", str(path))
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            self._full.append(self._descriptor)
         self._descriptor, self._size, self.path = descriptor, 0, path
         # _rotate() does not remove a locked file. Some network file systems have no locks.
         with suppress(OSError):
@@ -208,21 +217,35 @@ def _prepare(directory: Path) -> tuple[int, int] | None:
     for one in missing:
         if owner is not None:
             os.chown(one, *owner)
-    if directory.stat().st_mode & 0o077:
+    # The permissions of a folder change here, and files in it are removed: not those of others.
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "is no folder of its own", str(directory))
+    if found.st_uid not in (os.geteuid(), *(owner or ())[:1]):
+        raise PermissionError(errno.EPERM, "belongs to another user", str(directory))
+    if found.st_mode & 0o077:
         directory.chmod(0o700)
     return owner
 
 
 def _rotate(directory: Path) -> None:
-    """Remove the oldest logs that exceed the limits, except those of runs that have not ended."""
-    found = sorted(directory.glob("*.jsonl"), reverse=True)
-    total = 0
-    for number, path in enumerate(found):
+    """Remove the oldest logs that exceed the limits, except those of runs that have not ended.
+
+    Their age is that of their last record: the clock may have been wrong when they were named.
+    """
+    logs = []
+    for path in directory.iterdir():
         with suppress(OSError):
-            total += path.stat().st_size
-            if number < MAX_FILES and total <= MAX_TOTAL_BYTES:
-                continue
-            descriptor = os.open(path, os.O_RDONLY)
+            found = path.lstat()
+            if _NAME.fullmatch(path.name) and stat.S_ISREG(found.st_mode):
+                logs.append((found.st_mtime_ns, found.st_size, path))
+    total = 0
+    for number, (_, size, path) in enumerate(sorted(logs, reverse=True)):
+        total += size
+        if number < MAX_FILES and total <= MAX_TOTAL_BYTES:
+            continue
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()

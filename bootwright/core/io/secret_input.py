@@ -36,7 +36,9 @@ def read_passphrase(target: Target, file: str | None, *, twice: bool, title: str
     if file is not None:
         return _from_file(Path(file))
     if target.passphrase_command:
-        finished = run(target.passphrase_command, check=False, log_output=False)
+        finished = run(
+            target.passphrase_command, check=False, log_output=False, log_arguments=False
+        )
         if finished.returncode != 0:
             # Its output may hold the passphrase, so it is not shown.
             raise InputError(

@@ -3,11 +3,13 @@
 Which checks are required is decided in :mod:`bootwright.rootfs.verification`; here they are run.
 """
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from bootwright.core.addresses import keep_proxy_secret, keep_secret, without_secrets
 from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.io.lock import exclusive
 from bootwright.core.report import Reporter
@@ -107,8 +109,11 @@ def acquire(
     if options.rootfs_file is not None:
         return _from_file(verifier, options.rootfs_file)
     url = source.url.replace("{platform}", platform)
+    keep_secret(url)
+    for name in download.PROXIES:
+        keep_proxy_secret(os.environ.get(name, os.environ.get(name.upper(), "")))
     lock = download.partial_path(url, cache_dir / "partial").with_suffix(".lock")
-    with exclusive(lock, f"downloading {url}"):
+    with exclusive(lock, f"downloading {without_secrets(url)}"):
         acquired = _Fetch(verifier, url, cache_dir).run()
     if acquired.verified_by == "none":
         reporter.warn(f"{url}: used UNVERIFIED, because of {UNVERIFIED_OPTION}")
@@ -249,7 +254,7 @@ class _Fetch:
                 download.discard(got.path)
                 raise
             record = DownloadRecord(
-                url=self.url,
+                url=without_secrets(self.url),
                 sha256=got.sha256,
                 size=got.size,
                 etag=got.validators.etag,
@@ -278,7 +283,9 @@ class _Fetch:
     def _add(self, path: Path, record: DownloadRecord) -> Acquired:
         """Move the file ``path`` into the cache."""
         cached_path = self.tarballs.add(path, record)
-        return Acquired(cached_path, record.sha256, record.verified_by, self.url, record.signer)
+        return Acquired(
+            cached_path, record.sha256, record.verified_by, without_secrets(self.url), record.signer
+        )
 
     def _use(self, cached: DownloadRecord, verified_by: VerifiedBy) -> Acquired:
         path = self.tarballs.path(cached.sha256)

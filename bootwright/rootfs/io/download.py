@@ -47,7 +47,7 @@ _OPTIONS = (
 
 # The environment variables for proxies and for certificate authorities. The latter are passed as
 # options, because curl uses only one of these two variables.
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _AUTHORITIES = {"SSL_CERT_FILE": "--cacert", "SSL_CERT_DIR": "--capath"}
 
 # Exit codes of curl. 1, 3, 47: the address is not valid, redirects to another protocol than HTTP,
@@ -322,7 +322,7 @@ def _request(
     config = _setting("url", url)
     for name, value in (headers or {}).items():
         config += _setting("header", f"{name}: {value}")
-    proxies = {name: os.environ.get(name, os.environ.get(name.upper())) for name in _PROXIES}
+    proxies = {name: os.environ.get(name, os.environ.get(name.upper())) for name in PROXIES}
     given = {name: value for name, value in proxies.items() if value}
     with (
         logged("http", url, headers=headers) as result,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from bootwright.core.addresses import without_secrets
 from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io.fsync import replace_file
 from bootwright.rootfs.verification import DownloadRecord
@@ -25,7 +26,8 @@ class Tarballs:
 
     def newest(self, url: str) -> DownloadRecord | None:
         """Return the record of the newest tarball in the cache that came from ``url``."""
-        found = [record for record in self._records() if record.url == url]
+        where = without_secrets(url)
+        found = [record for record in self._records() if record.url == where]
         return max(found, key=lambda record: record.date, default=None)
 
     def with_digest(self, sha256: str) -> DownloadRecord | None:

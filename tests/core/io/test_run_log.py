@@ -267,3 +267,79 @@ def test_logs_written_by_root_belong_to_the_owner_of_the_checkout(tmp_path: Path
     one_run(home / "build")
     for path in (home / "build", home / "build" / "log", *logs(home / "build")):
         assert (path.stat().st_uid, path.stat().st_gid) == (54321, 54322)
+
+
+def test_a_folder_that_is_a_link_is_left_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir(mode=0o755)
+    (other / "20200101T000000Z-x.jsonl").touch()
+    (tmp_path / "log").symlink_to(other)
+    one_run(tmp_path)
+    assert "the log of this run is not written" in capfd.readouterr().err
+    assert other.stat().st_mode & 0o777 == 0o755
+    assert [path.name for path in other.iterdir()] == ["20200101T000000Z-x.jsonl"]
+
+
+def test_only_logs_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_FILES", 2)
+    folder = tmp_path / "log"
+    folder.mkdir(mode=0o700)
+    (folder / "mine.jsonl").touch()
+    # Opening it would wait for a reader for ever.
+    os.mkfifo(folder / "20200101T000000Z-x.jsonl")
+    for _ in range(4):
+        one_run(tmp_path)
+    assert {"mine.jsonl", "20200101T000000Z-x.jsonl"} <= {path.name for path in folder.iterdir()}
+    assert len(logs(tmp_path)) == 4
+
+
+def test_the_newest_logs_stay_whatever_their_names_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_FILES", 3)
+    folder = tmp_path / "log"
+    folder.mkdir(mode=0o700)
+    for number in range(5):
+        # Written while the clock was wrong.
+        path = folder / f"20300101T00000{number}Z-x.jsonl"
+        path.touch()
+        os.utime(path, (0, 0))
+    for number in range(3):
+        one_run(tmp_path, "echo", str(number))
+    last = [one["argv"] for path in logs(tmp_path) for one in records(path) if one.get("argv")]
+    assert sorted(argv[1] for argv in last if argv[0] == "echo") == ["0", "1", "2"]
+
+
+def test_a_long_run_keeps_its_first_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_FILE_BYTES", 4000)
+    monkeypatch.setattr(module, "MAX_TOTAL_BYTES", 8000)
+    log = RunLog(tmp_path / "log", "long", debug=False)
+    with log.recording():
+        for number in range(200):
+            run_log.event("process", "x", number=number, text="y" * 100)
+    assert any(one["event"] == "start" for path in logs(tmp_path) for one in records(path))
+
+
+def test_a_closed_standard_error_leaves_one_document(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"exec {INV} doctor --json --debug 2>&-"],
+        cwd=checkout(),
+        env={"PATH": os.environ["PATH"], "HOME": "/", "BOOTWRIGHT_BUILD": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    assert json.loads(done.stdout)["schema"].startswith("bootwright.doctor/")
+
+
+def test_arguments_that_may_be_secret_and_proxies_are_not_logged(tmp_path: Path) -> None:
+    log = RunLog(tmp_path / "log", "task", debug=False)
+    with log.recording():
+        run(["sh", "-c", ": command-geheim-9"], log_arguments=False)
+        run(["true"], env={"https_proxy": "joe:pr0xypassw@proxy", "LANG": "C"})
+    assert log.path is not None
+    text = log.path.read_text()
+    assert "geheim" not in text
+    assert "pr0xypassw" not in text
+    assert '"LANG": "C"' in text
