@@ -20,8 +20,14 @@ from dataclasses import dataclass
 
 from bootwright.console.interleaved import AnyText, Name, Pattern
 
-_START = re.compile(r"Please (?P<verb>enter [^:!'\"]{1,40}? for|unlock) disk ")
-# The shortest match is the name: what follows it may contain colons too.
+ENTER, FOR_DISK = "Please enter ", " for disk "
+"""The texts of systemd's question around the word for the secret, such as ``passphrase``."""
+
+UNLOCK_DISK = "Please unlock disk "
+"""The text of the question of Debian's initial RAM disk, before the volume's name."""
+
+_START = re.compile(rf"{ENTER}(?P<secret>[^:!'\"]{{1,40}}?){FOR_DISK}|{UNLOCK_DISK}")
+# The shortest match is the name, because the text after the name may contain colons too.
 _REST = re.compile(
     r"(?:(?P<bare>[\w.+\\-]+)|(?:(?!Please )[^!])*?\((?P<labelled>[^()]+)\))(?: on /[^\s:!]*)?"
     r"(?P<verify_before> \(verification\))?[:!](?P<verify_after> \(verification\))? "
@@ -76,7 +82,7 @@ def find_question(text: str) -> Question | None:
         start=start.start(),
         volume=rest["bare"] or rest["labelled"],
         verification=bool(rest["verify_before"] or rest["verify_after"]),
-        systemd=start["verb"] != "unlock",
+        systemd=start["secret"] is not None,
     )
 
 
@@ -118,13 +124,16 @@ INITRAMFS = "initramfs"
 
 
 def question_patterns(volume: str) -> list[tuple[str, Pattern]]:
-    """Return the questions to find where other output interrupts them, named as above."""
+    """Return the questions to find where other output interrupts them, each with its name.
+
+    The names are :data:`BEGUN`, :data:`SYSTEMD` and :data:`INITRAMFS`.
+    """
     label = AnyText(lambda char: char not in ":!'\"")
     mount_point = AnyText(lambda char: char not in ":!'\" ")
     patterns: list[tuple[str, Pattern]] = []
     starts: list[tuple[str, Pattern]] = [
-        (SYSTEMD, ("Please enter ", AnyText(lambda char: char not in ":!'\""), " for disk ")),
-        (INITRAMFS, ("Please unlock disk ",)),
+        (SYSTEMD, (ENTER, AnyText(lambda char: char not in ":!'\""), FOR_DISK)),
+        (INITRAMFS, (UNLOCK_DISK,)),
     ]
     for asker, start in starts:
         patterns.append((BEGUN, start))

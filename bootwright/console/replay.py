@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bootwright.console.prompt import find_question
+from bootwright.console.prompt import UNLOCK_DISK, find_question
 from bootwright.console.screen import Partial, Screen
 from bootwright.console.simulated_board import LINE_SPEED
 from bootwright.console.systemd_messages import HIDDEN, HINT
@@ -222,7 +222,7 @@ def _questions(log: bytes) -> Iterator[_LoggedQuestion]:
             last = item.number
             rest = _REST_OF_PROMPT.match(log, at + 1)
             end = rest.end() if rest else at + 1
-            answers_tab = "Please unlock disk" not in item.text
+            answers_tab = UNLOCK_DISK not in item.text
             yield _LoggedQuestion(end, answers_tab, bool(rest and HINT in rest[0]))
 
 

@@ -15,6 +15,7 @@ from bootwright.console.simulated_board import (
     interrupt,
 )
 from bootwright.console.systemd_messages import HIDDEN, HINT, INITRAMFS, Dialect
+from tests.support.consoles import VERSIONS
 
 CASES = Path(__file__).parent.parent / "cases" / "console"
 RECORDED = (CASES / "debian12-systemd252-unlock.log").read_bytes()
@@ -250,7 +251,7 @@ def test_torn() -> None:
     assert (0.5, b"<2>") in pieces
 
 
-@pytest.mark.parametrize("version", [INITRAMFS, 208, 239, 240, 244, 245, 246, 252, 257])
+@pytest.mark.parametrize("version", sorted(set(VERSIONS)))
 @pytest.mark.parametrize("disk", [VOLUME, DISK, f"SD card ({VOLUME})", f"SD ({VOLUME}) on {MOUNT}"])
 def test_its_questions_are_those_of_the_table(version: int, disk: str) -> None:
     dialect = Dialect(version, colours=False, lock=version >= 246)

@@ -183,7 +183,9 @@ def now() -> datetime:
         (["tail", "odroid", "--follow", "--json"], 2, "give only one of them"),
         (["web", "--port", "99999"], 2, "--port"),
         (["serve", "--listen", "not an address"], 2, "--listen"),
-        (["serve", "--listen", "nobody.invalid"], 2, "not an address of this machine"),
+        (["serve", "--listen", "nobody.invalid"], 2, "is not an address"),
+        # Of a network for documentation (RFC 5737), so no machine has it.
+        (["serve", "--listen", "192.0.2.1"], 2, "is not an address of this machine"),
         (["serve", "--port", "7000"], 2, "--port is for inv logs web"),
         (["web", "--json"], 2, "--json is for inv logs tail"),
         (["tail", "odroid", "--listen", "127.0.0.1"], 2, "--listen is for inv logs serve"),

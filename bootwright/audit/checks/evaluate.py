@@ -6,6 +6,7 @@ from bootwright.audit.checks import containers, daemon, files, host, images, swa
 from bootwright.audit.checks.findings import findings
 from bootwright.audit.model import BenchmarkCheck, Checked, Evaluator, Finding, Subject, Waiver
 from bootwright.audit.waivers import waiver_of
+from bootwright.core.errors import InputError
 
 EVALUATORS: Mapping[str, Evaluator] = {
     **host.EVALUATORS,
@@ -28,7 +29,16 @@ def evaluate(
         checks: those of the benchmark; all of them are evaluated.
         waivers: for any target.
         target: the board's name here.
+
+    Raises:
+        InputError: the benchmark has a check that no function evaluates.
     """
+    for check in checks:
+        if check.id not in EVALUATORS:
+            raise InputError(
+                f"check {check.id} has no evaluator: add one in bootwright/audit/checks, to"
+                " EVALUATORS of the module of its section"
+            )
     checked = tuple(
         Checked(check, EVALUATORS[check.id](subject), waiver_of(waivers, check.id, target))
         for check in checks

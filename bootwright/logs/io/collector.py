@@ -5,6 +5,7 @@ Old logs are compressed, and later removed.
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -130,8 +131,10 @@ async def _site(
         try:
             await site.start()
         except socket.gaierror:
-            raise InputError(f"--listen: {listen!r} is not an address of this machine") from None
+            raise InputError(f"--listen: {listen!r} is not an address") from None
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise InputError(f"--listen: {listen} is not an address of this machine") from None
             # The message of asyncio is longer and less clear.
             why = os.strerror(error.errno) if error.errno else str(error)
             raise FailedError(
