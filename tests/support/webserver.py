@@ -20,16 +20,22 @@ class Resource:
     """For each coming request: bytes of its body after which the connection is cut."""
     stall_after: int | None = None
     """Bytes of the body after which nothing comes until the server is told to stop."""
-    promised: int | None = None
+    promised: int | str | None = None
     """A wrong Content-Length."""
     status: int | None = None
     """An error to answer with."""
+    whole_status: int = 200
+    """The status of an answer with the whole body."""
     location: str | None = None
     """Where to redirect to."""
     chunked: bool = False
     """Do not announce the body's length."""
+    trailers: bytes = b""
+    """Lines after a chunked body."""
     content_range: str | None = None
-    """A wrong Content-Range."""
+    """A wrong Content-Range; empty: none."""
+    ignores_if_range: bool = False
+    """Send a part even of another version than the one in If-Range."""
     silent: bool = False
     """Never answer."""
 
@@ -118,8 +124,10 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Content-Length"] = str(length)
         if start is not None:
             usual = f"bytes {start}-{size - 1}/{size}"
-            headers["Content-Range"] = resource.content_range or usual
-        self._start(path, 200 if start is None else 206, len(part), headers)
+            wrong = resource.content_range
+            headers["Content-Range"] = usual if wrong is None else wrong or None
+        status = resource.whole_status if start is None else 206
+        self._start(path, status, len(part), headers)
         if body:
             self._send(resource, part)
 
@@ -129,7 +137,8 @@ class _Handler(BaseHTTPRequestHandler):
         condition = self.headers.get("If-Range")
         if not wanted or not resource.ranges:
             return None
-        if condition and condition not in (resource.etag, resource.last_modified):
+        known = (None, resource.etag, resource.last_modified)
+        if condition not in known and not resource.ignores_if_range:
             return None
         return int(wanted.removeprefix("bytes=").removesuffix("-"))
 
@@ -137,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         cut = resource.cuts.pop(0) if resource.cuts else None
         with suppress(ConnectionError):
             if resource.chunked:
-                part = b"%x\r\n%s\r\n0\r\n\r\n" % (len(part), part)
+                part = b"%x\r\n%s\r\n0\r\n%s\r\n" % (len(part), part, resource.trailers)
             self.wfile.write(part[: cut if cut is not None else resource.stall_after])
             if resource.stall_after is not None and cut is None:
                 self.server.released.wait()

@@ -3,7 +3,8 @@
 A download is written to a partial file. Beside it are the headers of the server's answer, which
 curl writes before the first byte. Their validators (ETag, Last-Modified) identify the version of
 the remote file, so that the next run requests only the rest, and only if the remote file is still
-that version (Range and If-Range).
+that version (Range and If-Range). Some servers ignore If-Range, so the headers of the answer with
+the rest are compared too, before its first byte is written.
 
 The bytes come through a pipe, so that curl ends when this process ends, and never writes to a file
 that a later run uses. Further attempts are made here, because curl's ``--retry`` starts again where
@@ -14,6 +15,7 @@ Exit codes: curl(1), "EXIT CODES".
 
 import hashlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -61,6 +63,10 @@ _TIMEOUT = 28
 _NO_RANGE = 33
 _TOO_LARGE = 63
 
+# The statuses of an answer with the whole file, and with a part of it.
+_WHOLE = (200, 203)
+_PART = (206,)
+
 
 class DownloadUnreachableError(FailedError):
     """The server cannot be reached or cannot answer now; a later attempt may succeed."""
@@ -78,6 +84,13 @@ class Validators:
         if self.etag or other.etag:
             return self.etag == other.etag
         return self.last_modified is not None and self.last_modified == other.last_modified
+
+    def differ(self, other: "Validators") -> bool:
+        """Return whether what both have identifies different versions; a strong ETag decides."""
+        if self.etag and other.etag and (self.etag != other.etag or self.etag[:2] != "W/"):
+            return self.etag != other.etag
+        dates = (self.last_modified, other.last_modified)
+        return None not in dates and dates[0] != dates[1]
 
     def if_range(self) -> str | None:
         """Return the value for ``If-Range``: a strong ETag, or else a date (RFC 9110, 13.1.5)."""
@@ -105,6 +118,21 @@ class Downloaded:
     size: int
     validators: Validators
     transferred: int
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """The headers of an answer; status 0 if there was none, and ``None`` for what is not known."""
+
+    status: int
+    validators: Validators
+    length: int | None  # of the body
+    start: int | None  # the offset of the sent part (Content-Range)
+    total: int | None  # the size of the remote file (Content-Range)
+
+
+class _OtherVersionError(Exception):
+    """The server sends another part than requested, or a part of another version."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +164,7 @@ def download_small(url: str, limit: int = 64 * 1024) -> bytes | None:
     if ended.status in (404, 410):
         return None
     _raise_failure(url, ended)
+    _check_status(url, ended.status, _WHOLE)
     return data
 
 
@@ -157,7 +186,7 @@ def unchanged(url: str, validators: Validators) -> bool:
     if ended.code == 0 and ended.status == 304:
         return True
     _raise_failure(url, ended)
-    return validators.same(_parse_headers(answer)[0])
+    return validators.same(_parse_headers(answer).validators)
 
 
 def download(
@@ -212,8 +241,8 @@ def partial_path(url: str, partial_dir: Path) -> Path:
 
 def discard(path: Path) -> None:
     """Remove a partial file and its headers, so that the next run starts at the beginning."""
-    path.unlink(missing_ok=True)
-    _sidecar(path).unlink(missing_ok=True)
+    for each in (path, _sidecar(path), _resumed_sidecar(path)):
+        each.unlink(missing_ok=True)
 
 
 class _Transfer:
@@ -241,32 +270,42 @@ class _Transfer:
         headers = {"If-Range": condition} if self.size and condition else {}
         if not headers:
             self._restart()
-        offset, sidecar = self.size, str(_sidecar(self.path))
+        offset, expected = self.size, _PART if self.size else _WHOLE
+        sidecar = _resumed_sidecar(self.path) if offset else _sidecar(self.path)
+        sidecar.unlink(missing_ok=True)
         free = shutil.disk_usage(self.path.parent).free
-        options = ["--max-filesize", str(max(free, 1))]
-        options += ["--continue-at", str(offset)] if offset else ["--dump-header", sidecar]
-        with _request(self.url, self.timeout, *options, headers=headers) as running:
-            self._receive(running)
-            ended = _end(running)
-        self._read_headers()
-        complete = self.total is None or self.size == self.total
-        if ended.code == _TOO_LARGE:
-            raise FailedError(
-                f"{self.path.parent}: the download needs {format_size((self.total or 0) - offset)}"
-                f" more, but only {format_size(free)} are free"
-            )
-        if offset and ended.status == 416 and self.total is not None and complete:
-            return  # it is complete, and still the same version (If-Range)
-        if offset and (ended.status in (200, 416) or ended.code == _NO_RANGE):
+        options = ["--max-filesize", str(max(free, 1)), "--dump-header", str(sidecar)]
+        options += ["--continue-at", str(offset)] if offset else []
+        try:
+            with _request(self.url, self.timeout, *options, headers=headers) as running:
+                self._receive(running, offset)
+                ended = _end(running)
+            self._read_headers()
+            complete = self.total is None or self.size == self.total
+            if offset:
+                self._compare(offset, broken=ended.code != 0)
+                if ended.status == 416 and self.total is not None and complete:
+                    return  # it is complete, and still the same version (If-Range)
+                if ended.status in (*_WHOLE, 416) or ended.code == _NO_RANGE:
+                    raise _OtherVersionError
+        except _OtherVersionError:
             self._restart()
             self.reporter.note("the file has changed or the server cannot resume: starting again")
             self.attempt()
-        elif not complete and ended.status in (200, 206) and ended.code != _TIMEOUT:
+            return
+        if ended.code == _TOO_LARGE:
+            # The size may be unknown, or the one that the file had before.
+            missing, room = (self.total or 0) - offset, format_size(free)
+            need = f"needs {format_size(missing)} more, but only {room} are free"
+            if missing <= free:
+                need = f"is too large: more is to come than the {room} that are free"
+            raise FailedError(f"{self.path.parent}: the download {need}")
+        if not complete and ended.status in expected and ended.code != _TIMEOUT:
             raise DownloadUnreachableError(
                 f"{self.url}: the connection ended after {self.size} of {self.total} bytes"
             )
-        else:
-            _raise_failure(self.url, ended)
+        _raise_failure(self.url, ended)
+        _check_status(self.url, ended.status, expected)
 
     def finish(self) -> Downloaded:
         """Return the complete file, after it was written to the disk."""
@@ -278,11 +317,15 @@ class _Transfer:
             md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         return Downloaded(self.path, sha256, md5, self.size, self.validators, self.transferred)
 
-    def _receive(self, running: Stream) -> None:
+    def _receive(self, running: Stream, offset: int) -> None:
         data = running.read(_CHUNK)
         if not data:
             return
         self._read_headers()
+        if offset:
+            _check_status(self.url, self._compare(offset), _PART)
+        else:
+            _check_status(self.url, self.status, _WHOLE)
         with self.reporter.meter(self.url.rsplit("/", 1)[-1], self.total) as meter:
             meter.advance(self.size)
             while data:
@@ -296,16 +339,34 @@ class _Transfer:
                 meter.advance(len(data))
                 data = running.read(_CHUNK)
 
+    def _compare(self, offset: int, broken: bool = False) -> int:
+        """Compare the resumed answer with the version of the partial file; return its status.
+
+        If the connection is ``broken``, the last headers may be missing.
+
+        Raises:
+            _OtherVersionError: they differ.
+        """
+        answer = _read_answer(_resumed_sidecar(self.path))
+        other_part = answer.start != offset and not (broken and answer.start is None)
+        if answer.status in (*_PART, 416) and (
+            self.validators.differ(answer.validators)
+            or (other_part and answer.status != 416)
+            or (None not in (self.total, answer.total) and self.total != answer.total)
+        ):
+            raise _OtherVersionError
+        return answer.status
+
     def _restart(self) -> None:
         os.truncate(self.path, 0)
         _sidecar(self.path).unlink(missing_ok=True)
+        _resumed_sidecar(self.path).unlink(missing_ok=True)
         self._read_headers()
 
     def _read_headers(self) -> None:
-        """Set the validators and the size of the remote file, and the size of the partial file."""
-        sidecar = _sidecar(self.path)
-        answer = sidecar.read_bytes() if sidecar.exists() else b""
-        self.validators, self.total = _parse_headers(answer)
+        """Set what the first answer says of the remote file, and the size of the partial file."""
+        answer = _read_answer(_sidecar(self.path))
+        self.status, self.validators, self.total = answer.status, answer.validators, answer.length
         self.size = self.path.stat().st_size
 
 
@@ -377,6 +438,12 @@ def _raise_failure(url: str, ended: _RequestResult) -> None:
         raise DownloadUnreachableError(f"{url}: {ended.why or f'curl ended with {ended.code}'}")
 
 
+def _check_status(url: str, status: int, expected: tuple[int, ...]) -> None:
+    """Raise :class:`FailedError` unless the answer has one of the ``expected`` statuses."""
+    if status not in expected:
+        raise FailedError(f"{url}: the server answers {status}, not {expected[0]} with the file")
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
@@ -389,11 +456,43 @@ def _sidecar(path: Path) -> Path:
     return path.with_suffix(".headers")
 
 
-def _parse_headers(answers: bytes) -> tuple[Validators, int | None]:
-    """Return the validators and the length in the last answer, which follows any redirections."""
-    last = answers.decode("latin-1").replace("\r\n", "\n").strip().rpartition("\n\n")[2]
-    pairs = (line.partition(":") for line in last.splitlines()[1:])
-    headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
-    length = headers.get("content-length", "")
-    total = int(length) if length.isdecimal() else None
-    return Validators(headers.get("etag"), headers.get("last-modified")), total
+def _resumed_sidecar(path: Path) -> Path:
+    return path.with_suffix(".resumed-headers")
+
+
+def _read_answer(sidecar: Path) -> _Answer:
+    """Return the answer in a sidecar; a missing or an unreadable one has no answer."""
+    try:
+        return _parse_headers(sidecar.read_bytes())
+    except OSError:
+        return _parse_headers(b"")
+
+
+def _parse_headers(answers: bytes) -> _Answer:
+    """Return the last answer; redirections come before it, and trailers after it."""
+    text = answers.decode("latin-1").replace("\r\n", "\n")
+    blocks = re.findall(r"^HTTP/.*?(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
+    first, *lines = blocks[-1].split("\n") if blocks else [""]
+    pairs = (line.partition(":") for line in lines)
+    headers = {name.strip().lower(): value.strip(" \t") for name, _, value in pairs}
+    status = re.match(r"HTTP/\S+ ([0-9]{3})\b", first)
+    content_range = headers.get("content-range", "").lower()
+    part = re.match(r"bytes[ :=]+(?:(\d+)-\d+|\*)/(\S+)", content_range)
+    start, total = part.groups("") if part else ("", "")
+    return _Answer(
+        int(status[1]) if status else 0,
+        Validators(_ascii(headers.get("etag")), _ascii(headers.get("last-modified"))),
+        _number(headers.get("content-length", "")),
+        _number(start),
+        _number(total),
+    )
+
+
+def _number(text: str) -> int | None:
+    """Return a size; ``None`` if it is not a number, or has more digits than a size can have."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
+def _ascii(value: str | None) -> str | None:
+    """Return a validator; ``None`` if curl cannot send it back as it came."""
+    return value if value and value.isascii() and value.isprintable() else None
