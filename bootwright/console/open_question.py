@@ -25,7 +25,7 @@ class OpenQuestion(Enum):
     """Ours was answered, or the boot has reported how it ended. Nothing is to be typed."""
 
     INCOMPLETE = "incomplete"
-    """Ours so far; the text after it has begun and may still make it another question."""
+    """Ours, as far as it is printed; the rest of its text may make it another question."""
     VISIBLE = "visible"
     """Ours; systemd would show an asterisk for each character typed."""
     VISIBLE_HINT_CUT = "visible, hint cut"
@@ -36,7 +36,8 @@ class OpenQuestion(Enum):
     """As ``HIDDEN``, and then the beginning of a line was printed. Who printed it (a shell, a
     boot loader) may read what is typed."""
     HIDDEN_BY_OTHERS = "hidden by others"
-    """Ours; ``(no echo) `` was printed without a TAB from us. Somebody may have typed more."""
+    """Ours; ``(no echo) `` was printed without a TAB from us. Somebody may have typed more
+    than the TAB."""
     HIDDEN_BY_OTHERS_OUTPUT_AFTER = "hidden by others, output after"
     """As ``HIDDEN_BY_OTHERS``, and something was printed after it: it may have been answered."""
     INITRAMFS = "initramfs"

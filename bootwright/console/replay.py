@@ -1,8 +1,8 @@
-"""Replaying a recorded console: it waits for the client where somebody typed in the recording.
+"""Replaying a recorded console: where somebody typed, the player waits for the client.
 
 Pure: a player has no clock, its caller passes the time, as with
-:class:`~bootwright.console.simulated_board.SimulatedBoard`. After the client has typed, the
-recorded pauses count from there.
+:class:`~bootwright.console.simulated_board.SimulatedBoard`. The recorded pauses after that point
+begin when the client has typed.
 """
 
 import math

@@ -1,7 +1,7 @@
-"""What a booting board prints about an encrypted volume, by systemd version. Pure.
+"""The texts that a simulated board prints about an encrypted volume, by systemd version. Pure.
 
-The texts that :mod:`bootwright.console.prompt` and :mod:`bootwright.console.status_lines` read,
-from the other side: a simulated board prints them. Sources: systemd's
+They are recognised by :mod:`bootwright.console.prompt` and
+:mod:`bootwright.console.status_lines`. Sources: systemd's
 ``cryptsetup.c``, ``ask-password-api.c`` and ``job.c`` by tag, Debian's cryptsetup-initramfs
 and the recorded boots in ``tests/cases/console``.
 """

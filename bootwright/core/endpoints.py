@@ -44,8 +44,8 @@ class Endpoint:
         serial_url: a device path or a pyserial URL (``socket://host:port``,
             ``rfc2217://host:port``); ``None`` without a serial line.
         baud: bits per second of the serial line.
-        console_history: a file with all output of the console since the start; it grows also
-            while a client is connected.
+        console_history: a file with all output of the console since the start; output is
+            added also while a client is connected.
         ssh: the SSH server, if there is one.
         unlock: how the volume is unlocked.
         tries: how many passphrases may be tried in one boot; 0 means any number.

@@ -38,7 +38,7 @@ class ImageIdentity(StrictModel):
     inode: int
     sha256: str = Field(pattern=_DIGEST)
 
-    def same_numbers(self, other: "ImageIdentity") -> bool:
+    def same_except_digest(self, other: "ImageIdentity") -> bool:
         """Return whether everything but the digest is equal, so that the data must be unchanged."""
         return self.model_copy(update={"sha256": other.sha256}) == other
 
@@ -70,7 +70,7 @@ class Save(StrictModel):
         image: the card image that the disk is based on.
         disk: the file (qcow2) with the guest's memory and its writes to the disk.
         console: the file with what the console had printed.
-        record: the content of the emulator's ``card.json``.
+        record: the text of the emulator's ``card.json``.
     """
 
     schema_: str = Field(alias="schema", pattern=f"^{re.escape(SCHEMA)}$")

@@ -73,7 +73,7 @@ class EngineKey(StrictModel):
         since: the first engine that knows it; ``None``: all that are supported, from 20.10 on.
         until: the first engine that no longer knows it.
         reload: a change takes effect by SIGHUP, without a restart.
-        removed: what replaced it, for an operator who still has it.
+        removed: for a key that the engine no longer knows: a sentence about what replaced it.
     """
 
     name: str

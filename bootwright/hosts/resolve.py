@@ -41,7 +41,7 @@ def endpoint_of(
             user=card.get("user", "root"), identity=_identity(identity, target)
         )
         if port is not None:
-            # Another line than the emulator's: its log of the line is not the history of this one.
+            # The emulator's log is of its own serial line, not of the one that --port names.
             reached = replace(reached, serial_url=port, console_history=None)
         return replace(reached, unlock=card.get("unlock", "serial"))
     target = load_config(paths.checkout(), name).target
@@ -77,7 +77,7 @@ def targets_named(names: Sequence[str], group: str | None) -> list[str]:
 
 
 def target_of(name: str) -> Target:
-    """Return the configuration behind ``name``; the emulator's is its card's target.
+    """Return the configuration of a target; of ``emulator``: of the target whose card it boots.
 
     Raises:
         InputError: no such target.

@@ -40,8 +40,8 @@ class Added:
 class Deduplicator:
     """Finds records of one board that were delivered before.
 
-    After :meth:`add`, the returned records count as stored. If storing them fails, this object must
-    be discarded and made again from what is stored.
+    :meth:`add` returns the new records, and remembers them as stored: the caller has to store
+    them. If that fails, this object must be discarded and made again from what is stored.
     """
 
     def __init__(self, board: str, last_lines: Sequence[str], totals: losses.Totals) -> None:

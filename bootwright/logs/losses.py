@@ -1,8 +1,9 @@
 """How many records a board's relay has dropped because its queue was full.
 
-A relay counts from 0 at each start. Once a minute it reports how many records it has lost since
-then, and how many were lost in the last few runs: ``START=TOTAL START=TOTAL``. ``START`` is
-systemd's ``INVOCATION_ID`` of a run. So nothing is counted twice, and a report may get lost.
+A relay counts from 0 at each start. Once a minute it reports how many records it has lost in this
+run and in each of the last few runs: ``RUN=TOTAL RUN=TOTAL``, where ``RUN`` is systemd's
+``INVOCATION_ID``. Each report has totals, so nothing is counted twice, and a report that is lost
+does no harm.
 """
 
 import re

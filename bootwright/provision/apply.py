@@ -14,7 +14,7 @@ from bootwright.remote.job_script import JobState
 from bootwright.remote.sections import parse_sections
 
 PUT_BACK_S = 900.0
-"""Seconds to put everything back: the daemon twice, a container, on a slow board."""
+"""Seconds to put everything back: two starts of the daemon and of a container, on a slow board."""
 
 CONFIRM_S = 120.0
 """Seconds to confirm; it takes a moment, except for what the card has to write."""
@@ -52,7 +52,7 @@ def apply(
         reconnector: the connection to the board.
         change: what is applied.
         run_apply_job: runs the job that applies it, to its end.
-        collect: returns the board's facts and, by them, what is still left to do.
+        collect: returns the board's facts, and what is still left to do according to them.
         reporter: shows the progress.
 
     Raises:

@@ -13,7 +13,7 @@ from bootwright.provision.actions import Action, Command
 
 @dataclass(frozen=True)
 class ModeFix:
-    """A new owner and new permissions for a path, which ``was`` describes as it is."""
+    """A new owner and new permissions for a path; ``was`` has those that it has now."""
 
     was: PathMode
     mode: int

@@ -41,7 +41,8 @@ class Transaction:
 
     Attributes:
         steps: those that change something.
-        interim: the daemon.json that the board has now, with live-restore switched on.
+        interim: the daemon.json that the board has now, but with live-restore switched on. The
+            daemon reads it before it is restarted, so that the containers go on.
         keep_containers: running containers go on while the daemon is restarted; else they are
             stopped before it and started after it.
         proof: patterns of grep for lines that a container has to print; see ``smoke`` in
@@ -119,7 +120,7 @@ def restore_script(change: Transaction) -> str:
         json_copy=copies[DAEMON_JSON],
         folder_copy=copies[str(PurePosixPath(DAEMON_JSON).parent)],
     )
-    # What lies in a folder before the folder.
+    # The files in a folder are put back before the folder itself.
     commands: list[Command] = [
         ("attempt", "back", str(n), path) for path, n in reversed(copies.items())
     ]
@@ -190,7 +191,7 @@ def _actions(change: Transaction) -> list[Action]:
 
 
 def _command(item: Change, numbers: dict[str, int]) -> Command:
-    """Return the command that makes a change; ``numbers`` are the names of files in the job."""
+    """Return the command that makes a change; in the job, the files have ``numbers`` as names."""
     if isinstance(item, FileChange):
         return "install_file", str(numbers[item.path]), item.path
     if isinstance(item, SymlinkChange):

@@ -76,7 +76,7 @@ def run_job(
         name: the job's name; a board runs one job at a time.
         script: what it does.
         files: what it finds beside itself, by name.
-        timeout: seconds for the job; it goes on on the board after them.
+        timeout: seconds to wait for the job's end; the board continues the job after them.
         patience: seconds to wait for the board's SSH server when the connection was lost.
         reporter: shows what the job does.
 

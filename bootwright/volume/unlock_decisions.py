@@ -26,7 +26,7 @@ from bootwright.console.open_question import OpenQuestion
 
 SETTLE_S = 0.1
 """Seconds from the question's last byte to the TAB. systemd turns the echo off when the question
-is transmitted; a TAB that arrives earlier is echoed, and answered all the same."""
+is transmitted; a TAB that arrives earlier is echoed, but systemd answers it too."""
 
 SETTLE_NO_TAB_S = 0.5
 """Seconds from the last byte of a question that answers no TAB to the passphrase."""
@@ -62,7 +62,8 @@ class Typed(Enum):
     SEARCH_WHILE_BOOTING = auto()
     """A TAB that searches for a question; the board had printed something."""
     ALL_TRIED = auto()
-    """The search is over, or an empty answer was given, and nothing was printed since."""
+    """Everything that may find a question was typed (a search, or an empty answer), and nothing was
+    printed since."""
     PASSPHRASE = auto()
     """The passphrase. Only the boot's report ends this."""
 
@@ -77,7 +78,7 @@ class Since(Enum):
     QUIET = auto()
     """Since the last byte came from the console."""
     SAME = auto()
-    """Since the open question is this one."""
+    """Since the open question changed to the present one."""
 
 
 class UnlockAction(Enum):

@@ -22,14 +22,16 @@ def separate_partition(subject: Subject) -> Evaluation:
         if security_option(facts, "userns") is not None:
             # With user remapping, the engine reports the folder UID.GID below data-root.
             root = str(PurePosixPath(root).parent)
-        missing = _not_apart(facts, root)
+        missing = _why_not_separate(facts, root)
         evidence = f"{root} is {missing or 'a mount point'} (docker info)"
         agrees = root == str(PurePosixPath(str(setting.value)))
         in_force = InForce(evidence, not missing, agrees)
-    return evaluate_in_force(facts, setting, not _not_apart(facts, str(setting.value)), in_force)
+    return evaluate_in_force(
+        facts, setting, not _why_not_separate(facts, str(setting.value)), in_force
+    )
 
 
-def _not_apart(facts: AuditFacts, folder: str) -> str:
+def _why_not_separate(facts: AuditFacts, folder: str) -> str:
     """Return why a folder is not on a separate file system; empty if it is."""
     device = facts.mounts.get(str(PurePosixPath(folder)))
     if device is None:

@@ -99,7 +99,7 @@ class Sources:
 
 
 def pieces(extents: Iterable[Extent], zero_piece: int = PIECE) -> Iterator[Extent]:
-    """Yield the extents in pieces of at most :data:`PIECE` bytes; zeros in ``zero_piece`` bytes."""
+    """Yield the extents in pieces of at most :data:`PIECE` bytes; zeros, of ``zero_piece``."""
     for extent in extents:
         step = PIECE if extent.source is not None else zero_piece
         for start in range(extent.offset, extent.end, step):

@@ -353,7 +353,7 @@ def _identity(image: Path, known: ImageIdentity | None = None) -> ImageIdentity:
         inode=status.st_ino,
         sha256=known.sha256 if known else "0" * 64,
     )
-    if known and found.same_numbers(known):
+    if known and found.same_except_digest(known):
         return found
     return found.model_copy(update={"sha256": _data_digest(image)})
 
