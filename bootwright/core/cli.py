@@ -87,22 +87,9 @@ def whole_number(option: str, text: str, least: int, most: int) -> int:
 def print_result(result: CommandResult, as_json: bool) -> None:
     """Print a command's result on standard output: its JSON document, or its lines."""
     if as_json:
-        print(json.dumps(_masked(result.document()), indent=2))
+        print(json.dumps(result.document(), indent=2))
     elif lines := result.lines():
-        print(mask("\n".join(map(sanitize_text, lines))))
-
-
-def _masked(value: object) -> object:
-    """Return a part of a document with its texts masked: they may quote what a board wrote."""
-    match value:
-        case str():
-            return mask(value)
-        case dict():
-            return {name: _masked(one) for name, one in value.items()}
-        case list() | tuple():
-            return [_masked(one) for one in value]
-        case _:
-            return value
+        print("\n".join(map(sanitize_text, lines)))
 
 
 def _print_error(text: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from bootwright.console.boot import BootWatcher
 from bootwright.console.simulated_board import Answer
 from bootwright.core.report import Reporter, TextReporter
-from bootwright.core.secret import Secret
+from bootwright.core.secret import MASKER, Secret
 from bootwright.volume.unlock_result import Result, UnlockResult
 from bootwright.volume.unlock_session import UnlockSession
 from tests.support.consoles import MOUNT, OURS, TIMEOUT_S, VOLUME, Scenario, generate
@@ -94,6 +94,8 @@ def unlock_session(
 
 def problems(scenario: Scenario, session: Session = unlock_session) -> list[str]:
     """Drive ``session`` through the scenario; return what was wrong."""
+    # Each message is searched for all secrets of the process: here for one, as in a real run.
+    MASKER.forget()
     line, log = Console(scenario), io.StringIO()
     secret = scenario.passphrase
     result = session(line, Secret(secret), TextReporter(log), line.clock)
