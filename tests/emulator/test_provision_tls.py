@@ -1,0 +1,69 @@
+"""Docker's remote API of a provisioned board."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bootwright.core.config import Docker, Target
+from bootwright.pki.certificate_store import CertificateSubject, issue
+from bootwright.pki.certificates import ServerNames, server_names
+from bootwright.pki.command import issued_certificate
+from bootwright.pki.io.store import PkiStore
+from bootwright.provision.desired_state import TlsFiles
+from bootwright.provision.result import ProvisionResult
+from tests.support.hostboard import Board
+
+pytestmark = pytest.mark.emulator
+
+
+@pytest.fixture
+def board(provisioned: Board) -> Board:
+    return provisioned
+
+
+def names(result: ProvisionResult) -> set[str]:
+    return {step.name for step in result.changed}
+
+
+def test_the_remote_api_listens_with_mutual_tls_only(board: Board, tmp_path: Path) -> None:
+    pid = board.pid_of_old()
+    api = "tcp://127.0.0.1:2376"
+    target = Target(name="odroid", board="b", rootfs="r", hostname="odroid", docker=Docker(api=api))
+    store, now = PkiStore(tmp_path / "pki"), datetime.now(UTC)
+    made = issued_certificate(
+        store, CertificateSubject("server", "odroid"), server_names(target), now
+    )
+    tls = TlsFiles(made.ca_pem, made.cert_pem, made.key_pem)
+    client = issue(
+        store.load(), CertificateSubject("client", "alice"), ServerNames(), now
+    ).certificates
+    pair = client.pairs[CertificateSubject("client", "alice")]
+    assert pair.key is not None
+
+    done = board.provision({"api": api}, tls=tls)
+    assert done.error is None, done.error
+    assert names(done) == {"tls", "daemon"}
+    assert made.key_pem.reveal().decode() not in str(done.as_json())
+    assert board.pid_of_old() == pid
+    modes = board.sh("cd /etc/docker/tls && stat -c '%a %U:%G %n' *")
+    assert modes.splitlines() == [
+        "444 root:root ca.pem",
+        "444 root:root server-cert.pem",
+        "400 root:root server-key.pem",
+    ]
+    docker = f"docker -H {api} --tlsverify --tlscacert=/etc/docker/tls/ca.pem"
+    assert "refused" in board.sh(f"{docker} version >/dev/null 2>&1 || echo refused")
+    assert "refused" in board.sh(f"docker -H {api} version >/dev/null 2>&1 || echo refused")
+    board.sh("umask 077; cat >/run/cert.pem", pair.certificate_pem())
+    board.sh("umask 077; cat >/run/key.pem", pair.key.reveal())
+    with_client = f"{docker} --tlscert=/run/cert.pem --tlskey=/run/key.pem"
+    assert "old" in board.sh(f"{with_client} ps --format '{{{{.Names}}}}'")
+    board.sh("docker ps")  # By the socket, as before.
+    assert board.provision({"api": api}, tls=tls).changed == ()
+
+    back = board.provision()
+    assert back.error is None, back.error
+    assert "hosts" not in board.daemon_json()
+    assert "refused" in board.sh(f"{with_client} ps >/dev/null 2>&1 || echo refused")
+    assert board.pid_of_old() == pid
