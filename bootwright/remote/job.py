@@ -84,29 +84,23 @@ def run_job(
         FailedError: it could not be started, did not end in time, or the board is lost.
     """
     with logged("ssh", f"job {name}", script=script, files=list(files)) as result:
-        state = _run_job(reconnector, name, script, files, timeout, patience, reporter)
+        # Files may be secret.
+        data = Secret(archive(script, files))
+        done = reconnector.board.run(
+            start_script(name), title=name, stdin=data, sudo=True, timeout=START_S
+        )
+        if done.returncode != 0:
+            raise FailedError(
+                f"{reconnector.board.where}: {name}: {done.stderr_text or done.text.strip()}"
+            )
+        state = _follow_to_end(reconnector, name, timeout, patience, reporter)
         result["status"] = state.status
     return state
 
 
-def _run_job(
-    reconnector: Reconnector,
-    name: str,
-    script: str,
-    files: Mapping[str, FileChange],
-    timeout: float,
-    patience: float,
-    reporter: Reporter,
+def _follow_to_end(
+    reconnector: Reconnector, name: str, timeout: float, patience: float, reporter: Reporter
 ) -> JobState:
-    # Files may be secret.
-    data = Secret(archive(script, files))
-    done = reconnector.board.run(
-        start_script(name), title=name, stdin=data, sudo=True, timeout=START_S
-    )
-    if done.returncode != 0:
-        raise FailedError(
-            f"{reconnector.board.where}: {name}: {done.stderr_text or done.text.strip()}"
-        )
     end = time.monotonic() + timeout
     shown = ""
     while time.monotonic() < end:
