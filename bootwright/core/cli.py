@@ -11,7 +11,7 @@ from invoke.exceptions import Exit
 from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.paths import display_path
 from bootwright.core.result import CommandResult
-from bootwright.core.secret import mask
+from bootwright.core.secret import printable
 from bootwright.core.text import sanitize_text
 
 INTERRUPTED = 4
@@ -93,5 +93,5 @@ def print_result(result: CommandResult, as_json: bool) -> None:
 
 
 def _print_error(text: str) -> None:
-    text = sanitize_text(mask(text))
+    text = printable(text)
     print(f"\033[31m{text}\033[0m" if sys.stderr.isatty() else text, file=sys.stderr)

@@ -26,8 +26,7 @@ from rich.progress import (
 from rich.text import Text
 
 from bootwright.core.run_log import event, logged
-from bootwright.core.secret import mask
-from bootwright.core.text import sanitize_text
+from bootwright.core.secret import mask, printable
 from bootwright.core.units import format_size
 
 PLAIN_INTERVAL_S = 5.0
@@ -154,9 +153,9 @@ class TextReporter:
     def note(self, text: str) -> None:
         """Print a line."""
         event("report", "note", text=text)
-        self._console.print(f"  {sanitize_text(mask(text))}", markup=False)
+        self._console.print(f"  {printable(text)}", markup=False)
 
     def warn(self, text: str) -> None:
         """Print a warning; on a terminal in colour."""
         event("report", "warning", logging.WARNING, text=text)
-        self._console.print(Text.assemble(("warning:", "yellow"), f" {sanitize_text(mask(text))}"))
+        self._console.print(Text.assemble(("warning:", "yellow"), f" {printable(text)}"))

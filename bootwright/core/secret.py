@@ -3,10 +3,11 @@
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import quote
 
-from bootwright.core.text import sanitize_line
+from bootwright.core.text import sanitize_line, sanitize_text
 
 MASK = "***"
 """Replaces a secret of any length."""
@@ -18,6 +19,21 @@ ordinary words, so masking it would make a text unreadable."""
 _MAX_ONE_LINE = 1024
 """The longest secret of one line, in bytes, that is also masked in other notations; a passphrase
 has 511 at most."""
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """The texts by which secrets are recognised.
+
+    Attributes:
+        secrets: how many secrets these are of, in the order in which they were added.
+        forms: the texts of at least :data:`_MIN_MASKED` characters; the longest first.
+        short: the shorter ones.
+    """
+
+    secrets: int = 0
+    forms: tuple[str, ...] = ()
+    short: tuple[str, ...] = ()
 
 
 class Masker:
@@ -32,9 +48,7 @@ class Masker:
 
     def __init__(self) -> None:
         self._values: dict[bytes, None] = {}
-        self._prepared = 0
-        self._forms: tuple[str, ...] = ()
-        self._short: tuple[str, ...] = ()
+        self._prepared = _Prepared()
 
     def add(self, value: bytes) -> None:
         """Mask ``value`` from now on."""
@@ -44,13 +58,13 @@ class Masker:
     def forget(self) -> None:
         """Forget all secrets that were added; for tests."""
         self._values.clear()
-        self._prepared, self._forms, self._short = 0, (), ()
+        self._prepared = _Prepared()
 
     @property
     def longest(self) -> int:
         """Characters of the longest text that is masked."""
-        self._prepare()
-        return max(map(len, (*self._forms, *self._short)), default=0)
+        prepared = self._prepare()
+        return max(map(len, (*prepared.forms, *prepared.short)), default=0)
 
     def mask(self, text: str, *, keep_short: bool = False) -> str:
         """Return ``text`` with ``***`` in place of each secret.
@@ -63,23 +77,29 @@ class Masker:
             keep_short: do not mask secrets of less than four characters; for a message that the
                 operator needs.
         """
-        self._prepare()
-        if not keep_short and any(form in text for form in self._short):
+        prepared = self._prepare()
+        if not keep_short and any(form in text for form in prepared.short):
             return "(not shown: it may hold a short secret)"
-        for form in self._forms:
+        for form in prepared.forms:
             text = text.replace(form, MASK)
         return text
 
-    def _prepare(self) -> None:
-        values = list(self._values)  # a copy: another thread may add one
-        if len(values) == self._prepared:
-            return
-        forms = {form for value in values for form in _forms(value)}
-        self._short = tuple(form for form in forms if len(form) < _MIN_MASKED)
-        # The longest first: one form may contain another.
-        long = [form for form in forms if len(form) >= _MIN_MASKED]
-        self._forms = tuple(sorted(long, key=len, reverse=True))
-        self._prepared = len(values)
+    def _prepare(self) -> "_Prepared":
+        """Return the texts to mask, with those of the secrets that were added since."""
+        before, values = self._prepared, list(self._values)  # a copy: another thread may add one
+        if len(values) == before.secrets:
+            return before
+        forms = {form for value in values[before.secrets :] for form in _forms(value)}
+        long = {form for form in forms if len(form) >= _MIN_MASKED}
+        # Assigned below as one value: if another thread does the same, no secret is lost.
+        prepared = _Prepared(
+            len(values),
+            # The longest first: one form may contain another.
+            tuple(sorted(long.union(before.forms), key=len, reverse=True)),
+            tuple({*before.short, *(forms - long)}),
+        )
+        self._prepared = prepared
+        return prepared
 
 
 def _forms(value: bytes) -> Iterator[str]:
@@ -130,6 +150,11 @@ def mask(text: str) -> str:
     A secret of less than four characters stays: it is part of many words.
     """
     return MASKER.mask(text, keep_short=True)
+
+
+def printable(text: str) -> str:
+    """Return a text of several lines that is safe to print: masked, without control sequences."""
+    return sanitize_text(mask(text))
 
 
 class Secret:

@@ -21,8 +21,7 @@ from rich.text import Text
 
 from bootwright.core.errors import BootwrightError, FailedError
 from bootwright.core.report import Meter, Reporter
-from bootwright.core.secret import mask
-from bootwright.core.text import sanitize_text
+from bootwright.core.secret import mask, printable
 
 ALIVE_S = 10.0
 """Seconds between two lines that name the boards at work, where there is no terminal."""
@@ -165,7 +164,7 @@ class Fleet(Generic[T]):
             self._done.put(_Ended(name, result, seconds, tuple(reporter.warnings)))
 
     def _show(self, name: str, text: str) -> None:
-        self._latest[name] = sanitize_text(mask(text))
+        self._latest[name] = printable(text)
 
     def _next_ended(self, redraw: Callable[[], None]) -> "_Ended[T] | None":
         on_terminal = self._console.is_terminal
@@ -200,9 +199,9 @@ class Fleet(Generic[T]):
     def _print(self, ended: "_Ended[T]", text: str, success: bool) -> None:
         mark = "[green]✓[/green]" if success else "[red]✗[/red]"
         took = f"[dim]({ended.seconds:.1f} s)[/dim]"
-        first, *rest = sanitize_text(mask(text)).splitlines() or [""]
+        first, *rest = printable(text).splitlines() or [""]
         lines = [f"{mark} {escape(ended.name)} {took}: {escape(first)}"]
-        rest += sanitize_text(mask("\n".join(ended.warnings))).splitlines()
+        rest += printable("\n".join(ended.warnings)).splitlines()
         lines += [f"    {escape(line)}" for line in rest]
         self._console.print("\n".join(lines))
 
