@@ -3,19 +3,19 @@
 Which checks are required is decided in :mod:`bootwright.rootfs.verification`; here they are run.
 """
 
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from bootwright.core.addresses import keep_proxy_secret, keep_secret, without_secrets
+from bootwright.core.addresses import keep_secret, without_secrets
 from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.io.lock import exclusive
 from bootwright.core.report import Reporter
 from bootwright.rootfs.gpg_status import GpgVerdict
+from bootwright.rootfs.http_answer import Validators
 from bootwright.rootfs.io import download, openpgp
-from bootwright.rootfs.io.download import DownloadUnreachableError, Validators
+from bootwright.rootfs.io.curl import DownloadUnreachableError
 from bootwright.rootfs.io.tarball_cache import Tarballs, sha256_of
 from bootwright.rootfs.verification import (
     UNVERIFIED_OPTION,
@@ -110,8 +110,6 @@ def acquire(
         return _from_file(verifier, options.rootfs_file)
     url = source.url.replace("{platform}", platform)
     keep_secret(url)
-    for name in download.PROXIES:
-        keep_proxy_secret(os.environ.get(name, os.environ.get(name.upper(), "")))
     lock = download.partial_path(url, cache_dir / "partial").with_suffix(".lock")
     with exclusive(lock, f"downloading {without_secrets(url)}"):
         acquired = _Fetch(verifier, url, cache_dir).run()

@@ -6,29 +6,34 @@ the remote file, so that the next run requests only the rest, and only if the re
 that version (Range and If-Range). Some servers ignore If-Range, so the headers of the answer with
 the rest are compared too, before its first byte is written.
 
-The bytes come through a pipe, so that curl ends when this process ends, and never writes to a file
-that a later run uses. Further attempts are made here, because curl's ``--retry`` starts again where
-its first attempt started. Addresses go to curl's standard input, as they may contain a password.
-
-Exit codes: curl(1), "EXIT CODES".
+curl writes no file but the headers, so that it never writes to one that a later run uses. Further
+attempts are made here, because curl's ``--retry`` starts again where its first attempt started.
 """
 
 import hashlib
 import os
-import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from bootwright.core.errors import FailedError
-from bootwright.core.io.process import Stream, stream
+from bootwright.core.io.process import Stream
 from bootwright.core.report import Reporter
-from bootwright.core.run_log import logged
 from bootwright.core.units import format_size
+from bootwright.rootfs.http_answer import Answer, Validators, parse_headers
+from bootwright.rootfs.io.curl import (
+    NO_RANGE,
+    TIMED_OUT,
+    TOO_LARGE,
+    DownloadUnreachableError,
+    raise_failure,
+    request,
+    result_of,
+)
 
 TIMEOUT_S = 30.0
 """Seconds without a byte after which a connection counts as lost."""
@@ -40,63 +45,9 @@ PROGRESS_BYTES = 64 * 1024
 """New bytes that count as progress; with fewer for each attempt, the download fails too."""
 
 _CHUNK = 1024 * 1024
-_OPTIONS = (
-    *("--globoff", "--silent", "--show-error", "--fail", "--no-buffer"),
-    *("--location", "--max-redirs", "10", "--proto", "=http,https", "--proto-redir", "=http,https"),
-    *("--suppress-connect-headers", "--user-agent", "bootwright", "--speed-limit", "1"),
-    *("--write-out", "%{stderr}%{http_code}"),
-)
-
-# The environment variables for proxies and for certificate authorities. The latter are passed as
-# options, because curl uses only one of these two variables.
-PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-_AUTHORITIES = {"SSL_CERT_FILE": "--cacert", "SSL_CERT_DIR": "--capath"}
-
-# Exit codes of curl. 1, 3, 47: the address is not valid, redirects to another protocol than HTTP,
-# or redirects too often. 5, 6: the name of the proxy or of the server cannot be resolved. 22: the
-# server answered with a status of 400 or more. 33: it sent another part than requested. 63: the
-# file is larger than allowed.
-_WRONG_ADDRESS = (1, 3, 47)
-_NO_NAME = (5, 6)
-_REFUSED = 22
-_TIMEOUT = 28
-_NO_RANGE = 33
-_TOO_LARGE = 63
-
 # The statuses of an answer with the whole file, and with a part of it.
 _WHOLE = (200, 203)
 _PART = (206,)
-
-
-class DownloadUnreachableError(FailedError):
-    """The server cannot be reached or cannot answer now; a later attempt may succeed."""
-
-
-@dataclass(frozen=True)
-class Validators:
-    """What the server sends to identify a version of a remote file."""
-
-    etag: str | None = None
-    last_modified: str | None = None
-
-    def same(self, other: "Validators") -> bool:
-        """Return whether both certainly identify the same version: by ETag, or else by date."""
-        if self.etag or other.etag:
-            return self.etag == other.etag
-        return self.last_modified is not None and self.last_modified == other.last_modified
-
-    def differ(self, other: "Validators") -> bool:
-        """Return whether what both have identifies different versions; a strong ETag decides."""
-        if self.etag and other.etag and (self.etag != other.etag or self.etag[:2] != "W/"):
-            return self.etag != other.etag
-        dates = (self.last_modified, other.last_modified)
-        return None not in dates and dates[0] != dates[1]
-
-    def if_range(self) -> str | None:
-        """Return the value for ``If-Range``: a strong ETag, or else a date (RFC 9110, 13.1.5)."""
-        if self.etag and not self.etag.startswith("W/"):
-            return self.etag
-        return self.last_modified
 
 
 @dataclass(frozen=True)
@@ -120,28 +71,8 @@ class Downloaded:
     transferred: int
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """The headers of an answer; status 0 if there was none, and ``None`` for what is not known."""
-
-    status: int
-    validators: Validators
-    length: int | None  # of the body
-    start: int | None  # the offset of the sent part (Content-Range)
-    total: int | None  # the size of the remote file (Content-Range)
-
-
 class _OtherVersionError(Exception):
     """The server sends another part than requested, or a part of another version."""
-
-
-@dataclass(frozen=True)
-class _RequestResult:
-    """The result of a request: curl's exit code, its message, and the HTTP status (0: none)."""
-
-    code: int
-    why: str
-    status: int
 
 
 def download_small(url: str, limit: int = 64 * 1024) -> bytes | None:
@@ -153,17 +84,17 @@ def download_small(url: str, limit: int = 64 * 1024) -> bytes | None:
     """
     too_large = FailedError(f"{url}: larger than {format_size(limit)}, so not the expected file")
     data = b""
-    with _request(url, TIMEOUT_S, "--max-filesize", str(limit)) as running:
+    with request(url, TIMEOUT_S, "--max-filesize", str(limit)) as running:
         while piece := running.read(_CHUNK):
             data += piece
             if len(data) > limit:  # curl checks only a length that the server announces
                 raise too_large
-        ended = _end(running)
-    if ended.code == _TOO_LARGE:
+        ended = result_of(running)
+    if ended.code == TOO_LARGE:
         raise too_large
     if ended.status in (404, 410):
         return None
-    _raise_failure(url, ended)
+    raise_failure(url, ended)
     _check_status(url, ended.status, _WHOLE)
     return data
 
@@ -180,13 +111,13 @@ def unchanged(url: str, validators: Validators) -> bool:
         headers["If-None-Match"] = validators.etag
     elif validators.last_modified:
         headers["If-Modified-Since"] = validators.last_modified
-    with _request(url, TIMEOUT_S, "--head", headers=headers) as running:
+    with request(url, TIMEOUT_S, "--head", headers=headers) as running:
         answer = b"".join(iter(lambda: running.read(_CHUNK), b""))
-        ended = _end(running)
+        ended = result_of(running)
     if ended.code == 0 and ended.status == 304:
         return True
-    _raise_failure(url, ended)
-    return validators.same(_parse_headers(answer).validators)
+    raise_failure(url, ended)
+    return validators.same(parse_headers(answer).validators)
 
 
 def download(
@@ -277,34 +208,34 @@ class _Transfer:
         options = ["--max-filesize", str(max(free, 1)), "--dump-header", str(sidecar)]
         options += ["--continue-at", str(offset)] if offset else []
         try:
-            with _request(self.url, self.timeout, *options, headers=headers) as running:
+            with request(self.url, self.timeout, *options, headers=headers) as running:
                 self._receive(running, offset)
-                ended = _end(running)
+                ended = result_of(running)
             self._read_headers()
             complete = self.total is None or self.size == self.total
             if offset:
                 self._compare(offset, broken=ended.code != 0)
                 if ended.status == 416 and self.total is not None and complete:
                     return  # it is complete, and still the same version (If-Range)
-                if ended.status in (*_WHOLE, 416) or ended.code == _NO_RANGE:
+                if ended.status in (*_WHOLE, 416) or ended.code == NO_RANGE:
                     raise _OtherVersionError
         except _OtherVersionError:
             self._restart()
             self.reporter.note("the file has changed or the server cannot resume: starting again")
             self.attempt()
             return
-        if ended.code == _TOO_LARGE:
+        if ended.code == TOO_LARGE:
             # The size may be unknown, or the one that the file had before.
             missing, room = (self.total or 0) - offset, format_size(free)
             need = f"needs {format_size(missing)} more, but only {room} are free"
             if missing <= free:
                 need = f"is too large: more is to come than the {room} that are free"
             raise FailedError(f"{self.path.parent}: the download {need}")
-        if not complete and ended.status in expected and ended.code != _TIMEOUT:
+        if not complete and ended.status in expected and ended.code != TIMED_OUT:
             raise DownloadUnreachableError(
                 f"{self.url}: the connection ended after {self.size} of {self.total} bytes"
             )
-        _raise_failure(self.url, ended)
+        raise_failure(self.url, ended)
         _check_status(self.url, ended.status, expected)
 
     def finish(self) -> Downloaded:
@@ -370,74 +301,6 @@ class _Transfer:
         self.size = self.path.stat().st_size
 
 
-@contextmanager
-def _request(
-    url: str, timeout: float, *options: str, headers: Mapping[str, str] | None = None
-) -> Iterator[Stream]:
-    """Run curl; the body has to read its output to the end, and then to call :func:`_end`."""
-    # --disable has to be first: it makes curl ignore the operator's ~/.curlrc.
-    argv = ["curl", "--disable", "--config", "-", *_OPTIONS, "--connect-timeout", f"{timeout:g}"]
-    argv += ["--speed-time", f"{timeout:.0f}", *options]
-    for name, option in _AUTHORITIES.items():
-        argv += [option, os.environ[name]] if os.environ.get(name) else []
-    config = _setting("url", url)
-    for name, value in (headers or {}).items():
-        config += _setting("header", f"{name}: {value}")
-    proxies = {name: os.environ.get(name, os.environ.get(name.upper())) for name in PROXIES}
-    given = {name: value for name, value in proxies.items() if value}
-    with (
-        logged("http", url, headers=headers) as result,
-        stream(argv, stdin=config.encode(), env=given) as running,
-    ):
-        yield running
-        ended = _end(running)
-        result |= {"status": ended.status, "received": running.received}
-        if ended.code:
-            result["error"] = ended.why
-
-
-def _setting(name: str, value: str) -> str:
-    """Return a line of a configuration file for curl."""
-    for char, code in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
-        value = value.replace(char, code)
-    return f'{name} = "{value}"\n'
-
-
-def _end(running: Stream) -> _RequestResult:
-    code, stderr = running.finish()
-    *messages, status = stderr.decode("utf-8", "replace").splitlines() or ["0"]
-    # Only the first line is about this error; further ones explain certificates in general.
-    why = "".join(messages[:1]).removeprefix(f"curl: ({code}) ")
-    return _RequestResult(code, why, int(status) if status.isdecimal() else 0)
-
-
-def _raise_failure(url: str, ended: _RequestResult) -> None:
-    """Raise unless the request has succeeded.
-
-    Raises:
-        DownloadUnreachableError: the server cannot be reached or cannot answer now.
-        FailedError: it refuses.
-    """
-    if ended.status >= 300 and ended.code in (0, _REFUSED):
-        text = f"{url}: the server answers {ended.status}"
-        if ended.status >= 500:
-            raise DownloadUnreachableError(text)
-        if ended.status in (404, 410):
-            raise FailedError(f"{text}: check the address, and the board's name in it")
-        raise FailedError(text)
-    if ended.code in _WRONG_ADDRESS:
-        raise FailedError(f"{url}: {ended.why}")
-    if ended.code in _NO_NAME:
-        raise DownloadUnreachableError(
-            f"{url}: the server's name cannot be resolved ({ended.why}); is the network up?"
-            " A tarball that you have can be given with --rootfs-file"
-        )
-    if ended.code == _TIMEOUT:
-        raise DownloadUnreachableError(f"{url}: the server does not answer (timeout: {ended.why})")
-    if ended.code:
-        raise DownloadUnreachableError(f"{url}: {ended.why or f'curl ended with {ended.code}'}")
-
-
 def _check_status(url: str, status: int, expected: tuple[int, ...]) -> None:
     """Raise :class:`FailedError` unless the answer has one of the ``expected`` statuses."""
     if status not in expected:
@@ -460,39 +323,9 @@ def _resumed_sidecar(path: Path) -> Path:
     return path.with_suffix(".resumed-headers")
 
 
-def _read_answer(sidecar: Path) -> _Answer:
+def _read_answer(sidecar: Path) -> Answer:
     """Return the answer in a sidecar; a missing or an unreadable one has no answer."""
     try:
-        return _parse_headers(sidecar.read_bytes())
+        return parse_headers(sidecar.read_bytes())
     except OSError:
-        return _parse_headers(b"")
-
-
-def _parse_headers(answers: bytes) -> _Answer:
-    """Return the last answer; redirections come before it, and trailers after it."""
-    text = answers.decode("latin-1").replace("\r\n", "\n")
-    blocks = re.findall(r"^HTTP/.*?(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
-    first, *lines = blocks[-1].split("\n") if blocks else [""]
-    pairs = (line.partition(":") for line in lines)
-    headers = {name.strip().lower(): value.strip(" \t") for name, _, value in pairs}
-    status = re.match(r"HTTP/\S+ ([0-9]{3})\b", first)
-    content_range = headers.get("content-range", "").lower()
-    part = re.match(r"bytes[ :=]+(?:(\d+)-\d+|\*)/(\S+)", content_range)
-    start, total = part.groups("") if part else ("", "")
-    return _Answer(
-        int(status[1]) if status else 0,
-        Validators(_ascii(headers.get("etag")), _ascii(headers.get("last-modified"))),
-        _number(headers.get("content-length", "")),
-        _number(start),
-        _number(total),
-    )
-
-
-def _number(text: str) -> int | None:
-    """Return a size; ``None`` if it is not a number, or has more digits than a size can have."""
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
-
-
-def _ascii(value: str | None) -> str | None:
-    """Return a validator; ``None`` if curl cannot send it back as it came."""
-    return value if value and value.isascii() and value.isprintable() else None
+        return parse_headers(b"")

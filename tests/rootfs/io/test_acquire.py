@@ -17,7 +17,7 @@ from bootwright.core.report import TextReporter
 from bootwright.rootfs.io import acquire as module
 from bootwright.rootfs.io import openpgp
 from bootwright.rootfs.io.acquire import Acquired, AcquireOptions, acquire
-from bootwright.rootfs.io.download import DownloadUnreachableError
+from bootwright.rootfs.io.curl import DownloadUnreachableError
 from bootwright.rootfs.source import Tarball, load_rootfs_source
 from tests.support.gpgkeys import LONG_AGO, KeyRing, keyring
 from tests.support.webserver import Resource, Server, serving

@@ -22,14 +22,10 @@ from bootwright.core.io import process
 from bootwright.core.io.lock import exclusive
 from bootwright.core.io.run_log import RunLog
 from bootwright.core.report import TextReporter
+from bootwright.rootfs.http_answer import Validators
 from bootwright.rootfs.io import download as module
-from bootwright.rootfs.io.download import (
-    DownloadUnreachableError,
-    Validators,
-    download,
-    download_small,
-    unchanged,
-)
+from bootwright.rootfs.io.curl import DownloadUnreachableError
+from bootwright.rootfs.io.download import download, download_small, unchanged
 from tests.support.runlogs import assert_hidden, records
 from tests.support.webserver import Resource, Server, serving
 
