@@ -63,3 +63,9 @@ def provisioned(tmp_path: Path) -> Iterator[Board]:
     """A board that Bootwright made a hardened Docker host, with a container ``old``."""
     with board_at("provisioned", tmp_path) as board:
         yield board
+
+
+@pytest.fixture
+def board(provisioned: Board) -> Board:
+    """The board of most tests: a provisioned one."""
+    return provisioned

@@ -4,19 +4,9 @@ import pytest
 
 from bootwright.core.errors import RefusedError
 from bootwright.provision.one_board import ProvisionOptions
-from bootwright.provision.result import ProvisionResult
-from tests.support.hostboard import GUEST_S, Board
+from tests.support.hostboard import GUEST_S, Board, changed_steps
 
 pytestmark = pytest.mark.emulator
-
-
-@pytest.fixture
-def board(provisioned: Board) -> Board:
-    return provisioned
-
-
-def names(result: ProvisionResult) -> set[str]:
-    return {step.name for step in result.changed}
 
 
 def test_a_fresh_board_becomes_a_hardened_docker_host(unlocked: Board) -> None:
@@ -24,12 +14,12 @@ def test_a_fresh_board_becomes_a_hardened_docker_host(unlocked: Board) -> None:
     look = ProvisionOptions(dry_run=True, directory=board.known, wait=GUEST_S)
     plan = board.provision(options=look)
     assert plan.planned
-    assert {"packages", "daemon", "audit"} <= names(plan)
+    assert {"packages", "daemon", "audit"} <= changed_steps(plan)
     assert board.sh("command -v docker || echo none").strip() == "none"
 
     done = board.provision()
     assert done.error is None, done.error
-    assert {"packages", "userns", "daemon", "audit"} <= names(done)
+    assert {"packages", "userns", "daemon", "audit"} <= changed_steps(done)
     assert "docker.service" in done.restarted
     assert done.versions["server"]
     assert done.versions["client"]

@@ -13,7 +13,7 @@ from bootwright.provision.facts_script import RELAY_CONTROL
 from bootwright.provision.log_relay import CONTROL
 from bootwright.volume.unlock_result import Result
 from bootwright.volume.unlock_ssh import unlock_over_ssh
-from tests.support.hostboard import GUEST_S, Board, wait_until
+from tests.support.hostboard import GUEST_S, Board, changed_steps, wait_until
 from tests.support.shipping import Shipping
 from tests.support.stages import alone, board_at, stage_files
 
@@ -143,7 +143,7 @@ def test_records_lost_by_a_full_queue_are_counted_and_containers_continue(
         wait_until(lambda: int(board.sh(queued).strip().rpartition(";")[2]) == 0)
     done = shipping.provision(queue="1MiB")
     assert done.error is None, done.error
-    assert {step.name for step in done.changed} == {"logs"}
+    assert changed_steps(done) == {"logs"}
     many = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo full $i; done"
     # It ends, so it did not have to wait.
     board.sh(f"docker run --rm --name ship busybox:local /bin/busybox sh -c '{many}' >/dev/null")
@@ -200,7 +200,7 @@ def test_a_relay_waits_for_a_volume_that_is_opened_over_ssh(
 def test_without_a_log_server_the_relay_is_removed(board: Board) -> None:
     done = board.provision()
     assert done.error is None, done.error
-    assert {step.name for step in done.changed} == {"logs", "daemon"}
+    assert changed_steps(done) == {"logs", "daemon"}
     assert board.sh("docker info --format '{{.LoggingDriver}}'").strip() == "local"
     assert "inactive" in board.sh("systemctl is-active bootwright-logs.service || true")
     assert board.sh("ls /etc/bootwright/logs 2>/dev/null | wc -l").strip() == "0"

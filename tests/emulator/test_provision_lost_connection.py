@@ -12,20 +12,10 @@ import pytest
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import FailedError
 from bootwright.provision.one_board import ProvisionOptions
-from bootwright.provision.result import ProvisionResult
-from tests.support.hostboard import Board, wait_until
+from tests.support.hostboard import Board, changed_steps, wait_until
 from tests.support.interruptions import FILES_LEFT, Listener
 
 pytestmark = pytest.mark.emulator
-
-
-@pytest.fixture
-def board(provisioned: Board) -> Board:
-    return provisioned
-
-
-def names(result: ProvisionResult) -> set[str]:
-    return {step.name for step in result.changed}
 
 
 class Cable:
@@ -100,10 +90,10 @@ def test_provisioning_continues_after_a_lost_connection(board: Board) -> None:
             reporter=Listener("daemon", line.sever),
         )
     assert done.error is None, done.error
-    assert names(done) == {"daemon"}
+    assert changed_steps(done) == {"daemon"}
     assert board.daemon_json()["max-concurrent-uploads"] == 2
     # What is not wanted any more is removed; nothing else has to be done.
-    assert names(board.provision()) == {"daemon"}
+    assert changed_steps(board.provision()) == {"daemon"}
     assert "max-concurrent-uploads" not in board.daemon_json()
 
 
@@ -124,4 +114,4 @@ def test_the_board_undoes_the_change_if_the_connection_stays_lost(board: Board) 
     assert board.pid_of_old() == pid
     bridge = json.loads(board.sh("docker network inspect bridge"))[0]
     assert bridge["Options"]["com.docker.network.bridge.enable_icc"] == "false"
-    assert names(board.provision()) == set()
+    assert changed_steps(board.provision()) == set()

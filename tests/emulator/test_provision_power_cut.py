@@ -13,11 +13,6 @@ from tests.support.interruptions import Listener
 pytestmark = pytest.mark.emulator
 
 
-@pytest.fixture
-def board(provisioned: Board) -> Board:
-    return provisioned
-
-
 def test_a_power_cut_in_the_middle_leaves_the_board_as_it_was(board: Board) -> None:
     before = board.daemon_json()
     socket_path = board.machine.directory / "qmp.sock"

@@ -11,19 +11,9 @@ from bootwright.pki.certificates import ServerNames, server_names
 from bootwright.pki.command import issued_certificate
 from bootwright.pki.io.store import PkiStore
 from bootwright.provision.desired_state import TlsFiles
-from bootwright.provision.result import ProvisionResult
-from tests.support.hostboard import Board
+from tests.support.hostboard import Board, changed_steps
 
 pytestmark = pytest.mark.emulator
-
-
-@pytest.fixture
-def board(provisioned: Board) -> Board:
-    return provisioned
-
-
-def names(result: ProvisionResult) -> set[str]:
-    return {step.name for step in result.changed}
 
 
 def test_the_remote_api_listens_with_mutual_tls_only(board: Board, tmp_path: Path) -> None:
@@ -43,7 +33,7 @@ def test_the_remote_api_listens_with_mutual_tls_only(board: Board, tmp_path: Pat
 
     done = board.provision({"api": api}, tls=tls)
     assert done.error is None, done.error
-    assert names(done) == {"tls", "daemon"}
+    assert changed_steps(done) == {"tls", "daemon"}
     assert made.key_pem.reveal().decode() not in str(done.as_json())
     assert board.pid_of_old() == pid
     modes = board.sh("cd /etc/docker/tls && stat -c '%a %U:%G %n' *")

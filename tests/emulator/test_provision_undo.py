@@ -7,11 +7,6 @@ from tests.support.hostboard import Board
 pytestmark = pytest.mark.emulator
 
 
-@pytest.fixture
-def board(provisioned: Board) -> Board:
-    return provisioned
-
-
 def test_a_broken_profile_is_undone_and_the_old_container_runs(board: Board) -> None:
     before, pid = board.daemon_json(), board.pid_of_old()
     done = board.provision({"daemon": {"dns": ("not-an-address",)}})

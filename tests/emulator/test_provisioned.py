@@ -6,19 +6,9 @@ import pytest
 
 from bootwright.core.errors import InputError
 from bootwright.core.secret import Secret
-from bootwright.provision.result import ProvisionResult
-from tests.support.hostboard import Board, wait_until
+from tests.support.hostboard import Board, changed_steps, wait_until
 
 pytestmark = pytest.mark.emulator
-
-
-@pytest.fixture
-def board(provisioned: Board) -> Board:
-    return provisioned
-
-
-def names(result: ProvisionResult) -> set[str]:
-    return {step.name for step in result.changed}
 
 
 def test_a_second_run_changes_and_restarts_nothing(board: Board) -> None:
@@ -91,7 +81,7 @@ def test_a_new_kernel_restarts_the_board_and_docker_is_back(board: Board) -> Non
     done = board.provision()
     assert done.error is None, done.error
     assert done.restarted == ("board",)
-    assert names(done) == {"reboot"}
+    assert changed_steps(done) == {"reboot"}
     assert any("although it was restarted for it" in warning for warning in done.warnings)
     assert board.sh(boot) != before
     wait_until(lambda: "old" in board.sh("docker ps --format '{{.Names}}' || true"))

@@ -149,3 +149,8 @@ def wait_until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(1)
+
+
+def changed_steps(result: ProvisionResult) -> set[str]:
+    """Return the names of the steps that have changed something, or would in a dry run."""
+    return {step.name for step in result.changed}

@@ -1,13 +1,12 @@
 """The report of an audit in a real browser."""
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, ViewportSize, expect
 
 from bootwright.audit.report.compare import compare, parse_baseline
 from bootwright.audit.report.html import html
@@ -22,8 +21,7 @@ from tests.support.auditresults import (
     of_all_kinds,
     unreachable,
 )
-
-CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+from tests.support.chromium import chromium
 
 pytestmark = [
     pytest.mark.integration,
@@ -38,11 +36,8 @@ Open = Callable[..., Page]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # Chromium's own sandbox wants more than a container or root has.
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture

@@ -1,29 +1,24 @@
 """The page of the logs in a real browser."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect
 
 from bootwright.logs.io.store import LogStore
+from tests.support.chromium import chromium
 from tests.support.logbrowser import WAIT_MS, Open
 from tests.support.logpages import (
     Served,
     serving,
 )
 
-CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # Chromium's own sandbox wants more than a container or root has.
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
