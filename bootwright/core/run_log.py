@@ -12,13 +12,13 @@ Keys of a record: ``time`` (UTC), ``level``, ``gateway``, ``event``, and what th
 import itertools
 import json
 import logging
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from bootwright.core.addresses import mask_addresses
 from bootwright.core.secret import MASKER, Masker, Secret
 
 LOGGER = logging.getLogger("bootwright")
@@ -28,10 +28,6 @@ KEPT_CHARACTERS = 4096
 
 MAX_ITEMS = 256
 """How many items of a list are written at most."""
-
-# Parts of a URL that may be secret: user name and password, and the query, such as a token.
-_USER = re.compile(r"(?<=://)[^/@\s\"<>]+(?=@)")
-_QUERY = re.compile(r"(\bhttps?://[^\s?\"'<>]+\?)[^\s\"'<>]+")
 
 _calls = itertools.count(1)
 
@@ -150,7 +146,7 @@ class JsonLines(logging.Formatter):
         # A lone surrogate cannot be written as UTF-8.
         text = text.encode("utf-8", "replace").decode("utf-8")
         text = self._masker.mask(text)
-        return _QUERY.sub(r"\1***", _USER.sub("***", text)) if "://" in text else text
+        return mask_addresses(text)
 
 
 def _cut(head: str, tail: str, length: int) -> str:
