@@ -133,9 +133,9 @@ def test_a_step_that_fails_is_put_back_and_named(run: Run, before: Tree) -> None
 
 
 def test_what_fails_before_anything_changed_is_not_called_put_back(run: Run, before: Tree) -> None:
-    run.board.strike("fail", "systemctl daemon-reload")
+    run.board.strike("fail", "systemctl enable --quiet --no-reload bootwright-restore.service")
     result = run.apply()
-    assert "step begin failed. Nothing was changed. The board says:\n  systemctl daem" in failure(
+    assert "step begin failed. Nothing was changed. The board says:\n  systemctl enab" in failure(
         result
     )
     assert not result.rolled_back

@@ -10,8 +10,8 @@
 #   stop             yes: the containers are stopped before the first step
 
 begin write_restore_unit
-begin systemctl daemon-reload
-begin systemctl enable --quiet bootwright-restore.service
+# The unit is for the next start of the board; the systemd that runs need not read it.
+begin systemctl enable --quiet --no-reload bootwright-restore.service
 # The copies have to be on the disk before the mark, and the mark before anything changes.
 sync
 echo "$id" >"$transaction/armed"

@@ -19,7 +19,8 @@ if [ "$(cat "$transaction/armed" 2>/dev/null)" = "$id" ]; then
     rm -f "$transaction/armed"
     sync
     systemctl stop bootwright-deadline.timer 2>/dev/null
-    systemctl disable --quiet bootwright-restore.service
+    # The reload comes once, when the file is gone too: it takes a while on a slow board.
+    systemctl disable --quiet --no-reload bootwright-restore.service
     rm -f /etc/systemd/system/bootwright-restore.service
     systemctl daemon-reload
     rm -rf "$transaction" "${jobs:?}/$job"

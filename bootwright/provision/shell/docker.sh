@@ -95,6 +95,7 @@ start_containers() {
     [ -z "$lost" ] || { echo "did not start again:$lost"; return 1; }
 }
 disarm() {
-    systemctl disable --quiet bootwright-restore.service 2>/dev/null
+    # Who calls it has systemd read its unit files again afterwards.
+    systemctl disable --quiet --no-reload bootwright-restore.service 2>/dev/null
     rm -f /etc/systemd/system/bootwright-restore.service
 }
