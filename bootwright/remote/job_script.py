@@ -19,9 +19,6 @@ FOLDER = "/run/bootwright"
 SLICE_S = 5
 """Seconds that one call of the script :func:`follow_script` waits for the job's end."""
 
-_CHECKS_PER_S = 4
-"""How often that script checks, each second."""
-
 _MOST_PROGRESS = 200
 """Characters of a job's progress that are reported; see ``shell/job_follow.sh``."""
 
@@ -88,7 +85,7 @@ def follow_script(name: str, known_progress: str) -> str:
         jobs=FOLDER,
         name=name,
         known=known_progress[:_MOST_PROGRESS],
-        checks=int(SLICE_S * _CHECKS_PER_S),
+        seconds=SLICE_S,
         log_bytes=_MOST_LOG,
     )
 

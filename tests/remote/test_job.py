@@ -309,7 +309,7 @@ def test_files_arrive_with_owner_and_mode_and_a_secret_shows_nowhere(
 def test_a_job_without_end_is_left_running_after_its_time(
     board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_script, "SLICE_S", 0.25)
+    monkeypatch.setattr(job_script, "SLICE_S", 1)
     job = Started(board.link(), f"{WAITS}section went", timeout=0.5)
     error = job.end()
     assert isinstance(error, FailedError)

@@ -11,18 +11,18 @@
 #   jobs       the folder that has a folder for each job
 #   name       the job's name
 #   known      the progress that is known already: it is not waited for
-#   checks     how many times to check, four times a second
+#   seconds    how long to wait
 #   log_bytes  how much of what the job printed is reported at most: the last bytes of it
 
 folder=$jobs/$name
 report() { section "$1"; printf '%s\n' "$2" | quoted; }
 count=0
 progress=$known
-while [ ! -e "$folder/status" ] && [ "$count" -lt "$checks" ] && [ "$progress" = "$known" ]; do
+while [ ! -e "$folder/status" ] && [ "$count" -lt "$seconds" ] && [ "$progress" = "$known" ]; do
     count=$((count + 1))
     [ -r "$folder/progress" ] && IFS= read -r progress <"$folder/progress"
-    # Not every sleep knows fractions.
-    sleep 0.25 2>/dev/null || sleep 1
+    # The file is locked while the job runs: this waits a second, or until the job has ended.
+    flock -w 1 "$folder/running" true 2>/dev/null && break
 done
 # The process is checked before the status: a job that ends in between has written its status.
 alive=
