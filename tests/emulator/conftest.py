@@ -1,5 +1,6 @@
 """A real card image, made by `inv flash`, and boards in the states in which tests start."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.hostboard import Board
+from tests.support.lockedboard import LockedBoard
 from tests.support.machine import Card
+from tests.support.newer_qemu import newer_qemu
 from tests.support.stages import board_at, the_card
 
 TEST_S = 1800
@@ -22,10 +25,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def own_build_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Two processes of tests each have a target "emulator", with a console that is locked."""
+def own_environment(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """A build folder, for two processes of tests each have a target "emulator"; a fast QEMU."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BOOTWRIGHT_BUILD", str(tmp_path_factory.mktemp("build")))
+        if request.node.get_closest_marker("emulator") and (programs := newer_qemu()):
+            patch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
         yield
 
 
@@ -42,6 +49,17 @@ def own_card(card_image: Card, tmp_path: Path) -> Card:
     # Its holes stay holes.
     subprocess.run(["cp", "--sparse=always", card_image.image, image], check=True)
     return Card(image, card_image.passphrase, card_image.identity)
+
+
+@pytest.fixture
+def ssh_board(tmp_path: Path) -> Iterator[LockedBoard]:
+    """A booted board whose volume was never open, and is opened over SSH."""
+    with board_at("locked", tmp_path) as board:
+        locked = LockedBoard(board.machine, board.known, board.passphrase, board.remote())
+        try:
+            yield locked
+        finally:
+            locked.close()
 
 
 @pytest.fixture

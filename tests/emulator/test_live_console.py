@@ -21,8 +21,8 @@ from bootwright.core import paths
 from bootwright.emulator.io.qemu import stop
 from bootwright.volume.unlock import UnlockOptions, unlock
 from bootwright.volume.unlock_result import Result
+from tests.support.bench import WORD
 from tests.support.machine import BOOT_S, Card, Machine
-from tests.support.stages import WORD
 
 pytestmark = pytest.mark.emulator
 

@@ -20,6 +20,15 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZG
 """A public key whose private half nobody has."""
 
 
+def copy_checkout(to: Path, targets: str) -> None:
+    """Make a copy of the checkout, whose ``bootwright.toml`` is ``targets``."""
+    for name in ("board", "bootwright", "checks", "profiles", "rootfs", "scripts", "templates"):
+        shutil.copytree(paths.checkout() / name, to / name)
+    for name in ("tasks.py", "waivers.toml"):
+        shutil.copy(paths.checkout() / name, to)
+    (to / "bootwright.toml").write_text(targets)
+
+
 class Bench:
     """A private home, cache and tarball, and `inv` as an operator calls it."""
 
@@ -71,12 +80,7 @@ class Bench:
     def own_checkout(self, targets: str) -> None:
         """Work in a checkout of its own, whose ``bootwright.toml`` is ``targets``."""
         self.checkout = self.root / "checkout"
-        folders = ("board", "bootwright", "checks", "profiles", "rootfs", "scripts", "templates")
-        for name in folders:
-            shutil.copytree(paths.checkout() / name, self.checkout / name)
-        for name in ("tasks.py", "waivers.toml"):
-            shutil.copy(paths.checkout() / name, self.checkout)
-        (self.checkout / "bootwright.toml").write_text(targets)
+        copy_checkout(self.checkout, targets)
         self.env["PYTHONPATH"] = str(self.checkout)
 
     def flash(self, *more: str, without: Sequence[str] = (), **options: str) -> dict[str, Any]:

@@ -82,13 +82,13 @@ class Board:
             self._remote.close()
             self._remote = None
 
-    def bytes_of(self, script: str, stdin: bytes | None = None) -> bytes:
+    def bytes_of(self, script: str, stdin: bytes | Secret | None = None) -> bytes:
         """Run a script in the guest, which must end well; return what it prints."""
         done = self.remote().run(script, title="a script", stdin=stdin, timeout=GUEST_S)
         assert done.returncode == 0, f"{script}\n{done.text}\n{done.stderr_text}"
         return done.stdout
 
-    def sh(self, script: str, stdin: bytes | None = None) -> str:
+    def sh(self, script: str, stdin: bytes | Secret | None = None) -> str:
         """Return what a script prints, as text."""
         return self.bytes_of(script, stdin).decode("utf-8", "replace")
 

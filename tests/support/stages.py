@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from bootwright.core import paths
 from bootwright.core.errors import BootwrightError, FailedError, InputError
@@ -33,12 +33,12 @@ from bootwright.emulator.io import qemu, saves
 from bootwright.emulator.io.clock import set_clock
 from bootwright.emulator.plan import HOST_ADDRESS_IN_GUEST
 from bootwright.volume.unlock_result import Result
+from tests.support.bench import INV, WORD, copy_checkout
 from tests.support.hostboard import OLD_CONTAINER, STOCK_DOCKER, Board, changed_steps
+from tests.support.locks import alone
 from tests.support.machine import CPUS, Card, Machine
 from tests.support.package_cache import package_cache
 from tests.support.shipping import Shipping
-
-WORD = "correct horse battery staple 7"
 
 ROOTFS_VARIABLE = "BOOTWRIGHT_TEST_ROOTFS"
 """Names a Debian tarball that is used instead of building one (minutes)."""
@@ -68,18 +68,23 @@ _held: dict[Path, BinaryIO] = {}
 """Locks that this process holds until it ends: the cards that it uses."""
 
 
+Unlock = Literal["serial", "ssh"]
+"""How the volume of a card is unlocked at a boot: the setting ``unlock`` of a target."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """How a stage is made.
 
     Attributes:
-        parent: the stage that it is made from; ``None``: the card is booted.
+        parent: the stage that it is made from; or how the volume of the card is unlocked that is
+            booted.
         prepare: what is done to the board; what else belongs to the stage goes into a folder.
         recipe: text that says what is done; another one makes another stage.
         sources: files and folders of the checkout that matter for it.
     """
 
-    parent: str | None
+    parent: str
     prepare: Callable[[Board, Path], None]
     recipe: str
     sources: tuple[str, ...] = ()
@@ -90,6 +95,12 @@ def _unlocked(board: Board, _: Path) -> None:
     board.machine.wait("login")
     # A clock that jumps by days when the board is resumed would start them all.
     board.sh(_NO_TIMERS)
+
+
+def _locked(board: Board, _: Path) -> None:
+    board.machine.wait("login")
+    board.sh(_NO_TIMERS)
+    board.sh(_SERVICES, STAND_IN_SERVICE.encode())
 
 
 def _with_docker(board: Board, _: Path) -> None:
@@ -117,13 +128,25 @@ systemctl mask $timers >/dev/null 2>&1
 systemctl reset-failed
 """
 
+STAND_IN_SERVICE = "[Service]\nExecStart=/bin/sleep infinity\n"
+"""A unit in place of Docker's: it runs if it is started and its conditions are met, only then."""
+
+_SERVICES = """
+cd /etc/systemd/system
+tee docker.service containerd.service >/dev/null
+systemctl daemon-reload
+"""
+
 STAGES = {
-    "unlocked": Stage(None, _unlocked, _NO_TIMERS),
+    "locked": Stage("ssh", _locked, _NO_TIMERS + _SERVICES + STAND_IN_SERVICE),
+    "unlocked": Stage("serial", _unlocked, _NO_TIMERS),
     "docker": Stage("unlocked", _with_docker, STOCK_DOCKER),
     "provisioned": Stage("docker", _provisioned, OLD_CONTAINER, _PROVISION_SOURCES),
     "ships": Stage("provisioned", _ships, "", _SHIPS_SOURCES),
 }
 """
+- ``locked``: a booted Debian whose volume is to be opened over SSH and was never open; a unit that
+  only sleeps stands for Docker.
 - ``unlocked``: a booted Debian whose volume is open; no Docker.
 - ``docker``: with Docker as the distribution installs it, and no container.
 - ``provisioned``: made a hardened Docker host by Bootwright, with a container ``old``.
@@ -151,38 +174,39 @@ def stages_dir() -> Path:
     return paths.cache_dir() / "test-stages"
 
 
-@contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """Hold a lock; another run of the tests waits for it."""
-    lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with lock.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 @functools.cache
-def card_key() -> str:
-    """Return the digest of what goes into the card."""
+def card_key(unlock: Unlock) -> str:
+    """Return the digest of what goes into a card."""
     tarball = os.environ.get(ROOTFS_VARIABLE, "")
     written = str(Path(tarball).stat().st_mtime_ns) if tarball else ""
-    return _digest(_sources_digest(_CARD_SOURCES), saves.qemu_version(), tarball, written)
+    return _digest(_sources_digest(_CARD_SOURCES), saves.qemu_version(), unlock, tarball, written)
 
 
 @functools.cache
 def stage_key(name: str) -> str:
     """Return the digest of what goes into a stage."""
     stage = STAGES[name]
-    before = stage_key(stage.parent) if stage.parent else _digest(card_key(), str(CPUS))
+    if stage.parent in STAGES:
+        before = stage_key(stage.parent)
+    else:
+        before = _digest(card_key(unlock_of(name)), str(CPUS))
     return _digest(before, name, stage.recipe, _sources_digest(stage.sources))
 
 
-def the_card() -> Card:
-    """Return the card, made by ``inv flash`` if it is not there. Nobody may write to it."""
-    folder = stages_dir() / f"card-{card_key()}"
+def unlock_of(name: str) -> Unlock:
+    """Return how the volume of a stage's card is unlocked."""
+    while name in STAGES:
+        name = STAGES[name].parent
+    return "ssh" if name == "ssh" else "serial"
+
+
+def the_card(unlock: Unlock = "serial") -> Card:
+    """Return a card, made by ``inv flash`` if it is not there. Nobody may write to it."""
+    folder = stages_dir() / f"card-{card_key(unlock)}"
     card = Card(folder / "card.img", Secret(WORD.encode()), folder / "id")
     with alone(stages_dir() / "lock"):
         if not (folder / "finished").exists():
-            _make_card(folder, card)
+            _make_card(folder, card, unlock)
         if folder not in _held:
             _held[folder] = (folder / "finished").open("rb")
             fcntl.flock(_held[folder], fcntl.LOCK_SH)
@@ -192,7 +216,7 @@ def the_card() -> Card:
     return card
 
 
-def _make_card(folder: Path, card: Card) -> None:
+def _make_card(folder: Path, card: Card, unlock: Unlock) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     subprocess.run(
@@ -202,19 +226,21 @@ def _make_card(folder: Path, card: Card) -> None:
     passphrase = folder / "passphrase"
     passphrase.touch(mode=0o600)
     passphrase.write_text(f"{WORD}\n")
+    checkout = folder / "checkout"
+    target = f'board = "odroid-xu3"\nrootfs = "debian"\nunlock = "{unlock}"\n'
+    copy_checkout(checkout, f"[targets.odroid]\n{target}")
     argv = [
-        *(str(Path(sys.executable).parent / "inv"), "flash", f"--device={card.image}"),
-        *("--size=5GiB", "--rootfs=debian", f"--authorized-key={card.identity}.pub"),
-        f"--passphrase-file={passphrase}",
+        *(str(INV), "flash", "--target=odroid", f"--device={card.image}", "--size=5GiB"),
+        *(f"--authorized-key={card.identity}.pub", f"--passphrase-file={passphrase}"),
     ]
     if tarball := os.environ.get(ROOTFS_VARIABLE):
         argv.append(f"--rootfs-file={tarball}")
     with package_cache() as port:
-        env = os.environ | {"BOOTWRIGHT_BUILD": str(folder / "build")}
+        env = os.environ | {"BOOTWRIGHT_BUILD": str(folder / "build"), "PYTHONPATH": str(checkout)}
         if port is not None:
             # apt's, below mmdebstrap.
             env["http_proxy"] = f"http://127.0.0.1:{port}"
-        subprocess.run(argv, check=True, cwd=paths.checkout(), env=env, stdin=subprocess.DEVNULL)
+        subprocess.run(argv, check=True, cwd=checkout, env=env, stdin=subprocess.DEVNULL)
     (folder / "finished").touch()
 
 
@@ -247,7 +273,7 @@ def board_at(name: str, folder: Path) -> Iterator[Board]:
         name: of :data:`STAGES`.
         folder: for the emulator's files and known host keys.
     """
-    card = the_card()
+    card = the_card(unlock_of(name))
     _ensure(name, card, folder)
     with resumed(stage_key(name), card, _kept(name, card), folder) as board:
         yield board
@@ -297,7 +323,7 @@ def apt_proxy(port: int | None) -> bytes:
 
 def stage_files(name: str) -> Path:
     """Return the folder of what else belongs to a stage that was made."""
-    return _kept(name, the_card()) / f"{stage_key(name)}.files"
+    return _kept(name, the_card(unlock_of(name))) / f"{stage_key(name)}.files"
 
 
 def _ensure(name: str, card: Card, folder: Path) -> None:
@@ -317,7 +343,7 @@ def _ensure(name: str, card: Card, folder: Path) -> None:
 
 def _make(name: str, card: Card, folder: Path) -> None:
     stage, kept, making = STAGES[name], _kept(name, card), folder / f"making-{name}"
-    if stage.parent is not None:
+    if stage.parent in STAGES:
         _ensure(stage.parent, card, folder)
         parent = stage_key(stage.parent)
         with resumed(parent, card, _kept(stage.parent, card), making) as board:
