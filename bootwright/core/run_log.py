@@ -22,6 +22,8 @@ from bootwright.core.addresses import mask_addresses
 from bootwright.core.secret import MASKER, Masker, Secret
 
 LOGGER = logging.getLogger("bootwright")
+# Without a log nothing is written; else Python prints warnings on standard error.
+LOGGER.addHandler(logging.NullHandler())
 
 KEPT_CHARACTERS = 4096
 """How many characters of a long text are written from its beginning, and as many from its end."""
