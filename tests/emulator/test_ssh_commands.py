@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bootwright.card.record import RECORD_PATH
+from bootwright.emulator.io.card_image import open_root
+from bootwright.emulator.io.qemu import CARD_RECORD
 from tests.support.bench import INV, WORD, copy_checkout
 from tests.support.hostboard import GUEST_S
 from tests.support.lockedboard import LockedBoard
@@ -27,6 +30,9 @@ class Operator:
             "BOOTWRIGHT_BUILD": str(board.machine.directory.parent),
             "PYTHONPATH": str(self.checkout),
         }
+        # As `inv emulate` does: the card says which target it is for.
+        record = open_root(board.machine.card.image).read_file(RECORD_PATH)
+        (board.machine.directory / CARD_RECORD).write_bytes(record)
         self.passphrase = folder / "passphrase"
         self.passphrase.touch(mode=0o600)
         self.passphrase.write_text(f"{WORD}\n")
