@@ -55,7 +55,7 @@ def own_card(card_image: Card, tmp_path: Path) -> Card:
 def ssh_board(tmp_path: Path) -> Iterator[LockedBoard]:
     """A booted board whose volume was never open, and is opened over SSH."""
     with board_at("locked", tmp_path) as board:
-        locked = LockedBoard(board.machine, board.known, board.passphrase, board.remote())
+        locked = LockedBoard(board.known, board.passphrase, board.remote(), machine=board.machine)
         try:
             yield locked
         finally:

@@ -2,11 +2,12 @@
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from bootwright.audit.result import AuditResult
 from bootwright.audit.run import collect, evaluate_board, load_rules
@@ -50,17 +51,25 @@ mkdir -p /tmp/root/bin && cp /bin/busybox /tmp/root/bin/ && ln -sf busybox /tmp/
 
 
 @dataclass
-class Board:
-    """A booted card; one connection to it is kept, for logging in takes an emulated board 2 s."""
+class HostBoard(ABC):
+    """A Docker host; one connection to it is kept, for logging in takes an emulated board 2 s.
 
-    machine: Machine
+    Attributes:
+        known: folder with the known host keys.
+        passphrase: of the encrypted volume.
+    """
+
     known: Path
     passphrase: Secret
     _remote: Remote | None = None
 
+    daemon: ClassVar[dict[str, Any]] = {}
+    """Settings of the daemon that such a board wants beside those of the profile."""
+
     @property
+    @abstractmethod
     def endpoint(self) -> Endpoint:
-        return self.machine.endpoint
+        """Where it can be reached."""
 
     def remote(self) -> Remote:
         """Return a connection that works: the one that is kept, or a new one."""
@@ -117,13 +126,15 @@ class Board:
         unlock: Literal["serial", "ssh"] = "serial",
         **different: Any,
     ) -> ProvisionResult:
+        wanted = docker or {}
+        wanted = wanted | {"daemon": self.daemon | wanted.get("daemon", {})}
         target = Target(
             name="odroid",
             board="odroid-xu3",
             rootfs="debian",
             hostname="odroid",
             unlock=unlock,
-            docker=Docker(**(docker or {})),
+            docker=Docker(**wanted),
             logs=ships or Logs(),
         )
         desired = DesiredState(
@@ -141,6 +152,18 @@ class Board:
             Credentials(None, lambda: passphrase or self.passphrase),
             reporter or TextReporter(),
         )
+
+
+@dataclass
+class Board(HostBoard):
+    """A booted card."""
+
+    machine: Machine = field(kw_only=True)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The serial line and the SSH server of the emulator."""
+        return self.machine.endpoint
 
 
 def wait_until(true: Callable[[], bool]) -> None:

@@ -58,7 +58,7 @@ _CARD_SOURCES = (
     # How QEMU is started: a save can be resumed by the same machine only.
     "bootwright/emulator/plan.py",
 )
-_PROVISION_SOURCES = (
+PROVISION_SOURCES = (
     *("profiles", "tests/support/hostboard.py"),
     *(f"bootwright/{room}" for room in ("remote", "hosts", "pki", "logs", "provision")),
 )
@@ -141,7 +141,7 @@ STAGES = {
     "locked": Stage("ssh", _locked, _NO_TIMERS + _SERVICES + STAND_IN_SERVICE),
     "unlocked": Stage("serial", _unlocked, _NO_TIMERS),
     "docker": Stage("unlocked", _with_docker, STOCK_DOCKER),
-    "provisioned": Stage("docker", _provisioned, OLD_CONTAINER, _PROVISION_SOURCES),
+    "provisioned": Stage("docker", _provisioned, OLD_CONTAINER, PROVISION_SOURCES),
     "ships": Stage("provisioned", _ships, "", _SHIPS_SOURCES),
 }
 """
@@ -154,11 +154,11 @@ STAGES = {
 """
 
 
-def _digest(*texts: str) -> str:
+def digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
-def _sources_digest(sources: tuple[str, ...]) -> str:
+def sources_digest(sources: tuple[str, ...]) -> str:
     root = paths.checkout()
     found = hashlib.sha256()
     for source in sources:
@@ -179,7 +179,7 @@ def card_key(unlock: Unlock) -> str:
     """Return the digest of what goes into a card."""
     tarball = os.environ.get(ROOTFS_VARIABLE, "")
     written = str(Path(tarball).stat().st_mtime_ns) if tarball else ""
-    return _digest(_sources_digest(_CARD_SOURCES), saves.qemu_version(), unlock, tarball, written)
+    return digest(sources_digest(_CARD_SOURCES), saves.qemu_version(), unlock, tarball, written)
 
 
 @functools.cache
@@ -189,8 +189,8 @@ def stage_key(name: str) -> str:
     if stage.parent in STAGES:
         before = stage_key(stage.parent)
     else:
-        before = _digest(card_key(unlock_of(name)), str(CPUS))
-    return _digest(before, name, stage.recipe, _sources_digest(stage.sources))
+        before = digest(card_key(unlock_of(name)), str(CPUS))
+    return digest(before, name, stage.recipe, sources_digest(stage.sources))
 
 
 def unlock_of(name: str) -> Unlock:
@@ -288,7 +288,7 @@ def _kept(name: str, card: Card) -> Path:
 def resumed(saved: str, card: Card, kept: Path, folder: Path) -> Iterator[Board]:
     """Give a board that goes on from a save, with the right time and a source of packages."""
     machine = Machine(card, folder / "emulator")
-    board = Board(machine, folder / "known", card.passphrase)
+    board = Board(folder / "known", card.passphrase, machine=machine)
     with package_cache() as port:
         try:
             saves.resume(saved, TextReporter(), directory=machine.directory, saves=kept)
@@ -350,7 +350,7 @@ def _make(name: str, card: Card, folder: Path) -> None:
             _prepare(stage, board, stage_key(name), kept)
         return
     machine = Machine(card, making / "emulator")
-    board = Board(machine, making / "known", card.passphrase)
+    board = Board(making / "known", card.passphrase, machine=machine)
     try:
         machine.start(snapshot=True)
         _prepare(stage, board, stage_key(name), kept)
