@@ -43,7 +43,6 @@ QUESTIONS = facts_script.Questions(
     paths=("/etc/docker", "/etc/ssh/*.key"),
     files=("/etc/docker/daemon.json", AWKWARD),
     secret_files=(AWKWARD,),
-    user=AWKWARD,
 )
 KDF = Kdf(memory_kib=64, iterations=4, threads=1)
 

@@ -318,7 +318,9 @@ def _host_side(answer: _Answer, info: Mapping[str, Any] | None) -> HostSideFacts
 def _daemon_json(answer: _Answer, modes: Mapping[str, PathMode]) -> dict[str, Any] | None:
     """Return the content of daemon.json; ``None`` if there is none or it is not a JSON object."""
     if answer.has("daemon-json"):
-        return answer.parse("daemon-json", _object, answer.text("daemon-json") or None)
+        # From 23.0 on, engines ignore a byte order mark, which is no printable character.
+        text = answer.text("daemon-json").removeprefix("\N{REPLACEMENT CHARACTER}")
+        return answer.parse("daemon-json", _object, text or None)
     if answer.value("settings") in modes or answer.values("settings-named"):
         answer.troubles["daemon-json"] = "it cannot be read"
     return None

@@ -1,6 +1,6 @@
 """The steps about Docker: user namespaces, TLS, the daemon, audit rules, modes of files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from bootwright.core.board_names import STATE, UNITS
 from bootwright.core.errors import RefusedError
 from bootwright.core.file_changes import Change, FileChange, text_file
+from bootwright.hosts.dockerd_options import without_key
 from bootwright.hosts.engine import Engine
 from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.profile import FileMode, Profile, Watch, version_key
@@ -35,9 +36,7 @@ from bootwright.provision.daemon_json import (
 from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.facts import HostFacts
 from bootwright.provision.steps import ModeFix, Step, differing, kept_mode
-from bootwright.provision.subids import REMAP_USER, with_range
-
-SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
+from bootwright.provision.subids import REMAP_USER, SUBGID, SUBUID, with_range
 
 OUR_KEYS = f"{STATE}/daemon-keys"
 """The keys of daemon.json that Bootwright set, one on a line; all others are the operator's."""
@@ -130,14 +129,15 @@ def read_back(daemon: DaemonJson, engine: Engine) -> tuple[SettingDifference, ..
     seccomp = str(values.get("seccomp-profile", ""))
     expected: list[tuple[str, object, object]] = [
         ("userns-remap", bool(values.get("userns-remap")), engine.userns),
-        ("live-restore", values.get("live-restore", False), engine.live_restore),
-        ("log-driver", values.get("log-driver", "json-file"), engine.log_driver),
+        ("live-restore", values.get("live-restore") or False, engine.live_restore),
+        ("log-driver", values.get("log-driver") or "json-file", engine.log_driver),
         ("seccomp", seccomp != "unconfined", _seccomp_active(engine)),
     ]
-    if "storage-driver" in values:
+    if values.get("storage-driver"):
         expected.append(("storage-driver", values["storage-driver"], engine.storage_driver))
-    if "authorization-plugins" in values:
-        wanted, found = sorted(values["authorization-plugins"]), sorted(engine.authorization)
+    # Another value than a list is refused later.
+    if isinstance(plugins := values.get("authorization-plugins"), list):
+        wanted, found = sorted(map(str, plugins)), sorted(engine.authorization)
         expected.append(("authorization-plugins", wanted, found))
     return tuple(
         SettingDifference(key, str(wanted), str(found))
@@ -160,13 +160,12 @@ def service_command(daemon: DaemonJson, vendor: str) -> str:
     """
     if "hosts" not in daemon.values:
         return ""
-    words, kept = iter(vendor.split()), []
-    for word in words:
-        if word in ("-H", "--host"):
-            next(words, None)
-        elif not word.startswith(("-H", "--host=")):
-            kept.append(word)
-    return " ".join(kept)
+    return " ".join(remaining_flags(daemon, vendor.split()))
+
+
+def remaining_flags(daemon: DaemonJson, words: Sequence[str]) -> tuple[str, ...]:
+    """Return the daemon's command line as it is after the step."""
+    return without_key(words, "hosts") if "hosts" in daemon.values else tuple(words)
 
 
 def daemon_step(

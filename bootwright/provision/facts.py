@@ -46,7 +46,8 @@ class HostFacts:
         packages: installed packages with their versions, of those in question.
         units: by name.
         failed_units: names of the units that failed since the start.
-        accounts: user ids by name: the trusted user and ``dockremap``.
+        accounts: user ids by name, of /etc/passwd.
+        groups: group ids by name, of /etc/group.
         docker_group: the members of the group ``docker``; ``None`` without it.
         plugins: files by which the engine finds plugins.
         modes: kind, owner and mode by path.
@@ -89,6 +90,7 @@ class HostFacts:
     units: Mapping[str, HostUnit]
     failed_units: tuple[str, ...]
     accounts: Mapping[str, int]
+    groups: Mapping[str, int]
     docker_group: tuple[str, ...] | None
     plugins: tuple[str, ...]
     modes: Mapping[str, PathMode]
@@ -165,7 +167,8 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             packages=dict(_packages(get("packages").lines)),
             units=parse_units(get("units").lines),
             failed_units=tuple(line.split()[0] for line in get("failed").lines if line.strip()),
-            accounts={name: int(uid) for name, uid in map(str.split, facts.all("account"))},
+            accounts=_ids(facts.all("account")),
+            groups=_ids(facts.all("group")),
             docker_group=_members(group) if group else None,
             plugins=facts.all("plugin"),
             modes={mode.path: mode for mode in map(parse_mode, get("modes").lines)},
@@ -236,6 +239,10 @@ def _packages(lines: Iterable[str]) -> Iterable[tuple[str, str]]:
             yield words[1], words[2]
         elif len(words) == 2:
             yield words[0], words[1]
+
+
+def _ids(lines: Iterable[str]) -> dict[str, int]:
+    return {name: int(number) for name, _, number in (line.rpartition(" ") for line in lines)}
 
 
 def _members(group: str) -> tuple[str, ...]:

@@ -59,7 +59,6 @@ class Questions:
         paths: whose owner and mode matter; shell patterns.
         files: whose content matters.
         secret_files: of which only the digest leaves the board.
-        user: the account of the target's trusted user.
         whole: ask the engine as well, even if it was proven and has not changed.
     """
 
@@ -68,7 +67,6 @@ class Questions:
     paths: tuple[str, ...]
     files: tuple[str, ...]
     secret_files: tuple[str, ...] = ()
-    user: str = "dockremap"
     whole: bool = True
 
 
@@ -86,7 +84,6 @@ def host_script(questions: Questions) -> str:
         rebooted_file=REBOOTED_FOR,
         relay_control=RELAY_CONTROL,
         transaction=TRANSACTION,
-        user=questions.user,
         properties=tuple(f"--property={name}" for name in _PROPERTIES),
         units=UNITS,
         kernel_options=f"^CONFIG_({'|'.join(questions.kernel) or 'NONE'})=[ym]",

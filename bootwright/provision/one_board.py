@@ -138,7 +138,7 @@ class BoardRun:
         self._reporter = reporter
         self._begin = time.monotonic()
         self._reconnector = Reconnector(self._connection, options.wait)
-        self._questions = questions_for(desired.profile, desired.target.docker.trusted_user)
+        self._questions = questions_for(desired.profile)
         self._done: list[StepResult] = []
         self._restarted: list[str] = []
 

@@ -65,8 +65,8 @@ class ProvisionPlan:
         return not (self.packages or self.reboot or self.to_do)
 
 
-def questions_for(profile: Profile, user: str | None) -> Questions:
-    """Return what the script that collects facts has to report for this profile and user."""
+def questions_for(profile: Profile) -> Questions:
+    """Return what the script that collects facts has to report for this profile."""
     names = (name for p in profile.host.package for name in (p.debian, p.arch, *p.instead) if name)
     options = (name for option in profile.kernel.option for name in option.options)
     watched = (path for watch in profile.audit.watch for path in watch.paths)
@@ -86,7 +86,6 @@ def questions_for(profile: Profile, user: str | None) -> Questions:
             )
         ),
         secret_files=(KEY_FILE, log_relay.KEY_FILE),
-        user=user or "root",
     )
 
 
@@ -124,17 +123,21 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
         docker_steps.modes_step(desired.profile, facts),
     ]
     kernel = check_kernel(desired.profile, facts, daemon)
-    # The flags of the running daemon include those of DOCKER_OPTS; the unit's command does not.
-    flags = " ".join(facts.engine_flags) or facts.unit("docker.service").command
-    configured = DaemonConfig(
-        values=daemon.values,
-        version=version,
-        flags=(docker_steps.service_command(daemon, flags) or flags).split(),
-        seccomp=desired.seccomp,
-        files=frozenset(written),
-    )
-    stops = [*kernel.stops, *cannot_start(desired.profile, configured, facts)]
+    stops = [*kernel.stops]
+    # The flags of the running daemon include those of DOCKER_OPTS; the unit's command does not, but
+    # it is what the next start takes. They differ if the unit was changed since the last start.
+    commands = [facts.engine_flags, tuple(facts.unit("docker.service").command.split())]
+    for flags in dict.fromkeys(filter(None, commands)) or [()]:
+        configured = DaemonConfig(
+            values=daemon.values,
+            version=version,
+            flags=docker_steps.remaining_flags(daemon, flags),
+            seccomp=desired.seccomp,
+            files=frozenset(written),
+        )
+        stops += cannot_start(desired.profile, configured, facts)
     if stops:
+        stops = list(dict.fromkeys(stops))
         lines = "".join(f"\n  {line}" for line in stops)
         raise RefusedError(f"this cannot work, so nothing was changed:{lines}")
     return ProvisionPlan(

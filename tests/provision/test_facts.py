@@ -100,7 +100,7 @@ def test_whatever_a_board_answers_it_is_facts_or_an_error(data: st.DataObject) -
 
 
 def test_the_script_is_whole_and_short_enough_for_one_argument() -> None:
-    script = host_script(questions_for(PROFILE, "mia"))
+    script = host_script(questions_for(PROFILE))
     # Every name of the template was filled in.
     assert not re.search(r"@\w+@", script)
     assert len(script) < 100_000  # One argument of a command holds 128 KiB.

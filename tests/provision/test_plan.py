@@ -156,6 +156,25 @@ def test_on_a_board_without_docker_everything_is_planned_and_checked_beforehand(
     assert "v1 registry" in str(error.value)
 
 
+def test_the_running_daemon_and_the_next_start_are_both_checked() -> None:
+    moved = "/usr/sbin/dockerd -H fd:// --data-root=/srv/docker"
+    unit = stock().units["docker.service"]
+    for facts in (
+        stock(engine_flags=tuple(moved.split())),
+        stock(units={**stock().units, "docker.service": replace(unit, command=moved)}),
+    ):
+        with pytest.raises(RefusedError) as error:
+            plan_provision(desired(), facts)
+        assert str(error.value).count("/srv/docker is not on the encrypted volume") == 1
+
+
+def test_a_wrong_type_in_daemon_json_is_refused_and_not_our_bug() -> None:
+    for value in ("5", '"opa"', "[1]"):
+        own = stock({"/etc/docker/daemon.json": f'{{"authorization-plugins": {value}}}'})
+        with pytest.raises(RefusedError, match=r"authorization-plugins: .* is no list of texts"):
+            plan_provision(desired(), own)
+
+
 def test_upgrades_happen_once_and_when_asked_for() -> None:
     assert plan_packages(desired(), stock()) is None
     never = plan_packages(desired(), stock(upgraded=""))

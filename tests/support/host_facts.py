@@ -24,6 +24,7 @@ ENGINE = Engine(
     containers=0,
     running=0,
     images=0,
+    root_dir="/var/lib/docker",
     storage_driver="overlay2",
     log_driver="json-file",
     live_restore=False,
@@ -101,6 +102,7 @@ def stock(files: Mapping[str, str] | None = None, **different: Any) -> HostFacts
         },
         failed_units=(),
         accounts={"mia": 1000},
+        groups={"mia": 1000},
         docker_group=(),
         plugins=(),
         modes={

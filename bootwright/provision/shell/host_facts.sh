@@ -29,7 +29,6 @@
 #   rebooted_file   the file with the kernel that the board was last restarted for
 #   relay_control   the control socket of the relay of logs
 #   transaction     the folder of a change that is not confirmed yet
-#   user            the account of the target's trusted user
 #   properties      list: options of `systemctl show`
 #   units           list: the units
 #   kernel_options  an extended regular expression for lines of the kernel's configuration
@@ -124,10 +123,12 @@ first_line() { [ -r "$2" ] && IFS= read -r value <"$2" && fact "$1" "$value"; }
         command -v "$tool" >/dev/null && fact tool "$tool"
     done
     while IFS=: read -r name _ uid _ _ _ _; do
-        case $name in dockremap | "$user") fact account "$name $uid" ;; esac
+        # Lines of NIS, such as "+", have no id.
+        case $uid in '' | *[!0-9]*) ;; *) fact account "$name $uid" ;; esac
     done </etc/passwd
     while IFS=: read -r name _ gid members; do
         [ "$name" = docker ] && fact docker-group "$gid $members"
+        case $gid in '' | *[!0-9]*) ;; *) fact group "$name $gid" ;; esac
     done </etc/group
     for file in /run/docker/plugins/* /etc/docker/plugins/* /usr/lib/docker/plugins/*; do
         # A socket that nobody listens at was left by a plugin that has ended.
