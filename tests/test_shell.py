@@ -126,6 +126,17 @@ def test_shellcheck_finds_nothing_in_a_rendered_script(name: str) -> None:
     assert not found, f"{found}\n{numbered}"
 
 
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_docker_command_names_the_socket_of_roots_daemon(name: str) -> None:
+    lines = SCRIPTS[name]().splitlines()
+    commands = [
+        at for at, line in enumerate(lines) if re.search(r"^[^#]*\bdocker (\"\$@\"|[a-z])", line)
+    ]
+    assert (
+        "DOCKER_HOST=unix:///run/docker.sock" in lines[: min(commands, default=0)] or not commands
+    )
+
+
 def test_shellcheck_finds_an_error() -> None:
     assert "SC2086" in shellcheck("words='a b'\necho $words\n")
     assert "SC2154" in shellcheck('echo "$never_set"\n')

@@ -75,6 +75,7 @@ def host_script(questions: Questions) -> str:
     return render(
         SECTIONS,
         "hosts/shell/wait_until_started.sh",
+        "hosts/shell/root_docker.sh",
         "provision/shell/host_facts.sh",
         everything=questions.whole,
         pid_file=PID_FILE,
@@ -114,4 +115,4 @@ def proven_script(client: str, server: str) -> str:
 
 def docker_data_script() -> str:
     """Return the script that reports the names of containers, images and volumes."""
-    return render(SECTIONS, "provision/shell/docker_data.sh")
+    return render(SECTIONS, "hosts/shell/root_docker.sh", "provision/shell/docker_data.sh")

@@ -139,6 +139,10 @@ do_systemctl() {
     done
 }
 do_docker() {
+    if [[ $DOCKER_HOST != unix:///run/docker.sock || -n $DOCKER_CONTEXT ]]; then
+        echo "this is another engine" >&2
+        return 1
+    fi
     [[ -e $docker/active ]] || { echo "Cannot connect to the Docker daemon" >&2; return 1; }
     case $1 in
     info) live && echo true || echo false ;;
@@ -315,6 +319,9 @@ class FakeBoard:
             "SHELL_UNDER_TEST": self.shell,
             "FOLDER": folder,
             "LEADS": "yes" if leads else "",
+            # Root's own docker command uses another engine than that of the board.
+            "DOCKER_CONTEXT": "other",
+            "DOCKER_HOST": "unix:///run/other.sock",
             "PATH": os.environ["PATH"],
         }
 

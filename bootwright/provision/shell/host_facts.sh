@@ -5,7 +5,8 @@
 # and what takes long runs at the same time. Each fact is a file in a temporary folder; at the end
 # the files are printed as sections, under their names.
 #
-# Needs: remote/shell/sections.sh, hosts/shell/wait_until_started.sh, and root.
+# Needs: remote/shell/sections.sh, hosts/shell/wait_until_started.sh, hosts/shell/root_docker.sh, and
+# root.
 # Prints these sections, then the end; a fact that is not known has none:
 #   host           lines `NAME VALUE`: host name, kernel, system, mounts, tools, accounts ...
 #   engine         the output of `docker info` as JSON; engine-error its message
