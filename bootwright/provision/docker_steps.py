@@ -48,6 +48,9 @@ VALIDATES = (23, 0)
 
 AUDIT_RULES = "/etc/audit/rules.d/50-bootwright-docker.rules"
 
+AUDIT_KEY = "bootwright-docker"
+"""The key of our rules, by which they are told from those of others: ``ausearch -k`` finds it."""
+
 FILES = (
     *(SUBUID, SUBGID, DAEMON_JSON, OUR_KEYS, SERVICE_DROP_IN, AUDIT_RULES),
     *(SECCOMP_PROFILE, CA_FILE, CERT_FILE),
@@ -184,7 +187,7 @@ def daemon_step(
         "docker/service.conf.j2",
         {
             "command": service_command(daemon, unit.command),
-            "audit": "augenrules" in facts.tools,
+            "audit": AUDIT_RULES if "auditctl" in facts.tools else "",
         },
     )
     wanted: list[Change] = [
@@ -274,24 +277,26 @@ def audit_step(desired: DesiredState, facts: HostFacts, written: Iterable[str]) 
         for watch, path in watches
         if not any(rule.covers(path, watch.permissions) for rule in loaded)
     ]
-    if not changes and not missing:
+    auditd = facts.unit("auditd.service")
+    runs = auditd.active == "active" and auditd.enabled == "enabled"
+    if not changes and not missing and runs:
         return Step("audit", checks)
     if facts.audit_locked:
         raise RefusedError(
             "the kernel's audit rules are locked until the next start (-e 2 in"
             " /etc/audit/rules.d): remove that line, restart the board, then run it again"
         )
-    actions: list[Action] = [LoadAuditRules()]
-    if facts.unit("auditd.service").active != "active":
+    actions: list[Action] = []
+    says = []
+    if not runs:
         # Its unit has RefuseManualStop=yes.
-        actions.insert(0, EnableUnit("auditd.service", start=True, stop_allowed=False))
-    return Step(
-        "audit",
-        checks,
-        changes,
-        actions=tuple(actions),
-        says=(f"watch {len(watches)} paths, {len(missing)} of them new",),
-    )
+        start = auditd.active != "active"
+        actions.append(EnableUnit("auditd.service", start=start, stop_allowed=False))
+        says.append("start auditd, which stores the records, now and at every boot")
+    if changes or missing:
+        actions.append(LoadAuditRules(AUDIT_RULES, AUDIT_KEY))
+        says.append(f"watch {len(watches)} paths, {len(missing)} of them new")
+    return Step("audit", checks, changes, actions=tuple(actions), says=tuple(says))
 
 
 def _rule(watch: Watch, path: str, facts: HostFacts) -> str:
@@ -299,8 +304,8 @@ def _rule(watch: Watch, path: str, facts: HostFacts) -> str:
     is_folder = path == "/run/containerd" or (mode is not None and mode.kind == "directory")
     if is_folder and not watch.recursive:
         # A rule -w for a folder watches everything below it as well.
-        return f"-a always,exit -F path={path} -F perm={watch.permissions} -F key=docker"
-    return f"-w {path} -p {watch.permissions} -k docker"
+        return f"-a always,exit -F path={path} -F perm={watch.permissions} -F key={AUDIT_KEY}"
+    return f"-w {path} -p {watch.permissions} -k {AUDIT_KEY}"
 
 
 def modes_step(profile: Profile, facts: HostFacts) -> Step:

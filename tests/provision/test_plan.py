@@ -14,7 +14,7 @@ from bootwright.hosts.board_files import BoardFiles
 from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.systemd_units import HostUnit
 from bootwright.logs.relay_names import SERVICE
-from bootwright.provision.actions import AddToGroup, Check, ReloadSshd, RestartDocker
+from bootwright.provision.actions import AddToGroup, Check, EnableUnit, ReloadSshd, RestartDocker
 from bootwright.provision.desired_state import TlsFiles
 from bootwright.provision.docker_steps import (
     AUDIT_RULES,
@@ -443,15 +443,43 @@ def test_audit_rules_for_what_the_board_has_and_will_have() -> None:
     rules = audit.changes[0]
     assert isinstance(rules, FileChange)
     lines = rules.data.decode().splitlines()
-    assert "-w /usr/sbin/dockerd -p rwxa -k docker" in lines
-    assert "-w /etc/docker/daemon.json -p wa -k docker" in lines
+    assert "-w /usr/sbin/dockerd -p rwxa -k bootwright-docker" in lines
+    assert "-w /etc/docker/daemon.json -p wa -k bootwright-docker" in lines
     # Below it lies all that containers write.
-    assert "-a always,exit -F path=/var/lib/docker -F perm=rwa -F key=docker" in lines
+    folder = "-a always,exit -F path=/var/lib/docker -F perm=rwa -F key=bootwright-docker"
+    assert folder in lines
+    # A path that is not there when the board starts must not keep auditd from starting.
+    assert [line for line in lines if not line.startswith(("#", "-w ", "-a "))] == ["-i"]
     assert not any("/usr/bin/dockerd" in line or "/etc/sysconfig" in line for line in lines)
     # Before auditd is installed as well: a plan shows what will be done after it.
     assert step(
         plan_provision(desired(), stock(tools=stock().tools - {"auditctl"})), "audit"
     ).changed
+
+
+@pytest.mark.parametrize(
+    ("unit", "start"),
+    [
+        (HostUnit("loaded", "inactive", "enabled"), True),
+        (HostUnit("loaded", "failed", "enabled"), True),
+        (HostUnit("loaded", "active", "disabled"), False),
+    ],
+)
+def test_an_auditd_that_does_not_run_or_would_not_at_the_next_start(
+    unit: HostUnit, start: bool
+) -> None:
+    facts = converge(stock())
+    facts = replace(facts, units={**facts.units, "auditd.service": unit})
+    (audit,) = plan_provision(desired(), facts).to_do
+    assert audit.actions == (EnableUnit("auditd.service", start=start, stop_allowed=False),)
+    assert audit.says == ("start auditd, which stores the records, now and at every boot",)
+
+
+def test_a_start_of_docker_loads_our_audit_rules_and_only_those() -> None:
+    daemon = step(plan_provision(desired(), stock()), "daemon")
+    (drop_in,) = (item for item in daemon.changes if "60-bootwright.conf" in item.path)
+    assert isinstance(drop_in, FileChange)
+    assert f"auditctl -R {AUDIT_RULES} " in drop_in.data.decode()
 
 
 def test_who_logs_in_keeps_the_way_in() -> None:

@@ -84,7 +84,6 @@ def stock(files: Mapping[str, str] | None = None, **different: Any) -> HostFacts
                 "docker",
                 "dockerd",
                 "auditctl",
-                "augenrules",
                 "useradd",
                 "systemctl",
                 "systemd-run",

@@ -120,7 +120,7 @@ first_line() { [ -r "$2" ] && IFS= read -r value <"$2" && fact "$1" "$value"; }
             ;;
         esac
     done </proc/self/mountinfo
-    for tool in apt-get pacman docker dockerd auditctl augenrules useradd systemctl systemd-run; do
+    for tool in apt-get pacman docker dockerd auditctl useradd systemctl systemd-run; do
         command -v "$tool" >/dev/null && fact tool "$tool"
     done
     while IFS=: read -r name _ uid _ _ _ _; do
