@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from bootwright.core.board_names import STATE, UNITS
 from bootwright.core.errors import RefusedError
 from bootwright.core.file_changes import Change, FileChange, text_file
+from bootwright.hosts.audit_rules import recorded, rules_for
 from bootwright.hosts.dockerd_options import without_key
 from bootwright.hosts.engine import Engine
 from bootwright.hosts.file_modes import PathMode
@@ -275,7 +276,7 @@ def audit_step(desired: DesiredState, facts: HostFacts, written: Iterable[str]) 
     missing = [
         path
         for watch, path in watches
-        if not any(rule.covers(path, watch.permissions) for rule in loaded)
+        if not recorded(rules_for(loaded, path, facts.same_folders)) >= set(watch.permissions)
     ]
     auditd = facts.unit("auditd.service")
     runs = auditd.active == "active" and auditd.enabled == "enabled"

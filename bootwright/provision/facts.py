@@ -54,6 +54,7 @@ class HostFacts:
         files: the content of files, of those in question.
         digests: SHA-256 by path of files whose content is secret.
         audit: the watches that the kernel has; ``None`` if they could not be read.
+        same_folders: folders that are links, such as ``/lib``, and what they are links to.
         audit_locked: the kernel takes no other rules until the next start (``-e 2``).
         sshd: the effective settings by directive; ``None`` if they could not be read.
         sshd_error: what ``sshd -T`` wrote then.
@@ -97,6 +98,7 @@ class HostFacts:
     files: BoardFiles
     digests: Mapping[str, str]
     audit: tuple[WatchedPath, ...] | None
+    same_folders: Mapping[str, str]
     audit_locked: bool
     sshd: Mapping[str, str] | None
     sshd_error: str
@@ -175,6 +177,7 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             files=parse_board_files(get("files").text),
             digests=dict(_digest(line) for line in get("digests").lines),
             audit=parse_audit_rules(get("audit").lines) if "audit" in by_name else None,
+            same_folders=dict(map(str.split, facts.all("same"))),
             audit_locked="enabled 2" in get("audit").lines,
             sshd=_directives(get("sshd").lines) if "sshd" in by_name else None,
             sshd_error=get("sshd-error").text.strip(),

@@ -75,6 +75,7 @@ def host_script(questions: Questions) -> str:
     return render(
         SECTIONS,
         "hosts/shell/wait_until_started.sh",
+        "hosts/shell/same_folders.sh",
         "hosts/shell/root_docker.sh",
         "provision/shell/host_facts.sh",
         everything=questions.whole,

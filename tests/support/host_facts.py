@@ -46,6 +46,15 @@ ETC = {
     "/etc/subgid": "",
 }
 
+SAME_FOLDERS = {
+    "/bin": "/usr/bin",
+    "/lib": "/usr/lib",
+    "/sbin": "/usr/sbin",
+    "/var/run": "/run",
+    "/var/lock": "/run/lock",
+}
+"""As Debian has them."""
+
 SSHD = {
     "passwordauthentication": "no",
     "kbdinteractiveauthentication": "no",
@@ -120,6 +129,7 @@ def stock(files: Mapping[str, str] | None = None, **different: Any) -> HostFacts
         ),
         digests={},
         audit=(),
+        same_folders=SAME_FOLDERS,
         audit_locked=False,
         sshd=SSHD,
         sshd_error="",

@@ -10,8 +10,8 @@
 # image's history only how many instructions of two kinds there are. Tokens and passwords in the
 # settings of the daemon are masked on the board.
 #
-# Needs: remote/shell/sections.sh, hosts/shell/wait_until_started.sh, hosts/shell/root_docker.sh, and
-# root.
+# Needs: remote/shell/sections.sh, root, and of hosts/shell: wait_until_started.sh, same_folders.sh,
+# root_docker.sh.
 # Prints these sections, then the section end. If a program failed, there is a section NAME-error
 # with its message. A compressed section is called NAME.gz:
 #   host             lines `NAME VALUE`: host name, kernel, system, mounts, tools, the engine ...
@@ -245,6 +245,7 @@ fi
             ;;
         esac
     done </etc/os-release
+    same_folders
     while read -r _ _ number _ place _; do fact mount "$place $number"; done </proc/self/mountinfo
     for tool in docker dockerd auditctl systemctl; do
         command -v "$tool" >/dev/null && fact tool "$tool"

@@ -5,8 +5,8 @@
 # and what takes long runs at the same time. Each fact is a file in a temporary folder; at the end
 # the files are printed as sections, under their names.
 #
-# Needs: remote/shell/sections.sh, hosts/shell/wait_until_started.sh, hosts/shell/root_docker.sh, and
-# root.
+# Needs: remote/shell/sections.sh, root, and of hosts/shell: wait_until_started.sh, same_folders.sh,
+# root_docker.sh.
 # Prints these sections, then the end; a fact that is not known has none:
 #   host           lines `NAME VALUE`: host name, kernel, system, mounts, tools, accounts ...
 #   engine         the output of `docker info` as JSON; engine-error its message
@@ -110,6 +110,7 @@ first_line() { [ -r "$2" ] && IFS= read -r value <"$2" && fact "$1" "$value"; }
     for file in /boot/vmlinuz-*; do
         [ "$file" -ef /vmlinuz ] && fact default-kernel "${file#/boot/vmlinuz-}"
     done
+    same_folders
     while read -r _ _ number _ mount_point options _; do
         case $mount_point in
         / | /var/lib/docker | /var/lib/containerd)
