@@ -1,6 +1,7 @@
 """The plan of ``inv provision`` for one board: configuration and facts in, frozen steps out."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +39,8 @@ class ProvisionPlan:
         reboot: why the board has to be restarted after that; empty if it need not be.
         steps: every step, also those without anything to do.
         daemon: the content of daemon.json.
-        hides_data: containers and images will seem to be gone, since user namespaces are
-            switched on or off, and Docker then uses another folder.
+        hidden: what makes containers and images seem to be gone, since Docker then uses another
+            folder: user namespaces or a storage driver; empty if nothing does.
         warnings: what an operator should act on.
         notes: what an operator may want to know.
         waived: checks that are left unmet on purpose.
@@ -49,7 +50,7 @@ class ProvisionPlan:
     reboot: str
     steps: tuple[Step, ...]
     daemon: DaemonJson
-    hides_data: bool
+    hidden: tuple[str, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     waived: tuple[ProfileWaiver, ...]
@@ -58,6 +59,11 @@ class ProvisionPlan:
     def to_do(self) -> tuple[Step, ...]:
         """The steps that change something."""
         return tuple(step for step in self.steps if step.changed)
+
+    @property
+    def hides_data(self) -> bool:
+        """Whether containers and images will seem to be gone."""
+        return bool(self.hidden)
 
     @property
     def nothing(self) -> bool:
@@ -145,7 +151,7 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
         reboot=_reboot(desired, facts),
         steps=tuple(steps),
         daemon=daemon,
-        hides_data=_hides_data(daemon, facts),
+        hidden=tuple(_hidden(daemon, facts)),
         warnings=tuple(_warnings(desired, facts, kernel.costs, kernel.unknown)),
         notes=daemon.notes,
         waived=tuple(
@@ -202,20 +208,30 @@ def _reboot(desired: DesiredState, facts: HostFacts) -> str:
     return "" if tried or not desired.reboot else why
 
 
-def _hides_data(daemon: DaemonJson, facts: HostFacts) -> bool:
+def _hidden(daemon: DaemonJson, facts: HostFacts) -> Iterator[str]:
+    """Yield what makes Docker use another folder, if there are containers or images."""
     remapped = bool(daemon.values.get("userns-remap"))
-    if facts.engine is not None:
-        engine, before = facts.engine, read_json(facts.files.text(DAEMON_JSON))
-        driver = daemon.values.get("storage-driver", engine.storage_driver)
-        other_ids = remapped and before.get("userns-remap") not in (
-            *(None, "", daemon.values["userns-remap"]),
+    switched = f"user namespaces switched {'on' if remapped else 'off'}"
+    engine = facts.engine
+    if engine is None:
+        # Containers are stored below data-root, with user namespaces below its folder UID.GID.
+        folders = facts.stored_containers
+        if any(path.startswith(f"{DATA_ROOT}/containers/") == remapped for path in folders):
+            yield switched
+        return
+    if not engine.containers and not engine.images:
+        return
+    before = read_json(facts.files.text(DAEMON_JSON)).get("userns-remap")
+    if engine.userns != remapped:
+        yield switched
+    elif remapped and before not in (None, "", daemon.values["userns-remap"]):
+        yield f"user namespaces of {daemon.values['userns-remap']} in place of those of {before}"
+    driver = daemon.values.get("storage-driver") or engine.storage_driver
+    if driver != engine.storage_driver:
+        yield (
+            f"the storage driver {driver} in place of {engine.storage_driver} (to keep that, set"
+            f' daemon.storage-driver = "{engine.storage_driver}" in the target)'
         )
-        moves = engine.userns != remapped or other_ids or driver != engine.storage_driver
-        return bool(engine.containers or engine.images) and moves
-    # Containers are stored below data-root, with user namespaces below its folder UID.GID.
-    return any(
-        path.startswith(f"{DATA_ROOT}/containers/") == remapped for path in facts.stored_containers
-    )
 
 
 def _warnings(

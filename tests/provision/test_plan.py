@@ -380,11 +380,16 @@ UNIT = "/etc/systemd/system/docker.service"
 def test_data_in_other_folders_vanishes_too() -> None:
     remapped = engine(images=1, security=("name=userns", "name=seccomp"))
     other = stock({"/etc/docker/daemon.json": '{"userns-remap": "mia"}'}, engine=remapped)
-    assert plan_provision(desired(), other).hides_data
+    ids = "user namespaces of default in place of those of mia"
+    assert plan_provision(desired(), other).hidden == (ids,)
     same = stock({"/etc/docker/daemon.json": '{"userns-remap": "default"}'}, engine=remapped)
     assert not plan_provision(desired(), same).hides_data
     driver = engine(images=1, security=remapped.security, storage_driver="btrfs")
-    assert plan_provision(desired(), stock(engine=driver)).hides_data
+    (why,) = plan_provision(desired(), stock(engine=driver)).hidden
+    assert why.startswith("the storage driver overlay2 in place of btrfs")
+    assert 'daemon.storage-driver = "btrfs"' in why
+    both = plan_provision(desired(), stock(engine=engine(images=1, storage_driver="btrfs")))
+    assert both.hidden == ("user namespaces switched on", why)
 
 
 def test_a_private_file_stays_private_and_its_bytes_what_they_are() -> None:
