@@ -228,8 +228,8 @@ class LoadAuditRules(Action):
 
     @property
     def record(self) -> Command:
-        """Record the rules that the kernel has."""
-        return ("record_audit_rules",)
+        """Record the rules that the kernel has; nothing is changed if it does not tell them."""
+        return "begin", "record_audit_rules"
 
 
 @dataclass(frozen=True)

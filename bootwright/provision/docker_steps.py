@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import PurePosixPath
 
-from bootwright.core.board_names import STATE, UNITS
+from bootwright.core.board_names import MOUNT, STATE, UNITS
 from bootwright.core.errors import RefusedError
 from bootwright.core.file_changes import Change, FileChange, text_file
 from bootwright.hosts.audit_rules import recorded, rules_for
@@ -60,6 +60,10 @@ FILES = (
 
 RUNTIME = ("/run/containerd", "/run/containerd/containerd.sock")
 """Paths that exist whenever Docker runs, and so after a plan was applied."""
+
+
+_LATE = ("/run/", f"{MOUNT}/")
+"""Where paths are not there yet when auditd starts: what Docker makes, and the locked volume."""
 
 
 def userns_step(daemon: DaemonJson, facts: HostFacts) -> Step:
@@ -258,38 +262,25 @@ def audit_step(desired: DesiredState, facts: HostFacts, written: Iterable[str]) 
     Raises:
         RefusedError: the kernel takes no other rules until the next start.
     """
-    written = {*written, DAEMON_JSON}
-    folders = {str(parent) for path in written for parent in PurePosixPath(path).parents}
-    will_exist = {*written, *folders, *RUNTIME}
-    watches = [
-        (watch, path)
-        for watch in desired.profile.audit.watch
-        for path in watch.paths
-        if path in will_exist or facts.exists(path)
-    ]
+    watches = _watches(desired.profile, facts, written)
     checks = tuple(dict.fromkeys(check for watch, _ in watches for check in watch.checks))
     rules = desired.renderer.render(
         "docker/audit.rules.j2", {"rules": [_rule(watch, path, facts) for watch, path in watches]}
     )
     changes = differing(facts.files, [text_file(AUDIT_RULES, rules, 0o640)])
-    loaded = facts.audit or ()
-    missing = [
-        path
-        for watch, path in watches
-        if not recorded(rules_for(loaded, path, facts.same_folders)) >= set(watch.permissions)
-    ]
-    auditd = facts.unit("auditd.service")
-    runs = auditd.active == "active" and auditd.enabled == "enabled"
-    if not changes and not missing and runs:
-        return Step("audit", checks)
+    missing = _unwatched(watches, facts)
     if facts.audit_locked:
-        raise RefusedError(
-            "the kernel's audit rules are locked until the next start (-e 2 in"
-            " /etc/audit/rules.d): remove that line, restart the board, then run it again"
-        )
+        # Those are not there yet when the board starts, and nothing can be loaded later.
+        missing = [path for path in missing if not path.startswith(_LATE)]
+        if changes or missing:
+            raise RefusedError(
+                "the kernel's audit rules are locked until the next start (-e 2 in"
+                " /etc/audit/rules.d): remove that line, restart the board, then run it again"
+            )
+    auditd = facts.unit("auditd.service")
     actions: list[Action] = []
     says = []
-    if not runs:
+    if auditd.active != "active" or auditd.enabled == "disabled":
         # Its unit has RefuseManualStop=yes.
         start = auditd.active != "active"
         actions.append(EnableUnit("auditd.service", start=start, stop_allowed=False))
@@ -298,6 +289,40 @@ def audit_step(desired: DesiredState, facts: HostFacts, written: Iterable[str]) 
         actions.append(LoadAuditRules(AUDIT_RULES, AUDIT_KEY))
         says.append(f"watch {len(watches)} paths, {len(missing)} of them new")
     return Step("audit", checks, changes, actions=tuple(actions), says=tuple(says))
+
+
+def audit_warnings(desired: DesiredState, facts: HostFacts, written: Iterable[str]) -> list[str]:
+    """Return a warning about paths that are not watched since the kernel takes no more rules."""
+    missing = _unwatched(_watches(desired.profile, facts, written), facts)
+    if not facts.audit_locked or not missing:
+        return []
+    return [
+        "the kernel's audit rules are locked (-e 2 in /etc/audit/rules.d) before these paths are"
+        f" there, so they are not watched: {', '.join(missing)}"
+    ]
+
+
+def _watches(profile: Profile, facts: HostFacts, written: Iterable[str]) -> list[tuple[Watch, str]]:
+    """Return what is to be watched: each path that exists after the plan was applied."""
+    written = {*written, DAEMON_JSON}
+    folders = {str(parent) for path in written for parent in PurePosixPath(path).parents}
+    will_exist = {*written, *folders, *RUNTIME}
+    return [
+        (watch, path)
+        for watch in profile.audit.watch
+        for path in watch.paths
+        if path in will_exist or facts.exists(path)
+    ]
+
+
+def _unwatched(watches: Iterable[tuple[Watch, str]], facts: HostFacts) -> list[str]:
+    """Return the paths of which the kernel does not record all that it should."""
+    loaded = facts.audit or ()
+    return [
+        path
+        for watch, path in watches
+        if not recorded(rules_for(loaded, path, facts.same_folders)) >= set(watch.permissions)
+    ]
 
 
 def _rule(watch: Watch, path: str, facts: HostFacts) -> str:

@@ -152,7 +152,10 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
         steps=tuple(steps),
         daemon=daemon,
         hidden=tuple(_hidden(daemon, facts)),
-        warnings=tuple(_warnings(desired, facts, kernel.costs, kernel.unknown)),
+        warnings=(
+            *_warnings(desired, facts, kernel.costs, kernel.unknown),
+            *docker_steps.audit_warnings(desired, facts, written),
+        ),
         notes=daemon.notes,
         waived=tuple(
             waiver

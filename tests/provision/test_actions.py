@@ -165,6 +165,15 @@ def test_audit_rules_that_got_lost_are_named_when_a_change_is_put_back(
     assert restored.lines != ("well",)
 
 
+def test_nothing_is_changed_if_the_kernel_does_not_tell_its_audit_rules(board: FakeBoard) -> None:
+    before = board.tree()
+    board.strike("fail", "auditctl -l")
+    ended = board.apply(loading())
+    assert (ended.failed_step, ended.restored, ended.complete) == ("begin", None, False)
+    assert board.tree() == before
+    assert board.left == []
+
+
 def test_audit_rules_that_the_kernel_does_not_take_fail_the_step(board: FakeBoard) -> None:
     board.state("kernel-rules", THEIRS)
     board.strike("fail", f"auditctl -R {TRANSACTION}/audit.rules")

@@ -480,6 +480,20 @@ def test_an_auditd_that_does_not_run_or_would_not_at_the_next_start(
     assert audit.says == ("start auditd, which stores the records, now and at every boot",)
 
 
+def test_locked_audit_rules_are_no_reason_to_refuse_what_cannot_be_mended() -> None:
+    facts = replace(converge(stock()), audit_locked=True)
+    socket = "/run/containerd/containerd.sock"
+    without = tuple(rule for rule in facts.audit or () if rule.path != socket)
+    plan = plan_provision(desired(), replace(facts, audit=without))
+    assert plan.nothing
+    (warning,) = plan.warnings
+    assert "locked (-e 2" in warning
+    assert warning.endswith(f"not watched: {socket}")
+    without = tuple(rule for rule in without if rule.path != "/etc/docker")
+    with pytest.raises(RefusedError, match="remove that line, restart"):
+        plan_provision(desired(), replace(facts, audit=without))
+
+
 def test_a_start_of_docker_loads_our_audit_rules_and_only_those() -> None:
     daemon = step(plan_provision(desired(), stock()), "daemon")
     (drop_in,) = (item for item in daemon.changes if "60-bootwright.conf" in item.path)
