@@ -52,11 +52,14 @@ AUDIT_RULES = "/etc/audit/rules.d/50-bootwright-docker.rules"
 AUDIT_KEY = "bootwright-docker"
 """The key of our rules, by which they are told from those of others: ``ausearch -k`` finds it."""
 
+DEFAULTS = "/etc/default/docker"
+"""Where Debian's unit has the variable DOCKER_OPTS from: flags of the daemon."""
+
 FILES = (
     *(SUBUID, SUBGID, DAEMON_JSON, OUR_KEYS, SERVICE_DROP_IN, AUDIT_RULES),
-    *(SECCOMP_PROFILE, CA_FILE, CERT_FILE),
+    *(SECCOMP_PROFILE, CA_FILE, CERT_FILE, DEFAULTS),
 )
-"""Files whose content these steps compare; the script that collects facts reports them."""
+"""Files whose content these steps read; the script that collects facts reports them."""
 
 RUNTIME = ("/run/containerd", "/run/containerd/containerd.sock")
 """Paths that exist whenever Docker runs, and so after a plan was applied."""
@@ -168,12 +171,35 @@ def service_command(daemon: DaemonJson, vendor: str) -> str:
     """
     if "hosts" not in daemon.values:
         return ""
-    return " ".join(remaining_flags(daemon, vendor.split()))
+    return " ".join(_remaining_flags(daemon, vendor.split()))
 
 
-def remaining_flags(daemon: DaemonJson, words: Sequence[str]) -> tuple[str, ...]:
-    """Return the daemon's command line as it is after the step."""
+def command_lines(daemon: DaemonJson, facts: HostFacts) -> tuple[tuple[str, ...], ...]:
+    """Return the daemon's command lines: that of the one that runs, and that of its next start.
+
+    They differ if somebody has changed the unit, or DOCKER_OPTS, since the last start. Both are as
+    this step leaves them; one that is not known is left out.
+    """
+    unit = _remaining_flags(daemon, facts.unit("docker.service").command.split())
+    options = _docker_opts(facts.files.text(DEFAULTS))
+    starts = [
+        part
+        for word in unit
+        for part in (options if word in ("$DOCKER_OPTS", "${DOCKER_OPTS}") else [word])
+    ]
+    lines = (_remaining_flags(daemon, facts.engine_flags), tuple(starts))
+    return tuple(dict.fromkeys(line for line in lines if line))
+
+
+def _remaining_flags(daemon: DaemonJson, words: Sequence[str]) -> tuple[str, ...]:
     return without_key(words, "hosts") if "hosts" in daemon.values else tuple(words)
+
+
+def _docker_opts(text: str) -> list[str]:
+    """Return the words of DOCKER_OPTS in a file that systemd reads: systemd.exec(5)."""
+    lines = (line.strip() for line in text.splitlines())
+    values = [line.partition("=")[2] for line in lines if line.startswith("DOCKER_OPTS=")]
+    return values[-1].strip().strip("\"'").split() if values else []
 
 
 def daemon_step(

@@ -130,14 +130,11 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
     ]
     kernel = check_kernel(desired.profile, facts, daemon)
     stops = [*kernel.stops]
-    # The flags of the running daemon include those of DOCKER_OPTS; the unit's command does not, but
-    # it is what the next start takes. They differ if the unit was changed since the last start.
-    commands = [facts.engine_flags, tuple(facts.unit("docker.service").command.split())]
-    for flags in dict.fromkeys(filter(None, commands)) or [()]:
+    for flags in docker_steps.command_lines(daemon, facts) or ((),):
         configured = DaemonConfig(
             values=daemon.values,
             version=version,
-            flags=docker_steps.remaining_flags(daemon, flags),
+            flags=flags,
             seccomp=desired.seccomp,
             files=frozenset(written),
         )
@@ -198,7 +195,8 @@ def check_host(facts: HostFacts) -> None:
             "the Docker daemon runs and does not answer"
             f" ({facts.engine_error or 'no answer in 30 s'}): see journalctl -u docker there"
         )
-    for path in sorted(facts.files.links.keys() - {host_steps.LOCALTIME, *log_relay.LINKS}):
+    kept = {host_steps.LOCALTIME, docker_steps.DEFAULTS, *log_relay.LINKS}
+    for path in sorted(facts.files.links.keys() - kept):
         raise RefusedError(
             f"{path} is a symbolic link to {facts.files.links[path]}, which would be replaced:"
             " make it a regular file"

@@ -162,10 +162,19 @@ def test_the_running_daemon_and_the_next_start_are_both_checked() -> None:
     for facts in (
         stock(engine_flags=tuple(moved.split())),
         stock(units={**stock().units, "docker.service": replace(unit, command=moved)}),
+        # Not read by the daemon that runs, which was started before.
+        stock({"/etc/default/docker": "#DOCKER_OPTS=\nDOCKER_OPTS='-D -g /srv/docker'\n"}),
     ):
         with pytest.raises(RefusedError) as error:
             plan_provision(desired(), facts)
         assert str(error.value).count("/srv/docker is not on the encrypted volume") == 1
+
+
+def test_an_address_in_docker_opts_is_in_the_way_of_one_in_daemon_json() -> None:
+    want = desired({"api": "tcp://192.0.2.10:2376"}, tls=TLS)
+    with pytest.raises(RefusedError, match="hosts: the daemon is started with a flag for it"):
+        plan_provision(want, stock({"/etc/default/docker": 'DOCKER_OPTS="-H tcp://:2375"\n'}))
+    plan_provision(want, stock({"/etc/default/docker": 'DOCKER_OPTS="--debug"\n'}))
 
 
 def test_a_wrong_type_in_daemon_json_is_refused_and_not_our_bug() -> None:
