@@ -417,7 +417,7 @@ def passphrase(
         "diff": "show a unified diff of every file",
         "upgrade": "bring all packages up to date, although they were once",
         "reboot": "restart a board where a new kernel needs it (default)",
-        "migrate-userns": "switch user namespaces although containers or images exist",
+        "migrate-userns": "switch user namespaces or storage driver though there are containers",
         "passphrase-file": "file with the volume's passphrase, for a restart; only you may read it",
         "sudo-password-file": "file with the password that sudo asks for; only you may read it",
         "rollback-after": "seconds after which a board takes an unconfirmed change back"

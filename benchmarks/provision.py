@@ -217,7 +217,7 @@ def main() -> None:
     renderer = Renderer(paths.checkout() / "templates")
     desired = DesiredState(target=target, login="root", profile=profile, renderer=renderer)
     with Remote(endpoint) as board:
-        script = host_script(questions_for(profile, None))
+        script = host_script(questions_for(profile))
         board.run(script, title="facts", sudo=True, timeout=60)
         begin = time.monotonic()
         answer = board.run(script, title="facts", sudo=True, timeout=60).text

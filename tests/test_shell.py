@@ -43,7 +43,6 @@ QUESTIONS = facts_script.Questions(
     paths=("/etc/docker", "/etc/ssh/*.key"),
     files=("/etc/docker/daemon.json", AWKWARD),
     secret_files=(AWKWARD,),
-    user=AWKWARD,
 )
 KDF = Kdf(memory_kib=64, iterations=4, threads=1)
 
@@ -125,6 +124,17 @@ def test_shellcheck_finds_nothing_in_a_rendered_script(name: str) -> None:
     found = shellcheck(script)
     numbered = "\n".join(f"{n:4} {line}" for n, line in enumerate(script.splitlines(), 1))
     assert not found, f"{found}\n{numbered}"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_docker_command_names_the_socket_of_roots_daemon(name: str) -> None:
+    lines = SCRIPTS[name]().splitlines()
+    commands = [
+        at for at, line in enumerate(lines) if re.search(r"^[^#]*\bdocker (\"\$@\"|[a-z])", line)
+    ]
+    assert (
+        "DOCKER_HOST=unix:///run/docker.sock" in lines[: min(commands, default=0)] or not commands
+    )
 
 
 def test_shellcheck_finds_an_error() -> None:

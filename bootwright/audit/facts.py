@@ -62,6 +62,7 @@ class AuditFacts:
         audit_on: whether the kernel's audit is enabled.
         audit_never: the loaded rules that prevent recording.
         audit_pid: the process id of auditd, which stores the records; 0 if it does not run.
+        same_folders: folders that are links, such as ``/lib``, and what they are links to.
         modes: owner and mode of the requested paths that exist, by path.
         acls: the paths of these that also have an ACL.
         tls: owner and mode of the daemon's certificates, by the key of daemon.json (``tlskey`` …).
@@ -96,6 +97,7 @@ class AuditFacts:
     audit_on: bool
     audit_never: tuple[str, ...]
     audit_pid: int
+    same_folders: Mapping[str, str]
     modes: Mapping[str, PathMode]
     acls: frozenset[str]
     tls: Mapping[str, PathMode]
@@ -169,6 +171,7 @@ def _facts_of(answer: "_Answer") -> AuditFacts:
         audit_on=not {"enabled 1", "enabled 2"}.isdisjoint(rules),
         audit_never=tuple(line for line in rules if _NEVER.match(line)),
         audit_pid=next((int(line[4:]) for line in rules if line.startswith("pid ")), 0),
+        same_folders=dict(value.split(" ") for value in answer.values("same")),
         modes=modes,
         acls=frozenset(answer.lines("acls")),
         tls=dict(map(_tls, answer.lines("tls"))),
@@ -318,7 +321,9 @@ def _host_side(answer: _Answer, info: Mapping[str, Any] | None) -> HostSideFacts
 def _daemon_json(answer: _Answer, modes: Mapping[str, PathMode]) -> dict[str, Any] | None:
     """Return the content of daemon.json; ``None`` if there is none or it is not a JSON object."""
     if answer.has("daemon-json"):
-        return answer.parse("daemon-json", _object, answer.text("daemon-json") or None)
+        # From 23.0 on, engines ignore a byte order mark, which is no printable character.
+        text = answer.text("daemon-json").removeprefix("\N{REPLACEMENT CHARACTER}")
+        return answer.parse("daemon-json", _object, text or None)
     if answer.value("settings") in modes or answer.values("settings-named"):
         answer.troubles["daemon-json"] = "it cannot be read"
     return None

@@ -84,6 +84,8 @@ def audit_script(paths: Sequence[str]) -> str:
     return render(
         SECTIONS,
         "hosts/shell/wait_until_started.sh",
+        "hosts/shell/same_folders.sh",
+        "hosts/shell/root_docker.sh",
         "audit/shell/audit_facts.sh",
         daemon_json=DAEMON_JSON,
         wait_seconds=WAIT_S,

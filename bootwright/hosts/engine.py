@@ -19,6 +19,8 @@ class Engine:
         containers: how many there are, running or not.
         running: how many of them run.
         images: how many there are.
+        root_dir: the folder of its data, with user namespaces one with ids below data-root;
+            empty if it is not reported.
         storage_driver: the one in use now.
         log_driver: the one that a new container gets.
         live_restore: containers go on running while the daemon does not.
@@ -32,6 +34,7 @@ class Engine:
     containers: int
     running: int
     images: int
+    root_dir: str
     storage_driver: str
     log_driver: str
     live_restore: bool
@@ -64,6 +67,7 @@ def parse_engine(text: str) -> Engine | None:
             containers=int(info.get("Containers") or 0),
             running=int(info.get("ContainersRunning") or 0),
             images=int(info.get("Images") or 0),
+            root_dir=_text(info, "DockerRootDir"),
             storage_driver=_text(info, "Driver"),
             log_driver=_text(info, "LoggingDriver"),
             live_restore=info.get("LiveRestoreEnabled") is True,

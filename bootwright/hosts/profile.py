@@ -22,6 +22,9 @@ Version = Annotated[str, Field(pattern=r"^\d+(\.\d+){1,2}$")]
 Needed = Literal["docker", "dm-crypt", "seccomp", "userns", "cgroup", "apparmor", "audit"]
 """What a kernel option is for."""
 
+ValueType = Literal["bool", "number", "text", "texts", "table"]
+"""Types of values in daemon.json: a number is a whole one, ``texts`` is a list."""
+
 
 class _Requirement(StrictModel):
     """What every requirement has: the checks that it meets, and why it is there."""
@@ -70,6 +73,7 @@ class EngineKey(StrictModel):
 
     Attributes:
         name: the key.
+        type: of its value; a value of another type stops the daemon. ``None``: not checked.
         since: the first engine that knows it; ``None``: all that are supported, from 20.10 on.
         until: the first engine that no longer knows it.
         reload: a change takes effect by SIGHUP, without a restart.
@@ -77,6 +81,7 @@ class EngineKey(StrictModel):
     """
 
     name: str
+    type: ValueType | None = None
     since: Version | None = None
     until: Version | None = None
     reload: bool = False

@@ -7,7 +7,7 @@ after every file has its former content again, in the reverse order.
 A command is a program, or a function of ``shell/actions.sh`` and of the script, with its
 arguments.
 
-Sources: systemctl(1), useradd(8), gpasswd(1), augenrules(8); ``auditd.service`` of auditd.
+Sources: systemctl(1), useradd(8), gpasswd(1), auditctl(8); ``auditd.service`` of auditd.
 """
 
 from abc import ABC, abstractmethod
@@ -206,17 +206,30 @@ class AddToGroup(Action):
 
 @dataclass(frozen=True)
 class LoadAuditRules(Action):
-    """Have the kernel use the audit rules of ``/etc/audit/rules.d``."""
+    """Have the kernel use our audit rules; the rules of others stay as they are.
+
+    Attributes:
+        file: the file of our rules.
+        key: the key that each of them has, and no rule of others.
+    """
+
+    file: str
+    key: str
 
     @property
     def command(self) -> Command:
-        """Load them."""
-        return "augenrules", "--load"
+        """Load them in place of those with the key that are loaded."""
+        return "load_audit_rules", self.file, self.key
 
     @property
     def undo(self) -> tuple[Command, ...]:
-        """The same: the former rules are in place."""
-        return (("attempt_unless_boot", *self.command),)
+        """Load the former file, if there was one, and compare with what the kernel had."""
+        return (("attempt_unless_boot", "put_audit_rules_back", self.file, self.key),)
+
+    @property
+    def record(self) -> Command:
+        """Record the rules that the kernel has; nothing is changed if it does not tell them."""
+        return "begin", "record_audit_rules"
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,8 @@ class ProvisionRequest:
         sudo_password_file: with the password that sudo asks for.
         upgrade: bring all packages up to date again.
         reboot: restart boards where a new kernel needs it.
-        migrate_userns: user namespaces may be switched on or off, although existing containers
-            and images then seem to be gone.
+        migrate_userns: user namespaces may be switched on or off, or the storage driver changed,
+            although existing containers and images then seem to be gone.
         parallel: boards at a time.
         logs: ship logs to this server, instead of the targets'.
         diff: the result's lines show a unified diff of every file.

@@ -19,6 +19,9 @@ CA_FILE = f"{TLS_FOLDER}/ca.pem"
 CERT_FILE = f"{TLS_FOLDER}/server-cert.pem"
 KEY_FILE = f"{TLS_FOLDER}/server-key.pem"
 
+BYTE_ORDER_MARK = "\ufeff"
+"""What some editors put before the first character of a file."""
+
 SOCKET = "fd://"
 """The address of the socket that systemd passes to the daemon."""
 
@@ -67,6 +70,12 @@ def plan_daemon_json(
     """
     there = read_json(existing)
     notes: list[str] = []
+    if existing.startswith(BYTE_ORDER_MARK):
+        notes.append(
+            f"{DAEMON_JSON} begins with a byte order mark, with which engines before 23.0 do not"
+            " start: it is written without it"
+        )
+        existing = existing.removeprefix(BYTE_ORDER_MARK)
     wanted = {**_wanted(profile, docker, version, notes), **(decided or {})}
     values: dict[str, Any] = {}
     for key, value in there.items():
@@ -117,6 +126,7 @@ def read_json(text: str) -> dict[str, Any]:
     Raises:
         RefusedError: it is not JSON.
     """
+    text = text.removeprefix(BYTE_ORDER_MARK)
     if not text.strip():
         return {}
     try:

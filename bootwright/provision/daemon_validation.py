@@ -6,45 +6,42 @@
 """
 
 import json
+import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from bootwright.hosts.profile import Profile, version_key
+from bootwright.hosts.dockerd_options import is_default_socket, is_tcp, parse_flags, typed
+from bootwright.hosts.profile import Profile, ValueType, version_key
 from bootwright.provision.daemon_json import SOCKET, engine_key
 from bootwright.provision.facts import HostFacts
 from bootwright.provision.facts_script import DATA_ROOT, PID_FILE
+from bootwright.provision.subids import REMAP_USER, SUBGID, SUBUID
 
-_SHORT_FLAGS = {
-    "-H": "hosts",
-    "-l": "log-level",
-    "-s": "storage-driver",
-    "-G": "group",
-    "-b": "bridge",
-    "-D": "debug",
-    "-p": "pidfile",
+_TYPES: dict[ValueType, tuple[Callable[[object], bool], str]] = {
+    "bool": (lambda value: isinstance(value, bool), "is neither true nor false"),
+    "number": (
+        lambda value: isinstance(value, int) and not isinstance(value, bool),
+        "is no whole number",
+    ),
+    "text": (lambda value: isinstance(value, str), "is no text; write it in quotes"),
+    "texts": (
+        lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
+        "is no list of texts",
+    ),
+    "table": (lambda value: isinstance(value, Mapping), "is no table"),
 }
-"""Flags of dockerd with one letter, and the keys that they stand for."""
+"""Whether a value is of the type, and what is wrong with one that is not."""
 
-_PLURAL = {
-    "host": "hosts",
-    "label": "labels",
-    "log-opt": "log-opts",
-    "storage-opt": "storage-opts",
-    "exec-opt": "exec-opts",
-    "registry-mirror": "registry-mirrors",
-    "insecure-registry": "insecure-registries",
-    "authorization-plugin": "authorization-plugins",
-    "default-ulimit": "default-ulimits",
-    "add-runtime": "runtimes",
-    "cluster-store-opt": "cluster-store-opts",
-    "node-generic-resource": "node-generic-resources",
-    "default-address-pool": "default-address-pools",
-    "dns-opt": "dns-opts",
-}
-"""Flags that may be given more than once, and the keys that they stand for."""
+_IN_BOTH = ("runtimes",)
+"""Keys that daemon.json and a flag may both name: ``skipDuplicates`` in daemon/config/config.go."""
+
+_ROOT_KEYS = ("data-root", "graph")
+"""The key for the folder of Docker's data, and its name before 17.05."""
+
+_NOT_ENCRYPTED = f"is not on the encrypted volume; only {DATA_ROOT} is mounted from it"
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal", "panic", "trace")
 
@@ -70,13 +67,21 @@ class DaemonConfig:
 
 def cannot_start(profile: Profile, daemon: DaemonConfig, facts: HostFacts) -> list[str]:
     """Return why the daemon would not start, or could not run a container; empty if it can."""
+    # null in daemon.json counts as no value.
+    values = {name: value for name, value in daemon.values.items() if value is not None}
+    daemon = replace(daemon, values=values)
+    if wrong := [*_types(profile, values)]:
+        # The other checks take it for granted that the types are right.
+        return [*_keys(profile, daemon), *wrong]
     return [
         *_keys(profile, daemon),
-        *_types(profile, daemon),
+        *_values(values),
         *_flags(daemon),
         *_network(daemon.values),
         *_remote(daemon, facts),
         *_userns(daemon, facts),
+        *_remapped_user(daemon, facts),
+        *_data_root(daemon, facts),
         *_storage(profile, daemon),
         *_logging(profile, daemon),
         *_plugins(daemon, facts),
@@ -102,22 +107,25 @@ def _keys(profile: Profile, daemon: DaemonConfig) -> Iterator[str]:
             )
 
 
-def _types(profile: Profile, daemon: DaemonConfig) -> Iterator[str]:
-    for name, value in daemon.values.items():
-        setting = profile.setting(name)
-        example = setting.value if setting is not None else None
-        if example is None and setting is not None and setting.only:
-            example = setting.only[0]
-        if isinstance(example, bool) and not isinstance(value, bool):
-            yield f"{name}: {json.dumps(value)} is neither true nor false"
-        elif isinstance(example, str) and not isinstance(value, str):
-            yield f"{name}: {json.dumps(value)} is no text; write it in quotes"
-    level = daemon.values.get("log-level")
-    if isinstance(level, str) and level not in LOG_LEVELS:
+def _types(profile: Profile, values: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        key = engine_key(profile, name)
+        if key is None or key.type is None:
+            continue
+        right, wrong = _TYPES[key.type]
+        if not right(value):
+            yield f"{name}: {json.dumps(value)} {wrong}; the daemon would not start"
+
+
+def _values(values: Mapping[str, Any]) -> Iterator[str]:
+    level = values.get("log-level", "info")
+    if level not in LOG_LEVELS:
         yield f"log-level: {level!r} is none of: {', '.join(LOG_LEVELS)}"
-    limits = daemon.values.get("default-ulimits", {})
-    for name, limit in limits.items() if isinstance(limits, Mapping) else ():
+    for name, limit in values.get("default-ulimits", {}).items():
         yield from _ulimit(name, limit if isinstance(limit, Mapping) else {})
+    for name, on in values.get("features", {}).items():
+        if not isinstance(on, bool):
+            yield f"features.{name}: {json.dumps(on)} is neither true nor false"
 
 
 def _ulimit(name: str, limit: Mapping[str, Any]) -> Iterator[str]:
@@ -130,27 +138,15 @@ def _ulimit(name: str, limit: Mapping[str, Any]) -> Iterator[str]:
         yield f"default-ulimits.{name}: soft limit {soft} is above the hard limit {hard}"
 
 
-def flag_keys(flags: Sequence[str]) -> list[str]:
-    """Return the keys of daemon.json that a command line of dockerd sets."""
-    found = []
-    for flag in flags:
-        name = flag.partition("=")[0]
-        if name.startswith("--"):
-            name = name[2:]
-            found.append(_PLURAL.get(name, name))
-        elif name[:2] in _SHORT_FLAGS:
-            found.append(_SHORT_FLAGS[name[:2]])
-    return found
-
-
 def _flags(daemon: DaemonConfig) -> Iterator[str]:
+    given = parse_flags(daemon.flags)
     for name in ("config-file", "pidfile"):
-        if name in flag_keys(daemon.flags):
+        if name in given:
             yield f"--{name}: the unit gives the daemon this flag; remove it there"
     if daemon.values.get("pidfile", PID_FILE) not in (PID_FILE, f"/var{PID_FILE}"):
         yield f"pidfile: the daemon is found by {PID_FILE}; remove the key"
-    for name in flag_keys(daemon.flags):
-        if name in daemon.values:
+    for name in given:
+        if name in daemon.values and name not in _IN_BOTH:
             yield (
                 f"{name}: the daemon is started with a flag for it as well (see systemctl cat"
                 " docker, and DOCKER_OPTS in /etc/default/docker); remove the flag there"
@@ -163,13 +159,12 @@ def _network(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _remote(daemon: DaemonConfig, facts: HostFacts) -> Iterator[str]:
-    hosts = daemon.values.get("hosts", [])
-    if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
-        yield "hosts: write a list of addresses"
-        return
-    flags = [flag for flag in daemon.flags if flag.startswith("tcp:")]
-    remote = [host for host in (*hosts, *flags) if host.startswith("tcp:")]
-    if remote and daemon.values.get("tlsverify") is not True:
+    given = parse_flags(daemon.flags)
+    hosts = [*daemon.values.get("hosts", []), *given.get("hosts", ())]
+    remote = [host for host in hosts if is_tcp(host)]
+    flag = typed(given.get("tlsverify", ("false",)), example=False)
+    verified = daemon.values.get("tlsverify", flag)
+    if remote and verified is not True:
         yield (
             f"hosts: {remote[0]} without tlsverify would give root on the board to anybody in its"
             " network; use docker.api of the target"
@@ -179,7 +174,7 @@ def _remote(daemon: DaemonConfig, facts: HostFacts) -> Iterator[str]:
         known = isinstance(path, str) and (path in daemon.files or facts.exists(path))
         if path not in (None, "builtin", "unconfined", "") and not known:
             yield f"{name}: there is no {path} on the board, and this run would not write it"
-    if hosts and SOCKET not in hosts and "unix:///var/run/docker.sock" not in hosts:
+    if hosts and not any(map(is_default_socket, hosts)):
         yield f"hosts: without {SOCKET} the docker command on the board would find no daemon"
 
 
@@ -209,12 +204,55 @@ def _userns(daemon: DaemonConfig, facts: HostFacts) -> Iterator[str]:
             )
 
 
+def _remapped_user(daemon: DaemonConfig, facts: HostFacts) -> Iterator[str]:
+    """Yield what is wrong with the user and the group that ``userns-remap`` names.
+
+    Source: ``parseRemappedRoot`` in moby's ``daemon/daemon_unix.go``. It makes ``dockremap`` itself
+    if the key is ``default``; here the step userns does it.
+    """
+    remap = daemon.values.get("userns-remap")
+    if not remap or remap == "default":
+        return
+    user, colon, group = remap.partition(":")
+    name = _named(user, facts.accounts)
+    if user != "default" and name is None:
+        yield f"userns-remap: the board has no user {user}; make it, or write default"
+        return
+    name = name or REMAP_USER
+    # Without a group, the one with the same name or number.
+    named = colon or user != "default"
+    if named and _named(group if colon else user, facts.groups) is None:
+        yield f"userns-remap: the board has no group {group if colon else user}"
+    uid = str(facts.accounts.get(name, ""))
+    for path in (SUBUID, SUBGID):
+        lines = (line.split(":") for line in facts.files.text(path).splitlines())
+        names = {line[0] for line in lines if len(line) == 3}
+        if user != "default" and not names & {name, uid, group or name}:
+            yield (
+                f"userns-remap: {path} has no range for {name}, which the daemon needs to start:"
+                f" usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST {name}"
+            )
+
+
+def _named(text: str, known: Mapping[str, int]) -> str | None:
+    """Return the name of an account or a group that is given by its name or its number."""
+    if text.isdecimal():
+        return next((name for name, number in known.items() if number == int(text)), None)
+    return text if text in known else None
+
+
+def _data_root(daemon: DaemonConfig, facts: HostFacts) -> Iterator[str]:
+    given = parse_flags(daemon.flags).get("data-root", ())
+    keys = [(name, str(daemon.values[name])) for name in _ROOT_KEYS if name in daemon.values]
+    for name, root in [*keys, *(("data-root, a flag of the daemon", root) for root in given)]:
+        if posixpath.normpath(root) != DATA_ROOT:
+            yield f"{name}: {root} {_NOT_ENCRYPTED}"
+    found = facts.engine.root_dir if facts.engine is not None else ""
+    if not keys and not given and found and not PurePosixPath(found).is_relative_to(DATA_ROOT):
+        yield f"data-root: the running daemon has its data in {found}, which {_NOT_ENCRYPTED}"
+
+
 def _storage(profile: Profile, daemon: DaemonConfig) -> Iterator[str]:
-    root = daemon.values.get("data-root", DATA_ROOT)
-    if root != DATA_ROOT:
-        yield (
-            f"data-root: {root} is not on the encrypted volume; only {DATA_ROOT} is mounted from it"
-        )
     name = daemon.values.get("storage-driver")
     if name is None:
         return

@@ -29,8 +29,8 @@ class DesiredState:
         seccomp: the text of the target's own seccomp profile.
         tls: for the target's remote API; ``None`` without one.
         logs: for shipping logs; ``None`` if the target names no server for them.
-        migrate_userns: user namespaces may be switched on or off, although existing containers
-            and images then seem to be gone.
+        migrate_userns: user namespaces may be switched on or off, or the storage driver changed,
+            although existing containers and images then seem to be gone.
         upgrade: bring all packages up to date, even if an earlier run did.
         reboot: restart the board where a new kernel needs it.
     """

@@ -1,14 +1,16 @@
 """The steps about Docker: user namespaces, TLS, the daemon, audit rules, modes of files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import PurePosixPath
 
-from bootwright.core.board_names import STATE, UNITS
+from bootwright.core.board_names import MOUNT, STATE, UNITS
 from bootwright.core.errors import RefusedError
 from bootwright.core.file_changes import Change, FileChange, text_file
+from bootwright.hosts.audit_rules import recorded, rules_for
+from bootwright.hosts.dockerd_options import without_key
 from bootwright.hosts.engine import Engine
 from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.profile import FileMode, Profile, Watch, version_key
@@ -35,9 +37,7 @@ from bootwright.provision.daemon_json import (
 from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.facts import HostFacts
 from bootwright.provision.steps import ModeFix, Step, differing, kept_mode
-from bootwright.provision.subids import REMAP_USER, with_range
-
-SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
+from bootwright.provision.subids import REMAP_USER, SUBGID, SUBUID, with_range
 
 OUR_KEYS = f"{STATE}/daemon-keys"
 """The keys of daemon.json that Bootwright set, one on a line; all others are the operator's."""
@@ -49,14 +49,24 @@ VALIDATES = (23, 0)
 
 AUDIT_RULES = "/etc/audit/rules.d/50-bootwright-docker.rules"
 
+AUDIT_KEY = "bootwright-docker"
+"""The key of our rules, by which they are told from those of others: ``ausearch -k`` finds it."""
+
+DEFAULTS = "/etc/default/docker"
+"""Where Debian's unit has the variable DOCKER_OPTS from: flags of the daemon."""
+
 FILES = (
     *(SUBUID, SUBGID, DAEMON_JSON, OUR_KEYS, SERVICE_DROP_IN, AUDIT_RULES),
-    *(SECCOMP_PROFILE, CA_FILE, CERT_FILE),
+    *(SECCOMP_PROFILE, CA_FILE, CERT_FILE, DEFAULTS),
 )
-"""Files whose content these steps compare; the script that collects facts reports them."""
+"""Files whose content these steps read; the script that collects facts reports them."""
 
 RUNTIME = ("/run/containerd", "/run/containerd/containerd.sock")
 """Paths that exist whenever Docker runs, and so after a plan was applied."""
+
+
+_LATE = ("/run/", f"{MOUNT}/")
+"""Where paths are not there yet when auditd starts: what Docker makes, and the locked volume."""
 
 
 def userns_step(daemon: DaemonJson, facts: HostFacts) -> Step:
@@ -130,14 +140,15 @@ def read_back(daemon: DaemonJson, engine: Engine) -> tuple[SettingDifference, ..
     seccomp = str(values.get("seccomp-profile", ""))
     expected: list[tuple[str, object, object]] = [
         ("userns-remap", bool(values.get("userns-remap")), engine.userns),
-        ("live-restore", values.get("live-restore", False), engine.live_restore),
-        ("log-driver", values.get("log-driver", "json-file"), engine.log_driver),
+        ("live-restore", values.get("live-restore") or False, engine.live_restore),
+        ("log-driver", values.get("log-driver") or "json-file", engine.log_driver),
         ("seccomp", seccomp != "unconfined", _seccomp_active(engine)),
     ]
-    if "storage-driver" in values:
+    if values.get("storage-driver"):
         expected.append(("storage-driver", values["storage-driver"], engine.storage_driver))
-    if "authorization-plugins" in values:
-        wanted, found = sorted(values["authorization-plugins"]), sorted(engine.authorization)
+    # Another value than a list is refused later.
+    if isinstance(plugins := values.get("authorization-plugins"), list):
+        wanted, found = sorted(map(str, plugins)), sorted(engine.authorization)
         expected.append(("authorization-plugins", wanted, found))
     return tuple(
         SettingDifference(key, str(wanted), str(found))
@@ -160,13 +171,35 @@ def service_command(daemon: DaemonJson, vendor: str) -> str:
     """
     if "hosts" not in daemon.values:
         return ""
-    words, kept = iter(vendor.split()), []
-    for word in words:
-        if word in ("-H", "--host"):
-            next(words, None)
-        elif not word.startswith(("-H", "--host=")):
-            kept.append(word)
-    return " ".join(kept)
+    return " ".join(_remaining_flags(daemon, vendor.split()))
+
+
+def command_lines(daemon: DaemonJson, facts: HostFacts) -> tuple[tuple[str, ...], ...]:
+    """Return the daemon's command lines: that of the one that runs, and that of its next start.
+
+    They differ if somebody has changed the unit, or DOCKER_OPTS, since the last start. Both are as
+    this step leaves them; one that is not known is left out.
+    """
+    unit = _remaining_flags(daemon, facts.unit("docker.service").command.split())
+    options = _docker_opts(facts.files.text(DEFAULTS))
+    starts = [
+        part
+        for word in unit
+        for part in (options if word in ("$DOCKER_OPTS", "${DOCKER_OPTS}") else [word])
+    ]
+    lines = (_remaining_flags(daemon, facts.engine_flags), tuple(starts))
+    return tuple(dict.fromkeys(line for line in lines if line))
+
+
+def _remaining_flags(daemon: DaemonJson, words: Sequence[str]) -> tuple[str, ...]:
+    return without_key(words, "hosts") if "hosts" in daemon.values else tuple(words)
+
+
+def _docker_opts(text: str) -> list[str]:
+    """Return the words of DOCKER_OPTS in a file that systemd reads: systemd.exec(5)."""
+    lines = (line.strip() for line in text.splitlines())
+    values = [line.partition("=")[2] for line in lines if line.startswith("DOCKER_OPTS=")]
+    return values[-1].strip().strip("\"'").split() if values else []
 
 
 def daemon_step(
@@ -185,7 +218,7 @@ def daemon_step(
         "docker/service.conf.j2",
         {
             "command": service_command(daemon, unit.command),
-            "audit": "augenrules" in facts.tools,
+            "audit": AUDIT_RULES if "auditctl" in facts.tools else "",
         },
     )
     wanted: list[Change] = [
@@ -255,44 +288,67 @@ def audit_step(desired: DesiredState, facts: HostFacts, written: Iterable[str]) 
     Raises:
         RefusedError: the kernel takes no other rules until the next start.
     """
-    written = {*written, DAEMON_JSON}
-    folders = {str(parent) for path in written for parent in PurePosixPath(path).parents}
-    will_exist = {*written, *folders, *RUNTIME}
-    watches = [
-        (watch, path)
-        for watch in desired.profile.audit.watch
-        for path in watch.paths
-        if path in will_exist or facts.exists(path)
-    ]
+    watches = _watches(desired.profile, facts, written)
     checks = tuple(dict.fromkeys(check for watch, _ in watches for check in watch.checks))
     rules = desired.renderer.render(
         "docker/audit.rules.j2", {"rules": [_rule(watch, path, facts) for watch, path in watches]}
     )
     changes = differing(facts.files, [text_file(AUDIT_RULES, rules, 0o640)])
+    missing = _unwatched(watches, facts)
+    if facts.audit_locked:
+        # Those are not there yet when the board starts, and nothing can be loaded later.
+        missing = [path for path in missing if not path.startswith(_LATE)]
+        if changes or missing:
+            raise RefusedError(
+                "the kernel's audit rules are locked until the next start (-e 2 in"
+                " /etc/audit/rules.d): remove that line, restart the board, then run it again"
+            )
+    auditd = facts.unit("auditd.service")
+    actions: list[Action] = []
+    says = []
+    if auditd.active != "active" or auditd.enabled == "disabled":
+        # Its unit has RefuseManualStop=yes.
+        start = auditd.active != "active"
+        actions.append(EnableUnit("auditd.service", start=start, stop_allowed=False))
+        says.append("start auditd, which stores the records, now and at every boot")
+    if changes or missing:
+        actions.append(LoadAuditRules(AUDIT_RULES, AUDIT_KEY))
+        says.append(f"watch {len(watches)} paths, {len(missing)} of them new")
+    return Step("audit", checks, changes, actions=tuple(actions), says=tuple(says))
+
+
+def audit_warnings(desired: DesiredState, facts: HostFacts, written: Iterable[str]) -> list[str]:
+    """Return a warning about paths that are not watched since the kernel takes no more rules."""
+    missing = _unwatched(_watches(desired.profile, facts, written), facts)
+    if not facts.audit_locked or not missing:
+        return []
+    return [
+        "the kernel's audit rules are locked (-e 2 in /etc/audit/rules.d) before these paths are"
+        f" there, so they are not watched: {', '.join(missing)}"
+    ]
+
+
+def _watches(profile: Profile, facts: HostFacts, written: Iterable[str]) -> list[tuple[Watch, str]]:
+    """Return what is to be watched: each path that exists after the plan was applied."""
+    written = {*written, DAEMON_JSON}
+    folders = {str(parent) for path in written for parent in PurePosixPath(path).parents}
+    will_exist = {*written, *folders, *RUNTIME}
+    return [
+        (watch, path)
+        for watch in profile.audit.watch
+        for path in watch.paths
+        if path in will_exist or facts.exists(path)
+    ]
+
+
+def _unwatched(watches: Iterable[tuple[Watch, str]], facts: HostFacts) -> list[str]:
+    """Return the paths of which the kernel does not record all that it should."""
     loaded = facts.audit or ()
-    missing = [
+    return [
         path
         for watch, path in watches
-        if not any(rule.covers(path, watch.permissions) for rule in loaded)
+        if not recorded(rules_for(loaded, path, facts.same_folders)) >= set(watch.permissions)
     ]
-    if not changes and not missing:
-        return Step("audit", checks)
-    if facts.audit_locked:
-        raise RefusedError(
-            "the kernel's audit rules are locked until the next start (-e 2 in"
-            " /etc/audit/rules.d): remove that line, restart the board, then run it again"
-        )
-    actions: list[Action] = [LoadAuditRules()]
-    if facts.unit("auditd.service").active != "active":
-        # Its unit has RefuseManualStop=yes.
-        actions.insert(0, EnableUnit("auditd.service", start=True, stop_allowed=False))
-    return Step(
-        "audit",
-        checks,
-        changes,
-        actions=tuple(actions),
-        says=(f"watch {len(watches)} paths, {len(missing)} of them new",),
-    )
 
 
 def _rule(watch: Watch, path: str, facts: HostFacts) -> str:
@@ -300,8 +356,8 @@ def _rule(watch: Watch, path: str, facts: HostFacts) -> str:
     is_folder = path == "/run/containerd" or (mode is not None and mode.kind == "directory")
     if is_folder and not watch.recursive:
         # A rule -w for a folder watches everything below it as well.
-        return f"-a always,exit -F path={path} -F perm={watch.permissions} -F key=docker"
-    return f"-w {path} -p {watch.permissions} -k docker"
+        return f"-a always,exit -F path={path} -F perm={watch.permissions} -F key={AUDIT_KEY}"
+    return f"-w {path} -p {watch.permissions} -k {AUDIT_KEY}"
 
 
 def modes_step(profile: Profile, facts: HostFacts) -> Step:

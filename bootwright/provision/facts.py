@@ -46,13 +46,15 @@ class HostFacts:
         packages: installed packages with their versions, of those in question.
         units: by name.
         failed_units: names of the units that failed since the start.
-        accounts: user ids by name: the trusted user and ``dockremap``.
+        accounts: user ids by name, of /etc/passwd.
+        groups: group ids by name, of /etc/group.
         docker_group: the members of the group ``docker``; ``None`` without it.
         plugins: files by which the engine finds plugins.
         modes: kind, owner and mode by path.
         files: the content of files, of those in question.
         digests: SHA-256 by path of files whose content is secret.
         audit: the watches that the kernel has; ``None`` if they could not be read.
+        same_folders: folders that are links, such as ``/lib``, and what they are links to.
         audit_locked: the kernel takes no other rules until the next start (``-e 2``).
         sshd: the effective settings by directive; ``None`` if they could not be read.
         sshd_error: what ``sshd -T`` wrote then.
@@ -89,12 +91,14 @@ class HostFacts:
     units: Mapping[str, HostUnit]
     failed_units: tuple[str, ...]
     accounts: Mapping[str, int]
+    groups: Mapping[str, int]
     docker_group: tuple[str, ...] | None
     plugins: tuple[str, ...]
     modes: Mapping[str, PathMode]
     files: BoardFiles
     digests: Mapping[str, str]
     audit: tuple[WatchedPath, ...] | None
+    same_folders: Mapping[str, str]
     audit_locked: bool
     sshd: Mapping[str, str] | None
     sshd_error: str
@@ -165,13 +169,15 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             packages=dict(_packages(get("packages").lines)),
             units=parse_units(get("units").lines),
             failed_units=tuple(line.split()[0] for line in get("failed").lines if line.strip()),
-            accounts={name: int(uid) for name, uid in map(str.split, facts.all("account"))},
+            accounts=_ids(facts.all("account")),
+            groups=_ids(facts.all("group")),
             docker_group=_members(group) if group else None,
             plugins=facts.all("plugin"),
             modes={mode.path: mode for mode in map(parse_mode, get("modes").lines)},
             files=parse_board_files(get("files").text),
             digests=dict(_digest(line) for line in get("digests").lines),
             audit=parse_audit_rules(get("audit").lines) if "audit" in by_name else None,
+            same_folders=dict(map(str.split, facts.all("same"))),
             audit_locked="enabled 2" in get("audit").lines,
             sshd=_directives(get("sshd").lines) if "sshd" in by_name else None,
             sshd_error=get("sshd-error").text.strip(),
@@ -236,6 +242,10 @@ def _packages(lines: Iterable[str]) -> Iterable[tuple[str, str]]:
             yield words[1], words[2]
         elif len(words) == 2:
             yield words[0], words[1]
+
+
+def _ids(lines: Iterable[str]) -> dict[str, int]:
+    return {name: int(number) for name, _, number in (line.rpartition(" ") for line in lines)}
 
 
 def _members(group: str) -> tuple[str, ...]:

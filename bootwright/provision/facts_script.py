@@ -59,7 +59,6 @@ class Questions:
         paths: whose owner and mode matter; shell patterns.
         files: whose content matters.
         secret_files: of which only the digest leaves the board.
-        user: the account of the target's trusted user.
         whole: ask the engine as well, even if it was proven and has not changed.
     """
 
@@ -68,7 +67,6 @@ class Questions:
     paths: tuple[str, ...]
     files: tuple[str, ...]
     secret_files: tuple[str, ...] = ()
-    user: str = "dockremap"
     whole: bool = True
 
 
@@ -77,6 +75,8 @@ def host_script(questions: Questions) -> str:
     return render(
         SECTIONS,
         "hosts/shell/wait_until_started.sh",
+        "hosts/shell/same_folders.sh",
+        "hosts/shell/root_docker.sh",
         "provision/shell/host_facts.sh",
         everything=questions.whole,
         pid_file=PID_FILE,
@@ -86,7 +86,6 @@ def host_script(questions: Questions) -> str:
         rebooted_file=REBOOTED_FOR,
         relay_control=RELAY_CONTROL,
         transaction=TRANSACTION,
-        user=questions.user,
         properties=tuple(f"--property={name}" for name in _PROPERTIES),
         units=UNITS,
         kernel_options=f"^CONFIG_({'|'.join(questions.kernel) or 'NONE'})=[ym]",
@@ -117,4 +116,4 @@ def proven_script(client: str, server: str) -> str:
 
 def docker_data_script() -> str:
     """Return the script that reports the names of containers, images and volumes."""
-    return render(SECTIONS, "provision/shell/docker_data.sh")
+    return render(SECTIONS, "hosts/shell/root_docker.sh", "provision/shell/docker_data.sh")

@@ -141,6 +141,7 @@ def drain_script(
 def end_containers_script() -> str:
     """Return the program that runs when the board shuts down, before Docker ends."""
     return render_program(
+        "hosts/shell/root_docker.sh",
         "provision/shell/end_containers.sh",
         daemon_json=DAEMON_JSON,
         copy="/run/bootwright-daemon.json",

@@ -138,7 +138,7 @@ class BoardRun:
         self._reporter = reporter
         self._begin = time.monotonic()
         self._reconnector = Reconnector(self._connection, options.wait)
-        self._questions = questions_for(desired.profile, desired.target.docker.trusted_user)
+        self._questions = questions_for(desired.profile)
         self._done: list[StepResult] = []
         self._restarted: list[str] = []
 
@@ -229,9 +229,8 @@ class BoardRun:
         plan = self._naming_board(plan_provision, self._desired, facts)
         if plan.hides_data and not self._desired.migrate_userns:
             names = self._names_of_data()
-            what = "switched on" if plan.daemon.values.get("userns-remap") else "switched off"
             raise RefusedError(
-                f"{self._endpoint.name}: with user namespaces {what}, Docker keeps its data in"
+                f"{self._endpoint.name}: with {' and '.join(plan.hidden)}, Docker keeps its data in"
                 f" another folder, and this will seem to be gone: {names}. Save what you need"
                 " (docker save, volumes), then give --migrate-userns; containers that run are"
                 " stopped. Nothing was changed"

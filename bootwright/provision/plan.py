@@ -1,6 +1,7 @@
 """The plan of ``inv provision`` for one board: configuration and facts in, frozen steps out."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +39,8 @@ class ProvisionPlan:
         reboot: why the board has to be restarted after that; empty if it need not be.
         steps: every step, also those without anything to do.
         daemon: the content of daemon.json.
-        hides_data: containers and images will seem to be gone, since user namespaces are
-            switched on or off, and Docker then uses another folder.
+        hidden: what makes containers and images seem to be gone, since Docker then uses another
+            folder: user namespaces or a storage driver; empty if nothing does.
         warnings: what an operator should act on.
         notes: what an operator may want to know.
         waived: checks that are left unmet on purpose.
@@ -49,7 +50,7 @@ class ProvisionPlan:
     reboot: str
     steps: tuple[Step, ...]
     daemon: DaemonJson
-    hides_data: bool
+    hidden: tuple[str, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     waived: tuple[ProfileWaiver, ...]
@@ -60,13 +61,18 @@ class ProvisionPlan:
         return tuple(step for step in self.steps if step.changed)
 
     @property
+    def hides_data(self) -> bool:
+        """Whether containers and images will seem to be gone."""
+        return bool(self.hidden)
+
+    @property
     def nothing(self) -> bool:
         """Whether the board is as it should be."""
         return not (self.packages or self.reboot or self.to_do)
 
 
-def questions_for(profile: Profile, user: str | None) -> Questions:
-    """Return what the script that collects facts has to report for this profile and user."""
+def questions_for(profile: Profile) -> Questions:
+    """Return what the script that collects facts has to report for this profile."""
     names = (name for p in profile.host.package for name in (p.debian, p.arch, *p.instead) if name)
     options = (name for option in profile.kernel.option for name in option.options)
     watched = (path for watch in profile.audit.watch for path in watch.paths)
@@ -86,7 +92,6 @@ def questions_for(profile: Profile, user: str | None) -> Questions:
             )
         ),
         secret_files=(KEY_FILE, log_relay.KEY_FILE),
-        user=user or "root",
     )
 
 
@@ -124,17 +129,18 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
         docker_steps.modes_step(desired.profile, facts),
     ]
     kernel = check_kernel(desired.profile, facts, daemon)
-    # The flags of the running daemon include those of DOCKER_OPTS; the unit's command does not.
-    flags = " ".join(facts.engine_flags) or facts.unit("docker.service").command
-    configured = DaemonConfig(
-        values=daemon.values,
-        version=version,
-        flags=(docker_steps.service_command(daemon, flags) or flags).split(),
-        seccomp=desired.seccomp,
-        files=frozenset(written),
-    )
-    stops = [*kernel.stops, *cannot_start(desired.profile, configured, facts)]
+    stops = [*kernel.stops]
+    for flags in docker_steps.command_lines(daemon, facts) or ((),):
+        configured = DaemonConfig(
+            values=daemon.values,
+            version=version,
+            flags=flags,
+            seccomp=desired.seccomp,
+            files=frozenset(written),
+        )
+        stops += cannot_start(desired.profile, configured, facts)
     if stops:
+        stops = list(dict.fromkeys(stops))
         lines = "".join(f"\n  {line}" for line in stops)
         raise RefusedError(f"this cannot work, so nothing was changed:{lines}")
     return ProvisionPlan(
@@ -142,8 +148,11 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
         reboot=_reboot(desired, facts),
         steps=tuple(steps),
         daemon=daemon,
-        hides_data=_hides_data(daemon, facts),
-        warnings=tuple(_warnings(desired, facts, kernel.costs, kernel.unknown)),
+        hidden=tuple(_hidden(daemon, facts)),
+        warnings=(
+            *_warnings(desired, facts, kernel.costs, kernel.unknown),
+            *docker_steps.audit_warnings(desired, facts, written),
+        ),
         notes=daemon.notes,
         waived=tuple(
             waiver
@@ -186,7 +195,8 @@ def check_host(facts: HostFacts) -> None:
             "the Docker daemon runs and does not answer"
             f" ({facts.engine_error or 'no answer in 30 s'}): see journalctl -u docker there"
         )
-    for path in sorted(facts.files.links.keys() - {host_steps.LOCALTIME, *log_relay.LINKS}):
+    kept = {host_steps.LOCALTIME, docker_steps.DEFAULTS, *log_relay.LINKS}
+    for path in sorted(facts.files.links.keys() - kept):
         raise RefusedError(
             f"{path} is a symbolic link to {facts.files.links[path]}, which would be replaced:"
             " make it a regular file"
@@ -199,20 +209,30 @@ def _reboot(desired: DesiredState, facts: HostFacts) -> str:
     return "" if tried or not desired.reboot else why
 
 
-def _hides_data(daemon: DaemonJson, facts: HostFacts) -> bool:
+def _hidden(daemon: DaemonJson, facts: HostFacts) -> Iterator[str]:
+    """Yield what makes Docker use another folder, if there are containers or images."""
     remapped = bool(daemon.values.get("userns-remap"))
-    if facts.engine is not None:
-        engine, before = facts.engine, read_json(facts.files.text(DAEMON_JSON))
-        driver = daemon.values.get("storage-driver", engine.storage_driver)
-        other_ids = remapped and before.get("userns-remap") not in (
-            *(None, "", daemon.values["userns-remap"]),
+    switched = f"user namespaces switched {'on' if remapped else 'off'}"
+    engine = facts.engine
+    if engine is None:
+        # Containers are stored below data-root, with user namespaces below its folder UID.GID.
+        folders = facts.stored_containers
+        if any(path.startswith(f"{DATA_ROOT}/containers/") == remapped for path in folders):
+            yield switched
+        return
+    if not engine.containers and not engine.images:
+        return
+    before = read_json(facts.files.text(DAEMON_JSON)).get("userns-remap")
+    if engine.userns != remapped:
+        yield switched
+    elif remapped and before not in (None, "", daemon.values["userns-remap"]):
+        yield f"user namespaces of {daemon.values['userns-remap']} in place of those of {before}"
+    driver = daemon.values.get("storage-driver") or engine.storage_driver
+    if driver != engine.storage_driver:
+        yield (
+            f"the storage driver {driver} in place of {engine.storage_driver} (to keep that, set"
+            f' daemon.storage-driver = "{engine.storage_driver}" in the target)'
         )
-        moves = engine.userns != remapped or other_ids or driver != engine.storage_driver
-        return bool(engine.containers or engine.images) and moves
-    # Containers are stored below data-root, with user namespaces below its folder UID.GID.
-    return any(
-        path.startswith(f"{DATA_ROOT}/containers/") == remapped for path in facts.stored_containers
-    )
 
 
 def _warnings(

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
+
 COUNT = 65536
 """Ids of a range: as many as a container can use, 0 to 65535."""
 

@@ -73,7 +73,7 @@ def job_files(change: Transaction) -> dict[str, FileChange]:
     return files
 
 
-_DOCKER = "provision/shell/docker.sh"
+_DOCKER = ("hosts/shell/root_docker.sh", "provision/shell/docker.sh")
 _ACTIONS = "provision/shell/actions.sh"
 
 
@@ -82,7 +82,7 @@ def apply_script(change: Transaction) -> str:
     actions = _actions(change)
     restarts = any(isinstance(action, RestartDocker) for action in actions)
     script = render(
-        *(*JOB_FUNCTIONS, _DOCKER, _ACTIONS, "provision/shell/apply.sh"),
+        *(*JOB_FUNCTIONS, *_DOCKER, _ACTIONS, "provision/shell/apply.sh"),
         **_variables(TRANSACTION),
         jobs=FOLDER,
         job=JOB,
@@ -113,7 +113,7 @@ def restore_script(change: Transaction) -> str:
     """Return the script that puts everything back; see ``shell/restore.sh`` for its argument."""
     copies = _copies(change)
     script = render(
-        *(SECTIONS, _DOCKER, _ACTIONS, "provision/shell/restore.sh"),
+        *(SECTIONS, *_DOCKER, _ACTIONS, "provision/shell/restore.sh"),
         **_variables(TRANSACTION),
         jobs=FOLDER,
         job=JOB,
@@ -136,7 +136,7 @@ def hold_script() -> str:
 
     Running containers go on then. The job needs the file :data:`INTERIM`.
     """
-    return render(*(*JOB_FUNCTIONS, _DOCKER, "provision/shell/hold.sh"), **_variables("."))
+    return render(*(*JOB_FUNCTIONS, *_DOCKER, "provision/shell/hold.sh"), **_variables("."))
 
 
 def confirm_script(change_id: str) -> str:

@@ -261,6 +261,12 @@ def test_numbers_that_are_not_json_are_refused() -> None:
     results(parse_audit_host(answer(info=info, daemon_json=['{"log-opts": {"max-file": NaN}}'])))
 
 
+def test_a_byte_order_mark_in_daemon_json_is_no_trouble() -> None:
+    assert parse_audit_host(answer(daemon_json=['\ufeff{"icc": false}'])).daemon_json == {
+        "icc": False
+    }
+
+
 @pytest.mark.parametrize(
     ("changed", "name", "message"),
     [

@@ -51,6 +51,10 @@ def test_500_containers_cost_as_many_calls_as_one(board: Board) -> None:
     assert len(text) < 200_000
 
 
+def test_folders_that_are_the_same_are_reported(board: Board) -> None:
+    assert board.facts().same_folders["/var/run"] == "/run"
+
+
 def test_no_secret_leaves_the_board(board: Board) -> None:
     board.has("c")
     board.has_image("image", "base", f"|1 PASSWORD={SECRET} /bin/sh -c make", f"ENV A={SECRET}")

@@ -65,7 +65,11 @@ def test_the_kernel_watches_every_existing_path(board: Board) -> None:
     ):
         assert f"-w {path} -p " in rules, rules
     board.sh("touch /etc/default/docker")
-    wait_until(lambda: "/etc/default/docker" in board.sh("ausearch --input-logs -k docker || true"))
+    wait_until(
+        lambda: (
+            "/etc/default/docker" in board.sh("ausearch --input-logs -k bootwright-docker || true")
+        )
+    )
 
 
 def test_a_new_kernel_restarts_the_board_and_docker_is_back(board: Board) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bootwright.core.file_changes import text_file
 from bootwright.core.shell import quote_words
 from bootwright.provision.actions import (
     Action,
@@ -13,8 +14,11 @@ from bootwright.provision.actions import (
     AddToGroup,
     Command,
     EnableUnit,
+    LoadAuditRules,
     SetHostname,
 )
+from bootwright.provision.docker_steps import AUDIT_KEY, AUDIT_RULES
+from bootwright.provision.facts_script import TRANSACTION
 from bootwright.provision.steps import Step
 from bootwright.provision.transaction import Transaction
 from tests.support.changes import ID
@@ -109,3 +113,70 @@ def test_accounts_are_put_back_from_the_files(board: FakeBoard, action: Action) 
     assert board.tree() != before
     board.restore("now")
     assert board.tree() == before
+
+
+THEIRS = "-w /etc/shadow -p wa -k other\n-w /usr/bin/containerd -p rwxa -k docker\n"
+"""Rules of the operator and of other agents; one of them watches a path that ours watch."""
+
+BEFORE = f"# before\n-i\n-w /etc/docker -p wa -k {AUDIT_KEY}\n"
+OURS = f"-i\n-w /usr/bin/containerd -p rwxa -k {AUDIT_KEY}\n"
+
+
+def loading() -> Transaction:
+    files = (text_file(AUDIT_RULES, OURS, 0o640),)
+    step = Step("audit", changes=files, actions=(LoadAuditRules(AUDIT_RULES, AUDIT_KEY),))
+    return Transaction((step,), "{}", True, (), ID)
+
+
+def kernel_rules(board: FakeBoard) -> list[str]:
+    return sorted((board.root / "kernel-rules").read_text().splitlines())
+
+
+@pytest.mark.parametrize("before", ["", BEFORE])
+def test_audit_rules_of_others_stay_loaded(board: FakeBoard, before: str) -> None:
+    ours = before.splitlines()[2:]
+    if before:
+        board.write(AUDIT_RULES, before)
+    board.state("kernel-rules", "".join(f"{line}\n" for line in [*THEIRS.splitlines(), *ours]))
+    ended = board.apply(loading())
+    assert ended.complete, ended
+    assert kernel_rules(board) == sorted([*THEIRS.splitlines(), OURS.splitlines()[1]])
+    assert board.restore("now")[-1].lines == ("well",)
+    assert kernel_rules(board) == sorted([*THEIRS.splitlines(), *ours])
+    assert board.path(AUDIT_RULES).exists() == bool(before)
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ("-w /etc/shadow -p wa -k other\n", "-w /usr/bin/containerd -p rwxa -k docker"),
+        ("", "-w /etc/shadow -p wa -k other"),
+    ],
+)
+def test_audit_rules_that_got_lost_are_named_when_a_change_is_put_back(
+    board: FakeBoard, rules: str, message: str
+) -> None:
+    board.state("kernel-rules", THEIRS)
+    assert board.apply(loading()).complete
+    board.state("kernel-rules", rules)
+    *_, trouble, restored = board.restore("now")
+    assert trouble.name == "trouble"
+    assert message in trouble.lines
+    assert restored.lines != ("well",)
+
+
+def test_nothing_is_changed_if_the_kernel_does_not_tell_its_audit_rules(board: FakeBoard) -> None:
+    before = board.tree()
+    board.strike("fail", "auditctl -l")
+    ended = board.apply(loading())
+    assert (ended.failed_step, ended.restored, ended.complete) == ("begin", None, False)
+    assert board.tree() == before
+    assert board.left == []
+
+
+def test_audit_rules_that_the_kernel_does_not_take_fail_the_step(board: FakeBoard) -> None:
+    board.state("kernel-rules", THEIRS)
+    board.strike("fail", f"auditctl -R {TRANSACTION}/audit.rules")
+    ended = board.apply(loading())
+    assert (ended.failed_step, ended.restored) == ("audit", True)
+    assert kernel_rules(board) == sorted(THEIRS.splitlines())

@@ -100,6 +100,13 @@ def test_what_an_earlier_run_put_there_and_nobody_wants_any_more_goes() -> None:
     assert "hosts" in plan(with_api.values, ()).values
 
 
+def test_a_byte_order_mark_is_taken_out() -> None:
+    plain = plan()
+    marked = plan_daemon_json(PROFILE, Docker(), f"\ufeff{plain.text}", plain.ours, ENGINE)
+    assert (marked.text, marked.changed) == (plain.text, ())
+    assert "byte order mark" in marked.notes[0]
+
+
 def test_reload_is_enough_for_some_keys_only() -> None:
     now = dict(plan().values)
     ours = tuple(now)

@@ -6,7 +6,7 @@ import pytest
 
 from bootwright.hosts.file_modes import PathMode
 from bootwright.provision.daemon_json import plan_daemon_json
-from bootwright.provision.daemon_validation import DaemonConfig, cannot_start, flag_keys
+from bootwright.provision.daemon_validation import DaemonConfig, cannot_start
 from bootwright.provision.facts import HostFacts
 from tests.support.host_facts import PROFILE, desired, engine, stock
 
@@ -36,6 +36,15 @@ def test_the_profile_itself_starts_on_every_engine(version: str) -> None:
         ({"no-such-key": 1}, "no-such-key: no engine knows this key"),
         ({"icc": False, "iptables": False}, "icc = false needs iptables"),
         ({"icc": "false"}, 'icc: "false" is neither true nor false'),
+        ({"mtu": "1400"}, 'mtu: "1400" is no whole number'),
+        ({"mtu": True}, "mtu: true is no whole number"),
+        ({"shutdown-timeout": 1.5}, "shutdown-timeout: 1.5 is no whole number"),
+        ({"bip": 10}, "bip: 10 is no text"),
+        ({"dns": "192.0.2.1"}, 'dns: "192.0.2.1" is no list of texts'),
+        ({"labels": ["a=b", 1]}, "is no list of texts"),
+        ({"authorization-plugins": 5}, "authorization-plugins: 5 is no list of texts"),
+        ({"log-opts": ["tag=x"]}, 'log-opts: ["tag=x"] is no table'),
+        ({"features": {"buildkit": "true"}}, 'features.buildkit: "true" is neither'),
         ({"log-level": "loud"}, "log-level: 'loud' is none of"),
         ({"log-driver": "jsonfile"}, "log-driver: 'jsonfile' is none of"),
         ({"log-driver": "local", "log-opts": {"max-sise": "1m"}}, "log-opts.max-sise"),
@@ -43,10 +52,14 @@ def test_the_profile_itself_starts_on_every_engine(version: str) -> None:
         ({"storage-driver": "aufs"}, "storage-driver: aufs is gone since engine 24"),
         ({"storage-driver": "devicemapper"}, "devicemapper is gone since engine 25"),
         ({"storage-driver": "overlay3"}, "no engine has 'overlay3'"),
-        ({"data-root": "/srv/docker"}, "not on the encrypted volume"),
+        ({"data-root": "/srv/docker"}, "data-root: /srv/docker is not on the encrypted volume"),
+        ({"hosts": ["unix:///run/docker.sock", "192.0.2.7:2375"]}, "192.0.2.7:2375 without tls"),
+        ({"userns-remap": "nobody-here"}, "the board has no user nobody-here"),
+        ({"userns-remap": "4711:4711"}, "the board has no user 4711"),
+        ({"userns-remap": "default:staff"}, "the board has no group staff"),
         ({"hosts": ["fd://", "tcp://0.0.0.0:2375"]}, "without tlsverify"),
         ({"hosts": ["tcp://0.0.0.0:2376"], "tlsverify": True}, "would find no daemon"),
-        ({"hosts": "fd://"}, "hosts: write a list"),
+        ({"hosts": "fd://"}, 'hosts: "fd://" is no list of texts'),
         ({"tlsverify": True, "tlskey": "/etc/docker/key.pem"}, "there is no /etc/docker/key.pem"),
         ({"pidfile": "/run/other.pid"}, "pidfile: the daemon is found by"),
         ({"seccomp-profile": "/etc/docker/none.json"}, "there is no /etc/docker/none.json"),
@@ -109,11 +122,94 @@ def test_an_authorization_plugin_that_is_there(plugins: tuple[str, ...]) -> None
 
 def test_a_flag_and_a_key_for_the_same() -> None:
     flags = ("dockerd", "-H", "fd://", "--icc=true", "--log-opt", "tag=x", "-l=debug")
-    assert flag_keys(flags) == ["hosts", "icc", "log-opts", "log-level"]
     found = problems_of({"icc": False, "log-level": "info"}, flags=flags)
     assert [line.partition(":")[0] for line in found] == ["icc", "log-level"]
     assert "DOCKER_OPTS" in found[0]
     assert "--config-file" in problems_of({}, flags=("dockerd", "--config-file=/srv/d.json"))[0]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--data-root", "/srv/docker"),
+        ("--data-root=/srv/docker",),
+        ("-g", "/srv/docker"),
+        ("-g/srv/docker",),
+        ("--graph", "/srv/docker"),
+        ("--graph=/srv/docker",),
+        ("--icc", "--data-root=/srv/docker"),
+    ],
+)
+def test_docker_data_beside_the_volume_is_refused_for_flags(flags: tuple[str, ...]) -> None:
+    found = problems_of({}, flags=("dockerd", "-H", "fd://", *flags))
+    assert len(found) == 1, found
+    assert "data-root, a flag of the daemon: /srv/docker is not on the encrypted volume" in found[0]
+
+
+def test_docker_data_beside_the_volume_is_refused_for_the_former_key_and_for_what_runs() -> None:
+    found = problems_of({"graph": "/srv/docker"}, version="20.10.24")
+    assert found == [f"graph: /srv/docker {ELSEWHERE}"]
+    moved = stock(engine=engine(root_dir="/srv/docker/165536.165536"))
+    assert problems_of({}, moved) == [
+        "data-root: the running daemon has its data in /srv/docker/165536.165536, which"
+        f" {ELSEWHERE}"
+    ]
+    remapped = stock(engine=engine(root_dir="/var/lib/docker/165536.165536"))
+    assert problems_of({"data-root": "/var/lib/docker/"}, remapped) == []
+
+
+ELSEWHERE = "is not on the encrypted volume; only /var/lib/docker is mounted from it"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("-H", "tcp://0.0.0.0:2375"),
+        ("-Htcp://0.0.0.0:2375",),
+        ("-H=tcp://0.0.0.0:2375",),
+        ("-DHtcp://0.0.0.0:2375",),
+        ("--host=tcp://0.0.0.0:2375",),
+        ("--host", "tcp://0.0.0.0:2375"),
+        ("-H", "0.0.0.0:2375"),
+        ("-H", ":2375"),
+        ("-H", "tcp://0.0.0.0:2376", "--tls"),
+        ("-H", "tcp://0.0.0.0:2376", "--tlsverify=false"),
+    ],
+)
+def test_an_open_api_is_refused_for_flags(flags: tuple[str, ...]) -> None:
+    found = problems_of({}, flags=("dockerd", "-H", "fd://", *flags))
+    assert len(found) == 1, found
+    assert "without tlsverify would give root on the board" in found[0]
+
+
+def test_an_api_with_certificates_on_both_sides_is_accepted_for_flags() -> None:
+    tls = ("--tlsverify", "--tlscacert=/etc/docker/ca.pem", "--tlscert", "/etc/docker/c.pem")
+    flags = ("dockerd", "-H", "fd://", "-H", "tcp://0.0.0.0:2376", *tls)
+    assert problems_of({}, flags=flags) == []
+    assert "would find no daemon" in problems_of({}, flags=("dockerd", *flags[3:]))[0]
+
+
+@pytest.mark.parametrize(
+    "host", ["fd://", "unix:///var/run/docker.sock", "unix:///run/docker.sock", "unix://", ""]
+)
+def test_the_default_socket_by_each_of_its_names(host: str) -> None:
+    values = {"hosts": [host, "tcp://127.0.0.1:2376"], "tlsverify": True}
+    assert problems_of(values, flags=("dockerd",)) == []
+
+
+def test_null_counts_as_no_value() -> None:
+    assert problems_of({"icc": None, "hosts": None, "authorization-plugins": None}) == []
+
+
+def test_user_namespaces_with_an_account_of_ones_own() -> None:
+    ranges = {"/etc/subuid": "mia:100000:65536\n", "/etc/subgid": "mia:100000:65536\n"}
+    ready = stock(ranges, groups={"mia": 1000, "staff": 50})
+    for remap in ("mia", "1000", "mia:mia", "1000:50", "mia:staff"):
+        assert problems_of({"userns-remap": remap}, ready) == []
+    assert "no group 51" in problems_of({"userns-remap": "1000:51"}, ready)[0]
+    assert "no group staff" in problems_of({"userns-remap": "mia:staff"}, stock(ranges))[0]
+    found = problems_of({"userns-remap": "mia"}, stock(groups={"mia": 1000}))
+    assert [line.split()[1] for line in found] == ["/etc/subuid", "/etc/subgid"]
 
 
 @pytest.mark.parametrize(

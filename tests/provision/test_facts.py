@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootwright.core.errors import BootwrightError, FailedError
-from bootwright.hosts.audit_rules import WatchedPath, parse_audit_rules
+from bootwright.hosts.audit_rules import recorded, rules_for
 from bootwright.hosts.board_files import parse_board_files
 from bootwright.hosts.engine import parse_engine
 from bootwright.provision.facts import HostFacts, parse_host
@@ -65,7 +65,8 @@ def test_a_provisioned_board_has_nothing_left_to_do() -> None:
     assert facts.docker_group == ()
     assert facts.engine_flags[0] == "/usr/sbin/dockerd"
     assert facts.unit("docker.service").enabled == "enabled"
-    assert any(rule.covers("/etc/docker/daemon.json", "wa") for rule in facts.audit or ())
+    rules = rules_for(facts.audit or (), "/etc/docker/daemon.json", {})
+    assert recorded(rules) == {"w", "a"}
     assert facts.modes["/run/docker.sock"].owner == "root:docker"
     assert facts.modes["/etc/docker"].kind == "directory"
     plan = plan_provision(desired(), facts)
@@ -100,37 +101,10 @@ def test_whatever_a_board_answers_it_is_facts_or_an_error(data: st.DataObject) -
 
 
 def test_the_script_is_whole_and_short_enough_for_one_argument() -> None:
-    script = host_script(questions_for(PROFILE, "mia"))
+    script = host_script(questions_for(PROFILE))
     # Every name of the template was filled in.
     assert not re.search(r"@\w+@", script)
     assert len(script) < 100_000  # One argument of a command holds 128 KiB.
-
-
-@pytest.mark.parametrize(
-    ("line", "path", "permissions", "recursive"),
-    [
-        ("-w /etc/docker -p wa -k docker", "/etc/docker", "wa", False),
-        ("-w /usr/bin/dockerd -p rwxa -k docker", "/usr/bin/dockerd", "rwxa", False),
-        ("-w /srv/x/ -p wa", "/srv/x/", "wa", True),
-        ("-a always,exit -F path=/run/x -F perm=war -F key=docker", "/run/x", "war", False),
-        ("-a always,exit -S all -F dir=/srv -F perm=w", None, "", False),
-        ("-a always,exit -F dir=/srv -F perm=w -F auid>=1000", None, "", False),
-        ("-a never,exit -F path=/run/x -F perm=wa", None, "", False),
-        ("No rules", None, "", False),
-        ("enabled 1", None, "", False),
-        ("-w 'unclosed", None, "", False),
-    ],
-)
-def test_audit_rules(line: str, path: str | None, permissions: str, recursive: bool) -> None:
-    expected = () if path is None else (WatchedPath(path, frozenset(permissions), recursive),)
-    assert parse_audit_rules([line]) == expected
-
-
-def test_a_watch_covers_its_own_path_only() -> None:
-    rule = WatchedPath("/usr/bin/containerd-shim", frozenset("rwxa"))
-    assert rule.covers("/usr/bin/containerd-shim", "wa")
-    assert not rule.covers("/usr/bin/containerd", "wa")
-    assert not WatchedPath("/etc/docker", frozenset("w")).covers("/etc/docker", "wa")
 
 
 @pytest.mark.parametrize("garbage", ["", "====", "AAAA", "not base64 !"])

@@ -14,7 +14,7 @@ from bootwright.hosts.board_files import BoardFiles
 from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.systemd_units import HostUnit
 from bootwright.logs.relay_names import SERVICE
-from bootwright.provision.actions import AddToGroup, Check, ReloadSshd, RestartDocker
+from bootwright.provision.actions import AddToGroup, Check, EnableUnit, ReloadSshd, RestartDocker
 from bootwright.provision.desired_state import TlsFiles
 from bootwright.provision.docker_steps import (
     AUDIT_RULES,
@@ -154,6 +154,34 @@ def test_on_a_board_without_docker_everything_is_planned_and_checked_beforehand(
     with pytest.raises(RefusedError, match="nothing was changed") as error:
         plan_provision(desired({"daemon": {"disable-legacy-registry": True}}), bare)
     assert "v1 registry" in str(error.value)
+
+
+def test_the_running_daemon_and_the_next_start_are_both_checked() -> None:
+    moved = "/usr/sbin/dockerd -H fd:// --data-root=/srv/docker"
+    unit = stock().units["docker.service"]
+    for facts in (
+        stock(engine_flags=tuple(moved.split())),
+        stock(units={**stock().units, "docker.service": replace(unit, command=moved)}),
+        # Not read by the daemon that runs, which was started before.
+        stock({"/etc/default/docker": "#DOCKER_OPTS=\nDOCKER_OPTS='-D -g /srv/docker'\n"}),
+    ):
+        with pytest.raises(RefusedError) as error:
+            plan_provision(desired(), facts)
+        assert str(error.value).count("/srv/docker is not on the encrypted volume") == 1
+
+
+def test_an_address_in_docker_opts_is_in_the_way_of_one_in_daemon_json() -> None:
+    want = desired({"api": "tcp://192.0.2.10:2376"}, tls=TLS)
+    with pytest.raises(RefusedError, match="hosts: the daemon is started with a flag for it"):
+        plan_provision(want, stock({"/etc/default/docker": 'DOCKER_OPTS="-H tcp://:2375"\n'}))
+    plan_provision(want, stock({"/etc/default/docker": 'DOCKER_OPTS="--debug"\n'}))
+
+
+def test_a_wrong_type_in_daemon_json_is_refused_and_not_our_bug() -> None:
+    for value in ("5", '"opa"', "[1]"):
+        own = stock({"/etc/docker/daemon.json": f'{{"authorization-plugins": {value}}}'})
+        with pytest.raises(RefusedError, match=r"authorization-plugins: .* is no list of texts"):
+            plan_provision(desired(), own)
 
 
 def test_upgrades_happen_once_and_when_asked_for() -> None:
@@ -361,11 +389,16 @@ UNIT = "/etc/systemd/system/docker.service"
 def test_data_in_other_folders_vanishes_too() -> None:
     remapped = engine(images=1, security=("name=userns", "name=seccomp"))
     other = stock({"/etc/docker/daemon.json": '{"userns-remap": "mia"}'}, engine=remapped)
-    assert plan_provision(desired(), other).hides_data
+    ids = "user namespaces of default in place of those of mia"
+    assert plan_provision(desired(), other).hidden == (ids,)
     same = stock({"/etc/docker/daemon.json": '{"userns-remap": "default"}'}, engine=remapped)
     assert not plan_provision(desired(), same).hides_data
     driver = engine(images=1, security=remapped.security, storage_driver="btrfs")
-    assert plan_provision(desired(), stock(engine=driver)).hides_data
+    (why,) = plan_provision(desired(), stock(engine=driver)).hidden
+    assert why.startswith("the storage driver overlay2 in place of btrfs")
+    assert 'daemon.storage-driver = "btrfs"' in why
+    both = plan_provision(desired(), stock(engine=engine(images=1, storage_driver="btrfs")))
+    assert both.hidden == ("user namespaces switched on", why)
 
 
 def test_a_private_file_stays_private_and_its_bytes_what_they_are() -> None:
@@ -424,15 +457,57 @@ def test_audit_rules_for_what_the_board_has_and_will_have() -> None:
     rules = audit.changes[0]
     assert isinstance(rules, FileChange)
     lines = rules.data.decode().splitlines()
-    assert "-w /usr/sbin/dockerd -p rwxa -k docker" in lines
-    assert "-w /etc/docker/daemon.json -p wa -k docker" in lines
+    assert "-w /usr/sbin/dockerd -p rwxa -k bootwright-docker" in lines
+    assert "-w /etc/docker/daemon.json -p wa -k bootwright-docker" in lines
     # Below it lies all that containers write.
-    assert "-a always,exit -F path=/var/lib/docker -F perm=rwa -F key=docker" in lines
+    folder = "-a always,exit -F path=/var/lib/docker -F perm=rwa -F key=bootwright-docker"
+    assert folder in lines
+    # A path that is not there when the board starts must not keep auditd from starting.
+    assert [line for line in lines if not line.startswith(("#", "-w ", "-a "))] == ["-i"]
     assert not any("/usr/bin/dockerd" in line or "/etc/sysconfig" in line for line in lines)
     # Before auditd is installed as well: a plan shows what will be done after it.
     assert step(
         plan_provision(desired(), stock(tools=stock().tools - {"auditctl"})), "audit"
     ).changed
+
+
+@pytest.mark.parametrize(
+    ("unit", "start"),
+    [
+        (HostUnit("loaded", "inactive", "enabled"), True),
+        (HostUnit("loaded", "failed", "enabled"), True),
+        (HostUnit("loaded", "active", "disabled"), False),
+    ],
+)
+def test_an_auditd_that_does_not_run_or_would_not_at_the_next_start(
+    unit: HostUnit, start: bool
+) -> None:
+    facts = converge(stock())
+    facts = replace(facts, units={**facts.units, "auditd.service": unit})
+    (audit,) = plan_provision(desired(), facts).to_do
+    assert audit.actions == (EnableUnit("auditd.service", start=start, stop_allowed=False),)
+    assert audit.says == ("start auditd, which stores the records, now and at every boot",)
+
+
+def test_locked_audit_rules_are_no_reason_to_refuse_what_cannot_be_mended() -> None:
+    facts = replace(converge(stock()), audit_locked=True)
+    socket = "/run/containerd/containerd.sock"
+    without = tuple(rule for rule in facts.audit or () if rule.path != socket)
+    plan = plan_provision(desired(), replace(facts, audit=without))
+    assert plan.nothing
+    (warning,) = plan.warnings
+    assert "locked (-e 2" in warning
+    assert warning.endswith(f"not watched: {socket}")
+    without = tuple(rule for rule in without if rule.path != "/etc/docker")
+    with pytest.raises(RefusedError, match="remove that line, restart"):
+        plan_provision(desired(), replace(facts, audit=without))
+
+
+def test_a_start_of_docker_loads_our_audit_rules_and_only_those() -> None:
+    daemon = step(plan_provision(desired(), stock()), "daemon")
+    (drop_in,) = (item for item in daemon.changes if "60-bootwright.conf" in item.path)
+    assert isinstance(drop_in, FileChange)
+    assert f"auditctl -R {AUDIT_RULES} " in drop_in.data.decode()
 
 
 def test_who_logs_in_keeps_the_way_in() -> None:

@@ -290,7 +290,7 @@ def test_at_boot_no_daemon_is_asked_and_none_is_waited_for(make: Make) -> None:
     assert verbs == {("systemctl", verb) for verb in ("disable", "stop", "daemon-reload")}
     stops = [call for call in board.calls if call.startswith("systemctl stop")]
     assert stops == ["systemctl stop bootwright-deadline.timer"]
-    assert not any(call.startswith(("docker", "augenrules", "userdel")) for call in board.calls)
+    assert not any(call.startswith(("docker", "auditctl", "userdel")) for call in board.calls)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -356,7 +356,7 @@ HANGS = (
     "useradd --system --no-create-home --shell /usr/sbin/nologin dockremap",
     "systemctl reload docker.service",
     "systemctl restart docker.service",
-    "augenrules --load",
+    "auditctl -D -k bootwright-docker",
     "docker import - bootwright-smoke:N",
 )
 

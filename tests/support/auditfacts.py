@@ -15,6 +15,7 @@ from bootwright.hosts.audit_rules import parse_audit_rules
 from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.profile import Profile, load_profile
 from bootwright.hosts.systemd_units import HostUnit
+from tests.support.host_facts import SAME_FOLDERS
 
 PROFILE: Profile = load_profile(checkout() / "profiles")
 
@@ -169,6 +170,7 @@ def stock(**different: Any) -> AuditFacts:
         audit_on=True,
         audit_never=(),
         audit_pid=300,
+        same_folders=SAME_FOLDERS,
         modes={path: PathMode(path, mode, owner, kind) for path, mode, owner, kind in _MODES},
         acls=frozenset(),
         tls={},

@@ -37,7 +37,7 @@ from tests.support.namespace import namespaced
 
 FAKED = (
     *("systemctl", "systemd-run", "journalctl", "docker", "useradd", "userdel", "gpasswd"),
-    *("augenrules", "sshd", "ldd"),
+    *("auditctl", "sshd", "ldd"),
 )
 """Programs that a board has and that would not do here."""
 
@@ -139,6 +139,10 @@ do_systemctl() {
     done
 }
 do_docker() {
+    if [[ $DOCKER_HOST != unix:///run/docker.sock || -n $DOCKER_CONTEXT ]]; then
+        echo "this is another engine" >&2
+        return 1
+    fi
     [[ -e $docker/active ]] || { echo "Cannot connect to the Docker daemon" >&2; return 1; }
     case $1 in
     info) live && echo true || echo false ;;
@@ -163,6 +167,28 @@ do_docker() {
     version) printf '20.10\n20.11\n' ;;
     esac
 }
+do_auditctl() {
+    rules=$BOARD/kernel-rules
+    [[ -e $rules ]] || : >"$rules"
+    case $1 in
+    -l) if [[ -s $rules ]]; then cat "$rules"; else echo "No rules"; fi ;;
+    -D) sed -i "/$3/d" "$rules" ;;
+    -R)
+        ignore=
+        while IFS= read -r line; do
+            case $line in
+            '' | \#*) continue ;;
+            -i) ignore=yes; continue ;;
+            esac
+            if grep -qxF -e "$line" "$rules"; then
+                echo "Error sending add rule data request (Rule exists)" >&2
+                [[ -n $ignore ]] || return 1
+            else
+                echo "$line" >>"$rules"
+            fi
+        done <"$2" ;;
+    esac
+}
 docker=$BOARD/docker
 board_path=$PATH
 PATH=/usr/bin:/bin
@@ -173,7 +199,7 @@ systemd-run) echo "$*" >"$BOARD/timer" ;;
 journalctl) echo "dockerd: no such thing" ;;
 ldd) echo "	/lib/ld.so (0x00)" ;;
 sshd) : ;;
-augenrules) cat /etc/audit/rules.d/* >"$BOARD/kernel-rules" 2>/dev/null || : ;;
+auditctl) do_auditctl "$@" ;;
 useradd)
     ! grep -q "^${*: -1}:" /etc/passwd || exit 9
     echo "${*: -1}:x:999:999::/home:/usr/sbin/nologin" >>/etc/passwd
@@ -315,6 +341,9 @@ class FakeBoard:
             "SHELL_UNDER_TEST": self.shell,
             "FOLDER": folder,
             "LEADS": "yes" if leads else "",
+            # Root's own docker command uses another engine than that of the board.
+            "DOCKER_CONTEXT": "other",
+            "DOCKER_HOST": "unix:///run/other.sock",
             "PATH": os.environ["PATH"],
         }
 

@@ -24,6 +24,7 @@ ENGINE = Engine(
     containers=0,
     running=0,
     images=0,
+    root_dir="/var/lib/docker",
     storage_driver="overlay2",
     log_driver="json-file",
     live_restore=False,
@@ -44,6 +45,15 @@ ETC = {
     "/etc/subuid": "",
     "/etc/subgid": "",
 }
+
+SAME_FOLDERS = {
+    "/bin": "/usr/bin",
+    "/lib": "/usr/lib",
+    "/sbin": "/usr/sbin",
+    "/var/run": "/run",
+    "/var/lock": "/run/lock",
+}
+"""As Debian has them."""
 
 SSHD = {
     "passwordauthentication": "no",
@@ -83,7 +93,6 @@ def stock(files: Mapping[str, str] | None = None, **different: Any) -> HostFacts
                 "docker",
                 "dockerd",
                 "auditctl",
-                "augenrules",
                 "useradd",
                 "systemctl",
                 "systemd-run",
@@ -101,6 +110,7 @@ def stock(files: Mapping[str, str] | None = None, **different: Any) -> HostFacts
         },
         failed_units=(),
         accounts={"mia": 1000},
+        groups={"mia": 1000},
         docker_group=(),
         plugins=(),
         modes={
@@ -119,6 +129,7 @@ def stock(files: Mapping[str, str] | None = None, **different: Any) -> HostFacts
         ),
         digests={},
         audit=(),
+        same_folders=SAME_FOLDERS,
         audit_locked=False,
         sshd=SSHD,
         sshd_error="",

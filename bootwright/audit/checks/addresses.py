@@ -47,12 +47,3 @@ def _number(host: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     return (number.ipv4_mapped or number) if isinstance(number, IPv6Address) else number
-
-
-def is_tcp(address: str) -> bool:
-    """Return whether an address of the API is a TCP address, as one without a scheme is.
-
-    An unknown scheme counts as TCP, although the daemon does not start with one.
-    """
-    scheme, separator, _ = address.partition("://")
-    return bool(address) and (not separator or scheme not in ("unix", "fd", "npipe"))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from bootwright.audit.checks import logshipping
-from bootwright.audit.checks.addresses import host_of, is_loopback, is_tcp
+from bootwright.audit.checks.addresses import host_of, is_loopback
 from bootwright.audit.checks.confinement import USUAL_PROFILES, unknown_profile
 from bootwright.audit.checks.engine import security_option, security_options
 from bootwright.audit.checks.settings import (
@@ -24,6 +24,7 @@ from bootwright.audit.checks.settings import (
 )
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.model import Evaluation, Evaluator, Item, Result, Subject
+from bootwright.hosts.dockerd_options import is_tcp
 from bootwright.hosts.profile import version_key
 
 ENABLE_ICC = "com.docker.network.bridge.enable_icc"

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from bootwright.audit.checks import containerfindings
-from bootwright.audit.checks.addresses import is_tcp
 from bootwright.audit.checks.confinement import why_no_seccomp
 from bootwright.audit.checks.engine import engine_value, security_option
 from bootwright.audit.checks.settings import configured
 from bootwright.audit.model import Evaluation, Finding, Subject
+from bootwright.hosts.dockerd_options import is_tcp
 from bootwright.hosts.profile import version_key
 
 AUTHORIZATION_FIXED = (29, 3, 1)

@@ -1,47 +1,16 @@
 """The settings of a board's Docker daemon: from its command line, daemon.json, or the default.
 
-Sources: moby's ``cmd/dockerd`` (from 29 on ``daemon/command``) and ``daemon/config``; pflag, which
-parses the command line.
+Sources: moby's ``daemon/config``; for the command line :mod:`bootwright.hosts.dockerd_options`.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.model import Evaluation, short
-
-_LETTERS = {
-    "D": "debug",
-    "G": "group",
-    "H": "hosts",
-    "b": "bridge",
-    "g": "data-root",
-    "l": "log-level",
-    "p": "pidfile",
-    "s": "storage-driver",
-}
-"""The keys of flags with one letter."""
-
-_KEYS_OF_FLAGS = {
-    "authorization-plugin": "authorization-plugins",
-    "default-ulimit": "default-ulimits",
-    "graph": "data-root",
-    "host": "hosts",
-    "insecure-registry": "insecure-registries",
-    "log-opt": "log-opts",
-    "registry-mirror": "registry-mirrors",
-    "storage-opt": "storage-opts",
-}
-"""The keys of flags that have another name in daemon.json."""
-
-_TRUTH = {
-    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
-    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
-}
-"""The texts that Go parses as true and false."""
+from bootwright.hosts.dockerd_options import parse_flags, typed
 
 DEFAULTS: Mapping[str, Any] = {
     "authorization-plugins": [],
@@ -116,42 +85,6 @@ def why_no_engine(facts: AuditFacts) -> str:
     return f"the daemon does not answer: {facts.troubles.get('info', 'docker info failed')}"
 
 
-def parse_flags(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the values on a command line of dockerd, by the keys of daemon.json.
-
-    The first word is the program. A flag without a value has the value ``true``. dockerd's command
-    line has only flags and their values.
-    """
-    found: dict[str, list[str]] = {}
-    for flag, value in _flags(words[1:]):
-        found.setdefault(_KEYS_OF_FLAGS.get(flag, flag), []).append(value)
-    return {key: tuple(values) for key, values in found.items()}
-
-
-def _flags(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for word, after in pairwise((*words, "")):
-        following = "true" if not after or after.startswith("-") else after
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            yield name, value if equals else following
-        elif word.startswith("-"):
-            yield from _letters(word[1:], following)
-
-
-def _letters(word: str, following: str) -> Iterator[tuple[str, str]]:
-    """Yield the flags of a word: ``D``, ``ldebug``, ``l=debug``, or ``Dl`` with what follows."""
-    for position, letter in enumerate(word):
-        rest = word[position + 1 :]
-        name = _LETTERS.get(letter, letter)
-        if rest.startswith("="):
-            yield name, rest[1:]
-            return
-        if name != "debug":
-            yield name, rest or following
-            return
-        yield name, "true"
-
-
 def configured(facts: AuditFacts, key: str) -> Configured:
     """Return the configured value of a key of :data:`DEFAULTS`."""
     default = DEFAULTS[key]
@@ -163,10 +96,13 @@ def configured(facts: AuditFacts, key: str) -> Configured:
         return Configured(key, default, source, "the daemon's command line is too long")
     flags = parse_flags(words)
     if key in flags:
-        return Configured(key, _typed(flags[key], default), source)
+        return Configured(key, typed(flags[key], default), source)
     if facts.daemon_json is None and (why := _unread(facts)):
         return Configured(key, default, "default", why)
     values = facts.daemon_json or {}
+    if key == "data-root" and values.get(key) is None and "graph" in values:
+        # Its name before 17.05, which engines before 23.0 still read.
+        return Configured(key, values["graph"], "daemon.json")
     if outer := _nested(values, key):
         why = f"it is in the table {outer!r} of {facts.settings}; dockerd reads keys there too"
         return Configured(key, default, "daemon.json", why)
@@ -185,17 +121,6 @@ def _nested(values: Mapping[str, Any], key: str) -> str:
         if outer not in _TABLES and isinstance(value, Mapping) and key in value:
             return short(outer, 40)
     return ""
-
-
-def _typed(values: tuple[str, ...], default: object) -> Any:
-    """Return a flag's values in the type that they have in daemon.json."""
-    if isinstance(default, bool):
-        return _TRUTH.get(values[-1], values[-1])
-    if isinstance(default, list):
-        return list(values)
-    if isinstance(default, dict):
-        return {name: value for name, _, value in (text.partition("=") for text in values)}
-    return values[-1]
 
 
 def _unread(facts: AuditFacts) -> str:

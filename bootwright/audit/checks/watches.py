@@ -4,9 +4,11 @@ import shlex
 from collections.abc import Mapping
 from functools import partial
 from itertools import pairwise
+from types import MappingProxyType
 
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.model import Evaluation, Evaluator, Item, Result, Subject, worst_of
+from bootwright.hosts.audit_rules import recorded, resolved, rules_for
 from bootwright.hosts.profile import Watch
 
 AUDITED = tuple(f"1.1.{number}" for number in range(3, 19))
@@ -53,21 +55,32 @@ def _watch(facts: AuditFacts, watch: Watch, path: str) -> Item:
         return item("warn", "recording is switched off (auditctl -s: enabled 0)")
     if not facts.audit_pid:
         return item("warn", "auditd, which stores the records, does not run (auditctl -s)")
-    rules = [rule for rule in facts.audit if rule.covers(path, "")]
-    if any(rule.covers(path, watch.permissions) for rule in rules):
-        never = next((rule for rule in facts.audit_never if silences(rule, watch, path)), None)
+    rules = rules_for(facts.audit, path, facts.same_folders)
+    found = recorded(rules, facts.arch)
+    if found >= set(watch.permissions):
+        folders = facts.same_folders
+        never = next(
+            (one for one in facts.audit_never if silences(one, watch, path, folders)), None
+        )
         if never is not None:
             return item("warn", f"-w {path} -p {watch.permissions}, but: {never}")
         return item("pass", f"-w {path} -p {watch.permissions}")
     if not rules:
         return item("warn", f"no rule; wanted: -w {path} -p {watch.permissions}")
-    found = ", ".join(
-        "".join(letter for letter in "rwxa" if letter in rule.permissions) for rule in rules
-    )
-    return item("warn", f"-w {path} -p {found}; wanted: -p {watch.permissions}")
+    letters = "".join(letter for letter in "rwxa" if letter in found) or "nothing"
+    why = ""
+    if lacking := set(watch.permissions) - found:
+        if lacking & set().union(*(rule.partial for rule in rules)):
+            why = "; its list of system calls is not complete: write -S all"
+        elif lacking & set().union(*(rule.permissions for rule in rules)):
+            why = "; programs of 32 and of 64 bits need a rule each (arch=b32, arch=b64)"
+    wanted = f"wanted: -p {watch.permissions}"
+    return item("warn", f"-w {path} records {letters}; {wanted}{why}")
 
 
-def silences(rule: str, watch: Watch, path: str) -> bool:
+def silences(
+    rule: str, watch: Watch, path: str, folders: Mapping[str, str] = MappingProxyType({})
+) -> bool:
     """Return whether a rule with ``never`` may prevent recording of accesses to a path.
 
     The order of rules is not known, and conditions on users or programs are not compared. So only a
@@ -82,7 +95,7 @@ def silences(rule: str, watch: Watch, path: str) -> bool:
     fields = [after for word, after in pairwise(words) if word == "-F"]
     for field in fields:
         name, equals, value = field.partition("=")
-        value = value.rstrip("/")
+        value, path = resolved(value, folders), resolved(path, folders)
         if name in ("path", "dir") and equals:
             below = watch.recursive and value.startswith(f"{path}/")
             above = name == "dir" and path.startswith(f"{value}/")

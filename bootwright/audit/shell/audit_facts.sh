@@ -10,7 +10,8 @@
 # image's history only how many instructions of two kinds there are. Tokens and passwords in the
 # settings of the daemon are masked on the board.
 #
-# Needs: remote/shell/sections.sh, hosts/shell/wait_until_started.sh, and root.
+# Needs: remote/shell/sections.sh, root, and of hosts/shell: wait_until_started.sh, same_folders.sh,
+# root_docker.sh.
 # Prints these sections, then the section end. If a program failed, there is a section NAME-error
 # with its message. A compressed section is called NAME.gz:
 #   host             lines `NAME VALUE`: host name, kernel, system, mounts, tools, the engine ...
@@ -129,10 +130,7 @@ for file in /proc/[0-9]*/comm; do
     fi
 done 2>/dev/null
 [ -n "$pid" ] || [ -z "$users" ] || { pid=${users% *} owner=${users#* }; }
-# Its command line and its settings have its socket; docker must not use the environment for that.
-unset DOCKER_CONTEXT DOCKER_TLS DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_API_VERSION DOCKER_CONFIG
-DOCKER_HOST=unix:///run/docker.sock
-export DOCKER_HOST
+# Its command line and its settings have its socket, if that is not the usual one of root_docker.sh.
 named=
 settings=$daemon_json
 if [ -n "$pid" ]; then
@@ -247,6 +245,7 @@ fi
             ;;
         esac
     done </etc/os-release
+    same_folders
     while read -r _ _ number _ place _; do fact mount "$place $number"; done </proc/self/mountinfo
     for tool in docker dockerd auditctl systemctl; do
         command -v "$tool" >/dev/null && fact tool "$tool"

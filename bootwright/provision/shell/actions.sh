@@ -5,7 +5,7 @@
 #
 # Needs: provision/shell/docker.sh, and root.
 # Prints: nothing by itself; the functions print messages for an error.
-# Variables: none.
+# Variables: those of docker.sh.
 
 # $1: a file of the job; $2: where it is installed.
 install_file() {
@@ -36,4 +36,27 @@ put_relay_back() {
     systemctl stop "$@"
     systemctl daemon-reload
     [ ! -e "$file" ] || systemctl start "$@"
+}
+# The kernel uses our audit rules in place of those with our key that it has. All of them have to be
+# loaded, so without the line "-i" of the file, which ignores errors.
+# $1: the file of our rules; $2: their key.
+load_audit_rules() {
+    auditctl -D -k "$2" >/dev/null &&
+        grep -vx -e -i "$1" >"$transaction/audit.rules" &&
+        auditctl -R "$transaction/audit.rules"
+}
+# The kernel has our former audit rules again, and has lost none of others.
+# $1: the file of our rules, if there was one; $2: their key.
+put_audit_rules_back() {
+    auditctl -D -k "$2" >/dev/null || return
+    # Its status does not count: a former file may have rules without the key, which are loaded.
+    [ ! -e "$1" ] || auditctl -R "$1" >/dev/null 2>&1
+    auditctl -l >"$transaction/audit-now" || return
+    lost=$(grep -vx -e 'No rules' "$state/audit-rules" | grep -vxF -f "$transaction/audit-now")
+    more=$(grep -F -e "$2" "$transaction/audit-now" | grep -vxF -f "$state/audit-rules")
+    [ -z "$lost$more" ] || {
+        printf '%s\n' "audit rules that the kernel had and lacks now:" "${lost:-none}" \
+            "audit rules of this change that it still has:" "${more:-none}"
+        return 1
+    }
 }

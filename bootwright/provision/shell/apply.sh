@@ -22,6 +22,7 @@
 #   state/stopped     the containers were stopped
 #   state/touched     the daemon was restarted, reloaded or started
 #   state/disabled-U  the unit U was not enabled
+#   state/audit-rules the audit rules that the kernel had
 #   armed             the change will be put back unless it is confirmed; the change's id
 
 ours=
@@ -94,6 +95,7 @@ start_docker() {
     systemctl reset-failed docker.service docker.socket 2>/dev/null
     systemctl_docker start
 }
+record_audit_rules() { auditctl -l >"$state/audit-rules"; }
 record_daemon() {
     systemctl is-active --quiet docker.socket && : >"$state/socket"
     systemctl is-active --quiet docker.service

@@ -5,7 +5,7 @@
 # Sources: dockerd(8), and moby's daemon/daemon.go for what a daemon does to containers that it
 # finds when it starts.
 #
-# Needs: remote/shell/sections.sh.
+# Needs: remote/shell/sections.sh, hosts/shell/root_docker.sh.
 # Prints: nothing by itself; the functions print messages for an error.
 # Variables:
 #   transaction     the folder of the change, with what has to last until it is confirmed:

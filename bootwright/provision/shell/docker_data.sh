@@ -1,7 +1,7 @@
 #!/bin/sh
 # Reports what Docker has on the board.
 #
-# Needs: remote/shell/sections.sh.
+# Needs: remote/shell/sections.sh, hosts/shell/root_docker.sh.
 # Prints this section, then the end:
 #   names  a line for each container, image and volume: what it is, and its name
 # Variables: none.

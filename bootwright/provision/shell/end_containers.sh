@@ -8,6 +8,7 @@
 # the next boot what ran. On a busy board, the daemon waits 60 s for the 10 s that each container
 # has to end; if the file has a shutdown-timeout of its own, that one counts, since it comes later.
 #
+# Needs: hosts/shell/root_docker.sh.
 # Prints: nothing.
 # Variables:
 #   daemon_json  the daemon's settings

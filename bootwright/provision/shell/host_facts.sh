@@ -5,7 +5,8 @@
 # and what takes long runs at the same time. Each fact is a file in a temporary folder; at the end
 # the files are printed as sections, under their names.
 #
-# Needs: remote/shell/sections.sh, hosts/shell/wait_until_started.sh, and root.
+# Needs: remote/shell/sections.sh, root, and of hosts/shell: wait_until_started.sh, same_folders.sh,
+# root_docker.sh.
 # Prints these sections, then the end; a fact that is not known has none:
 #   host           lines `NAME VALUE`: host name, kernel, system, mounts, tools, accounts ...
 #   engine         the output of `docker info` as JSON; engine-error its message
@@ -29,7 +30,6 @@
 #   rebooted_file   the file with the kernel that the board was last restarted for
 #   relay_control   the control socket of the relay of logs
 #   transaction     the folder of a change that is not confirmed yet
-#   user            the account of the target's trusted user
 #   properties      list: options of `systemctl show`
 #   units           list: the units
 #   kernel_options  an extended regular expression for lines of the kernel's configuration
@@ -110,6 +110,7 @@ first_line() { [ -r "$2" ] && IFS= read -r value <"$2" && fact "$1" "$value"; }
     for file in /boot/vmlinuz-*; do
         [ "$file" -ef /vmlinuz ] && fact default-kernel "${file#/boot/vmlinuz-}"
     done
+    same_folders
     while read -r _ _ number _ mount_point options _; do
         case $mount_point in
         / | /var/lib/docker | /var/lib/containerd)
@@ -120,14 +121,16 @@ first_line() { [ -r "$2" ] && IFS= read -r value <"$2" && fact "$1" "$value"; }
             ;;
         esac
     done </proc/self/mountinfo
-    for tool in apt-get pacman docker dockerd auditctl augenrules useradd systemctl systemd-run; do
+    for tool in apt-get pacman docker dockerd auditctl useradd systemctl systemd-run; do
         command -v "$tool" >/dev/null && fact tool "$tool"
     done
     while IFS=: read -r name _ uid _ _ _ _; do
-        case $name in dockremap | "$user") fact account "$name $uid" ;; esac
+        # Lines of NIS, such as "+", have no id.
+        case $uid in '' | *[!0-9]*) ;; *) fact account "$name $uid" ;; esac
     done </etc/passwd
     while IFS=: read -r name _ gid members; do
         [ "$name" = docker ] && fact docker-group "$gid $members"
+        case $gid in '' | *[!0-9]*) ;; *) fact group "$name $gid" ;; esac
     done </etc/group
     for file in /run/docker/plugins/* /etc/docker/plugins/* /usr/lib/docker/plugins/*; do
         # A socket that nobody listens at was left by a plugin that has ended.

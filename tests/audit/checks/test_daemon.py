@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bootwright.audit.checks.daemon import EVALUATORS
-from bootwright.audit.checks.settings import configured, parse_flags
+from bootwright.audit.checks.settings import configured
 from bootwright.audit.facts import AuditFacts
 from bootwright.audit.model import Evaluation, Result
 from bootwright.hosts.systemd_units import HostUnit
@@ -42,42 +42,6 @@ def board(
         info={**HARDENED_INFO, **(info or {})},
         **different,
     )
-
-
-@pytest.mark.parametrize(
-    ("words", "key", "values"),
-    [
-        (("--icc=false",), "icc", ("false",)),
-        (("--icc",), "icc", ("true",)),
-        (("--icc=false", "--icc=true"), "icc", ("false", "true")),
-        (("--log-level", "warn"), "log-level", ("warn",)),
-        (("-l", "warn"), "log-level", ("warn",)),
-        (("-lwarn",), "log-level", ("warn",)),
-        (("-l=warn",), "log-level", ("warn",)),
-        (("-Dl", "warn"), "log-level", ("warn",)),
-        (("-Dl", "warn"), "debug", ("true",)),
-        (("-D", "-l", "warn"), "debug", ("true",)),
-        (("-D=false",), "debug", ("false",)),
-        (
-            ("-H", "fd://", "--host=tcp://:2376", "-Htcp://:1"),
-            "hosts",
-            ("fd://", "tcp://:2376", "tcp://:1"),
-        ),
-        (("-g", "/srv"), "data-root", ("/srv",)),
-        (("--graph=/srv",), "data-root", ("/srv",)),
-        (("-s", "vfs"), "storage-driver", ("vfs",)),
-        (
-            ("--insecure-registry", "a:1", "--insecure-registry=b:2"),
-            "insecure-registries",
-            ("a:1", "b:2"),
-        ),
-        (("--iptables", "--icc=false"), "iptables", ("true",)),
-    ],
-)
-def test_a_command_line_is_read_as_dockerd_does(
-    words: tuple[str, ...], key: str, values: tuple[str, ...]
-) -> None:
-    assert parse_flags(("/usr/sbin/dockerd", *words))[key] == values
 
 
 def test_flags_override_the_file_and_the_file_overrides_defaults() -> None:

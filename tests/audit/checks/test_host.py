@@ -82,6 +82,7 @@ def test_nothing_passes_on_a_board_without_docker() -> None:
         ({"info": {**HARDENED_INFO, "DockerRootDir": "/srv/1.1"}}, "warn", "/srv is not a mount"),
         ({"info": None}, "skipped", "the daemon does not answer"),
         ({"info": None, "mounts": {"/": "179:1"}}, "warn", "data-root"),
+        ({"info": None, "daemon_json": {"graph": "/srv"}}, "warn", 'data-root = "/srv"'),
     ],
 )
 def test_images_and_containers_on_a_separate_file_system(

@@ -23,7 +23,17 @@ def with_rule(check_path: str, rule: str) -> AuditFacts:
         ("1.1.14", "/usr/bin/containerd", "", "no rule"),
         # Which docker-bench takes for containerd's, since it searches for text.
         ("1.1.14", "/usr/bin/containerd", "-w /usr/bin/containerd-shim -p rwxa", "no rule"),
-        ("1.1.6", "/etc/docker", "-w /etc/docker -p a", "-p a; wanted: -p wa"),
+        ("1.1.6", "/etc/docker", "-w /etc/docker -p a", "records a; wanted: -p wa"),
+        (
+            *("1.1.6", "/etc/docker"),
+            "-a always,exit -F arch=b32 -S open,openat -F path=/etc/docker -F perm=wa",
+            "records nothing; wanted: -p wa; its list of system calls is not complete",
+        ),
+        (
+            *("1.1.6", "/etc/docker"),
+            "-a always,exit -F arch=b64 -S all -F path=/etc/docker -F perm=wa",
+            "programs of 32 and of 64 bits need a rule each",
+        ),
         ("1.1.6", "/etc/docker", "-w /etc/docker/daemon.json -p wa", "no rule"),
         ("1.1.18", "/usr/sbin/runc", "", "/usr/sbin/runc"),
         ("1.1.3", "/usr/sbin/dockerd", "-a never,exit -F path=/usr/sbin/dockerd", "no rule"),
@@ -39,6 +49,28 @@ def test_a_path_without_a_rule_of_its_own(check: str, path: str, rule: str, mess
 def test_a_rule_that_records_more_passes() -> None:
     facts = with_rule("/etc/docker", "-a always,exit -F dir=/etc/docker/ -F perm=rwxa")
     assert EVALUATORS["1.1.6"](subject(facts)).result == "pass"
+
+
+@pytest.mark.parametrize(
+    ("check", "path", "rule"),
+    [
+        (
+            *("1.1.7", "/usr/lib/systemd/system/docker.service"),
+            "-w /lib/systemd/system/docker.service -p rwxa -k docker",
+        ),
+        (
+            "1.1.8",
+            "/run/containerd/containerd.sock",
+            "-w /var/run/containerd/containerd.sock -p wa",
+        ),
+        (
+            *("1.1.14", "/usr/bin/containerd"),
+            "-a always,exit -F arch=b32 -S all -F path=/usr/bin/containerd -F perm=rwxa",
+        ),
+    ],
+)
+def test_what_the_kernel_records_by_another_rule_passes(check: str, path: str, rule: str) -> None:
+    assert EVALUATORS[check](subject(with_rule(path, rule))).result == "pass"
 
 
 @pytest.mark.parametrize(
@@ -74,6 +106,7 @@ def test_without_auditd_or_with_it_switched_off_nothing_is_recorded() -> None:
         ("1.1.3", "-a never,task", "warn"),
         ("1.1.3", "-a never,exit -F path=/usr/sbin/dockerd", "warn"),
         ("1.1.3", "-a never,exit -F dir=/usr/sbin -F perm=x", "warn"),
+        ("1.1.3", "-a never,exit -F path=/sbin/dockerd", "warn"),
         ("1.1.3", "-a never,exit -F auid=1000", "warn"),
         ("1.1.3", "-a exit,never -S all", "warn"),
         ("1.1.3", "-a never,filesystem -F fstype=ext4", "warn"),
