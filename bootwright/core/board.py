@@ -141,12 +141,24 @@ class Ext4(StrictModel):
     features: tuple[str, ...]
 
 
+class OtherSuite(StrictModel):
+    """Packages that a Debian root file system gets from another suite of the same archive.
+
+    Nothing but these packages is taken from there.
+    """
+
+    suite: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+    components: Annotated[tuple[str, ...], Field(min_length=1)]
+    packages: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class RootfsOnBoard(StrictModel):
     """What a root file system needs to know about this board."""
 
     platform: str | None = None
     layout: str | None = None
     packages: tuple[str, ...] = ()
+    other_suites: tuple[OtherSuite, ...] = ()
 
 
 class Board(StrictModel):
