@@ -353,8 +353,8 @@ def test_apt_takes_only_the_listed_packages_from_another_suite(
             f"Codename: {suite}\nSuite: {suite}\nComponents: {component}\nArchitectures: armhf\n"
             f"Date: Thu, 01 Jan 2026 00:00:00 UTC\nSHA256:\n {entry}\n"
         )
-    for folder in ("etc/preferences.d", "lists/partial", "cache/archives/partial"):
-        (tmp_path / folder).mkdir(parents=True)
+    for name in ("etc/preferences.d", "lists/partial", "cache/archives/partial"):
+        (tmp_path / name).mkdir(parents=True)
     (tmp_path / "etc/sources.list").write_text(
         f"deb [trusted=yes] file:{tmp_path}/archive bookworm main\n"
         f"deb [trusted=yes] file:{tmp_path}/archive trixie contrib\n"
