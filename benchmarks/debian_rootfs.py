@@ -57,9 +57,11 @@ def recipe_for(board_name: str, mirror: str | None) -> Recipe:
     source = load_rootfs_source(root / "rootfs" / "debian" / "rootfs.toml")
     assert isinstance(source, Mmdebstrap)
     board = load_board(root / "board", board_name)
+    own = board.rootfs.get(source.name, RootfsOnBoard())
     return Recipe.from_source(
         source,
-        packages=board.rootfs.get(source.name, RootfsOnBoard()).packages,
+        packages=own.packages,
+        other_suites=own.other_suites,
         modules=board.initramfs_modules,
         device_trees=board.device_trees,
         mirror=mirror,

@@ -15,7 +15,7 @@ from bootwright.core.board import Kdf
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.paths import checkout
 from bootwright.core.secret import Secret
-from bootwright.core.shell import SHEBANG
+from bootwright.core.shell import SHEBANG, render
 from bootwright.emulator.io.clock import set_clock_script
 from bootwright.provision import facts_script, log_relay, reboot, transaction
 from bootwright.provision.packages import PackagesPlan, packages_script
@@ -72,6 +72,7 @@ SCRIPTS: dict[str, Callable[[], str]] = {
     "audit facts": lambda: audit_script(("/etc/docker", "/etc/ssh/*.key")),
     "relay drain": log_relay.drain_script,
     "relay end containers": log_relay.end_containers_script,
+    "card uinitrd": lambda: render("card/shell/uinitrd.sh", initrd=AWKWARD, image="/boot/uInitrd"),
     "hook: a file": lambda: debian_plan.file_hook("/etc/x", 0o644, AWKWARD),
     "hook: a script": lambda: debian_plan.script_hook("install.sh", ("udev", AWKWARD)),
     "hook: sources": lambda: debian_plan.sources_hook(()),

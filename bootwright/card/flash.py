@@ -12,9 +12,10 @@ from pathlib import Path
 
 from bootwright.card import guard
 from bootwright.card.block_device import DeviceFacts
+from bootwright.card.boot_script import INITRD_MAX
 from bootwright.card.execute import execute
 from bootwright.card.geometry import Geometry, needed_bytes, plan_geometry
-from bootwright.card.io.boot_files import missing_in
+from bootwright.card.io.boot_files import missing_in, read_initrd
 from bootwright.card.io.confirm import confirm_device
 from bootwright.card.io.identity import new_identity
 from bootwright.card.io.inspect import inspect
@@ -22,7 +23,7 @@ from bootwright.card.io.operator_files import find_blobs, read_public_keys
 from bootwright.card.io.work_dir import make_work_dir
 from bootwright.card.manifest import FlashDryRun, FlashResult, dry_run, manifest
 from bootwright.card.overlays import OverlayEntry
-from bootwright.card.personalise import boot_files, plan_personalisation
+from bootwright.card.personalise import boot_files, needs_uinitrd, plan_personalisation
 from bootwright.card.plan import CardPlan
 from bootwright.card.references import check_references
 from bootwright.core import paths
@@ -174,6 +175,10 @@ def _plan(request: _Request, base: BaseImage) -> CardPlan:
     luks = plan_luks(board, target, facts, identity.luks_uuid)
     script = board.layouts[request.layout].boot_script
     needed = boot_files(board, request.source, facts, script)
+    missing_files = missing_in(base.path, needed)
+    initrd = b""
+    if needs_uinitrd(facts, script) and request.source.initrd and not missing_files:
+        initrd = read_initrd(base.path, request.source.initrd, INITRD_MAX)
     changes = plan_personalisation(
         board,
         target,
@@ -185,7 +190,8 @@ def _plan(request: _Request, base: BaseImage) -> CardPlan:
         request.overlays,
         Renderer(paths.checkout() / "templates"),
         script,
-        missing_in(base.path, needed),
+        missing_files,
+        initrd,
     )
     blobs, missing = find_blobs(board, request.layout, request.blobs, base.path)
     return CardPlan(base.path, request.geometry, identity, luks, changes, blobs, missing)

@@ -11,7 +11,7 @@ from bootwright.card.accounts import (
     with_account,
     without_passwords,
 )
-from bootwright.card.boot_script import check_boot_ini, with_mac
+from bootwright.card.boot_script import UINITRD, check_boot_ini, uinitrd, with_mac
 from bootwright.card.overlays import OverlayEntry
 from bootwright.card.record import RECORD_PATH, CardRecord
 from bootwright.core.board import Board
@@ -35,6 +35,7 @@ from bootwright.core.file_changes import (
     text_file,
 )
 from bootwright.core.secret import Secret
+from bootwright.core.shell import render_program
 from bootwright.core.templates import Renderer
 from bootwright.rootfs.facts import RootfsFacts
 from bootwright.rootfs.source import Mmdebstrap, Tarball
@@ -99,6 +100,7 @@ def plan_personalisation(
     renderer: Renderer,
     boot_script_kind: str,
     missing_boot_files: Sequence[str] = (),
+    initrd: bytes = b"",
 ) -> tuple[Change, ...]:
     """Return all changes, in order, that turn ``rootfs`` into the root file system of this card.
 
@@ -114,6 +116,7 @@ def plan_personalisation(
         renderer: renders the templates.
         boot_script_kind: the file that the board's boot layout runs: ``boot.ini`` or ``boot.scr``.
         missing_boot_files: the files of :func:`boot_files` that the root file system lacks.
+        initrd: the content of the initial RAM disk, if :func:`needs_uinitrd`; else not used.
 
     Raises:
         RefusedError: nobody could log in to the board, or it could not boot.
@@ -135,6 +138,7 @@ def plan_personalisation(
         "mac": identity.mac,
         "kernel": source.kernel,
         "initrd": source.initrd,
+        "uinitrd": UINITRD,
     }
 
     def rendered(path: str, template: str, mode: int = 0o644, **more: object) -> FileChange:
@@ -173,6 +177,7 @@ def plan_personalisation(
         *account_changes,
         *_authorized_keys(account, keys),
         *_boot_script(rootfs, identity, boot_script_kind, rendered),
+        *(_uinitrd(source, initrd) if needs_uinitrd(rootfs, boot_script_kind) else ()),
         _card_record(board, target, source, identity),
     ]
     if target.user != "root" and rootfs.has_sudo:
@@ -193,6 +198,14 @@ def boot_files(
         return (source.kernel,)
     device_tree = f"/boot/dtbs/{board.device_trees[0]}"
     return tuple(path for path in (source.kernel, source.initrd, device_tree) if path)
+
+
+def needs_uinitrd(rootfs: RootfsFacts, boot_script_kind: str) -> bool:
+    """Return whether the card's boot script loads :data:`~bootwright.card.boot_script.UINITRD`.
+
+    It does if it is a ``boot.ini``, unless the root file system has its own.
+    """
+    return boot_script_kind == "boot.ini" and not rootfs.boot_ini
 
 
 def _check_reachable(
@@ -292,6 +305,27 @@ def _boot_script(
         return [text_file(BOOT_TXT, with_mac(rootfs.boot_txt, identity.mac))]
     return [rendered(BOOT_TXT, "boot/boot.txt.j2")]
 
+
+def _uinitrd(source: Mmdebstrap | Tarball, initrd: bytes) -> list[Change]:
+    """Return the initial RAM disk with U-Boot's header, and the hook that makes it again."""
+    hook = render_program("card/shell/uinitrd.sh", initrd=source.initrd or "", image=UINITRD)
+    return [
+        FileChange(UINITRD, uinitrd(initrd)),
+        text_file(UINITRD_HOOK, hook, 0o755),
+        *(SymlinkChange(path, UINITRD_HOOK) for path in _UINITRD_LINKS),
+    ]
+
+
+UINITRD_HOOK = "/etc/initramfs/post-update.d/bootwright-uinitrd"
+"""Runs on the board after Debian's ``update-initramfs`` has made an initial RAM disk."""
+
+_UINITRD_LINKS = (
+    # After a kernel was removed, when another one is booted.
+    "/etc/kernel/postrm.d/zz-bootwright-uinitrd",
+    # After Arch Linux's mkinitcpio.
+    "/etc/initcpio/post/bootwright-uinitrd",
+)
+"""Further places from which the same hook runs."""
 
 BOOT_TXT = "/boot/boot.txt"
 """The source of a boot script; if it is written, :data:`BOOT_SCR` is compiled from it."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bootwright.core.errors import InputError
+from bootwright.core.errors import InputError, RefusedError
 from bootwright.core.toml_model import StrictModel, check_table, read_toml
 from bootwright.core.units import SECTOR
 
@@ -30,10 +30,21 @@ class SectorRange(StrictModel):
 
 
 class KnownBlob(StrictModel):
-    """A blob that is known to boot, by its digest and length in bytes."""
+    """A blob that is known to boot, by its digest and length in bytes.
+
+    A U-Boot is listed only if it was seen to start a kernel from a card of this layout. The
+    vendor's signed stages, which only a board can run, are those that the vendor publishes for it.
+    """
 
     sha256: Sha256
     bytes: Positive
+
+
+class BadBlob(StrictModel):
+    """A blob that is known not to boot, by its digest, and what it does instead."""
+
+    sha256: Sha256
+    reason: Annotated[str, Field(min_length=1)]
 
 
 class Blob(SectorRange):
@@ -48,6 +59,7 @@ class Blob(SectorRange):
     files: tuple[str, ...]
     rootfs_files: tuple[str, ...] = ()
     known: tuple[KnownBlob, ...]
+    bad: tuple[BadBlob, ...] = ()
 
     @property
     def max_bytes(self) -> int:
@@ -62,6 +74,12 @@ class Blob(SectorRange):
                     f"{self.name}: the known blob of {known.bytes} bytes does not fit"
                     f" into {self.max_bytes}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _known_or_bad(self) -> Self:
+        for both in {item.sha256 for item in self.known} & {item.sha256 for item in self.bad}:
+            raise ValueError(f"{self.name}: {both} is both in known and in bad")
         return self
 
 
@@ -123,12 +141,24 @@ class Ext4(StrictModel):
     features: tuple[str, ...]
 
 
+class OtherSuite(StrictModel):
+    """Packages that a Debian root file system gets from another suite of the same archive.
+
+    Nothing but these packages is taken from there.
+    """
+
+    suite: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+    components: Annotated[tuple[str, ...], Field(min_length=1)]
+    packages: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class RootfsOnBoard(StrictModel):
     """What a root file system needs to know about this board."""
 
     platform: str | None = None
     layout: str | None = None
     packages: tuple[str, ...] = ()
+    other_suites: tuple[OtherSuite, ...] = ()
 
 
 class Board(StrictModel):
@@ -240,6 +270,7 @@ def place_blob(
 
     Raises:
         InputError: it is empty, too long, or known to belong to another layout.
+        RefusedError: it is known not to boot.
     """
     if not content:
         raise InputError(f"{source}: {blob.name} is empty")
@@ -249,6 +280,14 @@ def place_blob(
             f" {board.name} has room for {blob.max_bytes}"
         )
     digest = hashlib.sha256(content).hexdigest()
+    for layout in board.layouts.values():
+        for candidate in layout.blobs:
+            for bad in candidate.bad:
+                if (candidate.name, bad.sha256) == (blob.name, digest):
+                    raise RefusedError(
+                        f"{source}: this {blob.name} does not start {board.name}: {bad.reason}"
+                        f" (SHA-256 {digest}); give another {blob.name} with --blobs"
+                    )
     known = digest in {item.sha256 for item in blob.known}
     elsewhere = [
         other_name

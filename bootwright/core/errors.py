@@ -25,7 +25,10 @@ class InputError(BootwrightError):
 
 
 class RefusedError(BootwrightError):
-    """The request is well formed but would endanger data; nothing was changed."""
+    """The request is well formed but would endanger data or make a card that cannot start.
+
+    Nothing was changed.
+    """
 
     exit_code = 3
 

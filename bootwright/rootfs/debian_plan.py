@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Self
 
 from bootwright.core import paths
+from bootwright.core.board import OtherSuite
 from bootwright.core.shell import render
 from bootwright.rootfs.source import Mmdebstrap
 
@@ -46,6 +47,7 @@ class Recipe:
         architecture: as Debian names it, such as ``armhf``.
         components: of the archive, such as ``main``.
         packages: names of the packages to install; dependencies follow.
+        other_suites: packages to install from other suites of the same archive.
         exclude: globs of paths that dpkg does not unpack.
         keep: globs of paths that dpkg unpacks although ``exclude`` matches them.
         modules: kernel modules for the initial RAM disk.
@@ -58,6 +60,7 @@ class Recipe:
     architecture: str
     components: tuple[str, ...]
     packages: tuple[str, ...]
+    other_suites: tuple[OtherSuite, ...]
     exclude: tuple[str, ...]
     keep: tuple[str, ...]
     modules: tuple[str, ...]
@@ -71,6 +74,7 @@ class Recipe:
         source: Mmdebstrap,
         *,
         packages: Sequence[str] = (),
+        other_suites: Sequence[OtherSuite] = (),
         modules: Sequence[str] = (),
         device_trees: Sequence[str] = (),
         mirror: str | None = None,
@@ -80,6 +84,7 @@ class Recipe:
         Args:
             source: the content of ``rootfs.toml``.
             packages: those that the board needs in addition to the source's.
+            other_suites: packages that the board needs from other suites.
             modules: kernel modules that the board's initial RAM disk needs.
             device_trees: file names of the board's device trees.
             mirror: a Debian mirror's address; ``None`` for this machine's apt sources.
@@ -90,6 +95,7 @@ class Recipe:
             architecture=source.architecture,
             components=source.components,
             packages=_unique([*HOOK_PACKAGES, *source.packages, *packages]),
+            other_suites=tuple(other_suites),
             exclude=source.exclude,
             keep=source.keep,
             modules=_unique([*EMULATOR_MODULES, *modules]),
@@ -101,13 +107,23 @@ class Recipe:
     @property
     def digest(self) -> str:
         """SHA-256 of the recipe: 64 hexadecimal digits, the same for the same recipe."""
-        text = json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True)
+        parts = {
+            "schema": SCHEMA,
+            **asdict(self),
+            "other_suites": [other.model_dump() for other in self.other_suites],
+        }
+        text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def suites(self) -> tuple[str, ...]:
         """The suite itself, and the two suites with updates for it."""
         return (self.suite, f"{self.suite}-updates", f"{self.suite}-security")
+
+    @property
+    def required_suites(self) -> tuple[str, ...]:
+        """The suites without whose index the root file system cannot be built."""
+        return (self.suite, *(other.suite for other in self.other_suites))
 
 
 def tar_name(recipe: Recipe, without: Sequence[str] = ()) -> str:
@@ -178,6 +194,33 @@ def sources_of_host(recipe: Recipe, files: Mapping[str, str]) -> tuple[AptSource
     return tuple(found[suite] for suite in recipe.suites if suite in found)
 
 
+def other_sources(recipe: Recipe, sources: Iterable[AptSource]) -> tuple[AptSource, ...]:
+    """Return the recipe's other suites, in the archive that has the recipe's own suite.
+
+    Args:
+        recipe: names the other suites and their components.
+        sources: where the packages of the recipe's suite come from.
+    """
+    archives = [source.uri for source in sources if source.suite == recipe.suite]
+    return tuple(
+        AptSource(uri, other.suite, other.components)
+        for uri in archives
+        for other in recipe.other_suites
+    )
+
+
+def pins(recipe: Recipe) -> str:
+    """Return apt preferences by which only the listed packages come from the other suites."""
+    lines = []
+    for other in recipe.other_suites:
+        for component in other.components:
+            pin = f"Pin: release n={other.suite},c={component}\n"
+            # A stanza for named packages has precedence over the one for all packages.
+            lines.append(f"Package: {' '.join(other.packages)}\n{pin}Pin-Priority: 990\n")
+            lines.append(f"Package: *\n{pin}Pin-Priority: -1\n")
+    return "\n".join(lines)
+
+
 _Entry = tuple[str, str, set[str], str | None]
 """An apt source: address, suite, components, and the value of ``signed-by``."""
 
@@ -239,11 +282,22 @@ def mmdebstrap_argv(
         file_hook("/etc/initramfs-tools/modules", 0o644, _lines(recipe.modules)),
         file_hook("/etc/bootwright/device-trees", 0o644, _lines(recipe.device_trees)),
         file_hook("/etc/kernel/postinst.d/bootwright-device-trees", 0o755, device_trees),
+        # For the build only: finish.sh removes both files.
+        file_hook(
+            "/etc/apt/sources.list.d/bootwright-build.list",
+            0o644,
+            _lines(source.line for source in other_sources(recipe, sources)),
+        ),
+        file_hook("/etc/apt/preferences.d/bootwright-build", 0o644, pins(recipe)),
         # In /run, which mmdebstrap empties at its end. Scripts in a home directory would not be
         # readable in mode unshare.
         file_hook("/run/bootwright/setup.sh", 0o755, setup),
         file_hook("/run/bootwright/install.sh", 0o755, install),
         file_hook("/run/bootwright/finish.sh", 0o755, finish),
+    ]
+    packages = [
+        *recipe.packages,
+        *(name for other in recipe.other_suites for name in other.packages),
     ]
     return [
         "mmdebstrap",
@@ -255,7 +309,7 @@ def mmdebstrap_argv(
         *(f"--dpkgopt={line}" for line in filters),
         *(f"--setup-hook={hook}" for hook in files),
         f"--setup-hook={script_hook('setup.sh')}",
-        f"--extract-hook={script_hook('install.sh', recipe.packages)}",
+        f"--extract-hook={script_hook('install.sh', packages)}",
         *([f"--customize-hook={sources_hook(board_only)}"] if board_only else []),
         f"--customize-hook={script_hook('finish.sh')}",
         recipe.suite,

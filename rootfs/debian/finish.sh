@@ -9,6 +9,9 @@ rm -f "$root/etc/hostname"
 rm -f "$root"/etc/.resolv.conf.systemd-resolved.bak
 # What setup.sh took from this machine's apt.
 rm "$root/etc/apt/apt.conf.d/98bootwright"
+# Packages from other suites were for the build: the board gets nothing more from there.
+rm "$root/etc/apt/sources.list.d/bootwright-build.list" \
+    "$root/etc/apt/preferences.d/bootwright-build"
 rm -f "$root"/var/cache/debconf/*-old "$root"/var/lib/dpkg/*-old
 
 echo "bootwright: Clean up and pack the tarball" >&2

@@ -351,8 +351,15 @@ def test_another_board_and_target_need_no_change_of_the_program(bench: Bench) ->
     assert not any(bench.sectors(2015, 32))  # U-Boot's environment
     script = bench.debugfs("cat /boot/boot.ini")
     assert script.startswith("ODROIDXU-UBOOT-CONFIG\n")
-    assert 'setenv macaddr "02:00:00:00:00:07"' in script
-    assert "Driver=r8152" in bench.debugfs("cat /etc/systemd/network/10-bootwright.link")
+    assert "macaddr" not in script
+    link = bench.debugfs("cat /etc/systemd/network/10-bootwright.link")
+    assert {"Driver=r8152", "MACAddress=02:00:00:00:00:07"} <= set(link.split())
+    partition = f"{bench.image}?offset={8192 * 512}"
+    packed = run(["debugfs", "-R", "cat /boot/uInitrd", partition]).stdout
+    initrd = run(["debugfs", "-R", "cat /initrd.img", partition]).stdout
+    assert packed[64:] == initrd
+    assert packed[12:16] == len(initrd).to_bytes(4, "big")
+    assert "ext4load mmc 0:1 0x42000000 /boot/uInitrd\n" in script
     assert bench.debugfs("cat /etc/lab.conf") == "here\n"
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from bootwright.card.boot_script import uinitrd
 from bootwright.card.io.identity import new_identity
 from bootwright.card.overlays import OverlayEntry
-from bootwright.card.personalise import boot_files, plan_personalisation
+from bootwright.card.personalise import boot_files, needs_uinitrd, plan_personalisation
 from bootwright.core import paths
 from bootwright.core.board import load_board
 from bootwright.core.config import load_config
@@ -33,6 +34,7 @@ def planned(
     overlays: tuple[OverlayEntry, ...] = (),
     script: str = "boot.scr",
     missing_boot_files: tuple[str, ...] = (),
+    initrd: bytes = b"",
     **settings: Any,
 ) -> dict[str, Change]:
     board = load_board(ROOT / "board", "odroid-xu3")
@@ -49,6 +51,7 @@ def planned(
         Renderer(ROOT / "templates"),
         script,
         missing_boot_files,
+        initrd,
     )
     return {change.path: change for change in changes}
 
@@ -188,10 +191,53 @@ def test_in_an_existing_boot_script_only_the_mac_is_changed() -> None:
 
 
 def test_the_vendors_u_boot_gets_boot_ini() -> None:
-    script = text(planned(script="boot.ini"), "/boot/boot.ini")
+    changes = planned(script="boot.ini", initrd=b"a RAM disk")
+    script = text(changes, "/boot/boot.ini")
     assert script.startswith("ODROIDXU-UBOOT-CONFIG\n")
-    assert f'setenv macaddr "{IDENTITY.mac}"' in script
     assert "console=ttySAC2,115200n8" in script
+    # U-Boot 2012.07 passes an empty RAM disk if it is given as ADDRESS:LENGTH.
+    assert script.splitlines()[-1] == "bootz 0x40008000 0x42000000 0x44000000"
+    assert changes["/boot/uInitrd"] == FileChange("/boot/uInitrd", uinitrd(b"a RAM disk"))
+    hook = changes["/etc/initramfs/post-update.d/bootwright-uinitrd"]
+    assert isinstance(hook, FileChange)
+    assert hook.mode == 0o755
+    assert "\ninitrd=/initrd.img\nimage=/boot/uInitrd\n" in hook.data.decode()
+    for path in (
+        "/etc/kernel/postrm.d/zz-bootwright-uinitrd",
+        "/etc/initcpio/post/bootwright-uinitrd",
+    ):
+        assert changes[path] == SymlinkChange(path, hook.path)
+
+
+@pytest.mark.parametrize(
+    ("script", "rootfs"),
+    [("boot.scr", FACTS), ("boot.ini", replace(FACTS, boot_ini="ODROIDXU-UBOOT-CONFIG\n"))],
+)
+def test_other_boot_scripts_get_no_uinitrd(script: str, rootfs: RootfsFacts) -> None:
+    assert not needs_uinitrd(rootfs, script)
+    assert not any("uinitrd" in path.lower() for path in planned(rootfs=rootfs, script=script))
+
+
+def test_the_boot_script_sets_a_mac_address_that_u_boot_has_set_already() -> None:
+    script = text(planned(), "/boot/boot.txt")
+    assert 'setenv -f ethaddr "${macaddr}"' in script
+    assert 'setenv -f usbethaddr "${macaddr}"' in script
+
+
+@pytest.mark.parametrize("script", ["boot.txt", "boot.ini"])
+def test_the_kernel_gets_no_argument_that_its_ethernet_driver_does_not_have(script: str) -> None:
+    # No driver of Debian's kernel has `macaddr`; the .link file sets the address.
+    kind = script.replace(".txt", ".scr")
+    made = text(planned(script=kind), f"/boot/{script}")
+    assert ".macaddr=" not in made
+    assert "root=UUID=" in made
+
+
+def test_a_board_that_the_card_was_not_made_for_gets_the_first_device_tree() -> None:
+    (line,) = [one for one in text(planned(), "/boot/boot.txt").splitlines() if "dtbs" in one]
+    own, _, other = line.partition(" || ")
+    assert own.endswith(" ${fdt_addr_r} /boot/dtbs/${fdtfile}")
+    assert other == own.replace("${fdtfile}", "exynos5422-odroidxu3.dtb")
 
 
 def test_a_card_without_what_its_boot_script_loads_is_refused() -> None:

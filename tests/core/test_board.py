@@ -8,7 +8,7 @@ import pytest
 
 from bootwright.core import paths
 from bootwright.core.board import Board, available_boards, load_board, place_blob
-from bootwright.core.errors import InputError
+from bootwright.core.errors import InputError, RefusedError
 
 BOARDS = paths.checkout() / "board"
 
@@ -38,6 +38,11 @@ def edited(tmp_path: Path, old: str, new: str) -> Path:
         ("memory_kib = 65536", "memory_kib = 1048576", ["memory_kib", "quarter", "2048 MiB"]),
         ("iterations = 4", "iterations = 3", ["iterations", "greater than or equal to 4"]),
         ("bytes = 277508", "bytes = 377508", ["u-boot", "377508", "335872"]),
+        (
+            '"31325cac7f0c99657d81220fccc167b874ab12079fda1d239e67a42239627ecb"',
+            '"2e8a8c401658626d32caba6ac09a1582671cedc4ca6ba1a056d5e323d8b99be8"',
+            ["u-boot", "2e8a8c40", "both in known and in bad"],
+        ),
         ('boot_script = "boot.scr"', 'boot_script = "uEnv"', ["boot_script", "'boot.ini'"]),
         ('\nlayout = "1m"', '\nlayout = "4m"', ["rootfs.archlinuxarm.layout", "'4m'"]),
     ],
@@ -115,3 +120,29 @@ def test_a_bl2_of_another_layout_is_refused(xu3: Board, monkeypatch: pytest.Monk
 def test_a_blob_with_an_unknown_digest_is_accepted_and_marked(xu3: Board) -> None:
     placed = place_blob(xu3, "1m", xu3.layouts["1m"].blobs[0], b"mine", "bl1.bin")
     assert not placed.known
+
+
+@pytest.mark.parametrize("layout", ["1m", "720k"])
+@pytest.mark.parametrize("name", ["odroid-xu3", "odroid-xu4"])
+def test_a_blob_that_is_known_not_to_boot_is_refused_with_the_reason(
+    name: str, layout: str
+) -> None:
+    # The real one is 538224 bytes of Debian's; what counts is its digest.
+    content = b"a u-boot that resets for ever"
+    board = load_board(BOARDS, name)
+    blobs = board.layouts["1m"].blobs
+    bad = blobs[2].bad[0].model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
+    changed = board.layouts["1m"].model_copy(
+        update={"blobs": (*blobs[:2], blobs[2].model_copy(update={"bad": (bad,)}), blobs[3])}
+    )
+    board = board.model_copy(update={"layouts": {**board.layouts, "1m": changed}})
+    with pytest.raises(RefusedError, match=r"u\.bin: .*cros-ec.*--blobs") as caught:
+        place_blob(board, layout, board.layouts[layout].blobs[2], content, "u.bin")
+    assert caught.value.exit_code == 3
+
+
+def test_the_u_boot_of_debian_12_is_bad_and_those_seen_to_start_a_kernel_are_known() -> None:
+    for name in available_boards(BOARDS):
+        u_boot = load_board(BOARDS, name).layouts["1m"].blobs[2]
+        assert [bad.sha256[:8] for bad in u_boot.bad] == ["2e8a8c40"]
+        assert {known.sha256[:8] for known in u_boot.known} == {"31325cac", "145a21db"}

@@ -1,11 +1,14 @@
 """A real Debian card as the board's boot loader would read it; it is not booted."""
 
+import re
+
 import pytest
 
 from bootwright.core.io.process import run
 from bootwright.core.units import SECTOR
 from bootwright.emulator.io.card_image import open_root, read_partitions
 from tests.support.accounts import logins_with_password
+from tests.support.exynos import boot
 from tests.support.machine import Card
 
 pytestmark = pytest.mark.emulator
@@ -40,6 +43,20 @@ def test_u_boot_finds_script_kernel_disk_and_device_tree(card_image: Card) -> No
         assert found is not None
         assert found.size > 1000
     assert f"root=UUID={root.superblock().uuid}" in text
+
+
+def test_the_real_u_boot_starts_the_real_kernel(card_image: Card) -> None:
+    root = open_root(card_image.image)
+    booted = boot(card_image.image)
+    assert booted.started, booted.console
+    assert booted.initrd == root.read_file("/initrd.img")
+    assert booted.device_tree["/model"] == b"Hardkernel Odroid XU3\0"
+    arguments = booted.device_tree["/chosen/bootargs"].decode()
+    assert f"console=ttySAC2,115200n8 root=UUID={root.superblock().uuid} rw" in arguments
+    link = root.read_file("/etc/systemd/network/10-bootwright.link").decode()
+    (mac,) = re.findall(r"^MACAddress=(\S+)$", link, re.MULTILINE)
+    given = [value for key, value in booted.device_tree.items() if "local-mac-address" in key]
+    assert given == [bytes.fromhex(mac.replace(":", ""))]
 
 
 def test_the_file_system_is_consistent_and_no_password_works(card_image: Card) -> None:

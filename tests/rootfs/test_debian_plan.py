@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bootwright.core.board import OtherSuite
 from bootwright.core.errors import InputError
 from bootwright.rootfs.debian_plan import (
     EMULATOR_MODULES,
@@ -15,6 +16,8 @@ from bootwright.rootfs.debian_plan import (
     binfmt_problem,
     failed_suites,
     mmdebstrap_argv,
+    other_sources,
+    pins,
     sources_of_host,
     sources_of_mirror,
     tar_name,
@@ -24,11 +27,14 @@ from bootwright.rootfs.source import Mmdebstrap, Tarball, load_rootfs_source
 
 ROOTFS = Path(__file__).parents[2] / "rootfs"
 
+OTHER = OtherSuite(suite="trixie", components=("contrib",), packages=("u-boot-exynos-binaries",))
+
 RECIPE = Recipe(
     suite="bookworm",
     architecture="armhf",
     components=("main",),
     packages=("sudo", "udev"),
+    other_suites=(OTHER,),
     exclude=("/usr/share/man/*",),
     keep=("/usr/share/man/man1/keep",),
     modules=("ext4",),
@@ -53,11 +59,11 @@ def debian() -> Mmdebstrap:
 
 def test_the_recipe_combines_the_source_and_the_board() -> None:
     recipe = Recipe.from_source(
-        debian(), packages=["u-boot-exynos", "sudo"], modules=["dw_mmc_exynos", "ext4"]
+        debian(), packages=["u-boot-sunxi", "sudo"], modules=["dw_mmc_exynos", "ext4"]
     )
     assert recipe.packages.count("sudo") == 1
     assert set(HOOK_PACKAGES) <= set(recipe.packages)
-    assert "u-boot-exynos" in recipe.packages
+    assert "u-boot-sunxi" in recipe.packages
     assert set(recipe.modules) == {*EMULATOR_MODULES, "dw_mmc_exynos"}
     assert all(text.startswith("#!/bin/sh\n") for text in recipe.hooks)
 
@@ -73,6 +79,7 @@ CHANGES: list[dict[str, Any]] = [
     {"architecture": "arm64"},
     {"components": ("main", "contrib")},
     {"packages": ("sudo",)},
+    {"other_suites": (OTHER.model_copy(update={"packages": ("u-boot-exynos",)}),)},
     {"exclude": ()},
     {"keep": ()},
     {"modules": ("ext4", "dw_mmc_exynos")},
@@ -100,7 +107,7 @@ def test_digest_is_the_same_in_every_run() -> None:
     assert tar_name(RECIPE) == f"debian-{DIGEST[:16]}.tar"
 
 
-DIGEST = "2b80f707c82e5df2c7c377669fa2ac90a78c512090893123b7f11e38ed965dfb"
+DIGEST = "a2d6ed361be7f4aa5a932db762bc33eeb330909ba44b993fc24d73906031b04b"
 
 
 def test_the_name_of_a_tarball_has_the_suites_that_it_lacks() -> None:
@@ -172,6 +179,12 @@ def test_sources_of_a_mirror() -> None:
     assert MAIN.line == f"deb [signed-by={KEYRING}] http://mirror.test/debian bookworm main"
 
 
+def test_other_suites_come_from_the_archive_of_the_recipes_own_suite() -> None:
+    (other,) = other_sources(RECIPE, sources_of_host(RECIPE, {"sources.list": ONE_LINE}))
+    assert other == AptSource("http://mirror.test/debian/", "trixie", ("contrib",))
+    assert other_sources(RECIPE, [SECURITY]) == ()
+
+
 # --- The command --------------------------------------------------------------------
 
 
@@ -205,7 +218,7 @@ def test_a_script_of_the_recipe_gets_the_root_directory_and_the_packages(tmp_pat
         text=True,
         check=True,
     )
-    assert done.stdout.splitlines() == [str(tmp_path), "sudo", "udev"]
+    assert done.stdout.splitlines() == [str(tmp_path), "sudo", "udev", "u-boot-exynos-binaries"]
 
 
 def test_setup_hooks_write_files(tmp_path: Path) -> None:
@@ -219,6 +232,11 @@ def test_setup_hooks_write_files(tmp_path: Path) -> None:
     assert (tmp_path / "etc/initramfs-tools/modules").read_text() == "ext4\n"
     assert "MODULES=list\n" in (tmp_path / "etc/initramfs-tools/conf.d/bootwright").read_text()
     assert (tmp_path / "etc/bootwright/device-trees").read_text() == "one.dtb\n"
+    (other,) = other_sources(recipe, [MAIN])
+    assert (tmp_path / "etc/apt/sources.list.d/bootwright-build.list").read_text() == (
+        f"{other.line}\n"
+    )
+    assert (tmp_path / "etc/apt/preferences.d/bootwright-build").read_text() == pins(recipe)
     assert (tmp_path / "etc/kernel/postinst.d/bootwright-device-trees").stat().st_mode & 0o111
 
 

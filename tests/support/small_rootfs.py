@@ -8,6 +8,7 @@ import os
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 U_BOOT = os.urandom(300_000)
@@ -54,9 +55,14 @@ BOOT_TXT = (
 )
 
 
-def small_rootfs(path: Path) -> Path:
-    """Write a tarball laid out as Debian's to ``path`` and return it."""
-    return _write(path, "w", _FILES)
+def small_rootfs(path: Path, files: Mapping[str, bytes] = MappingProxyType({})) -> Path:
+    """Write a tarball laid out as Debian's to ``path`` and return it.
+
+    Args:
+        path: the tarball.
+        files: further files, or others in place of the usual ones.
+    """
+    return _write(path, "w", {**_FILES, **files})
 
 
 def small_archlinuxarm(path: Path) -> Path:

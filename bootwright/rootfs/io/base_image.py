@@ -118,6 +118,7 @@ def debian_recipe(board: Board, target: Target, source: Mmdebstrap) -> Recipe:
     return Recipe.from_source(
         source,
         packages=own.packages,
+        other_suites=own.other_suites,
         modules=board.initramfs_modules,
         device_trees=board.device_trees,
         mirror=target.mirror,

@@ -52,9 +52,9 @@ _SHOWN_LINES = 15
 def build(recipe: Recipe, cache_dir: Path, reporter: Reporter) -> Path:
     """Return an uncompressed tarball of the recipe's root file system; build it if it is absent.
 
-    The index of the suite itself is required. If the index of ``-updates`` or ``-security``
-    cannot be fetched, that suite is left out with a warning; the board's ``sources.list``
-    contains it anyway.
+    The index of the suite itself is required, and that of each suite in ``other_suites``. If the
+    index of ``-updates`` or ``-security`` cannot be fetched, that suite is left out with a warning;
+    the board's ``sources.list`` contains it anyway.
 
     Args:
         recipe: what to build.
@@ -64,7 +64,7 @@ def build(recipe: Recipe, cache_dir: Path, reporter: Reporter) -> Path:
     Raises:
         InputError: neither a mirror nor an apt source of this machine has the suite.
         FailedError: this machine lacks something (the message has the commands that install it);
-            the suite's index or a package cannot be fetched; a package cannot be installed; or
+            a required index or a package cannot be fetched; a package cannot be installed; or
             another run is building the same recipe.
     """
     tarball = cached(recipe, cache_dir)
@@ -182,9 +182,10 @@ def _try_build(
                 f"a package index cannot be fetched, next attempt in {pause:.0f} s: {reasons}"
             )
             time.sleep(pause)
-    if recipe.suite in failed:
+    required = [suite for suite in recipe.required_suites if suite in failed]
+    if required:
         raise FailedError(
-            f"the package index of Debian {recipe.suite} cannot be fetched: {reasons}\n"
+            f"the package index of Debian {' and '.join(required)} cannot be fetched: {reasons}\n"
             "The mirror may be being updated: try again later, or set `mirror` in"
             f" bootwright.toml to another one. The complete output: {log}"
         )

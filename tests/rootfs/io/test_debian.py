@@ -1,5 +1,6 @@
 """The Debian root file system: how a build is run, and what a real one contains."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ from bootwright.core import paths
 from bootwright.core.board import Board, load_board
 from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.report import Meter
-from bootwright.rootfs.debian_plan import EMULATOR_MODULES, KEYRING, Recipe, tar_name
+from bootwright.rootfs.debian_plan import EMULATOR_MODULES, KEYRING, Recipe, pins, tar_name
 from bootwright.rootfs.io import debian
 from bootwright.rootfs.source import Mmdebstrap, load_rootfs_source
 
@@ -34,6 +35,7 @@ def recipe_for(board: Board, mirror: str | None = None) -> Recipe:
     return Recipe.from_source(
         source,
         packages=board.rootfs["debian"].packages,
+        other_suites=board.rootfs["debian"].other_suites,
         modules=board.initramfs_modules,
         device_trees=board.device_trees,
         mirror=mirror,
@@ -171,6 +173,19 @@ def test_the_index_of_the_suite_itself_is_required(
         debian.build(recipe, tmp_path / "cache", listener)
     assert fake.runs == 3
     assert len(listener.warnings) == 2
+    assert leftovers(tmp_path / "cache") == []
+
+
+def test_the_index_of_the_suite_with_the_boot_loader_is_required(
+    fake: Fake, recipe: Recipe, tmp_path: Path
+) -> None:
+    # The stand-in's output for a suite that mmdebstrap gets in a file, not as an argument.
+    fake.says(
+        extra='echo "Err:2 http://mirror.test/debian trixie InRelease"; echo "  No such host";'
+        " exit 25"
+    )
+    with pytest.raises(FailedError, match="Debian trixie cannot be fetched: trixie: No such host"):
+        debian.build(recipe, tmp_path / "cache", Listener())
     assert leftovers(tmp_path / "cache") == []
 
 
@@ -313,6 +328,59 @@ def test_disabled_binfmt_is_an_error_with_the_commands(
         debian.build(recipe, tmp_path / "cache", Listener())
 
 
+def test_apt_takes_only_the_listed_packages_from_another_suite(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    # Two suites in a folder; the other one has newer versions of packages of the first.
+    versions = {
+        "bookworm": {"sudo": "1"},
+        "trixie": {"sudo": "2", "u-boot-exynos-binaries": "2025.01", "extra": "3"},
+    }
+    for suite, packages in versions.items():
+        component = "main" if suite == "bookworm" else "contrib"
+        folder = tmp_path / "archive" / "dists" / suite / component / "binary-armhf"
+        folder.mkdir(parents=True)
+        index = "".join(
+            f"Package: {name}\nVersion: {version}\nArchitecture: armhf\nFilename: x\nSize: 1\n"
+            f"SHA256: {'0' * 64}\n\n"
+            for name, version in packages.items()
+        ).encode()
+        (folder / "Packages").write_bytes(index)
+        entry = (
+            f"{hashlib.sha256(index).hexdigest()} {len(index)} {component}/binary-armhf/Packages"
+        )
+        (folder.parents[1] / "Release").write_text(
+            f"Codename: {suite}\nSuite: {suite}\nComponents: {component}\nArchitectures: armhf\n"
+            f"Date: Thu, 01 Jan 2026 00:00:00 UTC\nSHA256:\n {entry}\n"
+        )
+    for name in ("etc/preferences.d", "lists/partial", "cache/archives/partial"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "etc/sources.list").write_text(
+        f"deb [trusted=yes] file:{tmp_path}/archive bookworm main\n"
+        f"deb [trusted=yes] file:{tmp_path}/archive trixie contrib\n"
+    )
+    (tmp_path / "etc/preferences.d/bootwright-build").write_text(pins(recipe))
+    (tmp_path / "status").touch()
+    settings = {
+        "Dir::Etc": tmp_path / "etc",
+        "Dir::State::lists": tmp_path / "lists",
+        "Dir::State::status": tmp_path / "status",
+        "Dir::Cache": tmp_path / "cache",
+        "APT::Architecture": "armhf",
+        "APT::Architectures": "armhf",
+        "APT::Sandbox::User": "",
+    }
+    options = [f"-o{key}={value}" for key, value in settings.items()]
+    subprocess.run(["apt-get", *options, "update"], check=True, stdout=subprocess.DEVNULL)
+    shown = subprocess.run(
+        ["apt-cache", *options, "policy", "sudo", "u-boot-exynos-binaries", "extra"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    assert re.findall(r"Candidate: (.*)", shown) == ["1", "2025.01", "(none)"]
+
+
 # --- A real build ---------------------------------------------------------------------
 
 
@@ -409,7 +477,10 @@ def test_programs_and_modules_that_a_card_needs(tree: Tree) -> None:
 
 
 def test_boot_loader_and_device_trees(tree: Tree, board: Board) -> None:
-    assert tree.entries["usr/lib/u-boot/odroid-xu3/u-boot.bin"].size > 300_000
+    u_boot = tree.read("usr/lib/u-boot/odroid-xu3/u-boot.bin")
+    blob = board.layouts["1m"].blobs[2]
+    assert hashlib.sha256(u_boot).hexdigest() not in {bad.sha256 for bad in blob.bad}
+    assert b"U-Boot 2025.01" in u_boot
     for name in board.device_trees:
         assert tree.read(f"boot/dtbs/{name}")[:4] == bytes.fromhex("d00dfeed")
     assert tree.entries["etc/kernel/postinst.d/bootwright-device-trees"].mode & 0o111
@@ -430,13 +501,18 @@ def test_no_secret_and_no_name_is_shared_between_cards(tree: Tree) -> None:
 
 def test_every_package_is_installed_and_configured(tree: Tree, board: Board) -> None:
     stanzas = tree.read("var/lib/dpkg/status").decode().strip().split("\n\n")
-    state = {}
+    state, versions = {}, {}
     for stanza in stanzas:
         fields = dict(re.findall(r"^(\S+): (.*)$", stanza, re.MULTILINE))
         state[fields["Package"]] = (fields["Status"], fields["Architecture"])
+        versions[fields["Package"]] = fields["Version"]
     assert {status for status, _ in state.values()} == {"install ok installed"}
     assert {architecture for _, architecture in state.values()} == {"armhf", "all"}
-    assert set(recipe_for(board).packages) | {"apt", "usr-is-merged"} <= set(state)
+    recipe = recipe_for(board)
+    others = {name for other in recipe.other_suites for name in other.packages}
+    assert {*recipe.packages, *others, "apt", "usr-is-merged"} <= set(state)
+    # Nothing else came from the other suites: versions of Debian 13 contain "deb13".
+    assert {name for name, version in versions.items() if "deb13" in version} == others
     assert not {"usrmerge", "docker.io"} & set(state)
     assert tree.matching(r".*\.dpkg-(new|old|tmp)") == []
     assert tree.read("var/lib/dpkg/triggers/Unincorp") == b""
@@ -473,6 +549,8 @@ def test_apt_works_on_the_board(tree: Tree) -> None:
     assert sources[0].split()[3] == "bookworm"
     assert any("bookworm-security" in line for line in sources)
     assert all(f"[signed-by={KEYRING}]" in line for line in sources)
+    assert not any("trixie" in line or "contrib" in line for line in sources)
+    assert tree.matching(r"etc/apt/(sources\.list|preferences)\.d/.*") == []
     assert KEYRING.removeprefix("/") in tree.entries
     # Recommended packages are the board's default again.
     assert tree.matching(r"etc/apt/apt\.conf\.d/.*(mmdebstrap|bootwright)") == []

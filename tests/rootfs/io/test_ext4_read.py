@@ -1,5 +1,6 @@
 """Ext4Reader against real file systems made by mke2fs."""
 
+import hashlib
 import os
 import subprocess
 import tracemalloc
@@ -8,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bootwright.card.io.operator_files import find_blobs
-from bootwright.core.board import load_board
-from bootwright.core.errors import FailedError, InputError
+from bootwright.core.board import BadBlob, load_board
+from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.io.process import run
 from bootwright.rootfs.io.ext4_read import Ext4Reader
 from bootwright.rootfs.io.read_facts import read_rootfs_facts
@@ -115,6 +116,23 @@ def test_a_huge_boot_blob_in_a_root_file_system_is_refused(tmp_path: Path) -> No
     other = board.model_copy(update={"layouts": {**board.layouts, layout: changed}})
     with pytest.raises(InputError, match="root file system: /boot/blob: 943718400 bytes, but bl1"):
         find_blobs(other, layout, None, tmp_path / "huge.img")
+
+
+def test_a_boot_blob_that_is_known_not_to_boot_is_refused_from_both_places(tmp_path: Path) -> None:
+    content = b"a u-boot that resets for ever"
+    for folder in ("tree/boot", "blobs"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "u-boot.bin").write_bytes(content)
+    make_image(tmp_path / "tree", tmp_path / "root.img")
+    board = load_board(Path(__file__).parents[3] / "board", "odroid-xu3")
+    bad = BadBlob(sha256=hashlib.sha256(content).hexdigest(), reason="it resets for ever")
+    u_boot = board.layouts["1m"].blobs[2].model_copy(update={"bad": (bad,)})
+    changed = board.layouts["1m"].model_copy(update={"blobs": (u_boot,)})
+    board = board.model_copy(update={"layouts": {**board.layouts, "1m": changed}})
+    with pytest.raises(RefusedError, match=r"^root file system: /boot/u-boot\.bin: .*for ever"):
+        find_blobs(board, "1m", None, tmp_path / "root.img")
+    with pytest.raises(RefusedError, match=r"blobs/u-boot\.bin: .*for ever"):
+        find_blobs(board, "1m", tmp_path / "blobs", tmp_path / "root.img")
 
 
 def test_owner_numbers_of_2_to_the_31_and_more(tmp_path: Path) -> None:
