@@ -2,7 +2,6 @@
 
 import pytest
 
-from bootwright.core.errors import RefusedError
 from bootwright.provision.one_board import ProvisionOptions
 from tests.support.hostboard import GUEST_S, Board, changed_steps
 
@@ -25,13 +24,3 @@ def test_a_fresh_board_becomes_a_hardened_docker_host(unlocked: Board) -> None:
     assert done.versions["client"]
     assert not done.rolled_back
     assert {check for waiver in done.waived for check in waiver.checks} == {"2.12", "2.13"}
-
-
-def test_what_cannot_start_is_refused_before_anything_changes(board: Board) -> None:
-    with pytest.raises(RefusedError, match="v1 registry"):
-        board.provision({"daemon": {"disable-legacy-registry": True}})
-    with pytest.raises(RefusedError, match="image busybox:local") as error:
-        board.provision({"daemon": {"userns-remap": ""}})
-    assert "container old" in str(error.value)
-    assert "--migrate-userns" in str(error.value)
-    assert board.provision().changed == ()

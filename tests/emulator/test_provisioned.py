@@ -93,11 +93,3 @@ def test_a_new_kernel_restarts_the_board_and_docker_is_back(board: Board) -> Non
     # It restarts only once.
     again = board.provision()
     assert (again.changed, again.restarted) == ((), ())
-
-
-def test_user_namespaces_can_be_switched_off(board: Board) -> None:
-    done = board.provision({"daemon": {"userns-remap": ""}}, migrate_userns=True)
-    assert done.error is None, done.error
-    assert board.sh("docker ps -aq; docker images -q").strip() == ""
-    # Nothing is lost: the data is where Docker finds it if they are switched on again.
-    assert "old" in board.sh("cat /var/lib/docker/*.*/containers/*/config.v2.json")

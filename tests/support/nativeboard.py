@@ -32,7 +32,7 @@ from bootwright.core import paths
 from bootwright.core.endpoints import Endpoint, SshEndpoint
 from bootwright.core.secret import Secret
 from bootwright.provision.facts_script import UPGRADED
-from tests.support.hostboard import OLD_CONTAINER, HostBoard
+from tests.support.hostboard import OLD_CONTAINER, HostBoard, wait_until
 from tests.support.locks import alone
 from tests.support.package_cache import package_cache
 from tests.support.stages import PROVISION_SOURCES, digest, sources_digest
@@ -88,18 +88,14 @@ touch "$rules"
 case ${1-} in
 -l) cat "$rules" ;;
 -s) echo "enabled 1" ;;
--D) : >"$rules" ;;
--R) grep -e '^-[wa]' "$2" | while IFS= read -r rule; do
-    grep -qxF -e "$rule" "$rules" || echo "$rule" >>"$rules"
-done ;;
+-D)
+    # With -k KEY: the rules with this key.
+    grep -v -e "-k ${3:-.*}\$" -e "-F key=${3:-.*}\$" "$rules" >"$rules.new"
+    mv "$rules.new" "$rules"
+    ;;
+-R) grep -e '^-[wa]' "$2" >>"$rules" ;;
 *) echo "$*" >>"$rules" ;;
 esac
-"""
-
-AUGENRULES = """#!/bin/sh
-cat /etc/audit/rules.d/*.rules >/run/audit-all
-auditctl -D
-auditctl -R /run/audit-all
 """
 
 FILES = {
@@ -110,8 +106,7 @@ FILES = {
     "etc/systemd/system/auditd.service": SLEEPS,
     "etc/systemd/system/systemd-timesyncd.service": SLEEPS,
     "usr/local/sbin/settle": SETTLE_SCRIPT,
-    "usr/local/sbin/auditctl": AUDITCTL,
-    "usr/local/sbin/augenrules": AUGENRULES,
+    "usr/sbin/auditctl": AUDITCTL,
 }
 """What the system is given beside its packages."""
 
@@ -154,7 +149,7 @@ def need_native_boards() -> None:
 
 
 @contextmanager
-def native_board(folder: Path) -> Iterator[NativeBoard]:
+def provisioned_board(folder: Path) -> Iterator[NativeBoard]:
     """Give a provisioned board with a container ``old``; it is gone afterwards.
 
     Args:
@@ -169,9 +164,11 @@ def native_board(folder: Path) -> Iterator[NativeBoard]:
         )
         if not made.exists():
             _provision(base, made)
-    (folder / "data").mkdir()
+    (folder / "data").mkdir(parents=True)
     subprocess.run(["cp", "-a", f"{made}/data/.", folder / "data"], check=True)
     with _running((made / "changes", base / "root"), folder, base) as board:
+        # It is started again when the board starts.
+        wait_until(lambda: "old" in board.sh("docker ps --format '{{.Names}}' || true"))
         yield board
 
 
@@ -254,7 +251,7 @@ def _provision(base: Path, made: Path) -> None:
         done = board.provision()
         assert done.error is None, done.error
         board.sh(OLD_CONTAINER)
-        board.sh("docker stop -t 1 old; systemctl stop docker containerd; sync")
+        board.sh("systemctl stop docker.socket docker; sync")
     draft.rename(made)
 
 
@@ -301,6 +298,7 @@ def _container(root: Path, folder: Path) -> Iterator[str]:
         *("systemd-nspawn", "--quiet", "--keep-unit", "--register=no", f"--machine={name}"),
         *(f"--directory={root}", "--boot", "--network-veth", "--capability=all"),
         *("--system-call-filter=@keyring bpf", "--console=pipe"),
+        *("--timezone=off", "--resolv-conf=off"),
         *(f"--bind={folder / 'data' / each}:/var/lib/{each}" for each in DATA),
         f"--bind-ro={_volume(folder)}:/block",
     ]

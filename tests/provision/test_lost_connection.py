@@ -4,7 +4,7 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -12,17 +12,18 @@ import pytest
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import FailedError
 from bootwright.provision.one_board import ProvisionOptions
-from tests.support.hostboard import GUEST_S, Board, changed_steps, wait_until
+from tests.support.hostboard import changed_steps, wait_until
 from tests.support.interruptions import FILES_LEFT, Listener
+from tests.support.nativeboard import NativeBoard
 
-pytestmark = pytest.mark.emulator
+pytestmark = pytest.mark.integration
 
 
 class Cable:
     """A TCP connection to the board that can be cut."""
 
-    def __init__(self, port: int) -> None:
-        self._to = port
+    def __init__(self, host: str, port: int) -> None:
+        self._to = (host, port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
@@ -40,7 +41,7 @@ class Cable:
             if self.cut:
                 near.close()
                 continue
-            far = socket.create_connection(("127.0.0.1", self._to))
+            far = socket.create_connection(self._to)
             with self._lock:
                 self._ends += [near, far]
             for one, other in ((near, far), (far, near)):
@@ -71,47 +72,73 @@ class Cable:
         self._listener.close()
 
 
+# The daemon of the board starts only when the test lets it: by then the connection is lost.
+GATE = """
+mkfifo /run/gate
+mkdir -p /etc/systemd/system/docker.service.d
+cat >/etc/systemd/system/docker.service.d/10-gate.conf <<'END'
+[Service]
+ExecStartPre=/bin/sh -c '[ ! -p /run/gate ] || read line </run/gate'
+END
+systemctl daemon-reload
+"""
+
+
+def at_the_restart(board: NativeBoard, interrupt: Callable[[], None]) -> Listener:
+    """Return a reporter that interrupts the run while the daemon is restarted."""
+    board.sh(GATE)
+
+    def act() -> None:
+        interrupt()
+        board.sh("echo >/run/gate; rm /run/gate")
+
+    return Listener("daemon", act)
+
+
 @contextlib.contextmanager
-def cable(board: Board) -> Iterator[tuple[Cable, Endpoint]]:
-    endpoint = board.endpoint
+def cable(native_board: NativeBoard) -> Iterator[tuple[Cable, Endpoint]]:
+    endpoint = native_board.endpoint
     assert endpoint.ssh is not None
-    made = Cable(endpoint.ssh.port)
+    made = Cable(endpoint.ssh.host, endpoint.ssh.port)
     try:
-        yield made, replace(endpoint, ssh=replace(endpoint.ssh, port=made.port))
+        here = replace(endpoint.ssh, host="127.0.0.1", port=made.port)
+        yield made, replace(endpoint, ssh=here)
     finally:
         made.close()
 
 
-def test_provisioning_continues_after_a_lost_connection(board: Board) -> None:
-    with cable(board) as (line, endpoint):
-        done = board.provision(
+def test_provisioning_continues_after_a_lost_connection(native_board: NativeBoard) -> None:
+    with cable(native_board) as (line, endpoint):
+        done = native_board.provision(
             {"daemon": {"max-concurrent-uploads": 2}},
             endpoint=endpoint,
-            reporter=Listener("daemon", line.sever),
+            reporter=at_the_restart(native_board, line.sever),
         )
     assert done.error is None, done.error
     assert changed_steps(done) == {"daemon"}
-    assert board.daemon_json()["max-concurrent-uploads"] == 2
-    # Nothing is left to do but what another run that does not want it would take away.
-    look = ProvisionOptions(dry_run=True, directory=board.known, wait=GUEST_S)
-    assert changed_steps(board.provision(options=look)) == {"daemon"}
+    assert native_board.daemon_json()["max-concurrent-uploads"] == 2
+    # What is not wanted any more is removed; nothing else has to be done.
+    assert changed_steps(native_board.provision()) == {"daemon"}
+    assert "max-concurrent-uploads" not in native_board.daemon_json()
 
 
-def test_the_board_undoes_the_change_if_the_connection_stays_lost(board: Board) -> None:
-    before, pid = board.daemon_json(), board.pid_of_old()
-    with cable(board) as (line, endpoint):
-        options = ProvisionOptions(directory=board.known, confirm_s=60)
+def test_the_board_undoes_the_change_if_the_connection_stays_lost(
+    native_board: NativeBoard,
+) -> None:
+    before, pid = native_board.daemon_json(), native_board.pid_of_old()
+    with cable(native_board) as (line, endpoint):
+        options = ProvisionOptions(directory=native_board.known, confirm_s=20)
         with pytest.raises(FailedError, match="puts an unconfirmed change back"):
-            board.provision(
+            native_board.provision(
                 {"daemon": {"icc": True}},
                 endpoint=endpoint,
                 options=options,
-                reporter=Listener("daemon", lambda: line.sever(for_good=True)),
+                reporter=at_the_restart(native_board, lambda: line.sever(for_good=True)),
             )
-    wait_until(lambda: "armed" not in board.sh("ls /var/lib/bootwright/transaction || true"))
-    wait_until(lambda: board.sh("ls /var/lib/bootwright").split() == FILES_LEFT)
-    assert board.daemon_json() == before
-    assert board.pid_of_old() == pid
-    bridge = json.loads(board.sh("docker network inspect bridge"))[0]
+    wait_until(lambda: "armed" not in native_board.sh("ls /var/lib/bootwright/transaction || true"))
+    wait_until(lambda: native_board.sh("ls /var/lib/bootwright").split() == FILES_LEFT)
+    assert native_board.daemon_json() == before
+    assert native_board.pid_of_old() == pid
+    bridge = json.loads(native_board.sh("docker network inspect bridge"))[0]
     assert bridge["Options"]["com.docker.network.bridge.enable_icc"] == "false"
-    assert changed_steps(board.provision()) == set()
+    assert changed_steps(native_board.provision()) == set()

@@ -1,4 +1,4 @@
-"""Docker's remote API of a provisioned board."""
+"""Docker's remote API of a provisioned native_board."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +11,16 @@ from bootwright.pki.certificates import ServerNames, server_names
 from bootwright.pki.command import issued_certificate
 from bootwright.pki.io.store import PkiStore
 from bootwright.provision.desired_state import TlsFiles
-from tests.support.hostboard import Board, changed_steps
+from tests.support.hostboard import changed_steps
+from tests.support.nativeboard import NativeBoard
 
-pytestmark = pytest.mark.emulator
+pytestmark = pytest.mark.integration
 
 
-def test_the_remote_api_listens_with_mutual_tls_only(board: Board, tmp_path: Path) -> None:
-    pid = board.pid_of_old()
+def test_the_remote_api_listens_with_mutual_tls_only(
+    native_board: NativeBoard, tmp_path: Path
+) -> None:
+    pid = native_board.pid_of_old()
     api = "tcp://127.0.0.1:2376"
     target = Target(name="odroid", board="b", rootfs="r", hostname="odroid", docker=Docker(api=api))
     store, now = PkiStore(tmp_path / "pki"), datetime.now(UTC)
@@ -31,29 +34,29 @@ def test_the_remote_api_listens_with_mutual_tls_only(board: Board, tmp_path: Pat
     pair = client.pairs[CertificateSubject("client", "alice")]
     assert pair.key is not None
 
-    done = board.provision({"api": api}, tls=tls)
+    done = native_board.provision({"api": api}, tls=tls)
     assert done.error is None, done.error
     assert changed_steps(done) == {"tls", "daemon"}
     assert made.key_pem.reveal().decode() not in str(done.as_json())
-    assert board.pid_of_old() == pid
-    modes = board.sh("cd /etc/docker/tls && stat -c '%a %U:%G %n' *")
+    assert native_board.pid_of_old() == pid
+    modes = native_board.sh("cd /etc/docker/tls && stat -c '%a %U:%G %n' *")
     assert modes.splitlines() == [
         "444 root:root ca.pem",
         "444 root:root server-cert.pem",
         "400 root:root server-key.pem",
     ]
     docker = f"docker -H {api} --tlsverify --tlscacert=/etc/docker/tls/ca.pem"
-    assert "refused" in board.sh(f"{docker} version >/dev/null 2>&1 || echo refused")
-    assert "refused" in board.sh(f"docker -H {api} version >/dev/null 2>&1 || echo refused")
-    board.sh("umask 077; cat >/run/cert.pem", pair.certificate_pem())
-    board.sh("umask 077; cat >/run/key.pem", pair.key.reveal())
+    assert "refused" in native_board.sh(f"{docker} version >/dev/null 2>&1 || echo refused")
+    assert "refused" in native_board.sh(f"docker -H {api} version >/dev/null 2>&1 || echo refused")
+    native_board.sh("umask 077; cat >/run/cert.pem", pair.certificate_pem())
+    native_board.sh("umask 077; cat >/run/key.pem", pair.key.reveal())
     with_client = f"{docker} --tlscert=/run/cert.pem --tlskey=/run/key.pem"
-    assert "old" in board.sh(f"{with_client} ps --format '{{{{.Names}}}}'")
-    board.sh("docker ps")  # By the socket, as before.
-    assert board.provision({"api": api}, tls=tls).changed == ()
+    assert "old" in native_board.sh(f"{with_client} ps --format '{{{{.Names}}}}'")
+    native_board.sh("docker ps")  # By the socket, as before.
+    assert native_board.provision({"api": api}, tls=tls).changed == ()
 
-    back = board.provision()
+    back = native_board.provision()
     assert back.error is None, back.error
-    assert "hosts" not in board.daemon_json()
-    assert "refused" in board.sh(f"{with_client} ps >/dev/null 2>&1 || echo refused")
-    assert board.pid_of_old() == pid
+    assert "hosts" not in native_board.daemon_json()
+    assert "refused" in native_board.sh(f"{with_client} ps >/dev/null 2>&1 || echo refused")
+    assert native_board.pid_of_old() == pid
