@@ -76,8 +76,9 @@ def refusals(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
     return [
         *_system_disk(facts),
         *_in_use(facts),
-        *_fixed_disk(facts, request),
+        *(() if facts.backing else _fixed_disk(facts, request)),
         *_read_only(facts),
+        *_backing(facts, request),
         *_sector_size(facts),
         *_size(facts, request),
     ]
@@ -102,6 +103,9 @@ def describe(facts: DeviceFacts) -> list[str]:
     if facts.kind is DeviceKind.NEW:
         return [f"{_names(facts)}: a new image file"]
     lines = [f"{_names(facts)}: {facts.kind}, {format_size(facts.size)} ({facts.size} bytes)"]
+    for each in facts.layers[1:]:
+        stored = f" on {each.stored_on}" if each.stored_on else ""
+        lines.append(f"attached to: {each.resolved} ({each.kind}{stored})")
     if facts.kind is DeviceKind.BLOCK:
         lines.append(f"model: {facts.identity.model or 'unknown'}")
         lines.append(f"serial number: {facts.identity.serial or 'none'}")
@@ -206,6 +210,25 @@ def _in_use(facts: DeviceFacts) -> list[Refusal]:
         Refusal(f"{each.device} is {each.use}", "release it first (unmount, swapoff, close)")
         for each in facts.uses
     ]
+
+
+def _backing(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
+    """Return why what a loop device writes to must not be overwritten: as if it were named itself.
+
+    Only its size is not checked, because a loop device can be a part of it.
+    """
+    found = []
+    for each in facts.layers[1:]:
+        if each.kind is DeviceKind.BLOCK and each.device_type not in ("disk", "loop"):
+            reasons = [_not_a_disk(each)]
+        else:
+            reasons = [*_system_disk(each), *_in_use(each), *_read_only(each)]
+            reasons += [] if each.backing else _fixed_disk(each, request)
+        found += [
+            Refusal(f"it is attached to {each.resolved}, and {one.reason}", one.todo)
+            for one in reasons
+        ]
+    return found
 
 
 def _fixed_disk(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
