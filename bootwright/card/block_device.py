@@ -16,6 +16,9 @@ from typing import Any
 from bootwright.core.errors import FailedError
 from bootwright.core.units import SECTOR
 
+IMAGE_SUFFIX = ".img"
+"""What the name of a new image file ends in."""
+
 UNFINISHED_MARK = b"bootwright: this card is unfinished; flash it again\n"
 """What sector 0 of a card starts with from the first write until everything is verified."""
 
@@ -132,8 +135,9 @@ class DeviceFacts:
         stored_on: of a file: the source of its file system, such as ``/dev/sda2``; empty when
             unknown.
         system_mounts: the mount points of the running system that are on it.
+        is_card: its partition table is that of a card of ours, whatever is in the partitions.
         unfinished: an interrupted run left it: sector 0 has the unfinished mark, or it is an
-            empty file.
+            empty file whose name ends in ``.img``.
     """
 
     path: str
@@ -154,6 +158,7 @@ class DeviceFacts:
     backing: "DeviceFacts | None" = None
     stored_on: str = ""
     system_mounts: tuple[str, ...] = ()
+    is_card: bool = False
     unfinished: bool = False
 
     @property
@@ -261,6 +266,7 @@ def file_facts(
         identity,
         table=_partition_table(sfdisk).get("label", ""),
         partitions=_partitions({}, sfdisk),
+        is_card=_is_card(_partition_table(sfdisk)),
         uses=tuple(DeviceUse(resolved, use) for use in dict.fromkeys(uses)),
     )
 
@@ -430,6 +436,18 @@ def _layer_name(child: Mapping[str, Any]) -> str:
 def _partition_table(text: str) -> dict[str, Any]:
     table: dict[str, Any] = json.loads(text)["partitiontable"] if text.strip() else {}
     return table
+
+
+def _is_card(table: Mapping[str, Any]) -> bool:
+    """Return whether a partition table can be one that this program wrote.
+
+    It has two Linux partitions, of which the second starts where the first ends.
+    """
+    partitions = table.get("partitions", ())
+    if table.get("label") != "dos" or [each.get("type") for each in partitions] != ["83", "83"]:
+        return False
+    first, second = partitions
+    return bool(first["start"] + first["size"] == second["start"])
 
 
 def _partitions(node: Mapping[str, Any], sfdisk: str) -> tuple[Partition, ...]:

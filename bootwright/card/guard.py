@@ -6,7 +6,7 @@ checked in the same way. No option turns all checks off.
 
 from dataclasses import dataclass
 
-from bootwright.card.block_device import DeviceFacts, DeviceKind, Partition
+from bootwright.card.block_device import IMAGE_SUFFIX, DeviceFacts, DeviceKind, Partition
 from bootwright.core.errors import InputError, RefusedError
 from bootwright.core.units import GIB, SECTOR, format_size
 
@@ -147,14 +147,14 @@ def _mistakes(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
         return [Refusal("there is no such device", "see 'lsblk' for names", is_input=True)]
     if facts.kind is DeviceKind.ORPHAN:
         return [Refusal("its directory does not exist", "make it, or name another", is_input=True)]
-    if facts.kind is DeviceKind.NEW and not facts.resolved.endswith(".img"):
+    if facts.kind is DeviceKind.NEW and not facts.resolved.endswith(IMAGE_SUFFIX):
         return [Refusal("no such file or device", "a new image's name ends in .img", is_input=True)]
     if facts.kind is DeviceKind.FILE and not _looks_like_an_image(facts):
         return [
             Refusal(
                 "it does not look like a card image: its name does not end in .img, and it has "
-                "no DOS partition table",
-                "name an image, or remove it yourself",
+                "no partition table of a card",
+                "name a disk, or an image whose name ends in .img",
                 is_input=True,
             )
         ]
@@ -183,7 +183,7 @@ def _mistakes(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
 
 
 def _looks_like_an_image(facts: DeviceFacts) -> bool:
-    return facts.resolved.endswith(".img") or facts.table == "dos" or facts.unfinished
+    return facts.resolved.endswith(IMAGE_SUFFIX) or facts.is_card or facts.unfinished
 
 
 def _not_a_disk(facts: DeviceFacts) -> Refusal:

@@ -66,11 +66,12 @@ def facts_of(case: dict[str, Any]) -> DeviceFacts:
 
 def _facts_of(case: dict[str, Any], path: str, resolved: str) -> DeviceFacts:
     uses = {node: [use] for node, use in case.get("uses", {}).items()}
+    sfdisk = json.dumps(case["sfdisk"]) if "sfdisk" in case else ""
     if "lsblk" in case:
         readings = BlockReadings(
             json.dumps(case["lsblk"]),
             mountinfo="\n".join(case.get("mountinfo", ())),
-            sfdisk=json.dumps(case["sfdisk"]) if "sfdisk" in case else "",
+            sfdisk=sfdisk,
             mmc_type=case.get("mmc_type", ""),
             uses=uses,
         )
@@ -78,7 +79,7 @@ def _facts_of(case: dict[str, Any], path: str, resolved: str) -> DeviceFacts:
     kind = DeviceKind[case["kind"]]
     identity = DeviceIdentity(case.get("node", ""), case.get("size", 0))
     if kind is DeviceKind.FILE:
-        return file_facts(path, resolved, identity, "", uses.get(identity.node, []))
+        return file_facts(path, resolved, identity, sfdisk, uses.get(identity.node, []))
     return DeviceFacts(path, resolved, kind, identity)
 
 

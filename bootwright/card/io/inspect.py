@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 from bootwright.card.block_device import (
+    IMAGE_SUFFIX,
     BlockReadings,
     DeviceFacts,
     DeviceIdentity,
@@ -205,7 +206,7 @@ def _with_contents(facts: DeviceFacts) -> DeviceFacts:
             )
             partition = dataclasses.replace(partition, fstype=fstype, label=label)
         partitions.append(partition)
-    empty = facts.kind is DeviceKind.FILE and facts.size == 0
+    is_image = facts.kind is DeviceKind.FILE and facts.resolved.endswith(IMAGE_SUFFIX)
     fstype, label = facts.fstype, facts.label
     if not facts.partitions and not fstype:
         fstype, label = parse_blkid(run(blkid_command(facts.resolved), check=False).text)
@@ -214,7 +215,7 @@ def _with_contents(facts: DeviceFacts) -> DeviceFacts:
         partitions=tuple(partitions),
         fstype=fstype,
         label=label,
-        unfinished=empty or is_unfinished(_first_sector(facts.resolved)),
+        unfinished=(is_image and facts.size == 0) or is_unfinished(_first_sector(facts.resolved)),
     )
 
 
