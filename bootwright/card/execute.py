@@ -56,7 +56,8 @@ def execute(
         reporter: shows the progress and warnings.
 
     Raises:
-        RefusedError: it is not the device that was inspected; nothing on it was changed.
+        RefusedError: it is not the device that was inspected, and nothing on it was changed; or
+            it is smaller than it claims, and is marked as unfinished.
         FailedError: a tool or the device failed; the card is marked as unfinished.
     """
     rootfs, header = work_dir / "rootfs.ext4", work_dir / "luks.header"
@@ -78,6 +79,7 @@ def execute(
                 card = stack.enter_context(open_card(device, size))
                 state = "the card is unfinished; the next run starts clean"
                 card.mark_unfinished()
+                card.check_size()
             with times.step("discard"):
                 if not card.discard():
                     reporter.note(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from bootwright.card.block_device import UNFINISHED_MARK, DeviceFacts, DeviceIdentity, DeviceKind
-from bootwright.card.io import copy_verify
+from bootwright.card.io import capacity, copy_verify
 from bootwright.card.io.inspect import file_identity, identify, inspect
 from bootwright.card.io.medium import BlockDevice, Buffer, ImageFile, Medium, buffers_equal
 from bootwright.card.outcome import Counters
@@ -71,9 +71,9 @@ def open_card(facts: DeviceFacts, size: int) -> "Card":
 class Card:
     """An opened destination; a context manager.
 
-    The methods have to be called in the order of their definitions here (``discard`` is
-    optional); in another order they raise ``RuntimeError``. When the medium fails, all of
-    them raise ``FailedError`` with the sectors and what to do.
+    The methods have to be called in the order of their definitions here (``check_size`` and
+    ``discard`` are optional); in another order they raise ``RuntimeError``. When the medium fails,
+    all of them raise ``FailedError`` with the sectors and what to do.
     """
 
     def __init__(self, medium: Medium) -> None:
@@ -105,6 +105,18 @@ class Card:
         with copy_verify.explain_errors(self._medium, "resize"):
             self._medium.drop_content()
         self._state = _State.MARKED
+
+    def check_size(self) -> None:
+        """Check that a disk has the size that it claims; do nothing for an image file.
+
+        It writes sectors all over the card; sector 0 remains marked as unfinished.
+
+        Raises:
+            RefusedError: it is smaller; names the real size.
+        """
+        self._require(_State.MARKED)
+        if self._medium.is_device:
+            capacity.check_size(self._medium)
 
     def discard(self) -> bool:
         """Tell the card that its old content is not needed, except sector 0.

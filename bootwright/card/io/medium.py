@@ -45,6 +45,8 @@ class Medium(Protocol):
 
     path: str
     size: int
+    is_device: bool
+    """It is hardware, which may claim a size that it does not have."""
 
     def read(self, buffer: memoryview, offset: int) -> None:
         """Fill ``buffer`` from ``offset``."""
@@ -154,6 +156,8 @@ class _OpenMedium:
 class BlockDevice(_OpenMedium):
     """A disk, opened exclusively: nobody can mount it meanwhile."""
 
+    is_device = True
+
     def __init__(self, path: str) -> None:
         """Open the disk at ``path`` exclusively.
 
@@ -238,6 +242,8 @@ class ImageFile(_OpenMedium):
 
     It will contain the card's private host keys, so only its owner may read it.
     """
+
+    is_device = False
 
     def __init__(self, path: str, size: int, new: bool) -> None:
         """Open or create the file ``path``; its content is not changed yet.
