@@ -10,8 +10,8 @@ from bootwright.card.block_device import DeviceFacts
 from bootwright.card.io.card import open_card
 from bootwright.card.io.medium import file_data_spans
 from bootwright.card.io.mkimage import compile_boot_script
-from bootwright.card.io.sfdisk import make_table
 from bootwright.card.outcome import CardOutcome
+from bootwright.card.partition_table import partition_table
 from bootwright.card.personalise import BOOT_SCR, BOOT_TXT
 from bootwright.card.plan import CardPlan, zero_extents
 from bootwright.core.board_names import VOLUME
@@ -59,6 +59,7 @@ def execute(
         RefusedError: it is not the device that was inspected, and nothing on it was changed; or
             it is smaller than it claims, and is marked as unfinished.
         FailedError: a tool or the device failed; the card is marked as unfinished.
+        SystemExit: SIGTERM or SIGHUP was received.
     """
     rootfs, header = work_dir / "rootfs.ext4", work_dir / "luks.header"
     times = StepTimes()
@@ -90,11 +91,11 @@ def execute(
             with times.step("verify"), reporter.meter("Read back", total(extents)) as meter:
                 card.verify(meter)
             with times.step("table"):
-                if not card.write_table(make_table(plan.geometry, plan.identity.disk_id)):
+                if not card.write_table(partition_table(plan.geometry, plan.identity.disk_id)):
                     reporter.note(
                         "the kernel still shows the old partitions: remove the card and insert it"
                     )
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             reporter.warn(f"{device.path}: {state}")
             raise
         return CardOutcome(card.counters, luks_facts, times.seconds)

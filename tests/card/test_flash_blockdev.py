@@ -1,6 +1,7 @@
 """`inv flash` on a real block device: a loop device that the test makes."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,22 @@ def test_overwriting_a_disk_is_confirmed_and_a_partition_is_refused(
         done = bench.inv("--yes", without=("size",))
     assert done.returncode == 3
     assert f"name the disk, {device}" in done.stderr
+
+
+def test_the_last_step_needs_no_file_as_large_as_the_card(disk: tuple[Bench, Path, str]) -> None:
+    """The largest file allowed has room for the root file system (4 GiB), not for the card."""
+    bench, _, _ = disk
+    argv = ["prlimit", f"--fsize={SIZE - (512 << 20)}", *bench.argv("--yes", without=("size",))]
+    done = subprocess.run(argv, cwd=bench.checkout, env=bench.env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_question_shows_what_a_loop_device_is_attached_to(
+    disk: tuple[Bench, Path, str],
+) -> None:
+    bench, backing, _ = disk
+    document = flash(bench, "--dry-run")
+    assert f"attached to: {backing} (a regular file" in document["contents"][1]
 
 
 def test_a_disk_that_is_too_small_is_refused_with_both_sizes(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import signal
 import stat
 import struct
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ _LOOP_INFO64_BYTES = 232
 
 WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 """``struct flock`` for an exclusive lock on a whole file."""
+
+HELD_WAIT_S = 1.0
+"""Seconds after which a disk that is held counts as in use."""
 
 OPEN_ELSEWHERE = "open in another process"
 
@@ -156,13 +160,20 @@ def is_held(device: str) -> bool:
     """Return whether something holds a disk or its partitions exclusively.
 
     The kernel knows this also of mounts in other namespaces, and of ZFS, bcache or the journal of
-    a file system on another disk. Always ``False`` for a user who may not read the disk.
+    a file system on another disk. Always ``False`` for a user who may not read the disk. Who holds
+    it for less than :data:`HELD_WAIT_S`, as this function does itself, does not count.
     """
-    try:
-        os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
-    except OSError as error:
-        return error.errno == errno.EBUSY
-    return False
+    deadline = time.monotonic() + HELD_WAIT_S
+    while True:
+        try:
+            os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+            return False
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                return False
+        if time.monotonic() >= deadline:
+            return True
+        time.sleep(0.05)
 
 
 def is_open_elsewhere(fd: int) -> bool:
