@@ -10,8 +10,8 @@ from bootwright.card.block_device import DeviceFacts
 from bootwright.card.io.card import open_card
 from bootwright.card.io.medium import file_data_spans
 from bootwright.card.io.mkimage import compile_boot_script
+from bootwright.card.mbr import make_mbr
 from bootwright.card.outcome import CardOutcome
-from bootwright.card.partition_table import partition_table
 from bootwright.card.personalise import BOOT_SCR, BOOT_TXT
 from bootwright.card.plan import CardPlan, zero_extents
 from bootwright.core.board_names import VOLUME
@@ -91,7 +91,7 @@ def execute(
             with times.step("verify"), reporter.meter("Read back", total(extents)) as meter:
                 card.verify(meter)
             with times.step("table"):
-                if not card.write_table(partition_table(plan.geometry, plan.identity.disk_id)):
+                if not card.write_table(make_mbr(plan.geometry, plan.identity.disk_id)):
                     reporter.note(
                         "the kernel still shows the old partitions: remove the card and insert it"
                     )

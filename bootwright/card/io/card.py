@@ -60,8 +60,8 @@ def open_card(facts: DeviceFacts, size: int) -> "Card":
         if facts.kind is not DeviceKind.NEW:
             _refuse_if_changed(facts, _identity(medium))
             _refuse_if_in_use(facts)
-        if isinstance(medium, ImageFile):
-            medium.make_private()
+        if facts.kind is DeviceKind.FILE and isinstance(medium, ImageFile):
+            medium.make_private()  # a new file was made private
     except BootwrightError:
         medium.close()
         raise

@@ -14,7 +14,7 @@ _CYLINDERS = 1024
 """The geometry that every program assumes for the old addresses by cylinder, head and sector."""
 
 
-def partition_table(geometry: Geometry, disk_id: str) -> bytes:
+def make_mbr(geometry: Geometry, disk_id: str) -> bytes:
     """Return sector 0 (512 bytes) for a card of this geometry, the same as sfdisk writes.
 
     Args:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bootwright.card.geometry import Geometry
-from bootwright.card.partition_table import partition_table
+from bootwright.card.mbr import make_mbr
 from bootwright.core.board import SectorRange
 
 
@@ -36,4 +36,4 @@ def test_it_equals_that_of_sfdisk(
     with image.open("rb") as file:
         wanted = file.read(512)
     parts = [SectorRange(sector=start, sectors=size) for start, size in (root, data)]
-    assert partition_table(Geometry(card, *parts), "0badcafe") == wanted
+    assert make_mbr(Geometry(card, *parts), "0badcafe") == wanted
