@@ -16,6 +16,9 @@ from typing import Any
 from bootwright.core.errors import FailedError
 from bootwright.core.units import SECTOR
 
+IMAGE_SUFFIX = ".img"
+"""What the name of a new image file ends in."""
+
 UNFINISHED_MARK = b"bootwright: this card is unfinished; flash it again\n"
 """What sector 0 of a card starts with from the first write until everything is verified."""
 
@@ -127,10 +130,14 @@ class DeviceFacts:
         label: of the file system on the whole disk.
         table: the kind of partition table, ``dos`` or ``gpt``.
         partitions: those present now.
-        uses: how the disk or a part of it is used now.
+        uses: how the disk, a part of it, or the file is used now.
+        backing: of a loop device: the file or block device that it writes to.
+        stored_on: of a file: the source of its file system, such as ``/dev/sda2``; empty when
+            unknown.
         system_mounts: the mount points of the running system that are on it.
+        is_card: its partition table is that of a card of ours, whatever is in the partitions.
         unfinished: an interrupted run left it: sector 0 has the unfinished mark, or it is an
-            empty file.
+            empty file whose name ends in ``.img``.
     """
 
     path: str
@@ -148,7 +155,10 @@ class DeviceFacts:
     table: str = ""
     partitions: tuple[Partition, ...] = ()
     uses: tuple[DeviceUse, ...] = ()
+    backing: "DeviceFacts | None" = None
+    stored_on: str = ""
     system_mounts: tuple[str, ...] = ()
+    is_card: bool = False
     unfinished: bool = False
 
     @property
@@ -160,6 +170,16 @@ class DeviceFacts:
     def is_partition(self) -> bool:
         """Whether it is a partition."""
         return self.device_type == "part"
+
+    @property
+    def layers(self) -> "tuple[DeviceFacts, ...]":
+        """This destination, then what it writes to, then what that writes to."""
+        return (self, *(self.backing.layers if self.backing else ()))
+
+    def attached_to(self, backing: "DeviceFacts") -> "DeviceFacts":
+        """Return the facts of this loop device, which writes to ``backing``."""
+        fixed = backing.kind is DeviceKind.BLOCK and not backing.removable
+        return dataclasses.replace(self, backing=backing, removable=self.removable and not fixed)
 
 
 @dataclass(frozen=True)
@@ -181,7 +201,7 @@ class BlockReadings:
     sfdisk: str = ""
     mmc_type: str = ""
     diskseq: str = ""
-    uses: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    uses: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
 
 def lsblk_command(device: str) -> tuple[str, ...]:
@@ -233,13 +253,12 @@ def block_facts(path: str, resolved: str, readings: BlockReadings) -> DeviceFact
 
 
 def file_facts(
-    path: str, resolved: str, identity: DeviceIdentity, sfdisk: str, uses: Mapping[str, str]
+    path: str, resolved: str, identity: DeviceIdentity, sfdisk: str, uses: Sequence[str]
 ) -> DeviceFacts:
     """Return the facts about an image file that exists.
 
-    ``uses`` is as in :class:`BlockReadings`.
+    ``uses`` are the uses of this file, such as ``attached as /dev/loop0``.
     """
-    used = uses.get(identity.node)
     return DeviceFacts(
         path,
         resolved,
@@ -247,7 +266,8 @@ def file_facts(
         identity,
         table=_partition_table(sfdisk).get("label", ""),
         partitions=_partitions({}, sfdisk),
-        uses=(DeviceUse(resolved, used),) if used else (),
+        is_card=_is_card(_partition_table(sfdisk)),
+        uses=tuple(DeviceUse(resolved, use) for use in dict.fromkeys(uses)),
     )
 
 
@@ -263,8 +283,8 @@ def is_removable(node: Mapping[str, Any], mmc_type: str) -> bool:
     soldered, and counts as fixed. lsblk's flags are useless there: before util-linux 2.39 it
     calls every mmc device hotplug, since then none with a native slot
     (util-linux #2379). On an internal bus its RM and HOTPLUG are ignored: Linux 6.9.0 to
-    6.9.5 set them for every SATA disk (udisks #1282). A loop device counts as removable,
-    since writing to it endangers no disk.
+    6.9.5 set them for every SATA disk (udisks #1282). A loop device counts as removable as far
+    as it goes itself; what it writes to is evaluated separately.
     """
     if mmc_type:
         return mmc_type == "SD"
@@ -285,6 +305,53 @@ def parse_blkid(text: str) -> tuple[str, str]:
     values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     label = re.sub(r"\\(.)", r"\1", values.get("LABEL", ""))
     return values.get("TYPE", ""), label
+
+
+def disk_nodes(lsblk: str, device: str) -> dict[str, str]:
+    """Return the paths of a disk and of its partitions, by their ``major:minor``.
+
+    Raises:
+        FailedError: lsblk does not list the device.
+    """
+    disk = _lsblk_node(lsblk, device)
+    children = (each for each in disk.get("children", ()) if each["type"] == "part")
+    return {each["maj:min"].strip(): each["path"] for each in (disk, *children)}
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A line of ``/proc/self/mountinfo``: ``number`` is ``major:minor`` of its file system."""
+
+    number: str
+    point: str
+    fstype: str
+    source: str
+
+
+def parse_mountinfo(text: str) -> Iterator[Mount]:
+    """Yield the mounts in ``/proc/self/mountinfo``."""
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, source = before.split(), after.split()
+        if len(fields) >= 5 and len(source) >= 2:
+            yield Mount(fields[2], unescape(fields[4]), source[0], unescape(source[1]))
+
+
+def parse_exclusive_flocks(text: str) -> dict[str, int]:
+    """Return who holds an exclusive BSD lock (flock), from the text of ``/proc/locks``.
+
+    Shared locks are left out: udev takes one while it reads a disk. So are processes that wait.
+
+    Returns:
+        Process numbers, by ``major:minor/inode`` of the locked file or device node.
+    """
+    found = {}
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) >= 6 and (fields[1], fields[3]) == ("FLOCK", "WRITE"):
+            major, minor, inode = fields[5].split(":")
+            found[f"{int(major, 16)}:{int(minor, 16)}/{inode}"] = int(fields[4])
+    return found
 
 
 def _lsblk_node(text: str, device: str) -> dict[str, Any]:
@@ -333,14 +400,9 @@ def _mountinfo(text: str, node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """
     paths = {each["path"]: each["path"] for each in _tree(node)}
     numbers = {each["maj:min"].strip(): each["path"] for each in _tree(node)}
-    for line in text.splitlines():
-        before, _, after = line.partition(" - ")
-        fields, source = before.split(), after.split()
-        if len(fields) < 5 or len(source) < 2:
-            continue
-        device = numbers.get(fields[2]) or paths.get(unescape(source[1]))
-        if device:
-            yield device, unescape(fields[4])
+    for mount in parse_mountinfo(text):
+        if device := numbers.get(mount.number) or paths.get(mount.source):
+            yield device, mount.point
 
 
 def unescape(text: str) -> str:
@@ -357,8 +419,8 @@ def _device_uses(
             DeviceUse(device, "in use as swap" if point == "[SWAP]" else f"mounted at {point}")
         )
     for each in _tree(node):
-        if used := readings.uses.get(each["maj:min"].strip()):
-            found.append(DeviceUse(each["path"], used))
+        for use in readings.uses.get(each["maj:min"].strip(), ()):
+            found.append(DeviceUse(each["path"], use))
         for child in each.get("children", ()):
             if child["type"] != "part":
                 by = f"{child['path']} ({_layer_name(child)})"
@@ -374,6 +436,18 @@ def _layer_name(child: Mapping[str, Any]) -> str:
 def _partition_table(text: str) -> dict[str, Any]:
     table: dict[str, Any] = json.loads(text)["partitiontable"] if text.strip() else {}
     return table
+
+
+def _is_card(table: Mapping[str, Any]) -> bool:
+    """Return whether a partition table can be one that this program wrote.
+
+    It has two Linux partitions, of which the second starts where the first ends.
+    """
+    partitions = table.get("partitions", ())
+    if table.get("label") != "dos" or [each.get("type") for each in partitions] != ["83", "83"]:
+        return False
+    first, second = partitions
+    return bool(first["start"] + first["size"] == second["start"])
 
 
 def _partitions(node: Mapping[str, Any], sfdisk: str) -> tuple[Partition, ...]:

@@ -10,7 +10,7 @@ from bootwright.card.block_device import DeviceFacts
 from bootwright.card.io.card import open_card
 from bootwright.card.io.medium import file_data_spans
 from bootwright.card.io.mkimage import compile_boot_script
-from bootwright.card.io.sfdisk import make_table
+from bootwright.card.mbr import make_mbr
 from bootwright.card.outcome import CardOutcome
 from bootwright.card.personalise import BOOT_SCR, BOOT_TXT
 from bootwright.card.plan import CardPlan, zero_extents
@@ -56,8 +56,10 @@ def execute(
         reporter: shows the progress and warnings.
 
     Raises:
-        RefusedError: it is not the device that was inspected; nothing on it was changed.
+        RefusedError: it is not the device that was inspected, and nothing on it was changed; or
+            it is smaller than it claims, and is marked as unfinished.
         FailedError: a tool or the device failed; the card is marked as unfinished.
+        SystemExit: SIGTERM or SIGHUP was received.
     """
     rootfs, header = work_dir / "rootfs.ext4", work_dir / "luks.header"
     times = StepTimes()
@@ -78,6 +80,7 @@ def execute(
                 card = stack.enter_context(open_card(device, size))
                 state = "the card is unfinished; the next run starts clean"
                 card.mark_unfinished()
+                card.check_size()
             with times.step("discard"):
                 if not card.discard():
                     reporter.note(
@@ -88,11 +91,11 @@ def execute(
             with times.step("verify"), reporter.meter("Read back", total(extents)) as meter:
                 card.verify(meter)
             with times.step("table"):
-                if not card.write_table(make_table(plan.geometry, plan.identity.disk_id)):
+                if not card.write_table(make_mbr(plan.geometry, plan.identity.disk_id)):
                     reporter.note(
                         "the kernel still shows the old partitions: remove the card and insert it"
                     )
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             reporter.warn(f"{device.path}: {state}")
             raise
         return CardOutcome(card.counters, luks_facts, times.seconds)

@@ -33,6 +33,7 @@ from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io.ask import terminal
 from bootwright.core.io.fsync import replace_file
 from bootwright.core.io.secret_input import read_passphrase
+from bootwright.core.io.signals import exit_on_signal
 from bootwright.core.report import Reporter
 from bootwright.core.templates import Renderer
 from bootwright.core.units import parse_size
@@ -92,11 +93,18 @@ def flash(options: FlashOptions, reporter: Reporter) -> FlashResult | FlashDryRu
         InputError: an option, the configuration or an input file is wrong.
         RefusedError: the guard or the operator refuses; nothing was changed.
         FailedError: a tool or the device failed; the card is marked as unfinished.
+        SystemExit: SIGTERM or SIGHUP was received; it is cleaned up as after Ctrl-C.
     """
     request = _prepare(options)
-    cache = paths.cache_dir()
     if options.dry_run:
-        return _dry_run(request, cache)
+        return _dry_run(request, paths.cache_dir())
+    with exit_on_signal():
+        return _make(request, options, reporter)
+
+
+def _make(request: _Request, options: FlashOptions, reporter: Reporter) -> FlashResult:
+    """Ask the operator, make the card, and return its manifest."""
+    cache = paths.cache_dir()
     folders = _record_folders()
     if not request.keys:
         request = replace(request, keys=(ensure_project_key(),))

@@ -6,7 +6,7 @@ checked in the same way. No option turns all checks off.
 
 from dataclasses import dataclass
 
-from bootwright.card.block_device import DeviceFacts, DeviceKind, Partition
+from bootwright.card.block_device import IMAGE_SUFFIX, DeviceFacts, DeviceKind, Partition
 from bootwright.core.errors import InputError, RefusedError
 from bootwright.core.units import GIB, SECTOR, format_size
 
@@ -76,8 +76,9 @@ def refusals(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
     return [
         *_system_disk(facts),
         *_in_use(facts),
-        *_fixed_disk(facts, request),
+        *(() if facts.backing else _fixed_disk(facts, request)),
         *_read_only(facts),
+        *_backing(facts, request),
         *_sector_size(facts),
         *_size(facts, request),
     ]
@@ -102,6 +103,9 @@ def describe(facts: DeviceFacts) -> list[str]:
     if facts.kind is DeviceKind.NEW:
         return [f"{_names(facts)}: a new image file"]
     lines = [f"{_names(facts)}: {facts.kind}, {format_size(facts.size)} ({facts.size} bytes)"]
+    for each in facts.layers[1:]:
+        stored = f" on {each.stored_on}" if each.stored_on else ""
+        lines.append(f"attached to: {each.resolved} ({each.kind}{stored})")
     if facts.kind is DeviceKind.BLOCK:
         lines.append(f"model: {facts.identity.model or 'unknown'}")
         lines.append(f"serial number: {facts.identity.serial or 'none'}")
@@ -143,14 +147,14 @@ def _mistakes(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
         return [Refusal("there is no such device", "see 'lsblk' for names", is_input=True)]
     if facts.kind is DeviceKind.ORPHAN:
         return [Refusal("its directory does not exist", "make it, or name another", is_input=True)]
-    if facts.kind is DeviceKind.NEW and not facts.resolved.endswith(".img"):
+    if facts.kind is DeviceKind.NEW and not facts.resolved.endswith(IMAGE_SUFFIX):
         return [Refusal("no such file or device", "a new image's name ends in .img", is_input=True)]
     if facts.kind is DeviceKind.FILE and not _looks_like_an_image(facts):
         return [
             Refusal(
                 "it does not look like a card image: its name does not end in .img, and it has "
-                "no DOS partition table",
-                "name an image, or remove it yourself",
+                "no partition table of a card",
+                "name a disk, or an image whose name ends in .img",
                 is_input=True,
             )
         ]
@@ -179,7 +183,7 @@ def _mistakes(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
 
 
 def _looks_like_an_image(facts: DeviceFacts) -> bool:
-    return facts.resolved.endswith(".img") or facts.table == "dos" or facts.unfinished
+    return facts.resolved.endswith(IMAGE_SUFFIX) or facts.is_card or facts.unfinished
 
 
 def _not_a_disk(facts: DeviceFacts) -> Refusal:
@@ -206,6 +210,25 @@ def _in_use(facts: DeviceFacts) -> list[Refusal]:
         Refusal(f"{each.device} is {each.use}", "release it first (unmount, swapoff, close)")
         for each in facts.uses
     ]
+
+
+def _backing(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
+    """Return why what a loop device writes to must not be overwritten: as if it were named itself.
+
+    Only its size is not checked, because a loop device can be a part of it.
+    """
+    found = []
+    for each in facts.layers[1:]:
+        if each.kind is DeviceKind.BLOCK and each.device_type not in ("disk", "loop"):
+            reasons = [_not_a_disk(each)]
+        else:
+            reasons = [*_system_disk(each), *_in_use(each), *_read_only(each)]
+            reasons += [] if each.backing else _fixed_disk(each, request)
+        found += [
+            Refusal(f"it is attached to {each.resolved}, and {one.reason}", one.todo)
+            for one in reasons
+        ]
+    return found
 
 
 def _fixed_disk(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:

@@ -55,7 +55,8 @@ class CardPlan:
             f" × {kdf.iterations}, UUID {self.luks.uuid}",
             f"map the card: the root file system at sector {root.sector}, the LUKS header at"
             f" {data.sector}, {blobs or 'no boot blobs'}",
-            "open the card exclusively and mark it as unfinished",
+            "open the card exclusively, mark it as unfinished, and check that a disk has the size"
+            " that it claims",
             "discard the old content, if the card supports it",
             "write what is mapped, and zeros where old data could be taken for valid",
             "read every written range back and compare it",

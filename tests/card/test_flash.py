@@ -431,6 +431,9 @@ def test_a_card_of_a_killed_run_never_looks_finished(bench: Bench, step: str) ->
 
 
 @pytest.mark.parametrize(
+    ("signal_", "code"), [("SIGINT", 4), ("SIGTERM", 128 + 15), ("SIGHUP", 128 + 1)]
+)
+@pytest.mark.parametrize(
     ("step", "state"),
     [
         ("map", "nothing on it was changed"),
@@ -438,19 +441,34 @@ def test_a_card_of_a_killed_run_never_looks_finished(bench: Bench, step: str) ->
     ],
 )
 def test_an_interrupted_run_reports_the_state_of_the_card(
-    bench: Bench, step: str, state: str
+    bench: Bench, step: str, state: str, signal_: str, code: int
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _ENDED.format(step=step, signal="SIGINT"), *bench.argv()[1:]],
+        [sys.executable, "-c", _ENDED.format(step=step, signal=signal_), *bench.argv()[1:]],
         cwd=bench.checkout,
         env=bench.env,
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 4, done.stderr
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
     assert f"{bench.image}: {state}" in done.stderr
     assert bench.image.exists() == (step == "open")
     assert list((bench.root / "cache" / "work").glob("card-*")) == []
+
+
+def test_four_runs_at_once_with_an_empty_cache_wait_for_one_another(bench: Bench) -> None:
+    runs = []
+    for number in range(4):
+        argv = bench.argv("--json", device=str(bench.root / f"{number}.img"))
+        text: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        runs.append(subprocess.Popen(argv, cwd=bench.checkout, env=bench.env, **text))
+    ended = [run.communicate() for run in runs]
+    assert [run.returncode for run in runs] == [0] * 4, ended
+    assert all(json.loads(out)["verified"] for out, _ in ended)
+    assert sum("Fill an ext4 file system" in err for _, err in ended) == 1
+    waited = [err for _, err in ended if "another run is building" in err]
+    assert all("waiting for it to end" in err for err in waited)
 
 
 def test_the_passphrase_is_in_no_file_argument_or_environment(bench: Bench, tmp_path: Path) -> None:

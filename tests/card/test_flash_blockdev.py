@@ -1,12 +1,15 @@
 """`inv flash` on a real block device: a loop device that the test makes."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bootwright.card.block_device import is_unfinished
 from bootwright.core.io.process import run
 from tests.support.bench import Bench
 from tests.support.loopdevice import command, loop, mounted, partition_nodes
@@ -81,6 +84,53 @@ def test_overwriting_a_disk_is_confirmed_and_a_partition_is_refused(
         done = bench.inv("--yes", without=("size",))
     assert done.returncode == 3
     assert f"name the disk, {device}" in done.stderr
+
+
+_COUNTERFEIT = """
+from bootwright.card.io.medium import BlockDevice
+read, write = BlockDevice.read, BlockDevice.write
+BlockDevice.read = lambda self, buffer, offset: read(self, buffer, offset % (1 << 30))
+BlockDevice.write = lambda self, buffer, offset: write(self, buffer, offset % (1 << 30))
+from invoke.main import program
+program.run()
+"""
+
+
+def test_a_counterfeit_card_is_refused_before_it_is_written(disk: tuple[Bench, Path, str]) -> None:
+    """Its addresses wrap around at 1 GiB."""
+    bench, backing, device = disk
+    argv = bench.argv("--yes", without=("size",))[1:]
+    done = subprocess.run(
+        [sys.executable, "-c", _COUNTERFEIT, *argv],
+        cwd=bench.checkout,
+        env=bench.env,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 3, done.stderr
+    assert f"{device}: it claims to have 5.0 GiB ({SIZE} bytes)" in done.stderr
+    assert "it stores at most 1.0 GiB (1073741824 bytes)" in done.stderr
+    with backing.open("rb") as file:
+        assert is_unfinished(file.read(512))
+        # Between the marks nothing was written.
+        file.seek(1 << 20)
+        assert file.read(1 << 20)[512:] == b"\xa5" * ((1 << 20) - 512)
+
+
+def test_the_last_step_needs_no_file_as_large_as_the_card(disk: tuple[Bench, Path, str]) -> None:
+    """The largest file allowed has room for the root file system (4 GiB), not for the card."""
+    bench, _, _ = disk
+    argv = ["prlimit", f"--fsize={SIZE - (512 << 20)}", *bench.argv("--yes", without=("size",))]
+    done = subprocess.run(argv, cwd=bench.checkout, env=bench.env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_question_shows_what_a_loop_device_is_attached_to(
+    disk: tuple[Bench, Path, str],
+) -> None:
+    bench, backing, _ = disk
+    document = flash(bench, "--dry-run")
+    assert f"attached to: {backing} (a regular file" in document["contents"][1]
 
 
 def test_a_disk_that_is_too_small_is_refused_with_both_sizes(tmp_path: Path) -> None:

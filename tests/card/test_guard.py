@@ -25,6 +25,7 @@ from bootwright.card.block_device import (
     is_unfinished,
     lsblk_identity,
     parse_blkid,
+    parse_exclusive_flocks,
 )
 from bootwright.card.guard import (
     DEFAULT_IMAGE_SIZE,
@@ -50,23 +51,27 @@ def load(path: Path) -> dict[str, Any]:
 def facts_of(case: dict[str, Any]) -> DeviceFacts:
     path = case["path"]
     resolved = case.get("resolved", path)
+    facts = _facts_of(case, path, resolved)
+    if "backing" in case:
+        facts = facts.attached_to(facts_of(case["backing"]))
     return dataclasses.replace(
-        _facts_of(case, path, resolved),
+        facts,
         **{
             name: case[name]
-            for name in ("may_write", "read_only", "table", "unfinished")
+            for name in ("may_write", "read_only", "stored_on", "table", "unfinished")
             if name in case
         },
     )
 
 
 def _facts_of(case: dict[str, Any], path: str, resolved: str) -> DeviceFacts:
-    uses = case.get("uses", {})
+    uses = {node: [use] for node, use in case.get("uses", {}).items()}
+    sfdisk = json.dumps(case["sfdisk"]) if "sfdisk" in case else ""
     if "lsblk" in case:
         readings = BlockReadings(
             json.dumps(case["lsblk"]),
             mountinfo="\n".join(case.get("mountinfo", ())),
-            sfdisk=json.dumps(case["sfdisk"]) if "sfdisk" in case else "",
+            sfdisk=sfdisk,
             mmc_type=case.get("mmc_type", ""),
             uses=uses,
         )
@@ -74,7 +79,7 @@ def _facts_of(case: dict[str, Any], path: str, resolved: str) -> DeviceFacts:
     kind = DeviceKind[case["kind"]]
     identity = DeviceIdentity(case.get("node", ""), case.get("size", 0))
     if kind is DeviceKind.FILE:
-        return file_facts(path, resolved, identity, "", uses)
+        return file_facts(path, resolved, identity, sfdisk, uses.get(identity.node, []))
     return DeviceFacts(path, resolved, kind, identity)
 
 
@@ -101,6 +106,25 @@ def test_every_line_names_the_destination() -> None:
     lines = str(caught.value).splitlines()
     assert len(lines) == 4
     assert all(line.startswith("/dev/sdb: ") for line in lines)
+
+
+def test_the_question_shows_what_a_loop_device_is_attached_to() -> None:
+    facts = facts_of(load(CASES[0].with_name("ok-loop-on-a-file.json")))
+    assert describe(facts)[:2] == [
+        "/dev/loop3: a block device, 8.0 GiB (8589934592 bytes)",
+        "attached to: /home/ann/f.img (a regular file on /dev/sda2)",
+    ]
+    assert "removable: yes" in describe(facts)
+
+
+def test_only_exclusive_flocks_count_and_no_process_that_waits() -> None:
+    text = (
+        "1: FLOCK  ADVISORY  WRITE 4711 00:06:321 0 EOF\n"
+        "1: -> FLOCK  ADVISORY  WRITE 4712 00:06:321 0 EOF\n"
+        "2: FLOCK  ADVISORY  READ 29040 fe:00:16039972 0 EOF\n"
+        "3: OFDLCK ADVISORY  WRITE -1 00:06:322 0 EOF\n"
+    )
+    assert parse_exclusive_flocks(text) == {"0:6/321": 4711}
 
 
 def usb_card() -> DeviceFacts:

@@ -57,6 +57,7 @@ def flash(path: str, sources: dict[str, Path], discard: bool = True) -> Card:
 def run_steps(card: Card, sources: dict[str, Path], discard: bool = True) -> None:
     card.mark_unfinished()
     if discard:
+        card.check_size()  # what it writes is discarded
         card.discard()
     card.write(EXTENTS, sources, Meter())
     card.verify(Meter())

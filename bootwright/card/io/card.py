@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Self
 
 from bootwright.card.block_device import UNFINISHED_MARK, DeviceFacts, DeviceIdentity, DeviceKind
-from bootwright.card.io import copy_verify
-from bootwright.card.io.inspect import current_uses, file_identity, identify
+from bootwright.card.io import capacity, copy_verify
+from bootwright.card.io.inspect import file_identity, identify, inspect
 from bootwright.card.io.medium import BlockDevice, Buffer, ImageFile, Medium, buffers_equal
 from bootwright.card.outcome import Counters
 from bootwright.core.errors import BootwrightError, FailedError, RefusedError
@@ -56,11 +56,12 @@ def open_card(facts: DeviceFacts, size: int) -> "Card":
     else:
         medium = ImageFile(facts.resolved, size, new=facts.kind is DeviceKind.NEW)
     try:
+        medium.lock()
         if facts.kind is not DeviceKind.NEW:
             _refuse_if_changed(facts, _identity(medium))
-        _refuse_if_in_use(facts, medium)
-        if isinstance(medium, ImageFile):
-            medium.make_private()
+            _refuse_if_in_use(facts)
+        if facts.kind is DeviceKind.FILE and isinstance(medium, ImageFile):
+            medium.make_private()  # a new file was made private
     except BootwrightError:
         medium.close()
         raise
@@ -70,9 +71,9 @@ def open_card(facts: DeviceFacts, size: int) -> "Card":
 class Card:
     """An opened destination; a context manager.
 
-    The methods have to be called in the order of their definitions here (``discard`` is
-    optional); in another order they raise ``RuntimeError``. When the medium fails, all of
-    them raise ``FailedError`` with the sectors and what to do.
+    The methods have to be called in the order of their definitions here (``check_size`` and
+    ``discard`` are optional); in another order they raise ``RuntimeError``. When the medium fails,
+    all of them raise ``FailedError`` with the sectors and what to do.
     """
 
     def __init__(self, medium: Medium) -> None:
@@ -104,6 +105,18 @@ class Card:
         with copy_verify.explain_errors(self._medium, "resize"):
             self._medium.drop_content()
         self._state = _State.MARKED
+
+    def check_size(self) -> None:
+        """Check that a disk has the size that it claims; do nothing for an image file.
+
+        It writes sectors all over the card; sector 0 remains marked as unfinished.
+
+        Raises:
+            RefusedError: it is smaller; names the real size.
+        """
+        self._require(_State.MARKED)
+        if self._medium.is_device:
+            capacity.check_size(self._medium)
 
     def discard(self) -> bool:
         """Tell the card that its old content is not needed, except sector 0.
@@ -246,16 +259,22 @@ def _refuse_if_changed(facts: DeviceFacts, now: DeviceIdentity) -> None:
         )
 
 
-def _refuse_if_in_use(facts: DeviceFacts, opened: BlockDevice | ImageFile) -> None:
-    """Refuse a destination that came into use after it was inspected.
+def _refuse_if_in_use(facts: DeviceFacts) -> None:
+    """Refuse a destination that came into use after it was inspected, or something under it.
 
-    Opening it exclusively does not exclude these uses: swap files and loop devices.
+    Opening it exclusively does not exclude all of these uses: swap files and loop devices, locks,
+    and all that concerns only what a loop device is attached to.
     """
-    node = opened.node if isinstance(opened, BlockDevice) else _identity(opened).node
-    if used := current_uses(node):
-        raise RefusedError(
-            f"{facts.path}: it is now {used[0]}; nothing was changed; release it first"
-        )
+    for layer in inspect(facts.path, opened=True).layers:
+        for each in layer.uses:
+            raise RefusedError(
+                f"{facts.path}: {_subject(facts, layer)} is now {each.use}; nothing was changed;"
+                " release it first"
+            )
+
+
+def _subject(facts: DeviceFacts, layer: DeviceFacts) -> str:
+    return "it" if layer.resolved == facts.resolved else layer.resolved
 
 
 def _verification_error(medium: Medium, bad: Iterable[Extent]) -> FailedError:

@@ -1,39 +1,32 @@
 """Reading the facts about a destination; nothing here writes or locks anything."""
 
 import dataclasses
-import fcntl
 import os
 import stat
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from bootwright.card.block_device import (
+    IMAGE_SUFFIX,
     BlockReadings,
     DeviceFacts,
     DeviceIdentity,
     DeviceKind,
+    DeviceUse,
     blkid_command,
     block_facts,
+    disk_nodes,
     file_facts,
     is_unfinished,
     lsblk_command,
     lsblk_identity,
     parse_blkid,
+    parse_mountinfo,
     sfdisk_command,
-    unescape,
 )
+from bootwright.card.io import holders
 from bootwright.core.errors import InputError
 from bootwright.core.io.process import run
 from bootwright.core.units import SECTOR
-
-_LOOP_GET_STATUS64 = 0x4C05
-_LOOP_INFO64_BYTES = 232
-"""Size of ``struct loop_info64`` (linux/loop.h), which starts with three numbers of 64 bits."""
-
-WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-"""``struct flock`` for an exclusive lock on a whole file."""
 
 _KINDS = (
     (stat.S_ISBLK, DeviceKind.BLOCK),
@@ -45,11 +38,16 @@ _KINDS = (
 )
 
 
-def inspect(path: str) -> DeviceFacts:
+def inspect(path: str, opened: bool = False) -> DeviceFacts:
     """Return the facts about the destination ``path``, which need not exist.
 
     For an ordinary user, the facts that only root can read (labels without udev, the unfinished
-    mark) are left empty.
+    mark, who else has it open) are left empty.
+
+    Args:
+        path: the destination.
+        opened: this process has opened and locked it, so that does not count as a use; what is
+            on it is not read.
 
     Raises:
         FailedError: a tool is missing or failed, or the device went away.
@@ -62,17 +60,13 @@ def inspect(path: str) -> DeviceFacts:
         return DeviceFacts(
             path, resolved, kind, DeviceIdentity("", 0), may_write=_may_write(parent)
         )
-    sfdisk = run(sfdisk_command(resolved), check=False)
-    table = sfdisk.text if sfdisk.returncode == 0 else ""
+    table = "" if opened else _table(resolved)
     if kind is DeviceKind.BLOCK:
-        facts = block_facts(path, resolved, _read_block(resolved, status.st_rdev, table))
+        facts = _block(path, resolved, status.st_rdev, table, opened=opened)
     else:
-        identity = file_identity(status)
-        facts = file_facts(
-            path, resolved, identity, table, _lock_uses(resolved, identity) | hidden_uses()
-        )
-        facts = dataclasses.replace(facts, read_only=not status.st_mode & 0o222)
-    return _with_contents(dataclasses.replace(facts, may_write=_may_write(resolved)))
+        facts = _file(path, resolved, status, table, opened=opened)
+    facts = dataclasses.replace(facts, may_write=_may_write(resolved))
+    return facts if opened else _with_contents(facts)
 
 
 def identify(path: str) -> DeviceIdentity:
@@ -87,28 +81,7 @@ def identify(path: str) -> DeviceIdentity:
 def file_identity(status: os.stat_result) -> DeviceIdentity:
     """Return the identity of a regular file."""
     times = (status.st_mtime_ns, status.st_ctime_ns)
-    return DeviceIdentity(_node(status), status.st_size, times=times)
-
-
-def hidden_uses() -> dict[str, str]:
-    """Return the uses of files and devices that lsblk and mounts do not show: swap, loop devices.
-
-    The keys are the ``node`` of :class:`DeviceIdentity`, so a file or device is recognised under
-    each of its names: a hard link, a bind mount, another mount namespace, a second device node.
-    """
-    swaps = (unescape(line.split()[0]) for line in _read("/proc/swaps").splitlines()[1:])
-    loops = Path("/sys/block").glob("loop*/loop/backing_file")
-    return {_node_of(path): "in use as swap" for path in swaps} | {
-        _loop_backing_node(file): f"attached as /dev/{file.parent.parent.name}" for file in loops
-    }
-
-
-def current_uses(node: str) -> list[str]:
-    """Return the :func:`hidden_uses` of a file, or of a disk and its partitions, at this moment."""
-    found = hidden_uses()
-    partitions = Path(f"/sys/dev/block/{node}").glob("*/partition")
-    nodes = [node, *(_read(str(each.with_name("dev"))) for each in partitions)]
-    return [found[each] for each in nodes if each in found]
+    return DeviceIdentity(holders.node_of_status(status), status.st_size, times=times)
 
 
 def _status(path: str) -> tuple[DeviceKind, os.stat_result | None]:
@@ -122,15 +95,105 @@ def _status(path: str) -> tuple[DeviceKind, os.stat_result | None]:
     return next(kind for is_kind, kind in _KINDS if is_kind(status.st_mode)), status
 
 
-def _read_block(device: str, number: int, sfdisk: str) -> BlockReadings:
-    return BlockReadings(
-        lsblk=run(lsblk_command(device), check=False).text,
-        mountinfo=Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace"),
+def _block(
+    path: str, resolved: str, number: int, sfdisk: str, opened: bool = False, above: str = ""
+) -> DeviceFacts:
+    """Return the facts about a block device and what is under it.
+
+    ``above`` is the loop device that is attached to it and through which it would be written.
+    """
+    lsblk = run(lsblk_command(resolved), check=False).text
+    nodes, own = disk_nodes(lsblk, resolved), holders.node_of(resolved)
+    uses = holders.hidden_uses()
+    opened_by = holders.openers(_existing(nodes), writers_only=True)
+    readings = BlockReadings(
+        lsblk=lsblk,
+        mountinfo=holders.read_text("/proc/self/mountinfo"),
         sfdisk=sfdisk,
-        mmc_type=_sys_block(number, "device/type") if "/mmcblk" in device else "",
+        mmc_type=_sys_block(number, "device/type") if "/mmcblk" in resolved else "",
         diskseq=_sys_block(number, "diskseq"),
-        uses=hidden_uses(),
+        uses={
+            node: _without(above, uses.get(node, []))
+            + ([] if opened and node == own else holders.lock_uses(at))
+            + opened_by.get(node, [])
+            for node, at in nodes.items()
+        },
     )
+    facts = block_facts(path, resolved, readings)
+    if not facts.uses and not opened and holders.is_held(resolved):
+        held = DeviceUse(resolved, "held by another program (a mount, LVM, RAID, ZFS, a journal …)")
+        facts = dataclasses.replace(facts, uses=(held,))
+    if facts.device_type == "loop":
+        return facts.attached_to(_backing(holders.device_path(number)))
+    return facts
+
+
+def _backing(loop: str) -> DeviceFacts:
+    """Return the facts about the file or block device that a loop device writes to."""
+    node, path = holders.loop_backing(loop)
+    if node and "/" not in node:
+        path = holders.device_path(node) or path
+        return _block(path, path, Path(path).stat().st_rdev, "", above=loop)
+    if path:
+        return _file(path, path, Path(path).stat(), "", above=loop)
+    # The file was removed, or its path is one of another mount namespace.
+    shown = holders.read_text(f"/sys/block/{Path(loop).name}/loop/backing_file")
+    uses = _without(loop, holders.hidden_uses().get(node, []))
+    return file_facts(shown, shown, DeviceIdentity(node, 0), "", uses)
+
+
+def _file(
+    path: str,
+    resolved: str,
+    status: os.stat_result,
+    sfdisk: str,
+    opened: bool = False,
+    above: str = "",
+) -> DeviceFacts:
+    """Return the facts about a file; ``above`` is as in :func:`_block`."""
+    identity = file_identity(status)
+    node = identity.node
+    uses = _without(above, holders.hidden_uses().get(node, []))
+    if not opened:
+        uses += holders.lock_uses(resolved)
+    # An image will have secrets in it, so nobody may read it either.
+    uses += holders.openers({node: resolved}, writers_only=bool(above)).get(node, [])
+    if not uses and not opened and not above and _is_open_elsewhere(resolved):
+        uses = [holders.OPEN_ELSEWHERE]
+    return dataclasses.replace(
+        file_facts(path, resolved, identity, sfdisk, uses),
+        read_only=not status.st_mode & 0o222,
+        stored_on=_stored_on(status.st_dev),
+    )
+
+
+def _without(loop: str, uses: list[str]) -> list[str]:
+    return [use for use in uses if use != f"attached as {loop}"]
+
+
+def _existing(nodes: dict[str, str]) -> dict[str, str]:
+    return {node: path for node, path in nodes.items() if Path(path).exists()}
+
+
+def _is_open_elsewhere(path: str) -> bool:
+    try:
+        with holders.open_read_only(path) as fd:
+            return holders.is_open_elsewhere(fd)
+    except OSError:
+        return False
+
+
+def _stored_on(device: int) -> str:
+    """Return the source of the file system with this number, such as ``/dev/sda2``."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    mounts = parse_mountinfo(holders.read_text("/proc/self/mountinfo"))
+    return next((each.source for each in mounts if each.number == number), "")
+
+
+def _table(path: str) -> str:
+    """Return what sfdisk shows of the partition table; empty if there is none."""
+    sfdisk = run(sfdisk_command(path), check=False)
+    return sfdisk.text if sfdisk.returncode == 0 else ""
 
 
 def _with_contents(facts: DeviceFacts) -> DeviceFacts:
@@ -143,7 +206,7 @@ def _with_contents(facts: DeviceFacts) -> DeviceFacts:
             )
             partition = dataclasses.replace(partition, fstype=fstype, label=label)
         partitions.append(partition)
-    empty = facts.kind is DeviceKind.FILE and facts.size == 0
+    is_image = facts.kind is DeviceKind.FILE and facts.resolved.endswith(IMAGE_SUFFIX)
     fstype, label = facts.fstype, facts.label
     if not facts.partitions and not fstype:
         fstype, label = parse_blkid(run(blkid_command(facts.resolved), check=False).text)
@@ -152,7 +215,7 @@ def _with_contents(facts: DeviceFacts) -> DeviceFacts:
         partitions=tuple(partitions),
         fstype=fstype,
         label=label,
-        unfinished=empty or is_unfinished(_first_sector(facts.resolved)),
+        unfinished=(is_image and facts.size == 0) or is_unfinished(_first_sector(facts.resolved)),
     )
 
 
@@ -165,67 +228,7 @@ def _first_sector(path: str) -> bytes:
 
 
 def _sys_block(number: int, name: str) -> str:
-    return _read(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/{name}")
-
-
-def _read(path: str) -> str:
-    """Return the text of a file in /proc or /sys; empty if it cannot be read."""
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def _node(status: os.stat_result) -> str:
-    if stat.S_ISBLK(status.st_mode):
-        return f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-    return f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}/{status.st_ino}"
-
-
-def _node_of(path: str) -> str:
-    """Return the node of the file or device ``path``; empty if it does not exist."""
-    try:
-        return _node(Path(path).stat())
-    except OSError:
-        return ""
-
-
-def _loop_backing_node(backing_file: Path) -> str:
-    """Return the node of the file or device that a loop device is attached to.
-
-    The loop device itself reports it exactly, but only root may open it. For other users the
-    path in sysfs is used, which is wrong if it belongs to another mount namespace.
-    """
-    try:
-        with _open_read_only(f"/dev/{backing_file.parent.parent.name}") as fd:
-            answer = fcntl.ioctl(fd, _LOOP_GET_STATUS64, bytes(_LOOP_INFO64_BYTES))
-    except OSError:
-        return _node_of(_read(str(backing_file)))
-    device, inode, special = struct.unpack_from("QQQ", answer)
-    if special not in (0, device):
-        return f"{os.major(special)}:{os.minor(special)}"
-    return f"{os.major(device)}:{os.minor(device)}/{inode}"
-
-
-def _lock_uses(path: str, identity: DeviceIdentity) -> dict[str, str]:
-    """Return a use of the file if another process, such as an emulator, has locked it."""
-    try:
-        with _open_read_only(path) as fd:
-            answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, WHOLE_FILE)
-    except OSError:  # not readable, or no locks on this file system: opening it reports that
-        return {}
-    if struct.unpack_from("h", answer)[0] == fcntl.F_UNLCK:
-        return {}
-    return {identity.node: "in use by another process (an emulator? inv emulate --stop)"}
-
-
-@contextmanager
-def _open_read_only(path: str) -> Iterator[int]:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    return holders.read_text(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/{name}")
 
 
 def _may_write(path: str) -> bool:

@@ -10,13 +10,15 @@ import errno
 import fcntl
 import mmap
 import os
+import stat
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from bootwright.card.io.inspect import WHOLE_FILE
-from bootwright.core.errors import BootwrightError, FailedError, InputError, RefusedError
+from bootwright.card.io import holders
+from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.extents import Span
 from bootwright.core.units import MIB, SECTOR
 
@@ -34,11 +36,17 @@ _NOT_DISCARDED = MIB
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+LOCK_WAIT_S = 10.0
+"""Seconds to wait for the lock of a disk: udev holds it for moments, when a card was inserted."""
+
+
 class Medium(Protocol):
     """A destination that a card can be written to."""
 
     path: str
     size: int
+    is_device: bool
+    """It is hardware, which may claim a size that it does not have."""
 
     def read(self, buffer: memoryview, offset: int) -> None:
         """Fill ``buffer`` from ``offset``."""
@@ -148,6 +156,8 @@ class _OpenMedium:
 class BlockDevice(_OpenMedium):
     """A disk, opened exclusively: nobody can mount it meanwhile."""
 
+    is_device = True
+
     def __init__(self, path: str) -> None:
         """Open the disk at ``path`` exclusively.
 
@@ -165,8 +175,18 @@ class BlockDevice(_OpenMedium):
     @property
     def node(self) -> str:
         """``major:minor`` of what was opened."""
-        number = os.fstat(self.fd).st_rdev
-        return f"{os.major(number)}:{os.minor(number)}"
+        return holders.node_of_status(os.fstat(self.fd))
+
+    def lock(self) -> None:
+        """Lock the disk until it is closed, as systemd's "Locking Block Device Access" asks.
+
+        udev leaves it alone meanwhile. The wait is up to :data:`LOCK_WAIT_S`.
+
+        Raises:
+            RefusedError: another process has locked it.
+            InputError: it cannot be locked.
+        """
+        _lock(self.path, self.fd, LOCK_WAIT_S)
 
     def diskseq(self) -> int | None:
         """Return the kernel's number of this medium; ``None`` before Linux 5.15."""
@@ -223,6 +243,8 @@ class ImageFile(_OpenMedium):
     It will contain the card's private host keys, so only its owner may read it.
     """
 
+    is_device = False
+
     def __init__(self, path: str, size: int, new: bool) -> None:
         """Open or create the file ``path``; its content is not changed yet.
 
@@ -232,8 +254,8 @@ class ImageFile(_OpenMedium):
             new: create it; it must not exist.
 
         Raises:
-            RefusedError: another process uses it, or has created it meanwhile.
-            InputError: it cannot be created, opened or locked.
+            RefusedError: another process has created it meanwhile.
+            InputError: it cannot be created or opened.
         """
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if new else 0)
         try:
@@ -244,21 +266,36 @@ class ImageFile(_OpenMedium):
             ) from None
         except OSError as error:
             raise InputError(f"{path}: cannot open it for writing: {error.strerror}") from error
-        try:
-            _lock(path, fd)
-        except BootwrightError:
-            os.close(fd)
-            raise
         super().__init__(path, fd, size)
 
+    def lock(self) -> None:
+        """Lock the file until it is closed.
+
+        Raises:
+            RefusedError: another process has locked it.
+            InputError: it cannot be locked.
+        """
+        _lock(self.path, self.fd)
+
     def make_private(self) -> None:
-        """Make the file readable by its owner only.
+        """Make the file readable by its owner only, and by nobody who has it open already.
 
         On a file system without modes (FAT) this has no effect.
 
         Raises:
+            RefusedError: it is open elsewhere.
             InputError: the file belongs to another user.
         """
+        mode = stat.S_IMODE(os.fstat(self.fd).st_mode)
+        self._restrict_mode()
+        if holders.is_open_elsewhere(self.fd):
+            os.fchmod(self.fd, mode)
+            raise RefusedError(
+                f"{self.path}: it is now {holders.OPEN_ELSEWHERE}, which could read the card's"
+                " secrets; nothing was changed; end that process, or name another file"
+            )
+
+    def _restrict_mode(self) -> None:
         status = os.fstat(self.fd)
         if not status.st_mode & 0o077:
             return
@@ -295,33 +332,44 @@ class ImageFile(_OpenMedium):
         return True
 
 
-def _lock(path: str, fd: int) -> None:
-    """Lock a file until it is closed, in two ways: bootwright checks the first kind of lock, QEMU
-    only the second.
+def _lock(path: str, fd: int, wait_s: float = 0) -> None:
+    """Lock a file or device until it is closed, in two ways: bootwright and systemd use the first
+    kind of lock, QEMU the second.
     """
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, WHOLE_FILE)
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES):
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, holders.WHOLE_FILE)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise InputError(
+                    f"{path}: cannot lock it: {error.strerror}; name another file"
+                ) from error
+        if time.monotonic() >= deadline:
             raise RefusedError(
                 f"{path}: another process (such as an emulator) uses it; wait until it ends, or "
                 "stop the emulator with inv emulate --stop"
-            ) from None
-        raise InputError(f"{path}: cannot lock it: {error.strerror}; name another file") from error
+            )
+        time.sleep(0.1)
 
 
 def _open_device(path: str) -> int:
+    status = Path(path).stat()
+    # Locks belong to the device node: they have to be on the one that others use.
+    usual = holders.device_path(status.st_rdev)
+    opened = usual if holders.node_of(usual) == holders.node_of_status(status) else path
     flags = os.O_RDWR | os.O_EXCL | os.O_CLOEXEC
     try:
         # Extents are aligned to 512 bytes; O_DIRECT needs the alignment of the device's sectors.
-        direct = os.O_DIRECT if _sector_size(path) == SECTOR else 0
+        direct = os.O_DIRECT if _sector_size(status.st_rdev) == SECTOR else 0
         try:
-            return os.open(path, flags | direct)
+            return os.open(opened, flags | direct)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            return os.open(path, flags)
+            return os.open(opened, flags)
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise RefusedError(
@@ -331,7 +379,6 @@ def _open_device(path: str) -> int:
         raise FailedError(f"{path}: cannot open it for writing: {error.strerror}{hint}") from error
 
 
-def _sector_size(path: str) -> int:
-    number = Path(path).stat().st_rdev
+def _sector_size(number: int) -> int:
     queue = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/queue")
     return int((queue / "logical_block_size").read_text())

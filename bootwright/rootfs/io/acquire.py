@@ -111,7 +111,7 @@ def acquire(
     url = source.url.replace("{platform}", platform)
     keep_secret(url)
     lock = download.partial_path(url, cache_dir / "partial").with_suffix(".lock")
-    with exclusive(lock, f"downloading {without_secrets(url)}"):
+    with exclusive(lock, f"downloading {without_secrets(url)}", reporter.note):
         acquired = _Fetch(verifier, url, cache_dir).run()
     if acquired.verified_by == "none":
         reporter.warn(f"{url}: used UNVERIFIED, because of {UNVERIFIED_OPTION}")

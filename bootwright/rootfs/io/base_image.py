@@ -4,6 +4,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -210,7 +211,7 @@ def _as_ext4(
     image = base_path(cache, board, target, key)
     image.parent.mkdir(parents=True, exist_ok=True)
     record = image.with_suffix(".json")
-    with exclusive(image.with_suffix(".lock"), f"building {image.name}"):
+    with exclusive(image.with_suffix(".lock"), f"building {image.name}", reporter.note):
         made = _read_record(record)
         if made is None or not image.is_file():
             made = _make(board, target, tarball, image, origin, record, reporter)
@@ -258,8 +259,11 @@ def _read_record(record: Path) -> Origin | None:
 
 
 def _remove_old(current: Path) -> None:
-    images = sorted(current.parent.glob("*.ext4"), key=lambda path: path.stat().st_mtime)
-    for old in images[:-KEPT_IMAGES]:
+    ages = {}
+    for image in current.parent.glob("*.ext4"):
+        with suppress(FileNotFoundError):  # another run has removed it meanwhile
+            ages[image] = image.stat().st_mtime
+    for old in sorted(ages, key=ages.__getitem__)[:-KEPT_IMAGES]:
         if old != current:
             old.with_suffix(".json").unlink(missing_ok=True)
             old.unlink(missing_ok=True)

@@ -64,13 +64,13 @@ def build(recipe: Recipe, cache_dir: Path, reporter: Reporter) -> Path:
     Raises:
         InputError: neither a mirror nor an apt source of this machine has the suite.
         FailedError: this machine lacks something (the message has the commands that install it);
-            a required index or a package cannot be fetched; a package cannot be installed; or
-            another run is building the same recipe.
+            a required index or a package cannot be fetched; or a package cannot be installed.
     """
     tarball = cached(recipe, cache_dir)
     if tarball is None:
         complete = cache_dir / tar_name(recipe)
-        with exclusive(complete.with_suffix(".lock"), f"building {complete.name}"):
+        lock, busy = complete.with_suffix(".lock"), f"building {complete.name}"
+        with exclusive(lock, busy, reporter.note):
             # Another run may have built it meanwhile.
             tarball = cached(recipe, cache_dir)
             if tarball is None:

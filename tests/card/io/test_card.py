@@ -31,6 +31,7 @@ class Memory:
     def __init__(self) -> None:
         self.path = "/dev/sdx"
         self.size = SIZE
+        self.is_device = False
         self.content = bytearray([STALE]) * SIZE
         self.log: list[str] = []
         self.closed = False

@@ -258,6 +258,9 @@ def test_the_disk_of_the_running_system_is_refused(request_: GuardRequest) -> No
         ("/proc", "it is a directory"),
         ("fifo", "it is a FIFO"),
         ("socket", "it is a socket"),
+        ("/proc/self/mem", "it does not look like a card image"),
+        ("/proc/self/environ", "it does not look like a card image"),
+        ("memory.img", "it does not look like a card image"),
         ("new.txt", "a new image's name ends in .img"),
         ("no/card.img", "its directory does not exist"),
         ("dangling.img", "its directory does not exist"),
@@ -266,6 +269,7 @@ def test_the_disk_of_the_running_system_is_refused(request_: GuardRequest) -> No
 def test_a_mistaken_path_is_an_input_error(tmp_path: Path, path: str, reason: str) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "dangling.img").symlink_to(tmp_path / "gone" / "card.img")
+    (tmp_path / "memory.img").symlink_to("/proc/self/mem")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))
         with pytest.raises(InputError, match=reason):
@@ -290,7 +294,9 @@ def test_an_image_file_shows_its_partitions(image: Path) -> None:
     [
         ("thesis.odt", b"PK\3\4" * 8192, False),
         ("card.img", b"PK\3\4" * 8192, True),
-        ("empty", b"", True),
+        ("card.img", b"", True),
+        ("__init__.py", b"", False),
+        ("empty", b"", False),
         ("interrupted", UNFINISHED_MARK.ljust(4096, b"\0"), True),
     ],
 )
@@ -306,9 +312,13 @@ def test_a_file_that_does_not_look_like_an_image_is_refused(
             check(facts, request)
 
 
-def test_a_file_with_a_dos_table_is_an_image_whatever_its_name(image: Path) -> None:
+def test_a_file_with_the_table_of_a_card_is_an_image_whatever_its_name(image: Path) -> None:
     other = image.rename(image.with_name("card"))
     assert refusals(inspect(str(other)), REQUEST) == []
+    table = b"label: dos\nstart=2048, type=7, bootable\n"
+    subprocess.run(["sfdisk", "-q", other], input=table, check=True)
+    with pytest.raises(InputError, match="it does not look like a card image"):
+        check(inspect(str(other)), REQUEST)
 
 
 @pytest.mark.parametrize("mode", [0o444, 0o400, 0o555])

@@ -231,18 +231,36 @@ def test_old_tarballs_are_removed_and_the_age_of_a_used_one_is_noted(
     assert "30 days ago" in listener.notes[0]
 
 
-def test_two_runs_do_not_build_at_once(fake: Fake, recipe: Recipe, tmp_path: Path) -> None:
+class Releasing(Listener):
+    """Lets the other run go on as soon as this one says that it waits."""
+
+    def __init__(self, go: Path) -> None:
+        super().__init__()
+        self.go = go
+
+    def note(self, text: str) -> None:
+        super().note(text)
+        self.go.touch()
+
+
+def test_a_second_run_waits_and_uses_what_the_first_one_built(
+    fake: Fake, recipe: Recipe, tmp_path: Path
+) -> None:
     fake.says(extra='touch "$TMPDIR/started"; while ! [ -e "$TMPDIR/go" ]; do sleep 0.1; done')
     first = threading.Thread(target=debian.build, args=(recipe, tmp_path / "cache", Listener()))
     first.start()
     try:
         wait_for(fake.folder / "started")
-        with pytest.raises(FailedError, match="another run is building debian-"):
-            debian.build(recipe, tmp_path / "cache", Listener())
+        listener = Releasing(fake.folder / "go")
+        tarball = debian.build(recipe, tmp_path / "cache", listener)
     finally:
         (fake.folder / "go").touch()
         first.join()
     assert fake.runs == 1
+    assert tarball.is_file()
+    assert [note.partition(" (")[0] for note in listener.notes] == [
+        f"another run is building {tarball.name}; waiting for it to end"
+    ]
 
 
 INTERRUPTED = """

@@ -1,0 +1,76 @@
+"""Finding out whether a card has the size that it claims, by writing and reading marks."""
+
+import secrets
+
+from bootwright.card.capacity import GRAIN, make_mark, marked_places, place_of, wrapped_size
+from bootwright.card.io import copy_verify
+from bootwright.card.io.medium import Buffer, Medium
+from bootwright.core.errors import RefusedError
+from bootwright.core.extents import Extent
+from bootwright.core.units import SECTOR, format_size
+
+
+def check_size(medium: Medium) -> None:
+    """Write marks all over the card, read them back, and do nothing if each is in its place.
+
+    Sector 0 has the mark of an unfinished card all the time.
+
+    Raises:
+        RefusedError: the card is smaller than it claims; names the real size.
+        FailedError: the medium failed.
+    """
+    run = secrets.token_hex(8)
+    places = marked_places(medium.size)
+    # The lowest place is written last, so on a card that wraps around the marks up to the real
+    # size are right, and those behind it are wrong.
+    for place in reversed(places):
+        _write(medium, place, run)
+    _flush(medium)
+    good = 0
+    for place in places:
+        sector = _read(medium, place)
+        if sector != make_mark(place, run):
+            wrapped = wrapped_size(place, place_of(sector, run))
+            raise _too_small(medium, wrapped or _first_lost(medium, good, place, run))
+        good = place
+
+
+def _first_lost(medium: Medium, good: int, lost: int, run: str) -> int:
+    """Return the first multiple of :data:`GRAIN` where a mark is lost, between the two places."""
+    while lost - good > GRAIN:
+        middle = (good + lost) // 2 // GRAIN * GRAIN
+        middle = middle if middle > good else good + GRAIN
+        _write(medium, middle, run)
+        _flush(medium)
+        if _read(medium, middle) == make_mark(middle, run):
+            good = middle
+        else:
+            lost = middle
+    return lost
+
+
+def _too_small(medium: Medium, real: int) -> RefusedError:
+    return RefusedError(
+        f"{medium.path}: it claims to have {format_size(medium.size)} ({medium.size} bytes), but"
+        f" it stores at most {format_size(real)} ({real} bytes); it is a counterfeit or a broken"
+        " card: use another. The card is unfinished."
+    )
+
+
+def _write(medium: Medium, place: int, run: str) -> None:
+    buffer = Buffer(SECTOR)
+    buffer.view[:] = make_mark(place, run)
+    with copy_verify.explain_errors(medium, "write", Extent(place, SECTOR, None)):
+        medium.write(buffer.view, place)
+
+
+def _read(medium: Medium, place: int) -> bytes:
+    buffer = Buffer(SECTOR)
+    with copy_verify.explain_errors(medium, "read back", Extent(place, SECTOR, None)):
+        medium.read(buffer.view, place)
+    return bytes(buffer.view)
+
+
+def _flush(medium: Medium) -> None:
+    with copy_verify.explain_errors(medium, "flush"):
+        medium.flush()

@@ -1,0 +1,220 @@
+"""Who uses a file or a device now, as far as this user may see it; nothing here writes.
+
+A *node* is as in :class:`bootwright.card.block_device.DeviceIdentity`: by it, a file or device is
+recognised under each of its names, such as a hard link, a bind mount or a second device node.
+"""
+
+import errno
+import fcntl
+import os
+import signal
+import stat
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from bootwright.card.block_device import parse_exclusive_flocks, parse_mountinfo, unescape
+
+_LOOP_GET_STATUS64 = 0x4C05
+_LOOP_INFO64_BYTES = 232
+"""Size of ``struct loop_info64`` (linux/loop.h), which starts with three numbers of 64 bits."""
+
+WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+"""``struct flock`` for an exclusive lock on a whole file."""
+
+HELD_WAIT_S = 1.0
+"""Seconds after which a disk that is held counts as in use."""
+
+OPEN_ELSEWHERE = "open in another process"
+
+
+def node_of_status(status: os.stat_result) -> str:
+    """Return the node of a file or device."""
+    if stat.S_ISBLK(status.st_mode):
+        return f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+    return f"{_number(status.st_dev)}/{status.st_ino}"
+
+
+def node_of(path: str) -> str:
+    """Return the node of the file or device ``path``; empty if it does not exist."""
+    try:
+        return node_of_status(Path(path).stat())
+    except OSError:
+        return ""
+
+
+def device_path(number: int | str) -> str:
+    """Return the usual path of a block device, such as ``/dev/sdb``.
+
+    Args:
+        number: as in ``st_rdev``, or ``major:minor``.
+    """
+    name = number if isinstance(number, str) else _number(number)
+    events = read_text(f"/sys/dev/block/{name}/uevent").splitlines()
+    found = [line.removeprefix("DEVNAME=") for line in events if line.startswith("DEVNAME=")]
+    return f"/dev/{found[0]}" if found else ""
+
+
+def read_text(path: str) -> str:
+    """Return the text of a file in /proc or /sys; empty if it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def hidden_uses() -> dict[str, list[str]]:
+    """Return uses that lsblk does not show, by node: swap, loop devices, mounted image files.
+
+    A file is mounted without a loop device by FUSE programs, and by the kernel for erofs.
+    """
+    found: dict[str, list[str]] = {}
+    for line in read_text("/proc/swaps").splitlines()[1:]:
+        found.setdefault(node_of(unescape(line.split()[0])), []).append("in use as swap")
+    for file in sorted(Path("/sys/block").glob("loop*/loop/backing_file")):
+        loop = f"/dev/{file.parent.parent.name}"
+        found.setdefault(loop_backing(loop)[0], []).append(f"attached as {loop}")
+    for mount in parse_mountinfo(read_text("/proc/self/mountinfo")):
+        # A device is compared by its number elsewhere; other sources are no paths.
+        if mount.source.startswith("/") and not mount.source.startswith("/dev/"):
+            use = f"mounted at {mount.point} ({mount.fstype})"
+            found.setdefault(node_of(mount.source), []).append(use)
+    found.pop("", None)
+    return found
+
+
+def loop_backing(loop: str) -> tuple[str, str]:
+    """Return the node and the path of the file or device that a loop device is attached to.
+
+    The loop device itself reports the node exactly, but only root may open it. For other users
+    the path in sysfs is used, which is wrong if it belongs to another mount namespace. The path
+    is empty if it does not name that node here.
+    """
+    path = read_text(f"/sys/block/{Path(loop).name}/loop/backing_file")
+    named = node_of(path)
+    try:
+        with open_read_only(loop) as fd:
+            answer = fcntl.ioctl(fd, _LOOP_GET_STATUS64, bytes(_LOOP_INFO64_BYTES))
+    except OSError:
+        return named, path if named else ""
+    device, inode, special = struct.unpack_from("QQQ", answer)
+    node = f"{_number(device)}/{inode}" if special in (0, device) else _number(special)
+    return node, path if named == node else ""
+
+
+def lock_uses(path: str) -> list[str]:
+    """Return how other processes have locked a file or a device node; empty if they have not.
+
+    Emulators take record locks (of bytes); programs that keep udev and others from a disk take an
+    exclusive BSD lock (flock) on it, as systemd's "Locking Block Device Access" asks.
+    """
+    try:
+        with open_read_only(path) as fd:
+            status = os.fstat(fd)
+            answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, WHOLE_FILE)
+    except OSError:  # not readable, or no locks on this file system: opening it reports that
+        return []
+    if struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK:
+        return ["in use by another process (an emulator? inv emulate --stop)"]
+    inode = f"{_number(status.st_dev)}/{status.st_ino}"
+    holder = parse_exclusive_flocks(read_text("/proc/locks")).get(inode)
+    return [] if holder is None else [f"locked by process {holder} (flock)"]
+
+
+def openers(paths: Mapping[str, str], writers_only: bool) -> dict[str, list[str]]:
+    """Return which other processes have files or devices open, by node.
+
+    An ordinary user sees only own processes. Before Linux 5.14 files are not found, devices are.
+
+    Args:
+        paths: the path of each node.
+        writers_only: leave out who only reads.
+    """
+    inodes = {str(Path(path).stat().st_ino) for path in paths.values()}
+    found: dict[str, list[str]] = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        if process.name == str(os.getpid()):
+            continue
+        for descriptor in _list_folder(process / "fd"):
+            info = dict(
+                line.split(":", 1)
+                for line in read_text(f"{process}/fdinfo/{descriptor}").splitlines()
+                if ":" in line
+            )
+            reads = int(info.get("flags", "0"), 8) & os.O_ACCMODE == os.O_RDONLY
+            link = f"{process}/fd/{descriptor}"
+            # Other files are left out without asking for their status: a network file system
+            # that does not answer would make that wait for ever.
+            if info.get("ino", "").strip() not in inodes and not _is_in_dev(link):
+                continue
+            node = node_of(link)
+            if node in paths and not (reads and writers_only):
+                name = read_text(f"{process}/comm")
+                found.setdefault(node, []).append(f"open in process {process.name} ({name})")
+    return {node: list(dict.fromkeys(uses)) for node, uses in found.items()}
+
+
+def is_held(device: str) -> bool:
+    """Return whether something holds a disk or its partitions exclusively.
+
+    The kernel knows this also of mounts in other namespaces, and of ZFS, bcache or the journal of
+    a file system on another disk. Always ``False`` for a user who may not read the disk. Who holds
+    it for less than :data:`HELD_WAIT_S`, as this function does itself, does not count.
+    """
+    deadline = time.monotonic() + HELD_WAIT_S
+    while True:
+        try:
+            os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+            return False
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                return False
+        if time.monotonic() >= deadline:
+            return True
+        time.sleep(0.05)
+
+
+def is_open_elsewhere(fd: int) -> bool:
+    """Return whether a file is open a second time, in this process, another one or the kernel.
+
+    It asks for a write lease, which the kernel gives only to the one who has the file open, and
+    returns it at once. ``False`` where there are no leases: FUSE, NFS, another user's file.
+    """
+    try:
+        # Whoever opens it meanwhile causes this signal, which is ignored, instead of SIGIO.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
+
+
+@contextmanager
+def open_read_only(path: str) -> Iterator[int]:
+    """Open a file or device; the value is its descriptor."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _list_folder(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - only the names
+    except OSError:  # another user's process, or one that has ended
+        return []
+
+
+def _is_in_dev(link: str) -> bool:
+    try:
+        return os.readlink(link).startswith("/dev/")  # noqa: PTH115 - the text, not a path
+    except OSError:
+        return False
+
+
+def _number(device: int) -> str:
+    return f"{os.major(device)}:{os.minor(device)}"
