@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,6 +22,7 @@ from bootwright.emulator.plan import HOST_ADDRESS_IN_GUEST
 from bootwright.hosts import resolve
 from bootwright.logs.choices import LogsAction
 from bootwright.logs.io.collector import CollectorConfig, collect, url_of, write_private
+from bootwright.logs.io.listener import LIMITS, raise_file_limit
 from bootwright.logs.io.store import LogStore, default_folder
 from bootwright.logs.io.web_page import serve_page
 from bootwright.logs.syslog_ng import (
@@ -213,6 +215,7 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
         generation=lambda: given or certificates.generation(),
         syslog=syslog_command,
         plain_days=FORWARDED_DAYS if collector.forward else 2,
+        limits=replace(LIMITS, boards=raise_file_limit()),
     )
 
     def ready(port: int) -> None:

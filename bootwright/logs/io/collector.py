@@ -22,7 +22,8 @@ from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.io.fsync import replace_file
 from bootwright.core.io.process import environment
 from bootwright.core.run_log import event
-from bootwright.logs.io.ingest import PATH, IngestServer, Notify, server_context
+from bootwright.logs.io.ingest import PATH, IngestServer, server_context
+from bootwright.logs.io.listener import LIMITS, Limits, Listener, Notify, Refusals
 from bootwright.logs.io.store import LogStore
 from bootwright.logs.syslog_ng import Certificates
 
@@ -45,6 +46,7 @@ class CollectorConfig:
         port: the port of the ingest server; 0: any free one.
         keep_days: how many days logs are kept.
         plain_days: how many days they stay uncompressed; only uncompressed ones are forwarded.
+        limits: how many connections boards may have.
         certificates: makes or renews the certificates if that is due, and returns their files;
             called many times.
         generation: returns a value that changes whenever those files do.
@@ -59,6 +61,7 @@ class CollectorConfig:
     generation: Callable[[], str | None]
     syslog: Callable[[], tuple[str, ...]] = tuple
     plain_days: int = 2
+    limits: Limits = LIMITS
 
 
 async def collect(
@@ -80,7 +83,7 @@ async def collect(
     Raises:
         FailedError: a port is in use, or the syslog server does not run.
     """
-    ingest = IngestServer(store, notify)
+    ingest, refusals = IngestServer(store, notify), Refusals(notify)
     tidied, is_ready = -TIDY_S, False
     port = config.port
     while not stop.is_set():
@@ -89,7 +92,7 @@ async def collect(
         generation = config.generation()
         context = server_context(files)
         async with (
-            _site(ingest, config.listen, port, context) as port,
+            _site(ingest, config, port, context, refusals) as port,
             _child(config.syslog(), notify) as reload,
         ):
             if not is_ready:
@@ -106,6 +109,7 @@ async def collect(
                     await asyncio.wait_for(stop.wait(), CHECK_S)
         if not stop.is_set():
             notify("the certificates have changed: restarting with the new ones")
+    refusals.close()
 
 
 def _tidy(store: LogStore, config: CollectorConfig, notify: Notify) -> None:
@@ -120,29 +124,36 @@ def _tidy(store: LogStore, config: CollectorConfig, notify: Notify) -> None:
 
 @asynccontextmanager
 async def _site(
-    ingest: IngestServer, listen: str, port: int, context: ssl.SSLContext
+    ingest: IngestServer,
+    config: CollectorConfig,
+    port: int,
+    context: ssl.SSLContext,
+    refusals: Refusals,
 ) -> AsyncIterator[int]:
     runner = web.AppRunner(
         ingest.application(), access_log=None, keepalive_timeout=3600, shutdown_timeout=5
     )
     await runner.setup()
+    assert runner.server is not None
+    listener = ingest.listener = Listener(runner.server, context, refusals, config.limits)
+    listen = config.listen
     try:
-        site = web.TCPSite(runner, listen, port, ssl_context=context)
         try:
-            await site.start()
+            port = listener.listen(listen, port)
         except socket.gaierror:
             raise InputError(f"--listen: {listen!r} is not an address") from None
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise InputError(f"--listen: {listen} is not an address of this machine") from None
-            # The message of asyncio is longer and less clear.
+            # The message of the socket module is longer and less clear.
             why = os.strerror(error.errno) if error.errno else str(error)
             raise FailedError(
                 f"{listen}:{port}: {why}; is another collector running here? (port and listen are"
                 " set in [logs.collector])"
             ) from None
-        yield runner.addresses[0][1]
+        yield port
     finally:
+        await listener.close()
         await runner.cleanup()
 
 
