@@ -18,11 +18,13 @@ from bootwright.core.io.secret_input import read_new_passphrase
 from bootwright.core.report import Reporter
 from bootwright.core.target_names import CONFIG_NAME
 from bootwright.core.templates import Renderer
+from bootwright.core.units import format_size, parse_size
 from bootwright.emulator.plan import HOST_ADDRESS_IN_GUEST
 from bootwright.hosts import resolve
 from bootwright.logs.choices import LogsAction
 from bootwright.logs.io.collector import CollectorConfig, collect, url_of, write_private
 from bootwright.logs.io.listener import LIMITS, raise_file_limit
+from bootwright.logs.io.quotas import disk_of, disk_trouble, trouble_of
 from bootwright.logs.io.store import LogStore, default_folder
 from bootwright.logs.io.web_page import serve_page
 from bootwright.logs.syslog_ng import (
@@ -52,7 +54,14 @@ SUBJECT = CertificateSubject("collector", "collector")
 """The subject of the collector's certificate."""
 
 
-ACTIONS: dict[LogsAction, int] = {"serve": 0, "tail": 1, "web": 0, "unit": 0, "compose": 0}
+ACTIONS: dict[LogsAction, int] = {
+    "serve": 0,
+    "tail": 1,
+    "check": 0,
+    "web": 0,
+    "unit": 0,
+    "compose": 0,
+}
 """How many targets each action takes."""
 
 _TAIL_OPTIONS = dict.fromkeys(
@@ -94,6 +103,34 @@ def board_of(name: str) -> tuple[LogStore, str]:
         if name in store.boards():
             return store, name
         raise
+
+
+def show_trouble(store: LogStore, board: str, reporter: Reporter) -> None:
+    """Warn of what is wrong with a board's logs."""
+    for sentence in trouble_of(store, board, datetime.now(UTC)):
+        reporter.warn(f"{board}: {sentence}")
+
+
+def check() -> tuple[list[str], bool]:
+    """Return a line for each board with its use of the disk and its trouble, and if all is well.
+
+    Raises:
+        InputError: a wrong value in ``bootwright.toml``.
+    """
+    collector, _ = load_collector(paths.checkout())
+    quota, store = parse_size(collector.keep_bytes), LogStore(default_folder())
+    lines, good = [], True
+    for board in store.boards():
+        used = store.used(board)
+        trouble = list(trouble_of(store, board, datetime.now(UTC)))
+        if used > quota:
+            trouble.append("its logs are over its quota")
+        good = good and not trouble
+        of = f"{format_size(used)} of {format_size(quota)}"
+        lines.append(f"{board}: {of}: {'; '.join(trouble) or 'good'}")
+    disk = disk_trouble(disk_of(store.folder))
+    lines += [f"{paths.display_path(store.folder)}: {sentence}" for sentence in disk]
+    return lines, good and not disk
 
 
 def unit(user: str) -> str:
@@ -215,6 +252,7 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
         generation=lambda: given or certificates.generation(),
         syslog=syslog_command,
         plain_days=FORWARDED_DAYS if collector.forward else 2,
+        keep_bytes=parse_size(collector.keep_bytes),
         limits=replace(LIMITS, boards=raise_file_limit()),
     )
 

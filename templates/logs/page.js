@@ -173,11 +173,11 @@ function showSources() {
   }
   const names = boards.map((board) => board.name);
   if (filters.board && !names.includes(filters.board)) names.unshift(filters.board);
-  const last = new Map(boards.map((board) => [board.name, board.last]));
+  const known = new Map(boards.map((board) => [board.name, board]));
   fill($("boards"), [
     source("All boards", { board: "", container: "" }, !filters.board),
     ...names.map((name) =>
-      source(name, { board: name, container: "" }, name === filters.board, last.get(name))),
+      source(name, { board: name, container: "" }, name === filters.board, known.get(name))),
   ]);
   for (const [kind, list] of [["containers", containers], ["programs", programs]]) {
     $(kind).hidden = $(`${kind}-title`).hidden = !list.length;
@@ -197,14 +197,15 @@ function fill(list, items) {
   if (name !== null) [...list.querySelectorAll("a")].find((link) => link.title === name)?.focus();
 }
 
-function source(name, changes, chosen, last) {
+function source(name, changes, chosen, board) {
   const item = element("li");
   const link = item.appendChild(element("a"));
   link.href = address(changes);
   link.title = name;
   if (chosen) link.setAttribute("aria-current", "true");
   link.append(element("span", "name", name));
-  if (last) link.append(element("span", "when", ago(last)));
+  if (board?.last) link.append(element("span", "when", ago(board.last)));
+  if (board?.trouble) link.append(element("span", "trouble", board.trouble));
   link.addEventListener("click", (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bootwright.logs.io.quotas import note_refusal
 from bootwright.logs.record import LogContainer
 from bootwright.pki.certificate_store import CertificateSubject
 from tests.support.bench import INV, Bench
@@ -172,7 +173,7 @@ def now() -> datetime:
 @pytest.mark.parametrize(
     ("argv", "code", "message"),
     [
-        (["show"], 2, "is none of serve, tail, web, unit, compose"),
+        (["show"], 2, "is none of serve, tail, check, web, unit, compose"),
         (["tail"], 2, "takes one target"),
         (["serve", "odroid"], 2, "takes no target"),
         (["tail", "nobody"], 2, "no target 'nobody'"),
@@ -187,6 +188,7 @@ def now() -> datetime:
         # Of a network for documentation (RFC 5737), so no machine has it.
         (["serve", "--listen", "192.0.2.1"], 2, "is not an address of this machine"),
         (["serve", "--port", "7000"], 2, "--port is for inv logs web"),
+        (["check", "odroid"], 2, "check: takes no target"),
         (["web", "--json"], 2, "--json is for inv logs tail"),
         (["tail", "odroid", "--listen", "127.0.0.1"], 2, "--listen is for inv logs serve"),
     ],
@@ -216,6 +218,25 @@ def test_a_port_in_use_is_an_error(desk: Desk) -> None:
     assert "Traceback" not in second.stderr
 
 
+def test_trouble_of_a_board_is_an_exit_status_and_a_warning(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    store = desk.operator.store
+    for board in ("odroid", "lab"):
+        store.append(board, ["<13>1 - - p - - - text"], now().date())
+    good = desk.logs("check")
+    assert good.returncode == 0, good.stderr
+    assert good.stdout == "lab: 23 B of 4.0 GiB: good\nodroid: 23 B of 4.0 GiB: good\n"
+    note_refusal(store, "odroid", "the disk is full")
+    bad = desk.logs("check")
+    assert bad.returncode == 4
+    assert "lab: 23 B of 4.0 GiB: good\n" in bad.stdout
+    assert "odroid: 23 B of 4.0 GiB: new records are not stored since" in bad.stdout
+    tail = desk.logs("tail", "odroid")
+    assert (tail.returncode, tail.stdout) == (0, "- p: text\n")
+    assert "odroid: new records are not stored since" in tail.stderr
+    assert "the disk is full" in tail.stderr
+
+
 def test_the_page_shows_the_logs(desk: Desk) -> None:
     with desk.running("web") as message:
         url = message.read_text().strip()
@@ -233,6 +254,8 @@ def test_the_page_shows_the_logs(desk: Desk) -> None:
     [
         ('forward = "loki"\n', "forward and forward_url are given together"),
         ("keep_days = 1\n", "keep_days"),
+        ('keep_bytes = "1MiB"\n', "keep_bytes: '1MiB' is less than 16MiB"),
+        ('keep_bytes = "much"\n', "keep_bytes"),
         ("tcp_port = 514\n", "1024"),
         ('colour = "red"\n', "colour: unknown key"),
     ],

@@ -80,6 +80,7 @@ class Operator:
     messages: list[str] = field(default_factory=list)
     names: ServerNames = SERVER
     limits: Limits = LIMITS
+    keep_bytes: int = 4 << 30
 
     def __post_init__(self) -> None:
         self.pki = PkiStore(self.folder / "pki")
@@ -120,6 +121,7 @@ class Operator:
             lambda: self.files(CertificateSubject("collector", "collector")),
             self.pki.generation,
             limits=self.limits,
+            keep_bytes=self.keep_bytes,
         )
 
         def run() -> None:

@@ -24,6 +24,7 @@ from bootwright.core.io.process import environment
 from bootwright.core.run_log import event
 from bootwright.logs.io.ingest import PATH, IngestServer, server_context
 from bootwright.logs.io.listener import LIMITS, Limits, Listener, Notify, Refusals
+from bootwright.logs.io.quotas import Quotas
 from bootwright.logs.io.store import LogStore
 from bootwright.logs.syslog_ng import Certificates
 
@@ -32,6 +33,9 @@ CHECK_S = 2.0
 
 TIDY_S = 3600.0
 """Seconds between two clean-ups, which compress or remove old logs."""
+
+TRIM_S = 60.0
+"""Seconds between two checks whether boards whose records syslog-ng writes are over their quota."""
 
 TERMINATE_S = 10.0
 """Seconds that the syslog server has to end; then it is killed."""
@@ -47,6 +51,7 @@ class CollectorConfig:
         keep_days: how many days logs are kept.
         plain_days: how many days they stay uncompressed; only uncompressed ones are forwarded.
         limits: how many connections boards may have.
+        keep_bytes: the most bytes of each board's logs.
         certificates: makes or renews the certificates if that is due, and returns their files;
             called many times.
         generation: returns a value that changes whenever those files do.
@@ -62,6 +67,7 @@ class CollectorConfig:
     syslog: Callable[[], tuple[str, ...]] = tuple
     plain_days: int = 2
     limits: Limits = LIMITS
+    keep_bytes: int = 4 << 30
 
 
 async def collect(
@@ -83,8 +89,9 @@ async def collect(
     Raises:
         FailedError: a port is in use, or the syslog server does not run.
     """
-    ingest, refusals = IngestServer(store, notify), Refusals(notify)
-    tidied, is_ready = -TIDY_S, False
+    quotas, refusals = Quotas(store, config.keep_bytes), Refusals(notify)
+    ingest = IngestServer(store, notify, quotas)
+    tidied, trimmed, is_ready = -TIDY_S, -TRIM_S, False
     port = config.port
     while not stop.is_set():
         # New certificates close all connections: a board without one must not stay connected.
@@ -105,6 +112,9 @@ async def collect(
                         # The syslog server looks for new folders only when it starts or reloads.
                         reload()
                     tidied = time.monotonic()
+                if time.monotonic() - trimmed >= TRIM_S:
+                    await asyncio.to_thread(_trim, quotas, notify)
+                    trimmed = time.monotonic()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), CHECK_S)
         if not stop.is_set():
@@ -119,6 +129,15 @@ def _tidy(store: LogStore, config: CollectorConfig, notify: Notify) -> None:
         # This renews a certificate that is due; then the generation is another one.
         config.certificates()
     except (OSError, BootwrightError) as error:
+        notify(f"warning: {error}")
+
+
+def _trim(quotas: Quotas, notify: Notify) -> None:
+    """Remove the oldest days of boards over their quota; a failure does not end the collector."""
+    try:
+        if removed := quotas.trim():
+            notify(f"removed, because of keep_bytes: {', '.join(removed)}")
+    except OSError as error:
         notify(f"warning: {error}")
 
 

@@ -6,7 +6,8 @@ cannot be stored, it is not acknowledged; then the board keeps it and tries agai
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from bootwright.core.errors import BootwrightError
 from bootwright.logs.deduplicator import REMEMBERED_LINES, Deduplicator
 from bootwright.logs.delivery import parse_delivery
 from bootwright.logs.io.listener import Listener, Notify, board_of
+from bootwright.logs.io.quotas import Quotas, clear_refusal, note_refusal
 from bootwright.logs.io.store import LogStore
 from bootwright.logs.syslog_ng import Certificates
 
@@ -66,15 +68,17 @@ class IngestServer:
     Args:
         store: where records are stored.
         notify: shows new boards, losses and failures.
+        quotas: makes room for what boards write; ``None``: boards may fill the disk.
     """
 
-    def __init__(self, store: LogStore, notify: Notify) -> None:
+    def __init__(self, store: LogStore, notify: Notify, quotas: Quotas | None = None) -> None:
         self._store = store
+        self._quotas = quotas
         self._notify = notify
         self._deduplicators: dict[str, Deduplicator] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._known_boards: set[str] = set()
-        self._failure = ""
+        self._failures: dict[str, str] = {}
         self._received = asyncio.Semaphore(DELIVERIES_AT_ONCE)
         self._stored = asyncio.Semaphore(STORED_AT_ONCE)
         self.listener: Listener | None = None
@@ -112,11 +116,12 @@ class IngestServer:
                 return web.Response(status=408, text="too slow\n")
             except (OSError, BootwrightError) as error:
                 # The same error is shown once, not at each attempt of the board.
-                if self._failure != str(error):
-                    self._failure = str(error)
-                    self._notify(f"{board}: cannot store: {error}")
+                why = str(error)
+                if self._failures.get(board) != why:
+                    self._failures[board] = why
+                    self._notify(f"{board}: cannot store: {why}")
+                    await asyncio.to_thread(self._note_refusal, board, why)
                 return web.Response(status=503, text="not stored\n")
-        self._failure = ""
         # A board is moved to the end by each of its deliveries.
         while len(self._deduplicators) > REMEMBERED_BOARDS:
             self._deduplicators.pop(next(iter(self._deduplicators)))
@@ -131,16 +136,32 @@ class IngestServer:
         now = datetime.now(UTC)
         added = deduplicator.add(parse_delivery(body, board), now)
         if added.lines:
+            self._make_room(board, added.lines)
             self._store.append(board, added.lines, now.date())
         if added.lost:
             self._store.store_losses(board, added.totals)
         self._deduplicators[board] = deduplicator
+        if self._failures.pop(board, "") or board not in self._known_boards:
+            clear_refusal(self._store, board)
         if board not in self._known_boards:
             self._known_boards.add(board)
             self._notify(f"{board} delivers")
         if added.lost:
             self._notify(f"{board}: {added.lost} records are lost: its queue was full")
         return added.repeated
+
+    def _make_room(self, board: str, lines: Sequence[str]) -> None:
+        if self._quotas is None:
+            return
+        size = sum(len(line.encode("utf-8", "replace")) + 1 for line in lines)
+        removed = self._quotas.make_room(board, size)
+        if removed:
+            self._notify(f"{board}: removed to make room for its records: {', '.join(removed)}")
+
+    def _note_refusal(self, board: str, why: str) -> None:
+        # Not for a name that cannot be that of a board.
+        with suppress(BootwrightError):
+            note_refusal(self._store, board, why)
 
 
 def _board_of(request: web.Request) -> str:

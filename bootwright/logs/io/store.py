@@ -76,9 +76,14 @@ class LogStore:
         Raises:
             InputError: ``board`` cannot be the name of a board.
         """
-        return self._folder_of(board) / f"{day.isoformat()}.log"
+        return self.board_folder(board) / f"{day.isoformat()}.log"
 
-    def _folder_of(self, board: str) -> Path:
+    def board_folder(self, board: str) -> Path:
+        """Return the folder of a board's logs, which may not exist yet.
+
+        Raises:
+            InputError: ``board`` cannot be the name of a board.
+        """
         if not _BOARD.fullmatch(board):
             raise InputError(f"{board!r} is not a board's name")
         return self.folder / board
@@ -135,14 +140,14 @@ class LogStore:
     def losses(self, board: str) -> dict[str, int]:
         """Return the known losses of a board; see :mod:`bootwright.logs.losses`."""
         try:
-            found = json.loads((self._folder_of(board) / _LOSSES).read_text(encoding="utf-8"))
+            found = json.loads((self.board_folder(board) / _LOSSES).read_text(encoding="utf-8"))
             return {str(start): int(total) for start, total in found.items()}
         except (FileNotFoundError, ValueError, AttributeError, TypeError):
             return {}
 
     def store_losses(self, board: str, totals: Mapping[str, int]) -> None:
         """Store the known losses of a board."""
-        path = self._folder_of(board) / _LOSSES
+        path = self.board_folder(board) / _LOSSES
         replace_file(path, json.dumps(totals))
 
     def newest_first(
@@ -241,6 +246,18 @@ class LogStore:
                 break
         return found
 
+    def sizes(self, board: str) -> list[tuple[Path, int]]:
+        """Return a board's files, the oldest first, each with its bytes."""
+        found = []
+        for file, _ in self._files(board):
+            with suppress(FileNotFoundError):
+                found.append((file, file.stat().st_size))
+        return found
+
+    def used(self, board: str) -> int:
+        """Return the bytes of all files of a board."""
+        return sum(size for _, size in self.sizes(board))
+
     def tidy(self, keep_days: int, plain_days: int = 2) -> None:
         """Compress old files, and remove the oldest ones.
 
@@ -268,7 +285,7 @@ class LogStore:
             raise errors[0]
 
     def _files(self, board: str) -> list[tuple[Path, date]]:
-        folder = self._folder_of(board)
+        folder = self.board_folder(board)
         if not folder.is_dir():
             return []
         found = []

@@ -12,6 +12,7 @@ import pytest
 
 from bootwright.core.errors import FailedError, InputError
 from bootwright.logs.io import web_api
+from bootwright.logs.io.quotas import note_refusal
 from bootwright.logs.io.store import LogCursor, LogStore
 from tests.support.logpages import (
     WEB,
@@ -321,10 +322,18 @@ def test_boards_have_the_time_of_the_last_record_and_its_sources(
         "last": iso(last.time),
         "containers": ["web"],
         "programs": ["app"],
+        "trouble": None,
     }
     assert lab["containers"] == []
     add(store, of_web("new", board="lab"))
     assert next(b for b in boards() if b["name"] == "lab")["containers"] == ["web"]
+
+
+def test_trouble_of_a_board_is_shown(store: LogStore, served: Served) -> None:
+    add(store, record("x"))
+    note_refusal(store, "odroid", "the disk is full")
+    (board,) = served.ask("/api/boards").json["boards"]
+    assert board["trouble"].endswith("Z: the disk is full")
 
 
 # The stream
