@@ -28,6 +28,7 @@ from bootwright.logs.io.quotas import disk_of, disk_trouble, trouble_of
 from bootwright.logs.io.store import LogStore, default_folder
 from bootwright.logs.io.web_page import serve_page
 from bootwright.logs.syslog_ng import (
+    CERTIFICATE_FILES,
     CERTIFICATES,
     PASSWORD_FILE,
     Certificates,
@@ -42,7 +43,12 @@ from bootwright.logs.syslog_ng import (
 from bootwright.logs.syslog_ng import SyslogServer as Syslog
 from bootwright.logs.syslog_ng import collector_config as syslog_config
 from bootwright.pki.certificate_store import CertificateSubject
-from bootwright.pki.certificates import ServerNames
+from bootwright.pki.certificates import (
+    RENEW_BEFORE,
+    VALIDITY,
+    ServerNames,
+    parse_certificate,
+)
 from bootwright.pki.command import issued_certificate
 from bootwright.pki.io.store import PkiStore, pki_dir
 
@@ -136,14 +142,26 @@ def check() -> tuple[list[str], bool]:
 def unit(user: str) -> str:
     """Return a systemd unit that runs the collector from this checkout.
 
+    The collector's certificate is made or renewed if that is due, because the service cannot do it.
+
     Raises:
-        InputError: the user or a path cannot be written into a unit.
+        InputError: the user or a path cannot be written into a unit; a wrong value in
+            ``bootwright.toml``; a file of the PKI is damaged.
+        RefusedError: other users can read the folder of certificates.
     """
-    logs, state = Path("/var/log/bootwright"), Path("/var/lib/bootwright")
-    return service_unit(
-        ServerUnit(paths.checkout(), user, logs, state, pki_dir()),
-        Renderer(paths.checkout() / "templates"),
+    collector, logs = load_collector(paths.checkout())
+    certificates = PkiStore(pki_dir())
+    service = ServerUnit(
+        checkout=paths.checkout(),
+        user=user,
+        logs=Path("/var/log/bootwright"),
+        state=Path("/var/lib/bootwright"),
+        certificates=certificates.subject_folder(SUBJECT),
+        pki=certificates.folder,
     )
+    text = service_unit(service, Renderer(paths.checkout() / "templates"))
+    issued_certificate(certificates, SUBJECT, names_of(collector, logs), datetime.now(UTC))
+    return text
 
 
 def compose() -> str:
@@ -187,6 +205,20 @@ def names_of(collector: Collector, logs: Logs) -> ServerNames:
     return ServerNames(tuple(dns), tuple(ips))
 
 
+def days_left(certificate: Path, now: datetime) -> int:
+    """Return for how many days a certificate (PEM) is valid; negative if it has ended.
+
+    Raises:
+        InputError: the file cannot be read, or is not a certificate.
+    """
+    try:
+        return (parse_certificate(certificate.read_bytes()).not_valid_after_utc - now).days
+    except OSError as error:
+        raise InputError(f"{certificate}: cannot read it: {error.strerror}") from None
+    except InputError as error:
+        raise InputError(f"{certificate}: {error}") from None
+
+
 def serve(reporter: Reporter, listen: str | None = None) -> None:
     """Collect logs until SIGINT or SIGTERM.
 
@@ -221,9 +253,19 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
         # certificates.
         return certificates.subject_folder(SUBJECT).resolve()
 
+    warned: list[int] = []
+
     def current_certificates() -> Certificates:
         folder = certificate_folder()
-        return Certificates(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
+        files = Certificates(*(folder / name for name in CERTIFICATE_FILES))
+        days = days_left(files.certificate, datetime.now(UTC)) if given else VALIDITY.days
+        if days < RENEW_BEFORE.days and days not in warned:
+            warned.append(days)
+            reporter.warn(
+                f"the collector's certificate ends in {days} days: renew it (inv logs unit, or inv"
+                " logs serve, does that), and restart the service or the container"
+            )
+        return files
 
     def syslog_command() -> tuple[str, ...]:
         wanted = _syslog_of(collector, store.folder, run, current_certificates())

@@ -8,14 +8,17 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from bootwright.core.errors import InputError
+from bootwright.logs.command import days_left
 from bootwright.logs.io.quotas import note_refusal
 from bootwright.logs.record import LogContainer
 from bootwright.pki.certificate_store import CertificateSubject
+from bootwright.pki.certificates import KeyPair, ServerNames, make_authority, sign
 from tests.support.bench import INV, Bench
 from tests.support.logship import DEADLINE_S, Operator, free_port, need_syslog_ng, relay, until
 from tests.support.schemas import check_broken_documents, check_document
@@ -288,13 +291,22 @@ def test_boards_are_served_also_without_syslog_ng(desk: Desk, tmp_path: Path) ->
         desk.bench.env["PATH"] = path
 
 
-def test_it_runs_as_a_service_and_in_a_container(tmp_path: Path) -> None:
+def test_it_runs_as_a_service(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     unit = desk.logs("unit", "--user", "keeper")
     assert unit.returncode == 0, unit.stderr
     assert "User=keeper\n" in unit.stdout
     assert f"ExecStart={desk.bench.checkout}/.venv/bin/inv logs serve\n" in unit.stdout
+    # The service cannot make its certificate.
+    own = desk.operator.pki.subject_folder(CertificateSubject("collector", "collector"))
+    for name in ("ca.pem", "cert.pem", "key.pem"):
+        assert f"LoadCredential={name}:{own}/{name}\n" in unit.stdout
+        assert (own / name).is_file()
     assert desk.logs("unit", "--user", "root").returncode == 2
+
+
+def test_it_runs_in_a_container(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
     early = desk.logs("compose")
     assert (early.returncode, early.stdout) == (2, "")
     assert "run inv logs serve once to make it" in early.stderr
@@ -312,6 +324,24 @@ def test_it_runs_as_a_service_and_in_a_container(tmp_path: Path) -> None:
     assert compose.returncode == 0, compose.stderr
     assert 'user: "' in compose.stdout
     assert f'"{desk.port}:{desk.port}/tcp"' in compose.stdout
+
+
+def test_a_service_warns_before_its_certificate_ends(tmp_path: Path) -> None:
+    authority = make_authority("logs", now())
+    names = ServerNames(("localhost",), ("127.0.0.1",))
+    pair = sign(authority, "collector", "collector", names, now())
+    assert days_left(write_certificate(tmp_path, pair), now() + timedelta(days=390)) == 5
+    with pytest.raises(InputError, match=r"cert\.pem: this is not a certificate"):
+        (tmp_path / "cert.pem").write_text("nothing")
+        days_left(tmp_path / "cert.pem", now())
+    with pytest.raises(InputError, match="No such file"):
+        days_left(tmp_path / "none.pem", now())
+
+
+def write_certificate(folder: Path, pair: KeyPair) -> Path:
+    path = folder / "cert.pem"
+    path.write_bytes(pair.certificate_pem())
+    return path
 
 
 def test_certificates_of_a_container_are_used_as_they_are(desk: Desk, tmp_path: Path) -> None:

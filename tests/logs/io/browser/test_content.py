@@ -36,9 +36,7 @@ HOSTILE = [
 ]
 
 
-def test_trouble_of_a_board_is_below_its_name(
-    store: LogStore, served: Served, visit: Open
-) -> None:
+def test_trouble_of_a_board_is_below_its_name(store: LogStore, served: Served, visit: Open) -> None:
     add(store, record("text"), record("text", board="lab"))
     note_refusal(store, "odroid", "the disk is <b>full</b>")
     page = visit(served)
