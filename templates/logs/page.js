@@ -49,7 +49,7 @@ function readAddress() {
 function address(changes = {}) {
   const wanted = { ...filters, live: live ? "" : "0", ...changes };
   const query = new URLSearchParams(Object.entries(wanted).filter(([, value]) => value));
-  return query.size ? `/?${query}` : "/";
+  return query.size ? `${location.pathname}?${query}` : location.pathname;
 }
 
 function go(changes, { replace = false } = {}) {
@@ -157,7 +157,7 @@ function goSpan() {
 
 async function loadSources() {
   try {
-    boards = (await ask("/api/boards", {})).boards;
+    boards = (await ask("api/boards", {})).boards;
     showSources();
   } catch {
     // Errors of the connection are shown when records are fetched.
@@ -261,7 +261,7 @@ async function fetchOlder(replaceAll = false) {
     do {
       $("older").hidden = true;
       const before = first ? "" : older;
-      const page = await ask("/api/records", { ...filters, before, limit: first ? PAGE : 2 * PAGE }, mine.signal);
+      const page = await ask("api/records", { ...filters, before, limit: first ? PAGE : 2 * PAGE }, mine.signal);
       if (mine.signal.aborted) return;
       const atEnd = first || isAtEnd();
       if (first) {
@@ -525,7 +525,7 @@ function follow() {
   if (detached) return load();
   if (document.hidden) return;
   const query = Object.entries({ ...filters, after: newest }).filter(([, value]) => value);
-  stream = new EventSource(`/api/tail?${new URLSearchParams(query)}`);
+  stream = new EventSource(`api/tail?${new URLSearchParams(query)}`);
   const mine = stream;
   stream.onopen = () => showStatus("live", "Live.");
   stream.addEventListener("records", (event) => {
@@ -542,7 +542,7 @@ function follow() {
     if (mine.readyState !== EventSource.CLOSED) return;
     retry = setTimeout(follow, 3000);
     try {
-      await ask("/api/records", { ...filters, limit: 1 });
+      await ask("api/records", { ...filters, limit: 1 });
     } catch (error) {
       if (stream === mine && error instanceof Refused) showStatus("refused", error.message);
     }

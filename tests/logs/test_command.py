@@ -244,11 +244,9 @@ def test_the_page_shows_the_logs(desk: Desk) -> None:
     with desk.running("web") as message:
         url = message.read_text().strip()
         assert url.startswith("http://127.0.0.1:")
-        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-        with opener.open(url, timeout=DEADLINE_S) as answer:
+        with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
             assert b"<title>" in answer.read()
-        base = url.split("?")[0]
-        with opener.open(f"{base}api/boards", timeout=DEADLINE_S) as answer:
+        with urllib.request.urlopen(f"{url}api/boards", timeout=DEADLINE_S) as answer:
             assert "odroid" in {board["name"] for board in json.load(answer)["boards"]}
 
 

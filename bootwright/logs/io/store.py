@@ -6,13 +6,11 @@ wrong. A file is opened for each append, because syslog-ng may append to it too.
 
 import errno
 import gzip
-import io
 import json
 import os
 import re
 import shutil
 import sys
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,8 +19,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bootwright.core import paths
-from bootwright.core.errors import FailedError, InputError
+from bootwright.core.errors import InputError
 from bootwright.core.io.fsync import replace_file, sync_path
+from bootwright.logs.io.packed import PackedReader
 from bootwright.logs.query import Query
 from bootwright.logs.record import LogRecord, parse_record
 
@@ -309,8 +308,11 @@ def _reversed_lines(file: Path, before: int) -> Iterator[tuple[int, str]]:
     """Yield the lines of a file that end before byte ``before``, from the last to the first.
 
     Each comes with the position of its first byte.
+
+    Raises:
+        FailedError: the file is compressed, and damaged.
     """
-    with _opened(file) as reader:
+    with _opened(file, before) as reader:
         end = _last_line_end(reader, before)
         if end < 0:
             return
@@ -329,19 +331,11 @@ def _reversed_lines(file: Path, before: int) -> Iterator[tuple[int, str]]:
         yield 0, rest.decode("utf-8", "surrogateescape")
 
 
-def _opened(file: Path) -> BinaryIO:
-    if file.suffix != ".gz":
-        return file.open("rb")
-    try:
-        with gzip.open(file, "rb") as packed:
-            return io.BytesIO(packed.read())
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise FailedError(
-            f"{file} is damaged: {error}; move it away to read the other files"
-        ) from error
+def _opened(file: Path, before: int) -> BinaryIO | PackedReader:
+    return PackedReader(file, before) if file.suffix == ".gz" else file.open("rb")
 
 
-def _last_line_end(reader: BinaryIO, before: int) -> int:
+def _last_line_end(reader: BinaryIO | PackedReader, before: int) -> int:
     """Return the position of the last line end before byte ``before``; -1 if there is none."""
     start = min(before, reader.seek(0, os.SEEK_END))
     while start:
