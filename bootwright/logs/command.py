@@ -14,6 +14,7 @@ from pathlib import Path
 from bootwright.core import paths
 from bootwright.core.config import Collector, Logs, load_collector
 from bootwright.core.errors import InputError
+from bootwright.core.io.process import environment
 from bootwright.core.io.secret_input import read_new_passphrase
 from bootwright.core.report import Reporter
 from bootwright.core.target_names import CONFIG_NAME
@@ -271,10 +272,12 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
         wanted = _syslog_of(collector, store.folder, run, current_certificates())
         if not wanted.needed:
             return ()
-        if shutil.which("syslog-ng") is None and not required:
+        # Debian has it in /usr/sbin, which is not in every user's PATH.
+        if shutil.which("syslog-ng", path=environment()["PATH"]) is None and not required:
             reporter.warn(
                 f"syslog-ng is not installed, so port {collector.tls_port} for other machines that"
-                " send logs by the syslog protocol is not open"
+                " send logs by the syslog protocol is not open (scripts/setup logs installs it; or"
+                " switch it off: tls_port = 0 in [logs.collector])"
             )
             return ()
         if collector.forward_password_file is not None:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -60,12 +61,18 @@ class Desk:
         )
 
     @contextmanager
-    def running(self, *argv: str, until_printed: str = "http", ends: int = 0) -> Iterator[Path]:
+    def running(
+        self,
+        *argv: str,
+        until_printed: str = "http",
+        ends: int = 0,
+        before: tuple[str, ...] = (),
+    ) -> Iterator[Path]:
         """Run it while the context lasts; yield the file with its output after the first output."""
         message = self.bench.root / "messages"
         with message.open("wb") as file:
             child = subprocess.Popen(
-                [str(INV), "logs", *argv],
+                [*before, str(INV), "logs", *argv],
                 cwd=self.bench.checkout,
                 env=self.bench.env,
                 stdin=subprocess.DEVNULL,
@@ -274,17 +281,27 @@ def test_the_error_for_a_wrong_configuration_says_where(
     assert message in done.stderr
 
 
-def test_boards_are_served_also_without_syslog_ng(desk: Desk, tmp_path: Path) -> None:
-    folder = tmp_path / "bin"
-    folder.mkdir()
+def test_boards_are_served_also_without_syslog_ng(desk: Desk) -> None:
+    place = shutil.which("syslog-ng")
+    assert place is not None
+    hidden = 'mount --bind /dev/null "$0" && exec "$@"'
+    before = ("unshare", "--mount", "sh", "-c", hidden, place)
+    with desk.running("serve", before=before) as message:
+        assert "syslog-ng is not installed" in message.read_text()
+        assert "scripts/setup logs installs it" in message.read_text()
+
+
+def test_syslog_ng_is_found_where_only_root_has_it_in_the_path(desk: Desk, tmp_path: Path) -> None:
     for name in ("python3", "sh", "env"):
-        for place in os.environ["PATH"].split(":"):
-            if (Path(place) / name).exists() and not (folder / name).exists():
-                (folder / name).symlink_to(Path(place) / name)
-    path, desk.bench.env["PATH"] = desk.bench.env["PATH"], str(folder)
+        found = shutil.which(name)
+        assert found is not None
+        (tmp_path / name).symlink_to(found)
+    path, desk.bench.env["PATH"] = desk.bench.env["PATH"], str(tmp_path)
     try:
         with desk.running("serve") as message:
-            assert "syslog-ng is not installed" in message.read_text()
+            assert "is not installed" not in message.read_text()
+            with socket.create_connection(("127.0.0.1", desk.tls_port), DEADLINE_S):
+                pass
     finally:
         desk.bench.env["PATH"] = path
 

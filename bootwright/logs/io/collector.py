@@ -189,8 +189,8 @@ async def _child(argv: tuple[str, ...], notify: Notify) -> AsyncIterator[Callabl
         child = await _start(argv)
     except FileNotFoundError:
         raise FailedError(
-            f"{argv[0]} is not installed (Debian: syslog-ng-core and syslog-ng-mod-http); install"
-            " it, or switch it off: tls_port = 0 in [logs.collector]"
+            f"{argv[0]} is not installed: run scripts/setup logs, or switch it off: tls_port = 0 in"
+            " [logs.collector]"
         ) from None
     # A program that cannot use its configuration ends immediately.
     with contextlib.suppress(TimeoutError):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bootwright.logs.io.ingest import MAX_DELIVERY_BYTES, MAX_RECORDS
 from bootwright.logs.io.listener import LIMITS, Refusals, network_of, raise_file_limit
 from bootwright.pki.certificate_store import CertificateSubject
 from tests.support.logship import DEADLINE_S, Operator, post, until
@@ -178,6 +179,16 @@ def test_a_certificate_that_is_not_for_clients_is_refused(operator: Operator) ->
         until(lambda: any("refused" in one for one in operator.messages), "it is reported")
     assert operator.store.boards() == ()
     assert "purpose" in next(one for one in operator.messages if "refused" in one)
+
+
+def test_a_delivery_of_too_many_records_is_refused_at_once(operator: Operator) -> None:
+    with operator.collecting():
+        assert operator.deliver(b"a\n" * (1 << 20)) == 413
+        assert operator.deliver(b"a\n" * (MAX_RECORDS + 1)) == 413
+        assert operator.deliver(b"a" * (MAX_DELIVERY_BYTES + 1)) == 413
+        assert operator.store.boards() == ()
+        assert operator.deliver(b"".join(map(line, range(MAX_RECORDS)))) == 200
+    assert len(operator.records("odroid")) == MAX_RECORDS
 
 
 def test_addresses_are_counted_by_network() -> None:
