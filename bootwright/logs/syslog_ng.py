@@ -16,6 +16,7 @@ from bootwright.core.errors import InputError
 from bootwright.core.secret import Secret
 from bootwright.core.templates import Renderer
 from bootwright.logs.record import escape_unsafe
+from bootwright.pki.certificates import COLLECTOR_NAME
 
 PASSWORD_FILE = "password.conf"
 """The file with the password for Loki or OpenSearch; only its owner can read it."""
@@ -193,6 +194,7 @@ def collector_config(collector: SyslogServer, renderer: Renderer) -> str:
         "ip_protocol": _address(collector.listen).version,
         "longest": MAX_MESSAGE_BYTES,
         "connections": MAX_CONNECTIONS,
+        "collector_name": COLLECTOR_NAME,
         "files": MAX_FILES,
         "window": WINDOW_RECORDS,
         "blanks": "|".join(_bytes(blank) for blank in _blanks()),
