@@ -6,6 +6,7 @@ cannot be stored, it is not acknowledged; then the board keeps it and tries agai
 
 import asyncio
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -39,6 +40,9 @@ memory. More wait."""
 STORED_AT_ONCE = 2
 """How many deliveries are parsed and stored at the same time; this takes many times the memory of
 the delivery. More would not be faster: Python runs one thread at a time."""
+
+SHOWN_AGAIN_S = 600.0
+"""Seconds after which the same failure of a board is shown again."""
 
 REMEMBERED_BOARDS = 256
 """Of how many boards the last records are remembered, to find repeated ones: about 0.6 MiB each.
@@ -79,6 +83,7 @@ class IngestServer:
         self._locks: dict[str, asyncio.Lock] = {}
         self._known_boards: set[str] = set()
         self._failures: dict[str, str] = {}
+        self._shown: dict[str, tuple[str, float]] = {}
         self._received = asyncio.Semaphore(DELIVERIES_AT_ONCE)
         self._stored = asyncio.Semaphore(STORED_AT_ONCE)
         self.listener: Listener | None = None
@@ -119,7 +124,7 @@ class IngestServer:
                 why = str(error)
                 if self._failures.get(board) != why:
                     self._failures[board] = why
-                    self._notify(f"{board}: cannot store: {why}")
+                    self._show_failure(board, why)
                     await asyncio.to_thread(self._note_refusal, board, why)
                 return web.Response(status=503, text="not stored\n")
         # A board is moved to the end by each of its deliveries.
@@ -141,9 +146,10 @@ class IngestServer:
         if added.lost:
             self._store.store_losses(board, added.totals)
         self._deduplicators[board] = deduplicator
-        if self._failures.pop(board, "") or board not in self._known_boards:
+        is_new = board not in self._known_boards
+        if added.lines and (self._failures.pop(board, "") or is_new):
             clear_refusal(self._store, board)
-        if board not in self._known_boards:
+        if is_new:
             self._known_boards.add(board)
             self._notify(f"{board} delivers")
         if added.lost:
@@ -157,6 +163,13 @@ class IngestServer:
         removed = self._quotas.make_room(board, size)
         if removed:
             self._notify(f"{board}: removed to make room for its records: {', '.join(removed)}")
+
+    def _show_failure(self, board: str, why: str) -> None:
+        # Near a limit some deliveries fit and others do not.
+        last, shown = self._shown.get(board, ("", 0.0))
+        if why != last or time.monotonic() - shown > SHOWN_AGAIN_S:
+            self._shown[board] = why, time.monotonic()
+            self._notify(f"{board}: cannot store: {why}")
 
     def _note_refusal(self, board: str, why: str) -> None:
         # Not for a name that cannot be that of a board.

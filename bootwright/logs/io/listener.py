@@ -256,11 +256,13 @@ class Listener:
         same = [one for one in self._handshakes if one.network == network]
         if len(same) >= self._limits.handshakes_of_address:
             most = self._limits.handshakes_of_address
-            self._replace(same[0], f"{most} newer connections of its address without a certificate")
+            self._replace(
+                same[0], f"there were {most} newer ones of its address without a certificate"
+            )
         elif len(self._handshakes) >= self._limits.handshakes:
             most = self._limits.handshakes
             self._replace(
-                next(iter(self._handshakes)), f"{most} newer connections without a certificate"
+                next(iter(self._handshakes)), f"there were {most} newer ones without a certificate"
             )
 
     def _replace(self, handshake: _Handshake, why: str) -> None:
@@ -345,7 +347,7 @@ class Listener:
     def _admit(self, transport: asyncio.Transport, protocol: RequestHandler, sender: str) -> None:
         name = board_of(transport)
         if len(self._server.connections) > self._limits.boards:
-            self._refusals.add(f"more than {self._limits.boards} connections of boards", sender)
+            self._refusals.add(f"there were {self._limits.boards} others of boards", sender)
             transport.abort()
             return
         board = self._boards.setdefault(name, _Board())
@@ -356,7 +358,9 @@ class Listener:
             if oldest.transport is not None:
                 oldest.transport.abort()
             most = self._limits.of_board
-            self._refusals.add(f"{most} newer connections with its certificate ({name})", sender)
+            self._refusals.add(
+                f"there were {most} newer ones with its certificate ({name})", sender
+            )
 
         def silent() -> None:
             if not transport.is_closing():

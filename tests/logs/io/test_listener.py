@@ -112,8 +112,8 @@ def test_ten_thousand_connections_lock_nobody_out_and_cost_little(operator: Oper
     assert (operator.folder / "errors").read_text() == ""
     # Two boards deliver; the first refused connection; and the rest of them once a minute.
     assert int(messages.split("\n", 1)[0]) <= 6, messages
-    assert "newer connections of its address without a certificate" in messages
-    assert "newer connections with its certificate (odroid)" in messages
+    assert "newer ones of its address without a certificate" in messages
+    assert "newer ones with its certificate (odroid)" in messages
 
 
 def test_a_board_may_have_a_few_connections_and_the_oldest_is_closed(operator: Operator) -> None:

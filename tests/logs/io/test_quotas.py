@@ -130,9 +130,13 @@ def test_one_board_is_refused_and_another_delivers(tmp_path: Path) -> None:
         assert [operator.deliver(again) for _ in range(3)] == [503] * 3
         assert operator.deliver(body, "lab") == 200
         assert "are not stored" in trouble_of(operator.store, "odroid", now())[0]
+        # A report without a record is not a stored record.
+        assert operator.deliver(b"4 l none\n") == 200
+        assert "are not stored" in trouble_of(operator.store, "odroid", now())[0]
         # A smaller one has room.
         assert operator.deliver(b"3 s <13>1 - x p 1 - - short\n") == 200
         assert trouble_of(operator.store, "odroid", now()) == ()
+        assert operator.deliver(again) == 503
     assert len([one for one in operator.messages if "cannot store" in one]) == 1
 
 
