@@ -6,17 +6,20 @@ Old logs are compressed, and later removed.
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import signal
 import socket
 import ssl
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.io.fsync import replace_file
@@ -141,6 +144,25 @@ def _trim(quotas: Quotas, notify: Notify) -> None:
         notify(f"warning: {error}")
 
 
+class _CountErrors(logging.Handler):
+    """Counts what the HTTP server would log with a traceback for each request."""
+
+    def __init__(self, refusals: Refusals) -> None:
+        super().__init__()
+        self._refusals = refusals
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one message of the HTTP server."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            self._refusals.add("it sent a request that is not HTTP/1.1", "a board")
+            return
+        what = f"{type(error).__name__}: {error}" if error else record.getMessage()
+        where = traceback.extract_tb(error.__traceback__)[-1:] if error else []
+        lines = "".join(f" ({Path(one.filename).name}:{one.lineno})" for one in where)
+        self._refusals.add(f"error in the collector: {what}{lines}", "a board")
+
+
 @asynccontextmanager
 async def _site(
     ingest: IngestServer,
@@ -149,8 +171,14 @@ async def _site(
     context: ssl.SSLContext,
     refusals: Refusals,
 ) -> AsyncIterator[int]:
+    logger = logging.Logger("collector", logging.WARNING)
+    logger.addHandler(_CountErrors(refusals))
     runner = web.AppRunner(
-        ingest.application(), access_log=None, keepalive_timeout=3600, shutdown_timeout=5
+        ingest.application(),
+        access_log=None,
+        logger=logger,
+        keepalive_timeout=3600,
+        shutdown_timeout=5,
     )
     await runner.setup()
     assert runner.server is not None

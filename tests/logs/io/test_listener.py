@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.logs.io.ingest import MAX_DELIVERY_BYTES, MAX_RECORDS
+from bootwright.logs.io.ingest import MAX_DELIVERY_BYTES, MAX_RECORDS, IngestServer
 from bootwright.logs.io.listener import LIMITS, Refusals, network_of, raise_file_limit
 from bootwright.pki.certificate_store import CertificateSubject
 from tests.support.logship import DEADLINE_S, Operator, post, until
@@ -179,6 +179,35 @@ def test_a_certificate_that_is_not_for_clients_is_refused(operator: Operator) ->
         until(lambda: any("refused" in one for one in operator.messages), "it is reported")
     assert operator.store.boards() == ()
     assert "purpose" in next(one for one in operator.messages if "refused" in one)
+
+
+def test_requests_that_are_not_http_are_counted_without_tracebacks(
+    operator: Operator, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with operator.collecting():
+        for _ in range(5):
+            with operator.connect(CertificateSubject("log", "odroid")) as kept:
+                assert post(kept, line(0)) == 200
+                kept.sendall(b"no HTTP\r\n\r\n")
+                assert b" 400 " in kept.recv(1000)
+    assert (capfd.readouterr().err, caplog.text) == ("", "")
+    first, rest = (message for message in operator.messages if "refused" in message)
+    assert "it sent a request that is not HTTP/1.1" in first
+    assert "refused 4 more" in rest
+
+
+def test_an_error_in_the_collector_is_shown(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> int:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(IngestServer, "_store_delivery", broken)
+    with operator.collecting():
+        assert [operator.deliver(line(0)) for _ in range(3)] == [500] * 3
+    first, rest = (message for message in operator.messages if "refused" in message)
+    assert "error in the collector: ZeroDivisionError: a bug (test_listener.py:" in first
+    assert "2 × error in the collector" in rest
 
 
 def test_a_delivery_of_too_many_records_is_refused_at_once(operator: Operator) -> None:
