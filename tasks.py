@@ -629,6 +629,7 @@ def logs(
         serve,
         serve_web_page,
         show_trouble,
+        trouble_now,
         unit,
     )
 
@@ -664,7 +665,7 @@ def logs(
         store, board = board_of(targets[0])
         show_trouble(store, board, TextReporter())
         if follow:
-            tail.follow(store, board, options)
+            tail.follow(store, board, options, lambda: trouble_now(store, board))
         result = tail.last_records(store, board, options)
         if not result.records:
             TextReporter().note(f"no record of {board} is like that")

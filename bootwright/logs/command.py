@@ -112,9 +112,14 @@ def board_of(name: str) -> tuple[LogStore, str]:
         raise
 
 
+def trouble_now(store: LogStore, board: str) -> tuple[str, ...]:
+    """Return what is wrong with a board's logs."""
+    return trouble_of(store, board, datetime.now(UTC))
+
+
 def show_trouble(store: LogStore, board: str, reporter: Reporter) -> None:
     """Warn of what is wrong with a board's logs."""
-    for sentence in trouble_of(store, board, datetime.now(UTC)):
+    for sentence in trouble_now(store, board):
         reporter.warn(f"{board}: {sentence}")
 
 
@@ -129,7 +134,7 @@ def check() -> tuple[list[str], bool]:
     lines, good = [], True
     for board in store.boards():
         used = store.used(board)
-        trouble = list(trouble_of(store, board, datetime.now(UTC)))
+        trouble = list(trouble_now(store, board))
         if used > quota:
             trouble.append("its logs are over its quota")
         good = good and not trouble

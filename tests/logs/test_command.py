@@ -245,6 +245,11 @@ def test_trouble_of_a_board_is_an_exit_status_and_a_warning(tmp_path: Path) -> N
     assert (tail.returncode, tail.stdout) == (0, "- p: text\n")
     assert "odroid: new records are not stored since" in tail.stderr
     assert "the disk is full" in tail.stderr
+    # Also what happens while records are followed.
+    follow = ("tail", "lab", "--follow")
+    with desk.running(*follow, until_printed="text", ends=-signal.SIGTERM) as message:
+        note_refusal(store, "lab", "it has too many records")
+        until(lambda: "it has too many records" in message.read_text(), "it is shown")
 
 
 def test_the_page_shows_the_logs(desk: Desk) -> None:

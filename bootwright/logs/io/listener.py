@@ -26,8 +26,10 @@ Notify = Callable[[str], None]
 
 _NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-_ACCEPTED_AT_ONCE = 16
-"""How many connections are accepted before others get their turn."""
+_ACCEPTED_AT_ONCE = 4
+"""How many connections are accepted before others get their turn. A handshake takes about six
+turns, so fewer than :attr:`Limits.handshakes_of_address` are accepted in the meantime, however fast
+somebody connects."""
 
 _PAUSE_S = 1.0
 """Seconds until connections are accepted again after the machine had no descriptor for one."""
