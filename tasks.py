@@ -612,12 +612,26 @@ def logs(
     user: str = "",
     json: bool = False,
 ) -> None:
-    """Collect the logs of boards, and read them: logs serve, logs tail TARGET, logs web."""
+    """Collect the logs of boards, and read them: logs serve, logs tail TARGET, logs web.
+
+    logs check shows how much disk space each board uses; its status is 4 if something is wrong.
+    """
     from datetime import UTC, datetime
 
+    from bootwright.core.errors import FailedError
     from bootwright.core.report import TextReporter
     from bootwright.logs import tail
-    from bootwright.logs.command import board_of, check_action, compose, serve, serve_web_page, unit
+    from bootwright.logs.command import (
+        board_of,
+        check,
+        check_action,
+        compose,
+        serve,
+        serve_web_page,
+        show_trouble,
+        trouble_now,
+        unit,
+    )
 
     given = {
         **{"container": container, "since": since, "grep": grep, "severity": severity},
@@ -630,6 +644,11 @@ def logs(
         serve(TextReporter(), listen or None)
     elif action == "web":
         serve_web_page(whole_number("--port", port or "0", 0, 65535))
+    elif action == "check":
+        found, good = check()
+        print(*found, sep="\n")
+        if not good:
+            raise Exit(code=FailedError.exit_code)
     elif action in ("unit", "compose"):
         print(unit(user or "bootwright") if action == "unit" else compose(), end="")
     else:
@@ -644,8 +663,9 @@ def logs(
             now=datetime.now(UTC),
         )
         store, board = board_of(targets[0])
+        show_trouble(store, board, TextReporter())
         if follow:
-            tail.follow(store, board, options)
+            tail.follow(store, board, options, lambda: trouble_now(store, board))
         result = tail.last_records(store, board, options)
         if not result.records:
             TextReporter().note(f"no record of {board} is like that")

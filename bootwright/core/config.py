@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 from bootwright.core.errors import InputError
 from bootwright.core.target_names import BUILT_IN, CONFIG_NAME
 from bootwright.core.toml_model import StrictModel, check_table, read_toml
-from bootwright.core.units import parse_size
+from bootwright.core.units import MIB, parse_size
 
 SCHEMA = "bootwright.config/1"
 
@@ -86,6 +86,13 @@ def _size(value: str) -> str:
     return value
 
 
+def _board_quota(value: str) -> str:
+    # A delivery has 2 MiB at most, and a day of a board many of them.
+    if parse_size(_size(value)) < 16 * MIB:
+        raise ValueError(f"{value!r} is less than 16MiB, which is too little for a board's day")
+    return value
+
+
 def _size_or_rest(value: str) -> str:
     return value if value == "rest" else _size(value)
 
@@ -145,7 +152,7 @@ class Collector(StrictModel):
     ``server`` of ``[logs]``. ``port`` is for boards. The other ports are for senders that speak
     the syslog protocol; 0 closes one. ``forward`` and ``forward_url`` are the kind and URL of a
     server that gets all logs, ``forward_user`` and ``forward_password_file`` its login.
-    ``keep_days`` is how many days logs are kept.
+    ``keep_days`` is how many days logs are kept, ``keep_bytes`` how many bytes of each board.
     """
 
     listen: Host = "0.0.0.0"
@@ -159,6 +166,7 @@ class Collector(StrictModel):
     forward_user: Annotated[str, Field(pattern=r"^[^\s\"\\`$]+$")] | None = None
     forward_password_file: str | None = None
     keep_days: Annotated[int, Field(ge=2)] = 90
+    keep_bytes: Annotated[str, AfterValidator(_board_quota)] = "4GiB"
 
 
 class Target(StrictModel):

@@ -6,8 +6,8 @@ from typing import Literal, cast, get_args
 
 from bootwright.core.errors import InputError
 
-ToolLevel = Literal["run", "test", "bench"]
-"""Who needs a tool: everybody, the tests, or the benchmarks."""
+ToolLevel = Literal["run", "logs", "test", "bench"]
+"""Who needs a tool: everybody, ``inv logs serve`` (and the tests), the tests, the benchmarks."""
 
 Family = Literal["debian", "arch"]
 """The known families of distributions: with apt-get, or with pacman."""

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,17 +14,22 @@ from pathlib import Path
 from bootwright.core import paths
 from bootwright.core.config import Collector, Logs, load_collector
 from bootwright.core.errors import InputError
+from bootwright.core.io.process import environment
 from bootwright.core.io.secret_input import read_new_passphrase
 from bootwright.core.report import Reporter
 from bootwright.core.target_names import CONFIG_NAME
 from bootwright.core.templates import Renderer
+from bootwright.core.units import format_size, parse_size
 from bootwright.emulator.plan import HOST_ADDRESS_IN_GUEST
 from bootwright.hosts import resolve
 from bootwright.logs.choices import LogsAction
 from bootwright.logs.io.collector import CollectorConfig, collect, url_of, write_private
+from bootwright.logs.io.listener import LIMITS, raise_file_limit
+from bootwright.logs.io.quotas import disk_of, disk_trouble, trouble_of
 from bootwright.logs.io.store import LogStore, default_folder
 from bootwright.logs.io.web_page import serve_page
 from bootwright.logs.syslog_ng import (
+    CERTIFICATE_FILES,
     CERTIFICATES,
     PASSWORD_FILE,
     Certificates,
@@ -38,7 +44,12 @@ from bootwright.logs.syslog_ng import (
 from bootwright.logs.syslog_ng import SyslogServer as Syslog
 from bootwright.logs.syslog_ng import collector_config as syslog_config
 from bootwright.pki.certificate_store import CertificateSubject
-from bootwright.pki.certificates import ServerNames
+from bootwright.pki.certificates import (
+    RENEW_BEFORE,
+    VALIDITY,
+    ServerNames,
+    parse_certificate,
+)
 from bootwright.pki.command import issued_certificate
 from bootwright.pki.io.store import PkiStore, pki_dir
 
@@ -50,7 +61,14 @@ SUBJECT = CertificateSubject("collector", "collector")
 """The subject of the collector's certificate."""
 
 
-ACTIONS: dict[LogsAction, int] = {"serve": 0, "tail": 1, "web": 0, "unit": 0, "compose": 0}
+ACTIONS: dict[LogsAction, int] = {
+    "serve": 0,
+    "tail": 1,
+    "check": 0,
+    "web": 0,
+    "unit": 0,
+    "compose": 0,
+}
 """How many targets each action takes."""
 
 _TAIL_OPTIONS = dict.fromkeys(
@@ -94,17 +112,62 @@ def board_of(name: str) -> tuple[LogStore, str]:
         raise
 
 
+def trouble_now(store: LogStore, board: str) -> tuple[str, ...]:
+    """Return what is wrong with a board's logs."""
+    return trouble_of(store, board, datetime.now(UTC))
+
+
+def show_trouble(store: LogStore, board: str, reporter: Reporter) -> None:
+    """Warn of what is wrong with a board's logs."""
+    for sentence in trouble_now(store, board):
+        reporter.warn(f"{board}: {sentence}")
+
+
+def check() -> tuple[list[str], bool]:
+    """Return a line for each board with its use of the disk and its trouble, and if all is well.
+
+    Raises:
+        InputError: a wrong value in ``bootwright.toml``.
+    """
+    collector, _ = load_collector(paths.checkout())
+    quota, store = parse_size(collector.keep_bytes), LogStore(default_folder())
+    lines, good = [], True
+    for board in store.boards():
+        used = store.used(board)
+        trouble = list(trouble_now(store, board))
+        if used > quota:
+            trouble.append("its logs are over its quota")
+        good = good and not trouble
+        of = f"{format_size(used)} of {format_size(quota)}"
+        lines.append(f"{board}: {of}: {'; '.join(trouble) or 'good'}")
+    disk = disk_trouble(disk_of(store.folder))
+    lines += [f"{paths.display_path(store.folder)}: {sentence}" for sentence in disk]
+    return lines, good and not disk
+
+
 def unit(user: str) -> str:
     """Return a systemd unit that runs the collector from this checkout.
 
+    The collector's certificate is made or renewed if that is due, because the service cannot do it.
+
     Raises:
-        InputError: the user or a path cannot be written into a unit.
+        InputError: the user or a path cannot be written into a unit; a wrong value in
+            ``bootwright.toml``; a file of the PKI is damaged.
+        RefusedError: other users can read the folder of certificates.
     """
-    logs, state = Path("/var/log/bootwright"), Path("/var/lib/bootwright")
-    return service_unit(
-        ServerUnit(paths.checkout(), user, logs, state, pki_dir()),
-        Renderer(paths.checkout() / "templates"),
+    collector, logs = load_collector(paths.checkout())
+    certificates = PkiStore(pki_dir())
+    service = ServerUnit(
+        checkout=paths.checkout(),
+        user=user,
+        logs=Path("/var/log/bootwright"),
+        state=Path("/var/lib/bootwright"),
+        certificates=certificates.subject_folder(SUBJECT),
+        pki=certificates.folder,
     )
+    text = service_unit(service, Renderer(paths.checkout() / "templates"))
+    issued_certificate(certificates, SUBJECT, names_of(collector, logs), datetime.now(UTC))
+    return text
 
 
 def compose() -> str:
@@ -148,6 +211,20 @@ def names_of(collector: Collector, logs: Logs) -> ServerNames:
     return ServerNames(tuple(dns), tuple(ips))
 
 
+def days_left(certificate: Path, now: datetime) -> int:
+    """Return for how many days a certificate (PEM) is valid; negative if it has ended.
+
+    Raises:
+        InputError: the file cannot be read, or is not a certificate.
+    """
+    try:
+        return (parse_certificate(certificate.read_bytes()).not_valid_after_utc - now).days
+    except OSError as error:
+        raise InputError(f"{certificate}: cannot read it: {error.strerror}") from None
+    except InputError as error:
+        raise InputError(f"{certificate}: {error}") from None
+
+
 def serve(reporter: Reporter, listen: str | None = None) -> None:
     """Collect logs until SIGINT or SIGTERM.
 
@@ -182,18 +259,30 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
         # certificates.
         return certificates.subject_folder(SUBJECT).resolve()
 
+    warned: list[int] = []
+
     def current_certificates() -> Certificates:
         folder = certificate_folder()
-        return Certificates(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
+        files = Certificates(*(folder / name for name in CERTIFICATE_FILES))
+        days = days_left(files.certificate, datetime.now(UTC)) if given else VALIDITY.days
+        if days < RENEW_BEFORE.days and days not in warned:
+            warned.append(days)
+            reporter.warn(
+                f"the collector's certificate ends in {days} days: renew it (inv logs unit, or inv"
+                " logs serve, does that), and restart the service or the container"
+            )
+        return files
 
     def syslog_command() -> tuple[str, ...]:
         wanted = _syslog_of(collector, store.folder, run, current_certificates())
         if not wanted.needed:
             return ()
-        if shutil.which("syslog-ng") is None and not required:
+        # Debian has it in /usr/sbin, which is not in every user's PATH.
+        if shutil.which("syslog-ng", path=environment()["PATH"]) is None and not required:
             reporter.warn(
                 f"syslog-ng is not installed, so port {collector.tls_port} for other machines that"
-                " send logs by the syslog protocol is not open"
+                " send logs by the syslog protocol is not open (scripts/setup logs installs it; or"
+                " switch it off: tls_port = 0 in [logs.collector])"
             )
             return ()
         if collector.forward_password_file is not None:
@@ -213,6 +302,8 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
         generation=lambda: given or certificates.generation(),
         syslog=syslog_command,
         plain_days=FORWARDED_DAYS if collector.forward else 2,
+        keep_bytes=parse_size(collector.keep_bytes),
+        limits=replace(LIMITS, boards=raise_file_limit()),
     )
 
     def ready(port: int) -> None:

@@ -16,6 +16,7 @@ from bootwright.core.errors import InputError
 from bootwright.core.secret import Secret
 from bootwright.core.templates import Renderer
 from bootwright.logs.record import escape_unsafe
+from bootwright.pki.certificates import COLLECTOR_NAME
 
 PASSWORD_FILE = "password.conf"
 """The file with the password for Loki or OpenSearch; only its owner can read it."""
@@ -63,10 +64,13 @@ _SOURCES = ("bootwright", "templates", "tasks.py", "scripts/tools.tsv")
 """The parts of the checkout that the container needs."""
 
 CERTIFICATES = "BOOTWRIGHT_COLLECTOR_CERTIFICATES"
-"""Environment variable: a folder with ``ca.pem``, ``cert.pem`` and ``key.pem``, used as they are.
+"""Environment variable: a folder with :data:`CERTIFICATE_FILES`, which are used as they are.
 
-A container cannot renew certificates: it does not have the authority's key.
+A service or a container cannot renew certificates: it does not have the authority's key.
 """
+
+CERTIFICATE_FILES = ("ca.pem", "cert.pem", "key.pem")
+"""The authority of the boards' certificates, and the collector's own certificate and key."""
 
 
 @dataclass(frozen=True)
@@ -134,20 +138,23 @@ class SyslogServer:
 
 @dataclass(frozen=True)
 class ServerUnit:
-    """The collector as a systemd unit; all folders have to exist and to belong to the user.
+    """The collector as a systemd unit.
 
     Attributes:
-        checkout: the checkout that it runs from.
+        checkout: the checkout that it runs from; the user has to be able to read it.
         user: the user that it runs as.
-        logs: the folder of the logs.
-        state: the folder of its state.
-        pki: the folder of the certificates; the collector renews its own one.
+        logs: the folder of the logs; it has to exist and to belong to the user.
+        state: the folder of its state; it has to exist and to belong to the user.
+        certificates: the folder with the collector's files :data:`CERTIFICATE_FILES`. systemd gives
+            the collector copies of them.
+        pki: the folder of all certificates and keys; the collector cannot read it.
     """
 
     checkout: Path
     user: str
     logs: Path
     state: Path
+    certificates: Path
     pki: Path
 
 
@@ -187,6 +194,7 @@ def collector_config(collector: SyslogServer, renderer: Renderer) -> str:
         "ip_protocol": _address(collector.listen).version,
         "longest": MAX_MESSAGE_BYTES,
         "connections": MAX_CONNECTIONS,
+        "collector_name": COLLECTOR_NAME,
         "files": MAX_FILES,
         "window": WINDOW_RECORDS,
         "blanks": "|".join(_bytes(blank) for blank in _blanks()),
@@ -239,11 +247,12 @@ def service_unit(service: ServerUnit, renderer: Renderer) -> str:
     Raises:
         InputError: a path or the user cannot be written into a unit (says which).
     """
-    folders = (service.checkout, service.logs, service.state, service.pki)
+    folders = (service.checkout, service.logs, service.state, service.certificates, service.pki)
     _check_names(*(_absolute(folder) for folder in folders), service.user)
     if service.user in ("root", "0"):
         raise InputError("the collector has to run as a user who is not root")
-    return renderer.render("logs/bootwright-collector.service.j2", {"service": service})
+    values = {"service": service, "names": CERTIFICATE_FILES, "variable": CERTIFICATES}
+    return renderer.render("logs/bootwright-collector.service.j2", values)
 
 
 def compose_file(container: ServerContainer, renderer: Renderer) -> str:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,9 @@ MAX_RECORDS = 1_000_000
 
 _POLL_S = 0.25
 """Seconds between two checks for new records."""
+
+_TROUBLE_S = 5.0
+"""Seconds between two checks whether something is wrong with the board's logs."""
 
 _WARNING = 4
 
@@ -115,13 +119,30 @@ def last_records(
     return LogsResult(board, tuple(reversed(found)))
 
 
-def follow(store: LogStore, board: str, options: TailOptions) -> None:
-    """Print the last records, then those that arrive, until interrupted."""
+def follow(
+    store: LogStore, board: str, options: TailOptions, trouble: Callable[[], Iterable[str]] = tuple
+) -> None:
+    """Print the last records, then those that arrive, until interrupted.
+
+    Args:
+        store: the logs.
+        board: the board's name.
+        options: what is wanted.
+        trouble: returns what is wrong with the board's logs; new sentences are printed on standard
+            error.
+    """
     # First the records before the cursor, then those after it: none is missing or shown twice.
     cursor = store.end(board)
     for record in last_records(store, board, options, cursor).records:
         _print(record)
+    shown, checked = tuple(trouble()), time.monotonic()
     while True:
+        if time.monotonic() - checked >= _TROUBLE_S:
+            now = tuple(trouble())
+            for sentence in now:
+                if sentence not in shown:
+                    print(f"warning: {board}: {sentence}", file=sys.stderr, flush=True)
+            shown, checked = now, time.monotonic()
         for record in store.follow(board, cursor):
             if options.query.matches(record):
                 _print(record)

@@ -16,6 +16,7 @@ from bootwright.pki.certificates import (
     KeyPair,
     Scope,
     ServerNames,
+    common_name,
     make_authority,
     names_in,
     needs_renewal,
@@ -113,7 +114,8 @@ def issue(
     if old is None:
         why = "there was none"
     else:
-        why = needs_renewal(old.certificate, names, now, authority.certificate)
+        own = common_name(subject.kind, subject.name)
+        why = needs_renewal(old.certificate, names, now, authority.certificate, own)
         why = why or ("--renew was given" if renew else "")
     if not why:
         return StoreChange(certificates, {})

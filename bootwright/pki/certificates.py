@@ -47,6 +47,13 @@ SCOPES: dict[CertificateKind, Scope] = {
 }
 """The authority that signs each kind."""
 
+COLLECTOR_NAME = "Bootwright collector"
+"""The common name of the collector's certificate. No target can have it, because of the blank.
+
+syslog-ng accepts a certificate for servers from a client too ("Certificate valid, but purpose is
+invalid", in its lib/transport/tls-context.c), and distinguishes clients by this name only.
+"""
+
 AUTHORITY_VALIDITY = timedelta(days=3652)
 """How long an authority is valid: ten years, longer than a board is likely to be in use."""
 
@@ -171,6 +178,11 @@ def make_authority(scope: Scope, now: datetime) -> KeyPair:
     return _signed(builder, own, key, key)
 
 
+def common_name(kind: CertificateKind, name: str) -> str:
+    """Return the common name of a certificate: usually the name of the target or client."""
+    return COLLECTOR_NAME if kind == "collector" else name
+
+
 def sign(
     authority: KeyPair, kind: CertificateKind, name: str, names: ServerNames, now: datetime
 ) -> KeyPair:
@@ -179,7 +191,7 @@ def sign(
     Args:
         authority: that of the kind's scope.
         kind: the purpose.
-        name: the common name: the name of a target or client.
+        name: the name of a target or client.
         names: the names and addresses of a server; empty for a client.
         now: the time.
 
@@ -210,7 +222,8 @@ def sign(
     start = now - BACKDATED
     end = min(start + VALIDITY, issuer.not_valid_after_utc)
     serial = x509.random_serial_number()
-    builder = _builder(_subject(name), issuer.subject, serial, key, start, end)
+    subject = _subject(common_name(kind, name))
+    builder = _builder(subject, issuer.subject, serial, key, start, end)
     constraint = x509.BasicConstraints(ca=False, path_length=None)
     builder = builder.add_extension(constraint, critical=True)
     builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
@@ -228,6 +241,7 @@ def needs_renewal(
     names: ServerNames | None,
     now: datetime,
     authority: x509.Certificate,
+    subject: str | None = None,
 ) -> str:
     """Return why a certificate is due for renewal; empty if it is not.
 
@@ -236,6 +250,7 @@ def needs_renewal(
         names: those that should be in it; ``None``: they are not known and not compared.
         now: the time.
         authority: the current authority of its scope.
+        subject: the common name that it should have; ``None``: it is not compared.
     """
     if now >= certificate.not_valid_after_utc:
         return f"it expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
@@ -249,6 +264,8 @@ def needs_renewal(
         return f"{left.days} days are left"
     if names is not None and set(names.words()) != set(names_in(certificate).words()):
         return f"its names are now {', '.join(names.words()) or 'none'}"
+    if subject is not None and certificate.subject != _subject(subject):
+        return f"its common name is now {subject}"
     return ""
 
 

@@ -15,6 +15,7 @@ from bootwright.pki.certificates import (
     KeyPair,
     ServerNames,
     authority_needs_renewal,
+    common_name,
     names_in,
     needs_renewal,
 )
@@ -169,7 +170,8 @@ def subject_row(
         now: the time.
         files: its folder.
     """
-    why = needs_renewal(pair.certificate, names, now, authority)
+    own = common_name(subject.kind, subject.name)
+    why = needs_renewal(pair.certificate, names, now, authority, own)
     return _row(subject.kind, subject.name, pair, why, now, files)
 
 

@@ -49,7 +49,7 @@ function readAddress() {
 function address(changes = {}) {
   const wanted = { ...filters, live: live ? "" : "0", ...changes };
   const query = new URLSearchParams(Object.entries(wanted).filter(([, value]) => value));
-  return query.size ? `/?${query}` : "/";
+  return query.size ? `${location.pathname}?${query}` : location.pathname;
 }
 
 function go(changes, { replace = false } = {}) {
@@ -157,7 +157,7 @@ function goSpan() {
 
 async function loadSources() {
   try {
-    boards = (await ask("/api/boards", {})).boards;
+    boards = (await ask("api/boards", {})).boards;
     showSources();
   } catch {
     // Errors of the connection are shown when records are fetched.
@@ -173,11 +173,11 @@ function showSources() {
   }
   const names = boards.map((board) => board.name);
   if (filters.board && !names.includes(filters.board)) names.unshift(filters.board);
-  const last = new Map(boards.map((board) => [board.name, board.last]));
+  const known = new Map(boards.map((board) => [board.name, board]));
   fill($("boards"), [
     source("All boards", { board: "", container: "" }, !filters.board),
     ...names.map((name) =>
-      source(name, { board: name, container: "" }, name === filters.board, last.get(name))),
+      source(name, { board: name, container: "" }, name === filters.board, known.get(name))),
   ]);
   for (const [kind, list] of [["containers", containers], ["programs", programs]]) {
     $(kind).hidden = $(`${kind}-title`).hidden = !list.length;
@@ -197,14 +197,15 @@ function fill(list, items) {
   if (name !== null) [...list.querySelectorAll("a")].find((link) => link.title === name)?.focus();
 }
 
-function source(name, changes, chosen, last) {
+function source(name, changes, chosen, board) {
   const item = element("li");
   const link = item.appendChild(element("a"));
   link.href = address(changes);
   link.title = name;
   if (chosen) link.setAttribute("aria-current", "true");
   link.append(element("span", "name", name));
-  if (last) link.append(element("span", "when", ago(last)));
+  if (board?.last) link.append(element("span", "when", ago(board.last)));
+  if (board?.trouble) link.append(element("span", "trouble", board.trouble));
   link.addEventListener("click", (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
@@ -260,7 +261,7 @@ async function fetchOlder(replaceAll = false) {
     do {
       $("older").hidden = true;
       const before = first ? "" : older;
-      const page = await ask("/api/records", { ...filters, before, limit: first ? PAGE : 2 * PAGE }, mine.signal);
+      const page = await ask("api/records", { ...filters, before, limit: first ? PAGE : 2 * PAGE }, mine.signal);
       if (mine.signal.aborted) return;
       const atEnd = first || isAtEnd();
       if (first) {
@@ -524,7 +525,7 @@ function follow() {
   if (detached) return load();
   if (document.hidden) return;
   const query = Object.entries({ ...filters, after: newest }).filter(([, value]) => value);
-  stream = new EventSource(`/api/tail?${new URLSearchParams(query)}`);
+  stream = new EventSource(`api/tail?${new URLSearchParams(query)}`);
   const mine = stream;
   stream.onopen = () => showStatus("live", "Live.");
   stream.addEventListener("records", (event) => {
@@ -541,7 +542,7 @@ function follow() {
     if (mine.readyState !== EventSource.CLOSED) return;
     retry = setTimeout(follow, 3000);
     try {
-      await ask("/api/records", { ...filters, limit: 1 });
+      await ask("api/records", { ...filters, limit: 1 });
     } catch (error) {
       if (stream === mine && error instanceof Refused) showStatus("refused", error.message);
     }

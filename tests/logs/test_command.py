@@ -4,17 +4,22 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from bootwright.core.errors import InputError
+from bootwright.logs.command import days_left
+from bootwright.logs.io.quotas import note_refusal
 from bootwright.logs.record import LogContainer
 from bootwright.pki.certificate_store import CertificateSubject
+from bootwright.pki.certificates import KeyPair, ServerNames, make_authority, sign
 from tests.support.bench import INV, Bench
 from tests.support.logship import DEADLINE_S, Operator, free_port, need_syslog_ng, relay, until
 from tests.support.schemas import check_broken_documents, check_document
@@ -56,12 +61,18 @@ class Desk:
         )
 
     @contextmanager
-    def running(self, *argv: str, until_printed: str = "http", ends: int = 0) -> Iterator[Path]:
+    def running(
+        self,
+        *argv: str,
+        until_printed: str = "http",
+        ends: int = 0,
+        before: tuple[str, ...] = (),
+    ) -> Iterator[Path]:
         """Run it while the context lasts; yield the file with its output after the first output."""
         message = self.bench.root / "messages"
         with message.open("wb") as file:
             child = subprocess.Popen(
-                [str(INV), "logs", *argv],
+                [*before, str(INV), "logs", *argv],
                 cwd=self.bench.checkout,
                 env=self.bench.env,
                 stdin=subprocess.DEVNULL,
@@ -172,7 +183,7 @@ def now() -> datetime:
 @pytest.mark.parametrize(
     ("argv", "code", "message"),
     [
-        (["show"], 2, "is none of serve, tail, web, unit, compose"),
+        (["show"], 2, "is none of serve, tail, check, web, unit, compose"),
         (["tail"], 2, "takes one target"),
         (["serve", "odroid"], 2, "takes no target"),
         (["tail", "nobody"], 2, "no target 'nobody'"),
@@ -187,6 +198,7 @@ def now() -> datetime:
         # Of a network for documentation (RFC 5737), so no machine has it.
         (["serve", "--listen", "192.0.2.1"], 2, "is not an address of this machine"),
         (["serve", "--port", "7000"], 2, "--port is for inv logs web"),
+        (["check", "odroid"], 2, "check: takes no target"),
         (["web", "--json"], 2, "--json is for inv logs tail"),
         (["tail", "odroid", "--listen", "127.0.0.1"], 2, "--listen is for inv logs serve"),
     ],
@@ -216,15 +228,37 @@ def test_a_port_in_use_is_an_error(desk: Desk) -> None:
     assert "Traceback" not in second.stderr
 
 
+def test_trouble_of_a_board_is_an_exit_status_and_a_warning(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    store = desk.operator.store
+    for board in ("odroid", "lab"):
+        store.append(board, ["<13>1 - - p - - - text"], now().date())
+    good = desk.logs("check")
+    assert good.returncode == 0, good.stderr
+    assert good.stdout == "lab: 23 B of 4.0 GiB: good\nodroid: 23 B of 4.0 GiB: good\n"
+    note_refusal(store, "odroid", "the disk is full")
+    bad = desk.logs("check")
+    assert bad.returncode == 4
+    assert "lab: 23 B of 4.0 GiB: good\n" in bad.stdout
+    assert "odroid: 23 B of 4.0 GiB: new records are not stored since" in bad.stdout
+    tail = desk.logs("tail", "odroid")
+    assert (tail.returncode, tail.stdout) == (0, "- p: text\n")
+    assert "odroid: new records are not stored since" in tail.stderr
+    assert "the disk is full" in tail.stderr
+    # Also what happens while records are followed.
+    follow = ("tail", "lab", "--follow")
+    with desk.running(*follow, until_printed="text", ends=-signal.SIGTERM) as message:
+        note_refusal(store, "lab", "it has too many records")
+        until(lambda: "it has too many records" in message.read_text(), "it is shown")
+
+
 def test_the_page_shows_the_logs(desk: Desk) -> None:
     with desk.running("web") as message:
         url = message.read_text().strip()
         assert url.startswith("http://127.0.0.1:")
-        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-        with opener.open(url, timeout=DEADLINE_S) as answer:
+        with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
             assert b"<title>" in answer.read()
-        base = url.split("?")[0]
-        with opener.open(f"{base}api/boards", timeout=DEADLINE_S) as answer:
+        with urllib.request.urlopen(f"{url}api/boards", timeout=DEADLINE_S) as answer:
             assert "odroid" in {board["name"] for board in json.load(answer)["boards"]}
 
 
@@ -233,6 +267,8 @@ def test_the_page_shows_the_logs(desk: Desk) -> None:
     [
         ('forward = "loki"\n', "forward and forward_url are given together"),
         ("keep_days = 1\n", "keep_days"),
+        ('keep_bytes = "1MiB"\n', "keep_bytes: '1MiB' is less than 16MiB"),
+        ('keep_bytes = "much"\n', "keep_bytes"),
         ("tcp_port = 514\n", "1024"),
         ('colour = "red"\n', "colour: unknown key"),
     ],
@@ -250,28 +286,47 @@ def test_the_error_for_a_wrong_configuration_says_where(
     assert message in done.stderr
 
 
-def test_boards_are_served_also_without_syslog_ng(desk: Desk, tmp_path: Path) -> None:
-    folder = tmp_path / "bin"
-    folder.mkdir()
+def test_boards_are_served_also_without_syslog_ng(desk: Desk) -> None:
+    place = shutil.which("syslog-ng")
+    assert place is not None
+    hidden = 'mount --bind /dev/null "$0" && exec "$@"'
+    before = ("unshare", "--mount", "sh", "-c", hidden, place)
+    with desk.running("serve", before=before) as message:
+        assert "syslog-ng is not installed" in message.read_text()
+        assert "scripts/setup logs installs it" in message.read_text()
+
+
+def test_syslog_ng_is_found_where_only_root_has_it_in_the_path(desk: Desk, tmp_path: Path) -> None:
     for name in ("python3", "sh", "env"):
-        for place in os.environ["PATH"].split(":"):
-            if (Path(place) / name).exists() and not (folder / name).exists():
-                (folder / name).symlink_to(Path(place) / name)
-    path, desk.bench.env["PATH"] = desk.bench.env["PATH"], str(folder)
+        found = shutil.which(name)
+        assert found is not None
+        (tmp_path / name).symlink_to(found)
+    path, desk.bench.env["PATH"] = desk.bench.env["PATH"], str(tmp_path)
     try:
         with desk.running("serve") as message:
-            assert "syslog-ng is not installed" in message.read_text()
+            assert "is not installed" not in message.read_text()
+            with socket.create_connection(("127.0.0.1", desk.tls_port), DEADLINE_S):
+                pass
     finally:
         desk.bench.env["PATH"] = path
 
 
-def test_it_runs_as_a_service_and_in_a_container(tmp_path: Path) -> None:
+def test_it_runs_as_a_service(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     unit = desk.logs("unit", "--user", "keeper")
     assert unit.returncode == 0, unit.stderr
     assert "User=keeper\n" in unit.stdout
     assert f"ExecStart={desk.bench.checkout}/.venv/bin/inv logs serve\n" in unit.stdout
+    # The service cannot make its certificate.
+    own = desk.operator.pki.subject_folder(CertificateSubject("collector", "collector"))
+    for name in ("ca.pem", "cert.pem", "key.pem"):
+        assert f"LoadCredential={name}:{own}/{name}\n" in unit.stdout
+        assert (own / name).is_file()
     assert desk.logs("unit", "--user", "root").returncode == 2
+
+
+def test_it_runs_in_a_container(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
     early = desk.logs("compose")
     assert (early.returncode, early.stdout) == (2, "")
     assert "run inv logs serve once to make it" in early.stderr
@@ -289,6 +344,24 @@ def test_it_runs_as_a_service_and_in_a_container(tmp_path: Path) -> None:
     assert compose.returncode == 0, compose.stderr
     assert 'user: "' in compose.stdout
     assert f'"{desk.port}:{desk.port}/tcp"' in compose.stdout
+
+
+def test_a_service_warns_before_its_certificate_ends(tmp_path: Path) -> None:
+    authority = make_authority("logs", now())
+    names = ServerNames(("localhost",), ("127.0.0.1",))
+    pair = sign(authority, "collector", "collector", names, now())
+    assert days_left(write_certificate(tmp_path, pair), now() + timedelta(days=390)) == 5
+    with pytest.raises(InputError, match=r"cert\.pem: this is not a certificate"):
+        (tmp_path / "cert.pem").write_text("nothing")
+        days_left(tmp_path / "cert.pem", now())
+    with pytest.raises(InputError, match="No such file"):
+        days_left(tmp_path / "none.pem", now())
+
+
+def write_certificate(folder: Path, pair: KeyPair) -> Path:
+    path = folder / "cert.pem"
+    path.write_bytes(pair.certificate_pem())
+    return path
 
 
 def test_certificates_of_a_container_are_used_as_they_are(desk: Desk, tmp_path: Path) -> None:

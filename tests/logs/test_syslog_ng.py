@@ -171,8 +171,12 @@ def test_the_template_in_the_guide_has_every_field_that_is_sent_to_opensearch() 
 
 
 SERVICE = ServerUnit(
-    *(Path("/opt/bootwright"), "bootwright"),
-    *(Path("/var/log/bootwright"), Path("/var/lib/bootwright"), Path("/opt/bootwright/pki")),
+    checkout=Path("/opt/bootwright"),
+    user="bootwright",
+    logs=Path("/var/log/bootwright"),
+    state=Path("/var/lib/bootwright"),
+    certificates=Path("/opt/bootwright/pki/current/logs/collectors/collector"),
+    pki=Path("/opt/bootwright/pki"),
 )
 
 
@@ -195,9 +199,7 @@ def test_the_unit_is_one_for_systemd(tmp_path: Path) -> None:
 def test_the_unit_may_write_only_to_its_own_folders() -> None:
     unit = service_unit(SERVICE, RENDERER).splitlines()
     writable = [line for line in unit if line.startswith("ReadWritePaths=")]
-    assert writable == [
-        "ReadWritePaths=/var/log/bootwright /var/lib/bootwright /opt/bootwright/pki"
-    ]
+    assert writable == ["ReadWritePaths=/var/log/bootwright /var/lib/bootwright"]
     for line in (
         *("User=bootwright", "NoNewPrivileges=yes", "ProtectSystem=strict", "Restart=on-failure"),
         "ExecStart=/opt/bootwright/.venv/bin/inv logs serve",
@@ -205,10 +207,38 @@ def test_the_unit_may_write_only_to_its_own_folders() -> None:
         assert line in unit
 
 
+def test_the_unit_gets_only_the_files_of_the_collector() -> None:
+    unit = service_unit(SERVICE, RENDERER).splitlines()
+    own = "/opt/bootwright/pki/current/logs/collectors/collector"
+    assert [line for line in unit if "/pki" in line] == [
+        f"LoadCredential=ca.pem:{own}/ca.pem",
+        f"LoadCredential=cert.pem:{own}/cert.pem",
+        f"LoadCredential=key.pem:{own}/key.pem",
+        "InaccessiblePaths=-/opt/bootwright/pki",
+    ]
+    # %d is the folder of these credentials.
+    assert "Environment=BOOTWRIGHT_COLLECTOR_CERTIFICATES=%d" in unit
+
+
+def test_the_exposure_of_the_unit_is_low(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not here: it comes with systemd")
+    unit = tmp_path / "bootwright-collector.service"
+    unit.write_text(service_unit(SERVICE, RENDERER))
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", unit], capture_output=True, text=True
+    )
+    level = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
+    assert level is not None, done.stderr
+    assert float(level[1]) <= 2
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"user": "root"},
+        {"certificates": Path("/opt/pki/%h")},
+        {"pki": Path("pki")},
         {"user": "a\nExecStartPre=/bin/true"},
         {"logs": Path("logs")},
         {"logs": Path("/var/log/%h")},

@@ -16,6 +16,7 @@ from bootwright.pki.certificates import (
     ServerNames,
     names_in,
     needs_renewal,
+    sign,
 )
 from tests.support.pki import DAY, NAMES, NOW, fleet
 
@@ -32,6 +33,20 @@ def test_issue_keeps_valid_certificates() -> None:
     assert forced.certificates.authorities == first.certificates.authorities
     late = issue_board(first.certificates, "odroid", NAMES, NOW + 380 * DAY)
     assert late.made == dict.fromkeys(("server odroid", "log odroid"), "16 days are left")
+
+
+def test_the_collector_s_name_is_one_that_no_board_can_have() -> None:
+    subject = CertificateSubject("collector", "collector")
+    first = issue(CertificateStore(), subject, NAMES, NOW)
+    pair = first.certificates.pairs[subject]
+    assert pair.certificate.subject.rfc4514_string() == "CN=Bootwright collector"
+    assert issue(first.certificates, subject, NAMES, NOW + DAY).made == {}
+    # One of an earlier version had the name of a possible target.
+    authority = first.certificates.authorities["logs"]
+    old = sign(authority, "log", "collector", NAMES, NOW)
+    held = CertificateStore(first.certificates.authorities, {subject: old})
+    made = issue(held, subject, NAMES, NOW).made
+    assert made == {str(subject): "its common name is now Bootwright collector"}
 
 
 def test_a_board_s_certificate_for_logs_is_not_from_docker_s_authority() -> None:

@@ -165,7 +165,9 @@ FOREIGN = make_authority("logs", NOW)
 
 def server_pair() -> KeyPair:
     """Return what the collector proves itself with."""
-    return sign(AUTHORITY, "server", "collector", ServerNames(("localhost",), ("127.0.0.1",)), NOW)
+    return sign(
+        AUTHORITY, "collector", "collector", ServerNames(("localhost",), ("127.0.0.1",)), NOW
+    )
 
 
 def board_pair(name: str, authority: KeyPair = AUTHORITY) -> KeyPair:

@@ -19,7 +19,7 @@ from bootwright.logs.io.store import LogStore
 from bootwright.logs.io.web_page import page_app, serve_page
 from bootwright.logs.record import LogContainer, LogRecord, format_record
 
-TOKEN = "a-token-that-a-test-knows"
+SECRET = "a-secret-that-a-test-knows"
 TIMEOUT = 20
 WEB = LogContainer("web", "nginx:1.27", "0123456789ab")
 
@@ -76,10 +76,14 @@ class Served:
     def port(self) -> int:
         return urlsplit(self.url).port or 0
 
+    @property
+    def path(self) -> str:
+        """The secret path, without the slash at its end."""
+        return urlsplit(self.url).path.removesuffix("/")
+
     def ask(self, path: str, headers: dict[str, str] | None = None, /, **query: object) -> Answer:
-        """Ask as somebody with the token; nothing is followed."""
-        query = {"token": urlsplit(self.url).query.removeprefix("token=")} | query
-        return self.raw(f"{path}?{urlencode(query)}", headers)
+        """Ask as somebody who knows the secret path; nothing is followed."""
+        return self.raw(f"{self.path}{path}?{urlencode(query)}", headers)
 
     def raw(self, target: str, headers: dict[str, str] | None = None) -> Answer:
         """Ask for just that."""
@@ -106,8 +110,7 @@ class Served:
 
     @contextmanager
     def tail(self, headers: dict[str, str] | None = None, /, **query: object) -> Iterator["Tail"]:
-        token = urlsplit(self.url).query
-        url = f"http://127.0.0.1:{self.port}/api/tail?{token}&{urlencode(query)}"
+        url = f"{self.url}api/tail?{urlencode(query)}"
         request = urllib.request.Request(url, headers=headers or {})
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=TIMEOUT) as answer:
@@ -201,7 +204,7 @@ def serving_app(store: LogStore, seconds: float = 5.0) -> Iterator[Served]:
     async def serve(ready: Callable[[str], None], stop: asyncio.Event) -> None:
         async with _site(store, seconds) as (port, runner):
             runners.append(runner)
-            ready(f"http://127.0.0.1:{port}/?token={TOKEN}")
+            ready(f"http://127.0.0.1:{port}/{SECRET}/")
             await stop.wait()
 
     with _running(serve) as (url, loop):
@@ -218,7 +221,7 @@ def serving_app(store: LogStore, seconds: float = 5.0) -> Iterator[Served]:
 async def _site(store: LogStore, seconds: float) -> AsyncIterator[tuple[int, web.AppRunner]]:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    runner = web.AppRunner(page_app(store, port, TOKEN, seconds=seconds), shutdown_timeout=2)
+    runner = web.AppRunner(page_app(store, port, SECRET, seconds=seconds), shutdown_timeout=2)
     await runner.setup()
     await web.SockSite(runner, listener).start()
     try:

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http.client import HTTPResponse
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,6 +23,8 @@ from bootwright.core.config import Logs, Target
 from bootwright.core.paths import checkout
 from bootwright.core.templates import Renderer
 from bootwright.logs.io.collector import CollectorConfig, collect
+from bootwright.logs.io.ingest import PATH
+from bootwright.logs.io.listener import LIMITS, Limits
 from bootwright.logs.io.store import LogStore
 from bootwright.logs.record import LogRecord
 from bootwright.logs.syslog_ng import Certificates
@@ -57,6 +61,16 @@ def free_port() -> int:
         return port
 
 
+def post(line: ssl.SSLSocket, body: bytes) -> int:
+    """Send a delivery over a connection to the collector; return the status of the answer."""
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    line.sendall(head.encode() + body)
+    answer = HTTPResponse(line)
+    answer.begin()
+    answer.read()
+    return answer.status
+
+
 @dataclass
 class Operator:
     """The operator's machine: certificates, logs, and a collector that can be started."""
@@ -65,6 +79,8 @@ class Operator:
     port: int = field(default_factory=free_port)
     messages: list[str] = field(default_factory=list)
     names: ServerNames = SERVER
+    limits: Limits = LIMITS
+    keep_bytes: int = 4 << 30
 
     def __post_init__(self) -> None:
         self.pki = PkiStore(self.folder / "pki")
@@ -75,6 +91,22 @@ class Operator:
         issued_certificate(self.pki, subject, names, datetime.now(UTC))
         place = self.pki.subject_folder(subject)
         return Certificates(*(place / name for name in ("ca.pem", "cert.pem", "key.pem")))
+
+    def connect(self, subject: CertificateSubject | None) -> ssl.SSLSocket:
+        """Connect to the collector with a certificate, or without one."""
+        context = ssl.create_default_context(
+            cafile=self.files(CertificateSubject("collector", "collector")).authority
+        )
+        if subject is not None:
+            files = self.files(subject)
+            context.load_cert_chain(files.certificate, files.key)
+        raw = socket.create_connection(("127.0.0.1", self.port), DEADLINE_S)
+        return context.wrap_socket(raw, server_hostname="127.0.0.1")
+
+    def deliver(self, body: bytes, board: str = "odroid") -> int:
+        """Deliver as a board's relay does; return the status."""
+        with self.connect(CertificateSubject("log", board)) as line:
+            return post(line, body)
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
@@ -88,6 +120,8 @@ class Operator:
             90,
             lambda: self.files(CertificateSubject("collector", "collector")),
             self.pki.generation,
+            limits=self.limits,
+            keep_bytes=self.keep_bytes,
         )
 
         def run() -> None:

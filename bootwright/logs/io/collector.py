@@ -6,23 +6,28 @@ Old logs are compressed, and later removed.
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import signal
 import socket
 import ssl
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.io.fsync import replace_file
 from bootwright.core.io.process import environment
 from bootwright.core.run_log import event
-from bootwright.logs.io.ingest import PATH, IngestServer, Notify, server_context
+from bootwright.logs.io.ingest import PATH, IngestServer, server_context
+from bootwright.logs.io.listener import LIMITS, Limits, Listener, Notify, Refusals
+from bootwright.logs.io.quotas import Quotas
 from bootwright.logs.io.store import LogStore
 from bootwright.logs.syslog_ng import Certificates
 
@@ -31,6 +36,9 @@ CHECK_S = 2.0
 
 TIDY_S = 3600.0
 """Seconds between two clean-ups, which compress or remove old logs."""
+
+TRIM_S = 60.0
+"""Seconds between two checks whether boards whose records syslog-ng writes are over their quota."""
 
 TERMINATE_S = 10.0
 """Seconds that the syslog server has to end; then it is killed."""
@@ -45,6 +53,8 @@ class CollectorConfig:
         port: the port of the ingest server; 0: any free one.
         keep_days: how many days logs are kept.
         plain_days: how many days they stay uncompressed; only uncompressed ones are forwarded.
+        limits: how many connections boards may have.
+        keep_bytes: the most bytes of each board's logs.
         certificates: makes or renews the certificates if that is due, and returns their files;
             called many times.
         generation: returns a value that changes whenever those files do.
@@ -59,6 +69,8 @@ class CollectorConfig:
     generation: Callable[[], str | None]
     syslog: Callable[[], tuple[str, ...]] = tuple
     plain_days: int = 2
+    limits: Limits = LIMITS
+    keep_bytes: int = 4 << 30
 
 
 async def collect(
@@ -80,8 +92,9 @@ async def collect(
     Raises:
         FailedError: a port is in use, or the syslog server does not run.
     """
-    ingest = IngestServer(store, notify)
-    tidied, is_ready = -TIDY_S, False
+    quotas, refusals = Quotas(store, config.keep_bytes), Refusals(notify)
+    ingest = IngestServer(store, notify, quotas)
+    tidied, trimmed, is_ready = -TIDY_S, -TRIM_S, False
     port = config.port
     while not stop.is_set():
         # New certificates close all connections: a board without one must not stay connected.
@@ -89,7 +102,7 @@ async def collect(
         generation = config.generation()
         context = server_context(files)
         async with (
-            _site(ingest, config.listen, port, context) as port,
+            _site(ingest, config, port, context, refusals) as port,
             _child(config.syslog(), notify) as reload,
         ):
             if not is_ready:
@@ -102,10 +115,14 @@ async def collect(
                         # The syslog server looks for new folders only when it starts or reloads.
                         reload()
                     tidied = time.monotonic()
+                if time.monotonic() - trimmed >= TRIM_S:
+                    await asyncio.to_thread(_trim, quotas, notify)
+                    trimmed = time.monotonic()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), CHECK_S)
         if not stop.is_set():
             notify("the certificates have changed: restarting with the new ones")
+    refusals.close()
 
 
 def _tidy(store: LogStore, config: CollectorConfig, notify: Notify) -> None:
@@ -118,31 +135,72 @@ def _tidy(store: LogStore, config: CollectorConfig, notify: Notify) -> None:
         notify(f"warning: {error}")
 
 
+def _trim(quotas: Quotas, notify: Notify) -> None:
+    """Remove the oldest days of boards over their quota; a failure does not end the collector."""
+    try:
+        if removed := quotas.trim():
+            notify(f"removed, because of keep_bytes: {', '.join(removed)}")
+    except OSError as error:
+        notify(f"warning: {error}")
+
+
+class _CountErrors(logging.Handler):
+    """Counts what the HTTP server would log with a traceback for each request."""
+
+    def __init__(self, refusals: Refusals) -> None:
+        super().__init__()
+        self._refusals = refusals
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one message of the HTTP server."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            self._refusals.add("it sent a request that is not HTTP/1.1", "a board")
+            return
+        what = f"{type(error).__name__}: {error}" if error else record.getMessage()
+        where = traceback.extract_tb(error.__traceback__)[-1:] if error else []
+        lines = "".join(f" ({Path(one.filename).name}:{one.lineno})" for one in where)
+        self._refusals.add(f"error in the collector: {what}{lines}", "a board")
+
+
 @asynccontextmanager
 async def _site(
-    ingest: IngestServer, listen: str, port: int, context: ssl.SSLContext
+    ingest: IngestServer,
+    config: CollectorConfig,
+    port: int,
+    context: ssl.SSLContext,
+    refusals: Refusals,
 ) -> AsyncIterator[int]:
+    logger = logging.Logger("collector", logging.WARNING)
+    logger.addHandler(_CountErrors(refusals))
     runner = web.AppRunner(
-        ingest.application(), access_log=None, keepalive_timeout=3600, shutdown_timeout=5
+        ingest.application(),
+        access_log=None,
+        logger=logger,
+        keepalive_timeout=3600,
+        shutdown_timeout=5,
     )
     await runner.setup()
+    assert runner.server is not None
+    listener = ingest.listener = Listener(runner.server, context, refusals, config.limits)
+    listen = config.listen
     try:
-        site = web.TCPSite(runner, listen, port, ssl_context=context)
         try:
-            await site.start()
+            port = listener.listen(listen, port)
         except socket.gaierror:
             raise InputError(f"--listen: {listen!r} is not an address") from None
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise InputError(f"--listen: {listen} is not an address of this machine") from None
-            # The message of asyncio is longer and less clear.
+            # The message of the socket module is longer and less clear.
             why = os.strerror(error.errno) if error.errno else str(error)
             raise FailedError(
                 f"{listen}:{port}: {why}; is another collector running here? (port and listen are"
                 " set in [logs.collector])"
             ) from None
-        yield runner.addresses[0][1]
+        yield port
     finally:
+        await listener.close()
         await runner.cleanup()
 
 
@@ -159,8 +217,8 @@ async def _child(argv: tuple[str, ...], notify: Notify) -> AsyncIterator[Callabl
         child = await _start(argv)
     except FileNotFoundError:
         raise FailedError(
-            f"{argv[0]} is not installed (Debian: syslog-ng-core and syslog-ng-mod-http); install"
-            " it, or switch it off: tls_port = 0 in [logs.collector]"
+            f"{argv[0]} is not installed: run scripts/setup logs, or switch it off: tls_port = 0 in"
+            " [logs.collector]"
         ) from None
     # A program that cannot use its configuration ends immediately.
     with contextlib.suppress(TimeoutError):

@@ -6,13 +6,11 @@ wrong. A file is opened for each append, because syslog-ng may append to it too.
 
 import errno
 import gzip
-import io
 import json
 import os
 import re
 import shutil
 import sys
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,8 +19,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bootwright.core import paths
-from bootwright.core.errors import FailedError, InputError
+from bootwright.core.errors import InputError
 from bootwright.core.io.fsync import replace_file, sync_path
+from bootwright.logs.io.packed import PackedReader
 from bootwright.logs.query import Query
 from bootwright.logs.record import LogRecord, parse_record
 
@@ -76,9 +75,14 @@ class LogStore:
         Raises:
             InputError: ``board`` cannot be the name of a board.
         """
-        return self._folder_of(board) / f"{day.isoformat()}.log"
+        return self.board_folder(board) / f"{day.isoformat()}.log"
 
-    def _folder_of(self, board: str) -> Path:
+    def board_folder(self, board: str) -> Path:
+        """Return the folder of a board's logs, which may not exist yet.
+
+        Raises:
+            InputError: ``board`` cannot be the name of a board.
+        """
         if not _BOARD.fullmatch(board):
             raise InputError(f"{board!r} is not a board's name")
         return self.folder / board
@@ -135,14 +139,14 @@ class LogStore:
     def losses(self, board: str) -> dict[str, int]:
         """Return the known losses of a board; see :mod:`bootwright.logs.losses`."""
         try:
-            found = json.loads((self._folder_of(board) / _LOSSES).read_text(encoding="utf-8"))
+            found = json.loads((self.board_folder(board) / _LOSSES).read_text(encoding="utf-8"))
             return {str(start): int(total) for start, total in found.items()}
         except (FileNotFoundError, ValueError, AttributeError, TypeError):
             return {}
 
     def store_losses(self, board: str, totals: Mapping[str, int]) -> None:
         """Store the known losses of a board."""
-        path = self._folder_of(board) / _LOSSES
+        path = self.board_folder(board) / _LOSSES
         replace_file(path, json.dumps(totals))
 
     def newest_first(
@@ -241,6 +245,18 @@ class LogStore:
                 break
         return found
 
+    def sizes(self, board: str) -> list[tuple[Path, int]]:
+        """Return a board's files, the oldest first, each with its bytes."""
+        found = []
+        for file, _ in self._files(board):
+            with suppress(FileNotFoundError):
+                found.append((file, file.stat().st_size))
+        return found
+
+    def used(self, board: str) -> int:
+        """Return the bytes of all files of a board."""
+        return sum(size for _, size in self.sizes(board))
+
     def tidy(self, keep_days: int, plain_days: int = 2) -> None:
         """Compress old files, and remove the oldest ones.
 
@@ -268,7 +284,7 @@ class LogStore:
             raise errors[0]
 
     def _files(self, board: str) -> list[tuple[Path, date]]:
-        folder = self._folder_of(board)
+        folder = self.board_folder(board)
         if not folder.is_dir():
             return []
         found = []
@@ -292,8 +308,11 @@ def _reversed_lines(file: Path, before: int) -> Iterator[tuple[int, str]]:
     """Yield the lines of a file that end before byte ``before``, from the last to the first.
 
     Each comes with the position of its first byte.
+
+    Raises:
+        FailedError: the file is compressed, and damaged.
     """
-    with _opened(file) as reader:
+    with _opened(file, before) as reader:
         end = _last_line_end(reader, before)
         if end < 0:
             return
@@ -312,19 +331,11 @@ def _reversed_lines(file: Path, before: int) -> Iterator[tuple[int, str]]:
         yield 0, rest.decode("utf-8", "surrogateescape")
 
 
-def _opened(file: Path) -> BinaryIO:
-    if file.suffix != ".gz":
-        return file.open("rb")
-    try:
-        with gzip.open(file, "rb") as packed:
-            return io.BytesIO(packed.read())
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise FailedError(
-            f"{file} is damaged: {error}; move it away to read the other files"
-        ) from error
+def _opened(file: Path, before: int) -> BinaryIO | PackedReader:
+    return PackedReader(file, before) if file.suffix == ".gz" else file.open("rb")
 
 
-def _last_line_end(reader: BinaryIO, before: int) -> int:
+def _last_line_end(reader: BinaryIO | PackedReader, before: int) -> int:
     """Return the position of the last line end before byte ``before``; -1 if there is none."""
     start = min(before, reader.seek(0, os.SEEK_END))
     while start:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from bootwright.core.errors import InputError
+from bootwright.logs.io.quotas import trouble_of
 from bootwright.logs.io.scan import (
     BoardSummary,
     Cursors,
@@ -83,6 +84,7 @@ class LogApi:
             "last": _iso(known[1].last),
             "containers": known[1].containers,
             "programs": known[1].programs,
+            "trouble": "; ".join(trouble_of(self._store, board, datetime.now(UTC))) or None,
         }
 
     async def records(self, request: web.Request) -> web.StreamResponse:

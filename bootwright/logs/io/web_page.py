@@ -1,14 +1,15 @@
 """The web page of ``inv logs web``: the logs of boards in a browser on this machine.
 
-The server listens on the loopback interface only. The first request needs the token in the printed
-URL, so that other users of the machine, and other web sites in the browser, cannot read the logs.
+The server listens on the loopback interface only. The path of the printed URL begins with a secret,
+so that other users of the machine, and other web sites in the browser, cannot read the logs. It is
+not in a cookie: a browser sends the cookies of 127.0.0.1 to all of its ports, so the server of
+another user would get it (RFC 6265, section 8.5).
 """
 
 import asyncio
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -28,14 +29,14 @@ _HEADERS = {
 }
 
 _FILES = {
-    "/": ("page.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
+    "": ("page.html", "text/html"),
+    "page.css": ("page.css", "text/css"),
+    "page.js": ("page.js", "text/javascript"),
 }
 
-_NO_TOKEN = (
-    "This page needs the token of the URL that `inv logs web` printed: open that complete URL.\n"
-    "Each start of `inv logs web` makes a new token.\n"
+_NO_SECRET = (
+    "This page needs the secret in the URL that `inv logs web` printed: open that complete URL.\n"
+    "Each start of `inv logs web` makes a new secret.\n"
 )
 
 _MAX_HEADER_BYTES = 1 << 16
@@ -67,9 +68,9 @@ async def serve_page(
         raise FailedError(
             f"port {port} of 127.0.0.1: {error.strerror}; give another port, or 0 for any free one"
         ) from error
-    port, token = listener.getsockname()[1], secrets.token_urlsafe(24)
+    port, secret = listener.getsockname()[1], secrets.token_urlsafe(24)
     runner = web.AppRunner(
-        page_app(store, port, token),
+        page_app(store, port, secret),
         access_log=None,
         handler_cancellation=True,
         shutdown_timeout=2,
@@ -79,32 +80,32 @@ async def serve_page(
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()
-        ready(f"http://127.0.0.1:{port}/?token={token}")
+        ready(f"http://127.0.0.1:{port}/{secret}/")
         await stop.wait()
     finally:
         await runner.cleanup()
 
 
 def page_app(
-    store: LogStore, port: int, token: str, *, seconds: float = SEARCH_S
+    store: LogStore, port: int, secret: str, *, seconds: float = SEARCH_S
 ) -> web.Application:
     """Return the web application.
 
     Args:
         store: the logs that are shown.
         port: the port that it is served on; the Host header of each request has to have it.
-        token: the first request has to have it.
+        secret: the first part of each request's path has to be this.
         seconds: the most seconds that one request may search.
     """
-    api, access = LogApi(store, seconds), _Access(port, token)
+    api, access = LogApi(store, seconds), _Access(port, secret)
     app = web.Application(middlewares=[access.check, _plain_errors])
     app.on_response_prepare.append(_secure)
     app.on_shutdown.append(api.close)
     for path in _FILES:
-        app.router.add_get(path, _file)
-    app.router.add_get("/api/boards", api.boards)
-    app.router.add_get("/api/records", api.records)
-    app.router.add_get("/api/tail", api.tail, allow_head=False)
+        app.router.add_get(f"/{secret}/{path}", _file)
+    app.router.add_get(f"/{secret}/api/boards", api.boards)
+    app.router.add_get(f"/{secret}/api/records", api.records)
+    app.router.add_get(f"/{secret}/api/tail", api.tail, allow_head=False)
     return app
 
 
@@ -123,7 +124,7 @@ async def _plain_errors(request: web.Request, handler: _Handler) -> web.StreamRe
 
 
 async def _file(request: web.Request) -> web.StreamResponse:
-    name, kind = _FILES[request.path]
+    name, kind = _FILES[request.path.rpartition("/")[2]]
     text = (paths.checkout() / "templates" / "logs" / name).read_text(encoding="utf-8")
     return web.Response(text=text, content_type=kind, charset="utf-8")
 
@@ -131,36 +132,21 @@ async def _file(request: web.Request) -> web.StreamResponse:
 class _Access:
     """Checks whether a request may be answered."""
 
-    def __init__(self, port: int, token: str) -> None:
+    def __init__(self, port: int, secret: str) -> None:
         names = ("127.0.0.1", "localhost", "[::1]")
         self._hosts = {f"{name}:{port}" for name in names} | ({*names} if port == 80 else set())
         self._address = f"127.0.0.1:{port}"
-        self._token = token
-        # All ports of a host share their cookies, so the name contains the port.
-        self._cookie = f"bootwright-logs-{port}"
-        self._session = secrets.token_urlsafe(24)
+        self._secret = secret
 
     @web.middleware
     async def check(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Answer a request that is for this host and has the token or the session's cookie."""
+        """Answer a request that is for this host and whose path begins with the secret."""
         # Another site may make its own name resolve to this address (DNS rebinding); then the Host
         # header has that name.
         if request.headers.get("Host", "").lower() not in self._hosts:
             text = f"Open this page as http://{self._address}; no other address is allowed.\n"
             return web.Response(status=403, text=text)
-        if _same(request.query.get("token", ""), self._token):
-            return self._begin_session(request) if request.path == "/" else await handler(request)
-        if _same(request.cookies.get(self._cookie, ""), self._session):
-            return await handler(request)
-        return web.Response(status=403, text=_NO_TOKEN)
-
-    def _begin_session(self, request: web.Request) -> web.StreamResponse:
-        """Set the cookie, and redirect to the URL without the token."""
-        rest = urlencode([(key, value) for key, value in request.query.items() if key != "token"])
-        response = web.Response(status=303, headers={"Location": f"/?{rest}" if rest else "/"})
-        response.set_cookie(self._cookie, self._session, httponly=True, samesite="Strict", path="/")
-        return response
-
-
-def _same(given: str, secret: str) -> bool:
-    return secrets.compare_digest(given.encode("utf-8", "replace"), secret.encode())
+        given = request.path.removeprefix("/").partition("/")[0]
+        if not secrets.compare_digest(given.encode("utf-8", "replace"), self._secret.encode()):
+            return web.Response(status=403, text=_NO_SECRET)
+        return await handler(request)

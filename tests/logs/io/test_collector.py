@@ -142,6 +142,25 @@ def test_a_sender_without_our_certificate_is_refused(senders: Senders, who: str)
     assert senders.daemon.boards() == ["odroid"]
 
 
+def test_a_server_s_certificate_is_not_one_of_a_client(senders: Senders) -> None:
+    files = senders.daemon.collector.certificates
+    assert files is not None
+    context = ssl.create_default_context(cafile=files.authority)
+    context.load_cert_chain(files.certificate, files.key)
+    place = ("127.0.0.1", senders.daemon.collector.tls or 0)
+    with (
+        socket.create_connection(place, LIMIT_S) as raw,
+        context.wrap_socket(raw, server_hostname="127.0.0.1") as line,
+    ):
+        line.sendall(counted(rfc5424(b"let me in")))
+        until(lambda: "purpose is invalid" in senders.daemon.stderr_text, "it has connected")
+        line.sendall(counted(rfc5424(b"let me in again")))
+    until(lambda: "Syslog connection closed" in senders.daemon.stderr_text, "it has ended")
+    senders.tls(counted(rfc5424(b"mine")), pair=board_pair("odroid"))
+    assert [record.text for record in senders.daemon.records("odroid", 1)] == ["mine"]
+    assert senders.daemon.boards() == ["odroid"]
+
+
 @pytest.mark.parametrize("name", ["../../evil", "..", ".hidden", "a/b", "a\nb", "ä"])
 def test_a_certificate_cannot_name_another_place(senders: Senders, name: str) -> None:
     senders.tls(counted(rfc5424(b"text")), pair=board_pair(name))

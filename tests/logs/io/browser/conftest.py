@@ -59,7 +59,7 @@ def visit(context: BrowserContext, wrong: list[str]) -> Open:
             ),
         )
         page.on("dialog", refused)
-        page.goto(served.url + (f"&{query}" if query else ""))
+        page.goto(served.url + (f"?{query}" if query else ""))
         expect(page.locator("#status")).not_to_have_text("Loading…")
         return page
 

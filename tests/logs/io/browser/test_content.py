@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.sync_api import expect
 
+from bootwright.logs.io.quotas import note_refusal
 from bootwright.logs.io.store import LogStore
 from bootwright.logs.record import format_record
 from tests.support.logbrowser import (
     Open,
+    no_overflow,
     rows,
 )
 from tests.support.logpages import (
@@ -32,6 +34,17 @@ HOSTILE = [
     "<a href=\"javascript:alert('a')\">x</a> <style>*{display:none}</style> &lt;b&gt; &amp;",
     "{{7*7}} ${7*7} <svg onload=alert('svg')> \t tab",
 ]
+
+
+def test_trouble_of_a_board_is_below_its_name(store: LogStore, served: Served, visit: Open) -> None:
+    add(store, record("text"), record("text", board="lab"))
+    note_refusal(store, "odroid", "the disk is <b>full</b>")
+    page = visit(served)
+    trouble = page.locator("#boards a[title=odroid] .trouble")
+    expect(trouble).to_be_visible()
+    expect(trouble).to_contain_text("the disk is <b>full</b>")
+    expect(page.locator(".trouble")).to_have_count(1)
+    no_overflow(page)
 
 
 def test_hostile_output_is_text(store: LogStore, served: Served, visit: Open) -> None:
@@ -104,7 +117,6 @@ def test_filters_are_in_the_url_and_back_works(
     page.locator("#severity").select_option("err")
     expect(page.locator("#rows .text")).to_have_text(["bad fan"])
     assert page.url.split("?")[1] == "board=odroid&severity=err&since=1h&q=FAN"
-    assert "token" not in page.url
 
     other = page.context.new_page()
     other.goto(page.url)
