@@ -1,6 +1,7 @@
 """A real card image, made by `inv flash`, and boards in the states in which tests start."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 
 from tests.support.hostboard import Board
 from tests.support.lockedboard import LockedBoard
+from tests.support.locks import alone
 from tests.support.machine import Card
 from tests.support.newer_qemu import newer_qemu
-from tests.support.stages import board_at, the_card
+from tests.support.shipping import Shipping
+from tests.support.stages import board_at, stage_files, the_card
 
 TEST_S = 1800
 """Seconds for a test on an emulated board: ten times as long as the longest test takes."""
@@ -87,3 +90,14 @@ def provisioned(tmp_path: Path) -> Iterator[Board]:
 def board(provisioned: Board) -> Board:
     """The board of most tests: a provisioned one."""
     return provisioned
+
+
+@pytest.fixture
+def shipping(tmp_path: Path) -> Iterator[Shipping]:
+    """A board that ships its logs, and its operator's side with a store of logs of its own."""
+    with board_at("ships", tmp_path) as board:
+        folder = tmp_path / "operator"
+        shutil.copytree(stage_files("ships"), folder, symlinks=True)
+        # The board delivers to the same port in all tests.
+        with alone(stage_files("ships") / "collecting"):
+            yield Shipping(board, folder)
