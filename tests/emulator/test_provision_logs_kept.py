@@ -6,7 +6,7 @@ import pytest
 
 from bootwright.provision.log_relay import CONTROL
 from bootwright.volume.unlock_result import Result
-from tests.support.hostboard import wait_until
+from tests.support.hostboard import Board, wait_until
 from tests.support.shipping import Shipping
 
 pytestmark = pytest.mark.emulator
@@ -39,6 +39,7 @@ def test_nothing_is_lost_while_the_collector_stops_and_the_board_restarts(
     shipping: Shipping,
 ) -> None:
     board = shipping.board
+    assert isinstance(board, Board)
     every = CONTAINERS * EACH
     board.sh("cat >/tmp/numbers", NUMBERS.encode())
     with shipping.operator.collecting():

@@ -6,7 +6,7 @@ import pytest
 
 from bootwright.core.report import TextReporter
 from bootwright.volume.unlock_ssh import unlock_over_ssh
-from tests.support.hostboard import GUEST_S, wait_until
+from tests.support.hostboard import GUEST_S, Board, wait_until
 from tests.support.shipping import Shipping
 
 pytestmark = pytest.mark.emulator
@@ -14,6 +14,7 @@ pytestmark = pytest.mark.emulator
 
 def test_a_relay_waits_for_a_volume_that_is_opened_over_ssh(shipping: Shipping) -> None:
     board = shipping.board
+    assert isinstance(board, Board)
     board.sh(
         "sed -i '/docker-data/s/$/,noauto/' /etc/crypttab\n"
         "sed -i '/docker-data/s/ 0 [02]$/,noauto&/' /etc/fstab\n"

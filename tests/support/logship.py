@@ -81,6 +81,7 @@ class Operator:
     names: ServerNames = SERVER
     limits: Limits = LIMITS
     keep_bytes: int = 4 << 30
+    address: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
         self.pki = PkiStore(self.folder / "pki")
@@ -115,7 +116,7 @@ class Operator:
         stop, ready = asyncio.Event(), threading.Event()
         errors: list[BaseException] = []
         served = CollectorConfig(
-            "127.0.0.1",
+            self.address,
             self.port,
             90,
             lambda: self.files(CertificateSubject("collector", "collector")),

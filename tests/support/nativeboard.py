@@ -40,16 +40,24 @@ from tests.support.stages import PROVISION_SOURCES, digest, sources_digest
 PACKAGES = (
     *("systemd-sysv", "dbus", "udev", "openssh-server", "iproute2", "iptables", "kmod", "sudo"),
     *("systemd-timesyncd", "apparmor", "auditd", "ca-certificates", "busybox-static", "docker.io"),
+    *("syslog-ng-core", "syslog-ng-mod-http"),
 )
 
 OLDEST_DAYS = 30
 """Days after which everything is made anew, with the packages of that day."""
 
+UNUSED_DAYS = 2
+"""Days after which what other versions of the tests have made is removed."""
+
 START_S = 60.0
 """Seconds until SSH answers; about 4."""
 
-DATA = ("docker", "containerd")
-"""Folders below /var/lib that seem to be on the encrypted volume."""
+DATA = {
+    "volume": "/mnt/docker-data",
+    "docker": "/var/lib/docker",
+    "containerd": "/var/lib/containerd",
+}
+"""What seems to be on the encrypted volume: folders of the test, and where the board has them."""
 
 SETTLE = """\
 [Unit]
@@ -119,11 +127,13 @@ class NativeBoard(HostBoard):
         address: of its SSH server.
         identity: the private key that may log in as root.
         host_key: its SSH server's public key.
+        host_address: at which it reaches this machine.
     """
 
     address: str = field(kw_only=True)
     identity: Path = field(kw_only=True)
     host_key: str = field(kw_only=True)
+    host_address: str = field(kw_only=True)
 
     # The profile's 65536 may be more than this machine lets a container have.
     daemon: ClassVar[dict[str, Any]] = {
@@ -182,7 +192,9 @@ def _base(kept: Path) -> Path:
     if base.exists() and time.time() - base.stat().st_mtime < OLDEST_DAYS * 86400:
         return base
     for former in kept.glob("*-*"):
-        shutil.rmtree(former)
+        # Another run of the tests may use what is newer.
+        if time.time() - former.stat().st_mtime > UNUSED_DAYS * 86400:
+            shutil.rmtree(former)
     draft = kept / "draft-base"
     draft.mkdir(parents=True, mode=0o700)
     with package_cache() as port:
@@ -265,13 +277,14 @@ def _running(below: tuple[Path, ...], folder: Path, base: Path) -> Iterator[Nati
     options = f"lowerdir={layers},upperdir={folder / 'changes'},workdir={folder / 'work'}"
     subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", root], check=True)
     try:
-        with _container(root, folder) as address:
+        with _container(root, folder) as (here, there):
             board = NativeBoard(
                 folder / "known",
                 Secret(b"there is no volume"),
-                address=address,
+                address=there,
                 identity=base / "id",
                 host_key=_host_key(base),
+                host_address=here,
             )
             try:
                 yield board
@@ -288,8 +301,8 @@ def _host_key(base: Path) -> str:
 
 
 @contextmanager
-def _container(root: Path, folder: Path) -> Iterator[str]:
-    """Run systemd in ``root``; yield the address at which it can be reached from this machine."""
+def _container(root: Path, folder: Path) -> Iterator[tuple[str, str]]:
+    """Run systemd in ``root``; yield the addresses of this machine and of the container."""
     name = f"bw{random.randrange(16**8):08x}"
     # Of the network for benchmarks (RFC 2544): nobody else uses it. Four addresses for each board.
     third, fourth = random.randrange(256), random.randrange(0, 256, 4)
@@ -299,7 +312,7 @@ def _container(root: Path, folder: Path) -> Iterator[str]:
         *(f"--directory={root}", "--boot", "--network-veth", "--capability=all"),
         *("--system-call-filter=@keyring bpf", "--console=pipe"),
         *("--timezone=off", "--resolv-conf=off"),
-        *(f"--bind={folder / 'data' / each}:/var/lib/{each}" for each in DATA),
+        *(f"--bind={folder / 'data' / name}:{place}" for name, place in DATA.items()),
         f"--bind-ro={_volume(folder)}:/block",
     ]
     groups = _cgroups(name)
@@ -324,7 +337,7 @@ def _container(root: Path, folder: Path) -> Iterator[str]:
             [*inside, "link", "set", "host0", "up"],
         ):
             subprocess.run(command, check=True)
-        yield there
+        yield here, there
     finally:
         # As a power cut: all processes of the container end with the first one.
         with contextlib.suppress(ProcessLookupError, UnboundLocalError):
