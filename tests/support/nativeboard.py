@@ -272,27 +272,22 @@ def _running(below: tuple[Path, ...], folder: Path, base: Path) -> Iterator[Nati
     """Run a container whose root is ``below``, read-only, and what it changes in ``folder``."""
     for name in ("changes", "work", "root", *(f"data/{name}" for name in DATA)):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    root = folder / "root"
     layers = ":".join(map(str, below))
-    options = f"lowerdir={layers},upperdir={folder / 'changes'},workdir={folder / 'work'}"
-    subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", root], check=True)
-    try:
-        with _container(root, folder) as (here, there):
-            board = NativeBoard(
-                folder / "known",
-                Secret(b"there is no volume"),
-                address=there,
-                identity=base / "id",
-                host_key=_host_key(base),
-                host_address=here,
-            )
-            try:
-                yield board
-            finally:
-                board.close()
-    finally:
-        subprocess.run(["umount", root], check=True)
-        shutil.rmtree(folder / "work", ignore_errors=True)
+    overlay = f"lowerdir={layers},upperdir={folder / 'changes'},workdir={folder / 'work'}"
+    with _container(overlay, folder) as (here, there):
+        board = NativeBoard(
+            folder / "known",
+            Secret(b"there is no volume"),
+            address=there,
+            identity=base / "id",
+            host_key=_host_key(base),
+            host_address=here,
+        )
+        try:
+            yield board
+        finally:
+            board.close()
+    shutil.rmtree(folder / "work", ignore_errors=True)
 
 
 def _host_key(base: Path) -> str:
@@ -301,15 +296,18 @@ def _host_key(base: Path) -> str:
 
 
 @contextmanager
-def _container(root: Path, folder: Path) -> Iterator[tuple[str, str]]:
-    """Run systemd in ``root``; yield the addresses of this machine and of the container."""
+def _container(overlay: str, folder: Path) -> Iterator[tuple[str, str]]:
+    """Run systemd in an overlay; yield the addresses of this machine and of the container.
+
+    It ends with the test's process too: no mount and no container is left then.
+    """
     name = f"bw{random.randrange(16**8):08x}"
     # Of the network for benchmarks (RFC 2544): nobody else uses it. Four addresses for each board.
     third, fourth = random.randrange(256), random.randrange(0, 256, 4)
     here, there = (f"198.18.{third}.{fourth + host}" for host in (1, 2))
     argv = [
         *("systemd-nspawn", "--quiet", "--keep-unit", "--register=no", f"--machine={name}"),
-        *(f"--directory={root}", "--boot", "--network-veth", "--capability=all"),
+        *(f"--directory={folder / 'root'}", "--boot", "--network-veth", "--capability=all"),
         *("--system-call-filter=@keyring bpf", "--console=pipe"),
         *("--timezone=off", "--resolv-conf=off"),
         *(f"--bind={folder / 'data' / name}:{place}" for name, place in DATA.items()),
@@ -320,7 +318,11 @@ def _container(root: Path, folder: Path) -> Iterator[tuple[str, str]]:
     unified = Path("/sys/fs/cgroup/cgroup.controllers").exists()
     with (folder / "console.log").open("wb") as console:
         process = subprocess.Popen(
-            ["sh", "-c", f'{enter}exec "$@"', "sh", *argv],
+            [
+                *("setpriv", "--pdeathsig=KILL", "unshare", "--mount", "sh", "-c"),
+                f'{enter}mount -t overlay -o "$1" overlay "$2" && shift 2 && exec "$@"',
+                *("sh", overlay, str(folder / "root"), *argv),
+            ],
             env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1" if unified else "0"},
             stdin=subprocess.DEVNULL,
             stdout=console,
