@@ -7,7 +7,7 @@ cannot be stored, it is not acknowledged; then the board keeps it and tries agai
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -141,7 +141,9 @@ class IngestServer:
         now = datetime.now(UTC)
         added = deduplicator.add(parse_delivery(body, board), now)
         if added.lines:
-            self._make_room(board, added.lines)
+            if self._quotas is not None:
+                size = sum(len(line.encode("utf-8", "replace")) + 1 for line in added.lines)
+                self._quotas.make_room(board, size, now.date())
             self._store.append(board, added.lines, now.date())
         if added.lost:
             self._store.store_losses(board, added.totals)
@@ -155,14 +157,6 @@ class IngestServer:
         if added.lost:
             self._notify(f"{board}: {added.lost} records are lost: its queue was full")
         return added.repeated
-
-    def _make_room(self, board: str, lines: Sequence[str]) -> None:
-        if self._quotas is None:
-            return
-        size = sum(len(line.encode("utf-8", "replace")) + 1 for line in lines)
-        removed = self._quotas.make_room(board, size)
-        if removed:
-            self._notify(f"{board}: removed to make room for its records: {', '.join(removed)}")
 
     def _show_failure(self, board: str, why: str) -> None:
         # Near a limit some deliveries fit and others do not.
