@@ -614,7 +614,8 @@ def logs(
 ) -> None:
     """Collect the logs of boards, and read them: logs serve, logs tail TARGET, logs web.
 
-    logs check shows how much disk space each board uses; its status is 4 if something is wrong.
+    logs check shows how much disk space each board uses, and how long the collector's certificate
+    is valid; its status is 4 if something is wrong.
     """
     from datetime import UTC, datetime
 
@@ -650,7 +651,8 @@ def logs(
         if not good:
             raise Exit(code=FailedError.exit_code)
     elif action in ("unit", "compose"):
-        print(unit(user or "bootwright") if action == "unit" else compose(), end="")
+        named = user or "bootwright"
+        print(unit(named, TextReporter()) if action == "unit" else compose(), end="")
     else:
         options = tail.options_of(
             container=container,

@@ -45,12 +45,14 @@ from bootwright.logs.syslog_ng import SyslogServer as Syslog
 from bootwright.logs.syslog_ng import collector_config as syslog_config
 from bootwright.pki.certificate_store import CertificateSubject
 from bootwright.pki.certificates import (
+    COLLECTOR_NAME,
     RENEW_BEFORE,
     VALIDITY,
     ServerNames,
+    has_common_name,
     parse_certificate,
 )
-from bootwright.pki.command import issued_certificate
+from bootwright.pki.command import IssuedCertificate, issued_certificate
 from bootwright.pki.io.store import PkiStore, pki_dir
 
 FORWARDED_DAYS = 7
@@ -124,10 +126,13 @@ def show_trouble(store: LogStore, board: str, reporter: Reporter) -> None:
 
 
 def check() -> tuple[list[str], bool]:
-    """Return a line for each board with its use of the disk and its trouble, and if all is well.
+    """Return what is collected and what is wrong, as lines, and whether all is well.
+
+    There is one line for each board, with its use of the disk, and one for the collector's
+    certificate if there is one.
 
     Raises:
-        InputError: a wrong value in ``bootwright.toml``.
+        InputError: a wrong value in ``bootwright.toml``, or the certificate cannot be read.
     """
     collector, _ = load_collector(paths.checkout())
     quota, store = parse_size(collector.keep_bytes), LogStore(default_folder())
@@ -142,13 +147,41 @@ def check() -> tuple[list[str], bool]:
         lines.append(f"{board}: {of}: {'; '.join(trouble) or 'good'}")
     disk = disk_trouble(disk_of(store.folder))
     lines += [f"{paths.display_path(store.folder)}: {sentence}" for sentence in disk]
-    return lines, good and not disk
+    good = good and not disk
+    given = os.environ.get(CERTIFICATES)
+    folder = Path(given) if given else PkiStore(pki_dir()).subject_folder(SUBJECT)
+    certificate = folder / CERTIFICATE_FILES[1]
+    # A machine without a collector has none.
+    if given or os.path.lexists(certificate):
+        days = days_left(certificate, datetime.now(UTC))
+        lines.append(f"collector's certificate: {validity(days)}")
+        good = good and days >= RENEW_BEFORE.days
+    return lines, good
 
 
-def unit(user: str) -> str:
+def validity(days: int) -> str:
+    """Return how long the collector's certificate is valid, and what to do if it ends soon.
+
+    Args:
+        days: for how many days it is valid; negative if it has ended.
+    """
+    if days >= RENEW_BEFORE.days:
+        return f"valid for {days} days: good"
+    ends = f"it ends in {days} days" if days >= 0 else "it has ended"
+    return (
+        f"{ends}: renew it (inv logs unit, or inv logs serve, does that), and restart the service"
+        " or the container"
+    )
+
+
+def unit(user: str, reporter: Reporter) -> str:
     """Return a systemd unit that runs the collector from this checkout.
 
     The collector's certificate is made or renewed if that is due, because the service cannot do it.
+
+    Args:
+        user: the user that runs the collector.
+        reporter: shows warnings.
 
     Raises:
         InputError: the user or a path cannot be written into a unit; a wrong value in
@@ -166,7 +199,10 @@ def unit(user: str) -> str:
         pki=certificates.folder,
     )
     text = service_unit(service, Renderer(paths.checkout() / "templates"))
-    issued_certificate(certificates, SUBJECT, names_of(collector, logs), datetime.now(UTC))
+    names = names_of(collector, logs)
+    made = issued_certificate(certificates, SUBJECT, names, datetime.now(UTC))
+    if warning := old_name_warning(made):
+        reporter.warn(warning)
     return text
 
 
@@ -211,6 +247,17 @@ def names_of(collector: Collector, logs: Logs) -> ServerNames:
     return ServerNames(tuple(dns), tuple(ips))
 
 
+def old_name_warning(collector: IssuedCertificate) -> str:
+    """Return a warning if the collector's certificate has the name of earlier versions; else ""."""
+    if has_common_name(parse_certificate(collector.cert_pem), COLLECTOR_NAME):
+        return ""
+    return (
+        "the collector's certificate has a name that a board could have too, and cannot be renewed"
+        " because the key of the logs authority is missing. It is used as it is; put ca-key.pem"
+        " back for a moment, and run inv logs unit, to renew it"
+    )
+
+
 def days_left(certificate: Path, now: datetime) -> int:
     """Return for how many days a certificate (PEM) is valid; negative if it has ended.
 
@@ -251,10 +298,15 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
 
     given = os.environ.get(CERTIFICATES)
 
+    shown: set[str] = set()
+
     def certificate_folder() -> Path:
         if given:
             return Path(given)
-        issued_certificate(certificates, SUBJECT, names, datetime.now(UTC))
+        made = issued_certificate(certificates, SUBJECT, names, datetime.now(UTC))
+        if (warning := old_name_warning(made)) and warning not in shown:
+            shown.add(warning)
+            reporter.warn(warning)
         # Not the path with the link: if the link changes now, both servers still use the same
         # certificates.
         return certificates.subject_folder(SUBJECT).resolve()
@@ -267,10 +319,7 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
         days = days_left(files.certificate, datetime.now(UTC)) if given else VALIDITY.days
         if days < RENEW_BEFORE.days and days not in warned:
             warned.append(days)
-            reporter.warn(
-                f"the collector's certificate ends in {days} days: renew it (inv logs unit, or inv"
-                " logs serve, does that), and restart the service or the container"
-            )
+            reporter.warn(f"collector's certificate: {validity(days)}")
         return files
 
     def syslog_command() -> tuple[str, ...]:

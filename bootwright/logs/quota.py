@@ -39,7 +39,7 @@ class Excess:
 
     Attributes:
         boards: the oldest days of these boards are removed, of the first one first.
-        bytes: until so many bytes are free that were not.
+        bytes: how many bytes have to be removed.
         refusal: why the board is refused if there are not enough old days.
         removal: why old days were removed.
     """
@@ -73,6 +73,9 @@ def excess_of_disk(used: Mapping[str, int], size: int, disk: Disk, board: str) -
     over its share has to remove its own oldest days. A board within its share goes on until only
     the reserve is left; then the boards over their share have to remove theirs.
 
+    Never more has to be removed than is written: if another program fills the disk, it would fill
+    that space too, and the history would be lost for nothing.
+
     Args:
         used: the bytes of each board's logs.
         size: the bytes that the board wants to write.
@@ -88,9 +91,11 @@ def excess_of_disk(used: Mapping[str, int], size: int, disk: Disk, board: str) -
             f"less than {format_size(2 * disk.reserve)} of the disk is free, and its logs use more"
             " than an equal share"
         )
-        return Excess((board,), 2 * disk.reserve - after.free, refusal, _NEARLY_FULL)
+        needed = min(size, 2 * disk.reserve - after.free)
+        return Excess((board,), needed, refusal, _NEARLY_FULL)
     if after.free >= disk.reserve:
         return None
     over = sorted((name for name in used if used[name] > share), key=lambda name: -used[name])
     refusal = f"only the reserve of {format_size(disk.reserve)} of the disk is free"
-    return Excess(tuple(over), disk.reserve - after.free, refusal, _NEARLY_FULL)
+    needed = min(size, disk.reserve - after.free)
+    return Excess(tuple(over), needed, refusal, _NEARLY_FULL)

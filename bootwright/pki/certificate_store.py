@@ -92,6 +92,9 @@ def issue(
 ) -> StoreChange:
     """Make a certificate for a subject that has none, or whose certificate is due for renewal.
 
+    If the collector's certificate is due only because its common name is the one of earlier
+    versions, and the authority's key is kept elsewhere, the certificate stays: it still works.
+
     Args:
         certificates: all existing certificates.
         subject: its holder and purpose.
@@ -116,6 +119,12 @@ def issue(
     else:
         own = common_name(subject.kind, subject.name)
         why = needs_renewal(old.certificate, names, now, authority.certificate, own)
+        if (
+            subject.kind == "collector"
+            and authority.key is None
+            and not needs_renewal(old.certificate, names, now, authority.certificate)
+        ):
+            why = ""
         why = why or ("--renew was given" if renew else "")
     if not why:
         return StoreChange(certificates, {})

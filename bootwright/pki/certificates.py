@@ -264,9 +264,14 @@ def needs_renewal(
         return f"{left.days} days are left"
     if names is not None and set(names.words()) != set(names_in(certificate).words()):
         return f"its names are now {', '.join(names.words()) or 'none'}"
-    if subject is not None and certificate.subject != _subject(subject):
+    if subject is not None and not has_common_name(certificate, subject):
         return f"its common name is now {subject}"
     return ""
+
+
+def has_common_name(certificate: x509.Certificate, name: str) -> bool:
+    """Return whether a certificate's subject is this common name."""
+    return certificate.subject == _subject(name)
 
 
 def authority_needs_renewal(certificate: x509.Certificate, now: datetime) -> str:

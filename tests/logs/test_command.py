@@ -18,8 +18,8 @@ from bootwright.core.errors import InputError
 from bootwright.logs.command import days_left
 from bootwright.logs.io.quotas import note_refusal
 from bootwright.logs.record import LogContainer
-from bootwright.pki.certificate_store import CertificateSubject
-from bootwright.pki.certificates import KeyPair, ServerNames, make_authority, sign
+from bootwright.pki.certificate_store import CertificateStore, CertificateSubject, StoreChange
+from bootwright.pki.certificates import KeyPair, ServerNames, make_authority, names_in, sign
 from tests.support.bench import INV, Bench
 from tests.support.logship import DEADLINE_S, Operator, free_port, need_syslog_ng, relay, until
 from tests.support.schemas import check_broken_documents, check_document
@@ -356,6 +356,64 @@ def test_a_service_warns_before_its_certificate_ends(tmp_path: Path) -> None:
         days_left(tmp_path / "cert.pem", now())
     with pytest.raises(InputError, match="No such file"):
         days_left(tmp_path / "none.pem", now())
+
+
+def test_the_end_of_the_certificate_is_an_exit_status(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    none = desk.logs("check")
+    assert (none.returncode, "certificate" in none.stdout) == (0, False)
+    for age, status, sentence in (
+        (timedelta(), 0, "valid for 395 days: good"),
+        (timedelta(days=367), 4, "it ends in 28 days: renew it"),
+        (timedelta(days=400), 4, "it has ended: renew it"),
+    ):
+        start = now() - age
+        names = ServerNames(("localhost",))
+        pair = sign(make_authority("logs", start), "collector", "collector", names, start)
+        desk.bench.env["BOOTWRIGHT_COLLECTOR_CERTIFICATES"] = str(tmp_path)
+        write_certificate(tmp_path, pair)
+        done = desk.logs("check")
+        assert f"collector's certificate: {sentence}" in done.stdout
+        assert done.returncode == status, done.stderr
+    (tmp_path / "cert.pem").unlink()
+    missing = desk.logs("check")
+    assert missing.returncode == 2
+    assert "cert.pem: cannot read it" in missing.stderr
+
+
+def test_a_certificate_with_the_old_name_is_used_if_it_cannot_be_renewed(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    assert desk.logs("unit").returncode == 0
+    subject = CertificateSubject("collector", "collector")
+
+    def with_old_name(held: CertificateStore) -> StoreChange:
+        names = names_in(held.pairs[subject].certificate)
+        # As earlier versions did: a server's certificate whose common name is "collector".
+        pair = sign(held.authorities["logs"], "server", "collector", names, now())
+        return StoreChange(
+            CertificateStore(held.authorities, {subject: pair}), {str(subject): "a test"}
+        )
+
+    desk.operator.pki.update(with_old_name)
+    place = desk.operator.pki.subject_folder(subject)
+    old = (place / "cert.pem").read_bytes()
+    key = desk.operator.pki.authority_folder("logs") / "ca-key.pem"
+    away = key.rename(tmp_path / "ca-key.pem")
+    with desk.running("serve", until_printed="boards deliver") as message:
+        assert message.read_text().count("has a name that a board could have too") == 1
+    unit = desk.logs("unit")
+    assert unit.returncode == 0
+    assert "has a name that a board could have too" in unit.stderr
+    assert (place / "cert.pem").read_bytes() == old
+    checked = desk.logs("check")
+    assert (checked.returncode, checked.stdout) == (
+        0,
+        "collector's certificate: valid for 395 days: good\n",
+    )
+    away.rename(key)
+    unit = desk.logs("unit")
+    assert (unit.returncode, unit.stderr) == (0, "")
+    assert (desk.operator.pki.subject_folder(subject) / "cert.pem").read_bytes() != old
 
 
 def write_certificate(folder: Path, pair: KeyPair) -> Path:

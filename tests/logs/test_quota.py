@@ -43,3 +43,12 @@ def test_days_of_boards_within_their_share_are_never_removed_for_another() -> No
     excess = excess_of_disk(used, 5, Disk(100 * GIB, GIB), "d")
     assert excess is not None
     assert excess.boards == ("a", "b")
+
+
+def test_no_more_has_to_be_removed_than_is_written() -> None:
+    # Another program has filled the disk.
+    full = Disk(100 * GIB, 0)
+    for used, board in (({"a": 9 * GIB}, "a"), ({"a": 9 * GIB, "b": 0}, "b")):
+        excess = excess_of_disk(used, 5, full, board)
+        assert excess is not None
+        assert (excess.boards, excess.bytes) == (("a",), 5)

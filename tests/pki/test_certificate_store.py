@@ -2,7 +2,7 @@
 
 import pytest
 
-from bootwright.core.errors import InputError
+from bootwright.core.errors import InputError, RefusedError
 from bootwright.pki.certificate_store import (
     CertificateStore,
     CertificateSubject,
@@ -47,6 +47,16 @@ def test_the_collector_s_name_is_one_that_no_board_can_have() -> None:
     held = CertificateStore(first.certificates.authorities, {subject: old})
     made = issue(held, subject, NAMES, NOW).made
     assert made == {str(subject): "its common name is now Bootwright collector"}
+    # That alone is no reason to stop if the authority's key is kept elsewhere.
+    away = CertificateStore({"logs": KeyPair(authority.certificate, None)}, {subject: old})
+    assert issue(away, subject, NAMES, NOW) == StoreChange(away, {})
+    for names, day, renew in (
+        (ServerNames(("other",)), NOW, False),
+        (NAMES, NOW + 380 * DAY, False),
+        (NAMES, NOW, True),
+    ):
+        with pytest.raises(RefusedError, match="the key of the logs authority is missing"):
+            issue(away, subject, names, day, renew=renew)
 
 
 def test_a_board_s_certificate_for_logs_is_not_from_docker_s_authority() -> None:

@@ -92,7 +92,7 @@ async def collect(
     Raises:
         FailedError: a port is in use, or the syslog server does not run.
     """
-    quotas, refusals = Quotas(store, config.keep_bytes), Refusals(notify)
+    quotas, refusals = Quotas(store, config.keep_bytes, notify), Refusals(notify)
     ingest = IngestServer(store, notify, quotas)
     tidied, trimmed, is_ready = -TIDY_S, -TRIM_S, False
     port = config.port
@@ -138,8 +138,7 @@ def _tidy(store: LogStore, config: CollectorConfig, notify: Notify) -> None:
 def _trim(quotas: Quotas, notify: Notify) -> None:
     """Remove the oldest days of boards over their quota; a failure does not end the collector."""
     try:
-        if removed := quotas.trim():
-            notify(f"removed, because of keep_bytes: {', '.join(removed)}")
+        quotas.trim()
     except OSError as error:
         notify(f"warning: {error}")
 

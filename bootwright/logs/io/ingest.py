@@ -7,7 +7,7 @@ cannot be stored, it is not acknowledged; then the board keeps it and tries agai
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -33,9 +33,10 @@ MAX_RECORDS = 2000
 READ_S = 60.0
 """Seconds within which a delivery has to arrive after its beginning."""
 
-DELIVERIES_AT_ONCE = 16
+DELIVERIES_AT_ONCE = 64
 """How many deliveries are received at the same time, one for each board: so many bodies are in
-memory. More wait."""
+memory. More wait. A board that has lost its network in the middle of a delivery has one of these
+places for up to :data:`READ_S`, so there are many more than can be stored at the same time."""
 
 STORED_AT_ONCE = 2
 """How many deliveries are parsed and stored at the same time; this takes many times the memory of
@@ -112,13 +113,16 @@ class IngestServer:
             try:
                 async with asyncio.timeout(READ_S):
                     body = await request.read()
-                if body.count(b"\n") > MAX_RECORDS:
-                    text = f"more than {MAX_RECORDS} records\n"
-                    return web.Response(status=413, text=text)
-                async with self._stored:
-                    repeated = await asyncio.to_thread(self._store_delivery, board, body)
             except TimeoutError:
                 return web.Response(status=408, text="too slow\n")
+            except OSError:
+                # The connection is lost, so nobody gets this answer. The board delivers again.
+                return web.Response(status=400, text="incomplete\n")
+            if body.count(b"\n") > MAX_RECORDS:
+                return web.Response(status=413, text=f"more than {MAX_RECORDS} records\n")
+            try:
+                async with self._stored:
+                    repeated = await asyncio.to_thread(self._store_delivery, board, body)
             except (OSError, BootwrightError) as error:
                 # The same error is shown once, not at each attempt of the board.
                 why = str(error)
@@ -141,7 +145,9 @@ class IngestServer:
         now = datetime.now(UTC)
         added = deduplicator.add(parse_delivery(body, board), now)
         if added.lines:
-            self._make_room(board, added.lines)
+            if self._quotas is not None:
+                size = sum(len(line.encode("utf-8", "replace")) + 1 for line in added.lines)
+                self._quotas.make_room(board, size, now.date())
             self._store.append(board, added.lines, now.date())
         if added.lost:
             self._store.store_losses(board, added.totals)
@@ -155,14 +161,6 @@ class IngestServer:
         if added.lost:
             self._notify(f"{board}: {added.lost} records are lost: its queue was full")
         return added.repeated
-
-    def _make_room(self, board: str, lines: Sequence[str]) -> None:
-        if self._quotas is None:
-            return
-        size = sum(len(line.encode("utf-8", "replace")) + 1 for line in lines)
-        removed = self._quotas.make_room(board, size)
-        if removed:
-            self._notify(f"{board}: removed to make room for its records: {', '.join(removed)}")
 
     def _show_failure(self, board: str, why: str) -> None:
         # Near a limit some deliveries fit and others do not.

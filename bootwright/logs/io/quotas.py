@@ -7,13 +7,15 @@ What happened to a board's logs is written beside them, so that ``inv logs tail`
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from bootwright.core.io.fsync import replace_file
 from bootwright.core.units import format_size
+from bootwright.logs.io.listener import Notify
 from bootwright.logs.io.store import LogStore
 from bootwright.logs.quota import Disk, Excess, excess_of_board, excess_of_disk
 
@@ -38,74 +40,129 @@ def disk_of(folder: Path) -> Disk:
     return Disk(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
 
+@dataclass(frozen=True)
+class _OldDay:
+    """A file that is removed to make room: whose it is, its bytes, and why it is removed."""
+
+    board: str
+    file: Path
+    size: int
+    why: str
+
+
 class Quotas:
     """Makes room for what boards write.
 
     Args:
         store: the logs.
         keep_bytes: the most bytes of each board's logs.
+        notify: shows which files were removed.
         disk: returns the space of the file system.
     """
 
     def __init__(
-        self, store: LogStore, keep_bytes: int, disk: Callable[[Path], Disk] = disk_of
+        self,
+        store: LogStore,
+        keep_bytes: int,
+        notify: Notify,
+        disk: Callable[[Path], Disk] = disk_of,
     ) -> None:
         self._store = store
         self._keep_bytes = keep_bytes
+        self._notify = notify
         self._disk = disk
         self._lock = threading.Lock()
 
-    def make_room(self, board: str, size: int) -> tuple[str, ...]:
-        """Make room for a board's records; return the names of the removed files.
+    def make_room(self, board: str, size: int, day: date) -> None:
+        """Remove files of earlier days as far as a board's records need their room.
+
+        Nothing is removed if that would not be enough.
 
         Args:
             board: the board that writes.
             size: the bytes that it writes.
+            day: the day that it writes to. Files of this day are not removed.
 
         Raises:
             NoRoomError: it may not write now.
-            OSError: a file cannot be removed.
+            OSError: a file cannot be removed; others may have been.
         """
         with self._lock:
             used = self._store.used(board)
-            removed = self._remove(excess_of_board(used, size, self._keep_bytes, board))
+            excess = excess_of_board(used, size, self._keep_bytes, board)
+            found = self._enough(excess, day)
+            # If the board's own old days free as much as it writes, the disk does not get fuller.
+            growth = size - sum(old.size for old in found)
             disk = self._disk(self._store.folder)
-            if Disk(disk.total, disk.free - size).scarce:
+            if growth > 0 and Disk(disk.total, disk.free - growth).scarce:
                 names = {*self._store.boards(), board}
                 all_used = {name: self._store.used(name) for name in names}
-                removed += self._remove(excess_of_disk(all_used, size, disk, board))
-        return removed
+                excess = excess_of_disk(all_used, growth, disk, board)
+                found += self._enough(excess, day, {old.file for old in found})
+            self._remove(found, f"{board}: removed to make room for its records")
 
-    def trim(self) -> tuple[str, ...]:
-        """Remove the oldest days of all boards over their quota; return the removed files.
+    def trim(self) -> None:
+        """Remove the oldest days of all boards over their quota.
 
         This is for boards whose records syslog-ng writes. Their newest day always stays.
-        """
-        removed: tuple[str, ...] = ()
-        for board in self._store.boards():
-            with suppress(NoRoomError):
-                removed += self._remove(
-                    excess_of_board(self._store.used(board), 0, self._keep_bytes, board)
-                )
-        return removed
 
-    def _remove(self, excess: Excess | None) -> tuple[str, ...]:
-        if excess is None:
-            return ()
-        left, removed = excess.bytes, list[str]()
+        Raises:
+            OSError: a file cannot be removed; others may have been.
+        """
+        with self._lock:
+            found: list[_OldDay] = []
+            for board in self._store.boards():
+                used = self._store.used(board)
+                if excess := excess_of_board(used, 0, self._keep_bytes, board):
+                    files = self._store.sizes(board)[:-1]
+                    found += _oldest(board, files, excess.bytes, excess.removal)
+            self._remove(found, "removed, because of keep_bytes")
+
+    def _enough(
+        self, excess: Excess | None, day: date, without: Set[Path] = frozenset()
+    ) -> list[_OldDay]:
+        """Return the files before a day that have to be removed, except those in ``without``.
+
+        Raises:
+            NoRoomError: all of them together are not enough.
+        """
+        found: list[_OldDay] = []
+        left = excess.bytes if excess is not None else 0
+        if excess is None or left <= 0:
+            return found
         for board in excess.boards:
-            before = len(removed)
-            for file, size in self._store.sizes(board)[:-1]:
-                if left <= 0:
-                    break
-                file.unlink(missing_ok=True)
-                left -= size
-                removed.append(f"{board}/{file.name}")
-            if len(removed) > before:
-                _note(self._store, board, _REMOVED, excess.removal)
+            files = [one for one in self._store.sizes(board, day) if one[0] not in without]
+            more = _oldest(board, files, left, excess.removal)
+            left -= sum(old.size for old in more)
+            found += more
         if left > 0:
             raise NoRoomError(excess.refusal)
-        return tuple(removed)
+        return found
+
+    def _remove(self, found: Sequence[_OldDay], message: str) -> None:
+        removed: list[_OldDay] = []
+        try:
+            for old in found:
+                old.file.unlink(missing_ok=True)
+                removed.append(old)
+        finally:
+            # Also of those before one that cannot be removed.
+            for board, why in {old.board: old.why for old in removed}.items():
+                _note(self._store, board, _REMOVED, why)
+            if removed:
+                names = ", ".join(f"{old.board}/{old.file.name}" for old in removed)
+                self._notify(f"{message}: {names}")
+
+
+def _oldest(board: str, files: Sequence[tuple[Path, int]], size: int, why: str) -> list[_OldDay]:
+    """Return the first files that together have ``size`` bytes; all files if they have less."""
+    found: list[_OldDay] = []
+    for file, bytes_of_file in files:
+        if size <= 0:
+            break
+        found.append(_OldDay(board, file, bytes_of_file, why))
+        size -= bytes_of_file
+    return found
 
 
 def note_refusal(store: LogStore, board: str, reason: str) -> None:

@@ -245,10 +245,12 @@ class LogStore:
                 break
         return found
 
-    def sizes(self, board: str) -> list[tuple[Path, int]]:
-        """Return a board's files, the oldest first, each with its bytes."""
+    def sizes(self, board: str, before: date = date.max) -> list[tuple[Path, int]]:
+        """Return a board's files of the days before one, the oldest first, each with its bytes."""
         found = []
-        for file, _ in self._files(board):
+        for file, day in self._files(board):
+            if day >= before:
+                break
             with suppress(FileNotFoundError):
                 found.append((file, file.stat().st_size))
         return found

@@ -1,5 +1,6 @@
 """A board that fills the disk: the others go on, and the operator sees it."""
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -41,12 +42,36 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass
+class Room:
+    """Quotas, and what they have removed."""
+
+    store: LogStore
+    keep_bytes: int = GIB
+    disk: Disk = ROOMY
+
+    def __post_init__(self) -> None:
+        self.messages: list[str] = []
+        self.quotas = Quotas(self.store, self.keep_bytes, self.messages.append, lambda _: self.disk)
+
+    def make(self, board: str, size: int, day: int) -> str:
+        """Make room for a board's records of a day; return the names of the removed files."""
+        self.quotas.make_room(board, size, date(2026, 5, day))
+        return self.removed()
+
+    def removed(self) -> str:
+        """Return the names in the last message, and forget all messages."""
+        last = self.messages[-1].rpartition(": ")[2] if self.messages else ""
+        self.messages.clear()
+        return last
+
+
 def test_a_board_over_its_quota_loses_its_own_oldest_days(store: LogStore) -> None:
     fill(store, "odroid", 1, 2, 3)
     fill(store, "lab", 1, 2, 3)
-    quotas = Quotas(store, 3000, lambda _: ROOMY)
-    assert quotas.make_room("odroid", 1) == ("odroid/2026-05-01.log",)
-    assert quotas.make_room("odroid", 1000) == ()
+    room = Room(store, 3000)
+    assert room.make("odroid", 1, 3) == "odroid/2026-05-01.log"
+    assert room.make("odroid", 1000, 3) == ""
     assert days(store, "odroid") == ["02", "03"]
     assert days(store, "lab") == ["01", "02", "03"]
     (sentence,) = trouble_of(store, "odroid", now())
@@ -56,38 +81,100 @@ def test_a_board_over_its_quota_loses_its_own_oldest_days(store: LogStore) -> No
     assert trouble_of(store, "lab", now()) == ()
 
 
-def test_a_board_whose_day_is_over_its_quota_is_refused(store: LogStore) -> None:
+def test_a_board_whose_day_is_over_its_quota_is_refused_until_the_next_day(
+    store: LogStore,
+) -> None:
     fill(store, "odroid", 1, size=3000)
-    quotas = Quotas(store, 3000, lambda _: ROOMY)
+    room = Room(store, 3000)
     with pytest.raises(NoRoomError, match=r"its logs of one day need more than keep_bytes"):
-        quotas.make_room("odroid", 1)
+        room.make("odroid", 1, 1)
     assert days(store, "odroid") == ["01"]
-    assert quotas.make_room("lab", 1) == ()
+    assert room.make("lab", 1, 1) == ""
+    assert room.make("odroid", 1000, 2) == "odroid/2026-05-01.log"
+
+
+def test_a_record_of_the_day_after_a_full_one_is_stored(store: LogStore) -> None:
+    yesterday = now().date() - timedelta(days=1)
+    store.append("odroid", ["x" * 2999], yesterday)
+    server = IngestServer(store, lambda _: None, Quotas(store, 3000, lambda _: None))
+    assert server._store_delivery("odroid", b"1 s <13>1 - x p 1 - - text\n") == 0
+    ((file, _),) = store.sizes("odroid")
+    assert file.name > f"{yesterday}.log"
+
+
+def test_a_board_that_is_refused_keeps_its_history(store: LogStore) -> None:
+    fill(store, "odroid", 1, 2, size=500)
+    fill(store, "odroid", 3, size=2000)
+    room = Room(store, 3000)
+    with pytest.raises(NoRoomError):
+        room.make("odroid", 1001, 3)
+    assert days(store, "odroid") == ["01", "02", "03"]
+    # Two old days are enough for its quota, but not for the full disk.
+    room = Room(store, 3200, Disk(100_000, 1000))
+    with pytest.raises(NoRoomError, match="of the disk is free"):
+        room.make("odroid", 1150, 3)
+    assert days(store, "odroid") == ["01", "02", "03"]
+    assert (room.messages, trouble_of(store, "odroid", now())) == ([], ())
+
+
+def test_removed_days_are_shown_also_if_another_one_cannot_be_removed(
+    store: LogStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store, "odroid", 1, 2, 3)
+    unlink = Path.unlink
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        if self.name == "2026-05-02.log":
+            raise PermissionError(13, "Permission denied")
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    room = Room(store, 3000)
+    with pytest.raises(PermissionError):
+        room.make("odroid", 1500, 3)
+    assert room.removed() == "odroid/2026-05-01.log"
+    assert "the oldest days were removed" in trouble_of(store, "odroid", now())[0]
 
 
 def test_a_nearly_full_disk_is_shared(store: LogStore) -> None:
     fill(store, "hog", 1, 2, size=4000)
     fill(store, "small", 1, 2, size=500)
-    used = 9000
-    # 10,000 bytes, 500 of them the reserve; only the logs are on it.
-    quotas = Quotas(store, GIB, lambda _: Disk(10_000, 10_000 - used - gone[0]))
-    gone = [500]
-    assert quotas.make_room("small", 100) == ("hog/2026-05-01.log",)
+    # 10,000 bytes, 500 of them the reserve.
+    room = Room(store, disk=Disk(10_000, 500))
+    assert room.make("small", 100, 2) == "hog/2026-05-01.log"
     assert days(store, "small") == ["01", "02"]
     fill(store, "hog", 3, size=4000)
-    assert quotas.make_room("hog", 100) == ("hog/2026-05-02.log",)
+    assert room.make("hog", 100, 3) == "hog/2026-05-02.log"
     with pytest.raises(NoRoomError, match="more than an equal share"):
-        quotas.make_room("hog", 100)
-    gone[0] = 0
-    assert quotas.make_room("small", 300) == ()
+        room.make("hog", 100, 3)
+    room.disk = Disk(10_000, 1000)
+    assert room.make("small", 300, 3) == ""
+
+
+def test_a_disk_that_another_program_fills_costs_no_more_days_than_are_written(
+    store: LogStore,
+) -> None:
+    fill(store, "odroid", 1, 2, 3, 4)
+    room = Room(store, disk=Disk(100_000, 0))
+    assert room.make("odroid", 100, 4) == "odroid/2026-05-01.log"
+    assert days(store, "odroid") == ["02", "03", "04"]
+    with pytest.raises(NoRoomError):
+        room.make("odroid", 2001, 4)
+    assert days(store, "odroid") == ["02", "03", "04"]
 
 
 def test_days_that_syslog_ng_has_written_are_trimmed_too(store: LogStore) -> None:
     fill(store, "router", 1, 2, 3)
     fill(store, "lab", 1)
-    assert Quotas(store, 1500).trim() == ("router/2026-05-01.log", "router/2026-05-02.log")
-    assert Quotas(store, 500).trim() == ()
-    assert days(store, "router") == ["03"]
+    room = Room(store, 1500)
+    room.quotas.trim()
+    assert room.removed() == "router/2026-05-01.log, router/2026-05-02.log"
+    fill(store, "router", 4)
+    # The newest day stays, even if it alone is over the quota.
+    room = Room(store, 500)
+    room.quotas.trim()
+    assert room.removed() == "router/2026-05-03.log"
+    assert (days(store, "router"), days(store, "lab")) == (["04"], ["01"])
 
 
 def test_refusals_are_shown_until_records_are_stored_again(store: LogStore) -> None:
