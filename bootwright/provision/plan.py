@@ -124,10 +124,8 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
     relay = log_relay.logs_step(desired, facts)
     steps.insert(len(steps) if desired.logs is None else len(steps) - 1, relay)
     written = {file.path for file in written_files(steps)}
-    steps += [
-        docker_steps.audit_step(desired, facts, written),
-        docker_steps.modes_step(desired.profile, facts),
-    ]
+    audit, audit_warnings = docker_steps.audit_step(desired, facts, written)
+    steps += [audit, docker_steps.modes_step(desired.profile, facts)]
     kernel = check_kernel(desired.profile, facts, daemon)
     stops = [*kernel.stops]
     for flags in docker_steps.command_lines(daemon, facts) or ((),):
@@ -151,7 +149,7 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
         hidden=tuple(_hidden(daemon, facts)),
         warnings=(
             *_warnings(desired, facts, kernel.costs, kernel.unknown),
-            *docker_steps.audit_warnings(desired, facts, written),
+            *audit_warnings,
         ),
         notes=daemon.notes,
         waived=tuple(

@@ -171,14 +171,30 @@ do_auditctl() {
     rules=$BOARD/kernel-rules
     [[ -e $rules ]] || : >"$rules"
     case $1 in
-    -l) if [[ -s $rules ]]; then cat "$rules"; else echo "No rules"; fi ;;
-    -D) sed -i "/$3/d" "$rules" ;;
+    -l)
+        # A rule -a without system calls is listed with all of them.
+        if [[ -s $rules ]]; then
+            sed '/ -S /! s/^-a always,exit/& -S all/' "$rules"
+        else
+            echo "No rules"
+        fi ;;
     -R)
         ignore=
         while IFS= read -r line; do
             case $line in
             '' | \#*) continue ;;
             -i) ignore=yes; continue ;;
+            -[Wd]\ *)
+                gone=${line/#-W/-w}
+                gone=${gone/#-d/-a}
+                if ! grep -qxF -e "$gone" "$rules"; then
+                    echo "Error sending delete rule data request (No rule matches)" >&2
+                    [[ -n $ignore ]] || return 1
+                    continue
+                fi
+                grep -vxF -e "$gone" "$rules" >"$rules.left"
+                mv "$rules.left" "$rules"
+                continue ;;
             esac
             if grep -qxF -e "$line" "$rules"; then
                 echo "Error sending add rule data request (Rule exists)" >&2

@@ -37,23 +37,43 @@ put_relay_back() {
     systemctl daemon-reload
     [ ! -e "$file" ] || systemctl start "$@"
 }
-# The kernel uses our audit rules in place of those with our key that it has. All of them have to be
+# Prints those of the kernel's audit rules that are ours: with our key, or of our former file, which
+# in earlier versions had another key. auditctl lists a rule without system calls with -S.
+# $1: a file with the rules, as `auditctl -l` lists them; $2: our key.
+our_audit_rules() {
+    sed 's/ -S [^ ]*//' "$1" >"$transaction/audit-listed"
+    grep -e " -k $2\$" -e " -F key=$2\$" "$transaction/audit-listed"
+    grep -xF -f "$state/audit-former" "$transaction/audit-listed"
+}
+# The kernel has none of our audit rules. `auditctl -D -k` would also delete the rules of others
+# with a key that ours is a part of. The line "-i" ignores errors: a rule may be printed twice.
+# $1: our key.
+delete_audit_rules() {
+    auditctl -l >"$transaction/audit-now" || return
+    {
+        echo -i
+        our_audit_rules "$transaction/audit-now" "$1" | sed 's/^-w /-W /; s/^-a /-d /'
+    } >"$transaction/audit.rules"
+    auditctl -R "$transaction/audit.rules" >/dev/null
+}
+# The kernel uses our audit rules in place of those that it has of us. All of them have to be
 # loaded, so without the line "-i" of the file, which ignores errors.
 # $1: the file of our rules; $2: their key.
 load_audit_rules() {
-    auditctl -D -k "$2" >/dev/null &&
+    delete_audit_rules "$2" &&
         grep -vx -e -i "$1" >"$transaction/audit.rules" &&
         auditctl -R "$transaction/audit.rules"
 }
-# The kernel has our former audit rules again, and has lost none of others.
-# $1: the file of our rules, if there was one; $2: their key.
+# The kernel has those of our audit rules that it had, and has lost none of others.
+# $1: our key.
 put_audit_rules_back() {
-    auditctl -D -k "$2" >/dev/null || return
-    # Its status does not count: a former file may have rules without the key, which are loaded.
-    [ ! -e "$1" ] || auditctl -R "$1" >/dev/null 2>&1
+    delete_audit_rules "$1" || return
+    { echo -i; our_audit_rules "$state/audit-rules" "$1"; } >"$transaction/audit.rules"
+    auditctl -R "$transaction/audit.rules" >/dev/null || return
     auditctl -l >"$transaction/audit-now" || return
     lost=$(grep -vx -e 'No rules' "$state/audit-rules" | grep -vxF -f "$transaction/audit-now")
-    more=$(grep -F -e "$2" "$transaction/audit-now" | grep -vxF -f "$state/audit-rules")
+    more=$(grep -e " -k $1\$" -e " -F key=$1\$" "$transaction/audit-now" |
+        grep -vxF -f "$state/audit-rules")
     [ -z "$lost$more" ] || {
         printf '%s\n' "audit rules that the kernel had and lacks now:" "${lost:-none}" \
             "audit rules of this change that it still has:" "${more:-none}"
