@@ -176,10 +176,10 @@ def service_command(daemon: DaemonJson, vendor: str) -> str:
 
 
 def command_lines(daemon: DaemonJson, facts: HostFacts) -> tuple[tuple[str, ...], ...]:
-    """Return the daemon's command lines: that of the one that runs, and that of its next start.
+    """Return the daemon's command lines: that of the one that runs, then that of its next start.
 
-    They differ if somebody has changed the unit, or DOCKER_OPTS, since the last start. Both are as
-    this step leaves them; one that is not known is left out.
+    It is one line unless somebody has changed the unit, or DOCKER_OPTS, since the last start. Both
+    are as this step leaves them; one that is not known is left out.
     """
     unit = _remaining_flags(daemon, facts.unit("docker.service").command.split())
     options = _docker_opts(facts.files.text(DEFAULTS))
@@ -198,7 +198,8 @@ def _remaining_flags(daemon: DaemonJson, words: Sequence[str]) -> tuple[str, ...
 
 def _docker_opts(text: str) -> list[str]:
     """Return the words of DOCKER_OPTS in a file that systemd reads: systemd.exec(5)."""
-    lines = (line.strip() for line in text.splitlines())
+    # A backslash at its end continues a line.
+    lines = (line.strip() for line in text.replace("\\\n", "").splitlines())
     values = [line.partition("=")[2] for line in lines if line.startswith("DOCKER_OPTS=")]
     return values[-1].strip().strip("\"'").split() if values else []
 

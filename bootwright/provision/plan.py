@@ -128,19 +128,21 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
     steps += [audit, docker_steps.modes_step(desired.profile, facts)]
     kernel = check_kernel(desired.profile, facts, daemon)
     stops = [*kernel.stops]
-    for flags in docker_steps.command_lines(daemon, facts) or ((),):
+    lines = docker_steps.command_lines(daemon, facts) or ((),)
+    for flags in lines:
         configured = DaemonConfig(
             values=daemon.values,
             version=version,
             flags=flags,
+            next_flags=lines[-1],
             seccomp=desired.seccomp,
             files=frozenset(written),
         )
         stops += cannot_start(desired.profile, configured, facts)
     if stops:
         stops = list(dict.fromkeys(stops))
-        lines = "".join(f"\n  {line}" for line in stops)
-        raise RefusedError(f"this cannot work, so nothing was changed:{lines}")
+        why = "".join(f"\n  {line}" for line in stops)
+        raise RefusedError(f"this cannot work, so nothing was changed:{why}")
     return ProvisionPlan(
         packages=packages,
         reboot=_reboot(desired, facts),

@@ -183,6 +183,23 @@ def test_an_address_in_docker_opts_is_in_the_way_of_one_in_daemon_json() -> None
     with pytest.raises(RefusedError, match="hosts: the daemon is started with a flag for it"):
         plan_provision(want, stock({"/etc/default/docker": 'DOCKER_OPTS="-H tcp://:2375"\n'}))
     plan_provision(want, stock({"/etc/default/docker": 'DOCKER_OPTS="--debug"\n'}))
+    continued = 'DOCKER_OPTS="--debug \\\n  -H tcp://:2375"\n'
+    with pytest.raises(RefusedError, match="hosts: the daemon is started with a flag for it"):
+        plan_provision(want, stock({"/etc/default/docker": continued}))
+
+
+def test_a_flag_that_was_removed_from_the_unit_takes_a_restart_of_docker() -> None:
+    running = (*stock().engine_flags, "--icc=true")
+    with pytest.raises(RefusedError) as error:
+        plan_provision(desired(), stock(engine_flags=running))
+    assert "icc: the daemon is started with a flag" in str(error.value)
+    assert "restart Docker" in str(error.value)
+    assert "remove the flag" not in str(error.value)
+    unit = replace(stock().units["docker.service"], command=" ".join(running))
+    units = {**stock().units, "docker.service": unit}
+    with pytest.raises(RefusedError, match="remove the flag there") as error:
+        plan_provision(desired(), stock(engine_flags=running, units=units))
+    assert "restart Docker" not in str(error.value)
 
 
 def test_a_wrong_type_in_daemon_json_is_refused_and_not_our_bug() -> None:
