@@ -124,9 +124,15 @@ THEIRS = f"""\
 """Rules of the operator and of other agents: for a path that ours watch as well, and with keys that
 our key is a part of."""
 
-FOLDER = f"-a always,exit -F path=/var/lib/docker -F perm=rwa -F key={AUDIT_KEY}"
+FOLDER = f"-a always,exit -F path=/etc/docker -F perm=rwa -F key={AUDIT_KEY}"
 
-BEFORE = f"# before\n-i\n-w /etc/docker -p wa -k {AUDIT_KEY}\n{FOLDER}\n"
+BEFORE = f"""\
+# before
+-i
+{FOLDER}
+-w /etc/ssh -p wa -k {AUDIT_KEY}
+-w /etc/passwd -p wa -k {AUDIT_KEY}
+"""
 OURS = f"-i\n-w /usr/bin/containerd -p rwxa -k {AUDIT_KEY}\n{FOLDER}\n"
 
 
@@ -144,11 +150,11 @@ def kernel_rules(board: FakeBoard) -> list[str]:
     ("before", "loaded"),
     [
         ("", 0),
-        (BEFORE, 2),
+        (BEFORE, 3),
         # Of the former file, the kernel had only one rule.
         (BEFORE, 1),
         # The key of earlier versions.
-        (BEFORE.replace(AUDIT_KEY, "docker"), 2),
+        (BEFORE.replace(AUDIT_KEY, "docker"), 3),
         (BEFORE.replace(AUDIT_KEY, "docker"), 1),
     ],
 )

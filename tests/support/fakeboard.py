@@ -172,12 +172,15 @@ do_auditctl() {
     [[ -e $rules ]] || : >"$rules"
     case $1 in
     -l)
-        # A rule -a without system calls is listed with all of them.
-        if [[ -s $rules ]]; then
-            sed '/ -S /! s/^-a always,exit/& -S all/' "$rules"
-        else
-            echo "No rules"
-        fi ;;
+        # As auditctl lists them: with -w both a rule for a path, and, with a "/", one for a folder.
+        [[ -s $rules ]] || echo "No rules"
+        while read -r line; do
+            path=${line#-w }
+            path=${path%% -p *}
+            [[ $line != -w* || ! -d $path ]] || line=${line/"$path"/"$path/"}
+            sed 's/^-a always,exit -F path=\(.*\) -F perm=\(.*\) -F key=/-w \1 -p \2 -k /' \
+                <<<"$line"
+        done <"$rules" ;;
     -R)
         ignore=
         while IFS= read -r line; do

@@ -94,7 +94,15 @@ AUDITCTL = r"""#!/bin/sh
 rules=/run/audit-rules
 touch "$rules"
 case ${1-} in
--l) cat "$rules" ;;
+-l)
+    # Like auditctl, with a "/" after a folder that is watched with all below it.
+    while read -r line; do
+        path=${line#-w }
+        path=${path%% -p *}
+        [ "$path" = "$line" ] || [ ! -d "$path" ] || line="-w $path/${line#"-w $path"}"
+        echo "$line"
+    done <"$rules"
+    ;;
 -s) echo "enabled 1" ;;
 -R)
     grep -e '^-[wa] ' "$2" >>"$rules"
