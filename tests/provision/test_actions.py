@@ -209,3 +209,11 @@ def test_audit_rules_that_the_kernel_does_not_take_fail_the_step(
     ended = board.apply(loading())
     assert (ended.failed_step, ended.restored) == ("audit", True)
     assert kernel_rules(board) == sorted(THEIRS.splitlines())
+
+
+def test_at_boot_the_former_audit_rules_are_there_before_they_are_loaded(board: FakeBoard) -> None:
+    assert board.apply(loading()).complete
+    unit = board.path("/etc/systemd/system/bootwright-restore.service").read_text()
+    before = [line.removeprefix("Before=") for line in unit.splitlines() if "Before=" in line]
+    # The second one loads them on Debian 13.
+    assert {"auditd.service", "audit-rules.service"} <= {*" ".join(before).split()}
