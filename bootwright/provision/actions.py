@@ -218,18 +218,21 @@ class LoadAuditRules(Action):
 
     @property
     def command(self) -> Command:
-        """Load them in place of those with the key that are loaded."""
+        """Load them in place of those of ours that are loaded."""
         return "load_audit_rules", self.file, self.key
 
     @property
     def undo(self) -> tuple[Command, ...]:
-        """Load the former file, if there was one, and compare with what the kernel had."""
-        return (("attempt_unless_boot", "put_audit_rules_back", self.file, self.key),)
+        """Load those of ours that the kernel had, and compare with what it had."""
+        return (("attempt_unless_boot", "put_audit_rules_back", self.key),)
 
     @property
     def record(self) -> Command:
-        """Record the rules that the kernel has; nothing is changed if it does not tell them."""
-        return "begin", "record_audit_rules"
+        """Record the file, and the rules that the kernel has.
+
+        Nothing is changed if the kernel does not list them.
+        """
+        return "begin", "record_audit_rules", self.file
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,9 @@ _ROOT_KEYS = ("data-root", "graph")
 
 _NOT_ENCRYPTED = f"is not on the encrypted volume; only {DATA_ROOT} is mounted from it"
 
+_RESTART = "it is removed there already, and the daemon still runs with it: restart Docker"
+"""What to do about a flag that only the daemon that runs has."""
+
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal", "panic", "trace")
 
 
@@ -54,6 +57,7 @@ class DaemonConfig:
         values: keys and values of daemon.json.
         version: the engine's version; empty when it is not known yet.
         flags: the daemon's command line.
+        next_flags: that of its next start, if ``flags`` may be that of a daemon that runs.
         seccomp: the text of the target's own seccomp profile.
         files: paths that the same plan writes.
     """
@@ -63,6 +67,7 @@ class DaemonConfig:
     flags: Sequence[str]
     seccomp: str | None = None
     files: frozenset[str] = frozenset()
+    next_flags: Sequence[str] = ()
 
 
 def cannot_start(profile: Profile, daemon: DaemonConfig, facts: HostFacts) -> list[str]:
@@ -140,16 +145,19 @@ def _ulimit(name: str, limit: Mapping[str, Any]) -> Iterator[str]:
 
 def _flags(daemon: DaemonConfig) -> Iterator[str]:
     given = parse_flags(daemon.flags)
+    stays = parse_flags(daemon.next_flags or daemon.flags)
     for name in ("config-file", "pidfile"):
         if name in given:
-            yield f"--{name}: the unit gives the daemon this flag; remove it there"
+            what = "remove it there" if name in stays else _RESTART
+            yield f"--{name}: the daemon is started with this flag of its unit; {what}"
     if daemon.values.get("pidfile", PID_FILE) not in (PID_FILE, f"/var{PID_FILE}"):
         yield f"pidfile: the daemon is found by {PID_FILE}; remove the key"
     for name in given:
         if name in daemon.values and name not in _IN_BOTH:
+            what = "remove the flag there" if name in stays else _RESTART
             yield (
                 f"{name}: the daemon is started with a flag for it as well (see systemctl cat"
-                " docker, and DOCKER_OPTS in /etc/default/docker); remove the flag there"
+                f" docker, and DOCKER_OPTS in /etc/default/docker); {what}"
             )
 
 

@@ -14,6 +14,7 @@ from bootwright.hosts.dockerd_options import without_key
 from bootwright.hosts.engine import Engine
 from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.profile import FileMode, Profile, Watch, version_key
+from bootwright.hosts.systemd_units import HostUnit
 from bootwright.provision.actions import (
     Action,
     AddSystemUser,
@@ -175,10 +176,10 @@ def service_command(daemon: DaemonJson, vendor: str) -> str:
 
 
 def command_lines(daemon: DaemonJson, facts: HostFacts) -> tuple[tuple[str, ...], ...]:
-    """Return the daemon's command lines: that of the one that runs, and that of its next start.
+    """Return the daemon's command lines: that of the one that runs, then that of its next start.
 
-    They differ if somebody has changed the unit, or DOCKER_OPTS, since the last start. Both are as
-    this step leaves them; one that is not known is left out.
+    It is one line unless somebody has changed the unit, or DOCKER_OPTS, since the last start. Both
+    are as this step leaves them; one that is not known is left out.
     """
     unit = _remaining_flags(daemon, facts.unit("docker.service").command.split())
     options = _docker_opts(facts.files.text(DEFAULTS))
@@ -197,7 +198,8 @@ def _remaining_flags(daemon: DaemonJson, words: Sequence[str]) -> tuple[str, ...
 
 def _docker_opts(text: str) -> list[str]:
     """Return the words of DOCKER_OPTS in a file that systemd reads: systemd.exec(5)."""
-    lines = (line.strip() for line in text.splitlines())
+    # A backslash at its end continues a line.
+    lines = (line.strip() for line in text.replace("\\\n", "").splitlines())
     values = [line.partition("=")[2] for line in lines if line.startswith("DOCKER_OPTS=")]
     return values[-1].strip().strip("\"'").split() if values else []
 
@@ -277,7 +279,9 @@ def _daemon_action(
     return None, ""
 
 
-def audit_step(desired: DesiredState, facts: HostFacts, written: Iterable[str]) -> Step:
+def audit_step(
+    desired: DesiredState, facts: HostFacts, written: Iterable[str]
+) -> tuple[Step, tuple[str, ...]]:
     """Have the kernel record who accesses Docker's files, those that exist on the board.
 
     Args:
@@ -285,8 +289,12 @@ def audit_step(desired: DesiredState, facts: HostFacts, written: Iterable[str]) 
         facts: of the board.
         written: paths that other steps of the same plan write.
 
+    Returns:
+        The step, and warnings about what it does not do.
+
     Raises:
-        RefusedError: the kernel takes no other rules until the next start.
+        RefusedError: the kernel takes no other rules until the next start, or auditd, which has to
+            store the records, is masked.
     """
     watches = _watches(desired.profile, facts, written)
     checks = tuple(dict.fromkeys(check for watch, _ in watches for check in watch.checks))
@@ -295,37 +303,69 @@ def audit_step(desired: DesiredState, facts: HostFacts, written: Iterable[str]) 
     )
     changes = differing(facts.files, [text_file(AUDIT_RULES, rules, 0o640)])
     missing = _unwatched(watches, facts)
+    warnings = []
     if facts.audit_locked:
         # Those are not there yet when the board starts, and nothing can be loaded later.
-        missing = [path for path in missing if not path.startswith(_LATE)]
-        if changes or missing:
+        late = [path for path in missing if path.startswith(_LATE)]
+        if len(late) < len(missing):
             raise RefusedError(
                 "the kernel's audit rules are locked until the next start (-e 2 in"
                 " /etc/audit/rules.d): remove that line, restart the board, then run it again"
             )
-    auditd = facts.unit("auditd.service")
+        if late:
+            warnings.append(
+                "the kernel's audit rules are locked (-e 2 in /etc/audit/rules.d) before these"
+                f" paths are there, so they are not watched: {', '.join(late)}"
+            )
+        if changes:
+            warnings.append(
+                "the kernel's audit rules are locked (-e 2 in /etc/audit/rules.d): the new"
+                f" {AUDIT_RULES} counts from the next start of the board"
+            )
+    load = bool(changes or missing) and not facts.audit_locked
+    start, trouble = _start_of_auditd(facts.unit("auditd.service"), load)
     actions: list[Action] = []
     says = []
-    if auditd.active != "active" or auditd.enabled == "disabled":
-        # Its unit has RefuseManualStop=yes.
-        start = auditd.active != "active"
-        actions.append(EnableUnit("auditd.service", start=start, stop_allowed=False))
+    if start is not None:
+        actions.append(start)
         says.append("start auditd, which stores the records, now and at every boot")
-    if changes or missing:
+    if load:
         actions.append(LoadAuditRules(AUDIT_RULES, AUDIT_KEY))
         says.append(f"watch {len(watches)} paths, {len(missing)} of them new")
-    return Step("audit", checks, changes, actions=tuple(actions), says=tuple(says))
+    step = Step("audit", checks, changes, actions=tuple(actions), says=tuple(says))
+    return step, (*warnings, *trouble)
 
 
-def audit_warnings(desired: DesiredState, facts: HostFacts, written: Iterable[str]) -> list[str]:
-    """Return a warning about paths that are not watched since the kernel takes no more rules."""
-    missing = _unwatched(_watches(desired.profile, facts, written), facts)
-    if not facts.audit_locked or not missing:
-        return []
-    return [
-        "the kernel's audit rules are locked (-e 2 in /etc/audit/rules.d) before these paths are"
-        f" there, so they are not watched: {', '.join(missing)}"
-    ]
+def _start_of_auditd(auditd: HostUnit, load: bool) -> tuple[EnableUnit | None, tuple[str, ...]]:
+    """Return how auditd is started, and a warning if it is left as it is although it does not run.
+
+    Args:
+        auditd: its unit.
+        load: there are rules to load.
+
+    Raises:
+        RefusedError: there are, and its unit is masked.
+    """
+    if auditd.load == "masked" or auditd.enabled.startswith("masked"):
+        if load:
+            raise RefusedError(
+                "auditd.service, which stores the records of the audit rules, is masked on the"
+                " board: systemctl unmask auditd there, then run it again"
+            )
+        return None, (
+            "auditd.service is masked, so it stores no records of the audit rules: systemctl"
+            " unmask auditd, unless another program stores them",
+        )
+    if auditd.active == "failed" and not load:
+        return None, (
+            "auditd.service has failed, so it stores no records of the audit rules: see"
+            " journalctl -u auditd there",
+        )
+    if auditd.active == "active" and auditd.enabled != "disabled":
+        return None, ()
+    # Its unit has RefuseManualStop=yes.
+    start = auditd.active != "active"
+    return EnableUnit("auditd.service", start=start, stop_allowed=False), ()
 
 
 def _watches(profile: Profile, facts: HostFacts, written: Iterable[str]) -> list[tuple[Watch, str]]:

@@ -124,25 +124,25 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
     relay = log_relay.logs_step(desired, facts)
     steps.insert(len(steps) if desired.logs is None else len(steps) - 1, relay)
     written = {file.path for file in written_files(steps)}
-    steps += [
-        docker_steps.audit_step(desired, facts, written),
-        docker_steps.modes_step(desired.profile, facts),
-    ]
+    audit, audit_warnings = docker_steps.audit_step(desired, facts, written)
+    steps += [audit, docker_steps.modes_step(desired.profile, facts)]
     kernel = check_kernel(desired.profile, facts, daemon)
     stops = [*kernel.stops]
-    for flags in docker_steps.command_lines(daemon, facts) or ((),):
+    lines = docker_steps.command_lines(daemon, facts) or ((),)
+    for flags in lines:
         configured = DaemonConfig(
             values=daemon.values,
             version=version,
             flags=flags,
+            next_flags=lines[-1],
             seccomp=desired.seccomp,
             files=frozenset(written),
         )
         stops += cannot_start(desired.profile, configured, facts)
     if stops:
         stops = list(dict.fromkeys(stops))
-        lines = "".join(f"\n  {line}" for line in stops)
-        raise RefusedError(f"this cannot work, so nothing was changed:{lines}")
+        why = "".join(f"\n  {line}" for line in stops)
+        raise RefusedError(f"this cannot work, so nothing was changed:{why}")
     return ProvisionPlan(
         packages=packages,
         reboot=_reboot(desired, facts),
@@ -151,7 +151,7 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
         hidden=tuple(_hidden(daemon, facts)),
         warnings=(
             *_warnings(desired, facts, kernel.costs, kernel.unknown),
-            *docker_steps.audit_warnings(desired, facts, written),
+            *audit_warnings,
         ),
         notes=daemon.notes,
         waived=tuple(

@@ -115,11 +115,25 @@ def test_accounts_are_put_back_from_the_files(board: FakeBoard, action: Action) 
     assert board.tree() == before
 
 
-THEIRS = "-w /etc/shadow -p wa -k other\n-w /usr/bin/containerd -p rwxa -k docker\n"
-"""Rules of the operator and of other agents; one of them watches a path that ours watch."""
+THEIRS = f"""\
+-w /etc/shadow -p wa -k other
+-w /usr/bin/containerd -p rwxa -k docker
+-w /etc/docker -p wa -k {AUDIT_KEY}-site
+-w /usr/bin/runc -p x -k my-{AUDIT_KEY}
+"""
+"""Rules of the operator and of other agents: for a path that ours watch as well, and with keys that
+our key is a part of."""
 
-BEFORE = f"# before\n-i\n-w /etc/docker -p wa -k {AUDIT_KEY}\n"
-OURS = f"-i\n-w /usr/bin/containerd -p rwxa -k {AUDIT_KEY}\n"
+FOLDER = f"-a always,exit -F path=/etc/docker -F perm=rwa -F key={AUDIT_KEY}"
+
+BEFORE = f"""\
+# before
+-i
+{FOLDER}
+-w /etc/ssh -p wa -k {AUDIT_KEY}
+-w /etc/passwd -p wa -k {AUDIT_KEY}
+"""
+OURS = f"-i\n-w /usr/bin/containerd -p rwxa -k {AUDIT_KEY}\n{FOLDER}\n"
 
 
 def loading() -> Transaction:
@@ -132,17 +146,28 @@ def kernel_rules(board: FakeBoard) -> list[str]:
     return sorted((board.root / "kernel-rules").read_text().splitlines())
 
 
-@pytest.mark.parametrize("before", ["", BEFORE])
-def test_audit_rules_of_others_stay_loaded(board: FakeBoard, before: str) -> None:
-    ours = before.splitlines()[2:]
+@pytest.mark.parametrize(
+    ("before", "loaded"),
+    [
+        ("", 0),
+        (BEFORE, 3),
+        # Of the former file, the kernel had only one rule.
+        (BEFORE, 1),
+        # The key of earlier versions.
+        (BEFORE.replace(AUDIT_KEY, "docker"), 3),
+        (BEFORE.replace(AUDIT_KEY, "docker"), 1),
+    ],
+)
+def test_audit_rules_of_others_stay_loaded(board: FakeBoard, before: str, loaded: int) -> None:
     if before:
         board.write(AUDIT_RULES, before)
-    board.state("kernel-rules", "".join(f"{line}\n" for line in [*THEIRS.splitlines(), *ours]))
+    theirs, ours = THEIRS.splitlines(), before.splitlines()[2:][:loaded]
+    board.state("kernel-rules", "".join(f"{line}\n" for line in [*theirs, *ours]))
     ended = board.apply(loading())
     assert ended.complete, ended
-    assert kernel_rules(board) == sorted([*THEIRS.splitlines(), OURS.splitlines()[1]])
+    assert kernel_rules(board) == sorted([*theirs, *OURS.splitlines()[1:]])
     assert board.restore("now")[-1].lines == ("well",)
-    assert kernel_rules(board) == sorted([*THEIRS.splitlines(), *ours])
+    assert kernel_rules(board) == sorted([*theirs, *ours])
     assert board.path(AUDIT_RULES).exists() == bool(before)
 
 
@@ -174,9 +199,21 @@ def test_nothing_is_changed_if_the_kernel_does_not_tell_its_audit_rules(board: F
     assert board.left == []
 
 
-def test_audit_rules_that_the_kernel_does_not_take_fail_the_step(board: FakeBoard) -> None:
+@pytest.mark.parametrize("nth", [1, 2])
+def test_audit_rules_that_the_kernel_does_not_take_fail_the_step(
+    board: FakeBoard, nth: int
+) -> None:
     board.state("kernel-rules", THEIRS)
-    board.strike("fail", f"auditctl -R {TRANSACTION}/audit.rules")
+    # The first call deletes rules, the second one loads them.
+    board.strike("fail", f"auditctl -R {TRANSACTION}/audit.rules", nth)
     ended = board.apply(loading())
     assert (ended.failed_step, ended.restored) == ("audit", True)
     assert kernel_rules(board) == sorted(THEIRS.splitlines())
+
+
+def test_at_boot_the_former_audit_rules_are_there_before_they_are_loaded(board: FakeBoard) -> None:
+    assert board.apply(loading()).complete
+    unit = board.path("/etc/systemd/system/bootwright-restore.service").read_text()
+    before = [line.removeprefix("Before=") for line in unit.splitlines() if "Before=" in line]
+    # The second one loads them on Debian 13.
+    assert {"auditd.service", "audit-rules.service"} <= {*" ".join(before).split()}

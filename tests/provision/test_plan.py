@@ -14,9 +14,17 @@ from bootwright.hosts.board_files import BoardFiles
 from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.systemd_units import HostUnit
 from bootwright.logs.relay_names import SERVICE
-from bootwright.provision.actions import AddToGroup, Check, EnableUnit, ReloadSshd, RestartDocker
+from bootwright.provision.actions import (
+    AddToGroup,
+    Check,
+    EnableUnit,
+    LoadAuditRules,
+    ReloadSshd,
+    RestartDocker,
+)
 from bootwright.provision.desired_state import TlsFiles
 from bootwright.provision.docker_steps import (
+    AUDIT_KEY,
     AUDIT_RULES,
     OUR_KEYS,
     SERVICE_DROP_IN,
@@ -175,6 +183,23 @@ def test_an_address_in_docker_opts_is_in_the_way_of_one_in_daemon_json() -> None
     with pytest.raises(RefusedError, match="hosts: the daemon is started with a flag for it"):
         plan_provision(want, stock({"/etc/default/docker": 'DOCKER_OPTS="-H tcp://:2375"\n'}))
     plan_provision(want, stock({"/etc/default/docker": 'DOCKER_OPTS="--debug"\n'}))
+    continued = 'DOCKER_OPTS="--debug \\\n  -H tcp://:2375"\n'
+    with pytest.raises(RefusedError, match="hosts: the daemon is started with a flag for it"):
+        plan_provision(want, stock({"/etc/default/docker": continued}))
+
+
+def test_a_flag_that_was_removed_from_the_unit_takes_a_restart_of_docker() -> None:
+    running = (*stock().engine_flags, "--icc=true")
+    with pytest.raises(RefusedError) as error:
+        plan_provision(desired(), stock(engine_flags=running))
+    assert "icc: the daemon is started with a flag" in str(error.value)
+    assert "restart Docker" in str(error.value)
+    assert "remove the flag" not in str(error.value)
+    unit = replace(stock().units["docker.service"], command=" ".join(running))
+    units = {**stock().units, "docker.service": unit}
+    with pytest.raises(RefusedError, match="remove the flag there") as error:
+        plan_provision(desired(), stock(engine_flags=running, units=units))
+    assert "restart Docker" not in str(error.value)
 
 
 def test_a_wrong_type_in_daemon_json_is_refused_and_not_our_bug() -> None:
@@ -475,7 +500,6 @@ def test_audit_rules_for_what_the_board_has_and_will_have() -> None:
     ("unit", "start"),
     [
         (HostUnit("loaded", "inactive", "enabled"), True),
-        (HostUnit("loaded", "failed", "enabled"), True),
         (HostUnit("loaded", "active", "disabled"), False),
     ],
 )
@@ -487,6 +511,57 @@ def test_an_auditd_that_does_not_run_or_would_not_at_the_next_start(
     (audit,) = plan_provision(desired(), facts).to_do
     assert audit.actions == (EnableUnit("auditd.service", start=start, stop_allowed=False),)
     assert audit.says == ("start auditd, which stores the records, now and at every boot",)
+
+
+MASKED = HostUnit("masked", "inactive", "masked")
+
+FAILED = HostUnit("loaded", "failed", "enabled")
+
+
+@pytest.mark.parametrize(
+    ("unit", "said"),
+    [
+        (MASKED, "systemctl unmask auditd"),
+        # Masked while it runs: it does not start any more.
+        (HostUnit("loaded", "active", "masked"), "systemctl unmask auditd"),
+        (HostUnit("loaded", "active", "masked-runtime"), "systemctl unmask auditd"),
+        (FAILED, "journalctl -u auditd"),
+    ],
+)
+def test_an_auditd_that_cannot_start_is_a_warning_if_all_rules_are_loaded(
+    unit: HostUnit, said: str
+) -> None:
+    facts = converge(stock())
+    plan = plan_provision(desired(), replace(facts, units={**facts.units, "auditd.service": unit}))
+    assert plan.nothing
+    (warning,) = plan.warnings
+    assert said in warning
+
+
+def test_audit_rules_to_load_need_an_auditd_that_may_start() -> None:
+    units = stock().units
+    with pytest.raises(RefusedError, match="systemctl unmask auditd"):
+        plan_provision(desired(), stock(units={**units, "auditd.service": MASKED}))
+    audit = step(
+        plan_provision(desired(), stock(units={**units, "auditd.service": FAILED})), "audit"
+    )
+    assert audit.actions == (
+        EnableUnit("auditd.service", start=True, stop_allowed=False),
+        LoadAuditRules(AUDIT_RULES, AUDIT_KEY),
+    )
+
+
+def test_a_new_file_of_locked_audit_rules_counts_from_the_next_start() -> None:
+    facts = replace(converge(stock()), audit_locked=True)
+    files = {
+        **facts.files.files,
+        AUDIT_RULES: board_file("-w /etc/docker -p wa -k docker\n", 0o640),
+    }
+    plan = plan_provision(desired(), replace(facts, files=BoardFiles(files, facts.files.links)))
+    (audit,) = plan.to_do
+    assert (audit.paths, audit.actions) == ((AUDIT_RULES,), ())
+    (warning,) = plan.warnings
+    assert "counts from the next start" in warning
 
 
 def test_locked_audit_rules_are_no_reason_to_refuse_what_cannot_be_mended() -> None:

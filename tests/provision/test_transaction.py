@@ -356,7 +356,7 @@ HANGS = (
     "useradd --system --no-create-home --shell /usr/sbin/nologin dockremap",
     "systemctl reload docker.service",
     "systemctl restart docker.service",
-    "auditctl -D -k bootwright-docker",
+    f"auditctl -R {TRANSACTION}/audit.rules",
     "docker import - bootwright-smoke:N",
 )
 

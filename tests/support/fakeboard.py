@@ -171,14 +171,33 @@ do_auditctl() {
     rules=$BOARD/kernel-rules
     [[ -e $rules ]] || : >"$rules"
     case $1 in
-    -l) if [[ -s $rules ]]; then cat "$rules"; else echo "No rules"; fi ;;
-    -D) sed -i "/$3/d" "$rules" ;;
+    -l)
+        # As auditctl lists them: with -w both a rule for a path, and, with a "/", one for a folder.
+        [[ -s $rules ]] || echo "No rules"
+        while read -r line; do
+            path=${line#-w }
+            path=${path%% -p *}
+            [[ $line != -w* || ! -d $path ]] || line=${line/"$path"/"$path/"}
+            sed 's/^-a always,exit -F path=\(.*\) -F perm=\(.*\) -F key=/-w \1 -p \2 -k /' \
+                <<<"$line"
+        done <"$rules" ;;
     -R)
         ignore=
         while IFS= read -r line; do
             case $line in
             '' | \#*) continue ;;
             -i) ignore=yes; continue ;;
+            -[Wd]\ *)
+                gone=${line/#-W/-w}
+                gone=${gone/#-d/-a}
+                if ! grep -qxF -e "$gone" "$rules"; then
+                    echo "Error sending delete rule data request (No rule matches)" >&2
+                    [[ -n $ignore ]] || return 1
+                    continue
+                fi
+                grep -vxF -e "$gone" "$rules" >"$rules.left"
+                mv "$rules.left" "$rules"
+                continue ;;
             esac
             if grep -qxF -e "$line" "$rules"; then
                 echo "Error sending add rule data request (Rule exists)" >&2

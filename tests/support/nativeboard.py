@@ -94,14 +94,23 @@ AUDITCTL = r"""#!/bin/sh
 rules=/run/audit-rules
 touch "$rules"
 case ${1-} in
--l) cat "$rules" ;;
+-l)
+    # Like auditctl, with a "/" after a folder that is watched with all below it.
+    while read -r line; do
+        path=${line#-w }
+        path=${path%% -p *}
+        [ "$path" = "$line" ] || [ ! -d "$path" ] || line="-w $path/${line#"-w $path"}"
+        echo "$line"
+    done <"$rules"
+    ;;
 -s) echo "enabled 1" ;;
--D)
-    # With -k KEY: the rules with this key.
-    grep -v -e "-k ${3:-.*}\$" -e "-F key=${3:-.*}\$" "$rules" >"$rules.new"
+-R)
+    grep -e '^-[wa] ' "$2" >>"$rules"
+    # The rules to delete.
+    sed -n 's/^-W /-w /p; s/^-d /-a /p' "$2" >"$rules.gone"
+    grep -vxF -f "$rules.gone" "$rules" >"$rules.new"
     mv "$rules.new" "$rules"
     ;;
--R) grep -e '^-[wa]' "$2" >>"$rules" ;;
 *) echo "$*" >>"$rules" ;;
 esac
 """

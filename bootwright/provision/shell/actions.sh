@@ -37,23 +37,72 @@ put_relay_back() {
     systemctl daemon-reload
     [ ! -e "$file" ] || systemctl start "$@"
 }
-# The kernel uses our audit rules in place of those with our key that it has. All of them have to be
+# Audit rules as `auditctl -l` lists them, or as our file has them, each in its form with -a: the
+# list has -w for both forms, a "/" after a folder that is watched with all below it, and -S in a
+# rule for which no system calls were given.
+long_audit_rules() {
+    sed -e 's/ -S [^ ]*//' \
+        -e 's|^-w \(.*\)/ -p \(.*\) -k |-a always,exit -F dir=\1 -F perm=\2 -F key=|' \
+        -e 's|^-w \(.*\) -p \(.*\) -k |-a always,exit -F path=\1 -F perm=\2 -F key=|' "$1"
+}
+# Prints those of the kernel's audit rules that are ours, in the form with -a: with our key, or of
+# our former file, which in earlier versions had another key.
+# $1: a file with the list of the rules; $2: our key.
+our_audit_rules() {
+    long_audit_rules "$1" >"$transaction/audit-long"
+    grep -e " -F key=$2\$" "$transaction/audit-long"
+    # A rule -w for a folder watches all below it.
+    long_audit_rules "$state/audit-former" | sed 'p; s/ -F path=/ -F dir=/' |
+        grep -e '^-a ' | grep -v -e " -F key=$2\$" >"$transaction/audit-others"
+    grep -xF -f "$transaction/audit-others" "$transaction/audit-long"
+}
+# The kernel has none of our audit rules. `auditctl -D -k` would also delete the rules of others
+# with a key that ours is a part of. Each rule is deleted in both forms, since auditctl from 4 on
+# may load them differently; the line "-i" ignores that one of them fails.
+# $1: our key.
+delete_audit_rules() {
+    auditctl -l >"$transaction/audit-now" || return
+    {
+        echo -i
+        our_audit_rules "$transaction/audit-now" "$1" | sed -n 'h; s/^-a /-d /p; g
+            s|^-a always,exit -F [a-z]*=\(.*\) -F perm=\(.*\) -F key=|-W \1 -p \2 -k |p'
+    } >"$transaction/audit.rules"
+    auditctl -R "$transaction/audit.rules" >/dev/null
+}
+# Prints our audit rules as our file has them, from those in the form with -a: that form is only for
+# a folder that is watched without what is below it.
+short_audit_rules() {
+    while IFS= read -r rule; do
+        path=${rule#*=}
+        path=${path%% *}
+        perm=${rule#* -F perm=}
+        case $rule in
+        '-a always,exit -F path='*) [ ! -d "$path" ] || perm= ;;
+        '-a always,exit -F dir='*) ;;
+        *) perm= ;;
+        esac
+        [ -z "$perm" ] || rule="-w $path -p ${perm%% *} -k ${rule##* -F key=}"
+        printf '%s\n' "$rule"
+    done
+}
+# The kernel uses our audit rules in place of those that it has of us. All of them have to be
 # loaded, so without the line "-i" of the file, which ignores errors.
 # $1: the file of our rules; $2: their key.
 load_audit_rules() {
-    auditctl -D -k "$2" >/dev/null &&
+    delete_audit_rules "$2" &&
         grep -vx -e -i "$1" >"$transaction/audit.rules" &&
         auditctl -R "$transaction/audit.rules"
 }
-# The kernel has our former audit rules again, and has lost none of others.
-# $1: the file of our rules, if there was one; $2: their key.
+# The kernel has those of our audit rules that it had, and has lost none of others.
+# $1: our key.
 put_audit_rules_back() {
-    auditctl -D -k "$2" >/dev/null || return
-    # Its status does not count: a former file may have rules without the key, which are loaded.
-    [ ! -e "$1" ] || auditctl -R "$1" >/dev/null 2>&1
+    delete_audit_rules "$1" || return
+    { echo -i; our_audit_rules "$state/audit-rules" "$1" | short_audit_rules; } >"$transaction/audit.rules"
+    auditctl -R "$transaction/audit.rules" >/dev/null || return
     auditctl -l >"$transaction/audit-now" || return
     lost=$(grep -vx -e 'No rules' "$state/audit-rules" | grep -vxF -f "$transaction/audit-now")
-    more=$(grep -F -e "$2" "$transaction/audit-now" | grep -vxF -f "$state/audit-rules")
+    more=$(grep -e " -k $1\$" -e " -F key=$1\$" "$transaction/audit-now" |
+        grep -vxF -f "$state/audit-rules")
     [ -z "$lost$more" ] || {
         printf '%s\n' "audit rules that the kernel had and lacks now:" "${lost:-none}" \
             "audit rules of this change that it still has:" "${more:-none}"

@@ -23,6 +23,7 @@
 #   state/touched     the daemon was restarted, reloaded or started
 #   state/disabled-U  the unit U was not enabled
 #   state/audit-rules the audit rules that the kernel had
+#   state/audit-former the former file of our audit rules; empty if there was none
 #   armed             the change will be put back unless it is confirmed; the change's id
 
 ours=
@@ -95,7 +96,12 @@ start_docker() {
     systemctl reset-failed docker.service docker.socket 2>/dev/null
     systemctl_docker start
 }
-record_audit_rules() { auditctl -l >"$state/audit-rules"; }
+# $1: the file of our rules, if there is one.
+record_audit_rules() {
+    : >"$state/audit-former"
+    [ ! -e "$1" ] || cat "$1" >"$state/audit-former" || return 1
+    auditctl -l >"$state/audit-rules"
+}
 record_daemon() {
     systemctl is-active --quiet docker.socket && : >"$state/socket"
     systemctl is-active --quiet docker.service
@@ -112,7 +118,9 @@ write_restore_unit() {
 Description=Put back what an unfinished inv provision changed
 DefaultDependencies=no
 After=local-fs.target
-Before=docker.service docker.socket containerd.service auditd.service ssh.service sshd.service
+Before=docker.service docker.socket containerd.service ssh.service sshd.service
+# From audit 4 on the second one loads the audit rules, in place of the first one.
+Before=auditd.service audit-rules.service
 ConditionPathExists=$transaction/armed
 [Service]
 Type=oneshot
