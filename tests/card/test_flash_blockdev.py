@@ -24,7 +24,7 @@ SIZE = 5 << 30
 def disk(tmp_path: Path) -> Iterator[tuple[Bench, Path, str]]:
     """A loop device of 5 GiB that was once a GPT disk, full of old bytes at both ends."""
     bench = Bench(tmp_path)
-    backing = tmp_path / "backing"
+    backing = tmp_path / "backing.img"
     old = b"\xa5" * (8 << 20)
     with backing.open("xb") as file:
         file.write(old)
@@ -135,7 +135,7 @@ def test_the_question_shows_what_a_loop_device_is_attached_to(
 
 def test_a_disk_that_is_too_small_is_refused_with_both_sizes(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    backing = tmp_path / "backing"
+    backing = tmp_path / "backing.img"
     with backing.open("xb") as file:
         file.truncate(2 << 30)
     with loop(backing) as device:

@@ -158,10 +158,10 @@ def test_the_wait_for_a_lock_ends_when_it_is_released(image: Path) -> None:
 
 def test_the_journal_of_a_mounted_file_system_on_another_disk(tmp_path: Path) -> None:
     """Only the exclusive open knows that; it is found when the disk is inspected."""
-    for name in ("data", "journal"):
+    for name in ("data.img", "journal.img"):
         (tmp_path / name).touch()
         os.truncate(tmp_path / name, SIZE)
-    with loop(tmp_path / "data") as data, loop(tmp_path / "journal") as journal:
+    with loop(tmp_path / "data.img") as data, loop(tmp_path / "journal.img") as journal:
         command("mke2fs", "-q", "-O", "journal_dev", journal)
         command("mke2fs", "-q", "-t", "ext4", "-J", f"device={journal}", data)
         with mounted(data, tmp_path / "mnt"):
