@@ -110,6 +110,7 @@ def test_a_counterfeit_card_is_refused_before_it_is_written(disk: tuple[Bench, P
     assert done.returncode == 3, done.stderr
     assert f"{device}: it claims to have 5.0 GiB ({SIZE} bytes)" in done.stderr
     assert "it stores at most 1.0 GiB (1073741824 bytes)" in done.stderr
+    assert "Check the size of the card" in done.stderr
     with backing.open("rb") as file:
         assert is_unfinished(file.read(512))
         # Between the marks nothing was written.
