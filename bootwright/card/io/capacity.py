@@ -9,7 +9,6 @@ from bootwright.core.errors import RefusedError
 from bootwright.core.extents import Extent
 from bootwright.core.units import SECTOR, format_size
 
-
 _OR_SMALLER = "; or it is smaller than it claims"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from bootwright.card.block_device import UNFINISHED_MARK, DeviceFacts, DeviceIdentity, DeviceKind
-from bootwright.card.io import capacity, copy_verify
+from bootwright.card.io import capacity, copy_verify, holders
 from bootwright.card.io.inspect import file_identity, identify, inspect
 from bootwright.card.io.medium import BlockDevice, Buffer, ImageFile, Medium, buffers_equal
 from bootwright.card.outcome import Counters
@@ -299,12 +299,17 @@ def _refuse_if_in_use(facts: DeviceFacts) -> None:
     Opening it exclusively does not exclude all of these uses: swap files and loop devices, locks,
     and all that concerns only what a loop device is attached to.
     """
-    for layer in inspect(facts.path, opened=True).layers:
-        for each in layer.uses:
-            raise RefusedError(
-                f"{facts.path}: {_subject(facts, layer)} is now {each.use}; nothing was changed;"
-                " release it first"
-            )
+    uses = holders.lasting(lambda: _uses_now(facts))
+    if uses:
+        raise RefusedError(f"{facts.path}: {uses[0]}; nothing was changed; release it first")
+
+
+def _uses_now(facts: DeviceFacts) -> list[str]:
+    return [
+        f"{_subject(facts, layer)} is now {each.use}"
+        for layer in inspect(facts.path, opened=True).layers
+        for each in layer.uses
+    ]
 
 
 def _subject(facts: DeviceFacts, layer: DeviceFacts) -> str:
