@@ -58,7 +58,7 @@ def make_image(path: Path) -> None:
 @contextmanager
 def new_card(directory: Path) -> Iterator[str]:
     """Attach a loop device to a new, sparse file, of which nothing is cached."""
-    backing = directory / "backing"
+    backing = directory / "backing.img"
     backing.touch()
     os.truncate(backing, SIZE)
     device = command("losetup", "--find", "--show", backing)

@@ -72,7 +72,9 @@ SCRIPTS: dict[str, Callable[[], str]] = {
     "audit facts": lambda: audit_script(("/etc/docker", "/etc/ssh/*.key")),
     "relay drain": log_relay.drain_script,
     "relay end containers": log_relay.end_containers_script,
-    "card uinitrd": lambda: render("card/shell/uinitrd.sh", initrd=AWKWARD, image="/boot/uInitrd"),
+    "card uinitrd": lambda: render(
+        "card/shell/uinitrd.sh", initrd=AWKWARD, image="/boot/uInitrd", maximum="100"
+    ),
     "hook: a file": lambda: debian_plan.file_hook("/etc/x", 0o644, AWKWARD),
     "hook: a script": lambda: debian_plan.script_hook("install.sh", ("udev", AWKWARD)),
     "hook: sources": lambda: debian_plan.sources_hook(()),

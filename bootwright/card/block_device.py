@@ -247,6 +247,7 @@ def block_facts(path: str, resolved: str, readings: BlockReadings) -> DeviceFact
         label=node.get("label") or "",
         table=_partition_table(readings.sfdisk).get("label", ""),
         partitions=_partitions(node, readings.sfdisk),
+        is_card=_is_card(_partition_table(readings.sfdisk)),
         uses=_device_uses(node, mounts, readings),
         system_mounts=tuple(sorted({at for _, at in mounts if at in SYSTEM_MOUNTS})),
     )

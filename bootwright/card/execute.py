@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from bootwright.core.board_names import VOLUME
 from bootwright.core.extents import Extent, flatten, total
 from bootwright.core.file_changes import Change, FileChange
 from bootwright.core.io.process import run
+from bootwright.core.io.signals import without_signals
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
 from bootwright.core.units import SECTOR
@@ -41,8 +42,13 @@ class StepTimes:
 
 
 def execute(
-    plan: CardPlan, device: DeviceFacts, passphrase: Secret, work_dir: Path, reporter: Reporter
-) -> CardOutcome:
+    plan: CardPlan,
+    device: DeviceFacts,
+    passphrase: Secret,
+    work_dir: Path,
+    reporter: Reporter,
+    record: Callable[[CardOutcome], None],
+) -> None:
     """Execute ``plan`` on the card that ``device`` describes.
 
     The steps are those that :meth:`CardPlan.describe` lists, in the same order. The first four
@@ -54,6 +60,8 @@ def execute(
         passphrase: the passphrase of the encrypted volume.
         work_dir: an empty private folder for the parts of the card.
         reporter: shows the progress and warnings.
+        record: is called with what was written as soon as the card is finished. A signal
+            that comes between the partition table and the end of this call is delayed.
 
     Raises:
         RefusedError: it is not the device that was inspected, and nothing on it was changed; or
@@ -80,7 +88,11 @@ def execute(
                 card = stack.enter_context(open_card(device, size))
                 state = "the card is unfinished; the next run starts clean"
                 card.mark_unfinished()
-                card.check_size()
+            with times.step("size"), ExitStack() as shown:
+                if card.is_device:
+                    shown.enter_context(reporter.step("Check the size of the card"))
+                if warning := card.check_size():
+                    reporter.warn(warning)
             with times.step("discard"):
                 if not card.discard():
                     reporter.note(
@@ -90,15 +102,19 @@ def execute(
                 card.write(extents, sources, meter)
             with times.step("verify"), reporter.meter("Read back", total(extents)) as meter:
                 card.verify(meter)
-            with times.step("table"):
-                if not card.write_table(make_mbr(plan.geometry, plan.identity.disk_id)):
-                    reporter.note(
-                        "the kernel still shows the old partitions: remove the card and insert it"
-                    )
+            with without_signals():
+                with times.step("table"):
+                    table = make_mbr(plan.geometry, plan.identity.disk_id)
+                    is_reread = card.write_table(table)
+                state = "the card is finished"
+                record(CardOutcome(card.counters, luks_facts, times.seconds))
+            if not is_reread:
+                reporter.note(
+                    "the kernel still shows the old partitions: remove the card and insert it"
+                )
         except (KeyboardInterrupt, SystemExit):
             reporter.warn(f"{device.path}: {state}")
             raise
-        return CardOutcome(card.counters, luks_facts, times.seconds)
 
 
 def personalise(plan: CardPlan, rootfs: Path) -> None:

@@ -22,6 +22,7 @@ from bootwright.card.io.inspect import inspect
 from bootwright.card.io.operator_files import find_blobs, read_public_keys
 from bootwright.card.io.work_dir import make_work_dir
 from bootwright.card.manifest import FlashDryRun, FlashResult, dry_run, manifest
+from bootwright.card.outcome import CardOutcome
 from bootwright.card.overlays import OverlayEntry
 from bootwright.card.personalise import boot_files, needs_uinitrd, plan_personalisation
 from bootwright.card.plan import CardPlan
@@ -127,21 +128,26 @@ def _make(request: _Request, options: FlashOptions, reporter: Reporter) -> Flash
             "this is an eMMC, which boots from its hardware boot area; that area is not written:"
             " see docs/flash.md"
         )
+    results: list[FlashResult] = []
+
+    def record(outcome: CardOutcome) -> None:
+        seconds = {
+            "rootfs": rootfs_ready - start,
+            **outcome.seconds,
+            "total": time.monotonic() - start,
+        }
+        result = manifest(
+            request.target, request.board, base.origin, request.device, plan, outcome, seconds
+        )
+        results.append(result)
+        try:
+            _write_records(result, plan, folders)
+        except OSError as error:
+            reporter.warn(f"the card is finished, but its record cannot be written: {error}")
+
     with make_work_dir(cache / "work") as work_dir:
-        outcome = execute(plan, request.device, passphrase, work_dir, reporter)
-    seconds = {
-        "rootfs": rootfs_ready - start,
-        **outcome.seconds,
-        "total": time.monotonic() - start,
-    }
-    result = manifest(
-        request.target, request.board, base.origin, request.device, plan, outcome, seconds
-    )
-    try:
-        _write_records(result, plan, folders)
-    except OSError as error:
-        reporter.warn(f"the card is finished, but its record cannot be written: {error}")
-    return result
+        execute(plan, request.device, passphrase, work_dir, reporter, record)
+    return results[0]
 
 
 def _prepare(options: FlashOptions) -> _Request:

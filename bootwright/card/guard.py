@@ -215,7 +215,8 @@ def _in_use(facts: DeviceFacts) -> list[Refusal]:
 def _backing(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
     """Return why what a loop device writes to must not be overwritten: as if it were named itself.
 
-    Only its size is not checked, because a loop device can be a part of it.
+    Its size is not checked, because a loop device can be a part of it. A file needs the name of an
+    image, unless the content of the loop device is that of a card.
     """
     found = []
     for each in facts.layers[1:]:
@@ -224,11 +225,27 @@ def _backing(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:
         else:
             reasons = [*_system_disk(each), *_in_use(each), *_read_only(each)]
             reasons += [] if each.backing else _fixed_disk(each, request)
+        if each.kind is DeviceKind.FILE:
+            reasons += _not_an_image(each, holds_card=facts.is_card or facts.unfinished)
         found += [
             Refusal(f"it is attached to {each.resolved}, and {one.reason}", one.todo)
             for one in reasons
         ]
     return found
+
+
+def _not_an_image(file: DeviceFacts, holds_card: bool) -> list[Refusal]:
+    # The kernel adds this to the path of a file that was removed.
+    name = file.resolved.removesuffix(" (deleted)")
+    if holds_card or name.endswith(IMAGE_SUFFIX):
+        return []
+    return [
+        Refusal(
+            "it does not look like a card image: its name does not end in .img, and there is no "
+            "partition table of a card",
+            "detach it (losetup --detach), or rename the file first if it is an image",
+        )
+    ]
 
 
 def _fixed_disk(facts: DeviceFacts, request: GuardRequest) -> list[Refusal]:

@@ -11,7 +11,7 @@ from bootwright.card.accounts import (
     with_account,
     without_passwords,
 )
-from bootwright.card.boot_script import UINITRD, check_boot_ini, uinitrd, with_mac
+from bootwright.card.boot_script import INITRD_MAX, UINITRD, check_boot_ini, uinitrd, with_mac
 from bootwright.card.overlays import OverlayEntry
 from bootwright.card.record import RECORD_PATH, CardRecord
 from bootwright.core.board import Board
@@ -308,7 +308,12 @@ def _boot_script(
 
 def _uinitrd(source: Mmdebstrap | Tarball, initrd: bytes) -> list[Change]:
     """Return the initial RAM disk with U-Boot's header, and the hook that makes it again."""
-    hook = render_program("card/shell/uinitrd.sh", initrd=source.initrd or "", image=UINITRD)
+    hook = render_program(
+        "card/shell/uinitrd.sh",
+        initrd=source.initrd or "",
+        image=UINITRD,
+        maximum=str(INITRD_MAX),
+    )
     return [
         FileChange(UINITRD, uinitrd(initrd)),
         text_file(UINITRD_HOOK, hook, 0o755),

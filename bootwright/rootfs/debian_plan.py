@@ -358,6 +358,38 @@ def failed_suites(log: str) -> dict[str, str]:
     return {match[1]: match[2] for match in _INDEX_ERROR.finditer(log)}
 
 
+def is_absent(reason: str) -> bool:
+    """Return whether apt's reason is that the mirror does not have the file: waiting is useless."""
+    return reason.startswith(("404 ", "File not found"))
+
+
+def lacking_suite(recipe: Recipe, log: str) -> OtherSuite | None:
+    """Return the other suite of the recipe that the mirror does not have, or not its packages.
+
+    Args:
+        recipe: what was to be built.
+        log: mmdebstrap's output.
+
+    Returns:
+        ``None`` if it failed for another reason.
+    """
+    failed = failed_suites(log)
+    absent = {match[1] or match[2] for match in _NO_PACKAGE.finditer(log)}
+    for other in recipe.other_suites:
+        if other.suite in failed:
+            if is_absent(failed[other.suite]):
+                return other
+        elif absent.intersection(other.packages):
+            return other
+    return None
+
+
+_NO_PACKAGE = re.compile(
+    r"^E: (?:Unable to locate package (\S+)|Package '?([^' ]+)'? has no installation candidate)",
+    re.MULTILINE,
+)
+
+
 def binfmt_problem(machine: str, mounted: bool, registration: str | None) -> str | None:
     """Return why this machine cannot run ARM programs, and what to do; ``None`` if it can.
 

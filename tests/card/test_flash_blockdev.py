@@ -24,7 +24,7 @@ SIZE = 5 << 30
 def disk(tmp_path: Path) -> Iterator[tuple[Bench, Path, str]]:
     """A loop device of 5 GiB that was once a GPT disk, full of old bytes at both ends."""
     bench = Bench(tmp_path)
-    backing = tmp_path / "backing"
+    backing = tmp_path / "backing.img"
     old = b"\xa5" * (8 << 20)
     with backing.open("xb") as file:
         file.write(old)
@@ -110,6 +110,7 @@ def test_a_counterfeit_card_is_refused_before_it_is_written(disk: tuple[Bench, P
     assert done.returncode == 3, done.stderr
     assert f"{device}: it claims to have 5.0 GiB ({SIZE} bytes)" in done.stderr
     assert "it stores at most 1.0 GiB (1073741824 bytes)" in done.stderr
+    assert "Check the size of the card" in done.stderr
     with backing.open("rb") as file:
         assert is_unfinished(file.read(512))
         # Between the marks nothing was written.
@@ -135,7 +136,7 @@ def test_the_question_shows_what_a_loop_device_is_attached_to(
 
 def test_a_disk_that_is_too_small_is_refused_with_both_sizes(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    backing = tmp_path / "backing"
+    backing = tmp_path / "backing.img"
     with backing.open("xb") as file:
         file.truncate(2 << 30)
     with loop(backing) as device:

@@ -55,7 +55,18 @@ BLOBS = (
 
 COUNTERS = Counters(1_000_000, 1_000_100, 1_000_000)
 
-STEPS = ("rootfs", "copy", "personalise", "luks", "map", "open", "discard", "write", "verify")
+STEPS = (
+    "rootfs",
+    "copy",
+    "personalise",
+    "luks",
+    "map",
+    "open",
+    "size",
+    "discard",
+    "write",
+    "verify",
+)
 SECONDS = {**dict.fromkeys((*STEPS, "table"), 6.23456), "total": 75.0}
 
 

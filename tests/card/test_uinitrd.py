@@ -21,7 +21,10 @@ def hook(tmp_path: Path) -> Path:
     path = tmp_path / "hook"
     path.write_text(
         render_program(
-            "card/shell/uinitrd.sh", initrd=f"{tmp_path}/initrd.img", image=f"{tmp_path}/uInitrd"
+            "card/shell/uinitrd.sh",
+            initrd=f"{tmp_path}/initrd.img",
+            image=f"{tmp_path}/uInitrd",
+            maximum="100000",
         )
     )
     path.chmod(0o755)
@@ -64,5 +67,21 @@ def test_a_full_disk_is_an_error_and_keeps_the_old_file(hook: Path, tmp_path: Pa
     (tmp_path / "initrd.img").write_bytes(os.urandom(100_000))
     (tmp_path / "uInitrd").write_bytes(b"old")
     done = subprocess.run(["sh", "-c", 'ulimit -f 64; exec "$0"', hook], stderr=subprocess.PIPE)
-    assert done.returncode != 0
+    assert done.returncode == 1
+    assert b"uInitrd is not written: writing it failed (is the disk full?)" in done.stderr
+    assert b"This board would not start with the new kernel" in done.stderr
     assert (tmp_path / "uInitrd").read_bytes() == b"old"
+    assert not (tmp_path / "uInitrd.new").exists()
+
+
+def test_a_ram_disk_that_u_boot_has_no_room_for_is_an_error(hook: Path, tmp_path: Path) -> None:
+    (tmp_path / "uInitrd").write_bytes(b"old")
+    (tmp_path / "initrd.img").write_bytes(bytes(100_001))
+    done = subprocess.run([hook], stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert b"initrd.img has 100001 bytes, and U-Boot has room for 100000" in done.stderr
+    assert b"This board would not start with the new kernel" in done.stderr
+    assert (tmp_path / "uInitrd").read_bytes() == b"old"
+    (tmp_path / "initrd.img").write_bytes(bytes(100_000))
+    subprocess.run([hook], check=True)
+    assert (tmp_path / "uInitrd").read_bytes() == uinitrd(bytes(100_000))

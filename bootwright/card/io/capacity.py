@@ -9,11 +9,19 @@ from bootwright.core.errors import RefusedError
 from bootwright.core.extents import Extent
 from bootwright.core.units import SECTOR, format_size
 
+_OR_SMALLER = "; or it is smaller than it claims"
 
-def check_size(medium: Medium) -> None:
-    """Write marks all over the card, read them back, and do nothing if each is in its place.
 
-    Sector 0 has the mark of an unfinished card all the time.
+def check_size(medium: Medium) -> tuple[int, ...]:
+    """Write marks all over the card, read them back, and return if each is in its place.
+
+    Sector 0 has the mark of an unfinished card all the time. A mark that is lost, but is right when
+    it is written once more, does not count: it may be a single error of the card or the reader. The
+    mark of another place does count, because on a card that wraps around a second attempt would
+    always succeed.
+
+    Returns:
+        The offsets, in bytes, of the marks that were right only at the second attempt.
 
     Raises:
         RefusedError: the card is smaller than it claims; names the real size.
@@ -27,12 +35,17 @@ def check_size(medium: Medium) -> None:
         _write(medium, place, run)
     _flush(medium)
     good = 0
+    again: list[int] = []
     for place in places:
         sector = _read(medium, place)
         if sector != make_mark(place, run):
-            wrapped = wrapped_size(place, place_of(sector, run))
-            raise _too_small(medium, wrapped or _first_lost(medium, good, place, run))
+            found = place_of(sector, run)
+            if found is not None or not _keeps_mark(medium, place, run):
+                wrapped = wrapped_size(place, found)
+                raise _too_small(medium, wrapped or _first_lost(medium, good, place, run))
+            again.append(place)
         good = place
+    return tuple(again)
 
 
 def _first_lost(medium: Medium, good: int, lost: int, run: str) -> int:
@@ -40,13 +53,17 @@ def _first_lost(medium: Medium, good: int, lost: int, run: str) -> int:
     while lost - good > GRAIN:
         middle = (good + lost) // 2 // GRAIN * GRAIN
         middle = middle if middle > good else good + GRAIN
-        _write(medium, middle, run)
-        _flush(medium)
-        if _read(medium, middle) == make_mark(middle, run):
+        if _keeps_mark(medium, middle, run):
             good = middle
         else:
             lost = middle
     return lost
+
+
+def _keeps_mark(medium: Medium, place: int, run: str) -> bool:
+    _write(medium, place, run)
+    _flush(medium)
+    return _read(medium, place) == make_mark(place, run)
 
 
 def _too_small(medium: Medium, real: int) -> RefusedError:
@@ -60,13 +77,13 @@ def _too_small(medium: Medium, real: int) -> RefusedError:
 def _write(medium: Medium, place: int, run: str) -> None:
     buffer = Buffer(SECTOR)
     buffer.view[:] = make_mark(place, run)
-    with copy_verify.explain_errors(medium, "write", Extent(place, SECTOR, None)):
+    with copy_verify.explain_errors(medium, "write", Extent(place, SECTOR, None), _OR_SMALLER):
         medium.write(buffer.view, place)
 
 
 def _read(medium: Medium, place: int) -> bytes:
     buffer = Buffer(SECTOR)
-    with copy_verify.explain_errors(medium, "read back", Extent(place, SECTOR, None)):
+    with copy_verify.explain_errors(medium, "read back", Extent(place, SECTOR, None), _OR_SMALLER):
         medium.read(buffer.view, place)
     return bytes(buffer.view)
 

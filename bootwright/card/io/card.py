@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from bootwright.card.block_device import UNFINISHED_MARK, DeviceFacts, DeviceIdentity, DeviceKind
-from bootwright.card.io import capacity, copy_verify
+from bootwright.card.io import capacity, copy_verify, holders
 from bootwright.card.io.inspect import file_identity, identify, inspect
 from bootwright.card.io.medium import BlockDevice, Buffer, ImageFile, Medium, buffers_equal
 from bootwright.card.outcome import Counters
@@ -100,23 +100,37 @@ class Card:
         It returns after the mark is on the medium.
         """
         self._require(_State.OPEN)
-        self._put_sector_0(UNFINISHED_MARK.ljust(SECTOR, b"\0"))
+        self._put_sector_0(_MARKED)
         self._flush()
         with copy_verify.explain_errors(self._medium, "resize"):
             self._medium.drop_content()
         self._state = _State.MARKED
 
-    def check_size(self) -> None:
+    @property
+    def is_device(self) -> bool:
+        """Whether it is hardware, whose size has to be checked; ``False`` for an image file."""
+        return self._medium.is_device
+
+    def check_size(self) -> str:
         """Check that a disk has the size that it claims; do nothing for an image file.
 
         It writes sectors all over the card; sector 0 remains marked as unfinished.
+
+        Returns:
+            A warning about sectors that were wrong at first; empty if there are none.
 
         Raises:
             RefusedError: it is smaller; names the real size.
         """
         self._require(_State.MARKED)
-        if self._medium.is_device:
-            capacity.check_size(self._medium)
+        again = capacity.check_size(self._medium) if self.is_device else ()
+        if not again:
+            return ""
+        sectors = copy_verify.sector_names([Extent(place, SECTOR, None) for place in again])
+        return (
+            f"{self._medium.path}: {sectors} read back wrong, and right when written once more;"
+            " the card or the reader may soon fail"
+        )
 
     def discard(self) -> bool:
         """Tell the card that its old content is not needed, except sector 0.
@@ -172,6 +186,9 @@ class Card:
     def write_table(self, mbr: bytes) -> bool:
         """Write sector 0, which completes the card, and read it back.
 
+        If that fails or is interrupted, the unfinished mark is written again. Afterwards the card
+        is finished, whatever happens.
+
         Args:
             mbr: 512 bytes that end in 0x55 0xAA.
 
@@ -182,17 +199,33 @@ class Card:
         if len(mbr) != SECTOR or not mbr.endswith(b"\x55\xaa"):
             raise ValueError("not a boot sector")
         self._require(_State.VERIFIED)
-        for _ in range(1 + REWRITES):
-            self._put_sector_0(mbr)
-            self._flush()
-            if self._sector_0_is(mbr):
-                self._state = _State.FINISHED
-                return self._medium.reread_table()
-        raise _verification_error(self._medium, [_SECTOR_0])
+        try:
+            self._put_table(mbr)
+        except BaseException as error:
+            try:
+                self._put_sector_0(_MARKED)
+                self._flush()
+            except FailedError:
+                raise FailedError(
+                    f"{error}\n{self._medium.path}: the mark of an unfinished card could not be"
+                    " written again, so the card may look finished: flash it again before it is"
+                    " used"
+                ) from error
+            raise
+        self._state = _State.FINISHED
+        return self._medium.reread_table()
 
     def close(self) -> None:
         """Close the destination; an unfinished card keeps its mark."""
         self._medium.close()
+
+    def _put_table(self, mbr: bytes) -> None:
+        for _ in range(1 + REWRITES):
+            self._put_sector_0(mbr)
+            self._flush()
+            if self._sector_0_is(mbr):
+                return
+        raise _verification_error(self._medium, [_SECTOR_0])
 
     def _require(self, state: _State) -> None:
         if self._state is not state:
@@ -234,6 +267,7 @@ class Card:
 
 
 _SECTOR_0 = Extent(0, SECTOR, None)
+_MARKED = UNFINISHED_MARK.ljust(SECTOR, b"\0")
 
 
 def _buffer(content: bytes) -> Buffer:
@@ -265,12 +299,17 @@ def _refuse_if_in_use(facts: DeviceFacts) -> None:
     Opening it exclusively does not exclude all of these uses: swap files and loop devices, locks,
     and all that concerns only what a loop device is attached to.
     """
-    for layer in inspect(facts.path, opened=True).layers:
-        for each in layer.uses:
-            raise RefusedError(
-                f"{facts.path}: {_subject(facts, layer)} is now {each.use}; nothing was changed;"
-                " release it first"
-            )
+    uses = holders.lasting(lambda: _uses_now(facts))
+    if uses:
+        raise RefusedError(f"{facts.path}: {uses[0]}; nothing was changed; release it first")
+
+
+def _uses_now(facts: DeviceFacts) -> list[str]:
+    return [
+        f"{_subject(facts, layer)} is now {each.use}"
+        for layer in inspect(facts.path, opened=True).layers
+        for each in layer.uses
+    ]
 
 
 def _subject(facts: DeviceFacts, layer: DeviceFacts) -> str:

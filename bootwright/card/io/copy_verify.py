@@ -153,8 +153,16 @@ def compare(
 
 
 @contextmanager
-def explain_errors(medium: Medium, verb: str, where: Extent | None = None) -> Iterator[None]:
+def explain_errors(
+    medium: Medium, verb: str, where: Extent | None = None, or_else: str = ""
+) -> Iterator[None]:
     """Turn an ``OSError`` of the medium into a message: what failed, where, and what to do.
+
+    Args:
+        medium: what failed.
+        verb: what was tried, such as ``write``.
+        where: the range.
+        or_else: another cause than the reader or the card; appended to the hint for these.
 
     Raises:
         FailedError: in place of the ``OSError``.
@@ -168,7 +176,7 @@ def explain_errors(medium: Medium, verb: str, where: Extent | None = None) -> It
                 f"{medium.path}: it is in use as swap, so nothing was changed; swapoff it first"
             ) from error
         sectors = f" {sector_names([where])}" if where else ""
-        hint = _HINTS.get(number, "try another reader, then another card")
+        hint = _HINTS.get(number, f"try another reader, then another card{or_else}")
         raise FailedError(
             f"{medium.path}: cannot {verb}{sectors}: {os.strerror(number)}; {hint}. "
             "The card is unfinished; the next run starts clean."

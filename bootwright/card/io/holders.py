@@ -11,23 +11,34 @@ import signal
 import stat
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from bootwright.card.block_device import parse_exclusive_flocks, parse_mountinfo, unescape
+
+_Use = TypeVar("_Use")
 
 _LOOP_GET_STATUS64 = 0x4C05
 _LOOP_INFO64_BYTES = 232
 """Size of ``struct loop_info64`` (linux/loop.h), which starts with three numbers of 64 bits."""
 
-WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+_FLOCK = "hhqqi4x"
+"""``struct flock`` (fcntl.h): type, origin, start and length of a lock, and its process."""
+
+WHOLE_FILE = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 """``struct flock`` for an exclusive lock on a whole file."""
 
 HELD_WAIT_S = 1.0
-"""Seconds after which a disk that is held counts as in use."""
+"""Seconds after which a disk that is held, or a file that is open, counts as in use: udev and
+programs that index files have it open for moments."""
 
 OPEN_ELSEWHERE = "open in another process"
+
+_LEASES_ON_SERVER = ("cifs", "nfs4", "smb3")
+"""Network file systems that ask the server for a lease. It may refuse for reasons of its own, with
+the same error number as for a file that is open elsewhere."""
 
 
 def node_of_status(status: os.stat_result) -> str:
@@ -39,10 +50,16 @@ def node_of_status(status: os.stat_result) -> str:
 
 def node_of(path: str) -> str:
     """Return the node of the file or device ``path``; empty if it does not exist."""
+    status = status_of(path)
+    return node_of_status(status) if status else ""
+
+
+def status_of(path: str) -> os.stat_result | None:
+    """Return the status of the file or device ``path``; ``None`` if it does not exist (now)."""
     try:
-        return node_of_status(Path(path).stat())
+        return Path(path).stat()
     except OSError:
-        return ""
+        return None
 
 
 def device_path(number: int | str) -> str:
@@ -116,8 +133,12 @@ def lock_uses(path: str) -> list[str]:
             answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, WHOLE_FILE)
     except OSError:  # not readable, or no locks on this file system: opening it reports that
         return []
-    if struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK:
-        return ["in use by another process (an emulator? inv emulate --stop)"]
+    kind, _, _, _, process = struct.unpack(_FLOCK, answer)
+    if kind != fcntl.F_UNLCK:
+        # The number is -1 for the kind of lock that belongs to an open file, as QEMU's does.
+        name = f"process {process}" if process > 0 else "another process"
+        hint = "" if stat.S_ISBLK(status.st_mode) else " (an emulator? inv emulate --stop)"
+        return [f"in use by {name}{hint}"]
     inode = f"{_number(status.st_dev)}/{status.st_ino}"
     holder = parse_exclusive_flocks(read_text("/proc/locks")).get(inode)
     return [] if holder is None else [f"locked by process {holder} (flock)"]
@@ -132,10 +153,11 @@ def openers(paths: Mapping[str, str], writers_only: bool) -> dict[str, list[str]
         paths: the path of each node.
         writers_only: leave out who only reads.
     """
-    inodes = {str(Path(path).stat().st_ino) for path in paths.values()}
+    inodes = {str(status.st_ino) for path in paths.values() if (status := status_of(path))}
+    own = _own_process()
     found: dict[str, list[str]] = {}
     for process in Path("/proc").glob("[0-9]*"):
-        if process.name == str(os.getpid()):
+        if process.name == own:
             continue
         for descriptor in _list_folder(process / "fd"):
             info = dict(
@@ -163,25 +185,37 @@ def is_held(device: str) -> bool:
     a file system on another disk. Always ``False`` for a user who may not read the disk. Who holds
     it for less than :data:`HELD_WAIT_S`, as this function does itself, does not count.
     """
-    deadline = time.monotonic() + HELD_WAIT_S
-    while True:
+
+    def held() -> bool:
         try:
             os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
-            return False
         except OSError as error:
-            if error.errno != errno.EBUSY:
-                return False
-        if time.monotonic() >= deadline:
-            return True
+            return error.errno == errno.EBUSY
+        return False
+
+    return lasting(held)
+
+
+def lasting(find: Callable[[], _Use]) -> _Use:
+    """Return what ``find`` returns, when it is nothing or after :data:`HELD_WAIT_S`.
+
+    Until then ``find`` is called again and again, so that a use of moments does not count.
+    """
+    deadline = time.monotonic() + HELD_WAIT_S
+    while (found := find()) and time.monotonic() < deadline:
         time.sleep(0.05)
+    return found
 
 
 def is_open_elsewhere(fd: int) -> bool:
     """Return whether a file is open a second time, in this process, another one or the kernel.
 
     It asks for a write lease, which the kernel gives only to the one who has the file open, and
-    returns it at once. ``False`` where there are no leases: FUSE, NFS, another user's file.
+    returns it at once. ``False`` where there are no leases, or where their refusal does not show
+    that the file is open: FUSE, NFS, SMB, another user's file.
     """
+    if _file_system(os.fstat(fd).st_dev) in _LEASES_ON_SERVER:
+        return False
     try:
         # Whoever opens it meanwhile causes this signal, which is ignored, instead of SIGIO.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
@@ -192,6 +226,12 @@ def is_open_elsewhere(fd: int) -> bool:
     return False
 
 
+def _file_system(device: int) -> str:
+    """Return the type of the file system with this number, such as ``ext4``; empty if unknown."""
+    mounts = parse_mountinfo(read_text("/proc/self/mountinfo"))
+    return next((each.fstype for each in mounts if each.number == _number(device)), "")
+
+
 @contextmanager
 def open_read_only(path: str) -> Iterator[int]:
     """Open a file or device; the value is its descriptor."""
@@ -200,6 +240,16 @@ def open_read_only(path: str) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _own_process() -> str:
+    """Return the name of this process in /proc, which may show the numbers of another PID namespace
+    than the one that ``os.getpid`` counts in.
+    """
+    try:
+        return os.readlink("/proc/self")  # noqa: PTH115 - the text, not a path
+    except OSError:  # /proc is not mounted
+        return ""
 
 
 def _list_folder(folder: Path) -> list[str]:

@@ -24,7 +24,7 @@ from bootwright.card.block_device import (
     sfdisk_command,
 )
 from bootwright.card.io import holders
-from bootwright.core.errors import InputError
+from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io.process import run
 from bootwright.core.units import SECTOR
 
@@ -70,8 +70,14 @@ def inspect(path: str, opened: bool = False) -> DeviceFacts:
 
 
 def identify(path: str) -> DeviceIdentity:
-    """Return the identity of the block device or file at ``path`` as it is now."""
-    status = Path(path).stat()
+    """Return the identity of the block device or file at ``path`` as it is now.
+
+    Raises:
+        FailedError: it does not exist any more.
+    """
+    status = holders.status_of(path)
+    if status is None:
+        raise FailedError(f"{path}: it is gone: insert the card again, or start again")
     if stat.S_ISBLK(status.st_mode):
         text = run(lsblk_command(path), check=False).text
         return lsblk_identity(text, path, _sys_block(status.st_rdev, "diskseq"))
@@ -133,9 +139,16 @@ def _backing(loop: str) -> DeviceFacts:
     node, path = holders.loop_backing(loop)
     if node and "/" not in node:
         path = holders.device_path(node) or path
-        return _block(path, path, Path(path).stat().st_rdev, "", above=loop)
-    if path:
-        return _file(path, path, Path(path).stat(), "", above=loop)
+        status = holders.status_of(path) if path else None
+        if status is None:
+            raise FailedError(
+                f"{loop}: the disk that it is attached to is gone: detach it"
+                f" (losetup --detach {loop})"
+            )
+        return _block(path, path, status.st_rdev, "", above=loop)
+    status = holders.status_of(path) if path else None
+    if status:
+        return _file(path, path, status, "", above=loop)
     # The file was removed, or its path is one of another mount namespace.
     shown = holders.read_text(f"/sys/block/{Path(loop).name}/loop/backing_file")
     uses = _without(loop, holders.hidden_uses().get(node, []))

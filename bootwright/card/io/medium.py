@@ -288,7 +288,7 @@ class ImageFile(_OpenMedium):
         """
         mode = stat.S_IMODE(os.fstat(self.fd).st_mode)
         self._restrict_mode()
-        if holders.is_open_elsewhere(self.fd):
+        if holders.lasting(lambda: holders.is_open_elsewhere(self.fd)):
             os.fchmod(self.fd, mode)
             raise RefusedError(
                 f"{self.path}: it is now {holders.OPEN_ELSEWHERE}, which could read the card's"
@@ -348,15 +348,21 @@ def _lock(path: str, fd: int, wait_s: float = 0) -> None:
                     f"{path}: cannot lock it: {error.strerror}; name another file"
                 ) from error
         if time.monotonic() >= deadline:
+            # By the descriptor: a device can have been opened under another name.
+            uses = holders.lock_uses(f"/proc/self/fd/{fd}") or ["in use by another process"]
+            is_device = stat.S_ISBLK(os.fstat(fd).st_mode)
+            or_else = ", or remove the card and insert it" if is_device else ""
             raise RefusedError(
-                f"{path}: another process (such as an emulator) uses it; wait until it ends, or "
-                "stop the emulator with inv emulate --stop"
+                f"{path}: it is {uses[0]}; nothing was changed; wait until that process ends"
+                f"{or_else}"
             )
         time.sleep(0.1)
 
 
 def _open_device(path: str) -> int:
-    status = Path(path).stat()
+    status = holders.status_of(path)
+    if status is None:
+        raise FailedError(f"{path}: the device is gone: insert the card again")
     # Locks belong to the device node: they have to be on the one that others use.
     usual = holders.device_path(status.st_rdev)
     opened = usual if holders.node_of(usual) == holders.node_of_status(status) else path

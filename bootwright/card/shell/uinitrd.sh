@@ -8,10 +8,11 @@
 # kernel was removed. It needs gzip, and od, tail and wc of coreutils. The arguments that the
 # callers give are not used: the links of the distribution say which RAM disk is booted.
 #
-# Prints: nothing.
+# Prints: nothing, or on standard error why the file is not written; the exit status is not 0 then.
 # Variables:
-#   initrd  path of the initial RAM disk that is booted, or a link to it
-#   image   path of the file to write
+#   initrd   path of the initial RAM disk that is booted, or a link to it
+#   image    path of the file to write
+#   maximum  bytes of the largest initial RAM disk that U-Boot has room for
 
 set -eu
 
@@ -45,9 +46,25 @@ header() {
     bytes 00000000000000000000000000000000000000000000
 }
 
+# Remove the unfinished file, print an error with the reason $1, and exit.
+give_up() {
+    trap - EXIT
+    rm -f "$image.new"
+    echo "bootwright: $image is not written: $1." >&2
+    echo "bootwright: This board would not start with the new kernel. Correct this and run $0" \
+        "before you restart the board." >&2
+    exit 1
+}
+
 # There is none while a kernel is being replaced.
 if [ -s "$initrd" ]; then
-    length=$(printf %08x "$(wc -c <"$initrd")")
+    size=$(wc -c <"$initrd")
+    if [ "$size" -gt "$maximum" ]; then
+        give_up "$initrd has $size bytes, and U-Boot has room for $maximum (fewer modules?)"
+    fi
+    trap 'give_up "writing it failed (is the disk full?)"' EXIT
+    trap 'exit 1' HUP INT TERM
+    length=$(printf %08x "$size")
     content=$(crc32 <"$initrd")
     # Renamed when it is complete, so that losing power cannot leave half a file.
     {
@@ -56,4 +73,5 @@ if [ -s "$initrd" ]; then
     } >"$image.new"
     sync "$image.new"
     mv "$image.new" "$image"
+    trap - EXIT
 fi

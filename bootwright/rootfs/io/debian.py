@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from bootwright.core.board import OtherSuite
 from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io import process
 from bootwright.core.io.lock import exclusive
@@ -24,6 +25,8 @@ from bootwright.rootfs.debian_plan import (
     Recipe,
     binfmt_problem,
     failed_suites,
+    is_absent,
+    lacking_suite,
     mmdebstrap_argv,
     sources_of_host,
     sources_of_mirror,
@@ -170,13 +173,18 @@ def _try_build(
             _run(argv, log, reporter)
             draft.replace(target)
             return {}
-        except FailedError:
-            failed = failed_suites(log.read_text(encoding="utf-8", errors="replace"))
+        except FailedError as error:
+            output = log.read_text(encoding="utf-8", errors="replace")
+            if other := lacking_suite(recipe, output):
+                raise _lacks(recipe, other, log) from error
+            failed = failed_suites(output)
             if not failed:
                 raise
         finally:
             draft.unlink(missing_ok=True)
         reasons = "; ".join(f"{suite}: {reason}" for suite, reason in failed.items())
+        if all(is_absent(reason) for reason in failed.values()):
+            break
         if pause is not None:
             reporter.warn(
                 f"a package index cannot be fetched, next attempt in {pause:.0f} s: {reasons}"
@@ -195,6 +203,15 @@ def _try_build(
         " mirror works again"
     )
     return failed
+
+
+def _lacks(recipe: Recipe, other: OtherSuite, log: Path) -> FailedError:
+    return FailedError(
+        f"the board needs {' and '.join(other.packages)} from"
+        f" {other.suite}/{'+'.join(other.components)} (board.toml, other_suites); this mirror does"
+        " not have it: set `mirror` in bootwright.toml to one that has both suites,"
+        f" {recipe.suite} and {other.suite}. The complete output: {log}"
+    )
 
 
 def _run(argv: Sequence[str], log_path: Path, reporter: Reporter) -> None:

@@ -25,7 +25,7 @@ def sources(tmp_path: Path) -> dict[str, Path]:
 @pytest.fixture
 def backing(tmp_path: Path) -> Path:
     """A file full of old bytes, for a loop device."""
-    path = tmp_path / "backing"
+    path = tmp_path / "backing.img"
     path.write_bytes(STALE * SIZE)
     return path
 

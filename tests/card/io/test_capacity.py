@@ -98,8 +98,36 @@ def test_a_card_that_has_the_same_sector_everywhere() -> None:
 
 
 def test_a_card_whose_end_fails() -> None:
-    with pytest.raises(FailedError, match=r"cannot write sector .*The card is unfinished"):
+    with pytest.raises(
+        FailedError,
+        match=r"cannot write sector .*or it is smaller than it claims\. The card is unfinished",
+    ):
         check_size(LyingCard("error", 64 * GIB, GIB))
+
+
+class FlippingCard(LyingCard):
+    """A card of the size that it claims; it reads wrong the first ``times`` times at ``at``."""
+
+    def __init__(self, at: int, times: int) -> None:
+        super().__init__("drop", 64 * GIB, 64 * GIB)
+        self.at, self.times = at, times
+
+    def read(self, buffer: memoryview, offset: int) -> None:
+        super().read(buffer, offset)
+        if offset == self.at and self.times:
+            self.times -= 1
+            buffer[100] ^= 1
+
+
+@pytest.mark.parametrize("at", [0, 3 * MIB, 32 * GIB, 64 * GIB - SECTOR])
+def test_a_single_wrong_read_is_no_counterfeit(at: int) -> None:
+    assert check_size(FlippingCard(at, 1)) == (at,)
+    assert check_size(FlippingCard(at, 0)) == ()
+
+
+def test_a_place_that_stays_wrong_is_refused() -> None:
+    with pytest.raises(RefusedError, match="a counterfeit or a broken card"):
+        check_size(FlippingCard(32 * GIB, 1000))
 
 
 @pytest.mark.parametrize("size", [SECTOR, 8 * MIB, 31914983424, 64 * GIB, 2048 * GIB])

@@ -259,13 +259,19 @@ def test_a_failed_flush_is_an_error(sources: dict[str, Path]) -> None:
     assert is_unfinished(bytes(medium.content[:SECTOR]))
 
 
-@pytest.mark.parametrize(("times", "works"), [(2, True), (3, False)])
-def test_the_table_is_read_back(sources: dict[str, Path], times: int, works: bool) -> None:
-    medium = Memory()
+def verified(medium: Memory, sources: dict[str, Path]) -> Card:
+    """A card of which only the partition table is missing."""
     card = Card(medium)
     card.mark_unfinished()
     card.write(EXTENTS, sources, Meter())
     card.verify(Meter())
+    return card
+
+
+@pytest.mark.parametrize(("times", "works"), [(2, True), (3, False)])
+def test_the_table_is_read_back(sources: dict[str, Path], times: int, works: bool) -> None:
+    medium = Memory()
+    card = verified(medium, sources)
     medium.spoil = flip(times, 100)
     if works:
         assert card.write_table(MBR)
@@ -273,6 +279,41 @@ def test_the_table_is_read_back(sources: dict[str, Path], times: int, works: boo
     else:
         with pytest.raises(FailedError, match="sector 0 read back wrong"):
             card.write_table(MBR)
+        assert is_unfinished(bytes(medium.content[:SECTOR]))
+
+
+@pytest.mark.parametrize("verb", ["flush", "read"])
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+def test_a_card_whose_table_is_not_confirmed_is_marked_again(
+    sources: dict[str, Path], verb: str, error: BaseException
+) -> None:
+    medium = Memory()
+    card = verified(medium, sources)
+    left = [error]
+
+    def spoil(what: str, offset: int, buffer: memoryview) -> None:
+        if what == verb and left:
+            assert medium.content[:SECTOR] == MBR
+            raise left.pop()
+
+    medium.spoil = spoil
+    with pytest.raises((FailedError, KeyboardInterrupt)):
+        card.write_table(MBR)
+    assert is_unfinished(bytes(medium.content[:SECTOR]))
+    assert medium.log[-2:] == ["write 0 512", "flush"]
+
+
+def test_a_card_that_cannot_be_marked_again_may_look_finished(sources: dict[str, Path]) -> None:
+    medium = Memory()
+    card = verified(medium, sources)
+
+    def spoil(what: str, offset: int, buffer: memoryview) -> None:
+        if what == "flush":
+            raise OSError(errno.EIO, "Input/output error")
+
+    medium.spoil = spoil
+    with pytest.raises(FailedError, match="may look finished: flash it again before it is used"):
+        card.write_table(MBR)
 
 
 def test_steps_out_of_order_are_refused(sources: dict[str, Path]) -> None:

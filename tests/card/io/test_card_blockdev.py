@@ -184,9 +184,9 @@ def test_a_device_that_cannot_store_is_an_error_with_the_sectors(
 ) -> None:
     """A loop device of 32 MiB on a disk of 8 MiB, so that real I/O errors happen."""
     with small_disk(tmp_path) as disk:
-        (disk / "backing").touch()
-        os.truncate(disk / "backing", SIZE)
-        with loop(disk / "backing") as device:
+        (disk / "backing.img").touch()
+        os.truncate(disk / "backing.img", SIZE)
+        with loop(disk / "backing.img") as device:
             with pytest.raises(FailedError, match=r"(sectors|cannot flush|read back wrong)"):
                 flash(device, sources)
             assert inspect(device).unfinished

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from bootwright.card.guard import GuardRequest, check, describe, refusals
-from bootwright.card.io import medium
+from bootwright.card.io import holders, medium
 from bootwright.card.io.card import open_card
-from bootwright.card.io.inspect import inspect
-from bootwright.core.errors import RefusedError
+from bootwright.card.io.inspect import identify, inspect
+from bootwright.core.errors import FailedError, RefusedError
 from bootwright.core.units import MIB, SECTOR
 from tests.support.loopdevice import command, loop, mounted, partition_nodes
 
@@ -57,6 +57,7 @@ READER = "f = os.open(sys.argv[1], os.O_RDONLY)"
 WRITER = "f = os.open(sys.argv[1], os.O_RDWR)"
 FLOCK = f"{READER}; fcntl.flock(f, fcntl.LOCK_EX)"
 SHARED = f"{READER}; fcntl.flock(f, fcntl.LOCK_SH)"
+RECORD = f"{WRITER}; fcntl.lockf(f, fcntl.LOCK_EX)"
 QEMU = f"{READER}; import struct; fcntl.fcntl(f, fcntl.F_OFD_SETLK, " + (
     "struct.pack('hhqqi4x', fcntl.F_RDLCK, os.SEEK_SET, 100, 1, 0))"
 )
@@ -131,10 +132,18 @@ def test_a_disk_that_is_locked_after_inspection(
     monkeypatch.setattr(medium, "LOCK_WAIT_S", 0.2)
     with loop(image) as device:
         facts = inspect(device)
-        with another(FLOCK, device), pytest.raises(RefusedError, match="another process"):
+        todo = "wait until that process ends, or remove the card and insert it"
+        with another(FLOCK, device) as process:
+            reason = rf"it is locked by process {process.pid} \(flock\); nothing .*{todo}"
+            with pytest.raises(RefusedError, match=reason):
+                open_card(facts, SIZE)
+        reason = f"it is in use by another process; nothing was changed; {todo}"
+        with another(QEMU, device), pytest.raises(RefusedError, match=reason):
             open_card(facts, SIZE)
-        with another(QEMU, device), pytest.raises(RefusedError, match="another process"):
-            open_card(facts, SIZE)
+        with another(RECORD, device) as process:
+            reason = f"it is in use by process {process.pid}; nothing was changed; {todo}"
+            with pytest.raises(RefusedError, match=reason):
+                open_card(facts, SIZE)
 
 
 def test_a_disk_is_locked_while_it_is_written(image: Path) -> None:
@@ -158,10 +167,10 @@ def test_the_wait_for_a_lock_ends_when_it_is_released(image: Path) -> None:
 
 def test_the_journal_of_a_mounted_file_system_on_another_disk(tmp_path: Path) -> None:
     """Only the exclusive open knows that; it is found when the disk is inspected."""
-    for name in ("data", "journal"):
+    for name in ("data.img", "journal.img"):
         (tmp_path / name).touch()
         os.truncate(tmp_path / name, SIZE)
-    with loop(tmp_path / "data") as data, loop(tmp_path / "journal") as journal:
+    with loop(tmp_path / "data.img") as data, loop(tmp_path / "journal.img") as journal:
         command("mke2fs", "-q", "-O", "journal_dev", journal)
         command("mke2fs", "-q", "-t", "ext4", "-J", f"device={journal}", data)
         with mounted(data, tmp_path / "mnt"):
@@ -214,6 +223,78 @@ def test_an_image_that_an_invisible_process_has_open(
         with pytest.raises(RefusedError, match=r"now open in another process.*nothing was changed"):
             open_card(facts, SIZE)
     assert image.stat().st_mode & 0o777 == 0o644
+
+
+def test_an_image_that_is_open_for_a_moment(tmp_path: Path) -> None:
+    """An indexer of files reads it just when it is opened."""
+    image = tmp_path / "card.img"
+    image.write_bytes(bytes(SECTOR))
+    facts = inspect(str(image))
+    with another(READER, image) as process:
+        done = f"sleep 0.2; kill {process.pid}"
+        with subprocess.Popen(["sh", "-c", done]):
+            open_card(facts, SIZE).close()
+
+
+def test_an_invisible_process_that_has_an_image_open_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bootwright.card.io.holders.openers", lambda *_, **__: {})
+    image = tmp_path / "card.img"
+    image.write_bytes(bytes(SECTOR))
+    facts = inspect(str(image))
+    with another(READER, image) as process:
+        done = f"sleep 0.2; kill {process.pid}"
+        with subprocess.Popen(["sh", "-c", done]):
+            open_card(facts, SIZE).close()
+
+
+@pytest.mark.parametrize("fstype", ["nfs4", "cifs", "smb3"])
+def test_a_file_system_whose_server_refuses_leases(
+    tmp_path: Path, fstype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The refusal has the error number of a file that is open elsewhere."""
+    image = tmp_path / "card.img"
+    image.write_bytes(bytes(SECTOR))
+    device = image.stat().st_dev
+    line = f"1 0 {os.major(device)}:{os.minor(device)} / /home rw - {{}} server:/home rw\n"
+    shown = [line.format(fstype)]
+    monkeypatch.setattr(holders, "read_text", lambda _: shown[0])
+    with image.open("rb") as file, image.open("rb"):
+        assert not holders.is_open_elsewhere(file.fileno())
+        shown[0] = line.format("ext4")
+        assert holders.is_open_elsewhere(file.fileno())
+
+
+def test_the_own_process_is_no_user_where_proc_has_other_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a PID namespace with the /proc of the outer one."""
+    image = tmp_path / "card.img"
+    image.write_bytes(bytes(SECTOR))
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    with image.open("r+b"):
+        node = holders.node_of(str(image))
+        assert holders.openers({node: str(image)}, writers_only=False) == {}
+
+
+def test_what_is_gone_meanwhile(tmp_path: Path) -> None:
+    """A card was pulled out."""
+    gone = str(tmp_path / "gone")
+    assert holders.openers({"8:16": gone}, writers_only=True) == {}
+    with pytest.raises(FailedError, match="gone: the device is gone: insert the card again"):
+        medium.BlockDevice(gone)
+    with pytest.raises(FailedError, match="it is gone: insert the card again"):
+        identify(gone)
+
+
+def test_a_loop_device_on_a_disk_that_is_gone(monkeypatch: pytest.MonkeyPatch, image: Path) -> None:
+    with loop(image) as device:
+        monkeypatch.setattr(holders, "loop_backing", lambda _: ("259:9999", "/dev/gone"))
+        with pytest.raises(
+            FailedError, match=rf"{device}: the disk that it is attached to is gone"
+        ):
+            inspect(device)
 
 
 def test_a_disk_that_a_virtual_machine_writes_to(image: Path, tmp_path: Path) -> None:

@@ -103,9 +103,9 @@ def test_a_partition_is_refused(device: str) -> None:
 
 @pytest.mark.blockdev
 def test_a_swap_signature_that_is_not_in_use_is_allowed(tmp_path: Path) -> None:
-    (tmp_path / "swap").touch(mode=0o600)
-    os.truncate(tmp_path / "swap", SIZE)
-    with loop(tmp_path / "swap") as device:
+    (tmp_path / "swap.img").touch(mode=0o600)
+    os.truncate(tmp_path / "swap.img", SIZE)
+    with loop(tmp_path / "swap.img") as device:
         command("mkswap", device)
         facts = inspect(device)
         assert facts.fstype == "swap"
@@ -319,6 +319,21 @@ def test_a_file_with_the_table_of_a_card_is_an_image_whatever_its_name(image: Pa
     subprocess.run(["sfdisk", "-q", other], input=table, check=True)
     with pytest.raises(InputError, match="it does not look like a card image"):
         check(inspect(str(other)), REQUEST)
+
+
+@pytest.mark.blockdev
+def test_a_loop_device_on_a_document_is_refused_until_it_holds_a_card(
+    tmp_path: Path, image: Path
+) -> None:
+    other = image.rename(tmp_path / "thesis.docx")
+    with loop(other) as device:
+        assert refusals(inspect(device), REQUEST) == []  # the table of a card
+        with open_card(inspect(device), SIZE) as card:
+            card.mark_unfinished()
+        assert refusals(inspect(device), REQUEST) == []
+        other.write_bytes(b"PK\3\4" * (SIZE // 4))
+        command("blockdev", "--flushbufs", device)
+        assert f"attached to {other}, and it does not look like a card image" in refused(device)
 
 
 @pytest.mark.parametrize("mode", [0o444, 0o400, 0o555])

@@ -189,6 +189,43 @@ def test_the_index_of_the_suite_with_the_boot_loader_is_required(
     assert leftovers(tmp_path / "cache") == []
 
 
+@pytest.mark.parametrize(
+    "output",
+    [
+        "Err:2 http://mirror.test/debian trixie Release\n  404  Not Found [IP: 1.2.3.4 80]",
+        "Err:2 file:/srv/debian trixie Release\n  File not found - /srv/debian/Release",
+        "E: Unable to locate package u-boot-exynos-binaries",
+        "E: Package 'u-boot-exynos-binaries' has no installation candidate",
+    ],
+)
+def test_a_mirror_without_the_suite_with_the_boot_loader_is_named_at_once(
+    fake: Fake, recipe: Recipe, tmp_path: Path, output: str
+) -> None:
+    (fake.folder / "output").write_text(f"{output}\n")
+    fake.says(extra='cat "$TMPDIR/output"; exit 25')
+    with pytest.raises(FailedError) as caught:
+        debian.build(recipe, tmp_path / "cache", Listener())
+    assert str(caught.value).startswith(
+        "the board needs u-boot-exynos-binaries from trixie/contrib (board.toml, other_suites);"
+        " this mirror does not have it: set `mirror` in bootwright.toml to one that has both"
+        " suites, bookworm and trixie."
+    )
+    assert fake.runs == 1
+    assert leftovers(tmp_path / "cache") == []
+
+
+def test_an_index_that_the_mirror_does_not_have_is_not_tried_again(
+    fake: Fake, recipe: Recipe, tmp_path: Path
+) -> None:
+    (fake.folder / "output").write_text(
+        "Err:2 http://mirror.test/debian bookworm Release\n  404  Not Found [IP: 1.2.3.4 80]\n"
+    )
+    fake.says(extra='cat "$TMPDIR/output"; exit 25')
+    with pytest.raises(FailedError, match="Debian bookworm cannot be fetched: bookworm: 404"):
+        debian.build(recipe, tmp_path / "cache", Listener())
+    assert fake.runs == 1
+
+
 def test_the_name_of_a_tarball_without_the_security_suite(
     fake: Fake, recipe: Recipe, tmp_path: Path
 ) -> None:
