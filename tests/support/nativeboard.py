@@ -205,6 +205,8 @@ def _base(kept: Path) -> Path:
         if time.time() - former.stat().st_mtime > UNUSED_DAYS * 86400:
             shutil.rmtree(former)
     draft = kept / "draft-base"
+    # Of a run that was ended.
+    shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True, mode=0o700)
     with package_cache() as port:
         proxy = {} if port is None else {"http_proxy": f"http://127.0.0.1:{port}"}
