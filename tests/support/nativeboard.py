@@ -171,16 +171,21 @@ def need_native_boards() -> None:
 def provisioned_board(folder: Path) -> Iterator[NativeBoard]:
     """Give a provisioned board with a container ``old``; it is gone afterwards.
 
+    One runs at a time on a machine: two were seen to disturb each other.
+
     Args:
         folder: of the test's own, for what the board writes.
     """
+    with alone(_kept() / "running"):
+        yield from _provisioned_board(folder)
+
+
+def _provisioned_board(folder: Path) -> Iterator[NativeBoard]:
     kept = _kept()
     with alone(kept / "making"):
         base = _base(kept)
-        made = (
-            kept
-            / f"provisioned-{digest(base.name, OLD_CONTAINER, sources_digest(PROVISION_SOURCES))}"
-        )
+        sources = sources_digest((*PROVISION_SOURCES, "tests/support/nativeboard.py"))
+        made = kept / f"provisioned-{digest(base.name, sources)}"
         if not made.exists():
             _provision(base, made)
     (folder / "data").mkdir(parents=True)
