@@ -191,8 +191,12 @@ def _provisioned_board(folder: Path) -> Iterator[NativeBoard]:
     (folder / "data").mkdir(parents=True)
     subprocess.run(["cp", "-a", f"{made}/data/.", folder / "data"], check=True)
     with _running((made / "changes", base / "root"), folder, base) as board:
-        # It is started again when the board starts.
-        wait_until(lambda: "old" in board.sh("docker ps --format '{{.Names}}' || true"))
+        # At such a boot, which follows a power cut, they do not always start by themselves.
+        start = (
+            "{ systemctl reset-failed; systemctl start docker; docker start old; } >/dev/null 2>&1"
+            "; docker ps --format '{{.Names}}' || true"
+        )
+        wait_until(lambda: "old" in board.sh(start))
         yield board
 
 
