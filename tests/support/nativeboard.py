@@ -191,7 +191,8 @@ def _provisioned_board(folder: Path) -> Iterator[NativeBoard]:
     (folder / "data").mkdir(parents=True)
     subprocess.run(["cp", "-a", f"{made}/data/.", folder / "data"], check=True)
     with _running((made / "changes", base / "root"), folder, base) as board:
-        # At such a boot, which follows a power cut, they do not always start by themselves.
+        # systemd does not always know the mounts of the container yet when it decides what to start
+        # at a boot, and leaves out what requires one.
         start = (
             "{ systemctl reset-failed; systemctl start docker; docker start old; } >/dev/null 2>&1"
             "; docker ps --format '{{.Names}}' || true"
@@ -348,6 +349,7 @@ def _container(overlay: str, folder: Path) -> Iterator[tuple[str, str]]:
             stdout=console,
             stderr=subprocess.STDOUT,
         )
+    leader = None
     try:
         leader = _leader(process)
         inside = ["nsenter", f"--target={leader}", "--net", "ip"]
@@ -362,8 +364,11 @@ def _container(overlay: str, folder: Path) -> Iterator[tuple[str, str]]:
         yield here, there
     finally:
         # As a power cut: all processes of the container end with the first one.
-        with contextlib.suppress(ProcessLookupError, UnboundLocalError):
-            os.kill(leader, signal.SIGKILL)
+        if leader is None:
+            process.kill()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(leader, signal.SIGKILL)
         process.wait()
         for group in groups:
             for path in sorted(group.rglob("*/"), reverse=True):
