@@ -24,8 +24,11 @@ def test_lines_of_containers_and_of_the_board_itself_arrive(shipping: Shipping) 
         wait_until(
             lambda: any("Linux version" in text for text in operator.texts("odroid", "kernel"))
         )
-        assert any("Accepted publickey" in text for text in operator.texts("odroid", "sshd"))
-        assert operator.texts("odroid", "systemd")
+        wait_until(
+            lambda: any("Accepted publickey" in text for text in operator.texts("odroid", "sshd"))
+        )
+        wait_until(lambda: operator.texts("odroid", "systemd") != [])
+        wait_until(lambda: operator.texts("odroid", "ship") == ["early"])
         early = next(one for one in operator.records("odroid") if one.text == "early")
     assert early.container is not None
     assert (early.container.name, early.container.image) == ("ship", "busybox:local")

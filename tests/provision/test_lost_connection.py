@@ -109,17 +109,20 @@ def cable(native_board: NativeBoard) -> Iterator[tuple[Cable, Endpoint]]:
 
 def test_provisioning_continues_after_a_lost_connection(native_board: NativeBoard) -> None:
     with cable(native_board) as (line, endpoint):
+        listener = at_the_restart(native_board, line.sever)
         done = native_board.provision(
-            {"daemon": {"max-concurrent-uploads": 2}},
+            # The daemon has to be restarted for this one.
+            {"daemon": {"mtu": 1400}},
             endpoint=endpoint,
-            reporter=at_the_restart(native_board, line.sever),
+            reporter=listener,
         )
+    assert listener.happened
     assert done.error is None, done.error
     assert changed_steps(done) == {"daemon"}
-    assert native_board.daemon_json()["max-concurrent-uploads"] == 2
+    assert native_board.daemon_json()["mtu"] == 1400
     # What is not wanted any more is removed; nothing else has to be done.
     assert changed_steps(native_board.provision()) == {"daemon"}
-    assert "max-concurrent-uploads" not in native_board.daemon_json()
+    assert "mtu" not in native_board.daemon_json()
 
 
 def test_the_board_undoes_the_change_if_the_connection_stays_lost(

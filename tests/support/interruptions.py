@@ -9,14 +9,20 @@ FILES_LEFT = ["daemon-keys", "transaction.lock", "transaction.lock2", "upgraded"
 
 
 class Listener(TextReporter):
-    """Does something when a note has a text."""
+    """Does something when a note has a text.
+
+    Attributes:
+        happened: it was done.
+    """
 
     def __init__(self, text: str, do: Callable[[], None]) -> None:
         super().__init__()
         self._text, self._do = text, do
+        self.happened = False
 
     def note(self, text: str) -> None:
         super().note(text)
         if text == self._text:
             self._text = ""
             self._do()
+            self.happened = True

@@ -158,7 +158,10 @@ def test_a_server_s_certificate_is_not_one_of_a_client(senders: Senders) -> None
     until(lambda: "Syslog connection closed" in senders.daemon.stderr_text, "it has ended")
     senders.tls(counted(rfc5424(b"mine")), pair=board_pair("odroid"))
     assert [record.text for record in senders.daemon.records("odroid", 1)] == ["mine"]
-    assert senders.daemon.boards() == ["odroid"]
+    # The first message may arrive together with the handshake's end. syslog-ng before 4.11 does not
+    # know then whose it is, and it is in the log of the address.
+    assert set(senders.daemon.boards()) <= {"odroid", "127.0.0.1"}
+    assert not any("let me in again" in line for line in senders.daemon.lines("127.0.0.1"))
 
 
 @pytest.mark.parametrize("name", ["../../evil", "..", ".hidden", "a/b", "a\nb", "ä"])
