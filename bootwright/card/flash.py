@@ -43,6 +43,7 @@ from bootwright.rootfs.io import base_image, read_facts
 from bootwright.rootfs.io.base_image import BaseImage, RootfsOptions
 from bootwright.rootfs.source import Mmdebstrap, Tarball
 from bootwright.volume.luks_plan import plan_luks
+from bootwright.volume.passphrase_strength import WEAK, is_weak
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def _make(request: _Request, options: FlashOptions, reporter: Reporter) -> Flash
         )
     confirm_device(request.device, terminal(), options.yes)
     passphrase = read_passphrase(request.target, options.passphrase_file, twice=True)
+    if is_weak(passphrase, (request.target.name, request.target.hostname, request.board.name)):
+        reporter.warn(WEAK)
     start = time.monotonic()  # From here on the operator is asked nothing.
     base = base_image.obtain(
         request.board, request.target, request.source, request.rootfs, cache, reporter

@@ -377,8 +377,10 @@ def test_another_board_and_target_need_no_change_of_the_program(bench: Bench) ->
 
 def test_an_operator_without_an_ssh_key_gets_one_and_a_warning(bench: Bench) -> None:
     bench.env["HOME"] = str(bench.root)
+    bench.passphrase.write_text("odroid2026\n")
     done = bench.inv("--json", without=("authorized-key",))
     assert done.returncode == 0, done.stderr
+    assert "this passphrase is easy to guess" in done.stderr
     assert "no SSH key in ~/.ssh" in done.stderr
     private = bench.root / "build" / "ssh" / "id_ed25519"
     assert private.stat().st_mode & 0o777 == 0o600
