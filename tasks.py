@@ -102,18 +102,44 @@ def flash(
 @task(
     auto_shortflags=False,
     positional=["target"],
-    help={"json": _JSON, "target": "a target of bootwright.toml"},
+    help={"json": _JSON, "target": "a target of bootwright.toml; without one, all are checked"},
 )
-def config(_: Context, target: TargetName, json: bool = False) -> None:
-    """Show a target's effective configuration and where each value came from."""
+def config(_: Context, target: TargetName = "", json: bool = False) -> None:
+    """Show a target's configuration and where each value came from; or check all targets."""
     from bootwright.card.references import check_references
     from bootwright.core import paths
     from bootwright.core.config import load_config
+    from bootwright.core.errors import InputError
+    from bootwright.core.listing import check_config
 
     root = paths.checkout()
-    effective = load_config(root, target)
-    check_references(root, effective.target)
-    print_result(effective, json)
+    if target:
+        effective = load_config(root, target)
+        check_references(root, effective.target)
+        print_result(effective, json)
+        return
+    checked = check_config(root, lambda one: check_references(root, one))
+    print_result(checked, json)
+    if checked.wrong:
+        raise InputError("\n".join(checked.wrong))
+
+
+@task(auto_shortflags=False, help={"json": _JSON})
+def targets(_: Context, json: bool = False) -> None:
+    """List the targets: their boards, root file systems, addresses and groups."""
+    from bootwright.core import paths
+    from bootwright.core.listing import list_targets
+
+    print_result(list_targets(paths.checkout()), json)
+
+
+@task(auto_shortflags=False, help={"json": _JSON})
+def boards(_: Context, json: bool = False) -> None:
+    """List the boards that cards can be made for."""
+    from bootwright.core import paths
+    from bootwright.core.listing import list_boards
+
+    print_result(list_boards(paths.checkout()), json)
 
 
 @task(
@@ -708,6 +734,8 @@ def _baud(text: str) -> int | None:
 namespace = Collection(
     flash,
     config,
+    targets,
+    boards,
     emulate,
     unlock,
     status,

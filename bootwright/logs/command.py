@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bootwright.core import paths
 from bootwright.core.config import Collector, Logs, load_collector
+from bootwright.core.config_files import read_config_files
 from bootwright.core.errors import InputError
 from bootwright.core.io.process import environment
 from bootwright.core.io.secret_input import read_new_passphrase
@@ -228,8 +229,9 @@ def compose() -> str:
         )
     tcp = (collector.port, collector.tls_port, collector.tcp_port)
     udp = (collector.udp_port,) if collector.udp_port else ()
+    config = tuple(file.name for file in read_config_files(paths.checkout()))
     container = ServerContainer(
-        paths.checkout(), folder, owner.st_uid, owner.st_gid, tuple(filter(None, tcp)), udp
+        paths.checkout(), folder, owner.st_uid, owner.st_gid, tuple(filter(None, tcp)), udp, config
     )
     return compose_file(container, Renderer(paths.checkout() / "templates"))
 
