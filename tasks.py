@@ -672,9 +672,9 @@ def logs(
     elif action == "web":
         serve_web_page(whole_number("--port", port or "0", 0, 65535))
     elif action == "check":
-        found, good = check()
-        print(*found, sep="\n")
-        if not good:
+        checked = check()
+        print_result(checked, json)
+        if not checked.good:
             raise Exit(code=FailedError.exit_code)
     elif action in ("unit", "compose"):
         named = user or "bootwright"
