@@ -16,6 +16,9 @@ TARGETS_SCHEMA = "bootwright.targets/1"
 BOARDS_SCHEMA = "bootwright.boards/1"
 CHECK_SCHEMA = "bootwright.config-check/1"
 
+Find = Callable[[Target], tuple[str, ...]]
+"""Returns the addresses at which a target's board was found."""
+
 
 @dataclass(frozen=True)
 class TargetRow:
@@ -29,6 +32,8 @@ class TargetRow:
         host: where SSH reaches it; ``None`` if that is not configured.
         serial_port: its serial line; ``None`` if that is not configured.
         groups: the groups that it is in.
+        found: addresses at which its board was found in this network; empty if it was not looked
+            for.
         error: why it cannot be read; ``None`` if it can.
     """
 
@@ -39,6 +44,7 @@ class TargetRow:
     host: str | None = None
     serial_port: str | None = None
     groups: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
     error: str | None = None
 
 
@@ -66,8 +72,11 @@ class TargetList:
             for row in self.targets
         ]
         head = ("TARGET", "BOARD", "ROOTFS", "HOST", "GROUPS", "SERIAL PORT")
+        found = [
+            f"found: {row.name} at {', '.join(row.found)}" for row in self.targets if row.found
+        ]
         errors = [f"error: {row.error}" for row in self.targets if row.error]
-        return [*table(head, rows), *errors]
+        return [*table(head, rows), *found, *errors]
 
 
 @dataclass(frozen=True)
@@ -161,17 +170,21 @@ class ConfigCheck:
         return [f"read: {read}", *(f"ok: {name}" for name in good)]
 
 
-def list_targets(root: Path) -> TargetList:
+def list_targets(root: Path, find: Find | None = None) -> TargetList:
     """Return the targets of the checkout ``root``; a wrong one has its error.
+
+    Args:
+        root: the checkout.
+        find: looks for a target's board in the network; ``None``: it is not looked for.
 
     Raises:
         InputError: a configuration file is not TOML, or has a table that is none of ours.
     """
     files = read_config_files(root)
-    return TargetList(tuple(_target_row(root, files, name) for name in target_names(files)))
+    return TargetList(tuple(_target_row(root, files, name, find) for name in target_names(files)))
 
 
-def _target_row(root: Path, files: Iterable[ConfigFile], name: str) -> TargetRow:
+def _target_row(root: Path, files: Iterable[ConfigFile], name: str, find: Find | None) -> TargetRow:
     within = tuple(file.name for file in files if name in file.targets)
     try:
         target = load_config(root, name).target
@@ -185,6 +198,7 @@ def _target_row(root: Path, files: Iterable[ConfigFile], name: str) -> TargetRow
         target.host,
         target.serial_port,
         target.groups,
+        find(target) if find else (),
     )
 
 
