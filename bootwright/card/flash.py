@@ -161,6 +161,11 @@ def _prepare(options: FlashOptions) -> _Request:
     config = load_config(root, options.target, overrides)
     target = config.target
     board, source, overlays = check_references(root, target)
+    if options.rootfs_file and target.packages:
+        raise InputError(
+            f"packages: --rootfs-file is used as it is, without {', '.join(target.packages)}; take"
+            " one of both out"
+        )
     device = inspect(options.device)
     request = guard.GuardRequest(
         needed=needed_bytes(board, target),
