@@ -20,13 +20,16 @@ def _host(value: str) -> str:
     message = f"{value!r} is neither a host name nor an IP address"
     found = _WITH_PORT.fullmatch(value)
     if found and (_NAME.fullmatch(found[1]) or _is_address(found[1])):
-        message += f"; write {found[1]!r}, and the port by itself: port = {found[2]}"
+        message += f"; write a port as port = {found[2]}, and the host as {found[1]!r}"
     elif "://" in value:
         message += "; write only the name or address, without ://"
     raise ValueError(message)
 
 
 def _is_address(value: str) -> bool:
+    # A link-local IPv6 address needs the name of its interface.
+    if not re.fullmatch(r"[0-9A-Fa-f.:]+(%[A-Za-z0-9._-]+)?", value):
+        return False
     try:
         ipaddress.ip_address(value)
     except ValueError:
@@ -35,7 +38,7 @@ def _is_address(value: str) -> bool:
 
 
 def _address(value: str) -> str:
-    if not _is_address(value):
+    if "%" in value or not _is_address(value):
         raise ValueError(f"{value!r} is not an IP address; write it like 192.0.2.1")
     return value
 
@@ -45,7 +48,7 @@ def _interface(value: str) -> str:
         address = ipaddress.ip_interface(value)
     except ValueError:
         address = None
-    if address is None or "/" not in value or not value.rpartition("/")[2].isdecimal():
+    if address is None or not re.fullmatch(r"[0-9A-Fa-f.:]+/[0-9]{1,3}", value):
         raise ValueError(
             f"{value!r} is not an IP address with the length of its network; write it like"
             " 192.0.2.10/24"

@@ -5,7 +5,6 @@ Both commands do the same: ``inv`` is for use in a checkout, ``bootwright`` for 
 """
 
 import inspect
-import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -43,10 +42,6 @@ def main() -> NoReturn:
     # A stream that the caller closed is None, and print() would write to standard output instead.
     nowhere = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends
     sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
-    for stream in (sys.stdout, sys.stderr):
-        # In a locale that is not UTF-8, a character that it lacks is printed as its number.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     sys.exit(Program().run_line(sys.argv))
 
 

@@ -113,6 +113,8 @@ def test_time_servers_and_a_proxy(tmp_path: Path) -> None:
         ('address = ["192.0.2.10"]', "write it like 192.0.2.10/24"),
         ('address = ["192.0.2.10/255.255.255.0"]', "write it like 192.0.2.10/24"),
         ('address = ["192.0.2.0/24"]', "the network or its broadcast address"),
+        ('address = ["fe80::1%eth0/64"]', "write it like 192.0.2.10/24"),
+        ('dns = ["fe80::1%x\\nDNSSEC=no"]', "is not an IP address"),
         ('gateway = "192.0.2.1"', "192.0.2.1 is in no network of address"),
         ('address = ["192.0.2.10/24"]\ngateway = "192.0.3.1"', "is in no network of address"),
         ('dns = ["dns.example"]', "'dns.example' is not an IP address"),

@@ -109,8 +109,8 @@ def test_the_built_in_target_needs_no_file(tmp_path: Path) -> None:
         ("authorized_keys = [1]", 'write it like: authorized_keys = ["~/.ssh/id_ed25519.pub"]'),
         ("docker = 3", 'write it like: docker = { trusted_user = "mia" }'),
         ('logs.port = "x"', "logs.port: Input should be a valid integer; write it like: port = 65"),
-        ('host = "192.0.2.10:2222"', "write '192.0.2.10', and the port by itself: port = 2222"),
-        ('host = "[2001:db8::1]:22"', "write '2001:db8::1', and the port by itself: port = 22"),
+        ('host = "192.0.2.10:2222"', "write a port as port = 2222, and the host as '192.0.2.10'"),
+        ('host = "[2001:db8::1]:22"', "write a port as port = 22, and the host as '2001:db8::1'"),
         ('host = "ssh://odroid"', "write only the name or address, without ://"),
         ('host = "-oProxyCommand=x"', "neither a host name nor an IP address"),
         ('logs.server = "192.0.2.20:6515"', "logs.server: '192.0.2.20:6515' is neither"),
@@ -122,7 +122,12 @@ def test_an_error_shows_the_right_form(tmp_path: Path, line: str, message: str) 
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("host", ["odroid", "a.example", "192.0.2.1", "2001:db8::1", "my_board"])
+HOSTS = ["odroid", "a.example", "192.0.2.1", "2001:db8::1", "my_board", "::1", "fe80::1%eth0"]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+    "host", ["odroid", "a.example", "192.0.2.1", "2001:db8::1", "my_board", "::1", "fe80::1%eth0"]
+)
 def test_names_and_addresses_of_hosts(tmp_path: Path, host: str) -> None:
     config = load_config(written(tmp_path, f'{BASE}host = "{host}"\n'), "bench")
     assert config.target.host == host

@@ -114,15 +114,6 @@ def test_errors_are_in_colour_only_on_a_terminal_that_has_it(
     assert (b"\x1b" in printed) == coloured
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_a_character_that_the_locale_lacks_is_printed_as_its_number(
-    encoding: str, tmp_path: Path
-) -> None:
-    done = run("nonsense…", PYTHONIOENCODING=encoding)
-    assert done.returncode == 2
-    assert r"no task 'nonsense\u2026'" in done.stderr
-
-
 def test_a_closed_standard_output_is_not_reported_as_a_bug() -> None:
     listed = subprocess.Popen(
         [BIN / "inv", "profile"], cwd=checkout(), stdout=subprocess.PIPE, stderr=subprocess.PIPE

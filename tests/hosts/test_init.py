@@ -77,7 +77,7 @@ def test_a_wrong_answer_is_asked_again_and_the_reason_is_shown(root: Path) -> No
     assert "'Lab 2' is not a target's name" in text
     assert "'odroid-xu5' is none of odroid-xu3, odroid-xu4" in text
     assert "did you mean debian?" in text
-    assert "write '192.0.2.9', and the port by itself: port = 22" in text
+    assert "write a port as port = 22, and the host as '192.0.2.9'" in text
     target = load_config(root, "Lab_2").target
     assert (target.hostname, target.serial_port, target.host) == ("lab-2", None, "192.0.2.9")
 
