@@ -60,12 +60,14 @@ def read_first_boot(root: Path, name: str | None) -> tuple[OverlayEntry, ...]:
     """
     if name is None:
         return ()
-    path = root / Path(name).expanduser()
+    path = root / name
     try:
         script = path.read_bytes()
         unit = (root / "templates" / "first-boot.service").read_bytes()
     except OSError as error:
         raise InputError(f"first_boot: {path}: cannot read it: {error.strerror}") from error
+    except ValueError:
+        raise InputError(f"first_boot: {name!r} is not the name of a file") from None
     if not script.startswith(b"#!/"):
         raise InputError(f"first_boot: {path}: the first line has to be like #!/bin/sh")
     if b"\r" in script.partition(b"\n")[0]:

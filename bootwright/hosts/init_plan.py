@@ -98,6 +98,10 @@ def check_answer(key: Key, answer: str, facts: InitFacts) -> None:
         if key in ("name", "board", "rootfs"):
             raise InputError(f"{where}: a target needs it")
         return
+    try:
+        answer.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{where}: {answer!r} is not UTF-8 text") from None
     if key == "name" and answer in facts.taken:
         raise InputError(
             f"name: {facts.taken[answer]} has a target {answer!r} already; give another name, or"

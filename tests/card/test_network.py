@@ -246,6 +246,11 @@ def test_what_is_no_script(first_boot: Path, content: bytes | None, message: str
         read_first_boot(first_boot.parent, "first-boot.sh")
 
 
+def test_a_name_that_no_file_can_have(first_boot: Path) -> None:
+    with pytest.raises(InputError, match="is not the name of a file"):
+        read_first_boot(first_boot.parent, "a\0b")
+
+
 @pytest.mark.integration
 def test_systemd_finds_nothing_wrong_in_the_unit(first_boot: Path, tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
