@@ -91,7 +91,7 @@ def test_without_a_terminal_nothing_is_guessed(root: Path) -> None:
     assert set(tomllib.loads((root / "bootwright.local.toml").read_text())["targets"]) == {"a", "b"}
     with pytest.raises(InputError, match=r"local\.toml has a target 'a' already"):
         init(root, {"name": "a"}, None, find=found, dev=root / "dev")
-    with pytest.raises(InputError, match="serial port: .* is not UTF-8 text"):
+    with pytest.raises(InputError, match=r"serial port: .* is not UTF-8 text"):
         init(root, {"name": "c", "serial_port": "\udcff"}, None, find=found, dev=root / "dev")
     with pytest.raises(InputError, match="did you mean odroid-xu4"):
         init(root, {**given, "name": "c", "board": "odroid-x4"}, None, find=found, dev=root / "dev")
