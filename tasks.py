@@ -14,6 +14,7 @@ from bootwright.audit.choices import FailOn, ReportFormat
 from bootwright.core.cli import ChildStatus, print_result, whole_number
 from bootwright.core.options import (
     BenchmarkVersion,
+    BoardName,
     File,
     Files,
     Folder,
@@ -102,18 +103,95 @@ def flash(
 @task(
     auto_shortflags=False,
     positional=["target"],
-    help={"json": _JSON, "target": "a target of bootwright.toml"},
+    help={"json": _JSON, "target": "a target of bootwright.toml; without one, all are checked"},
 )
-def config(_: Context, target: TargetName, json: bool = False) -> None:
-    """Show a target's effective configuration and where each value came from."""
+def config(_: Context, target: TargetName = "", json: bool = False) -> None:
+    """Show a target's configuration and where each value came from; or check all targets."""
     from bootwright.card.references import check_references
     from bootwright.core import paths
     from bootwright.core.config import load_config
+    from bootwright.core.errors import InputError
+    from bootwright.core.listing import check_config
 
     root = paths.checkout()
-    effective = load_config(root, target)
-    check_references(root, effective.target)
-    print_result(effective, json)
+    if target:
+        effective = load_config(root, target)
+        check_references(root, effective.target)
+        print_result(effective, json)
+        return
+    checked = check_config(root, lambda one: check_references(root, one))
+    print_result(checked, json)
+    if checked.wrong:
+        raise InputError("\n".join(checked.wrong))
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "json": _JSON,
+        "find": "look for the boards in this network: by name, and by the MAC addresses of their"
+        " cards",
+    },
+)
+def targets(_: Context, find: bool = False, json: bool = False) -> None:
+    """List the targets: their boards, root file systems, addresses and groups."""
+    from bootwright.core import paths
+    from bootwright.core.listing import list_targets
+
+    if not find:
+        print_result(list_targets(paths.checkout()), json)
+        return
+    from bootwright.hosts.init import finder
+
+    search = finder(paths.build_dir() / "cards")
+    found = list_targets(paths.checkout(), lambda target: search(target.name, target.hostname))
+    print_result(found, json)
+
+
+@task(
+    auto_shortflags=False,
+    positional=["name"],
+    help={
+        "json": _JSON,
+        "name": "the new target's name",
+        "board": "its board, as inv boards lists them",
+        "rootfs": "archlinuxarm or debian",
+        "serial-port": "serial port or URL (socket://, rfc2217://); - for none",
+        "host": "name or address where SSH reaches it; - for none",
+    },
+)
+def init(
+    _: Context,
+    name: str = "",
+    board: BoardName = "",
+    rootfs: RootfsName = "",
+    serial_port: File = "",
+    host: str = "",
+    json: bool = False,
+) -> None:
+    """Ask for what a new target needs, and write it to bootwright.local.toml."""
+    from bootwright.core import paths
+    from bootwright.core.io.ask import terminal
+    from bootwright.hosts.init import finder
+    from bootwright.hosts.init import init as make
+
+    given = {"name": name, "board": board, "rootfs": rootfs}
+    made = make(
+        paths.checkout(),
+        given | {"serial_port": serial_port, "host": host},
+        terminal(),
+        find=finder(paths.build_dir() / "cards"),
+    )
+    print_result(made, json)
+
+
+@task(auto_shortflags=False, help={"json": _JSON})
+def boards(_: Context, json: bool = False) -> None:
+    """List the boards that cards can be made for."""
+    from bootwright.core import paths
+    from bootwright.core.listing import list_boards
+
+    print_result(list_boards(paths.checkout()), json)
 
 
 @task(
@@ -646,9 +724,9 @@ def logs(
     elif action == "web":
         serve_web_page(whole_number("--port", port or "0", 0, 65535))
     elif action == "check":
-        found, good = check()
-        print(*found, sep="\n")
-        if not good:
+        checked = check()
+        print_result(checked, json)
+        if not checked.good:
             raise Exit(code=FailedError.exit_code)
     elif action in ("unit", "compose"):
         named = user or "bootwright"
@@ -686,13 +764,19 @@ def profile(_: Context, json: bool = False) -> None:
 
 @task(auto_shortflags=False, help={"json": _JSON})
 def doctor(_: Context, json: bool = False) -> None:
-    """Show the tools that this machine has or lacks, and how to install them."""
+    """Show what this machine has or lacks: tools, space, keys, groups, right configuration."""
     import sys
 
+    from bootwright.card.references import check_references
+    from bootwright.core import paths
     from bootwright.core.doctor import doctor as examine
     from bootwright.core.doctor import show
+    from bootwright.core.doctor_report import Configuration
+    from bootwright.core.listing import check_config
 
-    report = examine()
+    root = paths.checkout()
+    checked = check_config(root, lambda one: check_references(root, one))
+    report = examine(Configuration(len(checked.targets), checked.wrong))
     if json:
         print_result(report, json)
     else:
@@ -708,6 +792,9 @@ def _baud(text: str) -> int | None:
 namespace = Collection(
     flash,
     config,
+    init,
+    targets,
+    boards,
     emulate,
     unlock,
     status,

@@ -40,7 +40,7 @@ ORDERING = {
     "console.simulate",
     *("core.doctor", "core.program"),
     "emulator.emulate",
-    *("hosts.fleet", "hosts.resolve"),
+    *("hosts.fleet", "hosts.init", "hosts.resolve"),
     *("logs.command", "logs.tail"),
     "pki.command",
     *("provision.apply", "provision.command", "provision.one_board", "provision.reboot"),

@@ -43,6 +43,7 @@ from bootwright.rootfs.io import base_image, read_facts
 from bootwright.rootfs.io.base_image import BaseImage, RootfsOptions
 from bootwright.rootfs.source import Mmdebstrap, Tarball
 from bootwright.volume.luks_plan import plan_luks
+from bootwright.volume.passphrase_strength import WEAK, is_weak
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def _make(request: _Request, options: FlashOptions, reporter: Reporter) -> Flash
         )
     confirm_device(request.device, terminal(), options.yes)
     passphrase = read_passphrase(request.target, options.passphrase_file, twice=True)
+    if is_weak(passphrase, (request.target.name, request.target.hostname, request.board.name)):
+        reporter.warn(WEAK)
     start = time.monotonic()  # From here on the operator is asked nothing.
     base = base_image.obtain(
         request.board, request.target, request.source, request.rootfs, cache, reporter
@@ -158,6 +161,11 @@ def _prepare(options: FlashOptions) -> _Request:
     config = load_config(root, options.target, overrides)
     target = config.target
     board, source, overlays = check_references(root, target)
+    if options.rootfs_file and target.packages:
+        raise InputError(
+            f"packages: --rootfs-file is used as it is, without {', '.join(target.packages)}; take"
+            " one of both out"
+        )
     device = inspect(options.device)
     request = guard.GuardRequest(
         needed=needed_bytes(board, target),

@@ -48,6 +48,39 @@ def read_overlays(root: Path, names: Iterable[str]) -> tuple[OverlayEntry, ...]:
     return tuple(entries)
 
 
+def read_first_boot(root: Path, name: str | None) -> tuple[OverlayEntry, ...]:
+    """Return the script that the board runs at its first boot, with the unit that runs it.
+
+    Args:
+        root: the checkout.
+        name: the script's file, relative to the checkout; ``None``: there is none.
+
+    Raises:
+        InputError: it cannot be read, or is no script.
+    """
+    if name is None:
+        return ()
+    path = root / name
+    try:
+        script = path.read_bytes()
+        unit = (root / "templates" / "first-boot.service").read_bytes()
+    except OSError as error:
+        raise InputError(f"first_boot: {path}: cannot read it: {error.strerror}") from error
+    except ValueError:
+        raise InputError(f"first_boot: {name!r} is not the name of a file") from None
+    if not script.startswith(b"#!/"):
+        raise InputError(f"first_boot: {path}: the first line has to be like #!/bin/sh")
+    if b"\r" in script.partition(b"\n")[0]:
+        raise InputError(f"first_boot: {path}: its lines end with CR LF; save it with LF alone")
+    units, unit_name = "/etc/systemd/system", "bootwright-first-boot.service"
+    link = f"{units}/multi-user.target.wants/{unit_name}"
+    return (
+        OverlayEntry("/usr/local/lib/bootwright/first-boot", script, None, 0o755, "first_boot"),
+        OverlayEntry(f"{units}/{unit_name}", unit, None, 0o644, "first_boot"),
+        OverlayEntry(link, None, f"{units}/{unit_name}", 0o777, "first_boot"),
+    )
+
+
 def _entries(folder: Path, name: str) -> Iterable[OverlayEntry]:
     for path in sorted(folder.rglob("*")):
         inside = f"/{path.relative_to(folder)}"

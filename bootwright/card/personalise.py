@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from bootwright.card.accounts import (
     Account,
@@ -12,6 +11,7 @@ from bootwright.card.accounts import (
     without_passwords,
 )
 from bootwright.card.boot_script import INITRD_MAX, UINITRD, check_boot_ini, uinitrd, with_mac
+from bootwright.card.network import Render, network_changes
 from bootwright.card.overlays import OverlayEntry
 from bootwright.card.record import RECORD_PATH, CardRecord
 from bootwright.core.board import Board
@@ -42,12 +42,6 @@ from bootwright.rootfs.source import Mmdebstrap, Tarball
 from bootwright.volume.luks_plan import LuksSpec
 
 VENDOR_UNITS = "/usr/lib/systemd/system"
-
-
-class _Render(Protocol):
-    def __call__(
-        self, path: str, template: str, mode: int = 0o644, **more: object
-    ) -> FileChange: ...
 
 
 @dataclass(frozen=True)
@@ -119,7 +113,8 @@ def plan_personalisation(
         initrd: the content of the initial RAM disk, if :func:`needs_uinitrd`; else not used.
 
     Raises:
-        RefusedError: nobody could log in to the board, or it could not boot.
+        RefusedError: nobody could log in to the board, it could not boot, or the root file system
+            lacks what a setting of the network is for.
         InputError: an overlay replaces a file that Bootwright itself writes.
     """
     _check_reachable(target, rootfs, keys, missing_boot_files)
@@ -163,8 +158,7 @@ def plan_personalisation(
         text_file("/etc/hostname", f"{target.hostname}\n"),
         rendered("/etc/hosts", "hosts.j2"),
         text_file("/etc/machine-id", f"{identity.machine_id}\n", 0o444),
-        rendered("/etc/systemd/network/10-bootwright.network", "wired.network.j2"),
-        rendered("/etc/systemd/network/10-bootwright.link", "ethernet.link.j2"),
+        *network_changes(target, source, rootfs, rendered),
         *_enabled_units(rootfs),
         SymlinkChange("/etc/localtime", f"/usr/share/zoneinfo/{target.timezone}"),
         text_file("/etc/timezone", f"{target.timezone}\n"),
@@ -280,7 +274,7 @@ def _enabled_units(rootfs: RootfsFacts) -> list[Change]:
     return changes
 
 
-def _ssh(rootfs: RootfsFacts, identity: CardIdentity, rendered: _Render) -> list[Change]:
+def _ssh(rootfs: RootfsFacts, identity: CardIdentity, rendered: Render) -> list[Change]:
     changes: list[Change] = [Removal(path) for path in rootfs.host_keys]
     for key in identity.host_keys:
         path = f"/etc/ssh/ssh_host_{key.kind}_key"
@@ -294,7 +288,7 @@ def _ssh(rootfs: RootfsFacts, identity: CardIdentity, rendered: _Render) -> list
 
 
 def _boot_script(
-    rootfs: RootfsFacts, identity: CardIdentity, kind: str, rendered: _Render
+    rootfs: RootfsFacts, identity: CardIdentity, kind: str, rendered: Render
 ) -> list[Change]:
     if kind == "boot.ini":
         own = rootfs.boot_ini

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bootwright.card.geometry import needed_bytes
-from bootwright.card.overlays import OverlayEntry, read_overlays
+from bootwright.card.overlays import OverlayEntry, read_first_boot, read_overlays
 from bootwright.core.board import Board, load_board
 from bootwright.core.config import Target
 from bootwright.core.errors import InputError
@@ -25,5 +25,10 @@ def check_references(
             f" there are: {', '.join(board.layouts)}"
         )
     needed_bytes(board, target)
+    source = load_source(root, target.rootfs)
+    if target.packages and not isinstance(source, Mmdebstrap):
+        raise InputError(
+            f"packages: {source.name} is used as it is published; install them with first_boot"
+        )
     overlays = read_overlays(root / "rootfs" / "overlays", target.overlays)
-    return board, load_source(root, target.rootfs), overlays
+    return board, source, (*overlays, *read_first_boot(root, target.first_boot))

@@ -1,7 +1,6 @@
 """The data of a board: reading and checking ``board/<name>/board.toml``."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from bootwright.core.errors import InputError, RefusedError
-from bootwright.core.toml_model import StrictModel, check_table, read_toml
+from bootwright.core.toml_model import StrictModel, check_table, merge_tables, read_toml
 from bootwright.core.units import SECTOR
 
 Positive = Annotated[int, Field(gt=0)]
@@ -235,16 +234,7 @@ def _read_extended(root: Path, name: str, seen: tuple[str, ...]) -> dict[str, An
         return tables
     if not isinstance(base, str) or base in (*seen, name):
         raise InputError(f"{path}: extends: {base!r} is not another board's name")
-    return _merge(_read_extended(root, base, (*seen, name)), tables)
-
-
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        old = merged.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merge(old, value) if both and old is not None else value
-    return merged
+    return merge_tables(_read_extended(root, base, (*seen, name)), tables)
 
 
 @dataclass(frozen=True)

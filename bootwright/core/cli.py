@@ -4,7 +4,9 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TextIO
 
 from invoke.exceptions import Exit
 
@@ -92,6 +94,18 @@ def print_result(result: CommandResult, as_json: bool) -> None:
         print("\n".join(map(sanitize_text, lines)))
 
 
+def wants_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Return whether a text for ``stream`` is printed in colour: only on a terminal that has it.
+
+    ``NO_COLOR`` with any value but an empty one forbids it (no-color.org); ``TERM=dumb`` is a
+    terminal without control sequences.
+    """
+    if environment.get("NO_COLOR") or environment.get("TERM") in ("dumb", "unknown"):
+        return False
+    return stream.isatty()
+
+
 def _print_error(text: str) -> None:
     text = printable(text)
-    print(f"\033[31m{text}\033[0m" if sys.stderr.isatty() else text, file=sys.stderr)
+    colour = wants_colour(sys.stderr, os.environ)
+    print(f"\033[31m{text}\033[0m" if colour else text, file=sys.stderr)

@@ -1,18 +1,20 @@
-"""The configuration of targets: ``bootwright.toml`` over the defaults, with each value's origin."""
+"""The configuration of targets: the files over the defaults, with each value's origin."""
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, Field
 
+from bootwright.core.config_files import ConfigFile, read_config_files
 from bootwright.core.errors import InputError
+from bootwright.core.network import Host, Network
+from bootwright.core.options import did_you_mean
 from bootwright.core.target_names import BUILT_IN, CONFIG_NAME
-from bootwright.core.toml_model import StrictModel, check_table, read_toml
+from bootwright.core.toml_model import StrictModel, check_table, merge_tables, toml_value
 from bootwright.core.units import MIB, parse_size
 
 SCHEMA = "bootwright.config/1"
@@ -97,6 +99,12 @@ def _size_or_rest(value: str) -> str:
     return value if value == "rest" else _size(value)
 
 
+def _package(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", value):
+        raise ValueError(f"{value!r} is not the name of a Debian package")
+    return value
+
+
 class Docker(StrictModel):
     """A target's settings of Docker that differ from the profile.
 
@@ -110,8 +118,13 @@ class Docker(StrictModel):
     api: Annotated[str, AfterValidator(_api)] | None = None
     seccomp_profile: str | None = None
 
+    EXAMPLES: ClassVar[Mapping[str, Any]] = {
+        "trusted_user": "mia",
+        "daemon": {"ip": "192.0.2.10"},
+        "api": "tcp://192.0.2.10:2376",
+        "seccomp_profile": "seccomp.json",
+    }
 
-Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:_-]*$")]
 
 PORTS = {"https": 6515, "tls": 6514, "tcp": 6516, "udp": 6516}
 """The default port of each transport. 6514 is from RFC 5425; the others are our choice."""
@@ -138,6 +151,13 @@ class Logs(StrictModel):
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     transport: Literal["https", "tls", "tcp", "udp"] = "https"
     queue: Annotated[str, AfterValidator(_size)] = "256MiB"
+
+    EXAMPLES: ClassVar[Mapping[str, Any]] = {
+        "server": "192.0.2.20",
+        "port": 6515,
+        "transport": "https",
+        "queue": "256MiB",
+    }
 
     @property
     def server_port(self) -> int:
@@ -168,6 +188,21 @@ class Collector(StrictModel):
     keep_days: Annotated[int, Field(ge=2)] = 90
     keep_bytes: Annotated[str, AfterValidator(_board_quota)] = "4GiB"
 
+    EXAMPLES: ClassVar[Mapping[str, Any]] = {
+        "listen": "0.0.0.0",
+        "port": 6515,
+        "names": ["logs.example"],
+        "tls_port": 6514,
+        "tcp_port": 6516,
+        "udp_port": 6516,
+        "forward": "loki",
+        "forward_url": "https://loki.example:3100",
+        "forward_user": "collector",
+        "forward_password_file": "~/.config/bootwright/loki",
+        "keep_days": 90,
+        "keep_bytes": "4GiB",
+    }
+
 
 class Target(StrictModel):
     """A board and its card: how to build, reach and unlock it. Sizes are text in IEC units."""
@@ -196,8 +231,42 @@ class Target(StrictModel):
     signing_key_file: str | None = None
     mirror: str | None = None
     groups: tuple[Annotated[str, AfterValidator(_name)], ...] = ()
+    packages: tuple[Annotated[str, AfterValidator(_package)], ...] = ()
+    first_boot: str | None = None
+    network: Network = Network()
     docker: Docker = Docker()
     logs: Logs = Logs()
+
+    EXAMPLES: ClassVar[Mapping[str, Any]] = {
+        "board": "odroid-xu3",
+        "rootfs": "debian",
+        "layout": "1m",
+        "hostname": "odroid",
+        "host": "192.0.2.10",
+        "port": 22,
+        "user": "root",
+        "identity_file": "~/.ssh/id_ed25519",
+        "authorized_keys": ["~/.ssh/id_ed25519.pub"],
+        "mac": "auto",
+        "timezone": "Europe/Zurich",
+        "locale": "C.UTF-8",
+        "serial_port": "/dev/ttyUSB0",
+        "root_size": "4GiB",
+        "docker_data_size": "rest",
+        "cipher": "auto",
+        "unlock": "serial",
+        "overlays": ["lab"],
+        "passphrase_command": ["pass", "show", "odroid"],
+        "rootfs_sha256": "0" * 64,
+        "signing_key_file": "archlinuxarm.asc",
+        "mirror": "http://deb.example/debian",
+        "groups": ["lab"],
+        "packages": ["tcpdump"],
+        "first_boot": "rootfs/first-boot.sh",
+        "network": {"address": ["192.0.2.10/24"], "gateway": "192.0.2.1"},
+        "docker": {"trusted_user": "mia"},
+        "logs": {"server": "192.0.2.20"},
+    }
 
 
 @dataclass(frozen=True)
@@ -219,73 +288,115 @@ class Config:
         }
 
     def lines(self) -> list[str]:
-        """Return the configuration as aligned lines: key, value, origin."""
+        """Return the configuration as lines of at most 80 columns, grouped by origin.
+
+        A single value that is longer than that is not broken.
+        """
         values = self.target.model_dump(mode="json")
-        shown = {key: _toml(value) for key, value in values.items()}
-        first = max(map(len, shown))
-        second = max(map(len, shown.values()))
-        return [
-            f"{key:{first}}  {value:{second}}  {self.origins[key]}" for key, value in shown.items()
-        ]
+        width = max(len(name) for key in values for name, _ in _flat(key, values[key]))
+        lines: list[str] = []
+        # The defaults come last: they are the least interesting.
+        origins = sorted(dict.fromkeys(self.origins[key] for key in values), key=_DEFAULT.__eq__)
+        for origin in origins:
+            lines += ["", origin] if lines else [origin]
+            for key, value in values.items():
+                if self.origins[key] == origin:
+                    for name, item in _flat(key, value):
+                        lines += _wrapped(f"  {name:{width}}  ", item)
+        return lines
+
+
+_DEFAULT = "default"
+"""The origin of a value that no file and no option gives."""
 
 
 def load_config(root: Path, name: str, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Return the target ``name``: defaults, then built-in, then file, then command line.
+    """Return the target ``name``: defaults, then built-in, then files, then command line.
 
     Args:
-        root: the checkout, which may hold ``bootwright.toml``.
+        root: the checkout, which may hold ``bootwright.toml`` and ``bootwright.local.toml``.
         name: the target.
         overrides: values of the command line by key; ``None`` means not given.
 
     Raises:
         InputError: no such target, or a wrong key or value (names file and key).
     """
-    path = root / CONFIG_NAME
-    from_file = _targets_of(path) if path.is_file() else {}
-    logs_of_all = _logs_of(path)
-    if name not in from_file and name not in BUILT_IN:
-        known = ", ".join(sorted({*from_file, *BUILT_IN}))
-        raise InputError(f"no target {name!r}; there are: {known}")
-    where = f"{CONFIG_NAME}: targets.{name}"
+    files = read_config_files(root)
+    known = target_names(files)
+    if name not in known:
+        near = did_you_mean(name, known)
+        raise InputError(f"no target {name!r}{near or '; there are: ' + ', '.join(known)}")
+    layers = _layers(files, name)
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    given = {key: value for key, value in (overrides or {}).items() if value is not None}
-    layers = (("built-in target", BUILT_IN.get(name, {})), (where, from_file.get(name, {})))
     for origin, layer in layers:
-        values |= layer
-        origins |= dict.fromkeys(layer, origin)
+        # Each by itself, so that an error names the file that it is in.
+        check_table(Target, {**_COMPLETE, "hostname": name, **layer, "name": name}, origin)
+        for key, value in layer.items():
+            is_table = isinstance(value, dict) and isinstance(values.get(key), dict)
+            origins[key] = f"{origins[key]}; {origin}" if is_table else origin
+        values = merge_tables(values, layer)
     values.setdefault("hostname", name)
-    if logs_of_all and isinstance(values.get("logs", {}), dict):
-        if "logs" not in values:
-            origins["logs"] = f"{CONFIG_NAME}: logs"
-        values["logs"] = {**logs_of_all, **values.get("logs", {})}
-    # First without the command line, so that an error in the file is reported as one of the file.
-    check_table(Target, {"rootfs": "archlinuxarm", "board": "-", **values, "name": name}, where)
+    where = layers[-1][0]
+    check_table(Target, {**_COMPLETE, **values, "name": name}, where)
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
     values |= given
     origins |= dict.fromkeys(given, "command line")
     for key in ("board", "rootfs"):
         if key not in values:
-            raise InputError(f"{where}: {key}: missing")
+            raise InputError(f"{where}: {key}: missing; write it like: {_example_of(key)}")
     target = check_table(Target, {**values, "name": name}, "command line" if given else where)
     for key in Target.model_fields:
-        origins.setdefault(key, "default")
+        origins.setdefault(key, _DEFAULT)
     return Config(target, origins)
+
+
+_COMPLETE = {"board": "-", "rootfs": "-"}
+"""Values of the keys that a target has to have, to check a file that has only some of its keys."""
+
+
+def target_names(files: Sequence[ConfigFile]) -> list[str]:
+    """Return the names of all targets: those of the files, and the built-in ones; sorted."""
+    return sorted({*BUILT_IN, *(name for file in files for name in file.targets)})
+
+
+def _layers(files: Sequence[ConfigFile], name: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the tables that a target consists of, each with its origin; later ones replace."""
+    layers: list[tuple[str, dict[str, Any]]] = []
+    for file in files:
+        if file.logs:
+            check_table(Logs, file.logs, f"{file.name}: logs")
+            layers.append((f"{file.name}: logs", {"logs": file.logs}))
+    if name in BUILT_IN:
+        layers.append(("built-in target", BUILT_IN[name]))
+    for file in files:
+        if name in file.targets:
+            layers.append((f"{file.name}: targets.{name}", file.targets[name]))
+    return layers
 
 
 def load_collector(root: Path, listen: str | None = None) -> tuple[Collector, Logs]:
     """Return the settings of this machine's collector, and those of the logs of all boards.
 
     Args:
-        root: the checkout, which may hold ``bootwright.toml``.
+        root: the checkout, which may hold ``bootwright.toml`` and ``bootwright.local.toml``.
         listen: the address from the command line; ``None`` without one.
 
     Raises:
         InputError: a wrong key or value (names file and key).
     """
-    path = root / CONFIG_NAME
-    table = _tables_of(path).get("logs", {}) if path.is_file() else {}
+    table: dict[str, Any] = {}
+    logs: dict[str, Any] = {}
     where = f"{CONFIG_NAME}: logs.collector"
-    collector = check_table(Collector, table.get("collector", {}), where)
+    for file in read_config_files(root):
+        check_table(Logs, file.logs, f"{file.name}: logs")
+        logs = merge_tables(logs, file.logs)
+        if file.collector != {}:
+            where = f"{file.name}: logs.collector"
+            check_table(Collector, file.collector, where)
+            assert isinstance(file.collector, dict)
+            table = merge_tables(table, file.collector)
+    collector = check_table(Collector, table, where)
     if (collector.forward_user is None) != (collector.forward_password_file is None):
         raise InputError(
             f"{where}: forward_user and forward_password_file are given together, or neither"
@@ -294,18 +405,22 @@ def load_collector(root: Path, listen: str | None = None) -> tuple[Collector, Lo
         collector = check_table(Collector, {**collector.model_dump(), "listen": listen}, "--listen")
     if (collector.forward is None) != (collector.forward_url is None):
         raise InputError(f"{where}: forward and forward_url are given together, or neither")
-    return collector, check_table(Logs, _logs_of(path), f"{CONFIG_NAME}: logs")
+    return collector, check_table(Logs, logs, f"{CONFIG_NAME}: logs")
 
 
 def group_members(root: Path, group: str) -> list[str]:
-    """Return the targets whose ``groups`` name ``group``, in the order of the file.
+    """Return the targets whose ``groups`` name ``group``, in the order of the files.
 
     Raises:
-        InputError: no target is in the group, or the file cannot be read.
+        InputError: no target is in the group, or a file cannot be read.
     """
-    path = root / CONFIG_NAME
-    targets = _targets_of(path) if path.is_file() else {}
-    members = [name for name, values in targets.items() if group in values.get("groups", ())]
+    groups: dict[str, object] = {}
+    for file in read_config_files(root):
+        for name, values in file.targets.items():
+            groups[name] = values.get("groups", groups.get(name, ()))
+    members = [
+        name for name, found in groups.items() if isinstance(found, list | tuple) and group in found
+    ]
     if not members:
         raise InputError(
             f'no target of {CONFIG_NAME} is in the group {group!r}; write groups = ["{group}"]'
@@ -313,30 +428,26 @@ def group_members(root: Path, group: str) -> list[str]:
     return members
 
 
-def _toml(value: object) -> str:
-    return "(none)" if value is None else json.dumps(value, ensure_ascii=False)
+def _example_of(key: str) -> str:
+    return f"{key} = {toml_value(Target.EXAMPLES[key])}"
 
 
-def _tables_of(path: Path) -> dict[str, Any]:
-    tables = read_toml(path)
-    unknown = sorted(set(tables) - {"targets", "logs"})
-    if unknown:
-        raise InputError(f"{path.name}: {unknown[0]}: unknown key; allowed here: logs, targets")
-    if not isinstance(tables.get("logs", {}), dict):
-        raise InputError(f"{path.name}: logs: write it as a table [logs]")
-    return tables
+def _flat(key: str, value: object) -> Iterator[tuple[str, object]]:
+    """Yield the values of a table and of those in it, each with its key: ``logs.port``."""
+    if isinstance(value, dict) and value:
+        for inner, item in value.items():
+            yield from _flat(f"{key}.{inner}", item)
+    else:
+        yield key, value
 
 
-def _logs_of(path: Path) -> dict[str, Any]:
-    """Return ``[logs]`` without its table ``collector``."""
-    table = _tables_of(path).get("logs", {}) if path.is_file() else {}
-    values = {key: value for key, value in table.items() if key != "collector"}
-    check_table(Logs, values, f"{path.name}: logs")
-    return values
+_COLUMNS = 80
 
 
-def _targets_of(path: Path) -> dict[str, dict[str, Any]]:
-    targets = _tables_of(path).get("targets", {})
-    if not isinstance(targets, dict) or not all(isinstance(t, dict) for t in targets.values()):
-        raise InputError(f"{path.name}: targets: write each target as a table [targets.NAME]")
-    return targets
+def _wrapped(begin: str, value: object) -> list[str]:
+    """Return a key and its value as lines; what is too long for one is continued below it."""
+    line = begin + ("(none)" if value is None else toml_value(value))
+    if len(line) <= _COLUMNS or not isinstance(value, list) or len(value) < 2:
+        return [line]
+    items = [f"{toml_value(item)}," for item in value]
+    return [f"{begin}[", *(f"{' ' * len(begin)}  {item}" for item in items), f"{' ' * len(begin)}]"]

@@ -1,4 +1,4 @@
-"""``inv doctor``: whether this machine has what Bootwright needs."""
+"""``inv doctor``: whether this machine and its user have what Bootwright needs."""
 
 from pathlib import Path
 from typing import TextIO
@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bootwright.core.doctor_report import DoctorReport, Row, State, examine
+from bootwright.core.doctor_report import Configuration, DoctorReport, Row, State, examine
 from bootwright.core.io.machine import collect_machine
 from bootwright.core.paths import build_dir, cache_dir
 
@@ -19,20 +19,23 @@ _COLOURS: dict[State, str] = {
 }
 
 
-def doctor(cache: Path | None = None, build: Path | None = None) -> DoctorReport:
+def doctor(
+    configuration: Configuration, cache: Path | None = None, build: Path | None = None
+) -> DoctorReport:
     """Examine this machine and return the report; changes nothing.
 
     The caller prints it (:func:`show`, or :meth:`DoctorReport.document` as JSON) and exits
     with :attr:`DoctorReport.exit_code`.
 
     Args:
+        configuration: what is known about the targets.
         cache: the cache directory; the usual one when ``None``.
         build: the directory for images; the usual one when ``None``.
 
     Raises:
         FailedError: the list of tools cannot be read.
     """
-    return examine(collect_machine(cache or cache_dir(), build or build_dir()))
+    return examine(collect_machine(cache or cache_dir(), build or build_dir()), configuration)
 
 
 def show(report: DoctorReport, out: TextIO) -> None:

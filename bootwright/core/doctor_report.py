@@ -19,7 +19,7 @@ and as ext4, and the work files of a Debian bootstrap."""
 
 State = Literal["ok", "missing", "optional", "warning"]
 """``missing`` makes the examination fail; ``optional`` is missing, but only tests or
-benchmarks need it; ``warning`` may make a build fail."""
+benchmarks need it; ``warning`` may make a command fail."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,40 @@ class DiskSpace:
 
 
 @dataclass(frozen=True)
+class Operator:
+    """Who runs the program, and what this user has.
+
+    Attributes:
+        name: the user's name; the number, if there is no name.
+        root: it is root.
+        keys: the files of public SSH keys in ``~/.ssh``.
+        serial_group: the group that may open serial ports; ``None`` if this machine has none.
+        in_group: this session is in the group.
+        joined: the user is in the group from the next login on.
+    """
+
+    name: str
+    root: bool
+    keys: tuple[str, ...]
+    serial_group: str | None
+    in_group: bool
+    joined: bool
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The targets.
+
+    Attributes:
+        targets: how many there are.
+        errors: what is wrong in the configuration.
+    """
+
+    targets: int
+    errors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Machine:
     """What was found on this machine."""
 
@@ -52,7 +86,7 @@ class Machine:
     """The entry for 32-bit ARM; ``None`` when the kernel has none."""
     disks: tuple[DiskSpace, ...]
     family: Family | None
-    root: bool
+    operator: Operator
 
 
 @dataclass(frozen=True)
@@ -114,13 +148,20 @@ class DoctorReport:
         ]
 
 
-def examine(machine: Machine) -> DoctorReport:
-    """Return which tools are there and which are missing, and the commands that install them."""
+def examine(machine: Machine, configuration: Configuration) -> DoctorReport:
+    """Return what is there and what is missing, and the commands that install missing tools."""
     family = machine.family
     needed = [one for one in machine.tools if one.path or one.tool.needed(family)]
     return DoctorReport(
         tools=tuple(_tool(found, family) for found in needed),
-        checks=(_python(machine), _binfmt(machine), *(_disk(one) for one in machine.disks)),
+        checks=(
+            _python(machine),
+            _binfmt(machine),
+            *(_disk(one) for one in machine.disks),
+            _keys(machine.operator),
+            _serial_ports(machine.operator),
+            _configuration(configuration),
+        ),
         install=_install(machine, required=True),
         install_optional=_install(machine, required=False),
     )
@@ -170,6 +211,35 @@ def _disk(disk: DiskSpace) -> Row:
     )
 
 
+def _keys(operator: Operator) -> Row:
+    found = ", ".join(operator.keys) or "none; inv flash makes one in build/ssh"
+    return Row("ssh-keys", "ok", found, "logging in to boards")
+
+
+def _serial_ports(operator: Operator) -> Row:
+    name, need, group = "serial-ports", "unlocking and watching boards", operator.serial_group
+    if operator.root:
+        return Row(name, "ok", "root may open them", need)
+    if group is None:
+        hint = "see who owns them: ls -l /dev/ttyUSB* /dev/ttyACM*"
+        return Row(name, "warning", "this machine has no group dialout or uucp", need, hint)
+    if operator.in_group:
+        return Row(name, "ok", f"you are in the group {group}", need)
+    if operator.joined:
+        found = f"you are in the group {group} from your next login on"
+        return Row(name, "warning", found, need, "log out and in again")
+    hint = f"run: sudo usermod -aG {group} {operator.name}; then log out and in again"
+    return Row(name, "warning", f"you are not in the group {group}", need, hint)
+
+
+def _configuration(configuration: Configuration) -> Row:
+    name, need = "configuration", "every command with a target"
+    wrong = len(configuration.errors)
+    if wrong:
+        return Row(name, "warning", f"errors: {wrong}", need, "inv config shows what is wrong")
+    return Row(name, "ok", f"targets: {configuration.targets}", need)
+
+
 def _install(machine: Machine, *, required: bool) -> str | None:
     lacking = [
         found.tool.package(machine.family)
@@ -184,4 +254,4 @@ def _install(machine: Machine, *, required: bool) -> str | None:
         "arch": "pacman -S --needed",
         None: "",
     }[machine.family]
-    return " ".join([*([] if machine.root else ["sudo"]), command, *packages])
+    return " ".join([*([] if machine.operator.root else ["sudo"]), command, *packages])

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Union, get_args, get_origin
 from bootwright.core.errors import InputError
 
 ValueKind = Literal[
-    "text", "word", "file", "folder", "target", "group", "rootfs", "benchmark", "save"
+    "text", "word", "file", "folder", "target", "group", "board", "rootfs", "benchmark", "save"
 ]
 
 
@@ -22,8 +22,8 @@ class OptionValue:
     """The value that an option takes.
 
     Attributes:
-        kind: ``word`` is one of ``words``; ``text`` is anything; ``rootfs`` and ``benchmark`` are
-            names of files in the checkout, ``save`` is that of a saved emulator.
+        kind: ``word`` is one of ``words``; ``text`` is anything; ``board``, ``rootfs`` and
+            ``benchmark`` are names of files in the checkout, ``save`` is that of a saved emulator.
         words: the words that are allowed; empty for the other kinds.
     """
 
@@ -42,6 +42,7 @@ Folder = Annotated[str, OptionValue("folder")]
 TargetName = Annotated[str, OptionValue("target")]
 TargetNames = Annotated[list[str] | None, OptionValue("target")]
 GroupName = Annotated[str, OptionValue("group")]
+BoardName = Annotated[str, OptionValue("board")]
 RootfsName = Annotated[str, OptionValue("rootfs")]
 SaveName = Annotated[str, OptionValue("save")]
 BenchmarkVersion = Annotated[str, OptionValue("benchmark")]
@@ -75,5 +76,10 @@ def check_word(option: str, word: str, allowed: Iterable[str]) -> None:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return the end of a message with the known words similar to ``word``; empty without any."""
-    near = difflib.get_close_matches(word, list(known), n=3, cutoff=0.7)
+    near = similar(word, known)
     return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def similar(word: str, known: Iterable[str]) -> list[str]:
+    """Return the known words similar to ``word``, at most three, the most similar first."""
+    return difflib.get_close_matches(word, list(known), n=3, cutoff=0.7)

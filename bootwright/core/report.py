@@ -105,6 +105,8 @@ class TextReporter:
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stderr
         self._console = Console(file=self._out, highlight=False, soft_wrap=True, emoji=False)
+        # A terminal with TERM=dumb cannot draw a line again.
+        self._shows_bars = self._console.is_terminal and not self._console.is_dumb_terminal
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -119,7 +121,7 @@ class TextReporter:
         self._console.print(f"[green]✓[/green] {escape(title)} [dim]({took:.1f} s)[/dim]")
 
     def _running(self, title: str) -> AbstractContextManager[object]:
-        if self._console.is_terminal:
+        if self._shows_bars:
             return self._console.status(escape(title))
         self._console.print(f"{title} …", markup=False)
         return nullcontext()
@@ -128,7 +130,7 @@ class TextReporter:
     def meter(self, title: str, total: int | None) -> Iterator[Meter]:
         """Show a bar on a terminal, a line every few seconds elsewhere."""
         title = mask(title)
-        if not self._console.is_terminal:
+        if not self._shows_bars:
             plain = _PlainMeter(self._out, title, total)
             yield plain
             plain.show()

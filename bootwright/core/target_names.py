@@ -12,6 +12,10 @@ from bootwright.core.options import ValueKind
 
 CONFIG_NAME = "bootwright.toml"
 
+LOCAL_NAME = "bootwright.local.toml"
+"""The file for one operator's own settings; git ignores it. Its values replace those of the other
+file."""
+
 EMULATOR = "emulator"
 """The name of the target that stands for the running emulator."""
 
@@ -37,6 +41,8 @@ def names(kind: ValueKind, root: Path, build: Path) -> list[str]:
             groups = [table.get("groups") for table in tables]
             found = [name for group in groups if isinstance(group, list) for name in group]
             return sorted({name for name in found if isinstance(name, str)})
+        case "board":
+            return sorted(path.parent.name for path in root.glob("board/*/board.toml"))
         case "rootfs":
             return sorted(path.parent.name for path in root.glob("rootfs/*/rootfs.toml"))
         case "benchmark":
@@ -48,12 +54,14 @@ def names(kind: ValueKind, root: Path, build: Path) -> list[str]:
 
 
 def _targets(root: Path) -> dict[str, Any]:
-    try:
-        tables = tomllib.loads((root / CONFIG_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    targets = tables.get("targets")
-    return targets if isinstance(targets, dict) else {}
+    found: dict[str, Any] = {}
+    for name in (CONFIG_NAME, LOCAL_NAME):
+        try:
+            targets = tomllib.loads((root / name).read_text(encoding="utf-8")).get("targets")
+        except (OSError, ValueError):
+            continue
+        found |= targets if isinstance(targets, dict) else {}
+    return found
 
 
 def _stems(paths: Iterable[Path]) -> list[str]:

@@ -1,21 +1,27 @@
 """Reading TOML files into immutable, checked models; errors name the file and the key."""
 
+import json
+import re
 import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bootwright.core.errors import InputError
+from bootwright.core.options import similar
 
 
 class StrictModel(BaseModel):
     """A TOML table: immutable; unknown keys and wrong types are errors.
 
-    Arrays become tuples, so a model can be shared and hashed.
+    Arrays become tuples, so a model can be shared and hashed. ``EXAMPLES`` has a right value for
+    each key, which error messages show.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    EXAMPLES: ClassVar[Mapping[str, Any]] = {}
 
 
 Model = TypeVar("Model", bound=StrictModel)
@@ -31,7 +37,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot read it: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits
         raise InputError(f"{path}: not TOML: {error}") from error
 
 
@@ -66,15 +72,81 @@ def _tuples(value: object) -> object:
     return value
 
 
+def merge_tables(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of both tables; where both have one, that of ``over``.
+
+    Tables within them are merged in the same way.
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge_tables(old, value) if both and old is not None else value
+    return merged
+
+
 def _lines(model: type[StrictModel], error: ValidationError, where: str) -> list[str]:
     lines = []
     for item in error.errors(include_url=False):
+        path = [part for part in item["loc"] if isinstance(part, str)]
         key = ".".join(str(part) for part in item["loc"])
         # What pydantic calls a tuple is an array in TOML.
         message = item["msg"].removeprefix("Value error, ").replace("tuple", "array")
+        models = _models_at(model, path[:-1])
         if item["type"] == "extra_forbidden":
-            message = "unknown key"
-            if len(item["loc"]) == 1:
-                message += f"; allowed here: {', '.join(sorted(model.model_fields))}"
+            message = _unknown_key(path[-1], models)
+        elif item["type"] != "value_error" and path:
+            # The text of an error of our own says how it is written.
+            example = _example(path[-1], models)
+            message += f"; write it like: {example}" if example else ""
         lines.append(f"{where}: {key}: {message}" if key else f"{where}: {message}")
     return lines
+
+
+def _unknown_key(key: str, models: Sequence[type[StrictModel]]) -> str:
+    known = sorted({name for one in models for name in one.model_fields})
+    near = similar(key, known)
+    if not near:
+        return f"unknown key; allowed here: {', '.join(known)}"
+    example = _example(near[0], models)
+    like = f" Write it like: {example}" if example else ""
+    return f"unknown key; did you mean {' or '.join(near)}?{like}"
+
+
+def _example(key: str, models: Sequence[type[StrictModel]]) -> str | None:
+    """Return how a key is written, such as ``port = 22``; ``None`` if its model does not say it."""
+    examples = [one.EXAMPLES[key] for one in models if key in one.EXAMPLES]
+    return f"{key} = {toml_value(examples[0])}" if examples else None
+
+
+def _models_at(model: type[StrictModel], path: Sequence[str]) -> list[type[StrictModel]]:
+    """Return what the table at ``path`` in a model may be."""
+    models = [model]
+    for part in path:
+        fields = [one.model_fields[part] for one in models if part in one.model_fields]
+        # A part that is no key names a table of a model's own, such as [layouts.NAME].
+        models = [one for field in fields for one in _models_in(field.annotation)] or models
+    return models
+
+
+def _models_in(annotation: object) -> Iterator[type[StrictModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, StrictModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
+def toml_value(value: object) -> str:
+    """Return a text, number, truth value, or an array or table of these, as TOML writes it."""
+    if isinstance(value, Mapping):
+        items = [f"{toml_key(key)} = {toml_value(item)}" for key, item in value.items()]
+        return f"{{ {', '.join(items)} }}" if items else "{}"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(toml_value, value))}]"
+    # A JSON text is one of TOML, if DEL, which only TOML forbids, is written as its number.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def toml_key(key: str) -> str:
+    """Return a key as TOML writes it: in quotes, if it needs them."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)

@@ -6,12 +6,14 @@ docker-bench-security 1.6.0 numbers them; ``cis_1_11`` are those of CIS Docker 1
 """
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from bootwright.core.errors import InputError
+from bootwright.core.options import did_you_mean
 from bootwright.core.toml_model import StrictModel, load_table
 
 CheckIds = tuple[Annotated[str, Field(pattern=r"^[1-7](\.\d{1,2}){1,2}$")], ...]
@@ -244,7 +246,7 @@ def load_profile(root: Path, name: str = "docker-host") -> Profile:
     if not folder.is_dir():
         known = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
         raise InputError(f"no profile {name!r}; there are: {known}")
-    return Profile(
+    profile = Profile(
         name=name,
         daemon=load_table(DaemonProfile, folder / "daemon.toml"),
         engine=load_table(EngineFacts, folder / "engine.toml"),
@@ -253,6 +255,41 @@ def load_profile(root: Path, name: str = "docker-host") -> Profile:
         kernel=load_table(KernelProfile, folder / "kernel.toml"),
         host=load_table(HostProfile, folder / "host.toml"),
     )
+    if errors := _errors(profile):
+        raise InputError("\n".join(f"{folder}/{error}" for error in errors))
+    return profile
+
+
+def _errors(profile: Profile) -> list[str]:
+    """Return what no file shows by itself: keys that no engine knows, and what is there twice."""
+    daemon, engine = profile.daemon, profile.engine
+    known = [key.name for key in engine.key]
+    errors = [
+        f"daemon.toml: {table}: no engine knows the key {key!r}"
+        f"{did_you_mean(key, known) or '; engine.toml lists the known ones'}"
+        for table, keys in (
+            ("setting", [one.key for one in daemon.setting]),
+            ("waiver", [one.key for one in daemon.waiver]),
+        )
+        for key in keys
+        if key not in known
+    ]
+    names = {
+        "daemon.toml: setting: key": [one.key for one in daemon.setting],
+        "daemon.toml: waiver: key": [one.key for one in daemon.waiver],
+        "engine.toml: key: name": known,
+        "engine.toml: log_driver: name": [one.name for one in engine.log_driver],
+        "engine.toml: storage_driver: name": [one.name for one in engine.storage_driver],
+        "audit.toml: watch: paths": [path for one in profile.audit.watch for path in one.paths],
+        "files.toml: file: paths": [path for one in profile.files.file for path in one.paths],
+        "host.toml: ssh: directive": [one.directive.lower() for one in profile.host.ssh],
+        "host.toml: package: debian": [one.debian for one in profile.host.package if one.debian],
+        "host.toml: package: arch": [one.arch for one in profile.host.package if one.arch],
+    }
+    for where, found in names.items():
+        twice = [name for name, count in Counter(found).items() if count > 1]
+        errors += [f"{where}: {name!r} is there more than once; keep one" for name in twice]
+    return errors
 
 
 def version_key(version: str) -> tuple[int, ...]:

@@ -13,15 +13,17 @@ from pathlib import Path
 
 from bootwright.core import paths
 from bootwright.core.config import Collector, Logs, load_collector
+from bootwright.core.config_files import read_config_files
 from bootwright.core.errors import InputError
 from bootwright.core.io.process import environment
 from bootwright.core.io.secret_input import read_new_passphrase
 from bootwright.core.report import Reporter
 from bootwright.core.target_names import CONFIG_NAME
 from bootwright.core.templates import Renderer
-from bootwright.core.units import format_size, parse_size
+from bootwright.core.units import parse_size
 from bootwright.emulator.plan import HOST_ADDRESS_IN_GUEST
 from bootwright.hosts import resolve
+from bootwright.logs.check_result import BoardLogs, CollectorCertificate, LogsCheck
 from bootwright.logs.choices import LogsAction
 from bootwright.logs.io.collector import CollectorConfig, collect, url_of, write_private
 from bootwright.logs.io.listener import LIMITS, raise_file_limit
@@ -73,11 +75,17 @@ ACTIONS: dict[LogsAction, int] = {
 }
 """How many targets each action takes."""
 
-_TAIL_OPTIONS = dict.fromkeys(
-    ("container", "since", "grep", "severity", "lines", "follow", "json"), "tail"
+_TAIL_OPTIONS: dict[str, tuple[LogsAction, ...]] = dict.fromkeys(
+    ("container", "since", "grep", "severity", "lines", "follow"), ("tail",)
 )
-OPTIONS = {**_TAIL_OPTIONS, "listen": "serve", "port": "web", "user": "unit"}
-"""The action that each option is for."""
+OPTIONS: dict[str, tuple[LogsAction, ...]] = {
+    **_TAIL_OPTIONS,
+    "json": ("tail", "check"),
+    "listen": ("serve",),
+    "port": ("web",),
+    "user": ("unit",),
+}
+"""The actions that each option is for."""
 
 
 def check_action(action: LogsAction, targets: Sequence[str], given: Mapping[str, object]) -> None:
@@ -95,8 +103,8 @@ def check_action(action: LogsAction, targets: Sequence[str], given: Mapping[str,
         takes = "one target: inv logs tail TARGET" if ACTIONS[action] else "no target"
         raise InputError(f"{action}: takes {takes}")
     for option, value in given.items():
-        if value and OPTIONS[option] != action:
-            right = OPTIONS[option]
+        if value and action not in OPTIONS[option]:
+            right = " and ".join(OPTIONS[option])
             raise InputError(f"--{option} is for inv logs {right}, not for {action}")
 
 
@@ -125,38 +133,36 @@ def show_trouble(store: LogStore, board: str, reporter: Reporter) -> None:
         reporter.warn(f"{board}: {sentence}")
 
 
-def check() -> tuple[list[str], bool]:
-    """Return what is collected and what is wrong, as lines, and whether all is well.
-
-    There is one line for each board, with its use of the disk, and one for the collector's
-    certificate if there is one.
+def check() -> LogsCheck:
+    """Return the state of what is collected: boards, disk and the collector's certificate.
 
     Raises:
         InputError: a wrong value in ``bootwright.toml``, or the certificate cannot be read.
     """
     collector, _ = load_collector(paths.checkout())
     quota, store = parse_size(collector.keep_bytes), LogStore(default_folder())
-    lines, good = [], True
+    boards = []
     for board in store.boards():
         used = store.used(board)
-        trouble = list(trouble_now(store, board))
-        if used > quota:
-            trouble.append("its logs are over its quota")
-        good = good and not trouble
-        of = f"{format_size(used)} of {format_size(quota)}"
-        lines.append(f"{board}: {of}: {'; '.join(trouble) or 'good'}")
-    disk = disk_trouble(disk_of(store.folder))
-    lines += [f"{paths.display_path(store.folder)}: {sentence}" for sentence in disk]
-    good = good and not disk
+        over = ("its logs are over its quota",) if used > quota else ()
+        boards.append(BoardLogs(board, used, quota, (*trouble_now(store, board), *over)))
+    return LogsCheck(
+        paths.display_path(store.folder),
+        tuple(boards),
+        disk_trouble(disk_of(store.folder)),
+        _own_certificate(),
+    )
+
+
+def _own_certificate() -> CollectorCertificate | None:
     given = os.environ.get(CERTIFICATES)
     folder = Path(given) if given else PkiStore(pki_dir()).subject_folder(SUBJECT)
     certificate = folder / CERTIFICATE_FILES[1]
     # A machine without a collector has none.
-    if given or os.path.lexists(certificate):
-        days = days_left(certificate, datetime.now(UTC))
-        lines.append(f"collector's certificate: {validity(days)}")
-        good = good and days >= RENEW_BEFORE.days
-    return lines, good
+    if not given and not os.path.lexists(certificate):
+        return None
+    days = days_left(certificate, datetime.now(UTC))
+    return CollectorCertificate(days, days < RENEW_BEFORE.days, validity(days))
 
 
 def validity(days: int) -> str:
@@ -228,8 +234,9 @@ def compose() -> str:
         )
     tcp = (collector.port, collector.tls_port, collector.tcp_port)
     udp = (collector.udp_port,) if collector.udp_port else ()
+    config = tuple(file.name for file in read_config_files(paths.checkout()))
     container = ServerContainer(
-        paths.checkout(), folder, owner.st_uid, owner.st_gid, tuple(filter(None, tcp)), udp
+        paths.checkout(), folder, owner.st_uid, owner.st_gid, tuple(filter(None, tcp)), udp, config
     )
     return compose_file(container, Renderer(paths.checkout() / "templates"))
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from bootwright.core.errors import InputError
 from bootwright.core.secret import Secret
+from bootwright.core.target_names import CONFIG_NAME
 from bootwright.core.templates import Renderer
 from bootwright.logs.record import escape_unsafe
 from bootwright.pki.certificates import COLLECTOR_NAME
@@ -163,12 +164,13 @@ class ServerContainer:
     """The collector in a container.
 
     Attributes:
-        checkout: the checkout that it is built from; its ``bootwright.toml`` is mounted.
+        checkout: the checkout that it is built from.
         certificates: the folder with the collector's ``ca.pem``, ``cert.pem`` and ``key.pem``.
         uid: the id of the user who owns these files; the container runs as this user.
         gid: the id of the group.
         ports: the open TCP ports.
         udp_ports: the open UDP ports.
+        config: the names of the checkout's configuration files, which are mounted.
         base: the base image: Debian 12 or newer.
     """
 
@@ -178,6 +180,7 @@ class ServerContainer:
     gid: int
     ports: tuple[int, ...]
     udp_ports: tuple[int, ...] = ()
+    config: tuple[str, ...] = (CONFIG_NAME,)
     base: str = "debian:12-slim"
 
 
@@ -274,7 +277,7 @@ def compose_file(container: ServerContainer, renderer: Renderer) -> str:
         "certificates": certificates,
         "mounts": {
             container.certificates: certificates,
-            container.checkout / "bootwright.toml": _INSIDE / "bootwright.toml",
+            **{container.checkout / name: _INSIDE / name for name in container.config},
         },
         "logs": "/var/log/bootwright",
         "state": "/var/lib/bootwright",

@@ -20,6 +20,7 @@ from bootwright.remote.sections import parse_sections
 from bootwright.volume.choices import PassphraseAction
 from bootwright.volume.keyslot_script import STEP_S, KeyslotChange, keyslot_script, parse_change
 from bootwright.volume.luks_dump import Keyslot
+from bootwright.volume.passphrase_strength import WEAK, is_weak
 from bootwright.volume.status import collect
 from bootwright.volume.status_result import keyslot_text
 from bootwright.volume.unlock_ssh_plan import check_volume, layout_of
@@ -165,6 +166,8 @@ def change_keyslots(
             the connection was lost; it says what was done until then.
     """
     layout = layout_of(endpoint)
+    if action != "remove" and is_weak(passphrases.other, (endpoint.name,)):
+        reporter.warn(WEAK)
     both = passphrases.existing.reveal() + b"\n" + passphrases.other.reveal() + b"\n"
     with contextlib.closing(Remote(endpoint, ask=ask, directory=directory)) as board:
         # Not in a step: on a terminal its line would overwrite a question about the host key.

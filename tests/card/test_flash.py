@@ -346,8 +346,11 @@ def test_another_board_and_target_need_no_change_of_the_program(bench: Bench) ->
         root_size = "64MiB"
         docker_data_size = "100MiB"
         overlays = ["lab"]
+        first_boot = "rootfs/hello.sh"
+        network.address = ["192.0.2.10/24"]
         """
     )
+    (bench.checkout / "rootfs" / "hello.sh").write_text("#!/bin/sh\necho hello\n")
     file = bench.checkout / "rootfs" / "overlays" / "lab" / "etc" / "lab.conf"
     file.parent.mkdir(parents=True)
     file.write_text("here\n")
@@ -373,12 +376,18 @@ def test_another_board_and_target_need_no_change_of_the_program(bench: Bench) ->
     assert packed[12:16] == len(initrd).to_bytes(4, "big")
     assert "ext4load mmc 0:1 0x42000000 /boot/uInitrd\n" in script
     assert bench.debugfs("cat /etc/lab.conf") == "here\n"
+    network = bench.debugfs("cat /etc/systemd/network/10-bootwright.network")
+    assert network.endswith("[Network]\nAddress=192.0.2.10/24\n")
+    assert bench.debugfs("cat /usr/local/lib/bootwright/first-boot").endswith("echo hello\n")
+    assert " 0755 " in bench.debugfs("stat /usr/local/lib/bootwright/first-boot")
 
 
 def test_an_operator_without_an_ssh_key_gets_one_and_a_warning(bench: Bench) -> None:
     bench.env["HOME"] = str(bench.root)
+    bench.passphrase.write_text("odroid2026\n")
     done = bench.inv("--json", without=("authorized-key",))
     assert done.returncode == 0, done.stderr
+    assert "this passphrase is easy to guess" in done.stderr
     assert "no SSH key in ~/.ssh" in done.stderr
     private = bench.root / "build" / "ssh" / "id_ed25519"
     assert private.stat().st_mode & 0o777 == 0o600

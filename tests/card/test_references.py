@@ -28,6 +28,8 @@ def test_the_built_in_target() -> None:
         ({"layout": "nosuch"}, "layout: odroid-xu3 has no layout 'nosuch'; there are: "),
         ({"overlays": ("nosuch",)}, "no overlay 'nosuch'"),
         ({"root_size": "9999TiB"}, "root_size"),
+        ({"packages": ("tcpdump",)}, "archlinuxarm is used as it is published; install them with"),
+        ({"first_boot": "no/such.sh"}, "first_boot: .*no/such.sh: cannot read it"),
     ],
 )
 def test_a_missing_board_root_file_system_or_layout_is_an_input_error(

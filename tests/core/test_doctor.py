@@ -6,7 +6,15 @@ import io
 import pytest
 
 from bootwright.core.doctor import show
-from bootwright.core.doctor_report import BUILD_SPACE, DiskSpace, FoundTool, Machine, examine
+from bootwright.core.doctor_report import (
+    BUILD_SPACE,
+    Configuration,
+    DiskSpace,
+    FoundTool,
+    Machine,
+    Operator,
+    examine,
+)
 from bootwright.core.errors import InputError
 from bootwright.core.tools import Binfmt, Tool, parse_binfmt, parse_tools, parse_version
 from tests.support.schemas import check_broken_documents, check_document
@@ -24,8 +32,12 @@ WELL = Machine(
     binfmt=Binfmt(True, "/usr/bin/qemu-arm-static"),
     disks=(DiskSpace("cache", "/c", BUILD_SPACE), DiskSpace("build", "/b", BUILD_SPACE)),
     family="debian",
-    root=True,
+    operator=Operator("mia", True, ("id_ed25519.pub",), "dialout", True, True),
 )
+
+MIA = dataclasses.replace(WELL.operator, root=False)
+
+TARGETS = Configuration(2, ())
 
 
 def lacking(*tools: Tool, **changes: object) -> Machine:
@@ -78,7 +90,7 @@ def test_binfmt_entry() -> None:
 
 
 def test_a_complete_machine_is_ok() -> None:
-    report = examine(WELL)
+    report = examine(WELL, TARGETS)
     assert report.ok
     assert report.exit_code == 0
     assert (report.install, report.install_optional) == (None, None)
@@ -95,7 +107,7 @@ def test_a_complete_machine_is_ok() -> None:
             None,
         ),
         (
-            lacking(MKE2FS, root=False),
+            lacking(MKE2FS, operator=MIA),
             4,
             "sudo apt-get install --no-install-recommends e2fsprogs",
             None,
@@ -115,32 +127,68 @@ def test_a_complete_machine_is_ok() -> None:
 def test_missing_tools_are_reported_with_packages(
     machine: Machine, exit_code: int, install: str | None, optional: str | None
 ) -> None:
-    report = examine(machine)
+    report = examine(machine, TARGETS)
     assert report.exit_code == exit_code
     assert (report.install, report.install_optional) == (install, optional)
 
 
 def test_little_disk_space_is_a_warning() -> None:
-    report = examine(lacking(disks=(DiskSpace("cache", "/c", 1024),)))
+    report = examine(lacking(disks=(DiskSpace("cache", "/c", 1024),)), TARGETS)
     assert [(row.name, row.state, row.found) for row in report.checks if row.state != "ok"] == [
         ("cache", "warning", "/c: 1.0 KiB free")
     ]
 
 
+@pytest.mark.parametrize(
+    ("operator", "state", "text"),
+    [
+        (WELL.operator, "ok", "root may open them"),
+        (MIA, "ok", "you are in the group dialout"),
+        (dataclasses.replace(MIA, in_group=False), "warning", "log out and in again"),
+        (
+            dataclasses.replace(MIA, in_group=False, joined=False),
+            "warning",
+            "run: sudo usermod -aG dialout mia; then log out and in again",
+        ),
+        (dataclasses.replace(MIA, serial_group=None), "warning", "no group dialout or uucp"),
+    ],
+)
+def test_who_may_open_serial_ports(operator: Operator, state: str, text: str) -> None:
+    report = examine(dataclasses.replace(WELL, operator=operator), TARGETS)
+    row = next(row for row in report.checks if row.name == "serial-ports")
+    assert (row.state, report.ok) == (state, True)
+    assert text in f"{row.found} {row.hint}"
+
+
+def test_keys_and_configuration() -> None:
+    none = dataclasses.replace(WELL, operator=dataclasses.replace(MIA, keys=()))
+    report = examine(none, Configuration(2, ("bootwright.toml: x", "targets.y: z")))
+    rows = {row.name: row for row in report.checks}
+    assert (rows["ssh-keys"].state, rows["ssh-keys"].found) == (
+        "ok",
+        "none; inv flash makes one in build/ssh",
+    )
+    assert (rows["configuration"].state, rows["configuration"].found) == ("warning", "errors: 2")
+    good = {row.name: row for row in examine(WELL, TARGETS).checks}
+    assert (good["ssh-keys"].found, good["configuration"].found) == ("id_ed25519.pub", "targets: 2")
+
+
 def test_document() -> None:
-    document = check_document("doctor", examine(lacking(MKE2FS, SHELLCHECK)).document())
+    document = check_document("doctor", examine(lacking(MKE2FS, SHELLCHECK), TARGETS).document())
     check_broken_documents("doctor", document)
     assert document["ok"] is False
     assert [(row["name"], row["state"]) for row in document["tools"]] == [
         ("mke2fs", "missing"),
         ("shellcheck", "optional"),
     ]
-    assert [row["name"] for row in document["checks"]] == ["python", "binfmt-arm", "cache", "build"]
+    assert [row["name"] for row in document["checks"]] == [
+        *("python", "binfmt-arm", "cache", "build", "ssh-keys", "serial-ports", "configuration")
+    ]
 
 
 def test_plain_report() -> None:
     out = io.StringIO()
-    show(examine(lacking(MKE2FS, SHELLCHECK)), out)
+    show(examine(lacking(MKE2FS, SHELLCHECK), TARGETS), out)
     text = out.getvalue()
     assert "missing  mke2fs: none (package e2fsprogs); for ext4\n" in text
     assert "install what is missing:\n  apt-get install --no-install-recommends e2fsprogs\n" in text

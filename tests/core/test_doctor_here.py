@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bootwright.core.doctor import doctor, show
+from bootwright.core.doctor_report import Configuration
 from bootwright.core.errors import FailedError
 from bootwright.core.io import machine
 from bootwright.core.io.process import run
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.integration
 
 
 def test_report_of_this_machine(tmp_path: Path) -> None:
-    report = doctor(tmp_path / "none" / "yet", tmp_path)
+    report = doctor(Configuration(1, ()), tmp_path / "none" / "yet", tmp_path)
     check_document("doctor", report.document())
     rows = {row.name: row for row in (*report.tools, *report.checks)}
     assert rows["python"].found == ".".join(str(part) for part in sys.version_info[:3])

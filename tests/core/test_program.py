@@ -1,6 +1,7 @@
 """The program behind ``inv`` and ``bootwright``: which checkout, how a run ends, other ``inv``s."""
 
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -86,6 +87,31 @@ def test_an_error_becomes_a_message_and_an_exit_code(
     assert bool(printed.err) == bool(message)
     assert printed.out == ""
     assert ("Traceback" in printed.err) == (code == 70)
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({}, True),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True),
+        ({"TERM": "xterm", "NO_COLOR": "0"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+def test_errors_are_in_colour_only_on_a_terminal_that_has_it(
+    environment: dict[str, str], coloured: bool
+) -> None:
+    main, other = pty.openpty()
+    done = subprocess.Popen(
+        [BIN / "inv", "nonsense"], cwd=checkout(), env={**ENVIRONMENT, **environment}, stderr=other
+    )
+    os.close(other)
+    assert done.wait() == 2
+    printed = os.read(main, 4096)
+    os.close(main)
+    assert b"no task 'nonsense'" in printed
+    assert (b"\x1b" in printed) == coloured
 
 
 def test_a_closed_standard_output_is_not_reported_as_a_bug() -> None:

@@ -307,6 +307,18 @@ def damaged(tmp_path: Path, name: str, old: str, new: str) -> Path:
     [
         ("daemon.toml", 'checks = ["2.2"]', 'checks = ["CIS 2.2"]', "setting.0.checks.0"),
         ("daemon.toml", 'key = "icc"', 'kee = "icc"', "setting.0.kee: unknown key"),
+        (
+            "daemon.toml",
+            'key = "icc"',
+            'key = "ic"',
+            "setting: no engine knows the key 'ic'; did you mean icc?",
+        ),
+        (
+            "daemon.toml",
+            'key = "icc"',
+            'key = "log-level"',
+            "setting: key: 'log-level' is there more than once; keep one",
+        ),
         ("files.toml", 'mode = "0644"', "mode = 0o644", "file.0.mode"),
         ("audit.toml", '"rwxa"', '"axwr"', "watch.0.permissions"),
         ("kernel.toml", 'need = "docker"', 'need = "fun"', "option.0.need"),

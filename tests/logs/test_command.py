@@ -199,7 +199,7 @@ def now() -> datetime:
         (["serve", "--listen", "192.0.2.1"], 2, "is not an address of this machine"),
         (["serve", "--port", "7000"], 2, "--port is for inv logs web"),
         (["check", "odroid"], 2, "check: takes no target"),
-        (["web", "--json"], 2, "--json is for inv logs tail"),
+        (["web", "--json"], 2, "--json is for inv logs tail and check"),
         (["tail", "odroid", "--listen", "127.0.0.1"], 2, "--listen is for inv logs serve"),
     ],
 )
@@ -241,6 +241,13 @@ def test_trouble_of_a_board_is_an_exit_status_and_a_warning(tmp_path: Path) -> N
     assert bad.returncode == 4
     assert "lab: 23 B of 4.0 GiB: good\n" in bad.stdout
     assert "odroid: 23 B of 4.0 GiB: new records are not stored since" in bad.stdout
+    documented = desk.logs("check", "--json")
+    document = json.loads(documented.stdout)
+    assert (documented.returncode, document["good"]) == (4, False)
+    assert [(one["board"], bool(one["trouble"])) for one in document["boards"]] == [
+        ("lab", False),
+        ("odroid", True),
+    ]
     tail = desk.logs("tail", "odroid")
     assert (tail.returncode, tail.stdout) == (0, "- p: text\n")
     assert "odroid: new records are not stored since" in tail.stderr

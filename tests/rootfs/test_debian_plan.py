@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from bootwright.core.board import OtherSuite
+from bootwright.core.board import OtherSuite, load_board
+from bootwright.core.config import Target
 from bootwright.core.errors import InputError
 from bootwright.rootfs.debian_plan import (
     EMULATOR_MODULES,
@@ -23,6 +24,7 @@ from bootwright.rootfs.debian_plan import (
     tar_name,
     unprivileged_problem,
 )
+from bootwright.rootfs.io.base_image import debian_recipe
 from bootwright.rootfs.source import Mmdebstrap, Tarball, load_rootfs_source
 
 ROOTFS = Path(__file__).parents[2] / "rootfs"
@@ -66,6 +68,15 @@ def test_the_recipe_combines_the_source_and_the_board() -> None:
     assert "u-boot-sunxi" in recipe.packages
     assert set(recipe.modules) == {*EMULATOR_MODULES, "dw_mmc_exynos"}
     assert all(text.startswith("#!/bin/sh\n") for text in recipe.hooks)
+
+
+def test_the_recipe_has_the_targets_packages() -> None:
+    board = load_board(ROOTFS.parent / "board", "odroid-xu3")
+    target = Target(name="a", hostname="a", board="odroid-xu3", rootfs="debian")
+    plain = debian_recipe(board, target, debian())
+    more = debian_recipe(board, target.model_copy(update={"packages": ("tcpdump",)}), debian())
+    assert set(more.packages) - set(plain.packages) == {"tcpdump"}
+    assert more.digest != plain.digest
 
 
 def test_order_and_repetition_do_not_change_the_digest() -> None:

@@ -108,8 +108,9 @@ def board(server: SshServer, tmp_path: Path) -> Iterator[Board]:
         tool.unlink()
 
 
-def test_add_change_and_remove(board: Board) -> None:
+def test_add_change_and_remove(board: Board, capfd: pytest.CaptureFixture[str]) -> None:
     added = board.run("add", FIRST, AWKWARD)
+    assert "easy to guess" not in capfd.readouterr().err
     document = check_document("passphrase", added.document())
     check_broken_documents("passphrase", document)
     assert (document["added"], document["removed"]) == (1, [])
@@ -123,7 +124,9 @@ def test_add_change_and_remove(board: Board) -> None:
     done = board.run("change", AWKWARD, long)
     assert (done.added, done.removed) == (2, (1,))
     assert [board.opens(word) for word in (FIRST, AWKWARD, long)] == [True, False, True]
+    assert "easy to guess" in capfd.readouterr().err
     removed = board.run("remove", long, FIRST)
+    assert "easy to guess" not in capfd.readouterr().err
     assert (removed.added, removed.removed) == (None, (0,))
     assert [board.opens(word) for word in (FIRST, long)] == [False, True]
     assert removed.lines()[0] == "key slot 0 is removed"

@@ -1,12 +1,14 @@
 """Collects facts about this machine: tools, versions, Python, binfmt_misc, free disk space."""
 
+import grp
 import os
 import platform
+import pwd
 import shutil
 import sys
 from pathlib import Path
 
-from bootwright.core.doctor_report import DiskSpace, FoundTool, Machine
+from bootwright.core.doctor_report import DiskSpace, FoundTool, Machine, Operator
 from bootwright.core.io.process import environment, run
 from bootwright.core.io.tool_list import listed_tools
 from bootwright.core.tools import Binfmt, Family, Tool, parse_binfmt, parse_version
@@ -29,7 +31,7 @@ def collect_machine(cache_dir: Path, build_dir: Path) -> Machine:
         binfmt=_binfmt(),
         disks=(_disk("cache", cache_dir), _disk("build", build_dir)),
         family=_family(),
-        root=os.geteuid() == 0,
+        operator=_operator(),
     )
 
 
@@ -56,6 +58,26 @@ def _binfmt() -> Binfmt | None:
 def _disk(name: str, path: Path) -> DiskSpace:
     existing = next(one for one in (path, *path.parents) if one.exists())
     return DiskSpace(name, str(path), shutil.disk_usage(existing).free)
+
+
+def _operator() -> Operator:
+    try:
+        name, home = pwd.getpwuid(os.geteuid()).pw_name, Path.home()
+    except (KeyError, RuntimeError):
+        # A user without an entry in /etc/passwd, as containers have it.
+        name, home = str(os.geteuid()), Path(os.environ.get("HOME", "/nonexistent"))
+    groups = {group.gr_name: group for group in grp.getgrall()}
+    # Debian has both groups, and its serial ports belong to dialout.
+    serial = groups.get("dialout") or groups.get("uucp")
+    active = {os.getegid(), *os.getgroups()}
+    return Operator(
+        name=name,
+        root=os.geteuid() == 0,
+        keys=tuple(path.name for path in sorted((home / ".ssh").glob("id_*.pub"))),
+        serial_group=serial.gr_name if serial else None,
+        in_group=serial is not None and serial.gr_gid in active,
+        joined=serial is not None and name in serial.gr_mem,
+    )
 
 
 def _family() -> Family | None:

@@ -118,7 +118,7 @@ def debian_recipe(board: Board, target: Target, source: Mmdebstrap) -> Recipe:
     own = board.rootfs.get(source.name, RootfsOnBoard())
     return Recipe.from_source(
         source,
-        packages=own.packages,
+        packages=(*own.packages, *target.packages),
         other_suites=own.other_suites,
         modules=board.initramfs_modules,
         device_trees=board.device_trees,

@@ -1,0 +1,1 @@
+"""What touches the world: finding boards in the network."""
