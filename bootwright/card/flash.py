@@ -214,7 +214,7 @@ def _plan(request: _Request, base: BaseImage) -> CardPlan:
 def _dry_run(request: _Request, cache: Path) -> FlashDryRun:
     base = base_image.cached(request.board, request.target, request.source, request.rootfs, cache)
     if not request.keys:
-        request = replace(request, keys=("the key that the run would make",))
+        request = replace(request, keys=("ssh-ed25519 made-by-the-run",))
     plan = _plan(request, base) if base else None
     return dry_run(request.target, request.board, request.device, request.geometry, plan)
 

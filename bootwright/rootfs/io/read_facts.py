@@ -10,6 +10,7 @@ from bootwright.rootfs.facts import (
     parse_modules,
 )
 from bootwright.rootfs.io.ext4_read import Ext4Reader
+from bootwright.rootfs.io.read_login_facts import is_program, read_login_facts
 
 TEXT_MAX = 4 * MIB
 """The most bytes of a text that is read; the largest usual one, modules.dep, is below 2 MiB."""
@@ -62,8 +63,8 @@ def read_rootfs_facts(image: Path, timezone: str) -> RootfsFacts:
         modules=modules,
         has_systemd_cryptsetup=reader.exists(f"{systemd}/systemd-cryptsetup"),
         has_systemd_makefs=reader.exists(f"{systemd}/systemd-makefs"),
-        has_sshd=reader.exists("/usr/sbin/sshd") or reader.exists("/usr/bin/sshd"),
-        has_sudo=reader.exists("/usr/bin/sudo"),
+        has_sshd=is_program(reader, "/usr/sbin/sshd") or is_program(reader, "/usr/bin/sshd"),
+        has_sudo=_is_setuid_root(reader, "/usr/bin/sudo"),
         has_networkd=reader.exists(f"{systemd}/systemd-networkd"),
         has_resolved=reader.exists(f"{systemd}/systemd-resolved"),
         has_timesyncd=reader.exists(f"{systemd}/systemd-timesyncd"),
@@ -72,10 +73,15 @@ def read_rootfs_facts(image: Path, timezone: str) -> RootfsFacts:
         shadow=text("/etc/shadow"),
         group=text("/etc/group"),
         shadow_gid=shadow.gid if shadow else 0,
-        sshd_config=text("/etc/ssh/sshd_config"),
+        login=read_login_facts(reader, text, text("/etc/passwd")),
         boot_txt=text("/boot/boot.txt") or None,
         boot_ini=text("/boot/boot.ini") or None,
         host_keys=tuple(
             f"/etc/ssh/{entry.name}" for entry in ssh if entry.name.startswith("ssh_host_")
         ),
     )
+
+
+def _is_setuid_root(reader: Ext4Reader, path: str) -> bool:
+    entry = reader.lookup(path)
+    return is_program(reader, path) and entry is not None and entry.uid == 0 and entry.is_setuid
