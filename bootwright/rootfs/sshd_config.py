@@ -298,7 +298,7 @@ def listen_ports(settings: SshdSettings) -> tuple[int, ...]:
 
 
 def _host_and_port(value: str) -> tuple[str, int | None]:
-    """Return the host of ``HOST``, ``HOST:PORT`` or ``[HOST]:PORT``, and the port if it is there."""
+    """Return the host of ``HOST``, ``HOST:PORT`` or ``[HOST]:PORT``, and its port, if any."""
     match = re.fullmatch(r"\[(.*)\](?::(\d{1,5}))?", value) or re.fullmatch(
         r"([^:]*):(\d{1,5})", value
     )
