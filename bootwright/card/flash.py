@@ -38,6 +38,7 @@ from bootwright.core.io.signals import exit_on_signal
 from bootwright.core.report import Reporter
 from bootwright.core.templates import Renderer
 from bootwright.core.units import parse_size
+from bootwright.remote.io.key_files import OwnKeys, own_public_keys
 from bootwright.remote.io.project_key import ensure_project_key, project_key
 from bootwright.rootfs.io import base_image, read_facts
 from bootwright.rootfs.io.base_image import BaseImage, RootfsOptions
@@ -72,6 +73,7 @@ class _Request:
     board: Board
     source: Mmdebstrap | Tarball
     keys: tuple[str, ...]
+    left_out: tuple[str, ...]
     overlays: tuple[OverlayEntry, ...]
     device: DeviceFacts
     geometry: Geometry
@@ -107,11 +109,13 @@ def _make(request: _Request, options: FlashOptions, reporter: Reporter) -> Flash
     """Ask the operator, make the card, and return its manifest."""
     cache = paths.cache_dir()
     folders = _record_folders()
+    for reason in request.left_out:
+        reporter.warn(f"left out: {reason}")
     if not request.keys:
         request = replace(request, keys=(ensure_project_key(),))
         reporter.warn(
-            f"you have no SSH key in ~/.ssh; {paths.display_path(project_key())} may log in, and"
-            " inv ssh uses it"
+            f"you have no usable SSH key in ~/.ssh; {paths.display_path(project_key())} may log in,"
+            " and inv ssh uses it"
         )
     confirm_device(request.device, terminal(), options.yes)
     passphrase = read_passphrase(request.target, options.passphrase_file, twice=True)
@@ -166,12 +170,15 @@ def _prepare(options: FlashOptions) -> _Request:
         fixed_disk_serial=options.fixed_disk_serial,
     )
     guard.check(device, request)
-    given = options.authorized_keys
+    base = Path.cwd() if options.authorized_keys else root
+    named = read_public_keys(target.authorized_keys, Path.home(), base)
+    own = OwnKeys(named, ()) if named else own_public_keys(Path.home())
     return _Request(
         config=config,
         board=board,
         source=source,
-        keys=read_public_keys(target.authorized_keys, Path.home(), Path.cwd() if given else root),
+        keys=own.keys,
+        left_out=own.left_out,
         overlays=overlays,
         device=device,
         geometry=plan_geometry(board, target, guard.card_size(device, request)),

@@ -44,11 +44,14 @@ _OUR_KEY_FILES = frozenset(
 
 def usability_reasons(login: LoginFacts, account: Account, accounts: Accounts) -> list[str]:
     """Return why the card would not be usable, without what sshd's own configuration says."""
-    reasons = [
-        f"{path} belongs to {found.uid}:{found.gid}, not to root: pack the archive with its owners"
-        for path, found in login.folders.items()
-        if path in SYSTEM_FOLDERS and found.uid != 0
-    ]
+    reasons = []
+    foreign = [path for path in SYSTEM_FOLDERS if path in login.folders and login.folders[path].uid]
+    if foreign:
+        owner = login.folders[foreign[0]]
+        reasons.append(
+            f"{', '.join(foreign[:3])}{' and others' if foreign[3:] else ''} belong to"
+            f" {owner.uid}:{owner.gid}, not to root (pack the archive with its owners)"
+        )
     reasons += [
         f"{path} has mode {found.mode:04o}: {why}"
         for path, found in login.folders.items()

@@ -257,9 +257,8 @@ def _check_reachable(
 def _check_login(reasons: Sequence[str], account: Account) -> None:
     if reasons:
         raise RefusedError(
-            f"with this root file system, {account.name} could not use the card:\n"
-            + "\n".join(f"- {reason}" for reason in reasons)
-            + "\nchange the root file system, or the target (user, port)"
+            f"{account.name} could not use a card of this root file system: {'; '.join(reasons)}."
+            " Change the root file system, or user and port of the target"
         )
 
 

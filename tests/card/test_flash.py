@@ -379,7 +379,7 @@ def test_an_operator_without_an_ssh_key_gets_one_and_a_warning(bench: Bench) -> 
     bench.env["HOME"] = str(bench.root)
     done = bench.inv("--json", without=("authorized-key",))
     assert done.returncode == 0, done.stderr
-    assert "no SSH key in ~/.ssh" in done.stderr
+    assert "no usable SSH key in ~/.ssh" in done.stderr
     private = bench.root / "build" / "ssh" / "id_ed25519"
     assert private.stat().st_mode & 0o777 == 0o600
     public = private.with_suffix(".pub").read_text()

@@ -130,7 +130,7 @@ def test_an_overlay_may_bring_what_was_removed() -> None:
         ({"default_target": "rescue.target"}, "default.target is a link to rescue.target"),
         (
             {"folders": {**LOGIN.folders, "/etc": Attributes(0o755, 1000, 1000)}},
-            "/etc belongs to 1000:1000",
+            "/etc belong to 1000:1000",
         ),
         ({"folders": {**LOGIN.folders, "/usr": Attributes(0o700, 0, 0)}}, "/usr has mode 0700"),
         ({"folders": {**LOGIN.folders, "/var": Attributes(0o777, 0, 0)}}, "/var has mode 0777"),
@@ -141,7 +141,7 @@ def test_an_overlay_may_bring_what_was_removed() -> None:
 def test_what_is_not_ours_to_repair_is_refused_with_the_reason(
     changed: dict[str, Any], reason: str
 ) -> None:
-    with pytest.raises(RefusedError, match="root could not use the card") as caught:
+    with pytest.raises(RefusedError, match="root could not use a card") as caught:
         planned(rootfs=with_login(**changed))
     assert reason in str(caught.value)
 
