@@ -157,6 +157,9 @@ def _make(request: _Request, options: FlashOptions, reporter: Reporter) -> Flash
 def _prepare(options: FlashOptions) -> _Request:
     if not options.device:
         raise InputError("--device is missing: name the card (/dev/sdX) or an image file (x.img)")
+    base_image.check_cache(paths.cache_dir())
+    if options.blobs and not Path(options.blobs).is_dir():
+        raise InputError(f"--blobs {options.blobs}: no such folder")
     root = paths.checkout()
     overrides = {"rootfs": options.rootfs, "authorized_keys": options.authorized_keys or None}
     config = load_config(root, options.target, overrides)
@@ -171,8 +174,8 @@ def _prepare(options: FlashOptions) -> _Request:
     )
     guard.check(device, request)
     base = Path.cwd() if options.authorized_keys else root
-    named = read_public_keys(target.authorized_keys, Path.home(), base)
-    own = OwnKeys(named, ()) if named else own_public_keys(Path.home())
+    named = read_public_keys(target.authorized_keys, paths.home(), base)
+    own = OwnKeys(named, ()) if named else own_public_keys(paths.home())
     return _Request(
         config=config,
         board=board,

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
@@ -111,7 +112,21 @@ class Docker(StrictModel):
     seccomp_profile: str | None = None
 
 
-Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:_-]*$")]
+def _host(value: str) -> str:
+    if ":" in value:
+        try:
+            IPv6Address(value)
+        except ValueError:
+            raise ValueError(
+                f"{value!r} is neither a host name nor an IP address; write a port as port = 22"
+            ) from None
+    return value
+
+
+Host = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:_-]*$", max_length=253), AfterValidator(_host)
+]
+"""A host name, or an IP address."""
 
 PORTS = {"https": 6515, "tls": 6514, "tcp": 6516, "udp": 6516}
 """The default port of each transport. 6514 is from RFC 5425; the others are our choice."""

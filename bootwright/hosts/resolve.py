@@ -112,8 +112,8 @@ def _identity(given: str | None, target: Target | None) -> Path | None:
     """
     named = given or (target.identity_file if target else None)
     if named:
-        return Path(named).expanduser()
-    has_own = own_public_keys(Path.home()).keys or (target is not None and target.authorized_keys)
+        return paths.expand_user(named)
+    has_own = own_public_keys(paths.home()).keys or (target is not None and target.authorized_keys)
     return project_key() if not has_own and project_key().is_file() else None
 
 

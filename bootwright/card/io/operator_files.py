@@ -43,10 +43,8 @@ def find_blobs(
         rootfs: the ext4 image of the root file system, which may contain blobs too.
 
     Raises:
-        InputError: the folder does not exist, or a blob does not belong on this card.
+        InputError: a blob does not belong on this card.
     """
-    if folder is not None and not folder.is_dir():
-        raise InputError(f"--blobs {folder}: no such folder")
     reader = Ext4Reader(rootfs)
     found: list[PlacedBlob] = []
     missing: list[str] = []

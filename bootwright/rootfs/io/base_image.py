@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bootwright.core import paths
 from bootwright.core.board import Board, RootfsOnBoard
 from bootwright.core.config import Target
 from bootwright.core.errors import InputError
@@ -52,6 +54,19 @@ class RootfsOptions:
 
     file: Path | None = None
     unverified: bool = False
+
+
+def check_cache(cache: Path) -> None:
+    """Check that the tools for ext4 can open files in the cache.
+
+    Raises:
+        InputError: the path has a character that has a meaning to them.
+    """
+    if re.search(r'[?"\n\r]', str(cache)):
+        raise InputError(
+            f"{str(cache)!r}: the cache cannot be here, because e2fsprogs cannot open a path with a"
+            " question mark, a double quote or a line break; set BOOTWRIGHT_CACHE to another folder"
+        )
 
 
 def obtain(
@@ -189,7 +204,7 @@ def _acquire(
         tarballs.AcquireOptions(
             rootfs_file=options.file,
             sha256=target.rootfs_sha256,
-            key_file=Path(key_file).expanduser() if key_file else None,
+            key_file=paths.expand_user(key_file) if key_file else None,
             unverified=options.unverified,
         ),
         cache,
