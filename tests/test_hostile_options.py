@@ -89,10 +89,10 @@ def place(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def argv_of(task: ParserContext, option: Argument, value: str) -> list[str]:
     """Return a command line with ``value``, and usual values for what else the task needs."""
-    given = [*USUAL.get(task.name or "", ())]
+    given = [*USUAL.get(str(task.name), ())]
     given += [] if is_required(option) else [f"{flag_of(option)}={value}"]
     words = [
-        value if argument is option else POSITIONAL.get(argument.name, "small")
+        value if argument is option else POSITIONAL.get(str(argument.name), "small")
         for argument in task.positional_args
         if is_required(argument)
     ]

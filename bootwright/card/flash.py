@@ -30,12 +30,13 @@ from bootwright.card.references import check_references
 from bootwright.core import paths
 from bootwright.core.board import Board
 from bootwright.core.config import Config, Target, load_config
-from bootwright.core.errors import FailedError, InputError
+from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.io.ask import terminal
 from bootwright.core.io.fsync import replace_file
 from bootwright.core.io.secret_input import read_passphrase
 from bootwright.core.io.signals import exit_on_signal
 from bootwright.core.report import Reporter
+from bootwright.core.secret import Secret
 from bootwright.core.templates import Renderer
 from bootwright.core.units import parse_size
 from bootwright.remote.io.key_files import OwnKeys, own_public_keys
@@ -120,9 +121,30 @@ def _make(request: _Request, options: FlashOptions, reporter: Reporter) -> Flash
     confirm_device(request.device, terminal(), options.yes)
     passphrase = read_passphrase(request.target, options.passphrase_file, twice=True)
     start = time.monotonic()  # From here on the operator is asked nothing.
-    base = base_image.obtain(
-        request.board, request.target, request.source, request.rootfs, cache, reporter
-    )
+    for is_last in (False, True):
+        base = base_image.obtain(
+            request.board, request.target, request.source, request.rootfs, cache, reporter
+        )
+        try:
+            return _write(request, base, passphrase, folders, start, reporter)
+        except BootwrightError:
+            if is_last or not base.is_damaged():
+                raise
+            # Nothing was written to the card. What was read from such an image is no reason.
+            reporter.warn(f"{base.path}: it was damaged after it was built; it is built again")
+            base.discard()
+    raise AssertionError("the last attempt has returned or raised")
+
+
+def _write(
+    request: _Request,
+    base: BaseImage,
+    passphrase: Secret,
+    folders: tuple[Path, Path],
+    start: float,
+    reporter: Reporter,
+) -> FlashResult:
+    """Make the card of a prepared root file system, and return its manifest."""
     rootfs_ready = time.monotonic()
     plan = _plan(request, base)
     for warning in plan.warnings():
@@ -149,8 +171,8 @@ def _make(request: _Request, options: FlashOptions, reporter: Reporter) -> Flash
         except OSError as error:
             reporter.warn(f"the card is finished, but its record cannot be written: {error}")
 
-    with make_work_dir(cache / "work") as work_dir:
-        execute(plan, request.device, passphrase, work_dir, reporter, record)
+    with make_work_dir(paths.cache_dir() / "work") as work_dir:
+        execute(plan, request.device, passphrase, work_dir, reporter, record, base.check)
     return results[0]
 
 

@@ -128,7 +128,7 @@ def test_a_user_without_an_entry_in_passwd_has_to_set_home(
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
     for text in ("~", "~/x"):
-        with pytest.raises(InputError, match="your home directory is not known.*set HOME"):
+        with pytest.raises(InputError, match=r"your home directory is not known.*set HOME"):
             paths.expand_user(text)
     with pytest.raises(InputError, match="there is no user 'nobody-here'"):
         paths.expand_user("~nobody-here/x")
