@@ -274,8 +274,7 @@ def _as_ext4(
         base = _read_record(image)
         if base is None:
             base = _make(board, target, tarball, image, origin, reporter)
-        else:
-            base.start_check()
+        base.start_check()
         image.touch()
     _remove_old(image)
     # How the tarball was verified may differ from when the image was built.
@@ -299,7 +298,8 @@ def _make(
             features=board.ext4.features,
             uuid=str(uuid.uuid4()),
             label="root",
-            timestamp=int(tarball.stat().st_mtime),
+            # A tarball of 1970 is one whose maker has no clock, or wants none in it.
+            timestamp=min(max(1, int(tarball.stat().st_mtime)), 2**32 - 1),
             journal_mib=JOURNAL_MIB,
             expected_sha256=origin.sha256 or None,
             reporter=reporter,

@@ -45,7 +45,9 @@ def read_rootfs_facts(image: Path, timezone: str) -> RootfsFacts:
         return reader.read_file(path).decode("utf-8", "replace")
 
     has_modules = reader.exists("/lib/modules")
-    kernels = [e.name for e in reader.list_dir("/lib/modules") if e.is_dir] if has_modules else []
+    folders = [e.name for e in reader.list_dir("/lib/modules") if e.is_dir] if has_modules else []
+    # What belongs to no kernel may lie beside: extra modules, or the rest of a removed one.
+    kernels = [name for name in folders if reader.exists(f"/lib/modules/{name}/modules.builtin")]
     modules = common_modules(
         parse_modules(
             text(f"/lib/modules/{kernel}/modules.builtin"),
