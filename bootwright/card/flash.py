@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bootwright.card import guard
-from bootwright.card.block_device import DeviceFacts
+from bootwright.card.block_device import DeviceFacts, DeviceKind
 from bootwright.card.boot_script import INITRD_MAX
 from bootwright.card.execute import execute
 from bootwright.card.geometry import Geometry, needed_bytes, plan_geometry
@@ -33,6 +33,7 @@ from bootwright.core.config import Config, Target, load_config
 from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.io.ask import terminal
 from bootwright.core.io.fsync import replace_file
+from bootwright.core.io.operator import give_back, sudo_operator
 from bootwright.core.io.secret_input import read_passphrase
 from bootwright.core.io.signals import exit_on_signal
 from bootwright.core.report import Reporter
@@ -102,8 +103,13 @@ def flash(options: FlashOptions, reporter: Reporter) -> FlashResult | FlashDryRu
     request = _prepare(options)
     if options.dry_run:
         return _dry_run(request, paths.cache_dir())
-    with exit_on_signal():
-        return _make(request, options, reporter)
+    operator = sudo_operator(os.environ, os.geteuid())
+    try:
+        with exit_on_signal():
+            return _make(request, options, reporter)
+    finally:
+        if operator is not None and request.device.kind is DeviceKind.NEW:
+            give_back(operator, Path(request.device.resolved))
 
 
 def _make(request: _Request, options: FlashOptions, reporter: Reporter) -> FlashResult:
@@ -147,7 +153,7 @@ def _write(
     """Make the card of a prepared root file system, and return its manifest."""
     rootfs_ready = time.monotonic()
     plan = _plan(request, base)
-    for warning in plan.warnings():
+    for warning in (*plan.warnings(), *_unused_blobs(request, plan)):
         reporter.warn(warning)
     if Path(f"{request.device.resolved}boot0").exists():
         reporter.warn(
@@ -241,6 +247,18 @@ def _plan(request: _Request, base: BaseImage) -> CardPlan:
     )
     blobs, missing = find_blobs(board, request.layout, request.blobs, base.path)
     return CardPlan(base.path, request.geometry, identity, luks, changes, blobs, missing)
+
+
+def _unused_blobs(request: _Request, plan: CardPlan) -> list[str]:
+    """Return a warning if nothing of the operator's ``--blobs`` folder is written."""
+    folder = request.blobs
+    if folder is None or any(Path(blob.source).parent == folder for blob in plan.blobs):
+        return []
+    wanted = [name for blob in request.board.layouts[request.layout].blobs for name in blob.files]
+    return [
+        f"--blobs {folder}: nothing in it is used; the layout {request.layout} wants files named"
+        f" {', '.join(wanted)}"
+    ]
 
 
 def _dry_run(request: _Request, cache: Path) -> FlashDryRun:

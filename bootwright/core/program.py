@@ -26,9 +26,10 @@ from bootwright.core import completion, paths
 from bootwright.core.cli import report_end
 from bootwright.core.command_line import Parser, no_task, usage
 from bootwright.core.errors import InputError
+from bootwright.core.io.operator import give_back, sudo_operator, use_home
 from bootwright.core.io.run_log import RunLog
 from bootwright.core.options import OptionValue, option_value_of
-from bootwright.core.paths import build_dir, checkout
+from bootwright.core.paths import build_dir, cache_dir, checkout
 from bootwright.core.target_names import names
 
 CHECKOUT_VARIABLE = "BOOTWRIGHT_CHECKOUT"
@@ -120,6 +121,9 @@ class Program(InvokeProgram):
         """
         log: RunLog | None = None
         open_streams()
+        operator = sudo_operator(os.environ, os.geteuid())
+        if operator is not None:
+            use_home(operator)
         try:
             self.argv = list(argv)
             self.parse_core_args()
@@ -143,6 +147,10 @@ class Program(InvokeProgram):
                 self.execute()
         except (Exception, KeyboardInterrupt) as error:
             return report_end(error, log.path if log else None)
+        finally:
+            if operator is not None and log is not None:
+                for folder in (build_dir(), cache_dir()):
+                    give_back(operator, folder)
         return 0
 
     def _load(self) -> None:
