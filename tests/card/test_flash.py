@@ -277,7 +277,7 @@ program.run()
 """
 
 
-@pytest.mark.parametrize("kind", ["a byte", "shorter", "a folder of it"])
+@pytest.mark.parametrize("kind", ["a byte", "shorter", "superblock"])
 def test_a_damaged_image_in_the_cache_is_built_again(bench: Bench, kind: str) -> None:
     first = bench.flash()
     (image,) = (bench.root / "cache" / "ext4").glob("*.ext4")
@@ -297,8 +297,9 @@ def test_a_damaged_image_in_the_cache_is_built_again(bench: Bench, kind: str) ->
     assert "it was damaged after it was built; it is built again" in done.stderr
     assert json.loads(done.stdout)["rootfs"] == first["rootfs"]
     assert "damaged" not in bench.debugfs("cat /vmlinuz")
-    again = bench.inv("--json")
-    assert "damaged" not in again.stderr
+    again = bench.inv("--yes")
+    assert again.returncode == 0, again.stderr
+    assert "built again" not in again.stderr
 
 
 def test_a_damaged_record_in_the_cache_is_written_again(bench: Bench) -> None:
