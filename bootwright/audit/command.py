@@ -13,6 +13,7 @@ from bootwright.audit.report.junit import junit
 from bootwright.audit.report.sarif import sarif
 from bootwright.audit.report.text import lines, matrix
 from bootwright.audit.result import SCHEMA, AuditResult, as_document
+from bootwright.core import paths
 from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.io.fsync import replace_file
 from bootwright.hosts.fleet import worst
@@ -57,13 +58,13 @@ def options_of(
         form = "json"
     if fail_on == "regression" and baseline is None:
         raise InputError("--fail-on regression needs a --baseline to compare with")
-    path = Path(output).expanduser() if output else None
+    path = paths.expand_user(output) if output else None
     if path is not None and not path.parent.is_dir():
         raise InputError(f"--output: {path.parent}: there is no such folder")
     return AuditOptions(
         form=form or "text",
         fail_on=fail_on,
-        baseline=load_baseline(Path(baseline).expanduser()) if baseline else None,
+        baseline=load_baseline(paths.expand_user(baseline)) if baseline else None,
         output=path,
     )
 

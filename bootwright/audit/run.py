@@ -129,7 +129,7 @@ def load_rules(benchmark: str | None = None, waivers: str | None = None) -> Rule
     """
     root = paths.checkout()
     checks = load_checks(root / "checks" / "cis-docker")
-    path = Path(waivers).expanduser() if waivers else root / WAIVERS_NAME
+    path = paths.expand_user(waivers) if waivers else root / WAIVERS_NAME
     known = [check.id for check in checks]
     return Rules(
         checks=checks,

@@ -32,7 +32,17 @@ class Account:
     @property
     def can_log_in(self) -> bool:
         """Whether its shell allows a login."""
-        return not self.shell.endswith(("/nologin", "/false"))
+        return not self.shell.endswith(("/nologin", "/false", "/true"))
+
+    @property
+    def shell_path(self) -> str:
+        """Its shell; an empty field in ``passwd`` stands for ``/bin/sh`` (passwd(5))."""
+        return self.shell or "/bin/sh"
+
+    @property
+    def ssh_folder(self) -> str:
+        """The folder of its ``authorized_keys``."""
+        return f"{self.home.rstrip('/')}/.ssh"
 
 
 @dataclass(frozen=True)
@@ -59,11 +69,23 @@ def find_account(accounts: Accounts, name: str) -> Account | None:
     return None
 
 
-def without_passwords(accounts: Accounts) -> Accounts:
-    """Return the files changed so that no password opens an account.
+def groups_of(accounts: Accounts, account: Account) -> frozenset[str]:
+    """Return the names of the account's groups: its own one, and those that list it."""
+    rows = (line.split(":") for line in accounts.group.splitlines())
+    return frozenset(
+        fields[0]
+        for fields in rows
+        if len(fields) > 3
+        and (fields[2] == str(account.gid) or account.name in fields[3].split(","))
+    )
+
+
+def without_passwords(accounts: Accounts, login: str) -> Accounts:
+    """Return the files changed so that no password opens an account, and a key opens ``login``.
 
     A password in ``passwd`` itself is removed too. An account without a line in ``shadow`` gets
-    one.
+    one. The account ``login`` is neither locked (``!``) nor expired, and its password has no age:
+    PAM asks about these also when the login is by a key (pam_unix(8), shadow(5)).
     """
     passwd = [line.split(":") for line in accounts.passwd.splitlines() if line]
     shadow = [line.split(":") for line in accounts.shadow.splitlines() if line]
@@ -74,6 +96,8 @@ def without_passwords(accounts: Accounts) -> Accounts:
     for fields in shadow:
         if len(fields) > 1 and not fields[1].startswith(("!", "*")):
             fields[1] = NO_PASSWORD
+        if fields[0] == login:
+            fields[1:] = [NO_PASSWORD, *_PASSWORD_AGES]
     for fields in passwd:
         if len(fields) > 1:
             fields[1] = "x"

@@ -48,6 +48,7 @@ def execute(
     work_dir: Path,
     reporter: Reporter,
     record: Callable[[CardOutcome], None],
+    check_base: Callable[[], None],
 ) -> None:
     """Execute ``plan`` on the card that ``device`` describes.
 
@@ -62,6 +63,7 @@ def execute(
         reporter: shows the progress and warnings.
         record: is called with what was written as soon as the card is finished. A signal
             that comes between the partition table and the end of this call is delayed.
+        check_base: is called before the device is opened; raises if ``plan.base`` was damaged.
 
     Raises:
         RefusedError: it is not the device that was inspected, and nothing on it was changed; or
@@ -83,6 +85,7 @@ def execute(
             with times.step("map"):
                 sources = {"rootfs": rootfs, VOLUME: header, **_blob_files(plan, work_dir)}
                 extents = map_card(plan, rootfs)
+                check_base()
             with times.step("open"):
                 size = plan.geometry.card_sectors * SECTOR
                 card = stack.enter_context(open_card(device, size))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bootwright.card import guard
-from bootwright.card.block_device import DeviceFacts
+from bootwright.card.block_device import DeviceFacts, DeviceKind
 from bootwright.card.boot_script import INITRD_MAX
 from bootwright.card.execute import execute
 from bootwright.card.geometry import Geometry, needed_bytes, plan_geometry
@@ -30,14 +30,17 @@ from bootwright.card.references import check_references
 from bootwright.core import paths
 from bootwright.core.board import Board
 from bootwright.core.config import Config, Target, load_config
-from bootwright.core.errors import FailedError, InputError
+from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.io.ask import terminal
 from bootwright.core.io.fsync import replace_file
+from bootwright.core.io.operator import give_back, sudo_operator
 from bootwright.core.io.secret_input import read_passphrase
 from bootwright.core.io.signals import exit_on_signal
 from bootwright.core.report import Reporter
+from bootwright.core.secret import Secret
 from bootwright.core.templates import Renderer
 from bootwright.core.units import parse_size
+from bootwright.remote.io.key_files import OwnKeys, own_public_keys
 from bootwright.remote.io.project_key import ensure_project_key, project_key
 from bootwright.rootfs.io import base_image, read_facts
 from bootwright.rootfs.io.base_image import BaseImage, RootfsOptions
@@ -73,6 +76,7 @@ class _Request:
     board: Board
     source: Mmdebstrap | Tarball
     keys: tuple[str, ...]
+    left_out: tuple[str, ...]
     overlays: tuple[OverlayEntry, ...]
     device: DeviceFacts
     geometry: Geometry
@@ -100,31 +104,59 @@ def flash(options: FlashOptions, reporter: Reporter) -> FlashResult | FlashDryRu
     request = _prepare(options)
     if options.dry_run:
         return _dry_run(request, paths.cache_dir())
-    with exit_on_signal():
-        return _make(request, options, reporter)
+    operator = sudo_operator(os.environ, os.geteuid())
+    try:
+        with exit_on_signal():
+            return _make(request, options, reporter)
+    finally:
+        if operator is not None and request.device.kind is DeviceKind.NEW:
+            give_back(operator, Path(request.device.resolved))
 
 
 def _make(request: _Request, options: FlashOptions, reporter: Reporter) -> FlashResult:
     """Ask the operator, make the card, and return its manifest."""
     cache = paths.cache_dir()
     folders = _record_folders()
+    for reason in request.left_out:
+        reporter.warn(f"left out: {reason}")
     if not request.keys:
         request = replace(request, keys=(ensure_project_key(),))
         reporter.warn(
-            f"you have no SSH key in ~/.ssh; {paths.display_path(project_key())} may log in, and"
-            " inv ssh uses it"
+            f"you have no usable SSH key in ~/.ssh; {paths.display_path(project_key())} may log in,"
+            " and inv ssh uses it"
         )
     confirm_device(request.device, terminal(), options.yes)
     passphrase = read_passphrase(request.target, options.passphrase_file, twice=True)
     if is_weak(passphrase, (request.target.name, request.target.hostname, request.board.name)):
         reporter.warn(WEAK)
     start = time.monotonic()  # From here on the operator is asked nothing.
-    base = base_image.obtain(
-        request.board, request.target, request.source, request.rootfs, cache, reporter
-    )
+    for is_last in (False, True):
+        base = base_image.obtain(
+            request.board, request.target, request.source, request.rootfs, cache, reporter
+        )
+        try:
+            return _write(request, base, passphrase, folders, start, reporter)
+        except BootwrightError:
+            if is_last or not base.is_damaged():
+                raise
+            # Nothing was written to the card. What was read from such an image is no reason.
+            reporter.warn(f"{base.path}: it was damaged after it was built; it is built again")
+            base.discard()
+    raise AssertionError("the last attempt has returned or raised")
+
+
+def _write(
+    request: _Request,
+    base: BaseImage,
+    passphrase: Secret,
+    folders: tuple[Path, Path],
+    start: float,
+    reporter: Reporter,
+) -> FlashResult:
+    """Make the card of a prepared root file system, and return its manifest."""
     rootfs_ready = time.monotonic()
     plan = _plan(request, base)
-    for warning in plan.warnings():
+    for warning in (*plan.warnings(), *_unused_blobs(request, plan)):
         reporter.warn(warning)
     if Path(f"{request.device.resolved}boot0").exists():
         reporter.warn(
@@ -148,14 +180,17 @@ def _make(request: _Request, options: FlashOptions, reporter: Reporter) -> Flash
         except OSError as error:
             reporter.warn(f"the card is finished, but its record cannot be written: {error}")
 
-    with make_work_dir(cache / "work") as work_dir:
-        execute(plan, request.device, passphrase, work_dir, reporter, record)
+    with make_work_dir(paths.cache_dir() / "work") as work_dir:
+        execute(plan, request.device, passphrase, work_dir, reporter, record, base.check)
     return results[0]
 
 
 def _prepare(options: FlashOptions) -> _Request:
     if not options.device:
         raise InputError("--device is missing: name the card (/dev/sdX) or an image file (x.img)")
+    base_image.check_cache(paths.cache_dir())
+    if options.blobs and not Path(options.blobs).is_dir():
+        raise InputError(f"--blobs {options.blobs}: no such folder")
     root = paths.checkout()
     overrides = {"rootfs": options.rootfs, "authorized_keys": options.authorized_keys or None}
     config = load_config(root, options.target, overrides)
@@ -174,12 +209,15 @@ def _prepare(options: FlashOptions) -> _Request:
         fixed_disk_serial=options.fixed_disk_serial,
     )
     guard.check(device, request)
-    given = options.authorized_keys
+    base = Path.cwd() if options.authorized_keys else root
+    named = read_public_keys(target.authorized_keys, paths.home(), base)
+    own = OwnKeys(named, ()) if named else own_public_keys(paths.home())
     return _Request(
         config=config,
         board=board,
         source=source,
-        keys=read_public_keys(target.authorized_keys, Path.home(), Path.cwd() if given else root),
+        keys=own.keys,
+        left_out=own.left_out,
         overlays=overlays,
         device=device,
         geometry=plan_geometry(board, target, guard.card_size(device, request)),
@@ -219,10 +257,22 @@ def _plan(request: _Request, base: BaseImage) -> CardPlan:
     return CardPlan(base.path, request.geometry, identity, luks, changes, blobs, missing)
 
 
+def _unused_blobs(request: _Request, plan: CardPlan) -> list[str]:
+    """Return a warning if nothing of the operator's ``--blobs`` folder is written."""
+    folder = request.blobs
+    if folder is None or any(Path(blob.source).parent == folder for blob in plan.blobs):
+        return []
+    wanted = [name for blob in request.board.layouts[request.layout].blobs for name in blob.files]
+    return [
+        f"--blobs {folder}: nothing in it is used; the layout {request.layout} wants files named"
+        f" {', '.join(wanted)}"
+    ]
+
+
 def _dry_run(request: _Request, cache: Path) -> FlashDryRun:
     base = base_image.cached(request.board, request.target, request.source, request.rootfs, cache)
     if not request.keys:
-        request = replace(request, keys=("the key that the run would make",))
+        request = replace(request, keys=("ssh-ed25519 made-by-the-run",))
     plan = _plan(request, base) if base else None
     return dry_run(request.target, request.board, request.device, request.geometry, plan)
 

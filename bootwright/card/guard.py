@@ -285,7 +285,7 @@ def _read_only(facts: DeviceFacts) -> list[Refusal]:
         return []
     if facts.kind is DeviceKind.NEW:
         return [Refusal("you may not create a file there", "name another directory")]
-    todo = "run it as root" if is_disk else "make it writable, or name another file"
+    todo = "run it with sudo" if is_disk else "make it writable, or name another file"
     return [Refusal("you may not write to it", todo)]
 
 

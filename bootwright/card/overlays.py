@@ -1,10 +1,14 @@
 """Overlays: files and links of the checkout that are copied as they are onto the card."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bootwright.core.errors import InputError
+
+MODES = ".modes"
+"""A file at the top of an overlay that gives files other modes than 0755 and 0644."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +86,44 @@ def read_first_boot(root: Path, name: str | None) -> tuple[OverlayEntry, ...]:
 
 
 def _entries(folder: Path, name: str) -> Iterable[OverlayEntry]:
+    modes = _read_modes(folder, name)
     for path in sorted(folder.rglob("*")):
         inside = f"/{path.relative_to(folder)}"
         if path.is_symlink():
             yield OverlayEntry(inside, None, str(path.readlink()), 0o777, name)
         elif path.is_file():
-            if path.name in (".gitkeep", ".gitignore"):
+            if path.name in (".gitkeep", ".gitignore") or inside == f"/{MODES}":
                 continue
-            mode = path.stat().st_mode & 0o777
-            yield OverlayEntry(inside, path.read_bytes(), None, mode, name)
+            yield OverlayEntry(
+                inside, path.read_bytes(), None, modes.pop(inside, _mode(path)), name
+            )
         elif not path.is_dir():
             raise InputError(f"overlay {name}: {inside} is neither a file, a link nor a folder")
+    if modes:
+        raise InputError(f"overlay {name}: {MODES} names {min(modes)}, which is no file of it")
+
+
+def _mode(path: Path) -> int:
+    """Return the mode on the card of a file that :data:`MODES` does not name.
+
+    A clone has the modes that its umask left: git keeps only whether a file can be executed.
+    """
+    return 0o755 if path.stat().st_mode & 0o100 else 0o644
+
+
+def _read_modes(folder: Path, name: str) -> dict[str, int]:
+    """Return the modes that :data:`MODES` gives to files, by their paths on the card."""
+    path = folder / MODES
+    modes: dict[str, int] = {}
+    lines = path.read_text("utf-8", "replace").splitlines() if path.is_file() else []
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = re.fullmatch(r"(0?[0-7]{3})\s+/?(\S.*)", line.rstrip())
+        if match is None:
+            raise InputError(
+                f"overlay {name}: {MODES}, line {number}: write a mode and a path, such as"
+                " 0600 etc/wireguard/wg0.conf"
+            )
+        modes[f"/{match[2]}"] = int(match[1], 8)
+    return modes

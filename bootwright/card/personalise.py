@@ -11,6 +11,7 @@ from bootwright.card.accounts import (
     without_passwords,
 )
 from bootwright.card.boot_script import INITRD_MAX, UINITRD, check_boot_ini, uinitrd, with_mac
+from bootwright.card.login import VENDOR_UNITS, login_repairs, plan_sshd, usability_reasons
 from bootwright.card.network import Render, network_changes
 from bootwright.card.overlays import OverlayEntry
 from bootwright.card.record import RECORD_PATH, CardRecord
@@ -19,7 +20,6 @@ from bootwright.core.board_names import (
     BINDS,
     MOUNT,
     SSHD_DROP_IN,
-    SSHD_INCLUDE,
     TRIES,
     UNITS,
     VOLUME,
@@ -39,9 +39,8 @@ from bootwright.core.shell import render_program
 from bootwright.core.templates import Renderer
 from bootwright.rootfs.facts import RootfsFacts
 from bootwright.rootfs.source import Mmdebstrap, Tarball
+from bootwright.rootfs.sshd_config import SSHD_CONFIG
 from bootwright.volume.luks_plan import LuksSpec
-
-VENDOR_UNITS = "/usr/lib/systemd/system"
 
 
 @dataclass(frozen=True)
@@ -113,11 +112,13 @@ def plan_personalisation(
         initrd: the content of the initial RAM disk, if :func:`needs_uinitrd`; else not used.
 
     Raises:
-        RefusedError: nobody could log in to the board, it could not boot, or the root file system
-            lacks what a setting of the network is for.
+        RefusedError: the operator could not log in to the board, it could not boot, or the root
+            file system lacks what a setting of the network is for.
         InputError: an overlay replaces a file that Bootwright itself writes.
     """
+    overlays = tuple(overlays)
     _check_reachable(target, rootfs, keys, missing_boot_files)
+    accounts, account = _accounts(target, rootfs)
     values = {
         "board": board,
         "target": target,
@@ -139,8 +140,24 @@ def plan_personalisation(
     def rendered(path: str, template: str, mode: int = 0o644, **more: object) -> FileChange:
         return text_file(path, renderer.render(template, {**values, **more}), mode)
 
-    accounts, account, account_changes = _accounts(target, rootfs)
+    drop_in = rendered(SSHD_DROP_IN, "sshd.conf.j2")
+    sshd = plan_sshd(
+        rootfs.login,
+        target,
+        account,
+        accounts,
+        keys,
+        [_host_key_path(key) for key in identity.host_keys],
+        drop_in.data.decode(),
+        {
+            entry.path: entry.content.decode("utf-8", "replace")
+            for entry in overlays
+            if entry.content is not None and entry.path.startswith("/etc/ssh/")
+        },
+    )
+    _check_login([*usability_reasons(rootfs.login, account, accounts), *sshd.reasons], account)
     changes: list[Change] = [
+        *login_repairs(rootfs.login, account),
         rendered("/etc/fstab", "fstab.j2"),
         rendered("/etc/crypttab", "crypttab.j2", 0o600),
         rendered(
@@ -164,11 +181,13 @@ def plan_personalisation(
         text_file("/etc/timezone", f"{target.timezone}\n"),
         text_file("/etc/locale.conf", f"LANG={target.locale}\n"),
         text_file("/etc/default/locale", f"LANG={target.locale}\n"),
-        *_ssh(rootfs, identity, rendered),
+        *_ssh(rootfs, identity),
+        drop_in,
+        text_file(SSHD_CONFIG, sshd.text),
         text_file("/etc/passwd", accounts.passwd),
         text_file("/etc/group", accounts.group),
         FileChange("/etc/shadow", Secret(accounts.shadow.encode()), 0o640, 0, rootfs.shadow_gid),
-        *account_changes,
+        *_new_home(rootfs, account),
         *_authorized_keys(account, keys),
         *_boot_script(rootfs, identity, boot_script_kind, rendered),
         *(_uinitrd(source, initrd) if needs_uinitrd(rootfs, boot_script_kind) else ()),
@@ -229,31 +248,44 @@ def _check_reachable(
         )
 
 
-def _accounts(target: Target, rootfs: RootfsFacts) -> tuple[Accounts, Account, list[Change]]:
+def _check_login(reasons: Sequence[str], account: Account) -> None:
+    if reasons:
+        raise RefusedError(
+            f"{account.name} could not use a card of this root file system: {'; '.join(reasons)}."
+            " Change the root file system, or user and port of the target"
+        )
+
+
+def _accounts(target: Target, rootfs: RootfsFacts) -> tuple[Accounts, Account]:
+    """Return the accounts of the card, and the one that logs in; it is made if it is missing."""
     accounts = Accounts(rootfs.passwd, rootfs.shadow, rootfs.group)
-    changes: list[Change] = []
-    if find_account(accounts, target.user) is None:
+    account = find_account(accounts, target.user)
+    if account is None:
         if not rootfs.has_sudo:
             raise RefusedError(
                 f"the root file system has neither the account {target.user!r} nor sudo for a"
                 ' new one; use user = "root"'
             )
         accounts = with_account(accounts, target.user)
-        new = find_account(accounts, target.user)
-        assert new is not None
-        changes.append(DirectoryChange(new.home, 0o700, new.uid, new.gid))
-    account = find_account(accounts, target.user)
-    assert account is not None
+        account = find_account(accounts, target.user)
+        assert account is not None
     if not account.can_log_in:
         raise RefusedError(
             f"the account {target.user!r} of the root file system has the shell {account.shell}:"
             " nobody could log in; use another user"
         )
-    return without_passwords(accounts), account, changes
+    return without_passwords(accounts, account.name), account
+
+
+def _new_home(rootfs: RootfsFacts, account: Account) -> list[Change]:
+    """Return the home of an account that the root file system does not have."""
+    if account.home in rootfs.login.homes:
+        return []
+    return [DirectoryChange(account.home, 0o700, account.uid, account.gid)]
 
 
 def _authorized_keys(account: Account, keys: Sequence[str]) -> list[Change]:
-    folder = f"{account.home.rstrip('/')}/.ssh"
+    folder = account.ssh_folder
     text = "".join(f"{key.strip()}\n" for key in keys).encode()
     return [
         DirectoryChange(folder, 0o700, account.uid, account.gid),
@@ -274,17 +306,17 @@ def _enabled_units(rootfs: RootfsFacts) -> list[Change]:
     return changes
 
 
-def _ssh(rootfs: RootfsFacts, identity: CardIdentity, rendered: Render) -> list[Change]:
+def _ssh(rootfs: RootfsFacts, identity: CardIdentity) -> list[Change]:
     changes: list[Change] = [Removal(path) for path in rootfs.host_keys]
     for key in identity.host_keys:
-        path = f"/etc/ssh/ssh_host_{key.kind}_key"
+        path = _host_key_path(key)
         changes.append(FileChange(path, key.private, 0o600))
         changes.append(text_file(f"{path}.pub", f"{key.public}\n"))
-    changes.append(rendered(SSHD_DROP_IN, "sshd.conf.j2"))
-    # The include is the first line, because sshd uses the first value of each directive.
-    text = rootfs.sshd_config.removeprefix(SSHD_INCLUDE)
-    changes.append(text_file("/etc/ssh/sshd_config", SSHD_INCLUDE + text))
     return changes
+
+
+def _host_key_path(key: HostKey) -> str:
+    return f"/etc/ssh/ssh_host_{key.kind}_key"
 
 
 def _boot_script(
@@ -349,7 +381,7 @@ def _card_record(
 
 
 def _overlay_changes(own: Sequence[Change], overlays: Iterable[OverlayEntry]) -> list[Change]:
-    taken = {change.path for change in own} | {BOOT_SCR}
+    taken = {change.path for change in own if not isinstance(change, Removal)} | {BOOT_SCR}
     changes: list[Change] = []
     for entry in overlays:
         if entry.path in taken:

@@ -81,8 +81,11 @@ def whole_number(option: str, text: str, least: int, most: int) -> int:
     Raises:
         InputError: it is not a whole number from ``least`` to ``most``.
     """
-    if not (text.isascii() and text.isdecimal()) or not least <= int(text) <= most:
-        raise InputError(f"{option}: {text!r} is not a whole number from {least} to {most}")
+    # Python's int() refuses very long texts.
+    is_number = text.isascii() and text.isdecimal() and len(text) < 20
+    if not is_number or not least <= int(text) <= most:
+        shown = text if len(text) < 40 else f"{text[:40]}..."
+        raise InputError(f"{option}: {shown!r} is not a whole number from {least} to {most}")
     return int(text)
 
 

@@ -5,6 +5,7 @@ Both commands do the same: ``inv`` is for use in a checkout, ``bootwright`` for 
 """
 
 import inspect
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,13 +22,14 @@ from invoke.program import Program as InvokeProgram
 from invoke.util import helpline
 
 from bootwright import __version__
-from bootwright.core import completion
+from bootwright.core import completion, paths
 from bootwright.core.cli import report_end
 from bootwright.core.command_line import Parser, no_task, usage
 from bootwright.core.errors import InputError
+from bootwright.core.io.operator import give_back, sudo_operator, use_home
 from bootwright.core.io.run_log import RunLog
 from bootwright.core.options import OptionValue, option_value_of
-from bootwright.core.paths import build_dir, checkout
+from bootwright.core.paths import build_dir, cache_dir, checkout
 from bootwright.core.target_names import names
 
 CHECKOUT_VARIABLE = "BOOTWRIGHT_CHECKOUT"
@@ -39,10 +41,27 @@ DEBUG_VARIABLE = "BOOTWRIGHT_DEBUG"
 
 def main() -> NoReturn:
     """Run the command line of this process; the entry of ``inv`` and ``bootwright``."""
-    # A stream that the caller closed is None, and print() would write to standard output instead.
-    nowhere = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends
-    sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     sys.exit(Program().run_line(sys.argv))
+
+
+def open_streams() -> None:
+    """Make standard input, output and error usable, however this process was started.
+
+    One that the caller has closed is opened on ``/dev/null``: Python has ``None`` there, and the
+    next file that is opened would get its number. A letter that the locale's encoding does not
+    have is printed as an escape, such as ``\\u043a``, instead of ending the run.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    nowhere = Path(os.devnull)
+    sys.stdin = sys.stdin or nowhere.open()
+    sys.stdout, sys.stderr = sys.stdout or nowhere.open("w"), sys.stderr or nowhere.open("w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def replace_invoke(namespace: Collection) -> None:
@@ -101,6 +120,10 @@ class Program(InvokeProgram):
             argv: the program's name, and the words that follow it.
         """
         log: RunLog | None = None
+        open_streams()
+        operator = sudo_operator(os.environ, os.geteuid())
+        if operator is not None:
+            use_home(operator)
         try:
             self.argv = list(argv)
             self.parse_core_args()
@@ -124,6 +147,10 @@ class Program(InvokeProgram):
                 self.execute()
         except (Exception, KeyboardInterrupt) as error:
             return report_end(error, log.path if log else None)
+        finally:
+            if operator is not None and log is not None:
+                for folder in (build_dir(), cache_dir()):
+                    give_back(operator, folder)
         return 0
 
     def _load(self) -> None:
@@ -252,7 +279,7 @@ def wanted_checkout(
     named = (("--checkout", given), (CHECKOUT_VARIABLE, environment.get(CHECKOUT_VARIABLE)))
     for source, name in named:
         if name:
-            root = (here / Path(name).expanduser()).resolve()
+            root = (here / paths.expand_user(name)).resolve()
             if not is_checkout(root):
                 raise InputError(
                     f"{source}: {name} is not a checkout of Bootwright: it has no tasks.py"

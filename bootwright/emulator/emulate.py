@@ -288,5 +288,8 @@ def _record(image: Path) -> dict[str, Any]:
     root = open_root(image.absolute())
     if not root.exists(RECORD_PATH):
         return {}
-    record: dict[str, Any] = json.loads(root.read_file(RECORD_PATH))
+    try:
+        record: dict[str, Any] = json.loads(root.read_file(RECORD_PATH))
+    except ValueError as error:
+        raise InputError(f"{image}: {RECORD_PATH} on it is damaged: {error}") from None
     return record

@@ -13,7 +13,8 @@ from bootwright.core.endpoints import Endpoint, SshEndpoint
 from bootwright.core.errors import InputError
 from bootwright.core.target_names import EMULATOR
 from bootwright.emulator.io import qemu
-from bootwright.remote.io.project_key import operator_has_keys, project_key
+from bootwright.remote.io.key_files import own_public_keys
+from bootwright.remote.io.project_key import project_key
 
 
 def endpoint_of(
@@ -111,8 +112,8 @@ def _identity(given: str | None, target: Target | None) -> Path | None:
     """
     named = given or (target.identity_file if target else None)
     if named:
-        return Path(named).expanduser()
-    has_own = operator_has_keys(Path.home()) or (target is not None and target.authorized_keys)
+        return paths.expand_user(named)
+    has_own = own_public_keys(paths.home()).keys or (target is not None and target.authorized_keys)
     return project_key() if not has_own and project_key().is_file() else None
 
 

@@ -343,7 +343,7 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
             return ()
         if collector.forward_password_file is not None:
             option = f"{CONFIG_NAME}: logs.collector: forward_password_file"
-            file = str(Path(collector.forward_password_file).expanduser())
+            file = str(paths.expand_user(collector.forward_password_file))
             password = read_new_passphrase(file, option, "", twice=False)
             write_private(run / PASSWORD_FILE, password_include(password).reveal())
         return collector_command(

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from bootwright.core import paths
 from bootwright.core.config import Logs, Target
@@ -129,7 +128,7 @@ def _with_logs(target: Target, server: str | None) -> Target:
 def _seccomp(target: Target) -> str | None:
     if target.docker.seccomp_profile is None:
         return None
-    path = paths.checkout() / Path(target.docker.seccomp_profile).expanduser()
+    path = paths.checkout() / paths.expand_user(target.docker.seccomp_profile)
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

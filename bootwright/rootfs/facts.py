@@ -6,6 +6,8 @@ The parsers get the text of files; :mod:`bootwright.rootfs.io.read_facts` reads 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from bootwright.rootfs.login_facts import LoginFacts
+
 
 @dataclass(frozen=True)
 class RootfsFacts:
@@ -20,7 +22,7 @@ class RootfsFacts:
         shadow: text of ``/etc/shadow``.
         group: text of ``/etc/group``.
         shadow_gid: group number of the file ``/etc/shadow``.
-        sshd_config: text of ``/etc/ssh/sshd_config``; empty if there is none.
+        login: what decides whether somebody can log in over SSH.
         boot_txt: text of ``/boot/boot.txt``; ``None`` if there is none.
         boot_ini: text of ``/boot/boot.ini``; ``None`` if there is none.
         host_keys: paths of the SSH host keys.
@@ -40,7 +42,7 @@ class RootfsFacts:
     shadow: str
     group: str
     shadow_gid: int
-    sshd_config: str
+    login: LoginFacts
     boot_txt: str | None = None
     boot_ini: str | None = None
     host_keys: tuple[str, ...] = ()

@@ -5,9 +5,10 @@ Decoded headers become entries, and entries are put into a tree of names; otherw
 systems of this machine, but the result is mounted on a board. An ambiguous archive could be
 understood in different ways by different programs, so it is refused.
 
-Accepted: files, directories, symbolic links, hard links to an earlier file, FIFOs,
-and device nodes under ``dev/``. A name may be repeated as a directory (with new attributes) or
-as a file that replaces a file; every other repetition is refused.
+Accepted: files, directories, symbolic links, hard links to an earlier entry, FIFOs,
+and device nodes under ``dev/``. A name may be repeated: a directory gets new attributes, and what
+is no directory replaces what is none, as both GNU tar and bsdtar do. A directory in place of
+something else, or the reverse, is refused: those two differ there.
 
 Format: POSIX.1-2008, utility ``pax``; the header blocks themselves are decoded by
 :mod:`bootwright.rootfs.io.tar_stream`.
@@ -104,7 +105,8 @@ class TarEntry(NamedTuple):
 
     ``size`` is the number of bytes of content (0 unless it is a file), ``link`` the target of a
     symbolic or hard link, ``device`` a (major, minor) pair, ``xattrs`` the extended attributes by
-    their full names.
+    their full names. Of a sparse file, ``size`` is that of the whole file, and ``stored`` the bytes
+    of its map and its data in the archive; ``None`` for other files.
     """
 
     kind: EntryKind
@@ -117,6 +119,7 @@ class TarEntry(NamedTuple):
     link: bytes
     device: tuple[int, int]
     xattrs: Mapping[bytes, bytes]
+    stored: int | None = None
 
 
 def entry_of(header: TarHeader, extended: Mapping[bytes, bytes]) -> TarEntry:
@@ -128,18 +131,28 @@ def entry_of(header: TarHeader, extended: Mapping[bytes, bytes]) -> TarEntry:
             ``linkpath``.
 
     Raises:
-        EntryRefused: a sparse file, an unknown type, a number out of range.
+        EntryRefused: a sparse file in an old format, an unknown type, a number out of range.
     """
     special = extended.keys() - _PLAIN_KEYS
-    if header.flag == b"S" or any(key.startswith(b"GNU.sparse.") for key in special):
-        raise EntryRefused("a sparse file in GNU's format; make the archive without --sparse")
+    is_sparse = any(key.startswith(b"GNU.sparse.") for key in special)
+    version = (extended.get(b"GNU.sparse.major"), extended.get(b"GNU.sparse.minor"))
+    if header.flag == b"S" or (is_sparse and version != (b"1", b"0")):
+        raise EntryRefused(
+            "a sparse file in an old format of GNU tar; pack the archive again, with"
+            " --format=posix or without --sparse (bsdtar: --no-read-sparse)"
+        )
     kind = _KINDS.get(header.flag)
     if kind is None:
         raise EntryRefused(f"type {header.flag!r} is not allowed in a root file system")
-    name = extended.get(b"path") or header.name
+    name = extended.get(b"GNU.sparse.name") or extended.get(b"path") or header.name
     size = _decimal(extended, b"size", header.size)
     if size < 0:
         raise EntryRefused(f"its size is {size}")
+    stored = None
+    if is_sparse:
+        stored, size = size, _decimal(extended, b"GNU.sparse.realsize", -1)
+        if kind is not EntryKind.FILE or size < 0:
+            raise EntryRefused("a sparse file without a size, or that is no file")
     if kind is EntryKind.FILE and name.endswith(b"/") and not size:
         kind = EntryKind.DIRECTORY  # the format of archivers before POSIX
     if kind is EntryKind.HARD_LINK and size:
@@ -159,7 +172,30 @@ def entry_of(header: TarHeader, extended: Mapping[bytes, bytes]) -> TarEntry:
         link=extended.get(b"linkpath") or header.link,
         device=header.device,
         xattrs=_xattrs(extended) if special else {},
+        stored=stored,
     )
+
+
+def sparse_map(numbers: list[int], size: int, stored: int) -> list[tuple[int, int]]:
+    """Return where the data of a sparse file are in it: (offset, bytes), in order.
+
+    Args:
+        numbers: of the map: an offset and a number of bytes for each range.
+        size: of the whole file, in bytes.
+        stored: bytes of data in the archive.
+
+    Raises:
+        EntryRefused: the ranges overlap, are not in order, or do not fit.
+    """
+    ranges = list(zip(numbers[::2], numbers[1::2], strict=True))
+    end = 0
+    for offset, length in ranges:
+        if offset < end:
+            raise EntryRefused("a damaged map of a sparse file")
+        end = offset + length
+    if end > size or sum(length for _, length in ranges) != stored:
+        raise EntryRefused("a damaged map of a sparse file")
+    return [(offset, length) for offset, length in ranges if length]
 
 
 def _decimal(extended: Mapping[bytes, bytes], key: bytes, default: int) -> int:
@@ -266,10 +302,12 @@ class RootTree:
         parent, _, base = path.rpartition(b"/")
         names = _children(self._cache.get(parent) or self.directory(parent))
         old = names.get(base)
-        if old is not None and not old.kind is entry.kind is EntryKind.FILE:
+        if old is not None and old.kind is EntryKind.DIRECTORY:
             raise EntryRefused(f"{entry.kind.value} in place of {old.kind.value} of the same name")
         if entry.kind is EntryKind.HARD_LINK:
             node = self._linked(entry.link)
+            if node is old:
+                return Placement(node, None)  # the same link again, or a link to itself
             node.links += 1
         else:
             _check_special(entry, path, parent)
@@ -285,7 +323,7 @@ class RootTree:
             raise EntryRefused(
                 f"a hard link to {quote_name(target)}, but there is no earlier entry of that name"
             )
-        if node.kind is not EntryKind.FILE:
+        if node.kind is EntryKind.DIRECTORY:
             raise EntryRefused(f"a hard link to {quote_name(target)}, which is {node.kind.value}")
         return node
 

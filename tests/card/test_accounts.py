@@ -16,13 +16,25 @@ PASSWD = "root:x:0:0:root:/root:/bin/bash\nbare::7:7::/:/bin/sh\nold:$1$x:8:8::/
 
 def test_no_password_opens_an_account() -> None:
     assert logins_with_password(SHADOW) == ["root", "alarm", "guest"]
-    closed = accounts.without_passwords(accounts.Accounts(PASSWD, SHADOW, ""))
+    closed = accounts.without_passwords(accounts.Accounts(PASSWD, SHADOW, ""), "root")
     assert logins_with_password(closed.shadow) == []
     # A password in passwd itself is removed too, and its account gets a line in shadow.
     assert {line.split(":")[1] for line in closed.passwd.splitlines()} == {"x"}
     names = [line.split(":")[0] for line in closed.shadow.splitlines()]
     assert names == ["root", "alarm", "guest", "sshd", "bare", "old"]
     assert "root:*:1:0:99999:7:::" in closed.shadow
+
+
+@pytest.mark.parametrize(
+    "ages", ["0:0:99999:7:::", "16000:0:30:7:::", "16000:0:99999:7::1:", "16000:0:1::1::", "::::::"]
+)
+@pytest.mark.parametrize("password", ["*", "!", "!!$6$x", "$6$x"])
+def test_the_account_that_logs_in_is_neither_locked_nor_of_any_age(
+    password: str, ages: str
+) -> None:
+    shadow = f"root:{password}:{ages}\nalarm:!:16000::::::\n"
+    made = accounts.without_passwords(accounts.Accounts(PASSWD, shadow, ""), "root")
+    assert made.shadow.splitlines()[:2] == ["root:*:1:0:99999:7:::", "alarm:!:16000::::::"]
 
 
 @pytest.mark.parametrize("line", ["pilot:x:abc:0::/:/bin/sh", "pilot:x:1", "pilot:x:1:1::/home"])

@@ -277,6 +277,31 @@ program.run()
 """
 
 
+@pytest.mark.parametrize("kind", ["a byte", "shorter", "superblock"])
+def test_a_damaged_image_in_the_cache_is_built_again(bench: Bench, kind: str) -> None:
+    first = bench.flash()
+    (image,) = (bench.root / "cache" / "ext4").glob("*.ext4")
+    found = run(["debugfs", "-R", "blocks /vmlinuz", str(image)]).text.split()[0]
+    with image.open("r+b") as file:
+        if kind == "a byte":
+            file.seek(int(found) * 4096 + 100)
+            file.write(b"damaged")
+        elif kind == "shorter":
+            file.truncate(100 << 20)
+        else:  # The superblock: nothing in the image can be read.
+            file.seek(1024)
+            file.write(bytes(1024))
+    bench.image.unlink()
+    done = bench.inv("--json")
+    assert done.returncode == 0, done.stderr
+    assert "it was damaged after it was built; it is built again" in done.stderr
+    assert json.loads(done.stdout)["rootfs"] == first["rootfs"]
+    assert "damaged" not in bench.debugfs("cat /vmlinuz")
+    again = bench.inv("--yes")
+    assert again.returncode == 0, again.stderr
+    assert "built again" not in again.stderr
+
+
 def test_a_damaged_record_in_the_cache_is_written_again(bench: Bench) -> None:
     bench.flash()
     for record in (bench.root / "cache" / "ext4").glob("*.json"):
@@ -388,7 +413,7 @@ def test_an_operator_without_an_ssh_key_gets_one_and_a_warning(bench: Bench) -> 
     done = bench.inv("--json", without=("authorized-key",))
     assert done.returncode == 0, done.stderr
     assert "this passphrase is easy to guess" in done.stderr
-    assert "no SSH key in ~/.ssh" in done.stderr
+    assert "no usable SSH key in ~/.ssh" in done.stderr
     private = bench.root / "build" / "ssh" / "id_ed25519"
     assert private.stat().st_mode & 0o777 == 0o600
     public = private.with_suffix(".pub").read_text()

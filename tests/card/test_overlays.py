@@ -11,8 +11,8 @@ from bootwright.core.errors import InputError
 
 def test_overlays_keep_modes_links_and_their_order(tmp_path: Path) -> None:
     for overlay, name, mode in (
-        ("b", "etc/secret", 0o600),
-        ("b", "etc/plain", 0o644),
+        ("b", "etc/secret", 0o644),
+        ("b", "etc/plain", 0o600),
         ("b", "etc/.gitkeep", 0o644),
         ("a", "usr/run", 0o4750),
     ):
@@ -21,12 +21,39 @@ def test_overlays_keep_modes_links_and_their_order(tmp_path: Path) -> None:
         path.write_text(name)
         path.chmod(mode)
     (tmp_path / "a" / "link").symlink_to("/nowhere")
+    (tmp_path / "b" / ".modes").write_text("# why\n\n0600 etc/secret\n")
     assert read_overlays(tmp_path, ["b", "a"]) == (
         OverlayEntry("/etc/plain", b"etc/plain", None, 0o644, "b"),
         OverlayEntry("/etc/secret", b"etc/secret", None, 0o600, "b"),
         OverlayEntry("/link", None, "/nowhere", 0o777, "a"),
-        OverlayEntry("/usr/run", b"usr/run", None, 0o750, "a"),
+        OverlayEntry("/usr/run", b"usr/run", None, 0o755, "a"),
     )
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o022, 0o002, 0o000])
+def test_modes_do_not_depend_on_the_umask_of_the_clone(umask: int, tmp_path: Path) -> None:
+    for name, mode in (("run", 0o777), ("text", 0o666)):
+        path = tmp_path / "a" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x")
+        path.chmod(mode & ~umask)
+    assert [entry.mode for entry in read_overlays(tmp_path, ["a"])] == [0o755, 0o644]
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("etc/x", r"line 1: write a mode and a path"),
+        ("4755 etc/x", r"line 1: write a mode and a path"),
+        ("0600 etc/y", r"names /etc/y, which is no file of it"),
+    ],
+)
+def test_wrong_modes_are_refused(line: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "a" / "etc").mkdir(parents=True)
+    (tmp_path / "a" / "etc" / "x").write_text("")
+    (tmp_path / "a" / ".modes").write_text(f"{line}\n")
+    with pytest.raises(InputError, match=rf"overlay a: \.modes.*{why}"):
+        read_overlays(tmp_path, ["a"])
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc", "a\0", "absent", "file"])

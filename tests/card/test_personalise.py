@@ -18,6 +18,7 @@ from bootwright.core.file_changes import Change, DirectoryChange, FileChange, Re
 from bootwright.core.templates import Renderer
 from bootwright.rootfs.facts import RootfsFacts
 from bootwright.rootfs.source import load_source
+from bootwright.rootfs.sshd_config import SSHD_CONFIG
 from bootwright.volume.luks_plan import plan_luks
 from tests.support.accounts import logins_with_password
 from tests.support.rootfs_facts import FACTS
@@ -54,6 +55,11 @@ def planned(
         initrd,
     )
     return {change.path: change for change in changes}
+
+
+def with_login(**changed: Any) -> RootfsFacts:
+    """Return the usual facts with others about logins."""
+    return replace(FACTS, login=replace(FACTS.login, **changed))
 
 
 def text(changes: dict[str, Change], path: str) -> str:
@@ -170,7 +176,7 @@ def test_the_identity_is_written_and_shared_host_keys_are_removed() -> None:
     ],
 )
 def test_our_include_is_first_in_sshd_config(own: str) -> None:
-    changes = planned(rootfs=replace(FACTS, sshd_config=own))
+    changes = planned(rootfs=with_login(sshd_files={SSHD_CONFIG: own}))
     assert text(changes, "/etc/ssh/sshd_config") == (
         f"Include /etc/ssh/sshd_config.d/10-bootwright.conf\n{own}"
     )

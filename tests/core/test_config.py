@@ -32,6 +32,8 @@ def written(tmp_path: Path, text: str) -> Path:
     [
         ('colour = "red"', ["colour", "unknown key", "allowed here", "timezone"]),
         ('port = "22"', ["port", "integer"]),
+        ('host = "a:22"', ["host", "'a:22'", "write a port as port = 22"]),
+        ('host = "192.0.2.1:22"', ["host", "write a port as port = 22"]),
         ("port = 0", ["port", "greater than or equal to 1"]),
         ('unlock = "magic"', ["unlock", "'serial' or 'ssh'"]),
         ('cipher = "rot13"', ["cipher", "'auto', 'adiantum' or 'aes-xts'"]),
@@ -57,10 +59,17 @@ def test_an_error_names_file_key_and_what_is_allowed(
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize("host", ["board.example", "192.0.2.1", "2001:db8::7", "::1"])
+def test_hosts_are_names_or_addresses(tmp_path: Path, host: str) -> None:
+    assert load_config(written(tmp_path, f'{BASE}host = "{host}"\n'), "bench").target.host == host
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("[targets\n", "not TOML"),
+        (f"a = {'9' * 5000}\n", "not TOML: .*4300 digits"),
+        (f"a = {'[' * 5000}\n", "not TOML: .*recursion"),
         ("colour = 1\n", "colour: unknown key; allowed here: logs, targets"),
         ("targets = 3\n", r"\[targets.NAME\]"),
         ("[targets.bench]\n", "board: missing"),

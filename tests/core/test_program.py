@@ -15,6 +15,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from bootwright import __version__
+from bootwright.core import paths
 from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.paths import checkout
 from bootwright.core.program import Program, is_checkout, load_tasks, use_checkout, wanted_checkout
@@ -123,6 +124,42 @@ def test_a_closed_standard_output_is_not_reported_as_a_bug() -> None:
     assert b"Traceback" not in listed.stderr.read()
     listed.stderr.close()
     assert listed.wait() == 4
+
+
+@pytest.mark.parametrize("streams", ["<&-", "<&- >&-", "</dev/null"])
+def test_closed_streams_and_letters_that_the_locale_lacks_are_no_bug(
+    streams: str, tmp_path: Path
+) -> None:
+    missing = tmp_path / "карта"
+    argv = (BIN / "inv", "flash", "--device", tmp_path / "x.img", "--passphrase-file", missing)
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {streams}', "sh", *argv],
+        cwd=checkout(),
+        env={
+            **ENVIRONMENT,
+            "HOME": str(tmp_path),
+            "BOOTWRIGHT_BUILD": str(tmp_path),
+            "PYTHONIOENCODING": "iso-8859-1",
+        },
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "\\u043a\\u0430\\u0440\\u0442\\u0430: cannot read it" in done.stderr
+
+
+def test_a_user_without_an_entry_in_passwd_has_to_set_home(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    for text in ("~", "~/x"):
+        with pytest.raises(InputError, match=r"your home directory is not known.*set HOME"):
+            paths.expand_user(text)
+    with pytest.raises(InputError, match="there is no user 'nobody-here'"):
+        paths.expand_user("~nobody-here/x")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert paths.expand_user("~/x") == tmp_path / "x"
 
 
 # What is printed without a task

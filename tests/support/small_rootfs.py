@@ -32,6 +32,10 @@ _FILES = {
     "usr/lib/systemd/systemd-makefs": b"",
     "usr/lib/systemd/systemd-networkd": b"",
     "usr/sbin/sshd": b"",
+    "usr/sbin/mkfs.ext4": b"",
+    "bin/bash": b"",
+    "bin/sh": b"",
+    "usr/lib/systemd/system/ssh.service": b"[Service]\nExecStart=/usr/sbin/sshd -D\n",
     "usr/share/zoneinfo/UTC": b"TZif2",
     "usr/lib/u-boot/odroid-xu3/u-boot.bin": U_BOOT,
     "vmlinuz": os.urandom(3_000_000),
@@ -84,7 +88,8 @@ def _write(path: Path, mode: Literal["w", "w:gz"], files: Mapping[str, bytes]) -
             tar.addfile(info)
         for name, content in files.items():
             info = tarfile.TarInfo(f"./{name}")
-            info.size, info.mode = len(content), 0o644
+            is_program = Path(name).parent.name in ("bin", "sbin")
+            info.size, info.mode = len(content), 0o755 if is_program else 0o644
             tar.addfile(info, io.BytesIO(content))
         ping = tarfile.TarInfo("./usr/bin-ping")
         ping.mode = 0o755

@@ -381,7 +381,7 @@ def _open_device(path: str) -> int:
             raise RefusedError(
                 f"{path}: it is in use (mounted, or held by LVM, RAID, ZFS …); release it first"
             ) from None
-        hint = "; run it as root" if error.errno in (errno.EACCES, errno.EPERM) else ""
+        hint = "; run it with sudo" if error.errno in (errno.EACCES, errno.EPERM) else ""
         raise FailedError(f"{path}: cannot open it for writing: {error.strerror}{hint}") from error
 
 

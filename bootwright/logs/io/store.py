@@ -302,7 +302,7 @@ class LogStore:
 def default_folder() -> Path:
     """Return the folder of the logs: ``$BOOTWRIGHT_LOGS``, else the checkout's ``build/logs``."""
     if own := os.environ.get("BOOTWRIGHT_LOGS"):
-        return Path(own).expanduser().absolute()
+        return paths.expand_user(own).absolute()
     return paths.build_dir() / "logs"
 
 

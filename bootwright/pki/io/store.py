@@ -55,7 +55,7 @@ def pki_dir() -> Path:
     ``$BOOTWRIGHT_PKI``, else the checkout's ``pki``.
     """
     if own := os.environ.get("BOOTWRIGHT_PKI"):
-        return Path(own).expanduser().absolute()
+        return paths.expand_user(own).absolute()
     return paths.checkout() / "pki"
 
 

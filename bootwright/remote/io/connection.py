@@ -26,6 +26,7 @@ from paramiko.ssh_exception import (
     SSHException,
 )
 
+from bootwright.core import paths
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io.ask import Ask
@@ -279,8 +280,8 @@ class Remote:
         made = self._connection
         most = max(LEAST_S, left) if self._wait else AUTHENTICATE_S
         made.connect_timeout = int(min(CONNECT_S, most))
-        configured = [Path(path).expanduser() for path in made.ssh_config.get("identityfile", [])]
-        usual = [Path.home() / ".ssh" / name for name in USUAL]
+        configured = [paths.expand_user(path) for path in made.ssh_config.get("identityfile", [])]
+        usual = [paths.home() / ".ssh" / name for name in USUAL]
         keys = OfferedKeys(made.user, self._ssh.identity, configured or usual, not configured)
         made.connect_kwargs = {
             "auth_strategy": keys,

@@ -19,11 +19,6 @@ def project_key() -> Path:
     return paths.build_dir() / "ssh" / "id_ed25519"
 
 
-def operator_has_keys(home: Path) -> bool:
-    """Tell whether the operator has public keys where OpenSSH keeps them."""
-    return any((home / ".ssh").glob("id_*.pub"))
-
-
 def ensure_project_key() -> str:
     """Make the key unless it is there, and return its public half, one line.
 

@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from bootwright.core import paths
 from bootwright.core.board import Board, RootfsOnBoard
 from bootwright.core.config import Target
-from bootwright.core.errors import InputError
+from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io.fsync import replace_file
 from bootwright.core.io.lock import exclusive
 from bootwright.core.report import Reporter
@@ -18,6 +21,7 @@ from bootwright.rootfs.debian_plan import Recipe
 from bootwright.rootfs.io import acquire as tarballs
 from bootwright.rootfs.io import debian
 from bootwright.rootfs.io.ext4_build import build_ext4
+from bootwright.rootfs.io.image_digest import image_digest
 from bootwright.rootfs.io.tarball_cache import Tarballs, sha256_of
 from bootwright.rootfs.origin import Origin
 from bootwright.rootfs.size import root_bytes
@@ -35,10 +39,49 @@ KEPT_IMAGES = 4
 
 @dataclass(frozen=True)
 class BaseImage:
-    """A cached ext4 image, the same for every card, and the origin of its content."""
+    """A cached ext4 image, the same for every card, and the origin of its content.
+
+    Attributes:
+        path: the image.
+        origin: where its content came from.
+        digest: of the image as it was built; see :func:`image_digest`.
+    """
 
     path: Path
     origin: Origin
+    digest: str
+    _checking: list[Future[str]] = field(default_factory=list, repr=False, compare=False)
+
+    def start_check(self) -> None:
+        """Start to compute the digest of the image, beside what this process does meanwhile."""
+        pool = ThreadPoolExecutor(1)
+        self._checking.append(pool.submit(image_digest, self.path))
+        pool.shutdown(wait=False)  # the thread ends after its work
+
+    def is_damaged(self) -> bool:
+        """Return whether the image has other bytes than those that were built.
+
+        It waits for the check that was started.
+        """
+        try:
+            found = self._checking[0].result() if self._checking else image_digest(self.path)
+        except OSError:
+            return True
+        return found != self.digest
+
+    def check(self) -> None:
+        """Check that the image is not damaged.
+
+        Raises:
+            FailedError: it is.
+        """
+        if self.is_damaged():
+            raise FailedError(f"{self.path}: it was damaged after it was built; run it again")
+
+    def discard(self) -> None:
+        """Remove the image from the cache; the next run builds it again."""
+        self.path.with_suffix(".json").unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -52,6 +95,19 @@ class RootfsOptions:
 
     file: Path | None = None
     unverified: bool = False
+
+
+def check_cache(cache: Path) -> None:
+    """Check that the tools for ext4 can open files in the cache.
+
+    Raises:
+        InputError: the path has a character that has a meaning to them.
+    """
+    if re.search(r'[?"\n\r]', str(cache)):
+        raise InputError(
+            f"{str(cache)!r}: the cache cannot be here, because e2fsprogs cannot open a path with a"
+            " question mark, a double quote or a line break; set BOOTWRIGHT_CACHE to another folder"
+        )
 
 
 def obtain(
@@ -71,6 +127,8 @@ def obtain(
         options: see :class:`RootfsOptions`.
         cache: the directory of tarballs and images.
         reporter: shows the progress and warnings.
+
+    The check of an image that was in the cache has been started: see :meth:`BaseImage.check`.
 
     Raises:
         InputError: an option is wrong, or the tarball has a refused entry or is too large for
@@ -92,7 +150,10 @@ def cached(
     options: RootfsOptions,
     cache: Path,
 ) -> BaseImage | None:
-    """Return what :func:`obtain` would return, if it is in the cache; nothing is changed."""
+    """Return what :func:`obtain` would return, if it is in the cache and undamaged.
+
+    Nothing is changed.
+    """
     if options.file is not None:
         if not options.file.is_file():
             raise InputError(f"--rootfs-file {options.file}: no such file")
@@ -108,9 +169,8 @@ def cached(
         if record is None:
             return None
         key = f"sha256:{record.sha256}"
-    image = base_path(cache, board, target, key)
-    made = _read_record(image.with_suffix(".json"))
-    return BaseImage(image, made) if made and image.is_file() else None
+    base = _read_record(base_path(cache, board, target, key))
+    return None if base is None or base.is_damaged() else base
 
 
 def debian_recipe(board: Board, target: Target, source: Mmdebstrap) -> Recipe:
@@ -189,7 +249,7 @@ def _acquire(
         tarballs.AcquireOptions(
             rootfs_file=options.file,
             sha256=target.rootfs_sha256,
-            key_file=Path(key_file).expanduser() if key_file else None,
+            key_file=paths.expand_user(key_file) if key_file else None,
             unverified=options.unverified,
         ),
         cache,
@@ -210,15 +270,16 @@ def _as_ext4(
 ) -> BaseImage:
     image = base_path(cache, board, target, key)
     image.parent.mkdir(parents=True, exist_ok=True)
-    record = image.with_suffix(".json")
     with exclusive(image.with_suffix(".lock"), f"building {image.name}", reporter.note):
-        made = _read_record(record)
-        if made is None or not image.is_file():
-            made = _make(board, target, tarball, image, origin, record, reporter)
+        base = _read_record(image)
+        if base is None:
+            base = _make(board, target, tarball, image, origin, reporter)
+        base.start_check()
         image.touch()
     _remove_old(image)
     # How the tarball was verified may differ from when the image was built.
-    return BaseImage(image, Origin(origin.kind, origin.source, made.sha256, origin.verified_by))
+    made = Origin(origin.kind, origin.source, base.origin.sha256, origin.verified_by)
+    return replace(base, origin=made)
 
 
 def _make(
@@ -227,9 +288,8 @@ def _make(
     tarball: Path,
     image: Path,
     origin: Origin,
-    record: Path,
     reporter: Reporter,
-) -> Origin:
+) -> BaseImage:
     with reporter.step(f"Fill an ext4 file system from {tarball.name}"):
         built = build_ext4(
             tarball,
@@ -238,7 +298,8 @@ def _make(
             features=board.ext4.features,
             uuid=str(uuid.uuid4()),
             label="root",
-            timestamp=int(tarball.stat().st_mtime),
+            # A tarball of 1970 is one whose maker has no clock, or wants none in it.
+            timestamp=min(max(1, int(tarball.stat().st_mtime)), 2**32 - 1),
             journal_mib=JOURNAL_MIB,
             expected_sha256=origin.sha256 or None,
             reporter=reporter,
@@ -246,16 +307,21 @@ def _make(
     for warning in built.warnings:
         reporter.warn(warning)
     made = Origin(origin.kind, origin.source, built.sha256, origin.verified_by)
+    digest = image_digest(image)
     # Replaced in one step: later runs could not read half a record.
-    replace_file(record, json.dumps(asdict(made)) + "\n")
-    return made
+    record = {"origin": asdict(made), "image_sha256": digest}
+    replace_file(image.with_suffix(".json"), json.dumps(record) + "\n")
+    return BaseImage(image, made, digest)
 
 
-def _read_record(record: Path) -> Origin | None:
+def _read_record(image: Path) -> BaseImage | None:
+    """Return the image with its record; ``None`` if one of them is missing or cannot be read."""
     try:
-        return Origin(**json.loads(record.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        record = json.loads(image.with_suffix(".json").read_text(encoding="utf-8"))
+        base = BaseImage(image, Origin(**record["origin"]), str(record["image_sha256"]))
+    except (OSError, ValueError, TypeError, KeyError):
         return None
+    return base if image.is_file() else None
 
 
 def _remove_old(current: Path) -> None:

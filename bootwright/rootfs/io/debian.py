@@ -295,7 +295,7 @@ def _mode() -> str:
     )
     if problem is None and os.geteuid() != 0:
         problem = unprivileged_problem(
-            user=pwd.getpwuid(os.geteuid()).pw_name,
+            user=_user_name(),
             newuidmap=shutil.which("newuidmap", path=search) is not None,
             subuid=Path("/etc/subuid").read_text(encoding="utf-8")
             if Path("/etc/subuid").exists()
@@ -305,6 +305,14 @@ def _mode() -> str:
     if problem is not None:
         raise FailedError(problem)
     return "root" if os.geteuid() == 0 else "unshare"
+
+
+def _user_name() -> str:
+    """Return the name of this process's user, as in /etc/subuid; its number if it has no name."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _remove_old(current: Path) -> None:

@@ -13,7 +13,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bootwright.core.errors import FailedError, InputError
@@ -61,6 +61,11 @@ class DirectoryEntry:
     def is_file(self) -> bool:
         """Whether it is a regular file."""
         return stat.S_ISREG(self.mode)
+
+    @property
+    def is_setuid(self) -> bool:
+        """Whether it runs with the rights of its owner."""
+        return bool(self.mode & stat.S_ISUID)
 
 
 @dataclass(frozen=True)
@@ -220,7 +225,7 @@ class Ext4Reader:
 
     def _walk(self, path: str, follow_last: bool) -> tuple[str, DirectoryEntry] | None:
         """Return the path with links followed, and its entry; ``None`` if it does not exist."""
-        root = DirectoryEntry("/", ROOT_INODE, stat.S_IFDIR | 0o755, 0, 0, 0)
+        root = self._root()
         trail = [root]
         todo = [part for part in path.split("/") if part]
         links = 0
@@ -245,6 +250,9 @@ class Ext4Reader:
                 trail = [root]
             todo = [part for part in target.split("/") if part] + todo
         return "/" + "/".join(entry.name for entry in trail[1:]), trail[-1]
+
+    def _root(self) -> DirectoryEntry:
+        return replace(self._directory(ROOT_INODE)["."], name="/")
 
     def _link(self, entry: DirectoryEntry) -> str:
         # A target of up to 59 bytes is stored in the inode ("fast"), a longer one in a block.

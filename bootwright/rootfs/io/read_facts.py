@@ -10,6 +10,7 @@ from bootwright.rootfs.facts import (
     parse_modules,
 )
 from bootwright.rootfs.io.ext4_read import Ext4Reader
+from bootwright.rootfs.io.read_login_facts import is_program, read_login_facts
 
 TEXT_MAX = 4 * MIB
 """The most bytes of a text that is read; the largest usual one, modules.dep, is below 2 MiB."""
@@ -44,7 +45,9 @@ def read_rootfs_facts(image: Path, timezone: str) -> RootfsFacts:
         return reader.read_file(path).decode("utf-8", "replace")
 
     has_modules = reader.exists("/lib/modules")
-    kernels = [e.name for e in reader.list_dir("/lib/modules") if e.is_dir] if has_modules else []
+    folders = [e.name for e in reader.list_dir("/lib/modules") if e.is_dir] if has_modules else []
+    # What belongs to no kernel may lie beside: extra modules, or the rest of a removed one.
+    kernels = [name for name in folders if reader.exists(f"/lib/modules/{name}/modules.builtin")]
     modules = common_modules(
         parse_modules(
             text(f"/lib/modules/{kernel}/modules.builtin"),
@@ -62,8 +65,8 @@ def read_rootfs_facts(image: Path, timezone: str) -> RootfsFacts:
         modules=modules,
         has_systemd_cryptsetup=reader.exists(f"{systemd}/systemd-cryptsetup"),
         has_systemd_makefs=reader.exists(f"{systemd}/systemd-makefs"),
-        has_sshd=reader.exists("/usr/sbin/sshd") or reader.exists("/usr/bin/sshd"),
-        has_sudo=reader.exists("/usr/bin/sudo"),
+        has_sshd=is_program(reader, "/usr/sbin/sshd") or is_program(reader, "/usr/bin/sshd"),
+        has_sudo=_is_setuid_root(reader, "/usr/bin/sudo"),
         has_networkd=reader.exists(f"{systemd}/systemd-networkd"),
         has_resolved=reader.exists(f"{systemd}/systemd-resolved"),
         has_timesyncd=reader.exists(f"{systemd}/systemd-timesyncd"),
@@ -72,10 +75,15 @@ def read_rootfs_facts(image: Path, timezone: str) -> RootfsFacts:
         shadow=text("/etc/shadow"),
         group=text("/etc/group"),
         shadow_gid=shadow.gid if shadow else 0,
-        sshd_config=text("/etc/ssh/sshd_config"),
+        login=read_login_facts(reader, text, text("/etc/passwd")),
         boot_txt=text("/boot/boot.txt") or None,
         boot_ini=text("/boot/boot.ini") or None,
         host_keys=tuple(
             f"/etc/ssh/{entry.name}" for entry in ssh if entry.name.startswith("ssh_host_")
         ),
     )
+
+
+def _is_setuid_root(reader: Ext4Reader, path: str) -> bool:
+    entry = reader.lookup(path)
+    return is_program(reader, path) and entry is not None and entry.uid == 0 and entry.is_setuid

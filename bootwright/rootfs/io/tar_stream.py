@@ -27,7 +27,14 @@ from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io import process
 from bootwright.core.run_log import logged
 from bootwright.core.units import MIB
-from bootwright.rootfs.tar_entries import EntryRefused, TarEntry, TarHeader, entry_error, entry_of
+from bootwright.rootfs.tar_entries import (
+    EntryRefused,
+    TarEntry,
+    TarHeader,
+    entry_error,
+    entry_of,
+    sparse_map,
+)
 
 TAR_BLOCK = 512
 """Bytes in a tar block; a header is one block, and content is padded to whole blocks."""
@@ -44,6 +51,7 @@ _EXTENSION_MAX = MIB
 
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 _END = bytes(TAR_BLOCK)
+_ZEROS = memoryview(bytes(MIB))
 _EXTENSIONS = (b"x", b"g", b"L", b"K")
 
 # zstd needs --long=31 to accept files that were made with --long; xz has one thread by default.
@@ -58,9 +66,13 @@ _DECOMPRESSORS: tuple[tuple[bytes, tuple[tuple[str, ...], ...]], ...] = (
 def decompressor(start: bytes) -> tuple[str, ...] | None:
     """Return the decompressor's command for a file with this start; ``None`` if it is uncompressed.
 
+    A skippable frame at the start is of zstd, too: pzstd begins so (RFC 8878, 3.1.2).
+
     Raises:
         FailedError: this machine lacks the tool.
     """
+    if start[1:4] == b"\x2a\x4d\x18" and start[0] & 0xF0 == 0x50:
+        start = b"\x28\xb5\x2f\xfd"
     for magic, commands in _DECOMPRESSORS:
         if start.startswith(magic):
             for command in commands:
@@ -168,7 +180,17 @@ class _Compressed:
         if self._child.wait():
             last = stderr.splitlines()[-1] if stderr else "no message"
             self._result["stderr"] = stderr
+            if "trailing" in last or self._ends_in_zeros():
+                raise InputError(
+                    f"{self._path}: there is something behind the end of the compressed archive"
+                    f" ({self._tool}: {last}); pack it again, or download it again"
+                )
             raise InputError(f"{self._path}: damaged or truncated ({self._tool}: {last})")
+
+    def _ends_in_zeros(self) -> bool:
+        size = os.fstat(self._file.fileno()).st_size
+        tail = os.pread(self._file.fileno(), TAR_BLOCK, max(0, size - TAR_BLOCK))
+        return not any(tail)
 
     def close(self) -> None:
         self._closed = True
@@ -191,7 +213,11 @@ class TarStream:
         self._path, self._source = path, source
         self._piece = memoryview(b"")
         self._start = 0
-        self._content = 0  # bytes of the current entry's content that were not read yet
+        # Bytes of the current entry in the archive that were not read yet.
+        self._content = 0
+        # Of a sparse file: its ranges of data that were not read yet, and the place in the file.
+        self._ranges: deque[tuple[int, int]] | None = None
+        self._position = 0
         # Bytes of extended headers: of the next entry, and of those for all entries.
         self._extended = [0, 0]
         self.stored_size = stored_size
@@ -229,18 +255,50 @@ class TarStream:
                     continue
                 header = decode_header(block)
                 entry = entry_of(header, defaults | extended if defaults else extended)
+                stored = self._content = entry.size if entry.stored is None else entry.stored
+                self._ranges = None if entry.stored is None else self._sparse_ranges(entry)
             except EntryRefused as why:
                 raise entry_error(self._path, name, why) from None
             extended = {}
             self._extended[False] = 0
-            self._content = entry.size
             yield entry
+            self._ranges = None
             while self._content:
                 self.read(_PIPE_SIZE)
-            if entry.size % TAR_BLOCK:
-                self._take(-entry.size % TAR_BLOCK)
-        while self._source.next_piece():
-            pass  # bytes after the end of the archive have to be hashed too
+            if stored % TAR_BLOCK:
+                self._take(-stored % TAR_BLOCK)
+        self._check_rest()
+
+    def _check_rest(self) -> None:
+        """Read what follows the end of the archive, which is hashed too: it must be zeros."""
+        rest = self._piece[self._start :]
+        while True:
+            if bytes(rest).strip(b"\0"):
+                raise InputError(
+                    f"{self._path}: there is something behind the end of the archive, such as a"
+                    " second archive; make one of both, with tar --concatenate"
+                )
+            rest = self._source.next_piece()
+            if not rest:
+                return
+
+    def _sparse_ranges(self, entry: TarEntry) -> deque[tuple[int, int]]:
+        """Read the map of a sparse file: decimal numbers, one a line, in whole blocks.
+
+        Format: GNU tar manual, "PAX Format, Version 1.0".
+        """
+        text, lines = b"", 1
+        while text.count(b"\n") < lines:
+            if self._content < TAR_BLOCK or len(text) >= _EXTENSION_MAX:
+                raise EntryRefused("a damaged map of a sparse file")
+            text += self._take(TAR_BLOCK)
+            self._content -= TAR_BLOCK
+            first = text.partition(b"\n")[0]
+            if lines == 1 and b"\n" in text:
+                lines += 2 * _sparse_number(first)
+        numbers = [_sparse_number(line) for line in text.split(b"\n")[1:lines]]
+        self._position = 0
+        return deque(sparse_map(numbers, entry.size, self._content))
 
     def _extension(self, flag: bytes, size: int) -> dict[bytes, bytes]:
         """Return the content of an extended header as pax records."""
@@ -258,6 +316,20 @@ class TarStream:
 
         Call it only while there are more; the view is valid until the next call.
         """
+        if self._ranges is None:
+            return self._stored(limit)
+        offset, length = self._ranges[0] if self._ranges else (self._position + limit, 0)
+        if self._position < offset:
+            view = _ZEROS[: min(limit, offset - self._position)]
+        else:
+            view = self._stored(min(limit, offset + length - self._position))
+            if self._position + len(view) == offset + length:
+                self._ranges.popleft()
+        self._position += len(view)
+        return view
+
+    def _stored(self, limit: int) -> memoryview:
+        """Return the next bytes of the current entry as they are in the archive."""
         if self._start == len(self._piece):
             self._next_piece()
         size = min(limit, self._content, len(self._piece) - self._start)
@@ -383,6 +455,12 @@ def decode_number(field: bytes) -> int:
     except ValueError:
         why = "a header with a damaged number; this is not a tarball, or a damaged one"
         raise EntryRefused(why) from None
+
+
+def _sparse_number(text: bytes) -> int:
+    if not text.isdigit() or len(text) > 19:
+        raise EntryRefused("a damaged map of a sparse file")
+    return int(text)
 
 
 def pax_records(data: bytes) -> dict[bytes, bytes]:

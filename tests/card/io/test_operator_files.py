@@ -1,14 +1,28 @@
 """Public keys of the operator: which are accepted and which are refused."""
 
+import base64
 from pathlib import Path
 
 import pytest
 
-from bootwright.card.io.operator_files import KEYS_MAX, read_public_keys
+from bootwright.card.io.operator_files import read_public_keys
 from bootwright.core.errors import InputError
+from bootwright.remote.io.key_files import KEYS_MAX, own_public_keys
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGYXGt1ajHadN8XR8BaqrQlqiAEEqhnEOe1HiFPj+NZq"
-OTHER = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAH38AAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0="
+
+
+def blob(*fields: bytes) -> str:
+    """Return the base64 of a public key with these fields."""
+    data = b"".join(len(field).to_bytes(4, "big") + field for field in fields)
+    return base64.b64encode(data).decode()
+
+
+OTHER = f"ssh-rsa {blob(b'ssh-rsa', bytes((1, 0, 1)), bytes((0,)) + bytes((200,)) * 256)}"
+CERT = "ssh-ed25519-cert-v01@openssh.com"
+CERTIFICATE = f"{CERT} {blob(CERT.encode(), b'x' * 32)} me"
+DSA = f"ssh-dss {blob(b'ssh-dss', b'x' * 129)} me"
+SHORT_RSA = f"ssh-rsa {blob(b'ssh-rsa', bytes((1, 0, 1)), bytes((0,)) + bytes((200,)) * 96)}"
 
 
 def test_keys_come_from_options_from_files_or_from_the_home_directory(tmp_path: Path) -> None:
@@ -17,11 +31,30 @@ def test_keys_come_from_options_from_files_or_from_the_home_directory(tmp_path: 
     (own / "id_ed25519.pub").write_text(f"{KEY} me@home\n")
     (own / "id_ed25519").write_text("not looked at")
     (tmp_path / "with blank.pub").write_text(f"\ufeff# both\r\n\r\n{KEY} a\tcaf\u00e9\r\n{OTHER}")
-    assert read_public_keys([], tmp_path, tmp_path) == (f"{KEY} me@home",)
+    assert own_public_keys(tmp_path).keys == (f"{KEY} me@home",)
     assert read_public_keys(["~/.ssh/id_ed25519.pub"], tmp_path, Path("/")) == (f"{KEY} me@home",)
     both = read_public_keys([f" {OTHER} ", "with blank.pub", OTHER], tmp_path, tmp_path)
     assert both == (OTHER, f"{KEY} a\tcaf\u00e9")
-    assert read_public_keys([], tmp_path / "nobody", tmp_path) == ()
+    assert own_public_keys(tmp_path / "nobody").keys == ()
+
+
+def test_what_is_no_key_in_the_home_directory_is_left_out(tmp_path: Path) -> None:
+    own = tmp_path / ".ssh"
+    own.mkdir()
+    for name, text in (
+        ("id_ed25519", KEY),
+        ("id_ed25519-cert", CERTIFICATE),
+        ("id_old", ""),
+        ("id_dsa", DSA),
+    ):
+        (own / f"{name}.pub").write_text(f"{text}\n")
+    (own / "id_folder.pub").mkdir()
+    found = own_public_keys(tmp_path)
+    assert found.keys == (KEY,)
+    # A certificate lies beside its key; the others are worth a warning.
+    assert [reason.partition(": ")[0] for reason in found.left_out] == [
+        str(own / f"{name}.pub") for name in ("id_dsa", "id_folder", "id_old")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -31,6 +64,9 @@ def test_keys_come_from_options_from_files_or_from_the_home_directory(tmp_path: 
         (b"", "there is no public key in it"),
         (b"# nothing\n", "there is no public key in it"),
         (b"-----BEGIN OPENSSH PRIVATE KEY-----\n\xff", "this is a private key"),
+        (CERTIFICATE.encode(), "a certificate"),
+        (DSA.encode(), "a DSA key"),
+        (SHORT_RSA.encode(), "an RSA key of less than 1024 bits"),
         (b"ssh-ed25519\n", "not a public key"),
         (b"ssh-ed25519 AAAA*\n", "not a public key"),
         (KEY.replace("ed25519", "rsa", 1).encode(), "not a public key"),

@@ -203,3 +203,72 @@ def test_endless_extended_headers(kind: bytes, tmp_path: Path) -> None:
             file.write(bytes(-len(record) % 512))
         file.write(member("x").tobuf() + bytes(1024))
     leaves_nothing(tmp_path, tarball, "or too many")
+
+
+def test_a_second_archive_behind_the_first_is_refused(plain: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(plain.read_bytes() + plain.read_bytes())
+    leaves_nothing(tmp_path, path, "behind the end of the archive")
+
+
+def test_a_skippable_frame_before_zstd(plain: Path, tmp_path: Path) -> None:
+    path = packed(plain, "zst", tmp_path)
+    frame = (0x184D2A50).to_bytes(4, "little") + (4).to_bytes(4, "little") + b"size"
+    path.write_bytes(frame + path.read_bytes())
+    build(path, tmp_path / "a.img")
+    assert len(content(tmp_path / "a.img", "a", tmp_path)) == 3 * MIB + 17
+
+
+def test_zeros_behind_a_compressed_archive_are_named(plain: Path, tmp_path: Path) -> None:
+    path = packed(plain, "zst", tmp_path)
+    with path.open("ab") as file:
+        file.write(bytes(1024))
+    leaves_nothing(tmp_path, path, "something behind the end of the compressed archive")
+
+
+@pytest.mark.parametrize("ranges", [((0, 3), (MIB, 4096), (5 * MIB, 1)), ((7 * MIB, 0),), ()])
+def test_a_sparse_file_as_bsdtar_writes_it(
+    ranges: tuple[tuple[int, int], ...], tmp_path: Path
+) -> None:
+    numbers = [len(ranges), *(value for pair in ranges for value in pair)]
+    map_ = "".join(f"{value}\n" for value in numbers).encode()
+    map_ += bytes(-len(map_) % 512)
+    size = 7 * MIB
+    info = member("GNUSparseFile.0/lastlog")
+    info.pax_headers = {
+        "GNU.sparse.major": "1",
+        "GNU.sparse.minor": "0",
+        "GNU.sparse.name": "var/lastlog",
+        "GNU.sparse.realsize": str(size),
+    }
+    data = b"".join(bytes([65 + index]) * length for index, (_, length) in enumerate(ranges))
+    tarball = archive(tmp_path / "a.tar", (info, map_ + data), (member("after"), b"after"))
+    build(tarball, tmp_path / "a.img")
+    expected = bytearray(size)
+    for index, (offset, length) in enumerate(ranges):
+        expected[offset : offset + length] = bytes([65 + index]) * length
+    assert content(tmp_path / "a.img", "var/lastlog", tmp_path) == bytes(expected)
+    assert content(tmp_path / "a.img", "after", tmp_path) == b"after"
+
+
+def test_links_that_come_again(tmp_path: Path) -> None:
+    def link(name: str, to: str) -> tarfile.TarInfo:
+        return member(name, tarfile.SYMTYPE, linkname=to)
+
+    def hard(name: str, to: str) -> tarfile.TarInfo:
+        return member(name, tarfile.LNKTYPE, linkname=to)
+
+    long = "x" * 200
+    tarball = archive(
+        tmp_path / "a.tar",
+        link("bin", long),
+        link("bin", "usr/bin"),
+        (member("su"), b"su"),
+        hard("su", "su"),
+        link("sh", "bash"),
+        hard("rsh", "sh"),
+        hard("su", "sh"),
+    )
+    build(tarball, tmp_path / "a.img")
+    for name, to in (("bin", "usr/bin"), ("sh", "bash"), ("rsh", "bash"), ("su", "bash")):
+        assert f'Fast link dest: "{to}"' in debugfs(tmp_path / "a.img", f"stat /{name}")

@@ -1,0 +1,321 @@
+"""What sshd makes of its configuration for one account: as ``sshd -T -C user=NAME`` would show it.
+
+Source: sshd_config(5) and servconf.c of OpenSSH 9.2. The first value of a keyword wins, except for
+those that collect values; an ``Include`` counts where it stands; in a ``Match`` block that applies,
+the first value replaces the one outside of all blocks. Pure.
+"""
+
+import posixpath
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+SSHD_CONFIG = "/etc/ssh/sshd_config"
+
+DEFAULT_PORT = 22
+
+_FOLDER = "/etc/ssh"
+"""The folder for the names of included files that are relative."""
+
+_INCLUDE_DEPTH = 16
+"""The most levels of ``Include`` (``SERVCONF_MAX_DEPTH``)."""
+
+_COLLECTING = frozenset(
+    ("port", "listenaddress", "hostkey", "allowusers", "denyusers", "allowgroups", "denygroups")
+)
+"""Keywords that add to what was set before."""
+
+_OLD_NAMES = {
+    "pubkeyacceptedkeytypes": "pubkeyacceptedalgorithms",
+    "skeyauthentication": "kbdinteractiveauthentication",
+    "challengeresponseauthentication": "kbdinteractiveauthentication",
+}
+
+_LINE = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(.*)")
+_WORD = re.compile(r'"([^"]*)"|\'([^\']*)\'|(?P<comment>#.*)|([^\s"\'#]\S*)')
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The values of a keyword; ``where`` is the file and the line, for messages."""
+
+    values: tuple[str, ...]
+    where: str
+
+
+@dataclass
+class _Scope:
+    """What was set outside of all ``Match`` blocks, or in those that apply."""
+
+    first: dict[str, Setting] = field(default_factory=dict)
+    collected: dict[str, list[Setting]] = field(default_factory=dict)
+
+    def add(self, keyword: str, setting: Setting) -> None:
+        if keyword in _COLLECTING:
+            self.collected.setdefault(keyword, []).append(setting)
+        else:
+            self.first.setdefault(keyword, setting)
+
+
+@dataclass(frozen=True)
+class SshdSettings:
+    """The settings in effect for one account.
+
+    ``everywhere`` has what is set outside of all ``Match`` blocks, ``matched`` what the blocks
+    set that apply to the account.
+    """
+
+    everywhere: _Scope
+    matched: _Scope
+
+    def first(self, keyword: str) -> Setting | None:
+        """Return the setting of a keyword whose first value wins; ``None``: sshd's default."""
+        return self.matched.first.get(keyword) or self.everywhere.first.get(keyword)
+
+    def collected(self, keyword: str) -> list[Setting]:
+        """Return the settings of a keyword that collects values, in their order."""
+        return self.matched.collected.get(keyword) or self.everywhere.collected.get(keyword, [])
+
+    def outside_blocks(self, keyword: str) -> Setting | None:
+        """Return the setting that a line at the start of sshd_config would replace."""
+        return self.everywhere.first.get(keyword)
+
+
+def include_patterns(text: str) -> list[str]:
+    """Return the patterns of files that ``text`` includes, as absolute paths."""
+    return [
+        posixpath.join(_FOLDER, word)
+        for _, keyword, words in _lines(text)
+        if keyword == "include"
+        for word in words
+    ]
+
+
+def read_sshd_config(
+    files: Mapping[str, str], user: str, groups: Collection[str], port: int
+) -> SshdSettings:
+    """Return the settings that are in effect for an account.
+
+    What a ``Match`` block asks of the connection (address, host) is not known before: such a block
+    is left out, unless it applies to every connection.
+
+    Args:
+        files: the text of :data:`SSHD_CONFIG` and of files that it may include, by path.
+        user: the name of the account.
+        groups: the names of its groups.
+        port: the port that the connection comes to.
+    """
+    reader = _Reader(files, user, groups, port)
+    reader.read(SSHD_CONFIG, in_block=False, is_active=True, depth=0)
+    return SshdSettings(reader.everywhere, reader.matched)
+
+
+class _Reader:
+    def __init__(
+        self, files: Mapping[str, str], user: str, groups: Collection[str], port: int
+    ) -> None:
+        self.everywhere, self.matched = _Scope(), _Scope()
+        self._files, self._user, self._groups, self._port = files, user, groups, port
+
+    def read(self, path: str, in_block: bool, is_active: bool, depth: int) -> None:
+        """Read a file; ``is_active``: it is included at a place that applies to the account."""
+        can_match = is_active
+        for number, keyword, words in _lines(self._files.get(path, "")):
+            if keyword == "match":
+                in_block, is_active = True, can_match and self._applies(words)
+            elif keyword == "include":
+                for word in words if depth < _INCLUDE_DEPTH else ():
+                    for name in self._included(posixpath.join(_FOLDER, word)):
+                        self.read(name, in_block, is_active, depth + 1)
+            elif is_active:
+                scope = self.matched if in_block else self.everywhere
+                name = _OLD_NAMES.get(keyword, keyword)
+                scope.add(name, Setting(tuple(words), f"{path}, line {number}"))
+
+    def _included(self, pattern: str) -> list[str]:
+        return sorted(path for path in self._files if _path_matches(path, pattern))
+
+    def _applies(self, words: list[str]) -> bool:
+        words = " ".join(words).replace("=", " ").split()
+        if [word.lower() for word in words] == ["all"]:
+            return True
+        pairs = list(zip(words[::2], words[1::2], strict=False))
+        return bool(pairs) and all(self._meets(kind.lower(), value) for kind, value in pairs)
+
+    def _meets(self, kind: str, patterns: str) -> bool:
+        match kind:
+            case "user":
+                return list_matches(self._user, patterns) is True
+            case "group":
+                answers = [list_matches(group, patterns) for group in self._groups]
+                return False not in answers and True in answers
+            case "localport":
+                return str(self._port) in patterns.split(",")
+            case _:
+                return patterns in ("*", "0.0.0.0/0")
+
+
+def _lines(text: str) -> Iterator[tuple[int, str, list[str]]]:
+    """Yield the number, the keyword in lower case, and the arguments of each line that has any."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := _LINE.fullmatch(line):
+            words: list[str] = []
+            for word in _WORD.finditer(match[2]):
+                if word["comment"] is not None:
+                    break
+                words.append(next(part for part in word.groups() if part is not None))
+            if words:
+                yield number, match[1].lower(), words
+
+
+def _path_matches(path: str, pattern: str) -> bool:
+    """Return whether a shell pattern matches a path; ``*`` does not match a slash."""
+    parts, patterns = path.split("/"), pattern.split("/")
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
+
+
+def pattern_matches(text: str, pattern: str) -> bool:
+    """Return whether a pattern of sshd's matches: ``*`` and ``?`` only, no brackets."""
+    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(expression, text, re.DOTALL) is not None
+
+
+def list_matches(text: str, patterns: str) -> bool | None:
+    """Return whether a list of patterns matches.
+
+    ``False``: one with ``!`` does. ``None``: none does.
+    """
+    found = None
+    for pattern in patterns.split(","):
+        if pattern.startswith("!"):
+            if pattern_matches(text, pattern[1:]):
+                return False
+        elif pattern_matches(text, pattern):
+            found = True
+    return found
+
+
+def unusable_for(
+    settings: SshdSettings, user: str, groups: Collection[str], key_kinds: Collection[str]
+) -> list[str]:
+    """Return why ``user`` could not log in with one of these keys; nothing if it could.
+
+    Args:
+        settings: in effect for the account; see :func:`read_sshd_config`.
+        user: the name of the account.
+        groups: the names of its groups.
+        key_kinds: the kinds of the keys, such as ``ssh-ed25519``.
+    """
+    reasons = _who_reasons(settings, user, groups)
+    for keyword, is_usable in (
+        ("pubkeyauthentication", lambda values: values[0].lower() == "yes"),
+        ("authenticationmethods", _is_key_enough),
+        ("authorizedkeysfile", lambda values: any(_is_our_key_file(v, user) for v in values)),
+        ("forcecommand", lambda values: values[0].lower() == "none"),
+        ("chrootdirectory", lambda values: values[0].lower() == "none"),
+        ("maxsessions", lambda values: values[0] != "0"),
+        ("pubkeyacceptedalgorithms", lambda values: _accepts_a_key(values[0], key_kinds)),
+    ):
+        setting = settings.first(keyword)
+        if setting is not None and not is_usable(setting.values):
+            reasons.append(_described(keyword, setting))
+    permit = settings.first("permitrootlogin")
+    if user == "root" and permit and permit.values[0].lower() in ("no", "forced-commands-only"):
+        reasons.append(_described("permitrootlogin", permit))
+    return reasons
+
+
+def _who_reasons(settings: SshdSettings, user: str, groups: Collection[str]) -> list[str]:
+    """Return what the lists of users and groups that may log in say against ``user``."""
+    reasons = []
+    for keyword in ("denyusers", "denygroups"):
+        for setting in settings.collected(keyword):
+            users = keyword == "denyusers"
+            if any(
+                _user_matches(user, value, from_anywhere=True)
+                if users
+                else any(pattern_matches(group, value) for group in groups)
+                for value in setting.values
+            ):
+                reasons.append(_described(keyword, setting))
+    allow_users = settings.collected("allowusers")
+    values = [value for setting in allow_users for value in setting.values]
+    if values and not any(_user_matches(user, value, from_anywhere=False) for value in values):
+        reasons.append(_described("allowusers", allow_users[0]))
+    allow_groups = settings.collected("allowgroups")
+    values = [value for setting in allow_groups for value in setting.values]
+    if values and not any(pattern_matches(group, value) for group in groups for value in values):
+        reasons.append(_described("allowgroups", allow_groups[0]))
+    return reasons
+
+
+def _user_matches(user: str, pattern: str, from_anywhere: bool) -> bool:
+    """Return whether ``USER`` or ``USER@HOST`` matches; ``from_anywhere``: only for every host."""
+    name, at, host = pattern.partition("@")
+    return pattern_matches(user, name) and (not at or not from_anywhere or host == "*")
+
+
+def _is_key_enough(methods: tuple[str, ...]) -> bool:
+    return any(
+        method.lower() == "any"
+        or all(part.partition(":")[0] == "publickey" for part in method.lower().split(","))
+        for method in methods
+    )
+
+
+def _is_our_key_file(value: str, user: str) -> bool:
+    return value.replace("%u", user) in (".ssh/authorized_keys", "%h/.ssh/authorized_keys")
+
+
+def _accepts_a_key(algorithms: str, key_kinds: Collection[str]) -> bool:
+    """Return whether PubkeyAcceptedAlgorithms leaves an algorithm for one of the keys."""
+    mark, names = (algorithms[0], algorithms[1:]) if algorithms[0] in "+-^" else ("", algorithms)
+    if mark in ("+", "^"):
+        return True
+    for kind in key_kinds:
+        own = ("rsa-sha2-512", "rsa-sha2-256") if kind == "ssh-rsa" else (kind,)
+        listed = [list_matches(name, names) is True for name in own]
+        if not all(listed) if mark == "-" else any(listed):
+            return True
+    return False
+
+
+def listen_ports(settings: SshdSettings) -> tuple[int, ...]:
+    """Return the TCP ports that sshd listens on for other machines; none: on loopback only."""
+    ports = [
+        int(setting.values[0])
+        for setting in settings.collected("port")
+        if setting.values[0].isascii() and setting.values[0].isdigit()
+    ] or [DEFAULT_PORT]
+    listen = settings.collected("listenaddress")
+    found: list[int] = [] if listen else ports
+    for setting in listen:
+        host, port = _host_and_port(setting.values[0])
+        if not host.startswith("127.") and host not in ("::1", "localhost"):
+            found += [port] if port else ports
+    return tuple(dict.fromkeys(found))
+
+
+def _host_and_port(value: str) -> tuple[str, int | None]:
+    """Return the host of ``HOST``, ``HOST:PORT`` or ``[HOST]:PORT``, and its port, if any."""
+    match = re.fullmatch(r"\[(.*)\](?::(\d{1,5}))?", value) or re.fullmatch(
+        r"([^:]*):(\d{1,5})", value
+    )
+    if match is None:
+        return value, None
+    return match[1], int(match[2]) if match[2] else None
+
+
+_NAMES = {
+    name.lower(): name
+    for name in (
+        *("AllowUsers", "DenyUsers", "AllowGroups", "DenyGroups", "PubkeyAuthentication"),
+        *("AuthenticationMethods", "AuthorizedKeysFile", "ForceCommand", "ChrootDirectory"),
+        *("MaxSessions", "PubkeyAcceptedAlgorithms", "PermitRootLogin"),
+    )
+}
+
+
+def _described(keyword: str, setting: Setting) -> str:
+    return f"{_NAMES[keyword]} {' '.join(setting.values)} ({setting.where})"
