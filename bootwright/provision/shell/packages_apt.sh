@@ -75,7 +75,9 @@ set_aside_missing() {
         apt-get indextargets --format '$(FILENAME) $(REPO_URI) $(RELEASE)' |
             while read -r list from release; do
                 [ "${from%/}" = "${address%/}" ] || continue
-                case $release in "$suite" | "$suite"/* | /) rm -f "$list" "$list".* ;; esac
+                [ -z "$suite" ] ||
+                    case $release in "$suite" | "$suite"/*) ;; *) continue ;; esac
+                rm -f "$list" "$list".*
             done
     done
 }
