@@ -72,7 +72,7 @@ def test_packages_that_were_begun_are_finished_even_if_none_is_missing() -> None
     packages = plan_provision(desired(), begun).packages
     assert packages is not None
     assert (packages.install, packages.upgrade) == ((), False)
-    assert packages.describe() == "finish what was begun (an earlier run was interrupted)"
+    assert packages.why == "an earlier run was interrupted"
 
 
 def test_a_provisioned_board_has_nothing_left_to_do() -> None:

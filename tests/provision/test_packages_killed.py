@@ -164,7 +164,7 @@ def test_a_fetched_package_that_is_damaged_is_fetched_again(board: DebianRoot) -
 def test_lists_of_packages_that_are_damaged_are_fetched_again(board: DebianRoot) -> None:
     board.say(
         "apt-get update\nfor list in /var/lib/apt/lists/*_Packages; do\n"
-        'echo "Version: 1" >"$list"; done; rm -f /var/cache/apt/*.bin'
+        'rm "$list"; echo "Version: 1" >"$list"; done; rm -f /var/cache/apt/*.bin'
     )
     assert failed(board.run(SCRIPT)) == ()
     assert_finished(board)

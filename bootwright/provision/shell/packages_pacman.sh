@@ -80,6 +80,7 @@ set_aside_half_installed() {
 install_again() {
     [ -e "$half_installed" ] || return 0
     set --
+    # shellcheck disable=SC2013  # Names of packages, a word each.
     for name in $(sort -u "$half_installed"); do
         if pacman -Si "$name" >/dev/null 2>&1; then
             set -- "$@" "$name"
