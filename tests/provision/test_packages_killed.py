@@ -194,7 +194,7 @@ def test_a_dpkg_that_is_at_work_is_waited_for(board: DebianRoot) -> None:
     [
         ("deb file:/unsigned stable main", "file:/unsigned stable"),
         ("deb [trusted=yes] file:/repo nosuch main", "file:/repo nosuch"),
-        ("deb [trusted=yes] file:/nosuch ./", "file:/nosuch ."),
+        ("deb [trusted=yes] file:/nosuch ./", "file:/nosuch/."),
         (
             "deb cdrom:[Debian GNU/Linux 12 _Bookworm_]/ bookworm main",
             "cdrom://[Debian GNU/Linux 12 _Bookworm_] bookworm",
@@ -217,7 +217,8 @@ def test_what_a_source_offered_that_is_gone_now_stops_nothing(board: DebianRoot)
     # A newer one than ours, which is not there any more; its list is still known.
     board.say(
         "cd /var/lib/apt/lists && for list in _other_*_Packages; do\n"
-        "sed -i '/^Package: tool$/,/^$/{s/^Version: .*/Version: 3/;s,^Filename: .*,Filename: no,}'"
+        "sed -i -e '/^Package: base-files$/,/^$/d'"
+        " -e '/^Package: tool$/,/^$/{s/^Version: .*/Version: 3/;s,^Filename: .*,Filename: no,}'"
         ' "$list"\ndone; rm -f /var/cache/apt/*.bin'
     )
     assert "Candidate: 3" in board.say("apt-cache policy tool")

@@ -33,7 +33,7 @@ failed_sources() {
         -e "s,^.*'([a-z+-]+:.*[^/ ])/* ([^ /]*)[^ ]* (In)?Release'.*,\1 \2,p;t" \
         -e 's,^.* ([a-z+-]+:[^ ]*[^ /])/+dists/([^ /]*)/.*,\1 \2,p;t' \
         -e 's,^.* ([a-z+-]+:[^ ]*[^/ ])/* ([^ /]*)[^ ]* (In)?Release: .*,\1 \2,p;t' \
-        -e 's,^.* ([a-z+-]+:[^ ]*)/(In)?Release .*,\1,p' | sort -u
+        -e 's,^E: Failed to fetch ([a-z+-]+:[^ ]*)/[^ /]+ .*,\1,p' | sort -u
 }
 # Prints the sources of the distribution itself, a line each. Their lists have the package that
 # says which distribution this is.
