@@ -144,9 +144,9 @@ def follow(
                 if sentence not in shown:
                     print(f"warning: {board}: {sentence}", file=sys.stderr, flush=True)
             shown, checked = now, time.monotonic()
-        now = datetime.now(UTC)
+        arrived = datetime.now(UTC)
         for record in store.follow(board, cursor):
-            if options.query.matches(record, time_now(record.time, now)):
+            if options.query.matches(record, time_now(record.time, arrived)):
                 _print(record)
         sys.stdout.flush()
         time.sleep(_POLL_S)

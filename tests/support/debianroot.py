@@ -122,7 +122,7 @@ class Package:
             (tree / path).write_text(text)
             (tree / path).chmod(0o755 if path.startswith("DEBIAN/p") else 0o644)
         file = pool / f"{self.name}_{self.version}_all.deb"
-        argv = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, file]
+        argv = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(file)]
         subprocess.run(argv, check=True, capture_output=True)
         shutil.rmtree(tree)
         return file
