@@ -55,11 +55,15 @@ class BenchmarkCheck(StrictModel):
 class Waiver(StrictModel):
     """A check that is not met on purpose, until a given day.
 
-    If ``targets`` is left out, it is for all targets; an empty list is an error.
+    If ``targets`` is left out, it is for all targets; an empty list is an error. With
+    ``containers`` or ``images`` it is only for these: names, or shell patterns such as ``nginx:*``;
+    a container is also found by the image that it runs.
     """
 
     check: str
     targets: Annotated[tuple[str, ...], Field(min_length=1)] = ()
+    containers: Annotated[tuple[str, ...], Field(min_length=1)] = ()
+    images: Annotated[tuple[str, ...], Field(min_length=1)] = ()
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=20)]
     expires: date
 

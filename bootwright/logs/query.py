@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from bootwright.core.errors import InputError
 from bootwright.core.options import check_word
-from bootwright.logs.record import SEVERITIES, LogRecord
+from bootwright.logs.record import SEVERITIES, LogRecord, header_word
 
 _AGO = re.compile(r"(\d+)\s*(s|min|m|h|d)")
 _ID = re.compile(r"[0-9a-f]{4,64}")
@@ -20,8 +20,8 @@ class Query:
     Attributes:
         container: a container's name, id (or its beginning) or tag, or a program's name.
         severity: the least urgent severity that is wanted, 0 (most urgent) to 7.
-        since: the earliest time, by the board's clock.
-        until: the latest time, by the board's clock.
+        since: the earliest time, by the board's clock where that is right.
+        until: the latest time, likewise.
         pattern: a regular expression that the text has to contain.
     """
 
@@ -31,20 +31,26 @@ class Query:
     until: datetime | None = None
     pattern: re.Pattern[str] | None = None
 
-    def matches(self, record: LogRecord) -> bool:
-        """Return whether a record is wanted."""
+    def matches(self, record: LogRecord, time: datetime) -> bool:
+        """Return whether a record is wanted.
+
+        Args:
+            record: the record.
+            time: its own time, or another one if that is wrong; see :mod:`bootwright.logs.arrival`.
+        """
         if record.severity > self.severity:
             return False
         if self.container and not self._is_of(record):
             return False
-        if self.since is not None and (record.time is None or record.time < self.since):
+        if self.since is not None and time < self.since:
             return False
-        if self.until is not None and (record.time is None or record.time > self.until):
+        if self.until is not None and time > self.until:
             return False
         return self.pattern is None or self.pattern.search(record.text) is not None
 
     def _is_of(self, record: LogRecord) -> bool:
-        if record.app == self.container:
+        # A container's own tag may have blanks; it is stored without them.
+        if record.app == header_word(self.container):
             return True
         found = record.container
         if found is None:

@@ -109,12 +109,12 @@ def format_record(record: LogRecord) -> str:
     if record.lost:
         data += _element(LOSS_ELEMENT, {"records": str(record.lost)})
     time = record.time.isoformat().replace("+00:00", "Z") if record.time is not None else "-"
-    head = f"<{record.priority}>1 {time} {_word(record.board)} {_word(record.app)}"
-    return f"{head} {_word(record.process)} - {data or '-'} {record.text}"
+    head = f"<{record.priority}>1 {time} {header_word(record.board)} {header_word(record.app)}"
+    return f"{head} {header_word(record.process)} - {data or '-'} {record.text}"
 
 
-def _word(text: str) -> str:
-    """Return a header field: printable and without blanks, or ``-``."""
+def header_word(text: str) -> str:
+    """Return a header field as it is stored: printable and with ``_`` for blanks, or ``-``."""
     return re.sub(r"\s", "_", escape_unsafe(text)) or "-"
 
 

@@ -4,13 +4,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from bootwright.core import paths
 from bootwright.core.errors import InputError
 from bootwright.core.result import to_json
 from bootwright.core.target_names import CONFIG_NAME
+from bootwright.logs.arrival import time_now
 from bootwright.logs.io.store import LogCursor, LogStore
 from bootwright.logs.query import Query, parse_pattern, parse_severity, parse_since
 from bootwright.logs.record import LogRecord
@@ -143,8 +144,9 @@ def follow(
                 if sentence not in shown:
                     print(f"warning: {board}: {sentence}", file=sys.stderr, flush=True)
             shown, checked = now, time.monotonic()
+        arrived = datetime.now(UTC)
         for record in store.follow(board, cursor):
-            if options.query.matches(record):
+            if options.query.matches(record, time_now(record.time, arrived)):
                 _print(record)
         sys.stdout.flush()
         time.sleep(_POLL_S)

@@ -91,7 +91,11 @@ def userns_step(daemon: DaemonJson, facts: HostFacts) -> Step:
             # useradd may have written the files anew: our range has to be in them.
             *(Check(("grep", "-q", f"^{REMAP_USER}:", path)) for path in (SUBUID, SUBGID)),
         ),
-        says=(f"make the account {REMAP_USER}, to which root of a container is mapped",),
+        says=(
+            f"make the account {REMAP_USER}, to which root of a container is mapped",
+            "from now on a container cannot open devices of the board (--device) or write to root's"
+            " folders (bind mounts); see docs/provision.md, What containers notice",
+        ),
     )
 
 

@@ -72,6 +72,7 @@ class HostFacts:
         relay_dropped: log records lost since the relay was started, because its queue was full.
         upgraded: the day when packages were last brought up to date, and the lists of packages
             that could not be fetched then.
+        packages_begun: work on packages was begun, by Bootwright, and did not end well.
         rebooted_for: the kernel for which the board was restarted last.
         transaction: a change was begun and neither confirmed nor put back.
     """
@@ -113,6 +114,7 @@ class HostFacts:
     relay_queued: int
     relay_dropped: int
     upgraded: str
+    packages_begun: bool
     rebooted_for: str
     transaction: bool
 
@@ -192,6 +194,7 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             relay_queued=_relay(get("relay").lines, "queued"),
             relay_dropped=_relay(get("relay").lines, "dropped"),
             upgraded=facts.one("upgraded"),
+            packages_begun=bool(facts.one("packages-begun")),
             rebooted_for=facts.one("rebooted-for"),
             transaction=bool(facts.one("transaction")),
         )
@@ -238,7 +241,8 @@ def _mount(line: str) -> tuple[str, Mounted]:
 def _packages(lines: Iterable[str]) -> Iterable[tuple[str, str]]:
     for line in lines:
         words = line.split()
-        if len(words) == 3 and words[0] == "ii":
+        # Installed without trouble, wanted or on hold: "ii", "hi".
+        if len(words) == 3 and words[0][1:] == "i":
             yield words[1], words[2]
         elif len(words) == 2:
             yield words[0], words[1]

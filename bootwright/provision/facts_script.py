@@ -19,6 +19,9 @@ TRANSACTION = f"{STATE}/transaction"
 UPGRADED = f"{STATE}/upgraded"
 """When the packages were last brought up to date: a date, and what could not be fetched."""
 
+PACKAGES_BEGUN = f"{STATE}/packages-begun"
+"""There while work on packages has begun and has not ended well, as after a loss of power."""
+
 REBOOTED_FOR = f"{STATE}/rebooted-for"
 """The kernel that the board was restarted for, so that one that never boots is not tried
 for ever."""
@@ -83,6 +86,7 @@ def host_script(questions: Questions) -> str:
         proven_file=PROVEN,
         reloaded_file=RELOADED,
         upgraded_file=UPGRADED,
+        begun_file=PACKAGES_BEGUN,
         rebooted_file=REBOOTED_FOR,
         relay_control=RELAY_CONTROL,
         transaction=TRANSACTION,

@@ -198,13 +198,18 @@ def logs_step(desired: DesiredState, facts: HostFacts) -> Step:
     restart = bool(paths & relay_files) or facts.unit(SERVICE).active != "active"
     if start or restart:
         actions.append(StartRelay(start, restart))
-    says = (f"ship logs to {logs.server}:{logs.server_port} ({logs.transport})",)
+    says = [f"ship logs to {logs.server}:{logs.server_port} ({logs.transport})"]
+    if CONFIG not in facts.files.files:
+        says.append(
+            "from now on a container with log options of another driver, such as max-size in a"
+            " compose file, does not start; see docs/provision.md, What containers notice"
+        )
     return Step(
         "logs",
         ("2.13",),
         tuple(changes),
         actions=tuple(actions),
-        says=says if restart else (),
+        says=tuple(says) if restart else (),
     )
 
 

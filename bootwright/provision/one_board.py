@@ -27,7 +27,7 @@ from bootwright.provision.facts_script import (
     host_script,
     proven_script,
 )
-from bootwright.provision.packages import missing_lists, new_kernel, packages_script
+from bootwright.provision.packages import new_kernel, package_warnings, packages_script
 from bootwright.provision.plan import (
     ProvisionPlan,
     interim_text,
@@ -266,10 +266,8 @@ class BoardRun:
             state = self._run_job("packages", script, files)
             self._check_packages(state)
         self._done.append(StepResult("packages", True, says=(what,)))
-        if missing := missing_lists(state.sections):
-            self._reporter.warn(
-                f"{self._endpoint.name}: could not be fetched: {', '.join(missing)}"
-            )
+        for text in package_warnings(state.sections):
+            self._reporter.warn(f"{self._endpoint.name}: {text}")
         with self._reporter.step(f"Read the state of {self._endpoint.name} again"):
             facts = self._collect()
         return facts, self._plan(facts)

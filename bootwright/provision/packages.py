@@ -6,13 +6,17 @@ from bootwright.core.shell import Value, render
 from bootwright.core.tools import Family
 from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.facts import HostFacts
-from bootwright.provision.facts_script import UPGRADED
+from bootwright.provision.facts_script import PACKAGES_BEGUN, UPGRADED
 from bootwright.provision.transaction import hold_script
 from bootwright.remote.job_script import JOB_FUNCTIONS
 from bootwright.remote.sections import Section
 
 LEAST_FREE_MIB = 500
 """MiB that have to be free on ``/``: Docker takes about 330 on armhf, and its archives 70."""
+
+LOCK_S = 900
+"""Seconds that a job waits for other processes that work on packages, such as unattended upgrades:
+these take some minutes on a slow card."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class PackagesPlan:
         optional = (f"{name} (where it exists)" for name in self.optional)
         if names := (*self.install, *optional):
             what.append(f"install {', '.join(names)}")
-        return f"{' and '.join(what)} ({self.why})"
+        return f"{' and '.join(what) or 'finish what was begun'} ({self.why})"
 
 
 def plan_packages(desired: DesiredState, facts: HostFacts) -> PackagesPlan | None:
@@ -54,10 +58,12 @@ def plan_packages(desired: DesiredState, facts: HostFacts) -> PackagesPlan | Non
     ]
     install = tuple(p.name(facts.family) or "" for p in missing if not p.optional)
     upgrade = desired.upgrade or not facts.upgraded
-    if not install and not upgrade:
+    if not install and not upgrade and not facts.packages_begun:
         return None
     if desired.upgrade:
         why = "asked for"
+    elif facts.packages_begun:
+        why = "an earlier run was interrupted"
     elif upgrade:
         why = "never done by bootwright on this board"
     else:
@@ -83,6 +89,8 @@ def packages_script(plan: PackagesPlan, *, hold_containers: bool = False) -> str
         "needed_mib": LEAST_FREE_MIB if plan.install else LEAST_FREE_MIB // 4,
         "packages": plan.install,
         "upgraded_file": UPGRADED,
+        "begun_file": PACKAGES_BEGUN,
+        "lock_s": LOCK_S,
     }
     script = hold_script() if hold_containers else render(*JOB_FUNCTIONS)
     if plan.family == "arch":
@@ -93,11 +101,12 @@ def packages_script(plan: PackagesPlan, *, hold_containers: bool = False) -> str
     return script + render("provision/shell/packages.sh", file, **variables)
 
 
-def missing_lists(sections: tuple[Section, ...]) -> tuple[str, ...]:
-    """Return the lists of packages that could not be fetched."""
-    return tuple(
-        line for section in sections if section.name == "missing" for line in section.lines if line
-    )
+def package_warnings(sections: tuple[Section, ...]) -> tuple[str, ...]:
+    """Return what the operator should know after the job: a sentence each."""
+    lines = {section.name: [line for line in section.lines if line] for section in sections}
+    missing = lines.get("missing")
+    fetched = [f"could not be fetched: {', '.join(missing)}"] if missing else []
+    return (*fetched, *lines.get("warning", []))
 
 
 def needs_reboot(facts: HostFacts) -> str:

@@ -1,5 +1,6 @@
 """`waivers.toml`: which file is taken, and which waiver is for a check of a target."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from hypothesis import strategies as st
 from bootwright.audit.benchmark import load_checks
 from bootwright.audit.checks.evaluate import evaluate
 from bootwright.audit.model import Waiver
-from bootwright.audit.result import AuditResult
+from bootwright.audit.result import AuditResult, result_of
 from bootwright.audit.waivers import WAIVERS_NAME, load_waivers, waiver_of
 from bootwright.core.errors import InputError
 from bootwright.core.paths import checkout
+from tests.support.auditcontainers import container
 from tests.support.auditfacts import stock, subject
 
 CHECKS = load_checks(checkout() / "checks" / "cis-docker")
@@ -59,6 +61,12 @@ def test_a_file_without_waivers(tmp_path: Path, text: str) -> None:
         (entry(more='expires = 2027-01-31\ntargets = "board"'), "targets"),
         (entry() + entry(), "2.12 is waived twice"),
         (entry(more='expires = 2027-01-31\ntargets = ["a", "a"]'), "2.12 is waived twice"),
+        (entry(more='expires = 2027-01-31\ncontainers = ["a"]'), "not about single containers"),
+        (entry("5.4", more="expires = 2027-01-31\nimages = []"), "images"),
+        (
+            entry("5.4", more='expires = 2027-01-31\ncontainers = ["a", "a"]'),
+            "5.4 for container a is waived twice",
+        ),
         ("[[waivers]]\n", "waivers"),
         ("[[waiver]\n", "waivers.toml"),
         ("waiver = 7\n", "waiver"),
@@ -85,10 +93,55 @@ def test_a_missing_file_and_a_binary_file_are_refused(tmp_path: Path) -> None:
 def test_of_several_waivers_the_last_to_expire_is_used() -> None:
     late = waiver("5.4", "board", expires=DAY + timedelta(days=30))
     waivers = (waiver("5.4"), late, waiver("5.4", "shelf", expires=DAY + timedelta(days=90)))
-    assert waiver_of(waivers, "5.4", "board") == late
-    assert waiver_of(waivers, "5.4", "other") == waivers[0]
-    assert waiver_of(waivers, "5.5", "board") is None
-    assert waiver_of((late,), "5.4", "other") is None
+    assert waiver_of(waivers, "5.4", "board", {}) == late
+    assert waiver_of(waivers, "5.4", "other", {}) == waivers[0]
+    assert waiver_of(waivers, "5.5", "board", {}) is None
+    assert waiver_of((late,), "5.4", "other", {}) is None
+
+
+def scoped(reason: str, days: int, **scope: tuple[str, ...]) -> Waiver:
+    reason = f"{reason} needs it to do its work."
+    return Waiver(check="5.4", reason=reason, expires=DAY + timedelta(days=days), **scope)
+
+
+WEB, JOB = scoped("The web server", 9, containers=("web",)), scoped("A job", 5, images=("job:*",))
+
+
+@pytest.mark.parametrize(
+    ("warned", "expected"),
+    [
+        ({"web": "nginx:1"}, WEB),
+        ({"nightly": "job:2"}, JOB),
+        # An image that is named like the container is another thing.
+        ({"web": None}, None),
+        ({"job:2": None}, JOB),
+        ({"web": "nginx:1", "other": "nginx:1"}, None),
+        ({}, None),
+    ],
+)
+def test_a_waiver_for_a_container_or_an_image_is_for_no_other(
+    warned: dict[str, str | None], expected: Waiver | None
+) -> None:
+    assert waiver_of((WEB, JOB), "5.4", "board", warned) == expected
+
+
+def test_waivers_for_all_that_a_check_warns_of_are_one_that_ends_with_the_first() -> None:
+    warned = {"web": "nginx:1", "nightly": "job:2"}
+    found = waiver_of((WEB, JOB), "5.4", "board", warned)
+    assert found is not None
+    assert found.expires == JOB.expires
+    assert found.reason == f"{WEB.reason} {JOB.reason}"
+    whole = waiver("5.4", expires=DAY + timedelta(days=7))
+    assert waiver_of((WEB, JOB, whole), "5.4", "board", warned) == whole
+
+
+def test_a_container_is_found_by_the_name_that_the_audit_shows() -> None:
+    one = container(name="web", image="nginx:1", privileged=True)
+    other = replace(one, name="shop")
+    for containers, result in (((one,), "waived"), ((one, other), "warn")):
+        facts = replace(stock(), containers=containers)
+        checked, _ = evaluate(subject(facts), CHECKS, (WEB,), "board")
+        assert {c.check.id: result_of(c, DAY) for c in checked}["5.4"] == result
 
 
 @given(

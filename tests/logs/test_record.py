@@ -112,7 +112,16 @@ def record(text: str = "x", minutes: int = 0, severity: int = 6, **more: object)
 def test_queries(query: Query, wanted: bool) -> None:
     container = LogContainer("web", "app:1", "0123456789ab")
     asked = record("one two", minutes=5, container=container)
-    assert query.matches(asked) is wanted
+    assert query.matches(asked, NOW - timedelta(minutes=5)) is wanted
+
+
+def test_a_tag_with_blanks_is_found_as_it_was_given() -> None:
+    tag = "my tag"
+    stored = parse_record(format_record(LogRecord(30, NOW, "odroid", tag, "", "x")))
+    assert stored.app == "my_tag"
+    assert Query(container=tag).matches(stored, NOW)
+    assert Query(container="my_tag").matches(stored, NOW)
+    assert not Query(container="my  tag").matches(stored, NOW)
 
 
 def test_parsing_the_options_of_a_query() -> None:

@@ -55,6 +55,26 @@ def test_a_bare_board() -> None:
     assert plan.packages.upgrade
 
 
+def test_a_package_on_hold_is_installed_and_one_by_half_is_not() -> None:
+    answer = text("debian-12-provisioned")
+    assert answer.count("|ii  docker.io ") == 1
+    held = parse_host(answer.replace("|ii  docker.io ", "|hi  docker.io "))
+    assert plan_provision(desired(), held).packages is None
+    half = parse_host(answer.replace("|ii  docker.io ", "|iHR docker.io "))
+    packages = plan_provision(desired(), half).packages
+    assert packages is not None
+    assert packages.install == ("docker.io",)
+
+
+def test_packages_that_were_begun_are_finished_even_if_none_is_missing() -> None:
+    answer = text("debian-12-provisioned")
+    begun = parse_host(answer.replace("|upgraded ", "|packages-begun yes\n|upgraded ", 1))
+    packages = plan_provision(desired(), begun).packages
+    assert packages is not None
+    assert (packages.install, packages.upgrade) == ((), False)
+    assert packages.why == "an earlier run was interrupted"
+
+
 def test_a_provisioned_board_has_nothing_left_to_do() -> None:
     facts = case("debian-12-provisioned")
     assert facts.engine is not None

@@ -8,7 +8,13 @@ import pytest
 
 from bootwright.provision.facts import HostFacts, host_facts
 from bootwright.provision.facts_script import UPGRADED, Questions, host_script
-from bootwright.provision.packages import PackagesPlan, needs_reboot, new_kernel, packages_script
+from bootwright.provision.packages import (
+    PackagesPlan,
+    needs_reboot,
+    new_kernel,
+    package_warnings,
+    packages_script,
+)
 from bootwright.remote.sections import Section
 from tests.support.archroot import KEYRING, ArchRoot, need_pacman
 from tests.support.gpgkeys import KeyRing, keyring
@@ -75,7 +81,7 @@ def board(settled: ArchRoot, tmp_path: Path) -> ArchRoot:
 def failed(sections: tuple[Section, ...]) -> tuple[str, ...]:
     """Return what failed, and what pacman said; nothing if the run ended well."""
     names = [section.name for section in sections]
-    if names == ["missing"]:
+    if names == ["missing", "warning"]:
         return ()
     assert names == ["failed"], sections
     return sections[0].lines
@@ -163,9 +169,17 @@ def test_the_lock_of_an_interrupted_pacman_is_taken_away(board: ArchRoot, keys: 
     assert not (board.root / "var/lib/pacman/db.lck").exists()
 
 
-def test_a_pacman_that_is_at_work_is_left_alone(board: ArchRoot) -> None:
+OTHER = """\
+mkfifo /run/begun /run/end
+pacman --config /etc/other.conf -Sy >/dev/null 2>&1 &
+read word </run/begun
+"""
+"""A pacman at work: it downloads until somebody writes to ``/run/end``."""
+
+
+def with_other_pacman(board: ArchRoot, sleep: str) -> str:
+    """Return a script that runs while another pacman works; ``sleep`` stands for the program."""
     fetch = board.root / "run/fetch"
-    # It downloads for as long as the test desired.
     fetch.write_text("#!/bin/sh\necho begun >/run/begun\nread word </run/end\nexit 1\n")
     fetch.chmod(0o755)
     board.write(
@@ -173,16 +187,66 @@ def test_a_pacman_that_is_at_work_is_left_alone(board: ArchRoot) -> None:
         "[options]\nXferCommand = /run/fetch %u %o\nSigLevel = Never\n"
         "[test]\nServer = http://localhost/none\n",
     )
-    other = (
-        "mkfifo /run/begun /run/end\n"
-        "pacman --config /etc/other.conf -Sy >/dev/null 2>&1 &\n"
-        "read word </run/begun\n"
-    )
-    what, said, *_ = failed(board.run(f"{other}{SCRIPT}"))
-    assert what == "look for other work"
-    assert said == "pacman is at work on the board; wait for it to end"
+    return f"{OTHER}sleep() {{ {sleep}; }}\n{SCRIPT.replace('lock_s=900', 'lock_s=10')}"
+
+
+def test_a_pacman_that_is_at_work_is_waited_for(board: ArchRoot, keys: Keys) -> None:
+    board.publish("app", "3-1", {"usr/share/bw-app": b"3"}, keys.first)
+    script = with_other_pacman(board, "cat progress >>waited; echo >/run/end; wait")
+    assert failed(board.run(script)) == ()
+    waited = (board.root / "run/work/waited").read_text()
+    assert waited.startswith("fetch the lists of packages: wait for pacman (process ")
+    assert installed(board)["app"] == "3-1"
+
+
+def test_a_pacman_that_does_not_end_is_named_and_left_alone(board: ArchRoot) -> None:
+    what, who, *_ = failed(board.run(with_other_pacman(board, ":")))
+    assert what == "fetch the lists of packages"
+    assert who.startswith("pacman (process ")
+    assert who.endswith(") works on packages, and has not ended in 10 s")
     # The one that was killed with the board's other processes left it.
     assert (board.root / "var/lib/pacman/db.lck").exists()
+
+
+def test_a_package_that_pacman_was_killed_at_is_installed_again(
+    board: ArchRoot, keys: Keys
+) -> None:
+    board.publish("app", "3-1", {"usr/share/bw-app": b"3"}, keys.first)
+    # The notes of the old version are gone, those of the new one are not written, its file is.
+    local = board.root / "var/lib/pacman/local"
+    (local / "app-2-1").rename(local / "app-2.5-1")
+    (local / "app-2.5-1/desc").unlink()
+    with (local / "audit-1-1/files").open("r+b") as file:
+        file.truncate(len(b"%FILES%\n"))
+    assert failed(board.run(SCRIPT)) == ()
+    assert installed(board)["app"] == "3-1"
+    assert (board.root / "usr/share/bw-app").read_text() == "3"
+    assert "usr/bin/bw-audit" in board.say("pacman -Qlq audit")
+    assert not (local / "app-2.5-1").exists()
+
+
+def test_a_keyring_that_was_installed_and_not_taken_over_is_taken_over(
+    board: ArchRoot, keys: Keys
+) -> None:
+    board.publish_keyring("2-1", (keys.first, keys.second), keys.first)
+    # Without what pacman runs after the installation.
+    board.say("pacman -Sy --noconfirm --noscriptlet testlinux-keyring")
+    board.publish("app", "3-1", {"usr/share/bw-app": b"3"}, keys.second)
+    assert failed(board.run(SCRIPT)) == ()
+    assert installed(board)["app"] == "3-1"
+
+
+def test_packages_that_pacman_ignores_are_named(board: ArchRoot, keys: Keys) -> None:
+    board.publish("app", "3-1", {"usr/share/bw-app": b"3"}, keys.first)
+    configuration = board.root / "etc/pacman.conf"
+    text = configuration.read_text().replace("[options]\n", "[options]\nIgnorePkg = app\n")
+    configuration.write_text(text)
+    warnings = package_warnings(board.run(SCRIPT))
+    assert warnings == (
+        "pacman.conf keeps these as they are (IgnorePkg, IgnoreGroup), and the rest is newer, which"
+        " Arch Linux does not support: app",
+    )
+    assert installed(board)["app"] == "2-1"
 
 
 @pytest.mark.parametrize("how", ["forged", "of a stranger"])

@@ -144,6 +144,7 @@ def stock(files: Mapping[str, str] | None = None, **different: Any) -> HostFacts
         relay_queued=0,
         relay_dropped=0,
         upgraded="2026-11-25",
+        packages_begun=False,
         rebooted_for="",
         transaction=False,
     )

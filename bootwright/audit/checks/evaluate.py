@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 
 from bootwright.audit.checks import containers, daemon, files, host, images, swarm
 from bootwright.audit.checks.findings import findings
-from bootwright.audit.model import BenchmarkCheck, Checked, Evaluator, Finding, Subject, Waiver
+from bootwright.audit.model import (
+    BenchmarkCheck,
+    Checked,
+    Evaluator,
+    Finding,
+    Subject,
+    Waiver,
+    short,
+)
 from bootwright.audit.waivers import waiver_of
 from bootwright.core.errors import InputError
 
@@ -39,9 +47,17 @@ def evaluate(
                 f"check {check.id} has no evaluator: add one in bootwright/audit/checks, to"
                 " EVALUATORS of the module of its section"
             )
-    checked = tuple(
-        Checked(check, EVALUATORS[check.id](subject), waiver_of(waivers, check.id, target))
-        for check in checks
-    )
+    checked = tuple(_checked(subject, check, waivers, target) for check in checks)
     results = {one.check.id: one.evaluation for one in checked}
     return checked, findings(subject, results)
+
+
+def _checked(
+    subject: Subject, check: BenchmarkCheck, waivers: Sequence[Waiver], target: str
+) -> Checked:
+    evaluation = EVALUATORS[check.id](subject)
+    images = {short(one.name): one.image for one in subject.facts.containers or ()}
+    warned = {
+        item.subject: images.get(item.subject) for item in evaluation.items if item.result == "warn"
+    }
+    return Checked(check, evaluation, waiver_of(waivers, check.id, target, warned))

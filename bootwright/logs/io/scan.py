@@ -11,13 +11,21 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from itertools import islice
 
 from bootwright.core.errors import InputError
+from bootwright.logs.arrival import ArrivalTimes, time_now
 from bootwright.logs.io.store import LogCursor, LogStore
 from bootwright.logs.query import Query
-from bootwright.logs.record import NOTICE, LogRecord, escape_unsafe, parse_record, parse_time
+from bootwright.logs.record import (
+    NOTICE,
+    LogRecord,
+    escape_unsafe,
+    header_word,
+    parse_record,
+    parse_time,
+)
 
 Cursors = dict[str, LogCursor]
 """A cursor for each board, by name."""
@@ -32,10 +40,6 @@ _FOLLOW_BYTES = 1 << 16
 """How many bytes of one board are read at once when new records are followed."""
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
-
-_MAX_TIME_DIFFERENCE = timedelta(hours=36)
-"""How far a record's time may be from noon of the day of its arrival. If it is further away, the
-board's clock was wrong, and the time is not used for sorting."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ def scan(
         reached = line.time or reached
         if _may_match(line, query):
             record = parse_record(line.text, line.board)
-            if query.matches(record):
+            if query.matches(record, line.order):
                 records.append(record)
         if len(records) >= limit or (count % _LINES_PER_CHECK == 0 and enough()):
             return ScanResult(records, cursors, reached)
@@ -149,29 +153,20 @@ def _backwards(
     If the time of a line is far from the day of its arrival, the board's clock was wrong; then the
     line is sorted by the time of the line that follows it in the file.
     """
-    order = datetime.max.replace(tzinfo=UTC)
-    day, noon = "", order
+    times = ArrivalTimes()
     for where, text in store.backwards(board, cursor, first):
         head = _HEAD.match(text)
         severity, time = NOTICE & 7, None
         if head is not None:
             severity, time = int(head[1]) & 7, parse_time(head[2])
-        if where.day != day:
-            day, noon = where.day, _noon(where.day)
-        if time is not None and abs(time - noon) < _MAX_TIME_DIFFERENCE:
-            order = time
-        yield _Line(board, where, text, severity, time, order)
-
-
-def _noon(file: str) -> datetime:
-    return datetime.fromisoformat(f"{file.removesuffix('.log')}T12:00:00+00:00")
+        yield _Line(board, where, text, severity, time, times.time_of(where.day, time))
 
 
 def _may_match(line: _Line, query: Query) -> bool:
     """Return whether a line may match; this is faster than parsing every line."""
-    if query.since is not None and (line.time is None or line.time < query.since):
+    if query.since is not None and line.order < query.since:
         return False
-    if query.until is not None and (line.time is None or line.time > query.until):
+    if query.until is not None and line.order > query.until:
         return False
     # A line that cannot be parsed has the severity notice, whatever it begins with.
     if line.severity > query.severity and query.severity < (NOTICE & 7):
@@ -182,7 +177,8 @@ def _may_match(line: _Line, query: Query) -> bool:
     # An id in a query may have more than the 12 digits that are stored, so only the beginning is
     # compared; not if it has characters that are escaped in the file.
     beginning = query.container[:8]
-    if beginning not in text and not set(beginning) & set('\\"]'):
+    stored = header_word(query.container)[:8]
+    if beginning not in text and stored not in text and not set(beginning) & set('\\"]'):
         return False
     return query.pattern is None or query.pattern.search(text) is not None
 
@@ -199,7 +195,9 @@ def new_records(
         for board in boards
     ]
     together = heapq.merge(*new, key=lambda record: record.time or _EARLIEST)
-    return [record for record in together if query.matches(record)], sum(map(len, new))
+    now = datetime.now(UTC)
+    found = [record for record in together if query.matches(record, time_now(record.time, now))]
+    return found, sum(map(len, new))
 
 
 def summary(store: LogStore, board: str, lines: int) -> BoardSummary:

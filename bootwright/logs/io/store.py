@@ -21,6 +21,7 @@ from typing import BinaryIO
 from bootwright.core import paths
 from bootwright.core.errors import InputError
 from bootwright.core.io.fsync import replace_file, sync_path
+from bootwright.logs.arrival import ArrivalTimes
 from bootwright.logs.io.packed import PackedReader
 from bootwright.logs.query import Query
 from bootwright.logs.record import LogRecord, parse_record
@@ -158,9 +159,10 @@ class LogStore:
             InputError: ``board`` cannot be the name of a board.
         """
         since = query.since.date() if query is not None and query.since is not None else None
-        for _, line in self.backwards(board, cursor, since):
+        times = ArrivalTimes()
+        for where, line in self.backwards(board, cursor, since):
             record = parse_record(line, board)
-            if query is None or query.matches(record):
+            if query is None or query.matches(record, times.time_of(where.day, record.time)):
                 yield record
 
     def backwards(

@@ -27,6 +27,7 @@
 #   proven_file     the file with the process of the daemon that was last proven, and its versions
 #   reloaded_file   the file that is written when the daemon has read daemon.json again
 #   upgraded_file   the file with the date of the last upgrade of packages
+#   begun_file      the file that is there while work on packages has begun and has not ended well
 #   rebooted_file   the file with the kernel that the board was last restarted for
 #   relay_control   the control socket of the relay of logs
 #   transaction     the folder of a change that is not confirmed yet
@@ -89,6 +90,7 @@ first_line() { [ -r "$2" ] && IFS= read -r value <"$2" && fact "$1" "$value"; }
     first_line kernel /proc/sys/kernel/osrelease
     first_line boot /proc/sys/kernel/random/boot_id
     first_line upgraded "$upgraded_file"
+    [ -e "$begun_file" ] && fact packages-begun yes
     first_line rebooted-for "$rebooted_file"
     [ -e /proc/self/ns/user ] && fact has-userns yes
     [ -e "$transaction/armed" ] && fact transaction armed

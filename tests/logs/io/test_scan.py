@@ -132,6 +132,30 @@ def test_boards_are_merged_by_time_unless_a_clock_is_wrong(store: LogStore) -> N
     ]
 
 
+def test_what_has_just_arrived_is_found_whatever_its_boards_clock_says(store: LogStore) -> None:
+    long_ago = (datetime(1970, 1, 1, tzinfo=UTC) - START).total_seconds()
+    _append(store, [_record("a", "1970, long before", long_ago), _record("a", "before", 0)])
+    later = [_record("a", "1970", long_ago), _record("a", "no time", None)]
+    _append(store, [*later, _record("a", "after", 600), _record("a", "1970 again", long_ago)])
+    since = Query(since=START + timedelta(seconds=300))
+    found = ["1970 again", "after", "no time", "1970"]
+    assert _all(store, end_cursors(store, "a"), 9, since) == found
+    assert [record.text for record in store.newest_first("a", since)] == found
+    until = Query(until=START + timedelta(seconds=300))
+    assert [record.text for record in store.newest_first("a", until)] == [
+        "before",
+        "1970, long before",
+    ]
+
+
+def test_what_arrives_is_followed_whatever_its_boards_clock_says(store: LogStore) -> None:
+    long_ago = (datetime(1970, 1, 1, tzinfo=UTC) - START).total_seconds()
+    _append(store, [_record("a", "1970", long_ago)])
+    query = Query(since=datetime.now(UTC) - timedelta(minutes=10))
+    new, _ = new_records(store, {}, ["a"], query)
+    assert [record.text for record in new] == ["1970"]
+
+
 def test_a_search_that_was_ended_continues_at_its_cursor(store: LogStore) -> None:
     lines = [format_record(_record("a", f"hay {number}", number)) for number in range(2000)]
     lines[3] = format_record(_record("a", "needle", 3))
@@ -164,7 +188,7 @@ def test_the_quick_filter_drops_no_matching_record(store: LogStore) -> None:
     store.append("a", lines, DAY)
     queries = [
         *(Query(severity=severity) for severity in range(8)),
-        *(Query(container=name) for name in ("web", "tag", "app", "0123456789", f"{WEB.id}ffff")),
+        *(Query(container=name) for name in ("web", "tag", "app x", "0123456789", f"{WEB.id}ffff")),
         *(Query(container=name) for name in ("", "none", 'a"b', "a]b")),
         *(Query(pattern=re.compile(re.escape(text))) for text in ('"x]', "#033", "#342", "torn")),
         Query(since=START + timedelta(seconds=1)),
