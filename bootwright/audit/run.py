@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bootwright.audit.benchmark import View, load_checks, load_view
 from bootwright.audit.checks.evaluate import evaluate
-from bootwright.audit.facts import AuditFacts, parse_audit_host
+from bootwright.audit.facts import AuditFacts, audit_facts
 from bootwright.audit.facts_script import audit_script
 from bootwright.audit.model import BenchmarkCheck, Subject, Waiver
 from bootwright.audit.report.view import viewed
@@ -153,9 +153,9 @@ def collect(board: Remote, profile: Profile) -> AuditFacts:
         FailedError: the connection was lost, or the answer cannot be parsed.
     """
     script = audit_script(paths_to_check(profile))
-    done = board.run(script, title="looking at the board", sudo=True, timeout=COLLECT_S)
+    sections = board.report(script, title="looking at the board", timeout=COLLECT_S)
     try:
-        return parse_audit_host(done.text)
+        return audit_facts(sections)
     except FailedError as error:
         raise FailedError(f"{board.where}: {error}") from None
 

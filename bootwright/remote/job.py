@@ -18,7 +18,6 @@ from bootwright.remote.job_script import (
     job_state,
     start_script,
 )
-from bootwright.remote.sections import parse_sections
 from bootwright.remote.sudo import SudoPasswordError
 
 MOST_FAILURES = 10
@@ -140,7 +139,7 @@ def _follow(
             _reconnect(reconnector, name, patience)
             continue
         try:
-            return job_state(parse_sections(done.text))
+            return job_state(reconnector.board.sections_of(done, name))
         except PARSE_ERRORS as error:
             raise FailedError(f"{reconnector.board.where}: {name}: {error}") from None
     raise AssertionError("the last failure is raised")

@@ -16,7 +16,6 @@ from bootwright.core.report import Reporter
 from bootwright.core.result import to_document
 from bootwright.core.secret import Secret
 from bootwright.remote.io.connection import Remote
-from bootwright.remote.sections import parse_sections
 from bootwright.volume.choices import PassphraseAction
 from bootwright.volume.keyslot_script import STEP_S, KeyslotChange, keyslot_script, parse_change
 from bootwright.volume.luks_dump import Keyslot
@@ -174,14 +173,13 @@ def change_keyslots(
             check_volume(facts, layout)
         assert facts.device is not None
         with reporter.step(_TITLES[action]):
-            done = board.run(
+            sections = board.report(
                 keyslot_script(action, facts.device, kdf, step_s),
                 title=f"passphrase {action}",
                 stdin=Secret(both),
-                sudo=True,
                 timeout=CHANGE_S,
             )
-    return _result(endpoint.name, action, parse_change(action, parse_sections(done.text)))
+    return _result(endpoint.name, action, parse_change(action, sections))
 
 
 _TITLES = {

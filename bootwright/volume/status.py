@@ -5,7 +5,7 @@ from pathlib import Path
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.io.ask import Ask
 from bootwright.remote.io.connection import Remote, UnreachableError
-from bootwright.volume.facts import VolumeFacts, VolumeLayout, parse_volume, volume_script
+from bootwright.volume.facts import VolumeFacts, VolumeLayout, volume_facts, volume_script
 from bootwright.volume.status_result import StatusResult, status_of
 from bootwright.volume.unlock_ssh_plan import layout_of
 
@@ -48,5 +48,4 @@ def collect(board: Remote, layout: VolumeLayout) -> VolumeFacts:
         FailedError: the connection was lost, or the answer cannot be understood.
     """
     script = volume_script(layout)
-    done = board.run(script, title="reading the volume's state", sudo=True, timeout=REPORT_S)
-    return parse_volume(done.text)
+    return volume_facts(board.report(script, title="reading the volume's state", timeout=REPORT_S))
