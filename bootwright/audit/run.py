@@ -48,7 +48,7 @@ class AuditRequest:
         group: audit all targets of this group instead.
         identity: a private key file; ``None``: those of the targets.
         sudo_password_file: a file with the password for sudo.
-        wait: seconds to wait for a board that does not answer yet.
+        wait: seconds to wait for a board that does not answer yet; as usual if ``None``.
         parallel: how many boards are audited at the same time.
         benchmark: the version whose ids are shown; ``None``: that of docker-bench-security.
         waivers: the file with waivers; ``None``: that of the checkout.
@@ -59,7 +59,7 @@ class AuditRequest:
     group: str | None = None
     identity: str | None = None
     sudo_password_file: str | None = None
-    wait: float = 0.0
+    wait: float | None = 0.0
     parallel: int = PARALLEL
     benchmark: str | None = None
     waivers: str | None = None

@@ -39,6 +39,7 @@ from bootwright.core.report import Reporter
 from bootwright.core.templates import Renderer
 from bootwright.core.units import parse_size
 from bootwright.remote.io.project_key import ensure_project_key, project_key
+from bootwright.remote.io.wait import note_coming_up
 from bootwright.rootfs.io import base_image, read_facts
 from bootwright.rootfs.io.base_image import BaseImage, RootfsOptions
 from bootwright.rootfs.source import Mmdebstrap, Tarball
@@ -147,6 +148,7 @@ def _make(request: _Request, options: FlashOptions, reporter: Reporter) -> Flash
 
     with make_work_dir(cache / "work") as work_dir:
         execute(plan, request.device, passphrase, work_dir, reporter, record)
+    note_coming_up(request.target.name)
     return results[0]
 
 

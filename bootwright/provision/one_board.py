@@ -71,13 +71,13 @@ class ProvisionOptions:
         dry_run: only plan.
         confirm_s: seconds after which a board takes an unconfirmed change back by itself.
         directory: where known-hosts files are kept; ``build/ssh`` if ``None``.
-        wait: seconds to wait for a board that does not answer yet.
+        wait: seconds to wait for a board that does not answer yet; as usual if ``None``.
     """
 
     dry_run: bool = False
     confirm_s: int = CONFIRM_S
     directory: Path | None = None
-    wait: float = 0.0
+    wait: float | None = 0.0
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class BoardRun:
                 self._reporter.note(f"{step.name}: {line}")
         return self._apply(plan, facts, steps)
 
-    def _connection(self, wait: float) -> Remote:
+    def _connection(self, wait: float | None) -> Remote:
         return Remote(
             self._endpoint,
             ask=self._credentials.ask,

@@ -32,11 +32,11 @@ class Reconnector:
 
     Args:
         connect: returns a connection that is not made yet. Its argument is how many seconds the
-            connection waits for the board's SSH server.
+            connection waits for the board's SSH server; as usual if ``None``.
         wait: that argument, for the first connection.
     """
 
-    def __init__(self, connect: Callable[[float], Remote], wait: float) -> None:
+    def __init__(self, connect: Callable[[float | None], Remote], wait: float | None) -> None:
         self._connect = connect
         self.board = connect(wait)
 

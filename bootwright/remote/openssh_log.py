@@ -74,6 +74,12 @@ class ClientLog:
         return any(_PROXIED in line for line in self.lines)
 
     @property
+    def key_message(self) -> str:
+        """The message that says what is wrong with a host key."""
+        about = re.compile(r"Host key for |No \S+ host key is known|.*revoked", re.IGNORECASE)
+        return next(filter(about.match, self.messages), "Host key verification failed.")
+
+    @property
     def proxy_messages(self) -> str:
         """What the client of the jump host said, or the ProxyCommand."""
         own = ("kex_exchange_identification: ", "banner exchange: ")
@@ -165,26 +171,22 @@ def why_unreachable(log: ClientLog) -> str:
     return f"no SSH server answers there ({'; '.join(log.messages) or 'the client said nothing'})"
 
 
-def why_late(log: ClientLog, agent: str | None) -> str:
-    """Return in words what the client waited for when its time was over.
+def agent_hangs(log: ClientLog) -> str:
+    """Return in words that the client still waits for the operator's SSH agent; empty if not.
 
     Args:
-        log: what it had said until then.
-        agent: the socket of the SSH agent that it asks for keys.
+        log: what it had said when its time was over.
     """
     text = "\n".join(log.lines)
     connected = text.rpartition("debug1: Server host key: ")[2]
-    if "SSH2_MSG_NEWKEYS received" not in connected:
-        return "no answer"
     # It asks the agent for its keys before it asks the server anything.
-    if not re.search(r"Will attempt key|Authentications that can continue", connected):
-        return f"the SSH agent ({agent or 'SSH_AUTH_SOCK'}) does not answer"
-    if log.lines[-1].startswith("debug1: Server accepts key: "):
-        return (
-            "the server accepts the key, but there is no signature: the SSH agent or the security"
-            " key does not answer"
-        )
-    return "the server does not answer to the login"
+    if "SSH2_MSG_NEWKEYS received" in connected and not re.search(
+        r"Will attempt key|Authentications that can continue", connected
+    ):
+        return "the SSH agent does not answer"
+    if log.lines and log.lines[-1].startswith("debug1: Server accepts key: "):
+        return "the SSH agent (or the security key) does not sign with the key that is accepted"
+    return ""
 
 
 def login_refused(log: ClientLog, where: str) -> str:

@@ -139,6 +139,7 @@ def change_keyslots(
     reporter: Reporter,
     ask: Ask | None = None,
     directory: Path | None = None,
+    wait: float | None = 0.0,
     step_s: int = STEP_S,
 ) -> PassphraseResult:
     """Change, add or remove a passphrase of the volume, and return what was done.
@@ -154,6 +155,7 @@ def change_keyslots(
         reporter: gets a message about each step.
         ask: how to ask about a host key that is not known; ``None`` without a terminal.
         directory: where known-hosts files are kept; ``build/ssh`` if ``None``.
+        wait: seconds to wait for a board that does not answer yet; as usual if ``None``.
         step_s: seconds for one call of cryptsetup.
 
     Raises:
@@ -165,7 +167,7 @@ def change_keyslots(
     """
     layout = layout_of(endpoint)
     both = passphrases.existing.reveal() + b"\n" + passphrases.other.reveal() + b"\n"
-    with contextlib.closing(Remote(endpoint, ask=ask, directory=directory)) as board:
+    with contextlib.closing(Remote(endpoint, ask=ask, directory=directory, wait=wait)) as board:
         # Not in a step: on a terminal its line would overwrite a question about the host key.
         board.connect()
         with reporter.step(f"Check the volume of {endpoint.name}"):

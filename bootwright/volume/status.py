@@ -14,7 +14,11 @@ REPORT_S = 60.0
 
 
 def status(
-    endpoint: Endpoint, *, ask: Ask | None = None, directory: Path | None = None
+    endpoint: Endpoint,
+    *,
+    ask: Ask | None = None,
+    directory: Path | None = None,
+    wait: float | None = 0.0,
 ) -> StatusResult:
     """Return the state of a target's volume.
 
@@ -22,6 +26,7 @@ def status(
         endpoint: the target.
         ask: how to ask about a host key that is not known; ``None`` without a terminal.
         directory: where known-hosts files are kept; ``build/ssh`` if ``None``.
+        wait: seconds to wait for a board that does not answer yet; as usual if ``None``.
 
     Raises:
         InputError: the target has no address, or its key file cannot be used.
@@ -31,7 +36,7 @@ def status(
     """
     layout = layout_of(endpoint)
     try:
-        with Remote(endpoint, ask=ask, directory=directory) as board:
+        with Remote(endpoint, ask=ask, directory=directory, wait=wait) as board:
             facts = collect(board, layout)
     except UnreachableError as error:
         raise UnreachableError(

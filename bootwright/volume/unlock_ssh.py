@@ -69,7 +69,8 @@ def unlock_over_ssh(
     """
     check_typeable(passphrase.reveal(), endpoint.name)
     begin = time.monotonic()
-    with contextlib.closing(Remote(endpoint, ask=ask, directory=directory, wait=timeout)) as board:
+    remote = Remote(endpoint, ask=ask, directory=directory, wait=timeout, login_in_wait=True)
+    with contextlib.closing(remote) as board:
         with board.step(reporter, f"Connect to {endpoint.name} over SSH"):
             board.connect()
         session = _Session(endpoint, board, passphrase, begin, timeout, reporter)

@@ -6,9 +6,9 @@ from bootwright.remote.openssh_log import (
     CONNECTED,
     ClientLog,
     Failure,
+    agent_hangs,
     failure_of,
     login_refused,
-    why_late,
     why_unreachable,
 )
 
@@ -110,19 +110,18 @@ def test_why_no_server_is_reached(lines: tuple[str, ...], words: str) -> None:
     assert why_unreachable(log(*lines)).isprintable()
 
 
-def test_who_does_not_answer_when_the_time_is_over() -> None:
-    assert why_late(log("debug1: Connecting to b [192.0.2.1] port 22."), None) == "no answer"
-    agent = why_late(log(SHOWN, NEW_KEYS, "debug1: rekey in after"), "/run/agent")
-    assert agent == "the SSH agent (/run/agent) does not answer"
-    offered = log(
-        SHOWN, NEW_KEYS, "debug1: Will attempt key: /k", "debug1: Offering public key: /k"
+def test_an_agent_that_does_not_answer() -> None:
+    assert agent_hangs(log("debug1: Connecting to b [192.0.2.1] port 22.")) == ""
+    assert agent_hangs(log(SHOWN, NEW_KEYS, "debug1: rekey in after")) == (
+        "the SSH agent does not answer"
     )
-    assert why_late(offered, None) == "the server does not answer to the login"
+    offered = log(SHOWN, NEW_KEYS, "debug1: Will attempt key: /k", "debug1: Offering public key")
+    assert agent_hangs(offered) == ""
     signing = log(*offered.lines, f"debug1: Server accepts key: /k {KEY} agent")
-    assert "no signature" in why_late(signing, None)
+    assert "does not sign" in agent_hangs(signing)
     # Those of a jump host come before those of the target.
     jumped = log(SHOWN, NEW_KEYS, "debug1: Will attempt key: /k", SHOWN, NEW_KEYS)
-    assert "the SSH agent" in why_late(jumped, None)
+    assert "the SSH agent" in agent_hangs(jumped)
 
 
 def test_the_keys_that_were_offered_and_those_that_could_not_be() -> None:

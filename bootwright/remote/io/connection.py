@@ -32,13 +32,13 @@ from bootwright.core.text import sanitize_line
 from bootwright.remote.io.host_keys import HostKeys
 from bootwright.remote.io.multiplexed import MultiplexedConnection
 from bootwright.remote.io.openssh import Client, client_settings
-from bootwright.remote.io.wait import PAUSE_S
+from bootwright.remote.io.wait import PAUSE_S, usual_wait
 from bootwright.remote.openssh_argv import connection_argv, ssh_argv
 from bootwright.remote.openssh_log import (
     Failure,
+    agent_hangs,
     failure_of,
     login_refused,
-    why_late,
     why_unreachable,
 )
 from bootwright.remote.sections import Section, parse_sections
@@ -51,7 +51,7 @@ AUTHENTICATE_S = 30.0
 """Seconds to log in, the SSH agent's answers included."""
 
 LEAST_S = 5.0
-"""Seconds for each of the two at least, even if less is left of the time to wait."""
+"""Seconds to connect at least, even if less is left of the time to wait."""
 
 MAX_OUTPUT = 1024 * 1024
 """Bytes of each of a script's two outputs; no script of ours writes nearly as much."""
@@ -108,8 +108,9 @@ class Remote:
         endpoint: the target.
         ask: how to ask about a host key that is not known; ``None`` without a terminal.
         directory: where known-hosts files are kept; ``build/ssh`` if ``None``.
-        wait: seconds to wait for a server that does not answer yet. Logging in has to end in
-            what is left of them, or in :data:`LEAST_S` if that is more.
+        wait: seconds to wait for a server that does not answer yet; as long as usual if ``None``,
+            see :func:`bootwright.remote.io.wait.usual_wait`.
+        login_in_wait: logging in has to end in them, too, or in :data:`LEAST_S` if that is more.
         sudo_password: the password of the login user, where sudo asks for it.
 
     Raises:
@@ -122,7 +123,8 @@ class Remote:
         *,
         ask: Ask | None = None,
         directory: Path | None = None,
-        wait: float = 0.0,
+        wait: float | None = 0.0,
+        login_in_wait: bool = False,
         sudo_password: Secret | None = None,
     ) -> None:
         self._ssh = endpoint.ssh_server()
@@ -130,7 +132,8 @@ class Remote:
             _check_identity(self._ssh.identity)
         self._name = endpoint.name
         self._host_keys = HostKeys(endpoint, ask, directory)
-        self._wait = wait
+        self._wait = usual_wait(endpoint.name, directory) if wait is None else wait
+        self._login_in_wait = login_in_wait
         self._sudo_password = sudo_password
         self._client: Client | None = None
         self._connection: MultiplexedConnection | None = None
@@ -323,7 +326,8 @@ class Remote:
     def _no_session(self, error: ChannelException) -> FailedError:
         return FailedError(
             f"{self.where}: the login is accepted, but the server opens no session"
-            f" ({_text(error)}). Is MaxSessions 0 in the board's sshd_config, or are too many open?"
+            f" ({sanitize_line(error.text)}). Is MaxSessions 0 in the board's sshd_config, or are"
+            " too many open?"
         )
 
     def _unfinished(
@@ -341,7 +345,7 @@ class Remote:
         )
 
     def _connect(self, left: float) -> None:
-        most = max(LEAST_S, left) if self._wait else AUTHENTICATE_S
+        most = max(LEAST_S, left) if self._wait else CONNECT_S
         with logged("ssh", "connect", board=self.where) as result:
             accepted: tuple[str, str] | None = None
             while not self._try(most, accept_new=accepted is not None, result=result):
@@ -361,6 +365,9 @@ class Remote:
         self.close()
         self._client = client = Client()
         connect_s = min(CONNECT_S, most)
+        end = connect_s + AUTHENTICATE_S
+        if self._login_in_wait:
+            end = min(end, most)
         known = (client.new_keys, self._host_keys.file) if accept_new else (self._host_keys.file,)
         argv = connection_argv(
             self._name,
@@ -370,7 +377,7 @@ class Remote:
             accept_new=accept_new,
             connect_s=max(1, int(connect_s)),
         )
-        connected = client.connect(argv, connect_s + min(AUTHENTICATE_S, most))
+        connected = client.connect(argv, end)
         result |= {"argv": argv, "client": client.log.lines}
         return connected
 
@@ -390,7 +397,10 @@ class Remote:
         log = self._client.log
         self._record(accepted)
         if self._client.late:
-            raise self._unreachable(why_late(log, self._settings.get("identityagent")))
+            if hangs := agent_hangs(log):
+                agent = self._settings.get("identityagent", "SSH_AUTH_SOCK")
+                raise FailedError(f"{self.where}: {hangs} ({agent}). End it, or log in to it anew")
+            raise self._unreachable("no answer")
         match failure_of(log):
             case Failure.UNKNOWN_KEY if accepted is None and log.host_key is not None:
                 self._host_keys.check_may_be_new(log.host_key)

@@ -115,13 +115,15 @@ class HostKeys:
         Args:
             log: what the client said.
         """
+        text = log.key_message
         if log.proxy_failed:
+            advice = "Somebody may intercept the connection: compare the key with the jump host's"
+            if "has changed" not in text and "revoked" not in text:
+                advice = f"If it is not known yet, accept it once: inv ssh {self._name}"
             return RefusedError(
                 f"{self._where}: the host key of the jump host of your SSH configuration is not"
-                f" accepted; not connected. ssh: {log.proxy_messages}. If it is new, accept it"
-                f" once: inv ssh {self._name}"
+                f" accepted; not connected. ssh: {text} {advice}"
             )
-        text = " ".join(log.messages)
         shown = log.host_key
         if shown is None or "revoked" in text.lower():
             key = _described(shown) if shown else ""

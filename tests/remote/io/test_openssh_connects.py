@@ -143,8 +143,8 @@ def test_an_agent_that_never_answers_is_named_in_time(
         agent.bind(str(tmp_path / "agent"))
         agent.listen()
         monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
-        with pytest.raises(UnreachableError, match=r"the SSH agent \(.*\) does not answer"):
-            hostname(server.endpoint(), tmp_path, wait=0.1)
+        with pytest.raises(FailedError, match=r"the SSH agent does not answer \(SSH_AUTH_SOCK\)"):
+            hostname(server.endpoint(), tmp_path, wait=0.1, login_in_wait=True)
         # The configuration may say that there is none.
         config.write_text("IdentityAgent none\n")
         assert hostname(server.endpoint(), tmp_path) == os.uname().nodename
