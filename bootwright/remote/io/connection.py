@@ -359,6 +359,7 @@ class Remote:
                 self._connection.open()
             except OSError as error:
                 raise self._unreachable(f"the SSH client has ended: {error}") from None
+            self._client.remove_socket()
 
     def _try(self, most: float, *, accept_new: bool, result: dict[str, Any]) -> bool:
         """Have OpenSSH connect; return whether it has."""

@@ -29,6 +29,10 @@ from bootwright.remote.openssh_log import ClientLog, lines_of
 SETTINGS_S = 30.0
 """Seconds to read the configuration, in which ``Match exec`` may run programs."""
 
+_END_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
+"""Has the kernel end the client when the thread that started it has ended, however: after Ctrl-C
+the threads of several boards clean nothing up. setpriv(1), prctl(2): PR_SET_PDEATHSIG."""
+
 _ENDED_S = 3.0
 """Seconds for the client to end before it is killed."""
 
@@ -123,9 +127,9 @@ def client_settings(argv: Sequence[str]) -> Mapping[str, str]:
 
 
 class Client:
-    """OpenSSH's client with a connection that others use over its control socket.
+    """OpenSSH's client with a connection that is used over its control socket.
 
-    A context manager; its end closes the connection.
+    It ends at the latest with the thread that started it.
     """
 
     def __init__(self) -> None:
@@ -148,7 +152,7 @@ class Client:
             Whether it has; if not, :attr:`log` says why.
 
         Raises:
-            FailedError: there is no ``ssh`` on this machine.
+            FailedError: there is no ``setpriv`` on this machine.
         """
         self._lines.clear()
         end = time.monotonic() + timeout
@@ -156,7 +160,7 @@ class Client:
             # In a session of its own: it has no terminal, and Ctrl-C is for this process, which
             # may still need the connection.
             child = subprocess.Popen(
-                argv,
+                [*_END_WITH_US, *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -164,7 +168,7 @@ class Client:
                 start_new_session=True,
             )
         except FileNotFoundError:
-            raise missing_tool("ssh") from None
+            raise missing_tool(_END_WITH_US[0]) from None
         self._child = child
         reader = threading.Thread(target=self._read, args=(child,), daemon=True)
         reader.start()
@@ -189,6 +193,10 @@ class Client:
         """What the client has said."""
         return lines_of(tuple(self._lines))
 
+    def remove_socket(self) -> None:
+        """Remove the control socket, and the folder that it is in: nobody else will connect."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     def close(self) -> None:
         """End the client and its ProxyCommand; remove its socket. May be repeated."""
         child, self._child = self._child, None
@@ -200,7 +208,7 @@ class Client:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(_ENDED_S)
                     break
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self.remove_socket()
 
     def _read(self, child: subprocess.Popen[bytes]) -> None:
         assert child.stderr is not None

@@ -218,12 +218,24 @@ def test_nothing_is_left_of_a_closed_connection(server: SshServer, tmp_path: Pat
     with Remote(server.endpoint(), directory=tmp_path / "known") as board:
         client = board._client
         assert client is not None
-        child, socket_ = client._child, client.control_path
+        child = client._child
         assert child is not None
-        assert socket_.is_socket()
+        # From then on nobody else can use it.
+        assert not client.control_path.parent.exists()
     assert child.poll() is not None
-    assert not socket_.parent.exists()
     board.close()
+
+
+def test_a_connection_ends_with_the_program_however_that_ends(
+    server: SshServer, tmp_path: Path
+) -> None:
+    made = Remote(server.endpoint(), directory=tmp_path / "known")
+    # As a thread of several boards that Ctrl-C leaves behind.
+    thread = threading.Thread(target=made.connect)
+    thread.start()
+    thread.join()
+    assert made.wait_until_lost(10)
+    made.close()
 
 
 def test_a_client_that_is_killed_ends_the_script(server: SshServer, tmp_path: Path) -> None:
