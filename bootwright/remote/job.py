@@ -89,9 +89,7 @@ def run_job(
             start_script(name), title=name, stdin=data, sudo=True, timeout=START_S
         )
         if done.returncode != 0:
-            raise FailedError(
-                f"{reconnector.board.where}: {name}: {done.stderr_text or done.text.strip()}"
-            )
+            raise FailedError(done.failure(f"{reconnector.board.where}: {name} cannot be started"))
         state = _follow_to_end(reconnector, name, timeout, patience, reporter)
         result["status"] = state.status
     return state

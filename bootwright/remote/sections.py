@@ -51,6 +51,6 @@ def parse_sections(text: str) -> tuple[Section, ...]:
         elif found and line.startswith("|"):
             found[-1][1].append(sanitize_line(line[1:].replace("\t", " ")))
     if not found or found[-1][0] != "end":
-        where = f", in {found[-1][0]}" if found else ""
+        where = f", in {sanitize_line(found[-1][0])[:40]}" if found else ""
         raise FailedError(f"the board's answer was cut short{where}")
     return tuple(Section(name, tuple(lines)) for name, lines in found[:-1])

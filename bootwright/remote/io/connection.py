@@ -91,12 +91,13 @@ class RemoteFinished:
         lines = self.stderr.decode("utf-8", "replace").strip().splitlines()
         return "\n".join(map(sanitize_line, lines))
 
-    def written(self) -> list[str]:
-        """What the script wrote, for an error: the last lines of both outputs.
+    def failure(self, first: str) -> str:
+        """Return an error: ``first``, the exit status, and the last lines of both outputs.
 
         Of standard output only what is before the first section: a section may be secret.
         """
-        return _written(self.stdout, self.stderr)
+        lines = _written(self.stdout, self.stderr)
+        return "\n".join([f"{first} (exit status {self.returncode})", *lines])
 
 
 class Remote:
@@ -291,8 +292,7 @@ class Remote:
         try:
             return parse_sections(done.text)
         except FailedError as error:
-            first = f"{self.where}: {title}: {error} (exit status {done.returncode})"
-            raise FailedError("\n".join([first, *done.written()])) from None
+            raise FailedError(done.failure(f"{self.where}: {title}: {error}")) from None
 
     def _run_shell(self, shell: str, data: bytes, title: str, timeout: float) -> RemoteFinished:
         transport = self._transport
@@ -474,7 +474,7 @@ def _send(channel: Channel, unsent: memoryview) -> memoryview:
 
 
 def _written(stdout: bytes, stderr: bytes) -> list[str]:
-    """Return the last lines that a script wrote; see :meth:`RemoteFinished.written`."""
+    """Return the last lines that a script wrote; see :meth:`RemoteFinished.failure`."""
     found = []
     before = re.split(rb"^== ", stdout, maxsplit=1, flags=re.MULTILINE)[0]
     for name, data in (("standard error", stderr), ("standard output", before)):

@@ -36,6 +36,9 @@ the threads of several boards clean nothing up. setpriv(1), prctl(2): PR_SET_PDE
 _ENDED_S = 3.0
 """Seconds for the client to end before it is killed."""
 
+_LONGEST_TMPDIR = 50
+"""Bytes of the name of a folder for temporary files in which there may be a socket."""
+
 _POLL_S = 0.01
 """Seconds between two looks at whether the client has logged in."""
 
@@ -133,8 +136,10 @@ class Client:
     """
 
     def __init__(self) -> None:
-        # Short: a socket's path has at most 107 bytes.
-        self._folder = Path(tempfile.mkdtemp(prefix="bootwright-ssh-"))
+        # A socket's path has at most 107 bytes, and the client adds 17 for a moment.
+        usual = tempfile.gettempdir()
+        folder = usual if len(os.fsencode(usual)) <= _LONGEST_TMPDIR else "/tmp"
+        self._folder = Path(tempfile.mkdtemp(prefix="bootwright-ssh-", dir=folder))
         self.control_path = self._folder / "control"
         self.new_keys = self._folder / "known_hosts"
         """Where the client may write a host key that nobody has confirmed yet."""
