@@ -36,6 +36,10 @@ _JSON = "print exactly one JSON document on standard output"
 _PORT = "serial port or URL (socket://, rfc2217://), instead of the target's"
 _BAUD = "bits per second of the serial line, instead of the board's"
 _IDENTITY = "private key file, instead of the target's"
+_WAIT = (
+    "seconds to wait for a board that does not answer yet (default: 10; 120 if it was unlocked or"
+    " flashed from here just now)"
+)
 _TRANSCRIPT = "new file for what goes over the console (asciicast), the passphrase masked"
 
 
@@ -360,21 +364,19 @@ def console(
         "target": "a target of bootwright.toml, or emulator",
         "command": "run this instead of a shell; its exit code is passed through",
         "identity": _IDENTITY,
-        "wait": "seconds to wait for its SSH server to answer, such as after a boot",
+        "wait": _WAIT,
     },
 )
 def ssh(
-    _: Context, target: TargetName, command: str = "", identity: File = "", wait: str = "0"
+    _: Context, target: TargetName, command: str = "", identity: File = "", wait: str = ""
 ) -> None:
     """Open a shell on a target, or run one command there."""
     from bootwright.hosts import resolve
     from bootwright.remote.io.openssh import ssh as connect
-    from bootwright.remote.io.wait import wait_for_ssh
+    from bootwright.remote.io.wait import wait_before_ssh
 
     endpoint = resolve.endpoint_of(target, identity or None)
-    seconds = whole_number("--wait", wait, 0, _DAY)
-    if seconds and endpoint.ssh is not None:
-        wait_for_ssh(endpoint.ssh, seconds)
+    wait_before_ssh(endpoint, _wait(wait))
     code = connect(endpoint, command or None)
     if code:
         raise ChildStatus(code=code)
@@ -426,16 +428,19 @@ def simulate(
         "json": _JSON,
         "target": "a target of bootwright.toml, or emulator",
         "identity": _IDENTITY,
+        "wait": _WAIT,
     },
 )
-def status(_: Context, target: TargetName, identity: File = "", json: bool = False) -> None:
+def status(
+    _: Context, target: TargetName, identity: File = "", wait: str = "", json: bool = False
+) -> None:
     """Show over SSH whether a board's encrypted volume is open, and who can open it."""
     from bootwright.core.io.ask import terminal
     from bootwright.hosts import resolve
     from bootwright.volume import status as reporting
 
     endpoint = resolve.endpoint_of(target, identity or None)
-    print_result(reporting.status(endpoint, ask=terminal()), json)
+    print_result(reporting.status(endpoint, ask=terminal(), wait=_wait(wait)), json)
 
 
 @task(
@@ -449,6 +454,7 @@ def status(_: Context, target: TargetName, identity: File = "", json: bool = Fal
         "passphrase-file": "file with the passphrase that exists (with remove: that stays)",
         "new-passphrase-file": "file with the new passphrase, for change and add",
         "old-passphrase-file": "file with the passphrase to remove",
+        "wait": _WAIT,
     },
 )
 def passphrase(
@@ -459,6 +465,7 @@ def passphrase(
     passphrase_file: File = "",
     new_passphrase_file: File = "",
     old_passphrase_file: File = "",
+    wait: str = "",
     json: bool = False,
 ) -> None:
     """Change, add or remove a passphrase of a board's encrypted volume, over SSH."""
@@ -478,6 +485,7 @@ def passphrase(
         keyslots.kdf_of(configured),
         reporter=TextReporter(),
         ask=terminal(),
+        wait=_wait(wait),
     )
     print_result(result, json)
 
@@ -500,7 +508,7 @@ def passphrase(
         "sudo-password-file": "file with the password that sudo asks for; only you may read it",
         "rollback-after": "seconds after which a board takes an unconfirmed change back"
         " (default: 600)",
-        "wait": "seconds to wait for a board that does not answer yet",
+        "wait": _WAIT,
         "logs": "ship logs to this server, instead of the target's",
         "identity": _IDENTITY,
     },
@@ -518,7 +526,7 @@ def provision(
     passphrase_file: File = "",
     sudo_password_file: File = "",
     rollback_after: str = "600",
-    wait: str = "0",
+    wait: str = "",
     logs: str = "",
     identity: File = "",
     json: bool = False,
@@ -533,7 +541,7 @@ def provision(
         options=ProvisionOptions(
             dry_run=dry_run,
             confirm_s=whole_number("--rollback-after", rollback_after, 60, _DAY),
-            wait=whole_number("--wait", wait, 0, _DAY),
+            wait=_wait(wait),
         ),
         identity=identity or None,
         passphrase_file=passphrase_file or None,
@@ -570,7 +578,7 @@ def provision(
         "output": "file for the report, instead of standard output",
         "waivers": "the waivers to use, instead of the checkout's waivers.toml",
         "sudo-password-file": "file with the password that sudo asks for; only you may read it",
-        "wait": "seconds to wait for a board that does not answer yet",
+        "wait": _WAIT,
         "identity": _IDENTITY,
     },
 )
@@ -586,7 +594,7 @@ def audit(
     output: File = "",
     waivers: File = "",
     sudo_password_file: File = "",
-    wait: str = "0",
+    wait: str = "",
     identity: File = "",
     json: bool = False,
 ) -> None:
@@ -603,7 +611,7 @@ def audit(
             group=group or None,
             identity=identity or None,
             sudo_password_file=sudo_password_file or None,
-            wait=whole_number("--wait", wait, 0, _DAY),
+            wait=_wait(wait),
             parallel=whole_number("--parallel", parallel, 1, 1000),
             benchmark=benchmark or None,
             waivers=waivers or None,
@@ -783,6 +791,11 @@ def doctor(_: Context, json: bool = False) -> None:
         show(report, sys.stdout)
     if report.exit_code:
         raise Exit(code=report.exit_code)
+
+
+def _wait(text: str) -> float | None:
+    """Return the seconds of ``--wait``; ``None`` if it is not given."""
+    return whole_number("--wait", text, 0, _DAY) if text else None
 
 
 def _baud(text: str) -> int | None:

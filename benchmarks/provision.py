@@ -36,13 +36,14 @@ from bootwright.emulator.io.qemu import emulator_dir
 from bootwright.hosts import resolve
 from bootwright.hosts.profile import load_profile
 from bootwright.provision.desired_state import DesiredState
-from bootwright.provision.facts import parse_host
+from bootwright.provision.facts import host_facts
 from bootwright.provision.facts_script import host_script
 from bootwright.provision.packages import plan_packages
 from bootwright.provision.plan import plan_provision, questions_for
 from bootwright.remote.io.connection import Remote
 from bootwright.remote.io.wait import wait_for_ssh
 from bootwright.remote.openssh_argv import known_hosts_text, ssh_argv
+from bootwright.remote.sections import parse_sections
 
 PYINFRA = "pyinfra==3.10.0"
 
@@ -74,7 +75,7 @@ def pyinfra() -> str:
 
 def desired_for_peer(desired: DesiredState, facts_text: str) -> dict[str, object]:
     """Return the state of the provisioned board as the desired state for pyinfra."""
-    facts = parse_host(facts_text)
+    facts = host_facts(parse_sections(facts_text))
     plan = plan_provision(desired, facts)
     assert plan.nothing, [step.name for step in plan.to_do]
     assert plan_packages(desired, facts) is None

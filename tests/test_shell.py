@@ -20,6 +20,7 @@ from bootwright.emulator.io.clock import set_clock_script
 from bootwright.provision import facts_script, log_relay, reboot, transaction
 from bootwright.provision.packages import PackagesPlan, packages_script
 from bootwright.remote import job_script
+from bootwright.remote.sections import parse_sections
 from bootwright.remote.sudo import as_root
 from bootwright.rootfs import debian_plan
 from bootwright.volume import facts as volume_facts
@@ -34,7 +35,7 @@ AWKWARD = 'it\'s "$HOME" `id` \\n %s * @name@'
 """A value that would break a script if it were not quoted."""
 
 CASES = ROOT / "tests" / "cases"
-VOLUME = volume_facts.parse_volume((CASES / "volume" / "locked.txt").read_text())
+VOLUME = volume_facts.volume_facts(parse_sections((CASES / "volume" / "locked.txt").read_text()))
 LAYOUT = unlock_ssh_plan.layout_of(Endpoint("box"))
 QUESTION = volume_facts.BoardQuestion(pid=7, socket=AWKWARD, id="", message="")
 QUESTIONS = facts_script.Questions(

@@ -30,7 +30,7 @@ from bootwright.core.text import sanitize_line
 from bootwright.hosts.audit_rules import WatchedPath, parse_audit_rules
 from bootwright.hosts.file_modes import PathMode, parse_mode
 from bootwright.hosts.systemd_units import HostUnit, parse_units
-from bootwright.remote.sections import Section, parse_sections
+from bootwright.remote.sections import Section
 
 _NEVER = re.compile(r"-[aA] (?:\w+,)?never\b")
 """Matches an audit rule that prevents recording; auditctl(8)."""
@@ -132,13 +132,13 @@ class AuditFacts:
         return tuple(container for container in self.containers if container.runs)
 
 
-def parse_audit_host(text: str) -> AuditFacts:
-    """Return the facts in the output of the script.
+def audit_facts(sections: Sequence[Section]) -> AuditFacts:
+    """Return the facts in the report of the script.
 
     Raises:
-        FailedError: the output is incomplete, or cannot be parsed.
+        FailedError: a section is missing, or cannot be parsed.
     """
-    answer = _Answer({section.name: section for section in parse_sections(text)})
+    answer = _Answer({section.name: section for section in sections})
     answer.check_complete()
     try:
         return _facts_of(answer)

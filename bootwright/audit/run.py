@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bootwright.audit.benchmark import View, load_checks, load_view
 from bootwright.audit.checks.evaluate import evaluate
-from bootwright.audit.facts import AuditFacts, parse_audit_host
+from bootwright.audit.facts import AuditFacts, audit_facts
 from bootwright.audit.facts_script import audit_script
 from bootwright.audit.model import BenchmarkCheck, Subject, Waiver
 from bootwright.audit.report.view import viewed
@@ -48,7 +48,7 @@ class AuditRequest:
         group: audit all targets of this group instead.
         identity: a private key file; ``None``: those of the targets.
         sudo_password_file: a file with the password for sudo.
-        wait: seconds to wait for a board that does not answer yet.
+        wait: seconds to wait for a board that does not answer yet; as usual if ``None``.
         parallel: how many boards are audited at the same time.
         benchmark: the version whose ids are shown; ``None``: that of docker-bench-security.
         waivers: the file with waivers; ``None``: that of the checkout.
@@ -59,7 +59,7 @@ class AuditRequest:
     group: str | None = None
     identity: str | None = None
     sudo_password_file: str | None = None
-    wait: float = 0.0
+    wait: float | None = 0.0
     parallel: int = PARALLEL
     benchmark: str | None = None
     waivers: str | None = None
@@ -153,9 +153,9 @@ def collect(board: Remote, profile: Profile) -> AuditFacts:
         FailedError: the connection was lost, or the answer cannot be parsed.
     """
     script = audit_script(paths_to_check(profile))
-    done = board.run(script, title="looking at the board", sudo=True, timeout=COLLECT_S)
+    sections = board.report(script, title="looking at the board", timeout=COLLECT_S)
     try:
-        return parse_audit_host(done.text)
+        return audit_facts(sections)
     except FailedError as error:
         raise FailedError(f"{board.where}: {error}") from None
 

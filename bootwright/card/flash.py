@@ -42,6 +42,7 @@ from bootwright.core.templates import Renderer
 from bootwright.core.units import parse_size
 from bootwright.remote.io.key_files import OwnKeys, own_public_keys
 from bootwright.remote.io.project_key import ensure_project_key, project_key
+from bootwright.remote.io.wait import note_coming_up
 from bootwright.rootfs.io import base_image, read_facts
 from bootwright.rootfs.io.base_image import BaseImage, RootfsOptions
 from bootwright.rootfs.source import Mmdebstrap, Tarball
@@ -182,6 +183,7 @@ def _write(
 
     with make_work_dir(paths.cache_dir() / "work") as work_dir:
         execute(plan, request.device, passphrase, work_dir, reporter, record, base.check)
+    note_coming_up(request.target.name)
     return results[0]
 
 

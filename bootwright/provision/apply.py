@@ -11,7 +11,6 @@ from bootwright.provision.transaction import Transaction, confirm_script, put_ba
 from bootwright.provision.transaction_report import TransactionReport, parse_report
 from bootwright.remote.job import Reconnector
 from bootwright.remote.job_script import JobState
-from bootwright.remote.sections import parse_sections
 
 PUT_BACK_S = 900.0
 """Seconds to put everything back: two starts of the daemon and of a container, on a slow board."""
@@ -80,10 +79,10 @@ def apply(
             already = "The board has put everything back by itself"
             error = _error(where, f"this did not take effect: {left}", back, already)
             return ApplyResult(error=error, rolled_back=True)
-        done = reconnector.board.run(
-            confirm_script(change.id), title="confirming", sudo=True, timeout=CONFIRM_S
+        sections = reconnector.board.report(
+            confirm_script(change.id), title="confirming", timeout=CONFIRM_S
         )
-    if not any(section.name == "confirmed" for section in parse_sections(done.text)):
+    if not any(section.name == "confirmed" for section in sections):
         error = FailedError(
             f"{where}: the confirmation came too late; the board has put everything back"
         )
@@ -99,11 +98,10 @@ def put_back_unfinished(reconnector: Reconnector, reporter: Reporter) -> None:
     """
     reporter.warn("a change was begun here and never confirmed: putting it back")
     with reporter.step("Put back what an interrupted run had changed"):
-        done = reconnector.board.run(
-            put_back_script(), title="putting back", sudo=True, timeout=PUT_BACK_S
+        sections = reconnector.board.report(
+            put_back_script(), title="putting back", timeout=PUT_BACK_S
         )
     where = reconnector.board.where
-    sections = parse_sections(done.text)
     if any(section.name == "busy" for section in sections):
         raise FailedError(f"{where}: another inv provision runs on this board; wait for its end")
     back = parse_report(sections)
@@ -112,10 +110,11 @@ def put_back_unfinished(reconnector: Reconnector, reporter: Reporter) -> None:
 
 
 def _put_back(reconnector: Reconnector, change: Transaction) -> TransactionReport:
-    done = reconnector.board.run(
-        put_back_script(change.id), title="putting back", sudo=True, timeout=PUT_BACK_S
+    return parse_report(
+        reconnector.board.report(
+            put_back_script(change.id), title="putting back", timeout=PUT_BACK_S
+        )
     )
-    return parse_report(parse_sections(done.text))
 
 
 def _failure(report: TransactionReport) -> str:

@@ -11,7 +11,7 @@ from bootwright.hosts.board_files import BoardFiles, parse_board_files
 from bootwright.hosts.engine import Engine, parse_engine
 from bootwright.hosts.file_modes import PathMode, parse_mode
 from bootwright.hosts.systemd_units import HostUnit, parse_units
-from bootwright.remote.sections import Section, parse_sections
+from bootwright.remote.sections import Section
 
 
 @dataclass(frozen=True)
@@ -125,15 +125,6 @@ class HostFacts:
     def exists(self, path: str) -> bool:
         """Return whether a path exists, of those in question."""
         return path in self.modes or path in self.files.files or path in self.files.links
-
-
-def parse_host(text: str) -> HostFacts:
-    """Return the facts that the script reported.
-
-    Raises:
-        FailedError: the report was cut short, or it cannot be parsed.
-    """
-    return host_facts(parse_sections(text))
 
 
 def host_facts(sections: Sequence[Section]) -> HostFacts:

@@ -20,7 +20,7 @@ from bootwright.core.secret import Secret
 from bootwright.provision.actions import RestartDocker, StartDocker
 from bootwright.provision.apply import apply, put_back_unfinished
 from bootwright.provision.desired_state import DesiredState
-from bootwright.provision.facts import HostFacts, parse_host
+from bootwright.provision.facts import HostFacts, host_facts
 from bootwright.provision.facts_script import (
     Questions,
     docker_data_script,
@@ -49,7 +49,6 @@ from bootwright.provision.transaction import (
 from bootwright.remote.io.connection import Remote
 from bootwright.remote.job import Reconnector, run_job
 from bootwright.remote.job_script import JobState
-from bootwright.remote.sections import parse_sections
 
 COLLECT_S = 120.0
 """Seconds for a board to report; an emulated one takes 2."""
@@ -72,13 +71,13 @@ class ProvisionOptions:
         dry_run: only plan.
         confirm_s: seconds after which a board takes an unconfirmed change back by itself.
         directory: where known-hosts files are kept; ``build/ssh`` if ``None``.
-        wait: seconds to wait for a board that does not answer yet.
+        wait: seconds to wait for a board that does not answer yet; as usual if ``None``.
     """
 
     dry_run: bool = False
     confirm_s: int = CONFIRM_S
     directory: Path | None = None
-    wait: float = 0.0
+    wait: float | None = 0.0
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ class BoardRun:
                 self._reporter.note(f"{step.name}: {line}")
         return self._apply(plan, facts, steps)
 
-    def _connection(self, wait: float) -> Remote:
+    def _connection(self, wait: float | None) -> Remote:
         return Remote(
             self._endpoint,
             ask=self._credentials.ask,
@@ -192,10 +191,10 @@ class BoardRun:
         return self._answer_to(self._questions)
 
     def _answer_to(self, questions: Questions) -> HostFacts:
-        done = self._board.run(
-            host_script(questions), title="looking at the board", sudo=True, timeout=COLLECT_S
+        sections = self._board.report(
+            host_script(questions), title="looking at the board", timeout=COLLECT_S
         )
-        return self._naming_board(parse_host, done.text)
+        return self._naming_board(host_facts, sections)
 
     def _collect_quickly(self) -> HostFacts:
         """Return the facts, without asking the engine where that cannot change the plan.
@@ -239,13 +238,10 @@ class BoardRun:
 
     def _names_of_data(self) -> str:
         """Return the names of the board's containers, images and volumes for an error."""
-        done = self._board.run(
-            docker_data_script(),
-            title="looking at containers and images",
-            sudo=True,
-            timeout=COLLECT_S,
+        sections = self._board.report(
+            docker_data_script(), title="looking at containers and images", timeout=COLLECT_S
         )
-        names = parse_sections(done.text)[0].lines
+        names = sections[0].lines
         shown = ", ".join(names[:MOST_NAMES])
         more = len(names) - MOST_NAMES
         return f"{shown} and {more} more" if more > 0 else shown or "its data"

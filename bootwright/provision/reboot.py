@@ -61,10 +61,8 @@ def restart_board(
             reboot_script(kernel), title="restarting", sudo=True, timeout=REBOOT_S
         )
         if done.returncode != 0 or not reconnector.board.wait_until_lost(REBOOT_S):
-            why = f": {done.stderr_text}" if done.stderr_text else ""
-            raise FailedError(
-                f"{reconnector.board.where}: it does not shut down{why}; look at its console"
-            )
+            where = reconnector.board.where
+            raise FailedError(done.failure(f"{where}: it does not shut down; look at its console"))
         reconnector.close()
     end = time.monotonic() + REBOOT_S
     while True:
@@ -104,6 +102,8 @@ def _try_passphrase(reconnector: Reconnector, endpoint: Endpoint, passphrase: Se
         )
     if done.returncode != 0:
         raise FailedError(
-            f"{reconnector.board.where}: the passphrase could not be tried ({done.stderr_text});"
-            " the board was not restarted"
+            done.failure(
+                f"{reconnector.board.where}: the passphrase could not be tried; the board was not"
+                " restarted"
+            )
         )

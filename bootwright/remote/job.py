@@ -18,7 +18,6 @@ from bootwright.remote.job_script import (
     job_state,
     start_script,
 )
-from bootwright.remote.sections import parse_sections
 from bootwright.remote.sudo import SudoPasswordError
 
 MOST_FAILURES = 10
@@ -33,11 +32,11 @@ class Reconnector:
 
     Args:
         connect: returns a connection that is not made yet. Its argument is how many seconds the
-            connection waits for the board's SSH server.
+            connection waits for the board's SSH server; as usual if ``None``.
         wait: that argument, for the first connection.
     """
 
-    def __init__(self, connect: Callable[[float], Remote], wait: float) -> None:
+    def __init__(self, connect: Callable[[float | None], Remote], wait: float | None) -> None:
         self._connect = connect
         self.board = connect(wait)
 
@@ -90,9 +89,7 @@ def run_job(
             start_script(name), title=name, stdin=data, sudo=True, timeout=START_S
         )
         if done.returncode != 0:
-            raise FailedError(
-                f"{reconnector.board.where}: {name}: {done.stderr_text or done.text.strip()}"
-            )
+            raise FailedError(done.failure(f"{reconnector.board.where}: {name} cannot be started"))
         state = _follow_to_end(reconnector, name, timeout, patience, reporter)
         result["status"] = state.status
     return state
@@ -140,7 +137,7 @@ def _follow(
             _reconnect(reconnector, name, patience)
             continue
         try:
-            return job_state(parse_sections(done.text))
+            return job_state(reconnector.board.sections_of(done, name))
         except PARSE_ERRORS as error:
             raise FailedError(f"{reconnector.board.where}: {name}: {error}") from None
     raise AssertionError("the last failure is raised")

@@ -8,7 +8,6 @@ before the first section is ignored.
 from dataclasses import dataclass
 
 from bootwright.core.errors import FailedError
-from bootwright.core.secret import mask
 from bootwright.core.text import sanitize_line
 
 SECTIONS = "remote/shell/sections.sh"
@@ -52,7 +51,6 @@ def parse_sections(text: str) -> tuple[Section, ...]:
         elif found and line.startswith("|"):
             found[-1][1].append(sanitize_line(line[1:].replace("\t", " ")))
     if not found or found[-1][0] != "end":
-        # Not the content of a section, which may be a secret; a login shell's text may be shown.
-        where = f"in {found[-1][0]}" if found else f"it is: {mask(text.strip())[-200:]!r}"
-        raise FailedError(f"the board's answer was cut short, {where}")
+        where = f", in {sanitize_line(found[-1][0])[:40]}" if found else ""
+        raise FailedError(f"the board's answer was cut short{where}")
     return tuple(Section(name, tuple(lines)) for name, lines in found[:-1])

@@ -15,7 +15,11 @@ from bootwright.core.secret import Secret, without_passphrase
 from bootwright.core.shell import quote_words, render
 from bootwright.core.text import sanitize_line
 
-# The first line of standard error tells why there is no way to become root.
+# A line of standard error tells why there is no way to become root. There may be lines before it:
+# a shell warns of a locale that the board does not have.
+_NOT_ROOT = 125
+"""The exit status then."""
+
 _NO_SUDO = "bootwright: no sudo"
 _ASKS = "bootwright: sudo asks"
 _NO_PRINTF = "bootwright: no printf"
@@ -54,11 +58,14 @@ def input_of(data: bytes, password: Secret | None) -> bytes:
     return data if password is None else password.reveal() + b"\n" + data
 
 
-def check_sudo(stderr: bytes, where: str, user: str | None, password: Secret | None = None) -> None:
+def check_sudo(
+    status: int, stderr: bytes, where: str, user: str | None, password: Secret | None = None
+) -> None:
     """Raise if the script was not run because there was no way to become root.
 
     Args:
-        stderr: the standard error of the command line of :func:`as_root`.
+        status: the exit status of the command line of :func:`as_root`.
+        stderr: the standard error of it.
         where: the board, for the error.
         user: who logged in.
         password: what sudo was given; masked in the error, whatever the board prints.
@@ -67,7 +74,12 @@ def check_sudo(stderr: bytes, where: str, user: str | None, password: Secret | N
         SudoPasswordError: sudo asks for a password.
         FailedError: there is no sudo, it refused the password, or the user may not use it.
     """
-    reason, *lines = stderr.decode("utf-8", "replace").splitlines() or [""]
+    if status != _NOT_ROOT:
+        return
+    marks = (_NO_SUDO, _NO_PRINTF, _ASKS, _REFUSES)
+    written = stderr.decode("utf-8", "replace").splitlines()
+    at = next((number for number, line in enumerate(written) if line in marks), len(written))
+    reason, *lines = written[at:] or [""]
     allow = (
         f'allow it to {user} in /etc/sudoers, or log in as root (user = "root" in bootwright.toml)'
     )

@@ -14,7 +14,7 @@ from bootwright.core.errors import FailedError
 from bootwright.core.parsing import PARSE_ERRORS
 from bootwright.core.shell import Value, render
 from bootwright.core.systemd import unit_name, unit_properties
-from bootwright.remote.sections import SECTIONS, Section, parse_sections
+from bootwright.remote.sections import SECTIONS, Section
 from bootwright.volume.luks_dump import LuksHeader, parse_header
 
 _Number = TypeVar("_Number", int, float)
@@ -209,15 +209,6 @@ def volume_variables(layout: VolumeLayout) -> dict[str, Value]:
 def volume_script(layout: VolumeLayout) -> str:
     """Return the script that reports on a volume; it needs root."""
     return render(*VOLUME_FACTS, "volume/shell/report_volume.sh", **volume_variables(layout))
-
-
-def parse_volume(text: str) -> VolumeFacts:
-    """Return what the script reported.
-
-    Raises:
-        FailedError: it is incomplete, or cannot be understood.
-    """
-    return volume_facts(parse_sections(text))
 
 
 def volume_facts(sections: Sequence[Section]) -> VolumeFacts:

@@ -16,7 +16,6 @@ from bootwright.core.report import Reporter
 from bootwright.core.result import to_document
 from bootwright.core.secret import Secret
 from bootwright.remote.io.connection import Remote
-from bootwright.remote.sections import parse_sections
 from bootwright.volume.choices import PassphraseAction
 from bootwright.volume.keyslot_script import STEP_S, KeyslotChange, keyslot_script, parse_change
 from bootwright.volume.luks_dump import Keyslot
@@ -141,6 +140,7 @@ def change_keyslots(
     reporter: Reporter,
     ask: Ask | None = None,
     directory: Path | None = None,
+    wait: float | None = 0.0,
     step_s: int = STEP_S,
 ) -> PassphraseResult:
     """Change, add or remove a passphrase of the volume, and return what was done.
@@ -156,6 +156,7 @@ def change_keyslots(
         reporter: gets a message about each step.
         ask: how to ask about a host key that is not known; ``None`` without a terminal.
         directory: where known-hosts files are kept; ``build/ssh`` if ``None``.
+        wait: seconds to wait for a board that does not answer yet; as usual if ``None``.
         step_s: seconds for one call of cryptsetup.
 
     Raises:
@@ -169,7 +170,7 @@ def change_keyslots(
     if action != "remove" and is_weak(passphrases.other, (endpoint.name,)):
         reporter.warn(WEAK)
     both = passphrases.existing.reveal() + b"\n" + passphrases.other.reveal() + b"\n"
-    with contextlib.closing(Remote(endpoint, ask=ask, directory=directory)) as board:
+    with contextlib.closing(Remote(endpoint, ask=ask, directory=directory, wait=wait)) as board:
         # Not in a step: on a terminal its line would overwrite a question about the host key.
         board.connect()
         with reporter.step(f"Check the volume of {endpoint.name}"):
@@ -177,14 +178,13 @@ def change_keyslots(
             check_volume(facts, layout)
         assert facts.device is not None
         with reporter.step(_TITLES[action]):
-            done = board.run(
+            sections = board.report(
                 keyslot_script(action, facts.device, kdf, step_s),
                 title=f"passphrase {action}",
                 stdin=Secret(both),
-                sudo=True,
                 timeout=CHANGE_S,
             )
-    return _result(endpoint.name, action, parse_change(action, parse_sections(done.text)))
+    return _result(endpoint.name, action, parse_change(action, sections))
 
 
 _TITLES = {

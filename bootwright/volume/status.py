@@ -5,7 +5,7 @@ from pathlib import Path
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.io.ask import Ask
 from bootwright.remote.io.connection import Remote, UnreachableError
-from bootwright.volume.facts import VolumeFacts, VolumeLayout, parse_volume, volume_script
+from bootwright.volume.facts import VolumeFacts, VolumeLayout, volume_facts, volume_script
 from bootwright.volume.status_result import StatusResult, status_of
 from bootwright.volume.unlock_ssh_plan import layout_of
 
@@ -14,7 +14,11 @@ REPORT_S = 60.0
 
 
 def status(
-    endpoint: Endpoint, *, ask: Ask | None = None, directory: Path | None = None
+    endpoint: Endpoint,
+    *,
+    ask: Ask | None = None,
+    directory: Path | None = None,
+    wait: float | None = 0.0,
 ) -> StatusResult:
     """Return the state of a target's volume.
 
@@ -22,6 +26,7 @@ def status(
         endpoint: the target.
         ask: how to ask about a host key that is not known; ``None`` without a terminal.
         directory: where known-hosts files are kept; ``build/ssh`` if ``None``.
+        wait: seconds to wait for a board that does not answer yet; as usual if ``None``.
 
     Raises:
         InputError: the target has no address, or its key file cannot be used.
@@ -31,7 +36,7 @@ def status(
     """
     layout = layout_of(endpoint)
     try:
-        with Remote(endpoint, ask=ask, directory=directory) as board:
+        with Remote(endpoint, ask=ask, directory=directory, wait=wait) as board:
             facts = collect(board, layout)
     except UnreachableError as error:
         raise UnreachableError(
@@ -48,5 +53,4 @@ def collect(board: Remote, layout: VolumeLayout) -> VolumeFacts:
         FailedError: the connection was lost, or the answer cannot be understood.
     """
     script = volume_script(layout)
-    done = board.run(script, title="reading the volume's state", sudo=True, timeout=REPORT_S)
-    return parse_volume(done.text)
+    return volume_facts(board.report(script, title="reading the volume's state", timeout=REPORT_S))

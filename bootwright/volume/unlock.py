@@ -21,7 +21,7 @@ from bootwright.core.io.ask import Ask
 from bootwright.core.passphrase import check_typeable
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
-from bootwright.remote.io.wait import answers
+from bootwright.remote.io.wait import answers, note_coming_up
 from bootwright.volume.choices import UnlockVia
 from bootwright.volume.unlock_result import UnlockResult, Via
 from bootwright.volume.unlock_session import UnlockSession
@@ -114,16 +114,24 @@ def unlock(
         if options.transcript is not None:
             reporter.warn("unlocking over SSH, without the console: no transcript is written")
         try:
-            return unlock_over_ssh(
+            result = unlock_over_ssh(
                 endpoint, passphrase, timeout=options.timeout, reporter=reporter, ask=ask
             )
+            return _noted(result)
         except FailedError as error:
             if options.via == "ssh" or not _asks_on_serial(endpoint):
                 raise
             reporter.warn(str(error))
             reporter.note("trying the serial line instead")
     with console_session(endpoint, passphrase, reporter, options, another) as session:
-        return session.run()
+        return _noted(session.run())
+
+
+def _noted(result: UnlockResult) -> UnlockResult:
+    """Have later commands wait longer for a board whose volume is open: it is still starting."""
+    if result.ok:
+        note_coming_up(result.target)
+    return result
 
 
 def check_reachable(endpoint: Endpoint, options: UnlockOptions) -> None:

@@ -18,11 +18,9 @@ from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret, without_passphrase
 from bootwright.core.text import sanitize_line
 from bootwright.remote.io.connection import Remote
-from bootwright.remote.sections import parse_sections
 from bootwright.volume.facts import (
     BoardQuestion,
     VolumeFacts,
-    parse_volume,
     volume_facts,
     volume_script,
 )
@@ -71,7 +69,8 @@ def unlock_over_ssh(
     """
     check_typeable(passphrase.reveal(), endpoint.name)
     begin = time.monotonic()
-    with contextlib.closing(Remote(endpoint, ask=ask, directory=directory, wait=timeout)) as board:
+    remote = Remote(endpoint, ask=ask, directory=directory, wait=timeout, login_in_wait=True)
+    with contextlib.closing(remote) as board:
         with board.step(reporter, f"Connect to {endpoint.name} over SSH"):
             board.connect()
         session = _Session(endpoint, board, passphrase, begin, timeout, reporter)
@@ -128,10 +127,11 @@ class _Session:
 
     def _collect(self) -> VolumeFacts:
         script = volume_script(self._layout)
-        done = self._board.run(
-            script, title="reading the volume's state", sudo=True, timeout=self._remaining()
+        return volume_facts(
+            self._board.report(
+                script, title="reading the volume's state", timeout=self._remaining()
+            )
         )
-        return parse_volume(done.text)
 
     def _act(
         self, method: UnlockMethod, facts: VolumeFacts, question: BoardQuestion | None
@@ -148,14 +148,12 @@ class _Session:
             script = finish_script(facts, layout)
         with_passphrase = method is not UnlockMethod.FINISH
         self._attempts += with_passphrase
-        done = self._board.run(
+        sections = self._board.report(
             script,
             title="opening the volume" if with_passphrase else "mounting the volume",
             stdin=self._passphrase if with_passphrase else None,
-            sudo=True,
             timeout=self._remaining(),
         )
-        sections = parse_sections(done.text)
         ended = outcome(sections)
         # The board's text was sanitized; the passphrase is only found in it in the same form.
         sanitized = sanitize_line(self._passphrase.reveal().decode("utf-8", "replace"))

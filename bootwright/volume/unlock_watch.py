@@ -9,6 +9,7 @@ from bootwright.core.passphrase import check_typeable
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
 from bootwright.remote.io.connection import Remote, UnreachableError
+from bootwright.remote.io.wait import note_coming_up
 from bootwright.volume.unlock import UnlockOptions, chosen_via, console_session
 from bootwright.volume.unlock_result import Result, UnlockResult
 from bootwright.volume.unlock_ssh import unlock_over_ssh
@@ -81,6 +82,7 @@ def _is_final(result: UnlockResult, reporter: Reporter) -> bool:
         return True
     message = f"{result.target}: {result.result.value}: {result.detail}"
     if result.ok:
+        note_coming_up(result.target)
         reporter.note(f"{message}; waiting for the next boot")
     else:
         reporter.warn(message)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from bootwright.audit import facts
 from bootwright.audit.benchmark import load_checks
 from bootwright.audit.checks.evaluate import evaluate
-from bootwright.audit.facts import AuditFacts, parse_audit_host
+from bootwright.audit.facts import AuditFacts, audit_facts
 from bootwright.audit.facts_script import audit_script
 from bootwright.audit.model import Result
 from bootwright.audit.report.text import lines
@@ -26,6 +26,7 @@ from bootwright.audit.result import AuditResult, as_document
 from bootwright.audit.run import paths_to_check
 from bootwright.core.errors import FailedError
 from bootwright.core.paths import checkout
+from bootwright.remote.sections import parse_sections
 from tests.support.auditfacts import PROFILE, subject
 from tests.support.auditresults import TODAY
 
@@ -88,7 +89,7 @@ def results(facts: AuditFacts) -> dict[str, Result]:
 
 
 def test_the_facts_of_a_provisioned_board() -> None:
-    facts = parse_audit_host(TEXT)
+    facts = audit_facts(parse_sections(TEXT))
     assert (facts.hostname, facts.arch) == ("odroid", "armv7l")
     assert facts.os == "Debian GNU/Linux 12 (bookworm)"
     assert facts.kernel == "6.1.0-50-armmp-lpae"
@@ -135,7 +136,7 @@ def test_the_script_is_complete_and_short_enough_for_one_argument() -> None:
 @pytest.mark.parametrize("share", [0.02, 0.25, 0.5, 0.75, 0.99])
 def test_an_answer_that_is_cut_short_is_an_error(share: float) -> None:
     with pytest.raises(FailedError, match="cut short"):
-        parse_audit_host(TEXT[: int(len(TEXT) * share)])
+        audit_facts(parse_sections(TEXT[: int(len(TEXT) * share)]))
 
 
 DAMAGED = {
@@ -158,20 +159,20 @@ DAMAGED = {
 def test_a_damaged_fact_is_unknown_and_says_why(name: str, kind: str) -> None:
     found = sections()
     found[f"{name}.gz"] = DAMAGED[kind]
-    facts = parse_audit_host(written(found))
+    facts = audit_facts(parse_sections(written(found)))
     assert getattr(facts, name) is None
     assert facts.troubles[name]
     assert facts.troubles[name].isprintable()
     assert len(facts.troubles[name]) < 400
     came = results(facts)
-    whole = results(parse_audit_host(TEXT))
+    whole = results(audit_facts(parse_sections(TEXT)))
     assert [check for check in came if came[check] == "pass" != whole[check]] == []
 
 
 def test_a_damaged_history_loses_only_its_own_facts() -> None:
     found = sections()
     found["history.gz"] = ["####"]
-    facts = parse_audit_host(written(found))
+    facts = audit_facts(parse_sections(written(found)))
     assert [image.adds for image in facts.images or ()] == [None, None]
     came = results(facts)
     assert (came["4.7"], came["4.9"]) == ("skipped", "skipped")
@@ -179,7 +180,8 @@ def test_a_damaged_history_loses_only_its_own_facts() -> None:
 
 def test_a_decompression_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "MAX_FACT_BYTES", 1024 * 1024)
-    facts_ = parse_audit_host(answer(info='{"ServerVersion":"' + "7" * (8 * 1024 * 1024) + '"}'))
+    bomb = answer(info='{"ServerVersion":"' + "7" * (8 * 1024 * 1024) + '"}')
+    facts_ = audit_facts(parse_sections(bomb))
     assert facts_.info is None
     assert "more than 1 MiB" in facts_.troubles["info"]
 
@@ -212,7 +214,7 @@ def test_one_row_that_cannot_be_parsed_makes_the_fact_unknown(
     name: str, row: dict[str, Any]
 ) -> None:
     rows = [*unpacked(name), row]
-    facts = parse_audit_host(answer(**{name: "\n".join(map(json.dumps, rows))}))
+    facts = audit_facts(parse_sections(answer(**{name: "\n".join(map(json.dumps, rows))})))
     assert getattr(facts, name) is None
     assert "cannot be understood" in facts.troubles[name]
     results(facts)
@@ -247,7 +249,7 @@ def test_texts_in_json_contain_no_control_sequences(message: str) -> None:
         ).splitlines(),
         containers_error=[],
     )
-    facts = parse_audit_host(text)
+    facts = audit_facts(parse_sections(text))
     assert facts.troubles == {}
     assert facts.containers is not None
     assert facts.containers[0].name.isprintable()
@@ -258,13 +260,13 @@ def test_texts_in_json_contain_no_control_sequences(message: str) -> None:
 
 def test_numbers_that_are_not_json_are_refused() -> None:
     info = json.dumps(unpacked("info")[0])[:-1] + ', "NCPU": NaN, "MemTotal": -Infinity}'
-    results(parse_audit_host(answer(info=info, daemon_json=['{"log-opts": {"max-file": NaN}}'])))
+    text = answer(info=info, daemon_json=['{"log-opts": {"max-file": NaN}}'])
+    results(audit_facts(parse_sections(text)))
 
 
 def test_a_byte_order_mark_in_daemon_json_is_no_trouble() -> None:
-    assert parse_audit_host(answer(daemon_json=['\ufeff{"icc": false}'])).daemon_json == {
-        "icc": False
-    }
+    text = answer(daemon_json=['\ufeff{"icc": false}'])
+    assert audit_facts(parse_sections(text)).daemon_json == {"icc": False}
 
 
 @pytest.mark.parametrize(
@@ -288,7 +290,7 @@ def test_the_reason_why_a_fact_is_not_known(
         changed = {**changed, "info": json.dumps(unpacked("info")[0])}
     elif name == "containers" and "containers" not in changed:
         changed = {**changed, "containers": json.dumps(CONTAINER)}
-    facts = parse_audit_host(answer(**changed))
+    facts = audit_facts(parse_sections(answer(**changed)))
     assert getattr(facts, name.replace("-", "_")) is None
     assert message in facts.troubles[name]
     assert facts.troubles[name].isprintable()
@@ -297,22 +299,22 @@ def test_the_reason_why_a_fact_is_not_known(
 @pytest.mark.parametrize("name", [*facts.REQUIRED_SECTIONS, "flags"])
 def test_an_answer_without_a_required_section_is_an_error(name: str) -> None:
     with pytest.raises(FailedError, match=f"lacks {name}"):
-        parse_audit_host(answer(**{name.replace("-", "_"): None}))
+        audit_facts(parse_sections(answer(**{name.replace("-", "_"): None})))
 
 
 def test_audit_that_is_not_reported_as_enabled_is_off() -> None:
     rules = [line for line in sections()["audit"] if not line.startswith("enabled")]
-    assert not parse_audit_host(answer(audit=rules)).audit_on
-    assert parse_audit_host(answer(audit=[*rules, "enabled 2"])).audit_on
+    assert not audit_facts(parse_sections(answer(audit=rules))).audit_on
+    assert audit_facts(parse_sections(answer(audit=[*rules, "enabled 2"]))).audit_on
 
 
 def no_better(before: str, after: str) -> None:
     """Assert that less of an answer is an error, or no reason to pass a check."""
     try:
-        facts = parse_audit_host(after)
+        facts = audit_facts(parse_sections(after))
     except FailedError:
         return
-    was, now = results(parse_audit_host(before)), results(facts)
+    was, now = results(audit_facts(parse_sections(before))), results(facts)
     assert [check for check in now if now[check] == "pass" != was[check]] == []
 
 
@@ -376,7 +378,7 @@ def test_any_answer_gives_facts_or_an_error(data: st.DataObject) -> None:
         else:
             text[at], text[0] = text[0], text[at]
     try:
-        facts = parse_audit_host("\n".join(text))
+        facts = audit_facts(parse_sections("\n".join(text)))
     except FailedError:
         return
     results(facts)
@@ -406,7 +408,7 @@ def test_values_of_any_type_are_evaluated_or_unknown(data: st.DataObject) -> Non
     if name == "daemon-json":
         changed = {"daemon_json": [json.dumps(row)]}
     try:
-        facts = parse_audit_host(answer(**changed))
+        facts = audit_facts(parse_sections(answer(**changed)))
     except FailedError:
         return
     results(facts)

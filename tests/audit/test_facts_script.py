@@ -15,9 +15,10 @@ import pytest
 from bootwright.audit import facts_script
 from bootwright.audit.benchmark import load_checks
 from bootwright.audit.checks.evaluate import evaluate
-from bootwright.audit.facts import AuditFacts, parse_audit_host
+from bootwright.audit.facts import AuditFacts, audit_facts
 from bootwright.audit.model import Evaluation
 from bootwright.core.paths import checkout
+from bootwright.remote.sections import parse_sections
 from tests.support.auditboard import SECRET, USER_ID, Board, digest, image
 from tests.support.auditfacts import subject
 from tests.support.namespace import need_namespaces
@@ -43,7 +44,7 @@ def test_500_containers_cost_as_many_calls_as_one(board: Board) -> None:
         board.has(f"c{number}")
     board.has_image("image", "base")
     text = board.report()
-    facts = parse_audit_host(text)
+    facts = audit_facts(parse_sections(text))
     assert {one.name for one in facts.containers or ()} == {f"c{n}" for n in range(500)}
     assert [one.name for one in facts.images or ()] == ["image:local"]
     assert facts.troubles == {}
@@ -68,7 +69,7 @@ def test_no_secret_leaves_the_board(board: Board) -> None:
     board.answers["info"]["HttpProxy"] = f"http://me:{SECRET}@proxy.example:3128"
     board.answers["info"]["Labels"] = [f"password={SECRET}"]
     text = board.report()
-    facts = parse_audit_host(text)
+    facts = audit_facts(parse_sections(text))
     assert len(facts.containers or ()) == len(facts.images or ()) == 1
     assert facts.daemon_json == {
         "log-opts": {"splunk-token": "***", "splunk-url": "https://logs.example"},
@@ -148,7 +149,7 @@ def test_the_message_of_a_failing_docker_is_reported(board: Board) -> None:
     board.behaves("info", "sys.exit('permission denied\\n' + 'by \\x1b[31m everybody ' * 9999)")
     text = board.report()
     assert len(text) < 20_000
-    facts = parse_audit_host(text)
+    facts = audit_facts(parse_sections(text))
     assert facts.info is None
     assert facts.troubles["info"].startswith("permission denied by")
     assert len(facts.troubles["info"]) <= 300
@@ -166,7 +167,7 @@ def test_endless_output_of_docker_is_cut(
     board.behaves(kind, flood + "while True: sys.stdout.write('x' * 65536)")
     text = board.report()
     assert len(text) < 20_000
-    facts = parse_audit_host(text)
+    facts = audit_facts(parse_sections(text))
     assert facts.troubles == {f"{kind}s".replace("infos", "info"): "the answer is too long"}
     assert facts.containers is None
 

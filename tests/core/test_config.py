@@ -45,6 +45,11 @@ def written(tmp_path: Path, text: str) -> Path:
         ('root_size = "4 GB"', ["root_size", "4GiB"]),
         ('docker_data_size = "half"', ["docker_data_size", "not a size"]),
         ('rootfs_sha256 = "abc"', ["rootfs_sha256", "pattern"]),
+        ('host = "192.0.2.1:22"', ["host", "leave the port to port ="]),
+        ('host = "[fe80::1]:22"', ["host", "leave the port to port ="]),
+        ('host = "-oProxyCommand=x"', ["host", "no name and no address"]),
+        ('host = "fe80::1%"', ["host", "no name and no address"]),
+        ('host = ""', ["host", "no name and no address"]),
         ('user = "Root User"', ["user", "32"]),
         ('authorized_keys = ["what is this"]', ["authorized_keys", "public key"]),
         ('overlays = "one"', ["overlays", "valid array"]),
@@ -62,6 +67,14 @@ def test_an_error_names_file_key_and_what_is_allowed(
 @pytest.mark.parametrize("host", ["board.example", "192.0.2.1", "2001:db8::7", "::1"])
 def test_hosts_are_names_or_addresses(tmp_path: Path, host: str) -> None:
     assert load_config(written(tmp_path, f'{BASE}host = "{host}"\n'), "bench").target.host == host
+
+
+@pytest.mark.parametrize(
+    "host", ["board_1.lan", "192.0.2.1", "::1", "fe80::1%eth0.5", "2001:DB8::"]
+)
+def test_names_and_addresses_of_a_board(tmp_path: Path, host: str) -> None:
+    config = load_config(written(tmp_path, f'{BASE}host = "{host}"\n'), "bench")
+    assert config.target.host == host
 
 
 @pytest.mark.parametrize(

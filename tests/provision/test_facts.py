@@ -17,9 +17,10 @@ from bootwright.core.errors import BootwrightError, FailedError
 from bootwright.hosts.audit_rules import recorded, rules_for
 from bootwright.hosts.board_files import parse_board_files
 from bootwright.hosts.engine import parse_engine
-from bootwright.provision.facts import HostFacts, parse_host
+from bootwright.provision.facts import HostFacts, host_facts
 from bootwright.provision.facts_script import host_script
 from bootwright.provision.plan import plan_provision, questions_for
+from bootwright.remote.sections import parse_sections
 from tests.support.host_facts import PROFILE, desired
 
 CASES = Path(__file__).parent.parent / "cases" / "dockerhost"
@@ -30,7 +31,7 @@ def text(name: str) -> str:
 
 
 def case(name: str) -> HostFacts:
-    return parse_host(text(name))
+    return host_facts(parse_sections(text(name)))
 
 
 def test_a_bare_board() -> None:
@@ -58,9 +59,9 @@ def test_a_bare_board() -> None:
 def test_a_package_on_hold_is_installed_and_one_by_half_is_not() -> None:
     answer = text("debian-12-provisioned")
     assert answer.count("|ii  docker.io ") == 1
-    held = parse_host(answer.replace("|ii  docker.io ", "|hi  docker.io "))
+    held = host_facts(parse_sections(answer.replace("|ii  docker.io ", "|hi  docker.io ")))
     assert plan_provision(desired(), held).packages is None
-    half = parse_host(answer.replace("|ii  docker.io ", "|iHR docker.io "))
+    half = host_facts(parse_sections(answer.replace("|ii  docker.io ", "|iHR docker.io ")))
     packages = plan_provision(desired(), half).packages
     assert packages is not None
     assert packages.install == ("docker.io",)
@@ -68,7 +69,9 @@ def test_a_package_on_hold_is_installed_and_one_by_half_is_not() -> None:
 
 def test_packages_that_were_begun_are_finished_even_if_none_is_missing() -> None:
     answer = text("debian-12-provisioned")
-    begun = parse_host(answer.replace("|upgraded ", "|packages-begun yes\n|upgraded ", 1))
+    begun = host_facts(
+        parse_sections(answer.replace("|upgraded ", "|packages-begun yes\n|upgraded ", 1))
+    )
     packages = plan_provision(desired(), begun).packages
     assert packages is not None
     assert (packages.install, packages.upgrade) == ((), False)
@@ -99,7 +102,7 @@ def test_a_provisioned_board_has_nothing_left_to_do() -> None:
 def test_an_answer_that_is_cut_short_is_an_error(name: str) -> None:
     whole = text(name)
     with pytest.raises(FailedError, match="cut short"):
-        parse_host(whole[: len(whole) // 2])
+        host_facts(parse_sections(whole[: len(whole) // 2]))
 
 
 @given(st.data())
@@ -117,7 +120,7 @@ def test_whatever_a_board_answers_it_is_facts_or_an_error(data: st.DataObject) -
         else:
             lines[at] = lines[at][: len(lines[at]) // 2]
     with contextlib.suppress(BootwrightError):
-        plan_provision(desired(), parse_host("\n".join(lines)))
+        plan_provision(desired(), host_facts(parse_sections("\n".join(lines))))
 
 
 def test_the_script_is_whole_and_short_enough_for_one_argument() -> None:

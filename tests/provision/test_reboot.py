@@ -110,7 +110,11 @@ def test_a_volume_that_is_opened_over_ssh_is_opened_so_again(unlocking: Unlockin
     ("answers", "error", "message"),
     [
         ({TRY: [failed(2)]}, InputError, "opens no key slot of its volume; the board was not"),
-        ({TRY: [failed(1, "no dm-crypt")]}, FailedError, r"tried \(no dm-crypt\); the board was n"),
+        (
+            {TRY: [failed(1, "no dm-crypt")]},
+            FailedError,
+            r"tried; the board was not restarted \(exit status 1\)\n  standard error: no dm-crypt",
+        ),
         (
             {LOOK: [VOLUME.replace("== device", "== other")]},
             FailedError,
@@ -157,7 +161,8 @@ def test_a_board_that_refuses_to_restart_is_an_error(unlocking: Unlocking) -> No
     with pytest.raises(FailedError) as caught:
         restart(board)
     assert str(caught.value) == (
-        f"{WHERE}: it does not shut down: Failed to connect to bus; look at its console"
+        f"{WHERE}: it does not shut down; look at its console (exit status 1)\n"
+        "  standard error: Failed to connect to bus"
     )
     assert unlocking.calls == []
 

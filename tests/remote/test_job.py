@@ -322,7 +322,9 @@ def test_a_job_without_end_is_left_running_after_its_time(
 def test_what_cannot_be_started_is_told(board: Board, server: SshServer) -> None:
     server.tool("tar", "echo 'tar: no space left' >&2; exit 2")
     try:
-        with pytest.raises(FailedError, match="work: tar: no space left"):
+        with pytest.raises(
+            FailedError, match=r"work cannot be started .*\n  standard error: tar: no space left"
+        ):
             board.run("exit 0")
     finally:
         (server.tools / "tar").unlink()

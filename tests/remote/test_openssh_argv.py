@@ -25,6 +25,7 @@ def test_a_target_whose_keys_are_known() -> None:
         "HostKeyAlias=emulator",
         "StrictHostKeyChecking=yes",
         "UpdateHostKeys=no",
+        "RemoteCommand=none",
         "IdentitiesOnly=yes",
     ]
     assert known_hosts_text("emulator", ssh) == (

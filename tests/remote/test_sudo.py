@@ -228,7 +228,20 @@ def test_no_process_has_the_password_in_its_arguments_or_environment(
 def test_what_a_board_says_of_a_refusal_is_shown_without_the_password() -> None:
     text = b"bootwright: sudo refuses\nsudo: \x1b[2Jyour account: hunter22, expired\n"
     with pytest.raises(FailedError) as caught:
-        check_sudo(text, "board", "operator", Secret(b"hunter22"))
+        check_sudo(125, text, "board", "operator", Secret(b"hunter22"))
     assert "expired" in str(caught.value)
     assert "hunter22" not in str(caught.value)
     assert "\x1b" not in str(caught.value)
+
+
+def test_a_warning_before_it_does_not_hide_why_sudo_refuses() -> None:
+    warning = b"sh: warning: setlocale: LC_ALL: cannot change locale (en_GB.UTF-8)\n"
+    asks = warning + b"bootwright: sudo asks\n"
+    with pytest.raises(SudoPasswordError, match="sudo asks for a password"):
+        check_sudo(125, asks, "board", "operator")
+    refuses = warning + b"bootwright: sudo refuses\noperator is not in the sudoers file.\n"
+    with pytest.raises(FailedError, match="operator may not use sudo"):
+        check_sudo(125, refuses, "board", "operator", Secret(b"x"))
+    # A script of root's own that writes such a line was run by root.
+    check_sudo(0, asks, "board", "operator")
+    check_sudo(1, asks, "board", "operator")

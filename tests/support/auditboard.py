@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bootwright.audit import facts_script
-from bootwright.audit.facts import AuditFacts, parse_audit_host
+from bootwright.audit.facts import AuditFacts, audit_facts
 from bootwright.audit.facts_script import audit_script
+from bootwright.remote.sections import parse_sections
 from tests.support.namespace import namespaced
 
 SECRET = "hunter2hunter2"
@@ -186,7 +187,7 @@ class Board:
         return done.stdout
 
     def facts(self, before: str = "", *, owner: int = 0, daemon: bool = True) -> AuditFacts:
-        return parse_audit_host(self.report(before, owner=owner, daemon=daemon))
+        return audit_facts(parse_sections(self.report(before, owner=owner, daemon=daemon)))
 
     @property
     def calls(self) -> list[list[str]]:

@@ -48,7 +48,7 @@ class Network:
         for event in [event for event in self._events if event[:2] == (title, count)]:
             event[2]()
 
-    def connect(self, wait: float) -> Remote:
+    def connect(self, wait: float | None) -> Remote:
         """Return a connection that is not made yet."""
         return FakeConnection(self, wait)
 
@@ -67,8 +67,8 @@ def cut() -> None:
 class FakeConnection(Remote):
     """One connection; after it was cut, no script can be run over it any more."""
 
-    def __init__(self, network: Network, wait: float) -> None:
-        self._network, self._wait_s = network, wait
+    def __init__(self, network: Network, wait: float | None) -> None:
+        self._network, self._wait_s = network, wait or 0.0
         self._open = False
 
     @property

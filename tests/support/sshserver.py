@@ -4,11 +4,14 @@ It runs in a mount namespace of its own, where `/etc` is a copy: accounts, crypt
 `sudo` that its sessions see are the test's, and this machine's stay as they are.
 """
 
+import os
 import shutil
 import socket
 import subprocess
 from pathlib import Path
 from typing import Self
+
+import pytest
 
 from bootwright.core.endpoints import Endpoint, SshEndpoint
 from bootwright.remote.io.wait import wait_for_ssh
@@ -30,9 +33,15 @@ class SshServer:
     """A board's SSH server; ``root`` and :data:`USER` may log in by :attr:`identity`."""
 
     def __init__(
-        self, folder: Path, kinds: tuple[str, ...] = ("ed25519",), *, own_run: bool = False
+        self,
+        folder: Path,
+        kinds: tuple[str, ...] = ("ed25519",),
+        *,
+        own_run: bool = False,
+        settings: str = "",
     ) -> None:
-        """``own_run``: its ``/run`` is the folder :attr:`run`, too."""
+        """``own_run``: ``/run`` is the folder :attr:`run`, too; ``settings``: of sshd_config."""
+        self._settings = settings
         self.folder = folder
         self.etc = folder / "etc"
         # What the sessions read is in /etc, since pytest's folders are root's alone.
@@ -82,7 +91,8 @@ class SshServer:
         config = self.folder / "sshd_config"
         keys = "".join(f"HostKey {self.folder}/host_{kind}\n" for kind in self.host_keys)
         config.write_text(
-            f"{keys}Port {self.port}\nListenAddress 127.0.0.1\nUsePAM no\nStrictModes no\n"
+            f"{self._settings}\n{keys}Port {self.port}\nListenAddress 127.0.0.1\n"
+            f"UsePAM no\nStrictModes no\n"
             f"AuthorizedKeysFile /etc/keys\nPasswordAuthentication no\n"
             f"PermitRootLogin prohibit-password\nPidFile none\nUseDNS no\n"
             f"SetEnv PATH=/etc/tools:/usr/sbin:/usr/bin:/sbin:/bin\n"
@@ -135,6 +145,30 @@ def keygen(path: Path, kind: str = "ed25519", passphrase: str = "") -> str:
     argv = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "test", "-f", str(path)]
     subprocess.run(argv, check=True)
     return " ".join(Path(f"{path}.pub").read_text().split()[:2])
+
+
+def fingerprint(key: str) -> str:
+    """Return the fingerprint of a public key, ``type base64``, as OpenSSH prints it."""
+    argv = ["ssh-keygen", "-l", "-f", "-"]
+    done = subprocess.run(argv, input=key, capture_output=True, text=True, check=True)
+    return done.stdout.split()[1]
+
+
+def own_client(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have the SSH client read a configuration of the test's own; return that file, empty.
+
+    The client takes the home folder from the accounts of this machine, not from HOME.
+    """
+    config, program = folder / "ssh_config", folder / "bin" / "ssh"
+    config.touch(mode=0o600)
+    program.parent.mkdir()
+    real = shutil.which("ssh")
+    program.write_text(f'#!/bin/sh\nexec {real} -F {config} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.delenv("SSH_ASKPASS", raising=False)
+    return config
 
 
 def _free_port() -> int:

@@ -11,7 +11,7 @@ from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import FailedError
 from bootwright.core.secret import without_passphrase
 from bootwright.remote.sections import parse_sections
-from bootwright.volume.facts import Crypttab, Unit, VolumeFacts, VolumeLayout, parse_volume
+from bootwright.volume.facts import Crypttab, Unit, VolumeFacts, VolumeLayout, volume_facts
 from bootwright.volume.luks_dump import Keyslot
 from bootwright.volume.status_result import status_of
 from bootwright.volume.unlock_ssh_plan import (
@@ -40,7 +40,7 @@ def facts(name: str, *changes: tuple[str, str]) -> VolumeFacts:
     for old, new in changes:
         assert old in answer
         answer = answer.replace(old, new)
-    return parse_volume(answer)
+    return volume_facts(parse_sections(answer))
 
 
 def test_a_locked_volume() -> None:
@@ -191,7 +191,7 @@ def test_a_name_that_the_shell_could_take_for_more() -> None:
 )
 def test_an_answer_that_is_none(answer: str, message: str) -> None:
     with pytest.raises(FailedError, match=message):
-        parse_volume(answer)
+        volume_facts(parse_sections(answer))
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_every_damage_is_an_error_or_facts_never_a_traceback() -> None:
             damaged = [*rows[:number], "|\x00 garbage", *rows[number + 1 :]]
             for broken in ("\n".join(damaged), "\n".join(rows[:number])):
                 try:
-                    found = parse_volume(broken)
+                    found = volume_facts(parse_sections(broken))
                     status = status_of("box", found, LAYOUT)
                     check_document("status", status.document())
                     status.lines()

@@ -23,7 +23,7 @@ def set_clock(remote: Remote) -> None:
         timeout=CLOCK_TIMEOUT_S,
     )
     if done.returncode != 0:
-        raise FailedError(f"{remote.where}: the clock could not be set: {done.stderr_text}")
+        raise FailedError(done.failure(f"{remote.where}: the clock could not be set"))
 
 
 def set_clock_script(seconds: float) -> str:

@@ -1,61 +1,68 @@
-"""The one gateway for running scripts on a board over SSH, by Fabric.
+"""The one gateway for running scripts on a board over SSH, by Fabric over OpenSSH.
 
-Scripts are for a POSIX shell: Arch Linux ARM has no Python. A secret goes to a script only by
-its standard input. `inv ssh`, which gives the operator a shell, is in
-:mod:`bootwright.remote.io.openssh`.
+OpenSSH connects, checks the host key and logs in; each script is a session of its own over that
+connection ([0034](docs/decisions/0034-openssh-connects.md)). Scripts are for a POSIX shell: Arch
+Linux ARM has no Python. A secret goes to a script only by its standard input. `inv ssh`, which
+gives the operator a shell, is in :mod:`bootwright.remote.io.openssh`.
 """
 
 import logging
+import re
 import select
-import socket
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-import fabric
-from paramiko import Channel, MissingHostKeyPolicy, PKey, SSHClient, Transport
-from paramiko.auth_strategy import AuthFailure
-from paramiko.ssh_exception import (
-    ConfigParseError,
-    IncompatiblePeer,
-    NoValidConnectionsError,
-    ProxyCommandFailure,
-    SSHException,
-)
+from paramiko import Channel, Transport
+from paramiko.ssh_exception import ChannelException, SSHException
 
-from bootwright.core import paths
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io.ask import Ask
 from bootwright.core.report import Reporter
 from bootwright.core.run_log import logged
-from bootwright.core.secret import Secret
+from bootwright.core.secret import Secret, mask
 from bootwright.core.shell import quote_words
 from bootwright.core.text import sanitize_line
-from bootwright.remote.io.client_keys import USUAL, OfferedKeys, refusal
 from bootwright.remote.io.host_keys import HostKeys
-from bootwright.remote.io.wait import PAUSE_S
+from bootwright.remote.io.multiplexed import MultiplexedConnection
+from bootwright.remote.io.openssh import Client, client_settings
+from bootwright.remote.io.wait import PAUSE_S, usual_wait
+from bootwright.remote.openssh_argv import connection_argv, ssh_argv
+from bootwright.remote.openssh_log import (
+    Failure,
+    agent_hangs,
+    failure_of,
+    login_refused,
+    why_unreachable,
+)
+from bootwright.remote.sections import Section, parse_sections
 from bootwright.remote.sudo import as_root, check_sudo, input_of
 
 CONNECT_S = 20.0
 """Seconds to connect until the server's greeting; an emulated board takes 2."""
 
 AUTHENTICATE_S = 30.0
-"""Seconds for a server to check one key."""
+"""Seconds to log in, the SSH agent's answers included."""
 
 LEAST_S = 5.0
-"""Seconds for each of the two at least, even if less is left of the time to wait."""
-
-KEEPALIVE_S = 15
-"""Seconds between two keepalive messages on a connection that is only waited on."""
+"""Seconds to connect at least, even if less is left of the time to wait."""
 
 MAX_OUTPUT = 1024 * 1024
 """Bytes of each of a script's two outputs; no script of ours writes nearly as much."""
 
 _CHUNK = 32 * 1024
+
+_SHOWN_LINES = 10
+"""Lines of each output that an error shows."""
+
+_SHOWN_BYTES = 8192
+"""Bytes of each output in which these lines are."""
 
 # Without a handler, Python itself prints paramiko's errors with their tracebacks.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -84,18 +91,27 @@ class RemoteFinished:
         lines = self.stderr.decode("utf-8", "replace").strip().splitlines()
         return "\n".join(map(sanitize_line, lines))
 
+    def failure(self, first: str) -> str:
+        """Return an error: ``first``, the exit status, and the last lines of both outputs.
+
+        Of standard output only what is before the first section: a section may be secret.
+        """
+        lines = _written(self.stdout, self.stderr)
+        return "\n".join([f"{first} (exit status {self.returncode})", *lines])
+
 
 class Remote:
     """A connection to a target; a context manager that connects, and closes the connection.
 
-    ``~/.ssh/config`` and the agent count, as for Fabric.
+    OpenSSH makes it: the SSH configuration, jump hosts and the agent count as for ``inv ssh``.
 
     Args:
         endpoint: the target.
         ask: how to ask about a host key that is not known; ``None`` without a terminal.
         directory: where known-hosts files are kept; ``build/ssh`` if ``None``.
-        wait: seconds to wait for a server that does not answer yet. Logging in has to end in
-            what is left of them, or in :data:`LEAST_S` if that is more.
+        wait: seconds to wait for a server that does not answer yet; as long as usual if ``None``,
+            see :func:`bootwright.remote.io.wait.usual_wait`.
+        login_in_wait: logging in has to end in them, too, or in :data:`LEAST_S` if that is more.
         sudo_password: the password of the login user, where sudo asks for it.
 
     Raises:
@@ -108,21 +124,40 @@ class Remote:
         *,
         ask: Ask | None = None,
         directory: Path | None = None,
-        wait: float = 0.0,
+        wait: float | None = 0.0,
+        login_in_wait: bool = False,
         sudo_password: Secret | None = None,
     ) -> None:
         self._ssh = endpoint.ssh_server()
+        if self._ssh.identity is not None:
+            _check_identity(self._ssh.identity)
         self._name = endpoint.name
         self._host_keys = HostKeys(endpoint, ask, directory)
-        self._wait = wait
+        self._wait = usual_wait(endpoint.name, directory) if wait is None else wait
+        self._login_in_wait = login_in_wait
         self._sudo_password = sudo_password
-        self._connection = self._new_connection()
+        self._client: Client | None = None
+        self._connection: MultiplexedConnection | None = None
 
     @property
     def where(self) -> str:
         """The target with its address, for messages."""
-        made = self._connection
-        return f"{self._name} ({made.user}@{made.host} port {made.port})"
+        return f"{self._name} ({self._user}@{self._ssh.host} port {self._ssh.port})"
+
+    @cached_property
+    def _settings(self) -> Mapping[str, str]:
+        return client_settings(ssh_argv(self._name, self._ssh, self._host_keys.file))
+
+    @property
+    def _user(self) -> str:
+        """The login name."""
+        return self._ssh.user or self._settings["user"]
+
+    @property
+    def _transport(self) -> Transport:
+        assert self._connection is not None, "not connected"
+        transport: Transport = self._connection.transport
+        return transport
 
     @property
     def may_ask(self) -> bool:
@@ -144,8 +179,8 @@ class Remote:
 
         Raises:
             UnreachableError: no server answered in time.
-            RefusedError: the server's host key is not the target's.
-            InputError: the target's key file cannot be used.
+            RefusedError: the host key of the server, or of a jump host, is not the right one.
+            InputError: the SSH configuration has an error.
             FailedError: the server accepts none of the keys, or has no algorithm that we have.
         """
         end = time.monotonic() + self._wait
@@ -160,7 +195,6 @@ class Remote:
                 self.close()
                 raise
             time.sleep(PAUSE_S)
-            self._connection = self._new_connection()
 
     def __enter__(self) -> Self:
         self.connect()
@@ -171,7 +205,10 @@ class Remote:
 
     def close(self) -> None:
         """Close the connection, if there is one."""
-        self._connection.client.close()
+        if self._connection is not None:
+            self._connection.close()
+        if self._client is not None:
+            self._client.close()
 
     def wait_until_lost(self, timeout: float | None = None) -> bool:
         """Wait until the connection has ended, because the board or the network is down.
@@ -182,8 +219,8 @@ class Remote:
         Returns:
             Whether it has ended.
         """
-        transport: Transport = self._connection.transport
-        transport.set_keepalive(KEEPALIVE_S)
+        transport = self._transport
+        # OpenSSH ends a connection on which nothing comes back.
         with logged("ssh", "wait until the connection is lost", board=self.where):
             transport.join(timeout)
         return not transport.is_active()
@@ -223,12 +260,44 @@ class Remote:
             result |= {"status": finished.returncode}
             result |= {"stdout": finished.stdout, "stderr": finished.stderr}
         if sudo:
-            check_sudo(finished.stderr, self.where, self._connection.user, self._sudo_password)
+            check_sudo(
+                finished.returncode,
+                finished.stderr,
+                self.where,
+                self._user,
+                self._sudo_password,
+            )
         return finished
 
+    def report(
+        self,
+        script: str,
+        *,
+        title: str,
+        stdin: bytes | Secret | None = None,
+        sudo: bool = True,
+        timeout: float,
+    ) -> tuple[Section, ...]:
+        """Run ``script``, which reports in sections, and return them; see :meth:`run`.
+
+        Raises:
+            FailedError: as for :meth:`run`, or the report has no end. Then what the script
+                wrote is in the error.
+        """
+        done = self.run(script, title=title, stdin=stdin, sudo=sudo, timeout=timeout)
+        return self.sections_of(done, title)
+
+    def sections_of(self, done: RemoteFinished, title: str) -> tuple[Section, ...]:
+        """Return the sections that a script has reported; see :meth:`report`."""
+        try:
+            return parse_sections(done.text)
+        except FailedError as error:
+            raise FailedError(done.failure(f"{self.where}: {title}: {error}")) from None
+
     def _run_shell(self, shell: str, data: bytes, title: str, timeout: float) -> RemoteFinished:
-        transport: Transport = self._connection.transport
+        transport = self._transport
         finished, why = None, "it was closed"
+        out, err = bytearray(), bytearray()
         end = time.monotonic() + timeout
         # paramiko waits for some answers without a limit; a closed transport ends every wait.
         guard = threading.Timer(timeout, transport.close)
@@ -236,102 +305,119 @@ class Remote:
         try:
             with transport.open_session(timeout=CONNECT_S) as channel:
                 channel.exec_command(shell)
-                finished = _converse(channel, data)
+                finished = _converse(channel, data, out, err)
         except _TooMuchError:
             self.close()
             raise FailedError(
                 f"{self.where}: {title}: more than {MAX_OUTPUT // 1024} KiB of output"
             ) from None
+        except ChannelException as error:
+            raise self._no_session(error) from None
         except (SSHException, EOFError, OSError) as error:
             why = _text(error)
         finally:
             guard.cancel()
         if finished is None:
-            raise self._unfinished(title, transport, why, timeout, time.monotonic() >= end)
+            late = time.monotonic() >= end
+            first = self._unfinished(title, transport, why, timeout, late)
+            raise FailedError("\n".join([first, *_written(bytes(out), bytes(err))]))
         return finished
+
+    def _no_session(self, error: ChannelException) -> FailedError:
+        return FailedError(
+            f"{self.where}: the login is accepted, but the server opens no session"
+            f" ({sanitize_line(error.text)}). Is MaxSessions 0 in the board's sshd_config, or are"
+            " too many open?"
+        )
 
     def _unfinished(
         self, title: str, transport: Transport, why: str, timeout: float, late: bool
-    ) -> FailedError:
+    ) -> str:
         if late:
             how = f"no end after {timeout:.0f} s"
         elif transport.is_active():
-            return FailedError(f"{self.where}: {title}: ended by a signal; run it again")
+            return f"{self.where}: {title}: ended by a signal; run it again"
         else:
-            how = f"the connection was lost ({why})"
-        return FailedError(
+            said = self._client.log.lost if self._client is not None else ""
+            how = f"the connection was lost ({said or why})"
+        return (
             f"{self.where}: {title}: {how}. What was under way on the board may go on; run it again"
         )
 
-    def _new_connection(self) -> fabric.Connection:
-        try:
-            connection = fabric.Connection(
-                self._ssh.host,
-                port=self._ssh.port,
-                user=self._ssh.user,
-                forward_agent=False,
-            )
-        except ConfigParseError as error:
-            raise InputError(f"your ~/.ssh/config cannot be understood: {error}") from None
-        connection.client.set_missing_host_key_policy(_Policy(self._host_keys))
-        return connection
-
     def _connect(self, left: float) -> None:
-        made = self._connection
-        most = max(LEAST_S, left) if self._wait else AUTHENTICATE_S
-        made.connect_timeout = int(min(CONNECT_S, most))
-        configured = [paths.expand_user(path) for path in made.ssh_config.get("identityfile", [])]
-        usual = [paths.home() / ".ssh" / name for name in USUAL]
-        keys = OfferedKeys(made.user, self._ssh.identity, configured or usual, not configured)
-        made.connect_kwargs = {
-            "auth_strategy": keys,
-            "banner_timeout": min(CONNECT_S, most),
-            "auth_timeout": min(AUTHENTICATE_S, most),
-            "channel_timeout": CONNECT_S,
-            "transport_factory": self._transport,
-        }
-        try:
-            with logged("ssh", "connect", board=self.where):
-                made.open()
-        except AuthFailure:
-            raise self._refused(keys) from None
-        except socket.gaierror as error:
-            raise self._unreachable(f"the name cannot be resolved: {error.strerror}") from None
-        except NoValidConnectionsError as error:
-            raise self._unreachable(_reasons(error)) from None
-        except TimeoutError:
-            raise self._unreachable("no answer") from None
-        except IncompatiblePeer as error:
-            raise FailedError(
-                f"{self.where}: the server has no algorithm that we have: {_text(error)}"
-            ) from None
-        except ProxyCommandFailure as error:
-            raise self._unreachable(f"the proxy of ~/.ssh/config failed: {_text(error)}") from None
-        except (SSHException, EOFError) as error:
-            raise self._unreachable(f"no SSH server answers there ({_text(error)})") from None
-        except OSError as error:
-            raise self._unreachable(error.strerror or str(error)) from None
+        most = max(LEAST_S, left) if self._wait else CONNECT_S
+        with logged("ssh", "connect", board=self.where) as result:
+            accepted: tuple[str, str] | None = None
+            while not self._try(most, accept_new=accepted is not None, result=result):
+                accepted = self._after_failure(accepted)
+            assert self._client is not None
+            self._record(accepted)
+            self._connection = MultiplexedConnection(
+                self._ssh, self._user, self._client.control_path
+            )
+            try:
+                self._connection.open()
+            except OSError as error:
+                raise self._unreachable(f"the SSH client has ended: {error}") from None
+            self._client.remove_socket()
 
-    def _transport(self, *args: object, **kwargs: object) -> Transport:
-        """Return a new transport that asks for a host key of a type that is known."""
-        transport = Transport(*args, **kwargs)  # type: ignore[arg-type]
-        options = transport.get_security_options()
-        known = set(self._host_keys.types)
-        if "ssh-rsa" in known:  # RFC 8332: the same key under newer signatures.
-            known |= {"rsa-sha2-512", "rsa-sha2-256"}
-        offered = list(options.key_types)
-        options.key_types = [*(kind for kind in offered if kind in known)] + [
-            kind for kind in offered if kind not in known
-        ]
-        return transport
+    def _try(self, most: float, *, accept_new: bool, result: dict[str, Any]) -> bool:
+        """Have OpenSSH connect; return whether it has."""
+        self.close()
+        self._client = client = Client()
+        connect_s = min(CONNECT_S, most)
+        end = connect_s + AUTHENTICATE_S
+        if self._login_in_wait:
+            end = min(end, most)
+        known = (client.new_keys, self._host_keys.file) if accept_new else (self._host_keys.file,)
+        argv = connection_argv(
+            self._name,
+            self._ssh,
+            known,
+            client.control_path,
+            accept_new=accept_new,
+            connect_s=max(1, int(connect_s)),
+        )
+        connected = client.connect(argv, end)
+        result |= {"argv": argv, "client": client.log.lines}
+        return connected
 
-    def _refused(self, keys: OfferedKeys) -> FailedError:
-        transport = self._connection.client.get_transport()
-        # Not get_banner(): it returns none after the server has closed the connection.
-        banner = getattr(transport and transport.auth_handler, "banner", None) or b""
-        if b"pam_nologin" in banner:
-            return self._unreachable("it is starting or shutting down: only root may log in")
-        return refusal(keys, self.where)
+    def _record(self, accepted: tuple[str, str] | None) -> None:
+        """Make the host key known that the operator has accepted, if OpenSSH has met it again."""
+        assert self._client is not None
+        if accepted is not None and self._client.new_keys.is_file():
+            self._host_keys.record(accepted, self._client.new_keys)
+
+    def _after_failure(self, accepted: tuple[str, str] | None) -> tuple[str, str]:
+        """Return the host key with which to try again, since the operator has accepted it.
+
+        Raises:
+            BootwrightError: says why there is no connection.
+        """
+        assert self._client is not None
+        log = self._client.log
+        self._record(accepted)
+        if self._client.late:
+            if hangs := agent_hangs(log):
+                agent = self._settings.get("identityagent", "SSH_AUTH_SOCK")
+                raise FailedError(f"{self.where}: {hangs} ({agent}). End it, or log in to it anew")
+            raise self._unreachable("no answer")
+        match failure_of(log):
+            case Failure.UNKNOWN_KEY if accepted is None and log.host_key is not None:
+                self._host_keys.check_may_be_new(log.host_key)
+                return log.host_key
+            case Failure.UNKNOWN_KEY | Failure.WRONG_KEY:
+                raise self._host_keys.refused(log)
+            case Failure.CONFIGURATION:
+                raise InputError(f"your SSH configuration: {'; '.join(log.messages)}")
+            case Failure.LOGIN:
+                raise FailedError(login_refused(log, self.where))
+            case Failure.ALGORITHMS:
+                raise FailedError(
+                    f"{self.where}: the server has no algorithm that we have: {log.messages[-1]}"
+                )
+            case Failure.UNREACHABLE:
+                raise self._unreachable(why_unreachable(log))
 
     def _unreachable(self, why: str) -> UnreachableError:
         return UnreachableError(
@@ -339,27 +425,18 @@ class Remote:
         )
 
 
-class _Policy(MissingHostKeyPolicy):
-    """Has :class:`HostKeys` check every server's key; paramiko itself knows no keys."""
-
-    def __init__(self, host_keys: HostKeys) -> None:
-        self._host_keys = host_keys
-
-    def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:  # noqa: ARG002
-        self._host_keys.check(f"{key.get_name()} {key.get_base64()}")
-
-
 class _TooMuchError(Exception):
     """A script wrote more than :data:`MAX_OUTPUT`."""
 
 
-def _converse(channel: Channel, data: bytes) -> RemoteFinished | None:
+def _converse(
+    channel: Channel, data: bytes, out: bytearray, err: bytearray
+) -> RemoteFinished | None:
     """Send ``data`` to a script, and return its output and status.
 
-    ``None`` if the server reports no status. Both directions at the same time: a script that
-    writes much before it reads must not block.
+    ``None`` if the server reports no status; ``out`` and ``err`` have what came until then. Both
+    directions at the same time: a script that writes much before it reads must not block.
     """
-    out, err = bytearray(), bytearray()
     unsent = memoryview(data)
     if not data:
         channel.shutdown_write()
@@ -396,9 +473,22 @@ def _send(channel: Channel, unsent: memoryview) -> memoryview:
     return unsent[sent:]
 
 
-def _reasons(error: NoValidConnectionsError) -> str:
-    texts = {getattr(reason, "strerror", None) or str(reason) for reason in error.errors.values()}
-    return ", ".join(sorted(texts))
+def _written(stdout: bytes, stderr: bytes) -> list[str]:
+    """Return the last lines that a script wrote; see :meth:`RemoteFinished.failure`."""
+    found = []
+    before = re.split(rb"^== ", stdout, maxsplit=1, flags=re.MULTILINE)[0]
+    for name, data in (("standard error", stderr), ("standard output", before)):
+        text = mask(data[-_SHOWN_BYTES:].decode("utf-8", "replace"))
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        found += [f"  {name}: {sanitize_line(line)[:200]}" for line in lines[-_SHOWN_LINES:]]
+    return found
+
+
+def _check_identity(path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise InputError(f"SSH key {path}: cannot be read: {error.strerror}") from None
 
 
 def _text(error: BaseException) -> str:

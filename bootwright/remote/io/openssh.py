@@ -1,22 +1,49 @@
-"""Running OpenSSH's client for the operator: a shell or one command on a target.
+"""Running OpenSSH's client: a shell for the operator, a connection for scripts, its settings.
 
-The client is a program of its own, because a shell needs what it gives: a real terminal, the
-agent, the user's configuration.
+OpenSSH alone reads the SSH configuration, checks host keys and logs in. It gets the operator's
+own environment: an agent, a ProxyCommand and ``Match exec`` need what is in it.
 """
 
+import contextlib
 import os
+import shutil
+import signal
 import subprocess
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bootwright.core.endpoints import Endpoint
+from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io.fsync import replace_file
-from bootwright.core.io.process import environment, missing_tool
+from bootwright.core.io.process import missing_tool
 from bootwright.core.paths import build_dir
 from bootwright.core.run_log import logged
+from bootwright.core.text import sanitize_line
 from bootwright.remote.openssh_argv import known_hosts_text, ssh_argv
+from bootwright.remote.openssh_log import ClientLog, lines_of
 
-_PASSED_ON = ("TERM", "COLORTERM", "SSH_AUTH_SOCK", "SSH_ASKPASS", "DISPLAY", "XAUTHORITY")
-"""Environment variables that the client gets beside those that every program gets."""
+SETTINGS_S = 30.0
+"""Seconds to read the configuration, in which ``Match exec`` may run programs."""
+
+_END_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
+"""Has the kernel end the client when the thread that started it has ended, however: after Ctrl-C
+the threads of several boards clean nothing up. setpriv(1), prctl(2): PR_SET_PDEATHSIG."""
+
+_ENDED_S = 3.0
+"""Seconds for the client to end before it is killed."""
+
+_LONGEST_TMPDIR = 50
+"""Bytes of the name of a folder for temporary files in which there may be a socket."""
+
+_POLL_S = 0.01
+"""Seconds between two looks at whether the client has logged in."""
+
+_MOST_LINES = 2000
+"""Lines of the client's log that are kept; a connection through one jump host has 200."""
 
 
 def ssh(endpoint: Endpoint, command: str | None = None, directory: Path | None = None) -> int:
@@ -37,10 +64,9 @@ def ssh(endpoint: Endpoint, command: str | None = None, directory: Path | None =
     server = endpoint.ssh_server()
     known_hosts = write_known_hosts(endpoint, directory)
     argv = ssh_argv(endpoint.name, server, known_hosts, command)
-    extra = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     try:
         with logged("process", argv[0], argv=argv) as result:
-            status = subprocess.run(argv, env=environment(extra)).returncode
+            status = subprocess.run(argv).returncode
             result["status"] = status
         return status
     except FileNotFoundError:
@@ -60,3 +86,144 @@ def write_known_hosts(endpoint: Endpoint, directory: Path | None = None) -> Path
     # Another ssh may be reading the old one.
     replace_file(path, known_hosts_text(endpoint.name, endpoint.ssh))
     return path
+
+
+def client_settings(argv: Sequence[str]) -> Mapping[str, str]:
+    """Return what the client would do with these arguments: ``ssh -G``; ssh(1).
+
+    Args:
+        argv: the client's command line.
+
+    Returns:
+        Settings by their names in small letters, such as ``user``; of several lines the first.
+
+    Raises:
+        InputError: the configuration has an error.
+        FailedError: there is no ``ssh`` on this machine, or it does not end.
+    """
+    asked = [argv[0], "-G", *argv[1:]]
+    try:
+        with logged("process", "ssh -G", argv=asked) as result:
+            done = subprocess.run(
+                asked,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                env=_english(),
+                timeout=SETTINGS_S,
+            )
+            result |= {"status": done.returncode, "stderr": done.stderr}
+    except FileNotFoundError:
+        raise missing_tool("ssh") from None
+    except subprocess.TimeoutExpired:
+        raise FailedError(
+            f"your SSH configuration: no end after {SETTINGS_S:.0f} s; which program does Match"
+            " exec in it run?"
+        ) from None
+    if done.returncode != 0:
+        log = lines_of(done.stderr.splitlines())
+        raise InputError(f"your SSH configuration: {'; '.join(log.messages)}")
+    lines = (line.split(" ", 1) for line in done.stdout.decode("utf-8", "replace").splitlines())
+    found: dict[str, str] = {}
+    for name, *value in lines:
+        found.setdefault(name, sanitize_line("".join(value)))
+    return found
+
+
+class Client:
+    """OpenSSH's client with a connection that is used over its control socket.
+
+    It ends at the latest with the thread that started it.
+    """
+
+    def __init__(self) -> None:
+        # A socket's path has at most 107 bytes, and the client adds 17 for a moment.
+        usual = tempfile.gettempdir()
+        folder = usual if len(os.fsencode(usual)) <= _LONGEST_TMPDIR else "/tmp"
+        self._folder = Path(tempfile.mkdtemp(prefix="bootwright-ssh-", dir=folder))
+        self.control_path = self._folder / "control"
+        self.new_keys = self._folder / "known_hosts"
+        """Where the client may write a host key that nobody has confirmed yet."""
+        self._child: subprocess.Popen[bytes] | None = None
+        self._lines: deque[bytes] = deque(maxlen=_MOST_LINES)
+
+    def connect(self, argv: Sequence[str], timeout: float) -> bool:
+        """Run the client until it has connected and logged in.
+
+        Args:
+            argv: from :func:`bootwright.remote.openssh_argv.connection_argv`.
+            timeout: seconds for that.
+
+        Returns:
+            Whether it has; if not, :attr:`log` says why.
+
+        Raises:
+            FailedError: there is no ``setpriv`` on this machine.
+        """
+        self._lines.clear()
+        end = time.monotonic() + timeout
+        try:
+            # In a session of its own: it has no terminal, and Ctrl-C is for this process, which
+            # may still need the connection.
+            child = subprocess.Popen(
+                [*_END_WITH_US, *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=_english(),
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            raise missing_tool(_END_WITH_US[0]) from None
+        self._child = child
+        reader = threading.Thread(target=self._read, args=(child,), daemon=True)
+        reader.start()
+        # It listens there as soon as it has logged in.
+        while not self.control_path.is_socket():
+            if child.poll() is not None:
+                # Not longer: a process that the client started may keep standard error open.
+                reader.join(1.0)
+                return False
+            if time.monotonic() > end:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
+    @property
+    def late(self) -> bool:
+        """Whether the client still runs."""
+        return self._child is not None and self._child.poll() is None
+
+    @property
+    def log(self) -> ClientLog:
+        """What the client has said."""
+        return lines_of(tuple(self._lines))
+
+    def remove_socket(self) -> None:
+        """Remove the control socket, and the folder that it is in: nobody else will connect."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """End the client and its ProxyCommand; remove its socket. May be repeated."""
+        child, self._child = self._child, None
+        # A client that has ended has ended its ProxyCommand, and its number may be another's now.
+        if child is not None and child.poll() is None:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(_ENDED_S)
+                    break
+        self.remove_socket()
+
+    def _read(self, child: subprocess.Popen[bytes]) -> None:
+        assert child.stderr is not None
+        with child.stderr:
+            # A bounded line: what a server says may have no end.
+            while line := child.stderr.readline(8192):
+                self._lines.append(line)
+
+
+def _english() -> dict[str, str]:
+    """Return the operator's environment; the messages of the C library are in English."""
+    env = {name: value for name, value in os.environ.items() if name != "LANGUAGE"}
+    return env | {"LC_ALL": "C.UTF-8"}

@@ -21,11 +21,17 @@ from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
 from bootwright.remote.io.connection import MAX_OUTPUT, Remote, RemoteFinished, UnreachableError
 from bootwright.remote.io.openssh import ssh, write_known_hosts
-from bootwright.remote.known_hosts import fingerprint
 from bootwright.volume.keyslots import Passphrases, change_keyslots
 from bootwright.volume.unlock_ssh import unlock_over_ssh
 from tests.support.runlogs import assert_hidden, records
-from tests.support.sshserver import USER, SshServer, keygen, need_sshd
+from tests.support.sshserver import (
+    USER,
+    SshServer,
+    fingerprint,
+    keygen,
+    need_sshd,
+    own_client,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -39,13 +45,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home without keys, and no agent."""
-    home = tmp_path / "home"
-    (home / ".ssh").mkdir(parents=True, mode=0o700)
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    return home
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The client's configuration; and there is no agent."""
+    return own_client(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -108,8 +110,8 @@ def test_another_host_key_than_the_known_is_refused_and_both_are_shown(
         ["ssh-keygen", "-lf", f"{server.folder}/host_ed25519.pub"], capture_output=True, text=True
     ).stdout.split()[1]
     text = str(caught.value)
-    assert f"shown:    {shown} (ssh-ed25519)" in text
-    assert f"expected: {fingerprint(other)} (ssh-ed25519)" in text
+    assert f"shown:    {shown} (ED25519)" in text
+    assert f"expected: {fingerprint(other)} (ED25519)" in text
     assert "flashed on another machine" in text
     assert "somebody may intercept the connection" in text
     assert not asked
@@ -159,26 +161,35 @@ def test_a_host_key_that_openssh_remembered_is_known_even_hashed(
         hostname(endpoint, known, ask=no)
 
 
-def test_refused_keys_are_named(server: SshServer, known: Path, home: Path) -> None:
-    wrong = keygen(home / "wrong")
+def test_refused_keys_are_named(
+    server: SshServer, known: Path, config: Path, tmp_path: Path
+) -> None:
+    wrong = keygen(tmp_path / "wrong")
     with pytest.raises(FailedError) as caught:
-        hostname(server.endpoint(identity=home / "wrong"), known)
-    assert f"offered:  {home}/wrong ({fingerprint(wrong)})" in str(caught.value)
+        hostname(server.endpoint(identity=tmp_path / "wrong"), known)
+    assert f"offered:  {tmp_path}/wrong ({fingerprint(wrong)})" in str(caught.value)
     assert "root@127.0.0.1" in str(caught.value)
-    # Without an identity of its own: the usual files, and those that cannot be used are said.
-    keygen(home / ".ssh" / "id_ed25519")
-    keygen(home / ".ssh" / "id_rsa", "rsa", passphrase="locked")
+    # Without an identity of its own: those of the configuration, and why one cannot be used.
+    locked = tmp_path / "locked"
+    locked.write_bytes(server.identity.read_bytes())
+    locked.chmod(0o600)
+    argv = ["ssh-keygen", "-q", "-p", "-N", "locked", "-f", str(locked)]
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+    config.write_text(f"IdentityFile {tmp_path}/wrong\nIdentityFile {locked}\n")
     endpoint = server.endpoint()
     assert endpoint.ssh is not None
     with pytest.raises(FailedError) as caught:
         hostname(replace(endpoint, ssh=replace(endpoint.ssh, identity=None)), known)
-    assert "id_ed25519 (SHA256:" in str(caught.value)
-    assert "id_rsa: has a passphrase; run ssh-add first" in str(caught.value)
+    assert "wrong (SHA256:" in str(caught.value)
+    assert f"{locked}: has a passphrase; run ssh-add first" in str(caught.value)
+    with pytest.raises(InputError, match=r"SSH key .*missing: cannot be read: No such file"):
+        hostname(server.endpoint(identity=tmp_path / "missing"), known)
 
 
 def test_a_key_with_a_passphrase_comes_from_the_agent(
-    server: SshServer, known: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    server: SshServer, known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    home = tmp_path
     for beside in ("", ".pub"):
         (home / f"mine{beside}").write_bytes(Path(f"{server.identity}{beside}").read_bytes())
     (home / "mine").chmod(0o600)
@@ -196,7 +207,7 @@ def test_a_key_with_a_passphrase_comes_from_the_agent(
         lock = ["ssh-keygen", "-q", "-p", "-N", "locked", "-f", str(home / "mine")]
         subprocess.run(lock, check=True, stdout=subprocess.DEVNULL)
         endpoint = server.endpoint(identity=home / "mine")
-        with pytest.raises(InputError, match="mine: has a passphrase"):
+        with pytest.raises(FailedError, match="mine: has a passphrase"):
             hostname(endpoint, known)
         monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
         hostname(endpoint, known)
@@ -207,15 +218,15 @@ def test_a_key_with_a_passphrase_comes_from_the_agent(
         running.wait()
 
 
-def test_the_users_ssh_config_counts(server: SshServer, known: Path, home: Path) -> None:
-    (home / ".ssh" / "config").write_text(
+def test_the_users_ssh_config_counts(server: SshServer, known: Path, config: Path) -> None:
+    config.write_text(
         f"Host desk\n  HostName 127.0.0.1\n  User root\n  IdentityFile {server.identity}\n"
     )
     keys = tuple(server.host_keys.values())
     endpoint = Endpoint("board", ssh=SshEndpoint("desk", server.port, known_host_keys=keys))
     assert hostname(endpoint, known) == os.uname().nodename
-    (home / ".ssh" / "config").write_text("Host desk\n  nonsense\n")
-    with pytest.raises(InputError, match=r"~/\.ssh/config"):
+    config.write_text("Host desk\n  nonsense\n")
+    with pytest.raises(InputError, match=r"your SSH configuration: .*ssh_config.* line 2"):
         hostname(endpoint, known)
 
 
@@ -267,7 +278,7 @@ def said_by(known: Path, greeting: bytes, **options: object) -> str:
 
 def test_what_a_server_says_is_harmless(known: Path) -> None:
     text = said_by(known, b"SSH-9\x1b]0;title\x07\xe2\x80\xae-x\r\n")
-    assert "version (9�]0;title��" in text
+    assert "no SSH server answers" in text
     assert text.isprintable()
     assert RemoteFinished(0, b"", "a\x1b[2J\u202e\nb\n".encode()).stderr_text == "a�[2J�\nb"
 
@@ -317,9 +328,7 @@ def test_a_question_does_not_come_within_a_step(server: SshServer, known: Path) 
     assert within == [False, False]
 
 
-def test_a_server_that_comes_up_later_is_waited_for(
-    tmp_path: Path, known: Path, home: Path
-) -> None:
+def test_a_server_that_comes_up_later_is_waited_for(tmp_path: Path, known: Path) -> None:
     need_sshd()
     late = SshServer(tmp_path / "late")
     starting = threading.Timer(1.0, late.start)

@@ -1,0 +1,226 @@
+"""What OpenSSH's client says while it connects, and why it failed: pure.
+
+Its messages and its debug messages (``ssh -v``) are on standard error, in English whatever the
+locale is. A jump host has a client of its own, which writes to the same place. The texts are
+those of OpenSSH 7.6 to 10.0: ``sshconnect.c``, ``sshconnect2.c``, ``readconf.c``, ``packet.c``.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from bootwright.core.text import sanitize_line
+
+CONNECTED = "debug1: Entering interactive session."
+"""The line behind which the connection can be used."""
+
+_DEBUG = re.compile(r"debug[123]: ")
+_NOT_A_MESSAGE = re.compile(r"OpenSSH_|Warning: Permanently added|Authenticated to |@{10,}|\s*$")
+_PROXIED = "UNKNOWN port 65535"
+"""The client's name for a server behind a jump host or a ProxyCommand, when that has ended."""
+
+_MOST_MESSAGES = 8
+"""How many messages of the client an error has at most: the last ones."""
+
+
+class Failure(Enum):
+    """Why there is no connection."""
+
+    CONFIGURATION = auto()
+    """The client's configuration has an error."""
+    UNKNOWN_KEY = auto()
+    """No host key is known for the target."""
+    WRONG_KEY = auto()
+    """The host key of the target, or of a jump host, is another one, is revoked, or not known."""
+    LOGIN = auto()
+    """The target or a jump host refuses the login."""
+    ALGORITHMS = auto()
+    """Client and server have no algorithm in common."""
+    UNREACHABLE = auto()
+    """All else: it may be better in a moment."""
+
+
+@dataclass(frozen=True)
+class ClientLog:
+    """The lines that the client has written, without their ends.
+
+    Attributes:
+        lines: of the whole connection, in order.
+    """
+
+    lines: tuple[str, ...]
+
+    @property
+    def messages(self) -> list[str]:
+        """What is for a person: not the debug messages. Safe to show on a terminal."""
+        texts = [
+            sanitize_line(line.strip())
+            for line in self.lines
+            if not _DEBUG.match(line) and not _NOT_A_MESSAGE.match(line)
+        ]
+        return [text for text in texts if text][-_MOST_MESSAGES:]
+
+    @property
+    def lost(self) -> str:
+        """What the client said last about a connection that it had; empty if nothing."""
+        # The client of a jump host writes the same line, before.
+        after = "\n".join(self.lines).rpartition(CONNECTED)[2]
+        return next(reversed(ClientLog(tuple(after.split("\n"))).messages), "")
+
+    @property
+    def proxy_failed(self) -> bool:
+        """Whether the jump host or the ProxyCommand ended before the server's greeting."""
+        return any(_PROXIED in line for line in self.lines)
+
+    @property
+    def key_message(self) -> str:
+        """The message that says what is wrong with a host key."""
+        about = re.compile(r"Host key for |No \S+ host key is known|.*revoked", re.IGNORECASE)
+        return next(filter(about.match, self.messages), "Host key verification failed.")
+
+    @property
+    def proxy_messages(self) -> str:
+        """What the client of the jump host said, or the ProxyCommand."""
+        own = ("kex_exchange_identification: ", "banner exchange: ")
+        texts = [
+            text for text in self.messages if _PROXIED not in text and not text.startswith(own)
+        ]
+        return "; ".join(texts) or "it ended without a message"
+
+    @property
+    def host_key(self) -> tuple[str, str] | None:
+        """The type (such as ``ED25519``) and the fingerprint of the key that the target showed."""
+        # A jump host's key is shown before it.
+        found = self._last(r"debug1: Server host key: (\S+) (\S+)")
+        if found is None:
+            return None
+        kind = found[0].removeprefix("sk-").removeprefix("ssh-")
+        return re.split("[-@]", kind)[0].upper(), found[1]
+
+    @property
+    def wanted_next(self) -> str | None:
+        """What the server wants beside a key that it accepted; ``None`` if it wants no more."""
+        partial = [number for number, line in enumerate(self.lines) if "partial success" in line]
+        if not partial:
+            return None
+        rest = ClientLog(self.lines[partial[-1] :])
+        found = rest._last(r"debug1: Authentications that can continue: (\S+)()")
+        return sanitize_line(found[0]).replace(",", " or ") if found else "something else"
+
+    def offered(self) -> list[str]:
+        """Return the keys that the server was offered, each with its fingerprint."""
+        found = []
+        for line in self.lines:
+            if match := re.match(r"debug1: Offering public key: (.*) \S+ (SHA256:\S+)(.*)", line):
+                where = " in the agent" if "agent" in match[3].split() else ""
+                found.append(sanitize_line(f"{match[1]}{where} ({match[2]})"))
+        return list(dict.fromkeys(found))
+
+    def unusable(self) -> list[str]:
+        """Return the keys that could not be used, each with the reason."""
+        found = [
+            f"{match[1]}: {match[2]}"
+            for line in self.lines
+            if (match := re.match(r'Load key "(.*)": (.*)', line))
+        ]
+        named = {text.split(": ")[0] for text in found}
+        accepted = self._last(r"debug1: Server accepts key: (.*) \S+ (SHA256:\S+)")
+        if accepted and accepted[0] not in named and self.wanted_next is None:
+            found.append(f"{accepted[0]}: has a passphrase; run ssh-add first")
+        return list(map(sanitize_line, found))
+
+    def _last(self, pattern: str) -> tuple[str, str] | None:
+        for line in reversed(self.lines):
+            if match := re.match(pattern, line):
+                return match[1], match[2]
+        return None
+
+
+def failure_of(log: ClientLog) -> Failure:
+    """Return why the client has ended without a connection."""
+    text = "\n".join(log.messages)
+    if re.search(r"bad configuration option|Bad owner or permissions on|jumphost loop", text):
+        return Failure.CONFIGURATION
+    # PAM lets nobody but root in while the board starts or shuts down; pam_nologin(8).
+    if "pam_nologin" in text:
+        return Failure.UNREACHABLE
+    if "Host key verification failed" in text:
+        unknown = re.search(r"^No \S+ host key is known for ", text, re.MULTILINE)
+        return Failure.UNKNOWN_KEY if unknown and not log.proxy_failed else Failure.WRONG_KEY
+    if "Permission denied (" in text or "Too many authentication failures" in text:
+        return Failure.LOGIN
+    if "Unable to negotiate with" in text:
+        return Failure.ALGORITHMS
+    return Failure.UNREACHABLE
+
+
+def why_unreachable(log: ClientLog) -> str:
+    """Return in words why no server can be reached."""
+    text = "\n".join(log.messages)
+    if "pam_nologin" in text:
+        return "it is starting or shutting down: only root may log in"
+    if log.proxy_failed:
+        return f"the jump host or proxy of your SSH configuration failed: {log.proxy_messages}"
+    if match := re.search(r"Could not resolve hostname \S+: (.*)", text):
+        return f"the name cannot be resolved: {match[1]}"
+    if match := re.search(r"connect to host \S+ port \d+: (.*)", text):
+        return match[1]
+    if "timed out" in text:
+        return "no answer"
+    return f"no SSH server answers there ({'; '.join(log.messages) or 'the client said nothing'})"
+
+
+def agent_hangs(log: ClientLog) -> str:
+    """Return in words that the client still waits for the operator's SSH agent; empty if not.
+
+    Args:
+        log: what it had said when its time was over.
+    """
+    text = "\n".join(log.lines)
+    connected = text.rpartition("debug1: Server host key: ")[2]
+    # It asks the agent for its keys before it asks the server anything.
+    if "SSH2_MSG_NEWKEYS received" in connected and not re.search(
+        r"Will attempt key|Authentications that can continue", connected
+    ):
+        return "the SSH agent does not answer"
+    if log.lines and log.lines[-1].startswith("debug1: Server accepts key: "):
+        return "the SSH agent (or the security key) does not sign with the key that is accepted"
+    return ""
+
+
+def login_refused(log: ClientLog, where: str) -> str:
+    """Return the error for a server that accepts none of the keys.
+
+    Args:
+        log: what the client said.
+        where: the board, with its address.
+    """
+    if log.proxy_failed:
+        return (
+            f"{where}: the jump host of your SSH configuration refuses to log us in:"
+            f" {log.proxy_messages}. Log in to it once by yourself: inv ssh"
+        )
+    if wanted := log.wanted_next:
+        return (
+            f"{where}: the key is accepted, but the server wants {wanted} too. Only inv ssh can"
+            " answer that; for the other commands let a key alone be enough"
+            " (AuthenticationMethods in the board's sshd_config)"
+        )
+    offered, unusable = log.offered(), log.unusable()
+    lines = [f"{where}: the server refuses to log us in"]
+    lines += [f"  offered:  {text}" for text in offered]
+    lines += [f"  unusable: {text}" for text in unusable]
+    if not offered:
+        lines.append("  there was no key to offer")
+    said = [text for text in log.messages if not text.startswith(("Load key", "Permissions "))]
+    lines += [f"  ssh: {text}" for text in said[-3:]]
+    lines.append(
+        "  Set identity_file (and user) in bootwright.toml to the key that the card was made for."
+    )
+    return "\n".join(lines)
+
+
+def lines_of(data: Sequence[bytes]) -> ClientLog:
+    """Return the log that consists of these lines."""
+    return ClientLog(tuple(line.decode("utf-8", "replace").rstrip("\r\n") for line in data))

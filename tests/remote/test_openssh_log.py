@@ -1,0 +1,170 @@
+"""What is read from the messages of OpenSSH's client, as its versions write them."""
+
+import pytest
+
+from bootwright.remote.openssh_log import (
+    CONNECTED,
+    ClientLog,
+    Failure,
+    agent_hangs,
+    failure_of,
+    login_refused,
+    why_unreachable,
+)
+
+KEY = "ED25519 SHA256:KXpa4/tMWrbOHAtyczJgacn8nCfSU+NDRRQd+o17YNU"
+SHOWN = f"debug1: Server host key: ssh-{KEY.replace('ED', 'ed', 1)}"
+NEW_KEYS = "debug1: SSH2_MSG_NEWKEYS received"
+PROXY_ENDED = (
+    "kex_exchange_identification: Connection closed by remote host",
+    "Connection closed by UNKNOWN port 65535",
+)
+
+
+def log(*lines: str) -> ClientLog:
+    return ClientLog(("OpenSSH_9.2p1 Debian-2, OpenSSL 3.0.19", *lines))
+
+
+@pytest.mark.parametrize(
+    ("lines", "failure"),
+    [
+        (
+            ("/c line 2: no argument", "/c: terminating, 1 bad configuration options"),
+            Failure.CONFIGURATION,
+        ),
+        (("Bad owner or permissions on /home/mia/.ssh/config",), Failure.CONFIGURATION),
+        (("jumphost loop via jump",), Failure.CONFIGURATION),
+        (
+            (
+                "No ED25519 host key is known for board and you have requested strict checking.",
+                "Host key verification failed.",
+            ),
+            Failure.UNKNOWN_KEY,
+        ),
+        # The same of a jump host: nobody is asked about its key here.
+        (
+            (
+                "No ED25519 host key is known for jump and you have requested strict checking.",
+                "Host key verification failed.",
+                *PROXY_ENDED,
+            ),
+            Failure.WRONG_KEY,
+        ),
+        (
+            (
+                "Host key for board has changed and you have requested strict checking.",
+                "Host key verification failed.",
+            ),
+            Failure.WRONG_KEY,
+        ),
+        (("mia@127.0.0.1: Permission denied (publickey).",), Failure.LOGIN),
+        (
+            ("Received disconnect from 127.0.0.1 port 22:2: Too many authentication failures",),
+            Failure.LOGIN,
+        ),
+        (
+            ("Unable to negotiate with 127.0.0.1 port 22: no matching host key type found.",),
+            Failure.ALGORITHMS,
+        ),
+        (
+            (
+                '"System is booting up. Unprivileged users are not permitted to log in yet. For'
+                ' technical details, see pam_nologin(8)."',
+                "mia@127.0.0.1: Permission denied (publickey).",
+            ),
+            Failure.UNREACHABLE,
+        ),
+        (("ssh: connect to host board port 22: Connection refused",), Failure.UNREACHABLE),
+        ((), Failure.UNREACHABLE),
+    ],
+)
+def test_why_there_is_no_connection(lines: tuple[str, ...], failure: Failure) -> None:
+    assert failure_of(log(*lines)) is failure
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (("ssh: connect to host b port 22: Connection refused",), "Connection refused"),
+        (
+            ("ssh: Could not resolve hostname b: Name or service not known",),
+            "the name cannot be resolved: Name or service not known",
+        ),
+        (("Connection timed out during banner exchange",), "no answer"),
+        (
+            ("ssh: connect to host jump port 2223: Connection refused", *PROXY_ENDED),
+            "the jump host or proxy of your SSH configuration failed: ssh: connect to host jump"
+            " port 2223: Connection refused",
+        ),
+        (PROXY_ENDED, "proxy of your SSH configuration failed: it ended without a message"),
+        (
+            ("kex_exchange_identification: read: Connection reset by peer",),
+            "no SSH server answers there (kex_exchange_identification: read: Connection reset",
+        ),
+        (("Banner \x1b]0;t\x07 \u202e of b",), "(Banner �]0;t� � of b)"),
+        ((), "the client said nothing"),
+    ],
+)
+def test_why_no_server_is_reached(lines: tuple[str, ...], words: str) -> None:
+    assert words in why_unreachable(log(*lines))
+    assert why_unreachable(log(*lines)).isprintable()
+
+
+def test_an_agent_that_does_not_answer() -> None:
+    assert agent_hangs(log("debug1: Connecting to b [192.0.2.1] port 22.")) == ""
+    assert agent_hangs(log(SHOWN, NEW_KEYS, "debug1: rekey in after")) == (
+        "the SSH agent does not answer"
+    )
+    offered = log(SHOWN, NEW_KEYS, "debug1: Will attempt key: /k", "debug1: Offering public key")
+    assert agent_hangs(offered) == ""
+    signing = log(*offered.lines, f"debug1: Server accepts key: /k {KEY} agent")
+    assert "does not sign" in agent_hangs(signing)
+    # Those of a jump host come before those of the target.
+    jumped = log(SHOWN, NEW_KEYS, "debug1: Will attempt key: /k", SHOWN, NEW_KEYS)
+    assert "the SSH agent" in agent_hangs(jumped)
+
+
+def test_the_keys_that_were_offered_and_those_that_could_not_be() -> None:
+    refused = log(
+        f"debug1: Offering public key: mia's laptop {KEY} agent",
+        f"debug1: Offering public key: /home/mia/a b {KEY} explicit",
+        'Load key "/home/mia/junk": error in libcrypto',
+        f"debug1: Server accepts key: /home/mia/locked {KEY} explicit",
+        "mia@127.0.0.1: Permission denied (publickey,password).",
+    )
+    fingerprint = KEY.split()[1]
+    assert login_refused(refused, "board").splitlines() == [
+        "board: the server refuses to log us in",
+        f"  offered:  mia's laptop in the agent ({fingerprint})",
+        f"  offered:  /home/mia/a b ({fingerprint})",
+        "  unusable: /home/mia/junk: error in libcrypto",
+        "  unusable: /home/mia/locked: has a passphrase; run ssh-add first",
+        "  ssh: mia@127.0.0.1: Permission denied (publickey,password).",
+        "  Set identity_file (and user) in bootwright.toml to the key that the card was made for.",
+    ]
+    assert "there was no key to offer" in login_refused(log("m: Permission denied (x)."), "board")
+
+
+def test_a_second_factor_and_a_jump_host_are_named() -> None:
+    second = log(
+        f"debug1: Server accepts key: /k {KEY} agent",
+        'Authenticated using "publickey" with partial success.',
+        "debug1: Authentications that can continue: password,keyboard-interactive",
+        "mia@127.0.0.1: Permission denied (password,keyboard-interactive).",
+    )
+    text = login_refused(second, "board")
+    assert "the key is accepted, but the server wants password or keyboard-interactive too" in text
+    jump = log("mia@jump: Permission denied (publickey).", *PROXY_ENDED)
+    assert "the jump host of your SSH configuration refuses" in login_refused(jump, "board")
+
+
+def test_the_shown_key_is_the_targets_and_the_last_words_are_of_the_connection() -> None:
+    assert log(SHOWN.replace("KXpa", "JUMP"), SHOWN).host_key == tuple(KEY.split())
+    assert log("debug1: Server host key: sk-ecdsa-sha2-nistp256@openssh.com F").host_key == (
+        "ECDSA",
+        "F",
+    )
+    assert log().host_key is None
+    lost = log("a banner", CONNECTED, "debug1: x", "Timeout, server b not responding.")
+    assert lost.lost == "Timeout, server b not responding."
+    assert log("a banner", CONNECTED).lost == ""
