@@ -54,6 +54,12 @@ class HostFacts:
         files: the content of files, of those in question.
         digests: SHA-256 by path of files whose content is secret.
         audit: the watches that the kernel has; ``None`` if they could not be read.
+        audit_error: what auditctl wrote then.
+        audit_impossible: why the kernel cannot watch files, as far as the board reports it; empty
+            if it can, or if that is not known.
+        audit_recording: the kernel records what its rules watch; ``None`` if that is not known.
+        audit_receiver: the program that the kernel gives its records to; empty if there is none,
+            ``None`` if that is not known.
         same_folders: folders that are links, such as ``/lib``, and what they are links to.
         audit_locked: the kernel takes no other rules until the next start (``-e 2``).
         sshd: the effective settings by directive; ``None`` if they could not be read.
@@ -63,8 +69,13 @@ class HostFacts:
         engine: the running engine; ``None`` if none answers.
         engine_error: what ``docker info`` wrote then.
         engine_runs: the daemon's process exists.
+        iptables: which tables of the kernel iptables works with: ``nf_tables`` or ``legacy``;
+            empty if that is not known.
+        iptables_error: what iptables wrote if it does not work; asked only if no daemon runs.
+        iptables_legacy: iptables-legacy works then.
         proven: versions of client and server of the running daemon, if it was proven to do what
             daemon.json says and neither has changed since; the engine is not asked again then.
+        proven_warnings: what the engine warned of when it was proven.
         stored_containers: folders of containers, where no daemon runs to list them.
         engine_flags: the daemon's command line.
         unread: daemon.json is newer than the running daemon.
@@ -74,6 +85,7 @@ class HostFacts:
             that could not be fetched then.
         rebooted_for: the kernel for which the board was restarted last.
         transaction: a change was begun and neither confirmed nor put back.
+        clock: the board's time in seconds since 1970; ``None`` if it is not known.
     """
 
     hostname: str
@@ -98,6 +110,10 @@ class HostFacts:
     files: BoardFiles
     digests: Mapping[str, str]
     audit: tuple[WatchedPath, ...] | None
+    audit_error: str
+    audit_impossible: str
+    audit_recording: bool | None
+    audit_receiver: str | None
     same_folders: Mapping[str, str]
     audit_locked: bool
     sshd: Mapping[str, str] | None
@@ -106,7 +122,11 @@ class HostFacts:
     engine: Engine | None
     engine_error: str
     engine_runs: bool
+    iptables: str
+    iptables_error: str
+    iptables_legacy: bool
     proven: tuple[str, ...]
+    proven_warnings: tuple[str, ...]
     stored_containers: tuple[str, ...]
     engine_flags: tuple[str, ...]
     unread: bool
@@ -115,6 +135,12 @@ class HostFacts:
     upgraded: str
     rebooted_for: str
     transaction: bool
+    clock: int | None
+
+    @property
+    def engine_warnings(self) -> tuple[str, ...]:
+        """What the engine warns of, or warned of when it was proven."""
+        return self.engine.warnings if self.engine is not None else self.proven_warnings
 
     def unit(self, name: str) -> HostUnit:
         """Return a unit's state."""
@@ -150,6 +176,7 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
         raise FailedError("the board's answer lacks its kernel: is /proc mounted there?")
     try:
         group = facts.one("docker-group")
+        recording = _recording(get("audit").lines)
         return HostFacts(
             hostname=facts.one("hostname"),
             kernel=facts.one("kernel"),
@@ -176,7 +203,11 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             modes={mode.path: mode for mode in map(parse_mode, get("modes").lines)},
             files=parse_board_files(get("files").text),
             digests=dict(_digest(line) for line in get("digests").lines),
-            audit=parse_audit_rules(get("audit").lines) if "audit" in by_name else None,
+            audit=parse_audit_rules(get("audit").lines) if recording is not None else None,
+            audit_error=get("audit-error").text.strip(),
+            audit_impossible=_audit_impossible(facts, get("no-audit-watch")),
+            audit_recording=recording,
+            audit_receiver=_receiver(get("audit").lines, get("audit-receiver").line(0)),
             same_folders=dict(map(str.split, facts.all("same"))),
             audit_locked="enabled 2" in get("audit").lines,
             sshd=_directives(get("sshd").lines) if "sshd" in by_name else None,
@@ -185,7 +216,11 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             engine=parse_engine(get("engine").text),
             engine_error=get("engine-error").text.strip(),
             engine_runs=bool(facts.one("engine-runs")),
+            iptables=facts.one("iptables"),
+            iptables_error=get("iptables-error").text.strip(),
+            iptables_legacy="iptables-legacy" in by_name,
             proven=tuple(facts.one("proven").split()[1:]),
+            proven_warnings=facts.all("proven-warning"),
             stored_containers=facts.all("stored-container"),
             engine_flags=tuple(line for line in get("flags").lines if line),
             unread=bool(facts.one("unread")),
@@ -194,6 +229,7 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             upgraded=facts.one("upgraded"),
             rebooted_for=facts.one("rebooted-for"),
             transaction=bool(facts.one("transaction")),
+            clock=int(get("clock").line(0)) if get("clock").line(0).isdecimal() else None,
         )
     except PARSE_ERRORS as error:
         raise FailedError(f"the board's answer cannot be understood: {error}") from None
@@ -266,6 +302,26 @@ def _relay(lines: Iterable[str], figure: str) -> int:
         for row in rows
         if len(row) == 6 and row[1].startswith("collector#") and row[4] == figure
     )
+
+
+def _recording(lines: Iterable[str]) -> bool | None:
+    """Return whether the kernel records, of the output of ``auditctl -s``; 2 is locked."""
+    values = [words[1] for words in map(str.split, lines) if words[:1] == ["enabled"]]
+    return values[0] != "0" if values else None
+
+
+def _receiver(lines: Iterable[str], name: str) -> str | None:
+    """Return the name of the process whose id ``auditctl -s`` printed."""
+    pids = [words[1] for words in map(str.split, lines) if words[:1] == ["pid"]]
+    if not pids:
+        return None
+    return "" if pids[0] == "0" else name or None
+
+
+def _audit_impossible(facts: _Facts, no_watch: Section) -> str:
+    if facts.one("audit-off"):
+        return "audit=0 is on its command line"
+    return "it is built without CONFIG_AUDITSYSCALL" if no_watch.lines else ""
 
 
 def _directives(lines: Iterable[str]) -> dict[str, str]:

@@ -40,7 +40,8 @@ RELOADED = "/run/bootwright-reloaded"
 UNITS = (
     *("docker.service", "docker.socket", "containerd.service", "auditd.service"),
     *("systemd-timesyncd.service", "chrony.service", "chronyd.service", "ntpd.service"),
-    *("ntpsec.service", "ntp.service", "openntpd.service", "ssh.service", "sshd.service"),
+    *("ntpsec.service", "ntp.service", "openntpd.service", "ntpd-rs.service"),
+    *("ssh.service", "sshd.service"),
     *("bootwright-logs.service", "bootwright-logs.socket", "bootwright-containers.service"),
 )
 
@@ -97,7 +98,7 @@ def host_script(questions: Questions) -> str:
     )
 
 
-def proven_script(client: str, server: str) -> str:
+def proven_script(client: str, server: str, warnings: tuple[str, ...] = ()) -> str:
     """Return the script that records that the daemon that runs was proven.
 
     The record is void when the daemon has ended or daemon.json is changed: see :data:`PROVEN`.
@@ -105,12 +106,14 @@ def proven_script(client: str, server: str) -> str:
     Args:
         client: version of the docker command; empty if it is not known.
         server: version of the engine, likewise.
+        warnings: what the engine warns of.
     """
     return render(
         "provision/shell/remember_proven.sh",
         pid_file=PID_FILE,
         proven_file=PROVEN,
         versions=f"{client or '-'} {server or '-'}",
+        warnings=warnings,
     )
 
 

@@ -27,8 +27,9 @@ FILES = (HOSTNAME, HOSTS, LOCALTIME, TIMEZONE, SSHD_CONFIG, SSHD_DROP_IN)
 
 TIME_UNITS = (
     *("systemd-timesyncd.service", "chrony.service", "chronyd.service", "ntpd.service"),
-    *("ntpsec.service", "ntp.service", "openntpd.service"),
+    *("ntpsec.service", "ntp.service", "openntpd.service", "ntpd-rs.service"),
 )
+"""Services that keep the clock right; the first one that is installed is started if none runs."""
 
 
 def mount_files() -> tuple[str, ...]:
@@ -53,11 +54,38 @@ def host_step(desired: DesiredState, facts: HostFacts) -> Step:
     if facts.hostname != name:
         actions.append(SetHostname(name, facts.hostname))
         says.append(f"the board's host name becomes {name}, not {facts.hostname}")
-    keeps_time = any(facts.unit(unit).active == "active" for unit in TIME_UNITS)
-    if not keeps_time and facts.unit("systemd-timesyncd.service").installed:
-        actions.append(EnableUnit("systemd-timesyncd.service", start=True))
-        says.append("keep the clock right by systemd-timesyncd")
+    keeper = _time_keeper(facts)
+    if keeper is not None and facts.unit(keeper).active != "active":
+        actions.append(EnableUnit(keeper, start=True))
+        says.append(f"keep the clock right by {keeper.removesuffix('.service')}")
+    elif keeper is not None and facts.unit(keeper).enabled == "disabled":
+        actions.append(EnableUnit(keeper))
+        says.append(
+            f"start {keeper.removesuffix('.service')}, which keeps the clock right, at every boot"
+        )
     return Step("host", changes=tuple(changes), actions=tuple(actions), says=tuple(says))
+
+
+def _time_keeper(facts: HostFacts) -> str | None:
+    """Return the service that keeps the clock right: the one that runs, or one that can run."""
+    units = {name: facts.unit(name) for name in TIME_UNITS}
+    running = [name for name, unit in units.items() if unit.active == "active"]
+    usable = [name for name, unit in units.items() if unit.installed and unit.active != "failed"]
+    return next(iter((*running, *usable)), None)
+
+
+def time_warnings(facts: HostFacts) -> tuple[str, ...]:
+    """Return a warning if nothing keeps the board's clock right, and nothing can be started."""
+    if _time_keeper(facts) is not None:
+        return ()
+    there = [name for name in TIME_UNITS if facts.unit(name).load != "not-found"]
+    states = ", ".join(
+        f"{name} {'has failed' if facts.unit(name).installed else 'is masked'}" for name in there
+    )
+    return (
+        "nothing keeps the board's clock right, so certificates and lists of packages may seem"
+        f" not to be valid: {states or 'install systemd-timesyncd there'}",
+    )
 
 
 def _with_host(text: str, name: str) -> str:

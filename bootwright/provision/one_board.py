@@ -213,7 +213,9 @@ class BoardRun:
         """Have the board keep the mark that its running daemon does what daemon.json says."""
         if facts.engine is not None:
             versions = versions_of(facts)
-            script = proven_script(versions["client"] or "", versions["server"] or "")
+            script = proven_script(
+                versions["client"] or "", versions["server"] or "", facts.engine.warnings
+            )
             self._board.run(
                 script, title="recording the proven daemon", sudo=True, timeout=COLLECT_S
             )

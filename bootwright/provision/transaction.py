@@ -12,7 +12,8 @@ from pathlib import PurePosixPath
 
 from bootwright.core.file_changes import Change, DirectoryChange, FileChange, Removal, SymlinkChange
 from bootwright.core.shell import Value, quote_words, render
-from bootwright.provision.actions import Action, Command, RestartDocker
+from bootwright.provision.actions import Action, Command, LoadAuditRules, RestartDocker
+from bootwright.provision.audit_steps import AUDIT_KEY, AUDIT_RULES
 from bootwright.provision.daemon_json import DAEMON_JSON
 from bootwright.provision.facts_script import RELOADED, TRANSACTION
 from bootwright.provision.steps import Step, written_files
@@ -91,7 +92,11 @@ def apply_script(change: Transaction) -> str:
         reloaded_file=RELOADED,
     )
     backups = [("begin", "backup", str(n), path) for path, n in _copies(change).items()]
-    script += _lines([*backups, *(action.record for action in actions if action.record)])
+    records = [action.record for action in actions if action.record]
+    if not any(isinstance(action, LoadAuditRules) for action in actions):
+        # A start of the daemon or of auditd may change them as well.
+        records.append(("record_audit_rules", AUDIT_RULES))
+    script += _lines([*backups, *records])
     script += render(
         "provision/shell/apply_arm.sh",
         id=change.id,
@@ -128,7 +133,7 @@ def restore_script(change: Transaction) -> str:
         commands += [undo for action in reversed(step.actions) for undo in action.undo]
         commands += [fix.undo for fix in reversed(step.fixes)]
     script += _lines(commands)
-    return script + render("provision/shell/restore_end.sh")
+    return script + render("provision/shell/restore_end.sh", audit_key=AUDIT_KEY)
 
 
 def hold_script() -> str:

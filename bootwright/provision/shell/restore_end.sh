@@ -4,9 +4,13 @@
 # Needs: provision/shell/restore.sh.
 # Prints the section trouble of restore.sh, and this one:
 #   restored  `well`, or `1` if something could not be put back
-# Variables: those of restore.sh.
+# Variables, beside those of restore.sh:
+#   audit_key  the key of our audit rules
 
 attempt daemon_back
+# Only now: the daemon's start loads audit rules, with the unit of an earlier version those of all
+# files, in place of all others.
+[ ! -e "$state/audit-rules" ] || attempt_unless_boot put_audit_rules_back "$audit_key"
 attempt prove
 section restored
 printf '%s\n' "${bad:-well}" | quoted
