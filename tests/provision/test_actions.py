@@ -193,7 +193,9 @@ def test_audit_rules_of_others_stay_loaded(board: FakeBoard, before: str, loaded
 def test_audit_rules_that_got_lost_are_loaded_again_when_a_change_is_put_back(
     board: FakeBoard, left: str
 ) -> None:
-    folder = f"-a always,exit -F path=/etc/docker -F perm=wa -F key={AUDIT_KEY}-folder\n"
+    # For the folder alone, as only the file says; the kernel's list has it as "-w".
+    folder = "-a always,exit -F path=/etc/docker -F perm=a -F key=site\n"
+    board.write("/etc/audit/rules.d/20-site.rules", folder)
     board.state("kernel-rules", THEIRS + folder)
     assert board.apply(loading()).complete
     board.state("kernel-rules", left)

@@ -184,15 +184,9 @@ do_auditctl() {
     [[ -e $rules ]] || : >"$rules"
     case $1 in
     -l)
-        # As auditctl lists them: with -w both a rule for a path, and, with a "/", one for a folder.
+        # As auditctl 3 lists them: with -w both a rule for a path, and one for a folder.
         [[ -s $rules ]] || echo "No rules"
-        while read -r line; do
-            path=${line#-w }
-            path=${path%% -p *}
-            [[ $line != -w* || ! -d $path ]] || line=${line/"$path"/"$path/"}
-            sed 's/^-a always,exit -F path=\(.*\) -F perm=\(.*\) -F key=/-w \1 -p \2 -k /' \
-                <<<"$line"
-        done <"$rules" ;;
+        sed 's/^-a always,exit -F path=\(.*\) -F perm=\(.*\) -F key=/-w \1 -p \2 -k /' "$rules" ;;
     -e) echo "enabled $2" >"$BOARD/recording" ;;
     -R)
         ignore=

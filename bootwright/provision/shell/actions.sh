@@ -38,8 +38,8 @@ put_relay_back() {
     [ ! -e "$file" ] || systemctl start "$@"
 }
 # Audit rules as `auditctl -l` lists them, or as our file has them, each in its form with -a: the
-# list has -w for both forms, a "/" after a folder that is watched with all below it, and -S in a
-# rule for which no system calls were given.
+# list has -w for both forms (auditctl before 3 with a "/" after a folder that is watched with all
+# below it), and -S in a rule for which no system calls were given.
 long_audit_rules() {
     sed -e 's/ -S [^ ]*//' \
         -e 's|^-w \(.*\)/ -p \(.*\) -k |-a always,exit -F dir=\1 -F perm=\2 -F key=|' \
@@ -78,17 +78,21 @@ load_audit_rules() {
         auditctl -R "$transaction/audit.rules"
 }
 # Prints audit rules of a list by auditctl in a form by which the same rules are loaded. The list has
-# a rule for a folder alone as -w, with which auditctl would watch everything below it.
+# "-w FOLDER" for a folder with all below it, and also for a folder alone (-F path=), which only the
+# files of the rules tell apart.
 loadable_audit_rules() {
     while IFS= read -r rule; do
         path=${rule#-w }
         path=${path%% -p *}
         rest=${rule#*" -p "}
         case $rule in
-        "-w "*/" -p "*) rule="-w ${path%/} -p $rest" ;;
         "-w "*" -p "*)
-            if [ -d "$path" ]; then
-                rule="-a always,exit -F path=$path -F perm=${rest%% *}"
+            # auditctl before 3 has a "/" after a folder with all below it.
+            rule="-w ${path%/} -p $rest"
+            alone=" -F path=$path -F perm=${rest%% *}"
+            if [ -d "$path" ] && grep -qsF -e "$alone" "$state/audit-former" \
+                /etc/audit/rules.d/*.rules /etc/audit/audit.rules; then
+                rule="-a always,exit$alone"
                 case $rest in *" -k "*) rule="$rule -F key=${rest#* -k }" ;; esac
             fi
             ;;
