@@ -46,6 +46,8 @@ from bootwright.provision.transaction import (
     apply_script,
     job_files,
 )
+from bootwright.remote.clock import clock_is_off, clock_text
+from bootwright.remote.io.clock import correct_clock
 from bootwright.remote.io.connection import Remote
 from bootwright.remote.job import Reconnector, run_job
 from bootwright.remote.job_script import JobState
@@ -141,6 +143,7 @@ class BoardRun:
         self._questions = questions_for(desired.profile)
         self._done: list[StepResult] = []
         self._restarted: list[str] = []
+        self._clock_left = False
 
     def close(self) -> None:
         """Close the connection."""
@@ -192,10 +195,27 @@ class BoardRun:
         return self._answer_to(self._questions)
 
     def _answer_to(self, questions: Questions) -> HostFacts:
+        before = time.time()
         done = self._board.run(
             host_script(questions), title="looking at the board", sudo=True, timeout=COLLECT_S
         )
-        return self._naming_board(parse_host, done.text)
+        facts = self._naming_board(parse_host, done.text)
+        if facts.clock is not None and clock_is_off(facts.clock, before, time.time()):
+            self._correct_clock(facts.clock)
+        return facts
+
+    def _correct_clock(self, shown: int) -> None:
+        """Set the board's clock, before anything is done there that depends on it.
+
+        That may be more than once: a board without a clock of its own loses it in a restart.
+        """
+        if self._clock_left:
+            return
+        if self._options.dry_run or correct_clock(self._board, shown, self._reporter):
+            says = f"set the board's clock, which shows {clock_text(shown)}"
+            self._done.append(StepResult("clock", True, says=(says,)))
+        else:
+            self._clock_left = True
 
     def _collect_quickly(self) -> HostFacts:
         """Return the facts, without asking the engine where that cannot change the plan.
