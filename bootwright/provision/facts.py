@@ -66,6 +66,7 @@ class HostFacts:
         sshd_error: what ``sshd -T`` wrote then.
         sshd_matches: the Match lines of its configuration: for some connections, other settings
             apply.
+        sshd_unread: its configuration was changed since the sshd that runs has read it.
         engine: the running engine; ``None`` if none answers.
         engine_error: what ``docker info`` wrote then.
         engine_runs: the daemon's process exists.
@@ -119,6 +120,7 @@ class HostFacts:
     sshd: Mapping[str, str] | None
     sshd_error: str
     sshd_matches: tuple[str, ...]
+    sshd_unread: bool
     engine: Engine | None
     engine_error: str
     engine_runs: bool
@@ -177,6 +179,8 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
     try:
         group = facts.one("docker-group")
         recording = _recording(get("audit").lines)
+        units = parse_units(get("units").lines)
+        clock = int(get("clock").line(0)) if get("clock").line(0).isdecimal() else None
         return HostFacts(
             hostname=facts.one("hostname"),
             kernel=facts.one("kernel"),
@@ -194,7 +198,7 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             mounts=dict(_mount(line) for line in facts.all("mount")),
             tools=frozenset(facts.all("tool")),
             packages=dict(_packages(get("packages").lines)),
-            units=parse_units(get("units").lines),
+            units=units,
             failed_units=tuple(line.split()[0] for line in get("failed").lines if line.strip()),
             accounts=_ids(facts.all("account")),
             groups=_ids(facts.all("group")),
@@ -213,6 +217,7 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             sshd=_directives(get("sshd").lines) if "sshd" in by_name else None,
             sshd_error=get("sshd-error").text.strip(),
             sshd_matches=tuple(line.strip() for line in get("sshd-matches").lines),
+            sshd_unread=_sshd_unread(facts, units, clock, get("sshd-times").lines),
             engine=parse_engine(get("engine").text),
             engine_error=get("engine-error").text.strip(),
             engine_runs=bool(facts.one("engine-runs")),
@@ -229,7 +234,7 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             upgraded=facts.one("upgraded"),
             rebooted_for=facts.one("rebooted-for"),
             transaction=bool(facts.one("transaction")),
-            clock=int(get("clock").line(0)) if get("clock").line(0).isdecimal() else None,
+            clock=clock,
         )
     except PARSE_ERRORS as error:
         raise FailedError(f"the board's answer cannot be understood: {error}") from None
@@ -322,6 +327,25 @@ def _audit_impossible(facts: _Facts, no_watch: Section) -> str:
     if facts.one("audit-off"):
         return "audit=0 is on its command line"
     return "it is built without CONFIG_AUDITSYSCALL" if no_watch.lines else ""
+
+
+def _sshd_unread(
+    facts: _Facts, units: Mapping[str, HostUnit], clock: int | None, times: Iterable[str]
+) -> bool:
+    """Return whether a file of sshd was changed after the last start or reload of its service.
+
+    Both are counted back from now, since the clock may have been set in between. A file of the
+    future says nothing.
+    """
+    uptime = facts.one("uptime").split()[:1]
+    names = ("ssh.service", "sshd.service")
+    running = [unit for name in names if (unit := units.get(name)) and unit.active == "active"]
+    changed = [int(line) for line in times if line.isdecimal()]
+    if clock is None or not uptime or not running or not changed or not running[0].changed_s:
+        return False
+    # A file's time has no fraction.
+    since_read = float(uptime[0]) - running[0].changed_s - 2
+    return 0 <= clock - max(changed) < since_read
 
 
 def _directives(lines: Iterable[str]) -> dict[str, str]:

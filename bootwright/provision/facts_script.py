@@ -47,6 +47,7 @@ UNITS = (
 
 _PROPERTIES = (
     *("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "ExecStart"),
+    "StateChangeTimestampMonotonic",
 )
 
 

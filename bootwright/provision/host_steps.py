@@ -121,6 +121,9 @@ def ssh_step(desired: DesiredState, facts: HostFacts) -> Step:
         if (found := facts.sshd.get(name)) is not None and spelt.get(found, found) != value
     }
     checks = tuple(check for item in desired.profile.host.ssh for check in item.checks)
+    if not wrong and facts.sshd_unread:
+        says = ("have sshd read its configuration, which was changed since it started",)
+        return Step("ssh", checks, actions=(Check(("sshd", "-t")), ReloadSshd()), says=says)
     if not wrong:
         return Step("ssh", checks)
     target = desired.target.model_copy(update={"user": desired.login})
@@ -153,8 +156,12 @@ def mount_step(desired: DesiredState, facts: HostFacts) -> Step:
         for unit in units
     ]
     changes = differing(facts.files, wanted)
-    actions = (ReloadSystemd(),) if changes else ()
-    return Step("mount", ("1.1.1",), changes, actions=actions)
+    if changes:
+        return Step("mount", ("1.1.1",), changes, actions=(ReloadSystemd(),))
+    if any(facts.unit(unit).need_reload for units in BINDS.values() for unit in units):
+        says = ("have systemd read its units, which were changed since it did",)
+        return Step("mount", ("1.1.1",), actions=(ReloadSystemd(),), says=says)
+    return Step("mount", ("1.1.1",))
 
 
 def _drop_in(unit: str) -> str:

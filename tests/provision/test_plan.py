@@ -15,9 +15,7 @@ from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.systemd_units import HostUnit
 from bootwright.logs.relay_names import SERVICE
 from bootwright.provision.actions import (
-    AddToGroup,
     Check,
-    ReloadSshd,
     RestartDocker,
 )
 from bootwright.provision.audit_steps import AUDIT_RULES
@@ -115,6 +113,7 @@ def test_a_stock_board_gets_all_of_it_and_a_converged_one_nothing() -> None:
         {"sshd": {"passwordauthentication": "yes", "permitrootlogin": "without-password"}},
         {"sshd": {"passwordauthentication": "no", "permitrootlogin": "yes"}},
         {"hostname": "alarm"},
+        {"sshd_unread": True},
     ],
     ids=lambda different: next(iter(different)),
 )
@@ -336,17 +335,6 @@ def test_data_that_will_seem_to_vanish(different: dict[str, Any], hides_data: bo
     assert plan_provision(desired(), stock(**different)).hides_data == hides_data
 
 
-def test_a_trusted_user_only_when_the_target_names_one() -> None:
-    assert not step(plan_provision(desired(), stock()), "users").changed
-    users = step(plan_provision(desired({"trusted_user": "mia"}), stock()), "users")
-    assert users.actions == (AddToGroup("mia", "docker"),)
-    assert "root on the board" in users.says[0]
-    there = stock(docker_group=("mia",))
-    assert not step(plan_provision(desired({"trusted_user": "mia"}), there), "users").changed
-    with pytest.raises(RefusedError, match="no account 'eve'"):
-        plan_provision(desired({"trusted_user": "eve"}), stock())
-
-
 TLS = TlsFiles(b"ca\n", b"certificate\n", Secret(b"the private key\n"))
 
 
@@ -444,11 +432,6 @@ def test_an_engine_of_dockers_own_packages_is_not_replaced() -> None:
     assert plan_packages(desired(), stock(packages=own)) is None
 
 
-def test_match_blocks_of_sshd_are_told() -> None:
-    plan = plan_provision(desired(), stock(sshd_matches=("Match Address 192.0.2.0/24",)))
-    assert any("Match Address 192.0.2.0/24" in warning for warning in plan.warnings)
-
-
 def test_modes_are_never_widened() -> None:
     path = "/etc/docker/daemon.json"
     facts = stock(
@@ -468,19 +451,6 @@ def test_modes_are_never_widened() -> None:
         0o660,
         "root:docker",
     )
-
-
-def test_who_logs_in_keeps_the_way_in() -> None:
-    open_door = {"permitrootlogin": "yes", "passwordauthentication": "yes"}
-    as_root = step(plan_provision(desired(login="root"), stock(sshd=open_door)), "ssh")
-    laid = next(item for item in as_root.changes if "10-bootwright" in item.path)
-    assert isinstance(laid, FileChange)
-    assert "PermitRootLogin prohibit-password" in laid.data.decode()
-    as_mia = step(plan_provision(desired(login="mia"), stock(sshd=open_door)), "ssh")
-    laid = next(item for item in as_mia.changes if "10-bootwright" in item.path)
-    assert isinstance(laid, FileChange)
-    assert "PermitRootLogin no" in laid.data.decode()
-    assert as_mia.actions == (Check(("sshd", "-t")), ReloadSshd())
 
 
 def test_the_report_of_waivers_ends_where_a_target_decides() -> None:

@@ -138,6 +138,7 @@ def stock(files: Mapping[str, str] | None = None, **different: Any) -> HostFacts
         sshd=SSHD,
         sshd_error="",
         sshd_matches=(),
+        sshd_unread=False,
         engine=ENGINE,
         engine_error="",
         engine_runs=True,

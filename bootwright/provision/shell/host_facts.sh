@@ -15,6 +15,7 @@
 #   relay          the statistics of the relay of logs
 #   userns         how many user namespaces there may be
 #   sshd           the settings of sshd; sshd-error its message; sshd-matches its Match lines
+#   sshd-times     when its files were changed, in seconds since 1970
 #   kernel-config  the kernel's options
 #   packages       the packages that are installed, with their versions
 #   modes          mode, owner and kind of the paths
@@ -92,6 +93,7 @@ fi
     sshd -T >sshd 2>sshd-error
     grep -ihE '^[[:space:]]*match[[:space:]]' /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf \
         >sshd-matches
+    stat -c %Y /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf >sshd-times 2>/dev/null
     read -r release </proc/sys/kernel/osrelease
     if [ -r "/boot/config-$release" ]; then
         grep -E "$kernel_options" "/boot/config-$release" >kernel-config
@@ -111,6 +113,7 @@ first_line() { [ -r "$2" ] && IFS= read -r value <"$2" && fact "$1" "$value"; }
 {
     first_line hostname /proc/sys/kernel/hostname
     first_line kernel /proc/sys/kernel/osrelease
+    first_line uptime /proc/uptime
     first_line boot /proc/sys/kernel/random/boot_id
     first_line upgraded "$upgraded_file"
     first_line rebooted-for "$rebooted_file"
