@@ -93,7 +93,7 @@ def _impossible(facts: HostFacts) -> str:
             " (remove it, on Raspberry Pi OS from /boot/firmware/cmdline.txt, and restart the"
             " board)"
         )
-        return facts.audit_impossible + (remedy if "audit=0" in facts.audit_impossible else "")
+        return facts.audit_impossible + (remedy if "command line" in facts.audit_impossible else "")
     options = facts.kernel_options
     for name in ("AUDIT", "AUDITSYSCALL"):
         if options is not None and name not in options:

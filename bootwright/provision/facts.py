@@ -324,8 +324,8 @@ def _receiver(lines: Iterable[str], name: str) -> str | None:
 
 
 def _audit_impossible(facts: _Facts, no_watch: Section) -> str:
-    if facts.one("audit-off"):
-        return "audit=0 is on its command line"
+    if word := facts.one("audit-off"):
+        return f"{word} is on its command line"
     return "it is built without CONFIG_AUDITSYSCALL" if no_watch.lines else ""
 
 

@@ -27,6 +27,7 @@ from bootwright.provision.facts_script import (
     host_script,
     proven_script,
 )
+from bootwright.provision.kernel_check import engine_warnings
 from bootwright.provision.packages import missing_lists, new_kernel, packages_script
 from bootwright.provision.plan import (
     ProvisionPlan,
@@ -377,6 +378,9 @@ class BoardRun:
         if any(isinstance(action, RestartDocker | StartDocker) for action in actions):
             self._restarted.append("docker.service")
         self._record_proven(done.facts)
+        # Of a daemon that did not run before, or of another version.
+        new = (text for text in engine_warnings(done.facts) if text not in plan.warnings)
+        plan = replace(plan, warnings=(*plan.warnings, *new))
         versions = {"client": done.client or None, "server": done.server or None}
         return self._result(plan, done.facts, steps, versions=versions)
 

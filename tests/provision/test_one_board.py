@@ -129,6 +129,15 @@ def test_a_proven_daemon_is_asked_where_something_is_to_do(make: Make) -> None:
     assert board.network.titles[:3] == [COLLECT, COLLECT, "apply"]
 
 
+def test_what_a_daemon_warns_of_that_was_just_started_is_told(make: Make) -> None:
+    warns = PROVISIONED.replace('"Warnings":null', '"Warnings":["WARNING: No swap limit support"]')
+    assert warns != PROVISIONED
+    make(UNREAD, warns)
+    notes = Notes()
+    assert run(notes=notes).ok
+    assert "docker info warns: No swap limit support" in notes.warnings
+
+
 IN_2020 = "== clock\n|1577836800\n\n== end"
 """The end of a report by a board without a clock of its own."""
 
