@@ -132,7 +132,9 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
     audit, audit_warnings = audit_steps.audit_step(desired, facts, written)
     steps += [audit, docker_steps.modes_step(desired.profile, facts)]
     kernel = check_kernel(desired.profile, facts, daemon)
-    stops = [*kernel.stops, *check_iptables(facts, daemon)]
+    reboot = _reboot(desired, facts)
+    # Without the modules of the running kernel, iptables does not work until the restart.
+    stops = [*kernel.stops, *(() if reboot else check_iptables(facts, daemon))]
     lines = docker_steps.command_lines(daemon, facts) or ((),)
     for flags in lines:
         configured = DaemonConfig(
@@ -150,7 +152,7 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
         raise RefusedError(f"this cannot work, so nothing was changed:{why}")
     return ProvisionPlan(
         packages=packages,
-        reboot=_reboot(desired, facts),
+        reboot=reboot,
         steps=tuple(steps),
         daemon=daemon,
         hidden=tuple(_hidden(daemon, facts)),
