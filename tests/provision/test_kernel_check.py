@@ -70,7 +70,8 @@ def test_no_way_out_is_offered_that_does_not_work() -> None:
 
 def test_a_board_that_is_to_be_restarted_is_asked_after_that() -> None:
     gone: dict[str, Any] = {"modules": ("6.12.1-1-ARCH",), "default_kernel": None}
-    facts = stock(iptables_error="can't initialize table `nat'", **gone, **STOPPED)
+    error = "can't initialize table `nat'"
+    facts = stock(iptables="legacy", iptables_error=error, **gone, **STOPPED)
     assert plan_provision(desired(), facts).reboot
     with pytest.raises(RefusedError, match="does not work on the board"):
         plan_provision(desired(reboot=False), facts)
