@@ -103,8 +103,9 @@ loadable_audit_rules() {
 # Prints the audit rules of the list $1 that the kernel does not have.
 lost_audit_rules() {
     auditctl -l >"$transaction/audit-now" || return
-    awk 'FILENAME == ARGV[1] { has[$0]; next } !($0 in has) && $0 != "No rules"' \
-        "$transaction/audit-now" "$1"
+    # grep ends with 1 if it prints nothing.
+    { grep -vx -e 'No rules' "$1" || [ "$?" -eq 1 ]; } >"$transaction/audit-listed" || return
+    grep -vxF -f "$transaction/audit-now" "$transaction/audit-listed" || [ "$?" -eq 1 ]
 }
 # The kernel has all audit rules of the list $1: those that it has lost are loaded again.
 keep_audit_rules() {
