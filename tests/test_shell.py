@@ -16,10 +16,10 @@ from bootwright.core.endpoints import Endpoint
 from bootwright.core.paths import checkout
 from bootwright.core.secret import Secret
 from bootwright.core.shell import SHEBANG, render
-from bootwright.emulator.io.clock import set_clock_script
 from bootwright.provision import facts_script, log_relay, reboot, transaction
 from bootwright.provision.packages import PackagesPlan, packages_script
 from bootwright.remote import job_script
+from bootwright.remote.clock import set_clock_script
 from bootwright.remote.sections import parse_sections
 from bootwright.remote.sudo import as_root
 from bootwright.rootfs import debian_plan
@@ -79,7 +79,7 @@ SCRIPTS: dict[str, Callable[[], str]] = {
     "hook: a file": lambda: debian_plan.file_hook("/etc/x", 0o644, AWKWARD),
     "hook: a script": lambda: debian_plan.script_hook("install.sh", ("udev", AWKWARD)),
     "hook: sources": lambda: debian_plan.sources_hook(()),
-    "clock of an emulator": lambda: set_clock_script(1.5),
+    "clock": lambda: set_clock_script(1.5, unless_right=True),
     "keyslots": lambda: keyslot_script.keyslot_script("change", AWKWARD, KDF),
     "sudo without password": lambda: program_of(as_root(":", None), 2),
     "sudo with password": lambda: program_of(as_root(":", Secret(b"x")), 2),

@@ -18,9 +18,9 @@ from bootwright.core.result import to_document
 from bootwright.core.units import MIB, format_size
 from bootwright.emulator.io import qemu, saves
 from bootwright.emulator.io.card_image import open_root
-from bootwright.emulator.io.clock import CLOCK_TIMEOUT_S, set_clock
 from bootwright.emulator.io.qemu import Emulator
 from bootwright.emulator.io.wait import wait_until
+from bootwright.remote.io.clock import CLOCK_TIMEOUT_S, set_clock
 from bootwright.remote.io.connection import Remote
 
 SCHEMA = "bootwright.emulator/1"

@@ -27,6 +27,8 @@ class Engine:
         swarm: state of the swarm node, ``inactive`` without one.
         security: the options, such as ``name=seccomp,profile=default``.
         authorization: the authorization plugins in use.
+        warnings: what the engine warns of, without the word WARNING: limits that the kernel does
+            not have, forwarding that is off, an open API.
     """
 
     version: str
@@ -41,6 +43,7 @@ class Engine:
     swarm: str
     security: tuple[str, ...]
     authorization: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def userns(self) -> bool:
@@ -74,6 +77,10 @@ def parse_engine(text: str) -> Engine | None:
             swarm=_text(info.get("Swarm") or {}, "LocalNodeState") or "inactive",
             security=_texts(info.get("SecurityOptions")),
             authorization=_texts((info.get("Plugins") or {}).get("Authorization")),
+            warnings=tuple(
+                " ".join(text.removeprefix("WARNING:").split())
+                for text in _texts(info.get("Warnings"))
+            ),
         )
     except PARSE_ERRORS as error:
         raise FailedError(f"could not parse the output of docker info: {error}") from None

@@ -17,6 +17,8 @@ class HostUnit:
         enabled: whether it starts at boot, such as ``enabled`` or ``disabled``; empty without it.
         need_reload: its files are newer than what systemd has read of them.
         command: the command line of a service as its unit has it; empty without one.
+        changed_s: when its state changed last, a reload included, in seconds after the start of
+            the board; 0 if that is not known.
     """
 
     load: str = "not-found"
@@ -24,6 +26,7 @@ class HostUnit:
     enabled: str = ""
     need_reload: bool = False
     command: str = ""
+    changed_s: float = 0.0
 
     @property
     def installed(self) -> bool:
@@ -44,4 +47,5 @@ def _unit(values: dict[str, str]) -> HostUnit:
         enabled=values.get("UnitFileState", ""),
         need_reload=values.get("NeedDaemonReload") == "yes",
         command=command[1] if command else "",
+        changed_s=int(values.get("StateChangeTimestampMonotonic") or 0) / 1e6,
     )

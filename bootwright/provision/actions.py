@@ -94,13 +94,10 @@ class EnableUnit(Action):
     Attributes:
         unit: its name.
         start: it does not run, and is started.
-        stop_allowed: systemd takes an order to stop it. It refuses one for a unit with
-            ``RefuseManualStop=yes``, which then goes on running after the undo.
     """
 
     unit: str
     start: bool = False
-    stop_allowed: bool = True
 
     @property
     def command(self) -> Command:
@@ -112,7 +109,7 @@ class EnableUnit(Action):
         """Stop what was started, and disable the unit if it was not enabled before."""
         stop = ("attempt_unless_boot", "systemctl", "stop", self.unit)
         disable = ("disable_again", self.unit)
-        return (stop, disable) if self.start and self.stop_allowed else (disable,)
+        return (stop, disable) if self.start else (disable,)
 
     @property
     def record(self) -> Command:
@@ -205,6 +202,45 @@ class AddToGroup(Action):
 
 
 @dataclass(frozen=True)
+class StartAuditd(Action):
+    """Start auditd, which does not run, now and at every boot.
+
+    Its start loads the files of /etc/audit/rules.d, and deletes every other rule first: those that
+    the kernel had are loaded again.
+    """
+
+    @property
+    def command(self) -> Command:
+        """Enable and start it."""
+        return ("start_auditd",)
+
+    @property
+    def undo(self) -> tuple[Command, ...]:
+        """End it, and disable it if it was not enabled before."""
+        return ("attempt_unless_boot", "stop_auditd"), ("disable_again", "auditd.service")
+
+    @property
+    def record(self) -> Command:
+        """Record whether it was enabled."""
+        return "record_disabled", "auditd.service"
+
+
+@dataclass(frozen=True)
+class SwitchRecordingOn(Action):
+    """Have the kernel record what its audit rules watch: somebody has switched that off."""
+
+    @property
+    def command(self) -> Command:
+        """Switch it on."""
+        return "auditctl", "-e", "1"
+
+    @property
+    def undo(self) -> tuple[Command, ...]:
+        """Switch it off again; at boot it is what the board makes it."""
+        return (("attempt_unless_boot", "auditctl", "-e", "0"),)
+
+
+@dataclass(frozen=True)
 class LoadAuditRules(Action):
     """Have the kernel use our audit rules; the rules of others stay as they are.
 
@@ -223,8 +259,10 @@ class LoadAuditRules(Action):
 
     @property
     def undo(self) -> tuple[Command, ...]:
-        """Load those of ours that the kernel had, and compare with what it had."""
-        return (("attempt_unless_boot", "put_audit_rules_back", self.key),)
+        """Nothing here: ``restore`` compares the rules with those that the kernel had, after all
+        files and the daemon, whose start loads rules as well.
+        """
+        return ()
 
     @property
     def record(self) -> Command:

@@ -15,6 +15,12 @@ from bootwright.remote.job_script import JobState
 PUT_BACK_S = 900.0
 """Seconds to put everything back: two starts of the daemon and of a container, on a slow board."""
 
+_GONE = (
+    "The change is not there any more, and the board does not report whether everything was put"
+    " back. Run it again, which plans from what is there"
+)
+"""What holds if another program or a further restart has put the change back."""
+
 CONFIRM_S = 120.0
 """Seconds to confirm; it takes a moment, except for what the card has to write."""
 
@@ -76,16 +82,14 @@ def apply(
             ) from None
         if left:
             back = _put_back(reconnector, change)
-            already = "The board has put everything back by itself"
-            error = _error(where, f"this did not take effect: {left}", back, already)
+            error = _error(where, f"this did not take effect: {left}", back, _GONE)
             return ApplyResult(error=error, rolled_back=True)
         sections = reconnector.board.report(
             confirm_script(change.id), title="confirming", timeout=CONFIRM_S
         )
     if not any(section.name == "confirmed" for section in sections):
-        error = FailedError(
-            f"{where}: the confirmation came too late; the board has put everything back"
-        )
+        late = f"the confirmation came too late, after {change.confirm_s} s"
+        error = _error(where, late, parse_report(sections), _GONE)
         return ApplyResult(error=error, rolled_back=True)
     return ApplyResult(facts, client=report.client, server=report.server)
 
@@ -138,8 +142,10 @@ def _error(
     """
     if back.restored is None:
         outcome = not_armed
-    elif back.restored:
+    elif back.restored and back.proven:
         outcome = "Everything was put back, and works as before"
+    elif back.restored:
+        outcome = "Everything was put back"
     else:
         outcome = (
             "Not everything could be put back; the former files are in"

@@ -1,31 +1,27 @@
-"""The steps about Docker: user namespaces, TLS, the daemon, audit rules, modes of files."""
+"""The steps about Docker: user namespaces, TLS, the daemon, modes of files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
-from pathlib import PurePosixPath
 
-from bootwright.core.board_names import MOUNT, STATE, UNITS
-from bootwright.core.errors import RefusedError
+from bootwright.core.board_names import STATE, UNITS
 from bootwright.core.file_changes import Change, FileChange, text_file
-from bootwright.hosts.audit_rules import recorded, rules_for
 from bootwright.hosts.dockerd_options import without_key
 from bootwright.hosts.engine import Engine
 from bootwright.hosts.file_modes import PathMode
-from bootwright.hosts.profile import FileMode, Profile, Watch, version_key
-from bootwright.hosts.systemd_units import HostUnit
+from bootwright.hosts.profile import FileMode, Profile, version_key
 from bootwright.provision.actions import (
     Action,
     AddSystemUser,
     Check,
     EnableUnit,
-    LoadAuditRules,
     ReloadDocker,
     ReloadSystemd,
     RestartDocker,
     StartDocker,
 )
+from bootwright.provision.audit_steps import AUDIT_RULES
 from bootwright.provision.daemon_json import (
     CA_FILE,
     CERT_FILE,
@@ -48,11 +44,6 @@ SERVICE_DROP_IN = f"{UNITS}/docker.service.d/60-bootwright.conf"
 VALIDATES = (23, 0)
 """The first version of the engine whose ``dockerd`` can check a configuration only."""
 
-AUDIT_RULES = "/etc/audit/rules.d/50-bootwright-docker.rules"
-
-AUDIT_KEY = "bootwright-docker"
-"""The key of our rules, by which they are told from those of others: ``ausearch -k`` finds it."""
-
 DEFAULTS = "/etc/default/docker"
 """Where Debian's unit has the variable DOCKER_OPTS from: flags of the daemon."""
 
@@ -61,13 +52,6 @@ FILES = (
     *(SECCOMP_PROFILE, CA_FILE, CERT_FILE, DEFAULTS),
 )
 """Files whose content these steps read; the script that collects facts reports them."""
-
-RUNTIME = ("/run/containerd", "/run/containerd/containerd.sock")
-"""Paths that exist whenever Docker runs, and so after a plan was applied."""
-
-
-_LATE = ("/run/", f"{MOUNT}/")
-"""Where paths are not there yet when auditd starts: what Docker makes, and the locked volume."""
 
 
 def userns_step(daemon: DaemonJson, facts: HostFacts) -> Step:
@@ -281,127 +265,6 @@ def _daemon_action(
         why = f"restart the daemon: {'; '.join(item.describe() for item in differences)}"
         return RestartDocker(), why
     return None, ""
-
-
-def audit_step(
-    desired: DesiredState, facts: HostFacts, written: Iterable[str]
-) -> tuple[Step, tuple[str, ...]]:
-    """Have the kernel record who accesses Docker's files, those that exist on the board.
-
-    Args:
-        desired: the target and the profile.
-        facts: of the board.
-        written: paths that other steps of the same plan write.
-
-    Returns:
-        The step, and warnings about what it does not do.
-
-    Raises:
-        RefusedError: the kernel takes no other rules until the next start, or auditd, which has to
-            store the records, is masked.
-    """
-    watches = _watches(desired.profile, facts, written)
-    checks = tuple(dict.fromkeys(check for watch, _ in watches for check in watch.checks))
-    rules = desired.renderer.render(
-        "docker/audit.rules.j2", {"rules": [_rule(watch, path, facts) for watch, path in watches]}
-    )
-    changes = differing(facts.files, [text_file(AUDIT_RULES, rules, 0o640)])
-    missing = _unwatched(watches, facts)
-    warnings = []
-    if facts.audit_locked:
-        # Those are not there yet when the board starts, and nothing can be loaded later.
-        late = [path for path in missing if path.startswith(_LATE)]
-        if len(late) < len(missing):
-            raise RefusedError(
-                "the kernel's audit rules are locked until the next start (-e 2 in"
-                " /etc/audit/rules.d): remove that line, restart the board, then run it again"
-            )
-        if late:
-            warnings.append(
-                "the kernel's audit rules are locked (-e 2 in /etc/audit/rules.d) before these"
-                f" paths are there, so they are not watched: {', '.join(late)}"
-            )
-        if changes:
-            warnings.append(
-                "the kernel's audit rules are locked (-e 2 in /etc/audit/rules.d): the new"
-                f" {AUDIT_RULES} counts from the next start of the board"
-            )
-    load = bool(changes or missing) and not facts.audit_locked
-    start, trouble = _start_of_auditd(facts.unit("auditd.service"), load)
-    actions: list[Action] = []
-    says = []
-    if start is not None:
-        actions.append(start)
-        says.append("start auditd, which stores the records, now and at every boot")
-    if load:
-        actions.append(LoadAuditRules(AUDIT_RULES, AUDIT_KEY))
-        says.append(f"watch {len(watches)} paths, {len(missing)} of them new")
-    step = Step("audit", checks, changes, actions=tuple(actions), says=tuple(says))
-    return step, (*warnings, *trouble)
-
-
-def _start_of_auditd(auditd: HostUnit, load: bool) -> tuple[EnableUnit | None, tuple[str, ...]]:
-    """Return how auditd is started, and a warning if it is left as it is although it does not run.
-
-    Args:
-        auditd: its unit.
-        load: there are rules to load.
-
-    Raises:
-        RefusedError: there are, and its unit is masked.
-    """
-    if auditd.load == "masked" or auditd.enabled.startswith("masked"):
-        if load:
-            raise RefusedError(
-                "auditd.service, which stores the records of the audit rules, is masked on the"
-                " board: systemctl unmask auditd there, then run it again"
-            )
-        return None, (
-            "auditd.service is masked, so it stores no records of the audit rules: systemctl"
-            " unmask auditd, unless another program stores them",
-        )
-    if auditd.active == "failed" and not load:
-        return None, (
-            "auditd.service has failed, so it stores no records of the audit rules: see"
-            " journalctl -u auditd there",
-        )
-    if auditd.active == "active" and auditd.enabled != "disabled":
-        return None, ()
-    # Its unit has RefuseManualStop=yes.
-    start = auditd.active != "active"
-    return EnableUnit("auditd.service", start=start, stop_allowed=False), ()
-
-
-def _watches(profile: Profile, facts: HostFacts, written: Iterable[str]) -> list[tuple[Watch, str]]:
-    """Return what is to be watched: each path that exists after the plan was applied."""
-    written = {*written, DAEMON_JSON}
-    folders = {str(parent) for path in written for parent in PurePosixPath(path).parents}
-    will_exist = {*written, *folders, *RUNTIME}
-    return [
-        (watch, path)
-        for watch in profile.audit.watch
-        for path in watch.paths
-        if path in will_exist or facts.exists(path)
-    ]
-
-
-def _unwatched(watches: Iterable[tuple[Watch, str]], facts: HostFacts) -> list[str]:
-    """Return the paths of which the kernel does not record all that it should."""
-    loaded = facts.audit or ()
-    return [
-        path
-        for watch, path in watches
-        if not recorded(rules_for(loaded, path, facts.same_folders)) >= set(watch.permissions)
-    ]
-
-
-def _rule(watch: Watch, path: str, facts: HostFacts) -> str:
-    mode = facts.modes.get(path)
-    is_folder = path == "/run/containerd" or (mode is not None and mode.kind == "directory")
-    if is_folder and not watch.recursive:
-        # A rule -w for a folder watches everything below it as well.
-        return f"-a always,exit -F path={path} -F perm={watch.permissions} -F key={AUDIT_KEY}"
-    return f"-w {path} -p {watch.permissions} -k {AUDIT_KEY}"
 
 
 def modes_step(profile: Profile, facts: HostFacts) -> Step:

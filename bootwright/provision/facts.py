@@ -54,17 +54,29 @@ class HostFacts:
         files: the content of files, of those in question.
         digests: SHA-256 by path of files whose content is secret.
         audit: the watches that the kernel has; ``None`` if they could not be read.
+        audit_error: what auditctl wrote then.
+        audit_impossible: why the kernel cannot watch files, as far as the board reports it; empty
+            if it can, or if that is not known.
+        audit_recording: the kernel records what its rules watch; ``None`` if that is not known.
+        audit_receiver: the program that the kernel gives its records to; empty if there is none,
+            ``None`` if that is not known.
         same_folders: folders that are links, such as ``/lib``, and what they are links to.
         audit_locked: the kernel takes no other rules until the next start (``-e 2``).
         sshd: the effective settings by directive; ``None`` if they could not be read.
         sshd_error: what ``sshd -T`` wrote then.
         sshd_matches: the Match lines of its configuration: for some connections, other settings
             apply.
+        sshd_unread: its configuration was changed since the sshd that runs has read it.
         engine: the running engine; ``None`` if none answers.
         engine_error: what ``docker info`` wrote then.
         engine_runs: the daemon's process exists.
+        iptables: which tables of the kernel iptables works with: ``nf_tables`` or ``legacy``;
+            empty if that is not known.
+        iptables_error: what iptables wrote if it does not work; asked only if no daemon runs.
+        iptables_legacy: iptables-legacy works then.
         proven: versions of client and server of the running daemon, if it was proven to do what
             daemon.json says and neither has changed since; the engine is not asked again then.
+        proven_warnings: what the engine warned of when it was proven.
         stored_containers: folders of containers, where no daemon runs to list them.
         engine_flags: the daemon's command line.
         unread: daemon.json is newer than the running daemon.
@@ -75,6 +87,7 @@ class HostFacts:
         packages_begun: work on packages was begun, by Bootwright, and did not end well.
         rebooted_for: the kernel for which the board was restarted last.
         transaction: a change was begun and neither confirmed nor put back.
+        clock: the board's time in seconds since 1970; ``None`` if it is not known.
     """
 
     hostname: str
@@ -99,15 +112,24 @@ class HostFacts:
     files: BoardFiles
     digests: Mapping[str, str]
     audit: tuple[WatchedPath, ...] | None
+    audit_error: str
+    audit_impossible: str
+    audit_recording: bool | None
+    audit_receiver: str | None
     same_folders: Mapping[str, str]
     audit_locked: bool
     sshd: Mapping[str, str] | None
     sshd_error: str
     sshd_matches: tuple[str, ...]
+    sshd_unread: bool
     engine: Engine | None
     engine_error: str
     engine_runs: bool
+    iptables: str
+    iptables_error: str
+    iptables_legacy: bool
     proven: tuple[str, ...]
+    proven_warnings: tuple[str, ...]
     stored_containers: tuple[str, ...]
     engine_flags: tuple[str, ...]
     unread: bool
@@ -117,6 +139,12 @@ class HostFacts:
     packages_begun: bool
     rebooted_for: str
     transaction: bool
+    clock: int | None
+
+    @property
+    def engine_warnings(self) -> tuple[str, ...]:
+        """What the engine warns of, or warned of when it was proven."""
+        return self.engine.warnings if self.engine is not None else self.proven_warnings
 
     def unit(self, name: str) -> HostUnit:
         """Return a unit's state."""
@@ -143,6 +171,9 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
         raise FailedError("the board's answer lacks its kernel: is /proc mounted there?")
     try:
         group = facts.one("docker-group")
+        recording = _recording(get("audit").lines)
+        units = parse_units(get("units").lines)
+        clock = int(get("clock").line(0)) if get("clock").line(0).isdecimal() else None
         return HostFacts(
             hostname=facts.one("hostname"),
             kernel=facts.one("kernel"),
@@ -160,7 +191,7 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             mounts=dict(_mount(line) for line in facts.all("mount")),
             tools=frozenset(facts.all("tool")),
             packages=dict(_packages(get("packages").lines)),
-            units=parse_units(get("units").lines),
+            units=units,
             failed_units=tuple(line.split()[0] for line in get("failed").lines if line.strip()),
             accounts=_ids(facts.all("account")),
             groups=_ids(facts.all("group")),
@@ -169,16 +200,25 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             modes={mode.path: mode for mode in map(parse_mode, get("modes").lines)},
             files=parse_board_files(get("files").text),
             digests=dict(_digest(line) for line in get("digests").lines),
-            audit=parse_audit_rules(get("audit").lines) if "audit" in by_name else None,
+            audit=parse_audit_rules(get("audit").lines) if recording is not None else None,
+            audit_error=get("audit-error").text.strip(),
+            audit_impossible=_audit_impossible(facts, get("no-audit-watch")),
+            audit_recording=recording,
+            audit_receiver=_receiver(get("audit").lines, get("audit-receiver").line(0)),
             same_folders=dict(map(str.split, facts.all("same"))),
             audit_locked="enabled 2" in get("audit").lines,
             sshd=_directives(get("sshd").lines) if "sshd" in by_name else None,
             sshd_error=get("sshd-error").text.strip(),
             sshd_matches=tuple(line.strip() for line in get("sshd-matches").lines),
+            sshd_unread=_sshd_unread(facts, units, clock, get("sshd-times").lines),
             engine=parse_engine(get("engine").text),
             engine_error=get("engine-error").text.strip(),
             engine_runs=bool(facts.one("engine-runs")),
+            iptables=facts.one("iptables"),
+            iptables_error=get("iptables-error").text.strip(),
+            iptables_legacy="iptables-legacy" in by_name,
             proven=tuple(facts.one("proven").split()[1:]),
+            proven_warnings=facts.all("proven-warning"),
             stored_containers=facts.all("stored-container"),
             engine_flags=tuple(line for line in get("flags").lines if line),
             unread=bool(facts.one("unread")),
@@ -188,6 +228,7 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             packages_begun=bool(facts.one("packages-begun")),
             rebooted_for=facts.one("rebooted-for"),
             transaction=bool(facts.one("transaction")),
+            clock=clock,
         )
     except PARSE_ERRORS as error:
         raise FailedError(f"the board's answer cannot be understood: {error}") from None
@@ -261,6 +302,45 @@ def _relay(lines: Iterable[str], figure: str) -> int:
         for row in rows
         if len(row) == 6 and row[1].startswith("collector#") and row[4] == figure
     )
+
+
+def _recording(lines: Iterable[str]) -> bool | None:
+    """Return whether the kernel records, of the output of ``auditctl -s``; 2 is locked."""
+    values = [words[1] for words in map(str.split, lines) if words[:1] == ["enabled"]]
+    return values[0] != "0" if values else None
+
+
+def _receiver(lines: Iterable[str], name: str) -> str | None:
+    """Return the name of the process whose id ``auditctl -s`` printed."""
+    pids = [words[1] for words in map(str.split, lines) if words[:1] == ["pid"]]
+    if not pids:
+        return None
+    return "" if pids[0] == "0" else name or None
+
+
+def _audit_impossible(facts: _Facts, no_watch: Section) -> str:
+    if word := facts.one("audit-off"):
+        return f"{word} is on its command line"
+    return "it is built without CONFIG_AUDITSYSCALL" if no_watch.lines else ""
+
+
+def _sshd_unread(
+    facts: _Facts, units: Mapping[str, HostUnit], clock: int | None, times: Iterable[str]
+) -> bool:
+    """Return whether a file of sshd was changed after the last start or reload of its service.
+
+    Both are counted back from now, since the clock may have been set in between. A file of the
+    future says nothing.
+    """
+    uptime = facts.one("uptime").split()[:1]
+    names = ("ssh.service", "sshd.service")
+    running = [unit for name in names if (unit := units.get(name)) and unit.active == "active"]
+    changed = [int(line) for line in times if line.isdecimal()]
+    if clock is None or not uptime or not running or not changed or not running[0].changed_s:
+        return False
+    # A file's time has no fraction.
+    since_read = float(uptime[0]) - running[0].changed_s - 2
+    return 0 <= clock - max(changed) < since_read
 
 
 def _directives(lines: Iterable[str]) -> dict[str, str]:

@@ -43,12 +43,14 @@ RELOADED = "/run/bootwright-reloaded"
 UNITS = (
     *("docker.service", "docker.socket", "containerd.service", "auditd.service"),
     *("systemd-timesyncd.service", "chrony.service", "chronyd.service", "ntpd.service"),
-    *("ntpsec.service", "ntp.service", "openntpd.service", "ssh.service", "sshd.service"),
+    *("ntpsec.service", "ntp.service", "openntpd.service", "ntpd-rs.service"),
+    *("ssh.service", "sshd.service"),
     *("bootwright-logs.service", "bootwright-logs.socket", "bootwright-containers.service"),
 )
 
 _PROPERTIES = (
     *("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "ExecStart"),
+    "StateChangeTimestampMonotonic",
 )
 
 
@@ -101,7 +103,7 @@ def host_script(questions: Questions) -> str:
     )
 
 
-def proven_script(client: str, server: str) -> str:
+def proven_script(client: str, server: str, warnings: tuple[str, ...] = ()) -> str:
     """Return the script that records that the daemon that runs was proven.
 
     The record is void when the daemon has ended or daemon.json is changed: see :data:`PROVEN`.
@@ -109,12 +111,14 @@ def proven_script(client: str, server: str) -> str:
     Args:
         client: version of the docker command; empty if it is not known.
         server: version of the engine, likewise.
+        warnings: what the engine warns of.
     """
     return render(
         "provision/shell/remember_proven.sh",
         pid_file=PID_FILE,
         proven_file=PROVEN,
         versions=f"{client or '-'} {server or '-'}",
+        warnings=warnings,
     )
 
 

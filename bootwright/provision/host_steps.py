@@ -27,8 +27,9 @@ FILES = (HOSTNAME, HOSTS, LOCALTIME, TIMEZONE, SSHD_CONFIG, SSHD_DROP_IN)
 
 TIME_UNITS = (
     *("systemd-timesyncd.service", "chrony.service", "chronyd.service", "ntpd.service"),
-    *("ntpsec.service", "ntp.service", "openntpd.service"),
+    *("ntpsec.service", "ntp.service", "openntpd.service", "ntpd-rs.service"),
 )
+"""Services that keep the clock right; the first one that is installed is started if none runs."""
 
 
 def mount_files() -> tuple[str, ...]:
@@ -53,11 +54,38 @@ def host_step(desired: DesiredState, facts: HostFacts) -> Step:
     if facts.hostname != name:
         actions.append(SetHostname(name, facts.hostname))
         says.append(f"the board's host name becomes {name}, not {facts.hostname}")
-    keeps_time = any(facts.unit(unit).active == "active" for unit in TIME_UNITS)
-    if not keeps_time and facts.unit("systemd-timesyncd.service").installed:
-        actions.append(EnableUnit("systemd-timesyncd.service", start=True))
-        says.append("keep the clock right by systemd-timesyncd")
+    keeper = _time_keeper(facts)
+    if keeper is not None and facts.unit(keeper).active != "active":
+        actions.append(EnableUnit(keeper, start=True))
+        says.append(f"keep the clock right by {keeper.removesuffix('.service')}")
+    elif keeper is not None and facts.unit(keeper).enabled == "disabled":
+        actions.append(EnableUnit(keeper))
+        says.append(
+            f"start {keeper.removesuffix('.service')}, which keeps the clock right, at every boot"
+        )
     return Step("host", changes=tuple(changes), actions=tuple(actions), says=tuple(says))
+
+
+def _time_keeper(facts: HostFacts) -> str | None:
+    """Return the service that keeps the clock right: the one that runs, or one that can run."""
+    units = {name: facts.unit(name) for name in TIME_UNITS}
+    running = [name for name, unit in units.items() if unit.active == "active"]
+    usable = [name for name, unit in units.items() if unit.installed and unit.active != "failed"]
+    return next(iter((*running, *usable)), None)
+
+
+def time_warnings(facts: HostFacts) -> tuple[str, ...]:
+    """Return a warning if nothing keeps the board's clock right, and nothing can be started."""
+    if _time_keeper(facts) is not None:
+        return ()
+    there = [name for name in TIME_UNITS if facts.unit(name).load != "not-found"]
+    states = ", ".join(
+        f"{name} {'has failed' if facts.unit(name).installed else 'is masked'}" for name in there
+    )
+    return (
+        "nothing keeps the board's clock right, so certificates and lists of packages may seem"
+        f" not to be valid: {states or 'install systemd-timesyncd there'}",
+    )
 
 
 def _with_host(text: str, name: str) -> str:
@@ -93,6 +121,9 @@ def ssh_step(desired: DesiredState, facts: HostFacts) -> Step:
         if (found := facts.sshd.get(name)) is not None and spelt.get(found, found) != value
     }
     checks = tuple(check for item in desired.profile.host.ssh for check in item.checks)
+    if not wrong and facts.sshd_unread:
+        says = ("have sshd read its configuration, which was changed since it started",)
+        return Step("ssh", checks, actions=(Check(("sshd", "-t")), ReloadSshd()), says=says)
     if not wrong:
         return Step("ssh", checks)
     target = desired.target.model_copy(update={"user": desired.login})
@@ -125,8 +156,12 @@ def mount_step(desired: DesiredState, facts: HostFacts) -> Step:
         for unit in units
     ]
     changes = differing(facts.files, wanted)
-    actions = (ReloadSystemd(),) if changes else ()
-    return Step("mount", ("1.1.1",), changes, actions=actions)
+    if changes:
+        return Step("mount", ("1.1.1",), changes, actions=(ReloadSystemd(),))
+    if any(facts.unit(unit).need_reload for units in BINDS.values() for unit in units):
+        says = ("have systemd read its units, which were changed since it did",)
+        return Step("mount", ("1.1.1",), actions=(ReloadSystemd(),), says=says)
+    return Step("mount", ("1.1.1",))
 
 
 def _drop_in(unit: str) -> str:

@@ -1,10 +1,19 @@
-"""Which options the running kernel lacks, and what does not work without them."""
+"""What the running kernel lacks, and what does not work without it."""
 
 from dataclasses import dataclass
 
 from bootwright.hosts.profile import KernelOption, Profile
 from bootwright.provision.daemon_json import DaemonJson
 from bootwright.provision.facts import HostFacts
+
+NFT_OPTION = "NFT_COMPAT"
+"""The kernel's option for the rules of iptables in nf_tables; it depends on nf_tables itself."""
+
+_OLD_TABLES = (("IP_NF_FILTER",), ("IP_NF_NAT", "NF_NAT_IPV4"))
+"""The options for the older tables filter and nat: one of each."""
+
+_MEMORY = "No memory limit support"
+"""How the engine says that the kernel does not limit the memory of containers."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,8 @@ def check_kernel(profile: Profile, facts: HostFacts, daemon: DaemonJson) -> Kern
     }
     stops, costs = [], []
     for wanted in profile.kernel.option:
-        if any(option in present for option in wanted.options):
+        if any(option in present for option in wanted.options) or wanted.need == "audit":
+            # What is left out without audit is said by its own step.
             continue
         if wanted.required or needed.intersection(wanted.options):
             stops.append(_sentence(wanted))
@@ -47,3 +57,61 @@ def check_kernel(profile: Profile, facts: HostFacts, daemon: DaemonJson) -> Kern
 def _sentence(lacking: KernelOption) -> str:
     names = " or ".join(f"CONFIG_{name}" for name in lacking.options)
     return f"the kernel lacks {names} ({lacking.need}): {lacking.cost}"
+
+
+def check_iptables(facts: HostFacts, daemon: DaemonJson) -> tuple[str, ...]:
+    """Return why the daemon could not write its rules for the network, a sentence each.
+
+    iptables is one of two programs: for the kernel's nf_tables, or for its older tables.
+    """
+    values = daemon.values
+    if values.get("iptables") is False or values.get("firewall-backend") == "nftables":
+        return ()
+    options = facts.kernel_options
+    lacks_nft = options is not None and NFT_OPTION not in options
+    if facts.iptables == "nf_tables" and (lacks_nft or facts.iptables_error):
+        why = f"CONFIG_{NFT_OPTION}" if lacks_nft else f"iptables reports: {facts.iptables_error}"
+        return (
+            f"iptables on the board is the one for nf_tables, which the kernel lacks ({why}), so"
+            f" the Docker daemon does not start. {_instead_of_nft(facts)}",
+        )
+    if facts.iptables_error:
+        return (
+            "iptables does not work on the board, so the Docker daemon does not start:"
+            f" {facts.iptables_error}",
+        )
+    return ()
+
+
+def _instead_of_nft(facts: HostFacts) -> str:
+    options = facts.kernel_options or {}
+    old = all(any(option in options for option in one_of) for one_of in _OLD_TABLES)
+    if not old and not facts.iptables_legacy:
+        return "The kernel does not have the older tables either: install another kernel"
+    if facts.family == "arch":
+        return (
+            "The kernel has the older tables: install the package iptables-legacy there in place"
+            " of the one for nf_tables, then run it again"
+        )
+    return (
+        "The kernel has the older tables: use iptables-legacy there (update-alternatives --set"
+        " iptables /usr/sbin/iptables-legacy, and update-alternatives --set ip6tables"
+        " /usr/sbin/ip6tables-legacy), then run it again"
+    )
+
+
+def engine_warnings(facts: HostFacts) -> tuple[str, ...]:
+    """Return what the running engine warns of, a sentence each."""
+    found = list(facts.engine_warnings)
+    warnings = []
+    if _MEMORY in found:
+        found.remove(_MEMORY)
+        warnings.append(
+            "the memory of containers cannot be limited (check 5.11), so one of them can take the"
+            f" board down (docker info: {_MEMORY}): if the kernel can do it, add"
+            " cgroup_enable=memory to its command line (on Raspberry Pi OS in"
+            " /boot/firmware/cmdline.txt) and restart the board"
+        )
+    if found:
+        warnings.append(f"docker info warns: {'; '.join(found)}")
+    return tuple(warnings)

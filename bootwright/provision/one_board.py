@@ -27,6 +27,7 @@ from bootwright.provision.facts_script import (
     host_script,
     proven_script,
 )
+from bootwright.provision.kernel_check import engine_warnings
 from bootwright.provision.packages import new_kernel, package_warnings, packages_script
 from bootwright.provision.plan import (
     ProvisionPlan,
@@ -46,6 +47,8 @@ from bootwright.provision.transaction import (
     apply_script,
     job_files,
 )
+from bootwright.remote.clock import clock_is_off, clock_text
+from bootwright.remote.io.clock import correct_clock
 from bootwright.remote.io.connection import Remote
 from bootwright.remote.job import Reconnector, run_job
 from bootwright.remote.job_script import JobState
@@ -140,6 +143,7 @@ class BoardRun:
         self._questions = questions_for(desired.profile)
         self._done: list[StepResult] = []
         self._restarted: list[str] = []
+        self._clock_left = False
 
     def close(self) -> None:
         """Close the connection."""
@@ -191,10 +195,27 @@ class BoardRun:
         return self._answer_to(self._questions)
 
     def _answer_to(self, questions: Questions) -> HostFacts:
+        before = time.time()
         sections = self._board.report(
             host_script(questions), title="looking at the board", timeout=COLLECT_S
         )
-        return self._naming_board(host_facts, sections)
+        facts = self._naming_board(host_facts, sections)
+        if facts.clock is not None and clock_is_off(facts.clock, before, time.time()):
+            self._correct_clock(facts.clock)
+        return facts
+
+    def _correct_clock(self, shown: int) -> None:
+        """Set the board's clock, before anything is done there that depends on it.
+
+        That may be more than once: a board without a clock of its own loses it in a restart.
+        """
+        if self._clock_left:
+            return
+        if self._options.dry_run or correct_clock(self._board, shown, self._reporter):
+            says = f"set the board's clock, which shows {clock_text(shown)}"
+            self._done.append(StepResult("clock", True, says=(says,)))
+        else:
+            self._clock_left = True
 
     def _collect_quickly(self) -> HostFacts:
         """Return the facts, without asking the engine where that cannot change the plan.
@@ -212,7 +233,9 @@ class BoardRun:
         """Have the board keep the mark that its running daemon does what daemon.json says."""
         if facts.engine is not None:
             versions = versions_of(facts)
-            script = proven_script(versions["client"] or "", versions["server"] or "")
+            script = proven_script(
+                versions["client"] or "", versions["server"] or "", facts.engine.warnings
+            )
             self._board.run(
                 script, title="recording the proven daemon", sudo=True, timeout=COLLECT_S
             )
@@ -349,6 +372,9 @@ class BoardRun:
         if any(isinstance(action, RestartDocker | StartDocker) for action in actions):
             self._restarted.append("docker.service")
         self._record_proven(done.facts)
+        # Of a daemon that did not run before, or of another version.
+        new = (text for text in engine_warnings(done.facts) if text not in plan.warnings)
+        plan = replace(plan, warnings=(*plan.warnings, *new))
         versions = {"client": done.client or None, "server": done.server or None}
         return self._result(plan, done.facts, steps, versions=versions)
 

@@ -8,7 +8,7 @@ from typing import Any
 from bootwright.core.board_names import BINDS
 from bootwright.core.errors import FailedError, RefusedError
 from bootwright.hosts.profile import Profile, ProfileWaiver
-from bootwright.provision import docker_steps, host_steps, log_relay
+from bootwright.provision import audit_steps, docker_steps, host_steps, log_relay
 from bootwright.provision.daemon_json import (
     DAEMON_JSON,
     KEY_FILE,
@@ -21,7 +21,12 @@ from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.docker_steps import engine_version
 from bootwright.provision.facts import HostFacts
 from bootwright.provision.facts_script import DATA_ROOT, Questions
-from bootwright.provision.kernel_check import check_kernel
+from bootwright.provision.kernel_check import (
+    NFT_OPTION,
+    check_iptables,
+    check_kernel,
+    engine_warnings,
+)
 from bootwright.provision.packages import PackagesPlan, needs_reboot, new_kernel, plan_packages
 from bootwright.provision.steps import Step, written_files
 from bootwright.provision.transaction import Transaction
@@ -79,7 +84,7 @@ def questions_for(profile: Profile) -> Questions:
     patterns = (path for file in profile.files.file for path in file.paths)
     return Questions(
         packages=tuple(dict.fromkeys((*names, log_relay.RIVAL))),
-        kernel=tuple(dict.fromkeys(options)),
+        kernel=tuple(dict.fromkeys((*options, NFT_OPTION))),
         paths=tuple(dict.fromkeys((*_PARENTS, *watched, *patterns))),
         files=tuple(
             dict.fromkeys(
@@ -124,10 +129,12 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
     relay = log_relay.logs_step(desired, facts)
     steps.insert(len(steps) if desired.logs is None else len(steps) - 1, relay)
     written = {file.path for file in written_files(steps)}
-    audit, audit_warnings = docker_steps.audit_step(desired, facts, written)
+    audit, audit_warnings = audit_steps.audit_step(desired, facts, written)
     steps += [audit, docker_steps.modes_step(desired.profile, facts)]
     kernel = check_kernel(desired.profile, facts, daemon)
-    stops = [*kernel.stops]
+    reboot = _reboot(desired, facts)
+    # Without the modules of the running kernel, iptables does not work until the restart.
+    stops = [*kernel.stops, *(() if reboot else check_iptables(facts, daemon))]
     lines = docker_steps.command_lines(daemon, facts) or ((),)
     for flags in lines:
         configured = DaemonConfig(
@@ -145,12 +152,14 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
         raise RefusedError(f"this cannot work, so nothing was changed:{why}")
     return ProvisionPlan(
         packages=packages,
-        reboot=_reboot(desired, facts),
+        reboot=reboot,
         steps=tuple(steps),
         daemon=daemon,
         hidden=tuple(_hidden(daemon, facts)),
         warnings=(
             *_warnings(desired, facts, kernel.costs, kernel.unknown),
+            *engine_warnings(facts),
+            *(host_steps.time_warnings(facts) if packages is None else ()),
             *audit_warnings,
         ),
         notes=daemon.notes,

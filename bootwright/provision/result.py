@@ -138,7 +138,8 @@ class ProvisionResults:
 
 def step_results(plan: ProvisionPlan, files: BoardFiles) -> tuple[StepResult, ...]:
     """Return the plan's steps as results, with their diffs against the board's files."""
-    results: list[StepResult] = []
+    # Whether the clock is wrong is not in the plan: the run sets it as soon as it sees it.
+    results = [StepResult("clock", False)]
     says = (plan.packages.describe(),) if plan.packages else ()
     results.append(StepResult("packages", plan.packages is not None, says=says))
     says = (f"restart the board: {plan.reboot}",) if plan.reboot else ()

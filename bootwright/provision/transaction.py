@@ -12,12 +12,17 @@ from pathlib import PurePosixPath
 
 from bootwright.core.file_changes import Change, DirectoryChange, FileChange, Removal, SymlinkChange
 from bootwright.core.shell import Value, quote_words, render
-from bootwright.provision.actions import Action, Command, RestartDocker
+from bootwright.provision.actions import Action, Command, LoadAuditRules, RestartDocker
+from bootwright.provision.audit_steps import AUDIT_KEY, AUDIT_RULES
 from bootwright.provision.daemon_json import DAEMON_JSON
 from bootwright.provision.facts_script import RELOADED, TRANSACTION
 from bootwright.provision.steps import Step, written_files
 from bootwright.remote.job_script import FOLDER, JOB_FUNCTIONS
 from bootwright.remote.sections import SECTIONS
+
+ENDED = "/run/bootwright-ended"
+"""The name of the change that was put back last, whether all of it was, and whether it was proven
+that Docker works then; for a run that asks later. It is void after a restart of the board."""
 
 JOB = "apply"
 """The name of the job that applies a change."""
@@ -75,6 +80,7 @@ def job_files(change: Transaction) -> dict[str, FileChange]:
 
 _DOCKER = ("hosts/shell/root_docker.sh", "provision/shell/docker.sh")
 _ACTIONS = "provision/shell/actions.sh"
+_ENDED = "provision/shell/ended.sh"
 
 
 def apply_script(change: Transaction) -> str:
@@ -91,7 +97,11 @@ def apply_script(change: Transaction) -> str:
         reloaded_file=RELOADED,
     )
     backups = [("begin", "backup", str(n), path) for path, n in _copies(change).items()]
-    script += _lines([*backups, *(action.record for action in actions if action.record)])
+    records = [action.record for action in actions if action.record]
+    if not any(isinstance(action, LoadAuditRules) for action in actions):
+        # A start of the daemon or of auditd may change them as well.
+        records.append(("record_audit_rules", AUDIT_RULES))
+    script += _lines([*backups, *records])
     script += render(
         "provision/shell/apply_arm.sh",
         id=change.id,
@@ -113,8 +123,10 @@ def restore_script(change: Transaction) -> str:
     """Return the script that puts everything back; see ``shell/restore.sh`` for its argument."""
     copies = _copies(change)
     script = render(
-        *(SECTIONS, *_DOCKER, _ACTIONS, "provision/shell/restore.sh"),
+        *(SECTIONS, *_DOCKER, _ACTIONS, _ENDED, "provision/shell/restore.sh"),
         **_variables(TRANSACTION),
+        id=change.id,
+        ended_file=ENDED,
         jobs=FOLDER,
         job=JOB,
         json_copy=copies[DAEMON_JSON],
@@ -128,7 +140,7 @@ def restore_script(change: Transaction) -> str:
         commands += [undo for action in reversed(step.actions) for undo in action.undo]
         commands += [fix.undo for fix in reversed(step.fixes)]
     script += _lines(commands)
-    return script + render("provision/shell/restore_end.sh")
+    return script + render("provision/shell/restore_end.sh", audit_key=AUDIT_KEY)
 
 
 def hold_script() -> str:
@@ -142,9 +154,10 @@ def hold_script() -> str:
 def confirm_script(change_id: str) -> str:
     """Return the script by which a change stays, unless the board put it back already."""
     return render(
-        *(SECTIONS, "provision/shell/confirm.sh"),
+        *(SECTIONS, _ENDED, "provision/shell/confirm.sh"),
         transaction=TRANSACTION,
         id=change_id,
+        ended_file=ENDED,
         jobs=FOLDER,
         job=JOB,
     )
@@ -157,7 +170,11 @@ def put_back_script(change_id: str = "") -> str:
         change_id: only this change; empty: any, as long as no run applies it.
     """
     return render(
-        *(SECTIONS, "provision/shell/put_back.sh"), transaction=TRANSACTION, id=change_id, job=JOB
+        *(SECTIONS, _ENDED, "provision/shell/put_back.sh"),
+        transaction=TRANSACTION,
+        id=change_id,
+        ended_file=ENDED,
+        job=JOB,
     )
 
 

@@ -16,6 +16,7 @@ class TransactionReport:
         message: what its command wrote.
         restored: everything was put back without an error; ``False``: with errors; ``None``: the
             board did not put anything back.
+        proven: a container was run by the daemon as it was before, and the others run.
         restore_errors: what the commands wrote that could not put something back.
         steps: those that were begun, in order.
         client: version of the docker command.
@@ -26,6 +27,7 @@ class TransactionReport:
     failed_step: str = ""
     message: str = ""
     restored: bool | None = None
+    proven: bool = False
     restore_errors: str = ""
     steps: tuple[str, ...] = ()
     client: str = ""
@@ -42,7 +44,7 @@ def parse_report(sections: Iterable[Section]) -> TransactionReport:
     failed, message, errors, steps = "", "", [], []
     restored: bool | None = None
     client = server = ""
-    complete = False
+    complete = proven = False
     for section in sections:
         if section.name == "step":
             steps.append(section.line(0))
@@ -52,6 +54,8 @@ def parse_report(sections: Iterable[Section]) -> TransactionReport:
             errors.append(section.text.strip())
         elif section.name == "restored":
             restored = section.line(0) == "well"
+        elif section.name == "proved":
+            proven = True
         elif section.name == "versions":
             client, server = section.line(0), section.line(1)
         elif section.name == "applied":
@@ -61,6 +65,7 @@ def parse_report(sections: Iterable[Section]) -> TransactionReport:
         failed_step=failed,
         message=message,
         restored=restored,
+        proven=proven,
         restore_errors="\n".join(errors),
         steps=tuple(steps),
         client=client,

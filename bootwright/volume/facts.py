@@ -168,6 +168,11 @@ class VolumeFacts:
     units: Mapping[str, Unit]
     questions: tuple[BoardQuestion, ...] = field(default=())
 
+    @property
+    def clock(self) -> float:
+        """The board's time when it was asked, in seconds since 1970."""
+        return self.booted_at + self.uptime
+
     def mounted(self, path: str) -> bool:
         """Return whether the volume, or a folder of it, is mounted at ``path``."""
         return self.mapping is not None and self.mounts.get(path) == self.mapping.number

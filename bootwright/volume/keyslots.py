@@ -1,6 +1,7 @@
 """``inv passphrase``: change, add or remove a passphrase of a board's volume."""
 
 import contextlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from bootwright.core.io.secret_input import read_new_passphrase, read_passphrase
 from bootwright.core.report import Reporter
 from bootwright.core.result import to_document
 from bootwright.core.secret import Secret
+from bootwright.remote.clock import clock_is_off
+from bootwright.remote.io.clock import correct_clock
 from bootwright.remote.io.connection import Remote
 from bootwright.volume.choices import PassphraseAction
 from bootwright.volume.keyslot_script import STEP_S, KeyslotChange, keyslot_script, parse_change
@@ -174,8 +177,12 @@ def change_keyslots(
         # Not in a step: on a terminal its line would overwrite a question about the host key.
         board.connect()
         with reporter.step(f"Check the volume of {endpoint.name}"):
+            before = time.time()
             facts = collect(board, layout)
+            after = time.time()
             check_volume(facts, layout)
+        if clock_is_off(facts.clock, before, after):
+            correct_clock(board, facts.clock, reporter)
         assert facts.device is not None
         with reporter.step(_TITLES[action]):
             sections = board.report(

@@ -17,6 +17,8 @@ from bootwright.core.passphrase import check_typeable
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret, without_passphrase
 from bootwright.core.text import sanitize_line
+from bootwright.remote.clock import clock_is_off
+from bootwright.remote.io.clock import correct_clock
 from bootwright.remote.io.connection import Remote
 from bootwright.volume.facts import (
     BoardQuestion,
@@ -101,7 +103,9 @@ class _Session:
         self._to_prompt: float | None = None
 
     def run(self) -> UnlockResult:
+        before = time.time()
         facts = self._collect()
+        wrong_clock = clock_is_off(facts.clock, before, time.time())
         while True:
             try:
                 method = decide(facts, self._layout)
@@ -111,6 +115,10 @@ class _Session:
                 return self._result(
                     Result.ALREADY_UNLOCKED, "the volume is open, mounted and in use already"
                 )
+            if wrong_clock:
+                # Before services start that check certificates. Once: it may not be possible.
+                correct_clock(self._board, facts.clock, self._reporter)
+                wrong_clock = False
             question = (
                 facts.question_for(self._layout.volume) if method is UnlockMethod.ANSWER else None
             )

@@ -15,9 +15,12 @@ from bootwright.provision.actions import (
     Command,
     EnableUnit,
     LoadAuditRules,
+    RestartDocker,
     SetHostname,
+    StartAuditd,
+    SwitchRecordingOn,
 )
-from bootwright.provision.docker_steps import AUDIT_KEY, AUDIT_RULES
+from bootwright.provision.audit_steps import AUDIT_KEY, AUDIT_RULES
 from bootwright.provision.facts_script import TRANSACTION
 from bootwright.provision.steps import Step
 from bootwright.provision.transaction import Transaction
@@ -74,10 +77,25 @@ def test_a_unit_that_was_enabled_and_did_not_run_stays_enabled(board: FakeBoard)
     assert enabled(board, TIME)
 
 
-def test_a_unit_that_systemd_does_not_stop_is_only_disabled(board: FakeBoard) -> None:
-    calls = undone(board, EnableUnit("auditd.service", start=True, stop_allowed=False))
-    assert "systemctl stop auditd.service" not in calls
-    assert "systemctl disable --quiet auditd.service" in calls
+def test_auditd_which_systemd_does_not_stop_is_ended_by_its_signal(board: FakeBoard) -> None:
+    assert board.apply(change(StartAuditd())).complete
+    assert (board.root / "auditd-runs").exists()
+    assert enabled(board, "auditd.service")
+    assert board.restore("now")[-1].lines == ("well",)
+    assert not (board.root / "auditd-runs").exists()
+    assert not enabled(board, "auditd.service")
+
+
+def test_an_auditd_that_was_not_started_yet_is_not_ended(board: FakeBoard) -> None:
+    calls = undone(board, EnableUnit("auditd.service"), StartAuditd(), why="boot")
+    assert not any(call.startswith("systemctl kill") for call in calls)
+
+
+def test_the_recording_of_the_kernel_is_switched_on_and_off_again(board: FakeBoard) -> None:
+    assert board.apply(change(SwitchRecordingOn())).complete
+    assert (board.root / "recording").read_text() == "enabled 1\n"
+    assert board.restore("now")[-1].lines == ("well",)
+    assert (board.root / "recording").read_text() == "enabled 0\n"
 
 
 def test_at_boot_a_unit_is_disabled_and_none_is_stopped(board: FakeBoard) -> None:
@@ -171,23 +189,56 @@ def test_audit_rules_of_others_stay_loaded(board: FakeBoard, before: str, loaded
     assert board.path(AUDIT_RULES).exists() == bool(before)
 
 
-@pytest.mark.parametrize(
-    ("rules", "message"),
-    [
-        ("-w /etc/shadow -p wa -k other\n", "-w /usr/bin/containerd -p rwxa -k docker"),
-        ("", "-w /etc/shadow -p wa -k other"),
-    ],
-)
-def test_audit_rules_that_got_lost_are_named_when_a_change_is_put_back(
-    board: FakeBoard, rules: str, message: str
+@pytest.mark.parametrize("left", ["-w /etc/shadow -p wa -k other\n", ""])
+def test_audit_rules_that_got_lost_are_loaded_again_when_a_change_is_put_back(
+    board: FakeBoard, left: str
 ) -> None:
+    # For the folder alone, as only the file says; the kernel's list has it as "-w".
+    folder = "-a always,exit -F path=/etc/docker -F perm=a -F key=site\n"
+    board.write("/etc/audit/rules.d/20-site.rules", folder)
+    board.state("kernel-rules", THEIRS + folder)
+    assert board.apply(loading()).complete
+    board.state("kernel-rules", left)
+    assert board.restore("now")[-1].lines == ("well",)
+    assert kernel_rules(board) == sorted((THEIRS + folder).splitlines())
+
+
+def test_audit_rules_that_cannot_be_loaded_again_are_named(board: FakeBoard) -> None:
     board.state("kernel-rules", THEIRS)
     assert board.apply(loading()).complete
-    board.state("kernel-rules", rules)
+    board.state("kernel-rules", "-w /etc/shadow -p wa -k other\n")
+    # Deletes rules of ours; then loads those that got lost.
+    board.strike("fail", f"auditctl -R {TRANSACTION}/audit.rules", 2)
     *_, trouble, restored = board.restore("now")
     assert trouble.name == "trouble"
-    assert message in trouble.lines
+    assert "-w /usr/bin/containerd -p rwxa -k docker" in trouble.lines
     assert restored.lines != ("well",)
+
+
+def test_a_start_of_auditd_takes_no_rules_of_others_away(board: FakeBoard) -> None:
+    board.write("/etc/audit/rules.d/10-site.rules", "-w /etc/passwd -p wa -k site\n")
+    board.state("kernel-rules", THEIRS)
+    assert board.apply(change(StartAuditd())).complete
+    assert kernel_rules(board) == sorted([*THEIRS.splitlines(), "-w /etc/passwd -p wa -k site"])
+    assert board.confirm() == ("confirmed", "end")
+
+
+def test_the_undo_restarts_docker_by_an_older_unit_and_no_audit_rule_is_lost(
+    board: FakeBoard,
+) -> None:
+    drop_in = "/etc/systemd/system/docker.service.d/60-bootwright.conf"
+    board.write("/etc/docker/daemon.json", '{"live-restore": true}')
+    board.start_docker()
+    board.write(drop_in, "ExecStartPost=-/sbin/augenrules --load\n")
+    board.write(AUDIT_RULES, BEFORE)
+    # The kernel has one of the rules in the former file, and those of other programs.
+    board.state("kernel-rules", THEIRS + FOLDER + "\n")
+    new = Step("daemon", changes=(text_file(drop_in, "new\n"),), actions=(RestartDocker(),))
+    for steps in ((new,), (new, *loading().steps)):
+        interim = '{"live-restore": true}'
+        assert board.apply(Transaction(steps, interim, True, (), ID)).complete
+        assert board.restore("now")[-1].lines == ("well",)
+        assert kernel_rules(board) == sorted([*THEIRS.splitlines(), FOLDER])
 
 
 def test_nothing_is_changed_if_the_kernel_does_not_tell_its_audit_rules(board: FakeBoard) -> None:

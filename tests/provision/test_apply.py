@@ -15,7 +15,7 @@ from bootwright.core.errors import FailedError
 from bootwright.core.report import TextReporter
 from bootwright.provision.apply import ApplyResult, apply, put_back_unfinished
 from bootwright.provision.facts import HostFacts
-from bootwright.provision.transaction import JOB, apply_script, job_files
+from bootwright.provision.transaction import ENDED, JOB, apply_script, job_files
 from bootwright.remote import job_script
 from bootwright.remote.job import run_job
 from bootwright.remote.job_script import JobState
@@ -172,7 +172,9 @@ def test_a_confirmation_that_comes_too_late_confirms_nothing(run: Run, before: T
     # The time is over while the facts are collected.
     run.before_collecting = run.board.reach_deadline
     result = run.apply()
-    assert "the confirmation came too late; the board has put everything back" in failure(result)
+    assert (
+        "the confirmation came too late, after 600 s. Everything was put back, and works as before."
+    ) in failure(result)
     assert result.rolled_back
     assert as_before(run, before)
 
@@ -181,10 +183,40 @@ def test_the_board_was_faster_to_put_back_what_did_not_take_effect(run: Run, bef
     run.before_collecting = run.board.reach_deadline
     run.left = "daemon"
     result = run.apply()
-    assert "not take effect: daemon. The board has put everything back by itself." in failure(
+    assert "not take effect: daemon. Everything was put back, and works as before." in failure(
         result
     )
     assert result.rolled_back
+    assert as_before(run, before)
+
+
+def test_a_board_that_could_not_put_everything_back_by_itself_says_so(run: Run) -> None:
+    def end() -> None:
+        run.board.strike("fail", "docker import - bootwright-smoke:N")
+        run.board.reach_deadline()
+
+    for left in ("", "daemon"):
+        run.before_collecting, run.left = end, left
+        text = failure(run.apply())
+        assert "Not everything could be put back; the former files are in" in text
+
+
+def test_how_a_change_ended_that_is_gone_is_not_guessed(run: Run) -> None:
+    def end() -> None:
+        run.board.reach_deadline()
+        run.board.path(ENDED).unlink()
+
+    for left in ("", "daemon"):
+        run.before_collecting, run.left = end, left
+        text = failure(run.apply())
+        assert "does not report whether everything was put back" in text
+
+
+def test_what_was_put_back_without_docker_is_not_called_proven(run: Run, before: Tree) -> None:
+    # The first step fails, before the daemon is touched.
+    run.board.strike("fail", "grep -q ^dockremap: /etc/subuid")
+    result = run.apply()
+    assert "failed. Everything was put back. The board says:" in failure(result)
     assert as_before(run, before)
 
 
@@ -285,9 +317,8 @@ def test_a_board_that_restarts_before_the_proof_is_not_confirmed(run: Run, befor
     run.before_collecting = run.board.reboot
     run.left = "userns, daemon, audit"
     result = run.apply()
-    assert "did not take effect: userns, daemon, audit. The board has put everything" in failure(
-        result
-    )
+    # At a boot no daemon runs yet that could prove more.
+    assert "did not take effect: userns, daemon, audit. Everything was put back." in failure(result)
     assert result.rolled_back
     assert as_before(run, before)
 

@@ -145,3 +145,72 @@ def test_an_engine_that_answers_garbage(garbage: str) -> None:
 def test_an_engine_that_does_not_answer() -> None:
     assert parse_engine("") is None
     assert parse_engine('{"ServerErrors": ["Cannot connect"]}') is None
+
+
+def with_facts(*facts: str, **sections: str) -> HostFacts:
+    """Return the facts of the provisioned board with further facts, and other sections."""
+    found = text("debian-12-provisioned")
+    for name, content in sections.items():
+        lines = "".join(f"|{line}\n" for line in content.splitlines())
+        found = re.sub(rf"\n== {name}\n(\|.*\n)*", "\n", found)
+        found = found.replace("\n== end", f"\n== {name.replace('_', '-')}\n{lines}\n== end")
+    more = "".join(f"\n|{fact}" for fact in facts)
+    return host_facts(
+        parse_sections(found.replace("\n|engine-runs yes", f"\n|engine-runs yes{more}"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("audit", "recording", "receiver"),
+    [
+        ("-w /etc/docker -p wa -k x\nenabled 1\npid 417", True, "auditd"),
+        ("No rules\nenabled 0\npid 0", False, ""),
+        ("No rules\nenabled 2", True, None),
+    ],
+)
+def test_whether_the_kernel_records_and_for_whom(
+    audit: str, recording: bool, receiver: str | None
+) -> None:
+    facts = with_facts(audit=audit, audit_receiver="auditd")
+    assert facts.audit is not None
+    assert (facts.audit_recording, facts.audit_receiver) == (recording, receiver)
+
+
+def test_a_kernel_that_answers_nothing_about_audit() -> None:
+    # With audit=0, an auditctl ends with 0 and has listed nothing.
+    facts = with_facts(audit="", audit_error="The audit system is disabled")
+    assert (facts.audit, facts.audit_recording) == (None, None)
+    assert facts.audit_error == "The audit system is disabled"
+    assert with_facts("audit-off audit=0").audit_impossible == "audit=0 is on its command line"
+    unknown = with_facts(no_audit_watch="yes")
+    assert unknown.audit_impossible == "it is built without CONFIG_AUDITSYSCALL"
+
+
+@pytest.mark.parametrize(
+    ("changed", "unread"),
+    [
+        # sshd was started 900 s ago. Its file was changed an hour ago, since then, and with a
+        # clock that was ahead.
+        (1796060551 - 3600, False),
+        (1796060551 - 60, True),
+        (1796060551 + 60, False),
+    ],
+)
+def test_an_sshd_that_has_not_read_its_configuration(changed: int, unread: bool) -> None:
+    unit = "Id=ssh.service\nActiveState=active\nStateChangeTimestampMonotonic=100000000"
+    facts = with_facts(
+        "uptime 1000.25 1.00", clock="1796060551", sshd_times=f"1700000000\n{changed}", units=unit
+    )
+    assert facts.sshd_unread is unread
+    # A board that does not report its clock.
+    unknown = with_facts("uptime 1000.25 1.00", sshd_times=f"{changed}", units=unit)
+    assert not unknown.sshd_unread
+
+
+def test_what_the_engine_warned_of_when_it_was_proven() -> None:
+    facts = with_facts("proven 417 20.10 20.11", "proven-warning No memory limit support")
+    assert facts.proven == ("20.10", "20.11")
+    assert facts.proven_warnings == ("No memory limit support",)
+    found = parse_engine('{"ServerVersion": "28", "Warnings": ["WARNING: No swap  limit"]}')
+    assert found is not None
+    assert found.warnings == ("No swap limit",)

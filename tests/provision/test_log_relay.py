@@ -162,8 +162,11 @@ def test_a_queue_that_is_too_small_is_refused() -> None:
 
 
 def test_packages_are_for_who_ships_logs_only() -> None:
-    packages = {"docker.io": "1", "docker-cli": "1", "auditd": "1", "apparmor": "1"}
-    board = stock(packages={**packages, "ca-certificates": "1"})
+    packages = dict.fromkeys(
+        ("docker.io", "docker-cli", "auditd", "apparmor", "ca-certificates", "systemd-timesyncd"),
+        "1",
+    )
+    board = stock(packages=packages)
     assert plan_packages(desired(), board) is None
     plan = plan_packages(desired(**shipping()), board)
     assert plan is not None

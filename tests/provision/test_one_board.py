@@ -1,6 +1,6 @@
 """The order of things on one board, with what boards really reported and a stand-in connection."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from bootwright.provision import one_board
 from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.one_board import Credentials, ProvisionOptions, provision
 from bootwright.provision.result import ProvisionResult
-from bootwright.remote.io.connection import Remote
+from bootwright.remote.io.connection import Remote, RemoteFinished
 from bootwright.remote.job import Reconnector
 from bootwright.remote.sudo import SudoPasswordError
 from tests.support.connection import WHERE, AnsweringBoard
@@ -56,7 +56,7 @@ Make = Callable[..., AnsweringBoard]
 def make(monkeypatch: pytest.MonkeyPatch) -> Make:
     """Return a board that reports these facts, with other answers by title."""
 
-    def new(*facts: str, **answers: list[str]) -> AnsweringBoard:
+    def new(*facts: str, **answers: Sequence[str | RemoteFinished]) -> AnsweringBoard:
         board = AnsweringBoard(
             {
                 COLLECT: list(facts),
@@ -127,6 +127,50 @@ def test_a_proven_daemon_is_asked_where_something_is_to_do(make: Make) -> None:
     board = make(opened, opened.replace("|proven 417 20.10 20.11\n", ""), PROVISIONED)
     assert changed(run()) == ["ssh"]
     assert board.network.titles[:3] == [COLLECT, COLLECT, "apply"]
+
+
+def test_what_a_daemon_warns_of_that_was_just_started_is_told(make: Make) -> None:
+    warns = PROVISIONED.replace('"Warnings":null', '"Warnings":["WARNING: No swap limit support"]')
+    assert warns != PROVISIONED
+    make(UNREAD, warns)
+    notes = Notes()
+    assert run(notes=notes).ok
+    assert "docker info warns: No swap limit support" in notes.warnings
+
+
+IN_2020 = "== clock\n|1577836800\n\n== end"
+"""The end of a report by a board without a clock of its own."""
+
+SET_CLOCK = "setting the clock"
+
+
+def test_a_wrong_clock_is_set_before_anything_that_depends_on_it(make: Make) -> None:
+    wrong = BARE.replace("== end", IN_2020)
+    board = make(wrong, PROVISIONED, **{SET_CLOCK: ["== end\n"]})
+    result = run()
+    assert changed(result) == ["clock", "packages"]
+    assert result.changed[0].says == ("set the board's clock, which shows 2020-01-01 00:00:00 UTC",)
+    assert board.network.titles[:3] == [COLLECT, SET_CLOCK, "packages"]
+
+
+def test_a_clock_that_is_wrong_is_something_to_do(make: Make) -> None:
+    make(PROVISIONED.replace("== end", IN_2020), **{SET_CLOCK: ["== end\n"]})
+    assert changed(run()) == ["clock"]
+    # In a dry run it is only planned.
+    board = make(PROVISIONED.replace("== end", IN_2020))
+    assert changed(run(dry_run=True)) == ["clock"]
+    assert board.network.titles == [COLLECT]
+
+
+def test_a_clock_that_cannot_be_set_stops_nothing_and_is_tried_once(make: Make) -> None:
+    wrong = PROVISIONED.replace("== end", IN_2020)
+    refused = [RemoteFinished(1, b"", b"date: Operation not permitted")]
+    board = make(UNREAD.replace("== end", IN_2020), wrong, **{SET_CLOCK: refused})
+    notes = Notes()
+    result = run(notes=notes)
+    assert (result.ok, changed(result)) == (True, ["daemon"])
+    assert board.network.titles.count(SET_CLOCK) == 1
+    assert "Operation not permitted" in " ".join(notes.warnings)
 
 
 def test_a_dry_run_only_asks(make: Make) -> None:

@@ -15,21 +15,12 @@ from bootwright.hosts.file_modes import PathMode
 from bootwright.hosts.systemd_units import HostUnit
 from bootwright.logs.relay_names import SERVICE
 from bootwright.provision.actions import (
-    AddToGroup,
     Check,
-    EnableUnit,
-    LoadAuditRules,
-    ReloadSshd,
     RestartDocker,
 )
+from bootwright.provision.audit_steps import AUDIT_RULES
 from bootwright.provision.desired_state import TlsFiles
-from bootwright.provision.docker_steps import (
-    AUDIT_KEY,
-    AUDIT_RULES,
-    OUR_KEYS,
-    SERVICE_DROP_IN,
-    service_command,
-)
+from bootwright.provision.docker_steps import OUR_KEYS, SERVICE_DROP_IN, service_command
 from bootwright.provision.facts import HostFacts, Mounted
 from bootwright.provision.log_relay import LAST_WORDS, SOCKET_UNIT, StartRelay, StopRelay
 from bootwright.provision.packages import needs_reboot, plan_packages
@@ -90,7 +81,7 @@ def converge(facts: HostFacts, **want: Any) -> HostFacts:
         files=BoardFiles(files, links),
         modes=modes,
         digests=digests,
-        audit=tuple(watched),
+        audit=tuple(watched) if rules else facts.audit,
         engine=running,
         engine_runs=True,
         units=units,
@@ -122,6 +113,7 @@ def test_a_stock_board_gets_all_of_it_and_a_converged_one_nothing() -> None:
         {"sshd": {"passwordauthentication": "yes", "permitrootlogin": "without-password"}},
         {"sshd": {"passwordauthentication": "no", "permitrootlogin": "yes"}},
         {"hostname": "alarm"},
+        {"sshd_unread": True},
     ],
     ids=lambda different: next(iter(different)),
 )
@@ -343,17 +335,6 @@ def test_data_that_will_seem_to_vanish(different: dict[str, Any], hides_data: bo
     assert plan_provision(desired(), stock(**different)).hides_data == hides_data
 
 
-def test_a_trusted_user_only_when_the_target_names_one() -> None:
-    assert not step(plan_provision(desired(), stock()), "users").changed
-    users = step(plan_provision(desired({"trusted_user": "mia"}), stock()), "users")
-    assert users.actions == (AddToGroup("mia", "docker"),)
-    assert "root on the board" in users.says[0]
-    there = stock(docker_group=("mia",))
-    assert not step(plan_provision(desired({"trusted_user": "mia"}), there), "users").changed
-    with pytest.raises(RefusedError, match="no account 'eve'"):
-        plan_provision(desired({"trusted_user": "eve"}), stock())
-
-
 TLS = TlsFiles(b"ca\n", b"certificate\n", Secret(b"the private key\n"))
 
 
@@ -451,11 +432,6 @@ def test_an_engine_of_dockers_own_packages_is_not_replaced() -> None:
     assert plan_packages(desired(), stock(packages=own)) is None
 
 
-def test_match_blocks_of_sshd_are_told() -> None:
-    plan = plan_provision(desired(), stock(sshd_matches=("Match Address 192.0.2.0/24",)))
-    assert any("Match Address 192.0.2.0/24" in warning for warning in plan.warnings)
-
-
 def test_modes_are_never_widened() -> None:
     path = "/etc/docker/daemon.json"
     facts = stock(
@@ -475,127 +451,6 @@ def test_modes_are_never_widened() -> None:
         0o660,
         "root:docker",
     )
-
-
-def test_audit_rules_for_what_the_board_has_and_will_have() -> None:
-    audit = step(plan_provision(desired(), stock()), "audit")
-    rules = audit.changes[0]
-    assert isinstance(rules, FileChange)
-    lines = rules.data.decode().splitlines()
-    assert "-w /usr/sbin/dockerd -p rwxa -k bootwright-docker" in lines
-    assert "-w /etc/docker/daemon.json -p wa -k bootwright-docker" in lines
-    # Below it lies all that containers write.
-    folder = "-a always,exit -F path=/var/lib/docker -F perm=rwa -F key=bootwright-docker"
-    assert folder in lines
-    # A path that is not there when the board starts must not keep auditd from starting.
-    assert [line for line in lines if not line.startswith(("#", "-w ", "-a "))] == ["-i"]
-    assert not any("/usr/bin/dockerd" in line or "/etc/sysconfig" in line for line in lines)
-    # Before auditd is installed as well: a plan shows what will be done after it.
-    assert step(
-        plan_provision(desired(), stock(tools=stock().tools - {"auditctl"})), "audit"
-    ).changed
-
-
-@pytest.mark.parametrize(
-    ("unit", "start"),
-    [
-        (HostUnit("loaded", "inactive", "enabled"), True),
-        (HostUnit("loaded", "active", "disabled"), False),
-    ],
-)
-def test_an_auditd_that_does_not_run_or_would_not_at_the_next_start(
-    unit: HostUnit, start: bool
-) -> None:
-    facts = converge(stock())
-    facts = replace(facts, units={**facts.units, "auditd.service": unit})
-    (audit,) = plan_provision(desired(), facts).to_do
-    assert audit.actions == (EnableUnit("auditd.service", start=start, stop_allowed=False),)
-    assert audit.says == ("start auditd, which stores the records, now and at every boot",)
-
-
-MASKED = HostUnit("masked", "inactive", "masked")
-
-FAILED = HostUnit("loaded", "failed", "enabled")
-
-
-@pytest.mark.parametrize(
-    ("unit", "said"),
-    [
-        (MASKED, "systemctl unmask auditd"),
-        # Masked while it runs: it does not start any more.
-        (HostUnit("loaded", "active", "masked"), "systemctl unmask auditd"),
-        (HostUnit("loaded", "active", "masked-runtime"), "systemctl unmask auditd"),
-        (FAILED, "journalctl -u auditd"),
-    ],
-)
-def test_an_auditd_that_cannot_start_is_a_warning_if_all_rules_are_loaded(
-    unit: HostUnit, said: str
-) -> None:
-    facts = converge(stock())
-    plan = plan_provision(desired(), replace(facts, units={**facts.units, "auditd.service": unit}))
-    assert plan.nothing
-    (warning,) = plan.warnings
-    assert said in warning
-
-
-def test_audit_rules_to_load_need_an_auditd_that_may_start() -> None:
-    units = stock().units
-    with pytest.raises(RefusedError, match="systemctl unmask auditd"):
-        plan_provision(desired(), stock(units={**units, "auditd.service": MASKED}))
-    audit = step(
-        plan_provision(desired(), stock(units={**units, "auditd.service": FAILED})), "audit"
-    )
-    assert audit.actions == (
-        EnableUnit("auditd.service", start=True, stop_allowed=False),
-        LoadAuditRules(AUDIT_RULES, AUDIT_KEY),
-    )
-
-
-def test_a_new_file_of_locked_audit_rules_counts_from_the_next_start() -> None:
-    facts = replace(converge(stock()), audit_locked=True)
-    files = {
-        **facts.files.files,
-        AUDIT_RULES: board_file("-w /etc/docker -p wa -k docker\n", 0o640),
-    }
-    plan = plan_provision(desired(), replace(facts, files=BoardFiles(files, facts.files.links)))
-    (audit,) = plan.to_do
-    assert (audit.paths, audit.actions) == ((AUDIT_RULES,), ())
-    (warning,) = plan.warnings
-    assert "counts from the next start" in warning
-
-
-def test_locked_audit_rules_are_no_reason_to_refuse_what_cannot_be_mended() -> None:
-    facts = replace(converge(stock()), audit_locked=True)
-    socket = "/run/containerd/containerd.sock"
-    without = tuple(rule for rule in facts.audit or () if rule.path != socket)
-    plan = plan_provision(desired(), replace(facts, audit=without))
-    assert plan.nothing
-    (warning,) = plan.warnings
-    assert "locked (-e 2" in warning
-    assert warning.endswith(f"not watched: {socket}")
-    without = tuple(rule for rule in without if rule.path != "/etc/docker")
-    with pytest.raises(RefusedError, match="remove that line, restart"):
-        plan_provision(desired(), replace(facts, audit=without))
-
-
-def test_a_start_of_docker_loads_our_audit_rules_and_only_those() -> None:
-    daemon = step(plan_provision(desired(), stock()), "daemon")
-    (drop_in,) = (item for item in daemon.changes if "60-bootwright.conf" in item.path)
-    assert isinstance(drop_in, FileChange)
-    assert f"auditctl -R {AUDIT_RULES} " in drop_in.data.decode()
-
-
-def test_who_logs_in_keeps_the_way_in() -> None:
-    open_door = {"permitrootlogin": "yes", "passwordauthentication": "yes"}
-    as_root = step(plan_provision(desired(login="root"), stock(sshd=open_door)), "ssh")
-    laid = next(item for item in as_root.changes if "10-bootwright" in item.path)
-    assert isinstance(laid, FileChange)
-    assert "PermitRootLogin prohibit-password" in laid.data.decode()
-    as_mia = step(plan_provision(desired(login="mia"), stock(sshd=open_door)), "ssh")
-    laid = next(item for item in as_mia.changes if "10-bootwright" in item.path)
-    assert isinstance(laid, FileChange)
-    assert "PermitRootLogin no" in laid.data.decode()
-    assert as_mia.actions == (Check(("sshd", "-t")), ReloadSshd())
 
 
 def test_the_report_of_waivers_ends_where_a_target_decides() -> None:

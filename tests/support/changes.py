@@ -20,6 +20,8 @@ def whole() -> Transaction:
     """Return every step that provisioning knows, as it would plan them for the fake board."""
     facts = stock(
         hostname="old",
+        audit_recording=False,
+        audit_receiver="",
         sshd={**SSHD, "passwordauthentication": "yes"},
         units={
             "docker.service": HostUnit("loaded", "active", "disabled"),

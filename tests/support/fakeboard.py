@@ -84,8 +84,13 @@ stop_docker() {
         sed -i "/ \/$(<"$docker/mortal") /s/ running$/ exited/" "$docker/containers"
     rm -f "$docker/active"
 }
+# As augenrules --load does: the rules of the files replace all that the kernel has.
+load_rule_files() {
+    cat /etc/audit/rules.d/*.rules 2>/dev/null | grep '^-[wa] ' >"$BOARD/kernel-rules" || :
+}
 start_docker() {
     [[ ! -e $docker/active ]] || return 0
+    ! grep -qs augenrules /etc/systemd/system/docker.service.d/60-bootwright.conf || load_rule_files
     if grep -qs broken /etc/docker/daemon.json; then
         echo "Job for docker.service failed" >&2
         return 1
@@ -134,6 +139,13 @@ do_systemctl() {
             kill -$signal -- "-$(<"$BOARD/group")" 2>/dev/null || [[ $verb != is-active ]] ||
                 return 3 ;;
         bootwright-deadline.timer) rm -f "$BOARD/timer" ;;
+        auditd.service)
+            case $verb$now in
+            enableyes) : >"$BOARD/auditd-runs"; load_rule_files ;;
+            kill) rm -f "$BOARD/auditd-runs" ;;
+            stop) echo "Operation refused (RefuseManualStop=yes)" >&2; return 1 ;;
+            is-active) [[ -e $BOARD/auditd-runs ]] || return 3 ;;
+            esac ;;
         *) echo "$verb$now" >>"$BOARD/unit-$unit" ;;
         esac
     done
@@ -172,15 +184,10 @@ do_auditctl() {
     [[ -e $rules ]] || : >"$rules"
     case $1 in
     -l)
-        # As auditctl lists them: with -w both a rule for a path, and, with a "/", one for a folder.
+        # As auditctl 3 lists them: with -w both a rule for a path, and one for a folder.
         [[ -s $rules ]] || echo "No rules"
-        while read -r line; do
-            path=${line#-w }
-            path=${path%% -p *}
-            [[ $line != -w* || ! -d $path ]] || line=${line/"$path"/"$path/"}
-            sed 's/^-a always,exit -F path=\(.*\) -F perm=\(.*\) -F key=/-w \1 -p \2 -k /' \
-                <<<"$line"
-        done <"$rules" ;;
+        sed 's/^-a always,exit -F path=\(.*\) -F perm=\(.*\) -F key=/-w \1 -p \2 -k /' "$rules" ;;
+    -e) echo "enabled $2" >"$BOARD/recording" ;;
     -R)
         ignore=
         while IFS= read -r line; do

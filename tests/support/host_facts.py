@@ -71,7 +71,7 @@ def stock(files: Mapping[str, str] | None = None, **different: Any) -> HostFacts
     """Return the facts; ``files`` are beside the usual ones, an empty text takes one away."""
     texts = {**ETC, **(files or {})}
     kernel = "6.1.0-50-armmp-lpae"
-    known = {option for wish in PROFILE.kernel.option for option in wish.options}
+    known = {option for one in PROFILE.kernel.option for option in one.options}
     facts = HostFacts(
         hostname="odroid",
         kernel=kernel,
@@ -129,15 +129,24 @@ def stock(files: Mapping[str, str] | None = None, **different: Any) -> HostFacts
         ),
         digests={},
         audit=(),
+        audit_error="",
+        audit_impossible="",
+        audit_recording=True,
+        audit_receiver="auditd",
         same_folders=SAME_FOLDERS,
         audit_locked=False,
         sshd=SSHD,
         sshd_error="",
         sshd_matches=(),
+        sshd_unread=False,
         engine=ENGINE,
         engine_error="",
         engine_runs=True,
+        iptables="nf_tables",
+        iptables_error="",
+        iptables_legacy=False,
         proven=(),
+        proven_warnings=(),
         stored_containers=(),
         engine_flags=("/usr/sbin/dockerd", "-H", "fd://"),
         unread=False,
@@ -147,6 +156,7 @@ def stock(files: Mapping[str, str] | None = None, **different: Any) -> HostFacts
         packages_begun=False,
         rebooted_for="",
         transaction=False,
+        clock=None,
     )
     assert set(different) <= {field.name for field in fields(facts)}
     return replace(facts, **different)

@@ -30,8 +30,8 @@ from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
 from bootwright.emulator.io import qemu, saves
-from bootwright.emulator.io.clock import set_clock
 from bootwright.emulator.plan import HOST_ADDRESS_IN_GUEST
+from bootwright.remote.io.clock import set_clock
 from bootwright.volume.unlock_result import Result
 from tests.support.bench import INV, WORD, copy_checkout
 from tests.support.hostboard import OLD_CONTAINER, STOCK_DOCKER, Board, changed_steps

@@ -133,7 +133,7 @@ def resume(
 ) -> Emulator:
     """Start an emulator that continues from a save; the save itself is not changed.
 
-    The guest's clock shows the time of saving: see :func:`bootwright.emulator.io.clock.set_clock`.
+    The guest's clock shows the time of saving: see :func:`bootwright.remote.io.clock.set_clock`.
     Call it in the main thread only, as :func:`save`. If it fails, it leaves no running emulator
     and no disk of an emulator.
 

@@ -38,8 +38,8 @@ put_relay_back() {
     [ ! -e "$file" ] || systemctl start "$@"
 }
 # Audit rules as `auditctl -l` lists them, or as our file has them, each in its form with -a: the
-# list has -w for both forms, a "/" after a folder that is watched with all below it, and -S in a
-# rule for which no system calls were given.
+# list has -w for both forms (auditctl before 3 with a "/" after a folder that is watched with all
+# below it), and -S in a rule for which no system calls were given.
 long_audit_rules() {
     sed -e 's/ -S [^ ]*//' \
         -e 's|^-w \(.*\)/ -p \(.*\) -k |-a always,exit -F dir=\1 -F perm=\2 -F key=|' \
@@ -69,22 +69,6 @@ delete_audit_rules() {
     } >"$transaction/audit.rules"
     auditctl -R "$transaction/audit.rules" >/dev/null
 }
-# Prints our audit rules as our file has them, from those in the form with -a: that form is only for
-# a folder that is watched without what is below it.
-short_audit_rules() {
-    while IFS= read -r rule; do
-        path=${rule#*=}
-        path=${path%% *}
-        perm=${rule#* -F perm=}
-        case $rule in
-        '-a always,exit -F path='*) [ ! -d "$path" ] || perm= ;;
-        '-a always,exit -F dir='*) ;;
-        *) perm= ;;
-        esac
-        [ -z "$perm" ] || rule="-w $path -p ${perm%% *} -k ${rule##* -F key=}"
-        printf '%s\n' "$rule"
-    done
-}
 # The kernel uses our audit rules in place of those that it has of us. All of them have to be
 # loaded, so without the line "-i" of the file, which ignores errors.
 # $1: the file of our rules; $2: their key.
@@ -93,19 +77,80 @@ load_audit_rules() {
         grep -vx -e -i "$1" >"$transaction/audit.rules" &&
         auditctl -R "$transaction/audit.rules"
 }
+# Prints audit rules of a list by auditctl in a form by which the same rules are loaded. The list has
+# "-w FOLDER" for a folder with all below it, and also for a folder alone (-F path=), which only the
+# files of the rules tell apart.
+loadable_audit_rules() {
+    while IFS= read -r rule; do
+        path=${rule#-w }
+        path=${path%% -p *}
+        rest=${rule#*" -p "}
+        case $rule in
+        "-w "*" -p "*)
+            # auditctl before 3 has a "/" after a folder with all below it.
+            rule="-w ${path%/} -p $rest"
+            alone=" -F path=$path -F perm=${rest%% *}"
+            if [ -d "$path" ] && grep -qsF -e "$alone" "$state/audit-former" \
+                /etc/audit/rules.d/*.rules /etc/audit/audit.rules; then
+                rule="-a always,exit$alone"
+                case $rest in *" -k "*) rule="$rule -F key=${rest#* -k }" ;; esac
+            fi
+            ;;
+        esac
+        printf '%s\n' "$rule"
+    done
+}
+# Prints the audit rules of the list $1 that the kernel does not have.
+lost_audit_rules() {
+    auditctl -l >"$transaction/audit-now" || return
+    # grep ends with 1 if it prints nothing.
+    { grep -vx -e 'No rules' "$1" || [ "$?" -eq 1 ]; } >"$transaction/audit-listed" || return
+    grep -vxF -f "$transaction/audit-now" "$transaction/audit-listed" || [ "$?" -eq 1 ]
+}
+# The kernel has all audit rules of the list $1: those that it has lost are loaded again.
+keep_audit_rules() {
+    lost=$(lost_audit_rules "$1") || return
+    [ -n "$lost" ] || return 0
+    { echo -i; printf '%s\n' "$lost" | loadable_audit_rules; } >"$transaction/audit.rules"
+    auditctl -R "$transaction/audit.rules" >/dev/null
+    lost=$(lost_audit_rules "$1") || return
+    [ -z "$lost" ] || {
+        printf '%s\n' "audit rules that the kernel had and lacks now:" "$lost"
+        return 1
+    }
+}
 # The kernel has those of our audit rules that it had, and has lost none of others.
 # $1: our key.
 put_audit_rules_back() {
-    delete_audit_rules "$1" || return
-    { echo -i; our_audit_rules "$state/audit-rules" "$1" | short_audit_rules; } >"$transaction/audit.rules"
-    auditctl -R "$transaction/audit.rules" >/dev/null || return
     auditctl -l >"$transaction/audit-now" || return
-    lost=$(grep -vx -e 'No rules' "$state/audit-rules" | grep -vxF -f "$transaction/audit-now")
+    cmp -s "$transaction/audit-now" "$state/audit-rules" && return
+    delete_audit_rules "$1" || return
+    keep_audit_rules "$state/audit-rules" || return
+    auditctl -l >"$transaction/audit-now" || return
     more=$(grep -e " -k $1\$" -e " -F key=$1\$" "$transaction/audit-now" |
         grep -vxF -f "$state/audit-rules")
-    [ -z "$lost$more" ] || {
-        printf '%s\n' "audit rules that the kernel had and lacks now:" "${lost:-none}" \
-            "audit rules of this change that it still has:" "${more:-none}"
+    [ -z "$more" ] || {
+        printf '%s\n' "audit rules of this change that the kernel still has:" "$more"
         return 1
     }
+}
+# auditd runs, now and from every boot on. Its start replaces all rules of the kernel by those of
+# /etc/audit/rules.d (augenrules), also those that another program has loaded without a file.
+start_auditd() {
+    auditctl -l >"$transaction/audit-kept" || return
+    systemctl enable --now auditd.service || return
+    # From audit 4 on this unit loads the rules, maybe at the same time: it has to have ended.
+    systemctl start audit-rules.service 2>/dev/null || :
+    keep_audit_rules "$transaction/audit-kept"
+}
+# systemd does not stop auditd (RefuseManualStop=yes), but sends it the signal by which it ends.
+stop_auditd() {
+    systemctl is-active --quiet auditd.service || return 0
+    systemctl kill --signal=TERM auditd.service || return
+    count=0
+    while systemctl is-active --quiet auditd.service; do
+        count=$((count + 1))
+        [ "$count" -lt 40 ] || { echo "auditd does not end"; return 1; }
+        sleep 0.25 2>/dev/null || sleep 1
+    done
 }

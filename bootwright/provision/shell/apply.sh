@@ -96,11 +96,15 @@ start_docker() {
     systemctl reset-failed docker.service docker.socket 2>/dev/null
     systemctl_docker start
 }
-# $1: the file of our rules, if there is one.
+# $1: the file of our rules, if there is one. Without auditctl, or with a kernel that lists no rules,
+# nothing is recorded.
 record_audit_rules() {
     : >"$state/audit-former"
     [ ! -e "$1" ] || cat "$1" >"$state/audit-former" || return 1
-    auditctl -l >"$state/audit-rules"
+    auditctl -l >"$state/audit-rules" 2>/dev/null && return
+    rm -f "$state/audit-rules"
+    echo "auditctl -l: the kernel does not list its audit rules"
+    return 1
 }
 record_daemon() {
     systemctl is-active --quiet docker.socket && : >"$state/socket"

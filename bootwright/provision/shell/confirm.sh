@@ -1,13 +1,13 @@
 #!/bin/sh
 # Confirms a change: it stays.
 #
-# Needs: remote/shell/sections.sh, root.
+# Needs: remote/shell/sections.sh, provision/shell/ended.sh, root.
 # Prints one of these sections, then the end:
 #   confirmed  it stays
-#   too-late   it is not there any more: the board has put it back, or it is another run's
-# Variables:
+#   too-late   it is not there any more: the board has put it back, or it is another run's; the
+#              sections of ended.sh follow
+# Variables, beside those of ended.sh:
 #   transaction  the folder of the change
-#   id           the change's name
 #   jobs         the folder that has a folder for each job
 #   job          the name of the one that applied the change
 
@@ -27,5 +27,6 @@ if [ "$(cat "$transaction/armed" 2>/dev/null)" = "$id" ]; then
     section confirmed
 else
     section too-late
+    report_ended
 fi
 section end

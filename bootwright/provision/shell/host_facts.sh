@@ -15,10 +15,16 @@
 #   relay          the statistics of the relay of logs
 #   userns         how many user namespaces there may be
 #   sshd           the settings of sshd; sshd-error its message; sshd-matches its Match lines
+#   sshd-times     when its files were changed, in seconds since 1970
 #   kernel-config  the kernel's options
 #   packages       the packages that are installed, with their versions
 #   modes          mode, owner and kind of the paths
-#   audit          the rules and the state of auditd
+#   audit          the rules and the state of auditd; audit-error: a message of auditctl
+#   audit-receiver the name of the program that the kernel gives its audit records to
+#   no-audit-watch the kernel cannot watch files; only reported without its options
+#   iptables-error the message of an iptables that does not work; only if no daemon runs
+#   iptables-legacy  iptables-legacy works although iptables does not
+#   clock          the time, in seconds since 1970
 #   digests        the SHA-256 of the secret files
 #   files          the other files, as a tar archive in base64
 # Variables:
@@ -54,7 +60,10 @@ if [ -z "$everything" ] && [ -n "$pid" ] && [ -r "$proven_file" ] &&
     ! [ /etc/docker/daemon.json -nt "$proven_file" ]; then
     # The same process with the same file: to ask again takes a second and gives the same answer.
     IFS= read -r proven <"$proven_file"
-    [ "${proven%% *}" = "$pid" ] || proven=
+    # What changes while the daemon runs is asked again: it switches forwarding on at its start.
+    forward=
+    [ -r /proc/sys/net/ipv4/ip_forward ] && read -r forward </proc/sys/net/ipv4/ip_forward
+    [ "${proven%% *}" = "$pid" ] && [ "$forward" = 1 ] || proven=
 fi
 # Only if the daemon runs: systemd would start one that somebody stopped, at the first connection
 # to its socket.
@@ -68,19 +77,36 @@ fi
     [ -z "$pid" ] || tr '\0' '\n' <"/proc/$pid/cmdline" >flags
     # Not with read, which reads byte by byte: a second read of this file gives nothing.
     cat /proc/sys/user/max_user_namespaces >userns
+    date +%s >clock
 } 2>/dev/null &
+# A daemon that runs has found its tables. Whether those are in the kernel, only iptables knows: a
+# module may be there and not load.
+[ -n "$pid" ] || ! command -v iptables >/dev/null || {
+    if timeout 20 iptables -w 10 -t nat -S >/dev/null 2>iptables-error; then
+        rm -f iptables-error
+    else
+        [ -s iptables-error ] || echo "iptables -t nat -S failed" >iptables-error
+        timeout 20 iptables-legacy -w 10 -t nat -S >/dev/null 2>&1 && echo works >iptables-legacy
+    fi
+} &
 {
     # shellcheck disable=SC2094  # sshd does not read the file sshd.
     sshd -T >sshd 2>sshd-error
     grep -ihE '^[[:space:]]*match[[:space:]]' /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf \
         >sshd-matches
+    stat -c %Y /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf >sshd-times 2>/dev/null
     read -r release </proc/sys/kernel/osrelease
     if [ -r "/boot/config-$release" ]; then
         grep -E "$kernel_options" "/boot/config-$release" >kernel-config
     elif [ -r /proc/config.gz ]; then
         gzip -dc /proc/config.gz | grep -E "$kernel_options" >kernel-config
     fi
-    [ -s kernel-config ] || rm -f kernel-config
+    [ -s kernel-config ] || {
+        rm -f kernel-config
+        # Without its options, the kernel's names of functions say whether it can watch files.
+        [ -r /proc/kallsyms ] && ! grep -q -F ' audit_add_watch' /proc/kallsyms &&
+            echo yes >no-audit-watch
+    }
 } &
 fact() { printf '%s %s\n' "$1" "$2"; }
 # The first line of the file $2, if there is one.
@@ -88,11 +114,17 @@ first_line() { [ -r "$2" ] && IFS= read -r value <"$2" && fact "$1" "$value"; }
 {
     first_line hostname /proc/sys/kernel/hostname
     first_line kernel /proc/sys/kernel/osrelease
+    first_line uptime /proc/uptime
     first_line boot /proc/sys/kernel/random/boot_id
     first_line upgraded "$upgraded_file"
     [ -e "$begun_file" ] && fact packages-begun yes
     first_line rebooted-for "$rebooted_file"
     [ -e /proc/self/ns/user ] && fact has-userns yes
+    IFS= read -r line </proc/cmdline
+    # By word; patterns in it find no file in this folder.
+    for word in $line; do
+        case $word in audit=0 | audit=[oO][fF][fF]) fact audit-off "$word" ;; esac
+    done
     [ -e "$transaction/armed" ] && fact transaction armed
     system=
     while IFS='=' read -r key value; do
@@ -126,6 +158,11 @@ first_line() { [ -r "$2" ] && IFS= read -r value <"$2" && fact "$1" "$value"; }
     for tool in apt-get pacman docker dockerd auditctl useradd systemctl systemd-run; do
         command -v "$tool" >/dev/null && fact tool "$tool"
     done
+    iptables=$(command -v iptables)
+    for tables in nf_tables:nft legacy:legacy; do
+        [ "$iptables" -ef "${iptables%/*}/xtables-${tables#*:}-multi" ] &&
+            fact iptables "${tables%:*}"
+    done
     while IFS=: read -r name _ uid _ _ _ _; do
         # Lines of NIS, such as "+", have no id.
         case $uid in '' | *[!0-9]*) ;; *) fact account "$name $uid" ;; esac
@@ -152,7 +189,11 @@ first_line() { [ -r "$2" ] && IFS= read -r value <"$2" && fact "$1" "$value"; }
         { [ ! -e "$reloaded_file" ] || [ /etc/docker/daemon.json -nt "$reloaded_file" ]; } &&
         fact unread daemon.json
     [ -n "$pid" ] && fact engine-runs yes
-    [ -n "$proven" ] && fact proven "$proven"
+    if [ -n "$proven" ]; then
+        while IFS= read -r line; do
+            case $line in "$proven") fact proven "$line" ;; *) fact proven-warning "$line" ;; esac
+        done <"$proven_file"
+    fi
     [ "$(id -u)" -eq 0 ] || fact not-root yes
 } >host 2>/dev/null
 # By the system, not by the tool: each tool can be installed on the other system.
@@ -163,7 +204,13 @@ case $system in
 esac 2>/dev/null
 # shellcheck disable=SC2086  # They are patterns.
 stat -c '%a %U:%G %u:%g %F|%n' $paths >modes 2>/dev/null
-{ auditctl -l && auditctl -s; } >audit 2>/dev/null
+if command -v auditctl >/dev/null; then
+    { auditctl -l && auditctl -s; } >audit 2>audit-error
+    while read -r name value; do
+        [ "$name" = pid ] && [ -r "/proc/$value/comm" ] &&
+            IFS= read -r name <"/proc/$value/comm" && echo "$name" >audit-receiver
+    done <audit
+fi
 eval "set -- $secret_files"
 [ "$#" -eq 0 ] || sha256sum -- "$@" >digests 2>/dev/null
 eval "set -- $files"

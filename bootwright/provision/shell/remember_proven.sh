@@ -8,9 +8,11 @@
 #   pid_file     the file with the process id of the daemon
 #   proven_file  the record
 #   versions     the versions of the docker command and of the engine
+#   warnings     list: what the engine warns of, a line each
 
 pid=
 # Its status does not count: the daemon writes the file without an end of line, which read calls
 # a failure.
 read -r pid <"$pid_file"
-[ -z "$pid" ] || echo "$pid $versions" >"$proven_file"
+eval "set -- $warnings"
+[ -z "$pid" ] || printf '%s\n' "$pid $versions" "$@" >"$proven_file"

@@ -6,12 +6,13 @@
 #   boot      the board starts, and the change was not confirmed before it went down
 # It may be interrupted and run again: what was put back already stays as it is.
 #
-# Needs: remote/shell/sections.sh, provision/shell/docker.sh,
-# provision/shell/actions.sh, root.
+# Needs: remote/shell/sections.sh, provision/shell/docker.sh, provision/shell/actions.sh,
+# provision/shell/ended.sh, root.
 # Prints these sections:
 #   restore   the argument
 #   trouble   the message of a command that could not put something back
-# Variables, beside those of docker.sh:
+#   proved    a container runs by the former daemon, and those that ran before run
+# Variables, beside those of docker.sh and ended.sh:
 #   jobs          the folder that has a folder for each job
 #   job           the name of the one that applies the change
 #   json_copy     the number of the copy of daemon.json
@@ -20,14 +21,15 @@
 why=$1
 section restore
 printf '%s\n' "$why" | quoted
-[ -e "$transaction/armed" ] || { echo "|there is nothing to put back"; exit 0; }
+[ -e "$transaction/armed" ] || { echo "|there is nothing to put back"; report_ended; exit 0; }
 if [ "$why" = deadline ]; then
     # The job hangs, or its confirmation never came.
     systemctl stop "bootwright-$job.service" 2>/dev/null
 fi
 exec 8>"$transaction.lock2"
 flock 8
-[ -e "$transaction/armed" ] || exit 0
+# Another call has just put it back.
+[ -e "$transaction/armed" ] || { report_ended; exit 0; }
 bad=
 attempt() {
     message=$("$@" 2>&1) || { bad=1; section trouble; printf '%s\n' "$message" | quoted; }
@@ -83,5 +85,6 @@ daemon_back() {
 prove() {
     [ "$why" != boot ] && [ -e "$state/touched" ] && [ -e "$state/active" ] || return 0
     smoke >/dev/null || { echo "no container runs"; return 1; }
-    check_survivors
+    check_survivors || return
+    : >"$state/proved"
 }
