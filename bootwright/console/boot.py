@@ -171,6 +171,7 @@ class BootWatcher:
 
     def passphrase_typed(self) -> None:
         """Note that a passphrase was typed at the open question."""
+        self._restart_expected = False
         self.state = State.ANSWERED
         self._forget_echo()
         if self._latest is not None:
@@ -180,6 +181,21 @@ class BootWatcher:
         """Note that a TAB is about to be typed: ``(no echo) `` answers it from now on."""
         self._echo = _Echo.TAB_TYPED
         self._additions.forget()
+
+    def expect_restart(self) -> None:
+        """Note that the board restarts, now or some day: what was seen is of the boot before.
+
+        Until the new boot prints its banner, a login prompt and reports are taken for the old's.
+        A question for the volume's passphrase counts, because a boot may print nothing before it;
+        but it has to answer a TAB, because it may be a text that somebody displays at a shell.
+        """
+        self._begin_boot()
+        self.state = State.SILENT
+        self._restart_expected = True
+
+    def restart_over(self) -> None:
+        """Note that the old boot has ended: what is printed from now on is of the new one."""
+        self._restart_expected = False
 
     def empty_answer_typed(self) -> None:
         """Note that an empty answer was typed at whichever question is open."""
@@ -202,7 +218,7 @@ class BootWatcher:
         self._partial = Partial("", -1, "")
         self._forget_echo()
         # The board may have restarted.
-        self.opened = self.login_seen = False
+        self.opened = self.login_seen = self._restart_expected = False
         if self.state is State.PROMPT and not self._answers_tab:
             self._lose_question()
         if self.state not in (State.PROMPT, State.ANSWERED, State.REFUSED):
@@ -217,6 +233,8 @@ class BootWatcher:
             return OpenQuestion.NOT_OURS
         if self._ours_is_open():
             return self._our_question()
+        if self._restart_expected:
+            return OpenQuestion.CLOSED
         if self._echo is _Echo.HIDDEN:
             # Where words stand before the answer to our TAB, they are another program's question.
             return OpenQuestion.NOT_OURS if self.waiting_line else OpenQuestion.HIDDEN_UNSEEN
@@ -320,6 +338,7 @@ class BootWatcher:
         self.other_question = ""
         self.opened = False
         self.login_seen = False
+        self._restart_expected = False
         self.gave_up = ""
         self.reason = ""
         self.prompt = ""
@@ -386,6 +405,8 @@ class BootWatcher:
         if _HIDDEN in found:
             if self._echo is _Echo.TAB_TYPED:
                 self._echo = _Echo.HIDDEN
+            elif self._restart_expected:
+                self._lose_question()  # It can give no proof any more.
             else:
                 self._echo = _Echo.HIDDEN_BY_OTHERS if self._ours_is_open() else _Echo.SHOWN
             self._additions.forget()
@@ -408,7 +429,7 @@ class BootWatcher:
             self._take_whole_question(question, partial)
         elif self._ours_is_open() and self._latest is not None and self._on_question_line():
             self._move_question_end(partial, self._latest)
-        if not self.login_seen and (login := find_login(partial.text)):
+        if not (self.login_seen or self._restart_expected) and (login := find_login(partial.text)):
             self.login_seen = True
             self._enter(State.LOGIN, login)
 
@@ -439,6 +460,9 @@ class BootWatcher:
         if self._latest is not None and self._latest.owner is _Owner.OURS:
             return self._latest
         self._latest = latest = _LatestQuestion(partial.number, len(partial.text), _Owner.OURS)
+        if self._restart_expected and not answers_tab:
+            latest.owner = _Owner.OTHER
+            return latest
         self._answers_tab = answers_tab
         self.other_question = self.gave_up = ""
         self._additions.forget()
@@ -493,10 +517,13 @@ class BootWatcher:
 
     def _take_finding(self, finding: UnitFinding) -> None:
         report, words = finding.report, finding.words
-        if report is UnitState.RESTARTED or (report is UnitState.GREETED and self.login_seen):
+        after_a_boot = self.login_seen or self._restart_expected
+        if report is UnitState.RESTARTED or (report is UnitState.GREETED and after_a_boot):
             self.boots += 1
             self._begin_boot()
             self._enter(State.BOOTING)
+        elif self._restart_expected:
+            return
         elif report is UnitState.OPENED or (
             # With `nofail` the boot reaches this target without the volume. Reached after the
             # passphrase was typed, it means that the volume is open.

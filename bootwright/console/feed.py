@@ -71,9 +71,19 @@ class ConsoleFeed:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._characters = self._unreadable = 0
 
-    def history(self) -> list[State]:
-        """Take what was printed before now; return the states entered."""
-        return self._take(self._console.history())
+    def history(self, restarted_after: int | None = None) -> list[State]:
+        """Take what was printed before now; return the states entered.
+
+        Args:
+            restarted_after: how many bytes of it were printed before a restart was ordered;
+                ``None`` if none was.
+        """
+        printed = self._console.history()
+        if restarted_after is None:
+            return self._take(printed)
+        self._take(printed[:restarted_after])
+        self._watcher.expect_restart()
+        return self._take(printed[restarted_after:])
 
     def read(self, *, report_progress: bool = True) -> list[State]:
         """Take what has come; return the states entered, in order.

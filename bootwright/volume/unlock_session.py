@@ -23,6 +23,10 @@ NEXT_QUESTION_S = 3.0
 """Seconds from the report of a wrong passphrase to the next question, or to the report that no
 other is taken. A board prints both at once; its serial line may be slow."""
 
+SHUT_DOWN_S = 10.0
+"""Seconds of silence after a restart was ordered: the boot before has ended, and the new one may
+print no banner that we know."""
+
 SHELL_FOLLOWS_S = 5.0
 """Seconds after a failure in which the boot may still report a maintenance shell."""
 
@@ -43,6 +47,8 @@ class UnlockSession:
             how many tries are left.
         endless: wait for a prompt without limit; the timeout starts when it is answered.
         pending_prompt: the question that an earlier run left open at this console.
+        restarted_after: a restart was ordered when the console's history had so many bytes;
+            ``None`` if none was.
         clock: returns seconds from some start.
     """
 
@@ -60,6 +66,7 @@ class UnlockSession:
         another: Callable[[str], Secret | None] | None = None,
         endless: bool = False,
         pending_prompt: PendingPrompt | None = None,
+        restarted_after: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._target = target
@@ -69,6 +76,7 @@ class UnlockSession:
         self._tries = tries
         self._another = another
         self._endless = endless
+        self._restarted_after = restarted_after
         self._clock = clock
         self._feed = ConsoleFeed(console, watcher, recorder or NoRecorder(), reporter, clock)
         self._sender = PassphraseSender(self._feed, watcher, passphrase, tries, reporter, clock)
@@ -98,7 +106,7 @@ class UnlockSession:
         """Return how each boot ended, one after the other, without end."""
         self._reporter.note(f"watching the console of {self._target}")
         # It may contain earlier boots; only the state that it ends in matters.
-        self._note_output(self._feed.history())
+        self._note_output(self._feed.history(self._restarted_after))
         self._boots = self._watcher.boots
         while True:
             result = self._one_boot()
@@ -111,6 +119,8 @@ class UnlockSession:
         states: Sequence[State] = ()
         try:
             while True:
+                if self._restarted_after is not None and self._feed.quiet() >= SHUT_DOWN_S:
+                    self._watcher.restart_over()
                 ended = self._evaluate(states)
                 if ended is None and (why_not := self._sender.act()):
                     ended = self._result(Result.FAILED, why_not)
@@ -125,6 +135,8 @@ class UnlockSession:
     def _await_next_boot(self) -> None:
         """Return when the board has restarted, shows a new question, or the connection is lost."""
         losses = self._feed.losses
+        # The next boot may print nothing before its question.
+        self._watcher.expect_restart()
         while self._watcher.boots == self._boots and self._feed.losses == losses:
             states = self._feed.read(report_progress=False)
             self._note_output(states)
