@@ -429,9 +429,14 @@ class BootWatcher:
             self._take_whole_question(question, partial)
         elif self._ours_is_open() and self._latest is not None and self._on_question_line():
             self._move_question_end(partial, self._latest)
-        if not (self.login_seen or self._restart_expected) and (login := find_login(partial.text)):
-            self.login_seen = True
-            self._enter(State.LOGIN, login)
+        if self.login_seen or not (login := find_login(partial.text)):
+            return
+        if self._restart_expected:
+            # The new boot prints its first words right after it.
+            self._forget_line()
+            return
+        self.login_seen = True
+        self._enter(State.LOGIN, login)
 
     def _move_question_end(self, partial: Partial, latest: _LatestQuestion) -> None:
         """Count the hint as a part of the question, as long as it is displayed."""

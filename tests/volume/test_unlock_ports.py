@@ -145,7 +145,7 @@ def test_a_device_that_vanishes() -> None:
 def test_a_device_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such serial port"):
         run(Endpoint("board", serial_url=str(tmp_path / "ttyUSB9")))
-    with pytest.raises(InputError, match="not a serial line"):
+    with pytest.raises(InputError, match="nonsense:// is not supported"):
         run(Endpoint("board", serial_url="nonsense://x"))
     with pytest.raises(InputError, match="no address and no serial port: set host, or serial_port"):
         run(Endpoint("board"))
