@@ -17,7 +17,13 @@ def read(target: Target, file: str | None = None) -> Secret:
 
 
 def target(*command: str) -> Target:
-    return Target(name="odroid", passphrase_command=list(command))
+    return Target(
+        name="odroid",
+        board="odroid-xu3",
+        rootfs="debian",
+        hostname="odroid",
+        passphrase_command=command,
+    )
 
 
 def test_a_command_has_the_environment_that_it_has_by_hand(
