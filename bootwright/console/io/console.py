@@ -18,7 +18,7 @@ REOPEN_S = 0.5
 """Seconds between attempts to open a serial line that was lost."""
 
 MOST_PAUSE_S = 30.0
-"""The same, after a server has hung up at once again and again: each pause is twice the last."""
+"""The same, after a server has hung up at once more than twice: each pause is twice the last."""
 
 AT_ONCE_S = 2.0
 """A line that was open for less than so many seconds was hung up at once."""
@@ -177,7 +177,7 @@ class _LiveConsole:
 
     def _open_again(self) -> None:
         time.sleep(REOPEN_S)
-        pause = min(REOPEN_S * 2 ** min(self._hung_up - 1, 10), MOST_PAUSE_S)
+        pause = min(REOPEN_S * 2 ** min(max(self._hung_up - 2, 0), 10), MOST_PAUSE_S)
         if time.monotonic() - self._tried_at < pause:
             return
         # No error ends this: the line may become available again.
