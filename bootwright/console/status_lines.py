@@ -76,7 +76,7 @@ _STATUS = re.compile(
 _ANYWHERE = (
     (
         UnitState.RESTARTED,
-        r"^Linux version \d+\.\S* \(|^Booting Linux on physical CPU|^U-Boot (?:[ST]PL )?\d{4}\.\d\d"
+        r"^Linux version \d+\.\S* \(|^U-Boot (?:[ST]PL )?\d{4}\.\d\d"
         r"|^NOTICE: +BL\d|^barebox \d{4}\.\d\d|^Welcome to GRUB!"
         r"|\breboot: (?:Restarting system|Power)",
     ),

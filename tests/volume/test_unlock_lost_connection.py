@@ -99,7 +99,7 @@ def test_after_a_lost_connection_an_earlier_boot_does_not_count() -> None:
 
 BANNERS = [
     U_BOOT,
-    b"\r\n[    0.000000] Booting Linux on physical CPU 0x100\r\n",
+    b"\r\n[    0.000000] Linux version 6.1.0 (debian)\r\n",
     b"\r\nbarebox 2024.03.0 #1\r\n",
     b"\r\nWelcome to GRUB!\r\n",
     b"\r\nNOTICE:  BL31: v2.8(release)\r\n",
