@@ -59,7 +59,7 @@ _TRANSCRIPT = "new file for what goes over the console (asciicast), the passphra
         "blobs": "folder with the vendor's signed boot blobs",
         "size": "size of a new image file (default: 8GiB); resizes an existing one",
         "authorized-key": "public key, or a file of them, that may log in; can be repeated",
-        "passphrase-file": "file with the passphrase; only you may read it",
+        "passphrase-file": "file with the passphrase; only you may read it (- for standard input)",
         "fixed-disk-serial": "serial number of the fixed disk that is really meant",
         "large": "allow a disk of more than 256 GiB",
     },
@@ -282,7 +282,7 @@ def emulate(
         "port": _PORT,
         "baud": _BAUD,
         "identity": _IDENTITY,
-        "passphrase-file": "file with the passphrase; only you may read it",
+        "passphrase-file": "file with the passphrase; only you may read it (- for standard input)",
         "timeout": "seconds for the whole (default: 300)",
         "transcript": _TRANSCRIPT,
         "all-tries": "use even the last try that the boot allows",
@@ -321,6 +321,7 @@ def unlock(
     )
     endpoint = resolve.endpoint_of(target, identity or None, port or None, _baud(baud))
     unlocking.check_reachable(endpoint, options)
+    unlocking.check_serial_port(endpoint, options, given=bool(port))
     configured = resolve.target_of(target)
     passphrase = read_passphrase(configured, passphrase_file or None, twice=False)
     if watch:

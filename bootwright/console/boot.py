@@ -6,6 +6,7 @@ which question for a passphrase is open, and whoever types something tells the w
 However the bytes are split into chunks, the same bytes give the same states in the same order.
 """
 
+import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -18,6 +19,7 @@ from bootwright.console.prompt import (
     Question,
     find_login,
     find_question,
+    find_secret_question,
     may_begin,
     question_patterns,
 )
@@ -32,6 +34,10 @@ from bootwright.console.status_lines import (
 
 LONGEST = 1000
 """Characters. A longer line is searched no further: it is neither a prompt nor a report."""
+
+_JOB = re.compile(r"\[[ *]{6}\] ")
+"""How a line about a running job begins. systemd prints each over the one before, and some versions
+end none of them."""
 
 _HINT = "(press TAB for no echo) "
 _VERIFICATION = "(verification) "
@@ -118,10 +124,13 @@ class BootWatcher:
         login_seen: a login prompt or a shell prompt was printed. It may read what is typed, and
             what looks like a question after it is text that somebody displays there.
         boots: how many restarts were seen.
+        gave_up: the words by which the boot reported that it takes no more passphrases; else empty.
         reason: the words that led to the state, for messages.
         prompt: the volume's question as it was printed, for messages.
         last_line: the last finished line that was not empty.
         other_disks: other volumes whose passphrase was asked for.
+        other_question: a question for another secret, such as a token's PIN. Other output has
+            interrupted it, and it may still be open. Empty if there was none since a disk's.
     """
 
     def __init__(self, volume: str, mount: str) -> None:
@@ -162,6 +171,7 @@ class BootWatcher:
 
     def passphrase_typed(self) -> None:
         """Note that a passphrase was typed at the open question."""
+        self._restart_expected = False
         self.state = State.ANSWERED
         self._forget_echo()
         if self._latest is not None:
@@ -171,6 +181,21 @@ class BootWatcher:
         """Note that a TAB is about to be typed: ``(no echo) `` answers it from now on."""
         self._echo = _Echo.TAB_TYPED
         self._additions.forget()
+
+    def expect_restart(self) -> None:
+        """Note that the board restarts, now or some day: what was seen is of the boot before.
+
+        Until the new boot prints its banner, a login prompt and reports are taken for the old's.
+        A question for the volume's passphrase counts, because a boot may print nothing before it;
+        but it has to answer a TAB, because it may be a text that somebody displays at a shell.
+        """
+        self._begin_boot()
+        self.state = State.SILENT
+        self._restart_expected = True
+
+    def restart_over(self) -> None:
+        """Note that the old boot has ended: what is printed from now on is of the new one."""
+        self._restart_expected = False
 
     def empty_answer_typed(self) -> None:
         """Note that an empty answer was typed at whichever question is open."""
@@ -193,7 +218,7 @@ class BootWatcher:
         self._partial = Partial("", -1, "")
         self._forget_echo()
         # The board may have restarted.
-        self.opened = self.login_seen = False
+        self.opened = self.login_seen = self._restart_expected = False
         if self.state is State.PROMPT and not self._answers_tab:
             self._lose_question()
         if self.state not in (State.PROMPT, State.ANSWERED, State.REFUSED):
@@ -204,18 +229,34 @@ class BootWatcher:
     @property
     def open_question(self) -> OpenQuestion:
         """The question that is open now."""
+        if self.other_question or self._secret_asked_on(self._partial.text, finished=False):
+            return OpenQuestion.NOT_OURS
         if self._ours_is_open():
             return self._our_question()
+        if self._restart_expected:
+            return OpenQuestion.CLOSED
         if self._echo is _Echo.HIDDEN:
-            return OpenQuestion.HIDDEN_UNSEEN
+            # Where words stand before the answer to our TAB, they are another program's question.
+            return OpenQuestion.NOT_OURS if self.waiting_line else OpenQuestion.HIDDEN_UNSEEN
         if self._latest is not None and self._latest.owner is not _Owner.OURS:
             return OpenQuestion.NOT_OURS
         if self.state is State.SILENT:
             return OpenQuestion.NOTHING_PRINTED
         if self.state is not State.BOOTING:
             return OpenQuestion.CLOSED
+        if self.waiting_line:
+            return OpenQuestion.NOT_OURS
         text = self._partial.text
         return OpenQuestion.BLANK_LINE if text and not text.strip() else OpenQuestion.NONE
+
+    @property
+    def waiting_line(self) -> str:
+        """The words of the line that is not finished: who printed them may wait for an answer.
+
+        Empty if there are none, or if they are the report of a running job.
+        """
+        text = self._screen.unfinished.removesuffix(_HIDDEN).strip(" \t\N{REPLACEMENT CHARACTER}")
+        return "" if _JOB.match(text) else text
 
     @property
     def question_line(self) -> str:
@@ -232,6 +273,28 @@ class BootWatcher:
         latest = self._latest
         ours = latest is not None and latest.owner is _Owner.OURS and not latest.answered
         return ours and self.state in (State.PROMPT, State.REFUSED)
+
+    def _secret_asked_on(self, line: str, *, finished: bool) -> str | None:
+        """Return the question for another secret on ``line``: the current one, or just finished."""
+        if not line:
+            return None
+        if self._latest is not None and self._on_question_line():
+            line = line[self._latest.end :]
+        asked = find_secret_question(line, finished=finished)
+        if asked and self._ours_is_open() and self._ends_ours(asked):
+            return None
+        return asked
+
+    def _ends_ours(self, asked: str) -> bool:
+        """Whether ``asked`` is the rest of our question, which other output has interrupted."""
+        rest = asked.partition(_HINT.strip())[0].rstrip(" :!")
+        volume, mount = self._names.volume, self._names.mount
+        names = (volume, f"({volume})")
+        return any(
+            end.endswith(rest) or rest.endswith(end)
+            for name in names
+            for end in (name, f"{name} on {mount}")
+        )
 
     def _our_question(self) -> OpenQuestion:
         after = self._after_question()
@@ -272,8 +335,11 @@ class BootWatcher:
     def _begin_boot(self) -> None:
         self.prompts_seen = 0
         self.other_disks: tuple[str, ...] = ()
+        self.other_question = ""
         self.opened = False
         self.login_seen = False
+        self._restart_expected = False
+        self.gave_up = ""
         self.reason = ""
         self.prompt = ""
         self.last_line = ""
@@ -313,6 +379,7 @@ class BootWatcher:
         found = self._questions.put(char, begins)
         if BEGUN in found:
             self._latest = _LatestQuestion(partial.number, len(partial.text))
+            self.other_question = ""
             self._forget_echo()
         for asker in found & {SYSTEMD, INITRAMFS}:
             self._take_our_question(partial, answers_tab=asker == SYSTEMD)
@@ -338,6 +405,8 @@ class BootWatcher:
         if _HIDDEN in found:
             if self._echo is _Echo.TAB_TYPED:
                 self._echo = _Echo.HIDDEN
+            elif self._restart_expected:
+                self._lose_question()  # It can give no proof any more.
             else:
                 self._echo = _Echo.HIDDEN_BY_OTHERS if self._ours_is_open() else _Echo.SHOWN
             self._additions.forget()
@@ -360,9 +429,14 @@ class BootWatcher:
             self._take_whole_question(question, partial)
         elif self._ours_is_open() and self._latest is not None and self._on_question_line():
             self._move_question_end(partial, self._latest)
-        if not self.login_seen and (login := find_login(partial.text)):
-            self.login_seen = True
-            self._enter(State.LOGIN, login)
+        if self.login_seen or not (login := find_login(partial.text)):
+            return
+        if self._restart_expected:
+            # The new boot prints its first words right after it.
+            self._forget_line()
+            return
+        self.login_seen = True
+        self._enter(State.LOGIN, login)
 
     def _move_question_end(self, partial: Partial, latest: _LatestQuestion) -> None:
         """Count the hint as a part of the question, as long as it is displayed."""
@@ -374,6 +448,7 @@ class BootWatcher:
 
     def _take_whole_question(self, question: Question, partial: Partial) -> None:
         """Take a question that is printed in one piece on its line, and may have grown."""
+        self.other_question = ""
         if not self._on_question_line():
             self._latest = _LatestQuestion(partial.number, len(partial.text))
         if question.volume == self._names.volume and not question.verification:
@@ -390,7 +465,11 @@ class BootWatcher:
         if self._latest is not None and self._latest.owner is _Owner.OURS:
             return self._latest
         self._latest = latest = _LatestQuestion(partial.number, len(partial.text), _Owner.OURS)
+        if self._restart_expected and not answers_tab:
+            latest.owner = _Owner.OTHER
+            return latest
         self._answers_tab = answers_tab
+        self.other_question = self.gave_up = ""
         self._additions.forget()
         self._questions.forget()
         self.prompts_seen += 1
@@ -405,9 +484,12 @@ class BootWatcher:
 
     def _lose_question(self) -> None:
         """Note that the latest question is not ours, or does not wait any more."""
+        if self._latest is not None and self._latest.owner is _Owner.OURS:
+            self.prompts_seen -= 1
+        self._close_question()
+
+    def _close_question(self) -> None:
         if self._latest is not None:
-            if self._latest.owner is _Owner.OURS:
-                self.prompts_seen -= 1
             self._latest.owner = _Owner.OTHER
         if self.state is State.PROMPT:
             self._enter(State.BOOTING)
@@ -422,6 +504,10 @@ class BootWatcher:
             after = line.text[latest.end :].strip()
             if not line.kernel and (not after or after[0] in "[("):
                 self._questions.forget_up_to(BEGUN)
+        if not line.kernel and (asked := self._secret_asked_on(line.text, finished=True)):
+            # Questions come one after the other, so no earlier one is open.
+            self._close_question()
+            self.other_question = asked
         saved = self._saved.get(line.column) if line.kernel else None
         for number, matcher in enumerate(self._matchers):
             if saved is not None:
@@ -436,10 +522,13 @@ class BootWatcher:
 
     def _take_finding(self, finding: UnitFinding) -> None:
         report, words = finding.report, finding.words
-        if report is UnitState.RESTARTED or (report is UnitState.GREETED and self.login_seen):
+        after_a_boot = self.login_seen or self._restart_expected
+        if report is UnitState.RESTARTED or (report is UnitState.GREETED and after_a_boot):
             self.boots += 1
             self._begin_boot()
             self._enter(State.BOOTING)
+        elif self._restart_expected:
+            return
         elif report is UnitState.OPENED or (
             # With `nofail` the boot reaches this target without the volume. Reached after the
             # passphrase was typed, it means that the volume is open.
@@ -449,7 +538,9 @@ class BootWatcher:
             if not self.opened:
                 self.opened = True
                 self._enter(State.UNLOCKED, words)
-        elif report is UnitState.REFUSED:
+        elif report in (UnitState.REFUSED, UnitState.GAVE_UP):
+            if report is UnitState.GAVE_UP:
+                self.gave_up = words
             if self.state is State.ANSWERED:
                 self._enter(State.REFUSED, words)
         elif report is UnitState.FAILED and self.state is not State.FAILED:

@@ -1,5 +1,7 @@
 """A console in use: output is masked, recorded and followed; what is typed is recorded."""
 
+import codecs
+import re
 from collections.abc import Callable
 
 from bootwright.console.boot import BootWatcher, State
@@ -17,7 +19,11 @@ ECHO_S = 5.0
 """The same, while an echo of what was typed may still be on its way."""
 
 PROGRESS_S = 10.0
-"""Seconds between messages about how far the boot is."""
+"""Seconds between messages about how far the boot is; there is none if nothing has changed."""
+
+
+_NOT_TEXT = re.compile(r"[\x00-\x06\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\ufffd]")
+"""Characters that no text has: all control characters but those of a terminal's output."""
 
 
 class ConsoleFeed:
@@ -36,8 +42,10 @@ class ConsoleFeed:
 
     Attributes:
         losses: how many times the connection was lost.
+        lost: why it was lost last; empty if it was not.
         received: how many bytes have come.
         last_byte: when the last one came; before the first, when the feed was made.
+        secret_typed: a secret was typed, so the output may repeat it.
     """
 
     def __init__(
@@ -53,26 +61,44 @@ class ConsoleFeed:
         self._recorder = recorder
         self._reporter = reporter
         self._clock = clock
+        self._progress = ""
         self._redactor = Redactor()
-        self._secret_typed = False
+        self.secret_typed = False
         self._reported_at = self._begin = self.last_byte = clock()
         self.losses = 0
         self.received = 0
-        self._unreadable = 0
+        self.lost = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._characters = self._unreadable = 0
 
-    def history(self) -> list[State]:
-        """Take what was printed before now; return the states entered."""
-        return self._take(self._console.history())
+    def history(self, restarted_after: int | None = None) -> list[State]:
+        """Take what was printed before now; return the states entered.
 
-    def read(self) -> list[State]:
-        """Take what has come; return the states entered, in order."""
+        Args:
+            restarted_after: how many bytes of it were printed before a restart was ordered;
+                ``None`` if none was.
+        """
+        printed = self._console.history()
+        if restarted_after is None:
+            return self._take(printed)
+        self._take(printed[:restarted_after])
+        self._watcher.expect_restart()
+        return self._take(printed[restarted_after:])
+
+    def read(self, *, report_progress: bool = True) -> list[State]:
+        """Take what has come; return the states entered, in order.
+
+        Args:
+            report_progress: tell the operator now and then how far the boot is.
+        """
         try:
             data = self._console.read()
         except ConnectionLost as lost:
             self._note_loss(str(lost))
             return []
         now = self._clock()
-        self._report_progress(now)
+        if report_progress:
+            self._report_progress(now)
         if data:
             self.last_byte = now
             return self._take(data)
@@ -82,8 +108,12 @@ class ConsoleFeed:
 
     @property
     def readable(self) -> bool:
-        """Whether most of what came is plain text, as it is not at the wrong speed."""
-        return self._unreadable * 4 <= self.received
+        """Whether most of what came is text.
+
+        At the wrong speed, more than half of the characters are none: bytes that are not UTF-8,
+        zeros and other control characters.
+        """
+        return self._unreadable * 4 <= self._characters
 
     def quiet(self) -> float:
         """Return the seconds since the last byte came."""
@@ -98,7 +128,7 @@ class ConsoleFeed:
         """Type a secret with keys around it, in one write; return whether it was certainly sent."""
         self.end()
         self._redactor.arm(secret)
-        self._secret_typed = True
+        self.secret_typed = True
         self._recorder.typed(before + MASK.encode() + after)
         event("serial", "secret typed")
         return self._write(before + secret.reveal() + after)
@@ -113,7 +143,9 @@ class ConsoleFeed:
 
     def _take(self, data: bytes) -> list[State]:
         self.received += len(data)
-        self._unreadable += sum(byte >= 0x80 for byte in data)
+        text = self._decoder.decode(data)
+        self._characters += len(text)
+        self._unreadable += len(_NOT_TEXT.findall(text))
         self._record(self._redactor.feed(data))
         states = self._watcher.feed(data)
         for state in states:
@@ -133,14 +165,19 @@ class ConsoleFeed:
         self.losses += 1
         self._watcher.connection_lost()
         self._recorder.remark(why)
-        self._reporter.warn(why)
+        if why != self.lost:
+            self._reporter.warn(why)
+        self.lost = why
         # What is done after so many seconds of silence is due so long after this.
         self.last_byte = self._clock()
 
     def _report_progress(self, now: float) -> None:
         if now - self._reported_at >= PROGRESS_S:
             self._reported_at = now
-            line = self._watcher.last_line or "nothing on the console yet"
-            if self._secret_typed:
+            watcher = self._watcher
+            line = watcher.waiting_line or watcher.last_line or "nothing on the console yet"
+            if self.secret_typed:
                 line = f"the boot is {self._watcher.state.value}"
-            self._reporter.note(f"{now - self._begin:.0f} s: {sanitize_line(line)}")
+            if line != self._progress:
+                self._progress = line
+                self._reporter.note(f"{now - self._begin:.0f} s: {sanitize_line(line)}")

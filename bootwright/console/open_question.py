@@ -20,9 +20,10 @@ class OpenQuestion(Enum):
     HIDDEN_UNSEEN = "hidden, unseen"
     """We saw no question, but ``(no echo) `` answered our TAB: a question for some disk waits."""
     NOT_OURS = "not ours"
-    """A question for another disk, for a new passphrase, or not yet printed to the disk's name."""
+    """A question for another disk, for a new passphrase, or not yet printed to the disk's name; for
+    another secret, such as a token's PIN; or the beginning of a line, which may be a question."""
     CLOSED = "closed"
-    """Ours was answered, or the boot has reported how it ended. Nothing is to be typed."""
+    """Ours was answered, or the boot has ended, or a restart is awaited. Nothing is to be typed."""
 
     INCOMPLETE = "incomplete"
     """Ours, as far as it is printed; the rest of its text may make it another question."""

@@ -15,6 +15,7 @@ Debian    ``Please unlock disk NAME: `` (in the initial RAM disk)
 NAME is ``volume``, ``LABEL (volume)``, or either with `` on /mount/point``.
 """
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -53,6 +54,27 @@ _LOGIN = re.compile(
     # A shell: somebody is logged in already.
     r"|(?:^|\s)(?:\[?[\w.-]+@[\w.-]+[: ][^\s]*\]?|(?:ba)?sh-\d+\.\d+)[#$] $"
 )
+SECRET_WORDS = (
+    r"passw|pass ?phrase|passcode|kennwort|wachtwoord|mot de passe|contrase|recovery key"
+    r"|verification code|one-time|\botp\b|\bpin\b|\bpuk\b|\bpsk\b|\btokens?\b|\bsecret\b"
+)
+"""In a regular expression that ignores case: words by which programs ask for a secret."""
+
+_SECRET_QUESTION = (
+    rf"(?:(?i:{SECRET_WORDS})[^\n]{{0,100}}?[:!?]|[:!?] ?(?=\(press TAB for no echo\))"
+    r"|press Control-D to continue\):)"
+)
+_ENDS_IN_SECRET_QUESTION = re.compile(
+    _SECRET_QUESTION + r" *(?:\(press TAB for no echo\) ?)?(?:\(no echo\) ?)?$"
+)
+_HAS_SECRET_QUESTION = re.compile(_SECRET_QUESTION + r"(?=[\s\[(]|$)")
+# A line without any of these has no such question, which is seen much faster so.
+_MAY_ASK = (
+    *("passw", "phrase", "passcode", "kennwort", "wachtwoord", "mot de", "contrase", "recovery"),
+    *("verification", "one-time", "otp", "pin", "puk", "psk", "token", "secret", "press "),
+)
+# A piece of a disk's question, which may be a quotation, or interrupted.
+_OF_A_DISK = re.compile(r"for disk |unlock disk ")
 _LOCKS = "\N{LOCK WITH INK PEN}\N{CLOSED LOCK WITH KEY}"
 
 
@@ -108,6 +130,25 @@ def may_begin(before: str) -> bool:
 
 def _last_start(text: str) -> re.Match[str] | None:
     return next(reversed(list(_START.finditer(text))), None)
+
+
+@functools.lru_cache(maxsize=16)  # the line that waits is asked for at each read
+def find_secret_question(text: str, *, finished: bool) -> str | None:
+    """Return the question for a secret other than a disk's that is on a line, or ``None``.
+
+    Args:
+        text: the line as far as it is printed; only its last 200 characters matter.
+        finished: the line has ended. Other output may stand after the question. Of a line that is
+            being printed, the question has to be the end.
+    """
+    text = text[-200:]
+    lower = text.lower()
+    if not any(word in lower for word in _MAY_ASK):
+        return None
+    found = (_HAS_SECRET_QUESTION if finished else _ENDS_IN_SECRET_QUESTION).search(text)
+    if found is None or _OF_A_DISK.search(text) or _QUOTING.search(text[: found.start()]):
+        return None
+    return text[: found.end()].strip()
 
 
 def find_login(text: str) -> str | None:

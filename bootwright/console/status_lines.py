@@ -25,6 +25,8 @@ class UnitState(Enum):
     """Every volume that the boot waits for is open. With `nofail` it does not wait for ours."""
     REFUSED = auto()
     """The last passphrase was wrong; the line does not name the volume."""
+    GAVE_UP = auto()
+    """The last passphrase was wrong, and no more are taken; the line does not name the volume."""
     FAILED = auto()
     """The volume cannot be opened or mounted in this boot."""
     EMERGENCY = auto()
@@ -74,7 +76,8 @@ _STATUS = re.compile(
 _ANYWHERE = (
     (
         UnitState.RESTARTED,
-        r"^Linux version \d+\.\S* \(|^U-Boot (?:SPL )?\d{4}\.\d\d"
+        r"^Linux version \d+\.\S* \(|^U-Boot (?:[ST]PL )?\d{4}\.\d\d"
+        r"|^NOTICE: +BL\d|^barebox \d{4}\.\d\d|^Welcome to GRUB!"
         r"|\breboot: (?:Restarting system|Power)",
     ),
     (UnitState.GREETED, r"^Welcome to .{1,60}!$"),
@@ -90,9 +93,11 @@ _ANYWHERE = (
         UnitState.REFUSED,
         r"Invalid passphrase\."  # v239
         r"|Failed to activate with specified passphrase"  # v241+
-        r"|Too many attempts(?: to activate)?; giving up"
-        r"|cryptsetup failed, bad password or options\?"  # Debian's initramfs
-        r"|maximum number of tries exceeded",
+        r"|cryptsetup failed, bad password or options\?",  # Debian's initramfs
+    ),
+    (
+        UnitState.GAVE_UP,
+        r"Too many attempts(?: to activate)?; giving up|maximum number of tries exceeded",
     ),
 )
 _DEPENDENCY = "Dependency failed for"

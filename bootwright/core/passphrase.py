@@ -1,5 +1,7 @@
 """Checking a passphrase before it is used. Pure."""
 
+import codecs
+
 from bootwright.core.errors import InputError
 from bootwright.core.secret import Secret
 
@@ -15,10 +17,23 @@ def check_passphrase(raw: bytes, origin: str) -> Secret:
         origin: where the bytes are from, for error messages.
 
     Raises:
-        InputError: it is empty, too long, or cannot be typed at a serial prompt. The message
-            does not contain the passphrase.
+        InputError: it is empty, too long, no UTF-8 text, or cannot be typed at a serial prompt. The
+            message does not contain the passphrase.
     """
     value = raw.removesuffix(b"\n").removesuffix(b"\r")
+    if value.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(
+            f"{origin}: it begins with a byte order mark, which nobody types: save it as UTF-8"
+            " without one"
+        )
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        # The original error would quote the passphrase.
+        raise InputError(
+            f"{origin}: the passphrase is not UTF-8 text, so a terminal would not send the same"
+            " bytes: save it as UTF-8"
+        ) from None
     check_typeable(value, origin)
     return Secret(value)
 

@@ -1,6 +1,7 @@
 """Restarting a board, and unlocking its volume again as the target says: serial or SSH."""
 
 import time
+from dataclasses import replace
 
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import FailedError, InputError
@@ -14,7 +15,7 @@ from bootwright.remote.io.connection import UnreachableError
 from bootwright.remote.job import Reconnector
 from bootwright.remote.sections import SECTIONS
 from bootwright.volume.status import collect
-from bootwright.volume.unlock import UnlockOptions, check_reachable, unlock
+from bootwright.volume.unlock import UnlockOptions, check_reachable, printed_so_far, unlock
 from bootwright.volume.unlock_result import Result, Via
 from bootwright.volume.unlock_ssh_plan import WRONG_PASSPHRASE, layout_of, try_passphrase_script
 
@@ -53,6 +54,8 @@ def restart_board(
     via: Via = "serial" if endpoint.unlock == "serial" else "ssh"
     options = UnlockOptions(via=via, timeout=REBOOT_S)
     check_reachable(endpoint, options)
+    # What the console shows from before the restart says nothing of the boot after it.
+    options = replace(options, restarted_after=printed_so_far(endpoint))
     check_typeable(passphrase.reveal(), endpoint.name)
     with reporter.step("Try the passphrase, while the board is still up"):
         _try_passphrase(reconnector, endpoint, passphrase)
@@ -68,8 +71,8 @@ def restart_board(
     while True:
         result = unlock(endpoint, passphrase, reporter, options, ask=ask)
         result.check()
-        # The console may still show the volume as open from before the restart. The prompt of the
-        # new boot comes later then, and the console has to be read again.
+        # After a silence, the console may have shown the last lines of the boot before. The prompt
+        # of the new boot comes later then, and the console has to be read again.
         stale = result.result is Result.ALREADY_UNLOCKED
         try:
             with reporter.step(f"Reach {endpoint.name} again"):

@@ -13,10 +13,11 @@ from pathlib import Path
 from bootwright.console.boot import BootWatcher
 from bootwright.console.io.console import open_console
 from bootwright.console.io.pending_prompt import recall, remember
+from bootwright.console.io.serial_port import check_port, check_url
 from bootwright.console.io.transcript_file import TranscriptFile
-from bootwright.console.tries import Tries
+from bootwright.console.tries import PendingPrompt, Tries
 from bootwright.core.endpoints import Endpoint
-from bootwright.core.errors import FailedError, InputError
+from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.io.ask import Ask
 from bootwright.core.passphrase import check_typeable
 from bootwright.core.report import Reporter
@@ -45,6 +46,9 @@ class UnlockOptions:
         all_tries: also use the last try that the boot allows.
         transcript: a new file for what goes over the console.
         watch: unlock at every boot; end only when the passphrase is wrong.
+        restarted_after: a restart was ordered when the console's log had so many bytes (see
+            :func:`printed_so_far`), so what it shows up to the new boot's banner is of the boot
+            before; ``None`` if none was ordered.
     """
 
     via: UnlockVia = "auto"
@@ -52,6 +56,13 @@ class UnlockOptions:
     all_tries: bool = False
     transcript: Path | None = None
     watch: bool = False
+    restarted_after: int | None = None
+
+
+def printed_so_far(endpoint: Endpoint) -> int:
+    """Return the bytes of the console's log; 0 without one."""
+    log = endpoint.console_history
+    return log.stat().st_size if log is not None and log.exists() else 0
 
 
 def options_of(
@@ -157,6 +168,32 @@ def check_reachable(endpoint: Endpoint, options: UnlockOptions) -> None:
         )
 
 
+def check_serial_port(endpoint: Endpoint, options: UnlockOptions, *, given: bool) -> None:
+    """Raise if the serial port that will be used cannot be; before the passphrase is asked for.
+
+    Args:
+        endpoint: the board.
+        options: how to unlock. With ``watch``, a port that is not there or in use is waited for.
+        given: the operator has named the port, so it is checked even if SSH answers.
+
+    Raises:
+        InputError: there is no such port, or it is none.
+        RefusedError: another program has it open.
+        FailedError: we may not use it.
+    """
+    url = endpoint.serial_url
+    if url is None or options.via == "ssh" or not (given or _asks_on_serial(endpoint)):
+        return
+    check_url(url)
+    if options.watch:
+        return
+    try:
+        check_port(url)
+    except (InputError, RefusedError, FailedError):
+        if given or chosen_via(endpoint, options) == "serial":
+            raise
+
+
 def _asks_on_serial(endpoint: Endpoint) -> bool:
     return endpoint.serial_url is not None and endpoint.unlock == "serial"
 
@@ -181,6 +218,13 @@ def chosen_via(endpoint: Endpoint, options: UnlockOptions) -> Via:
         # The boot waits at its prompt, and the SSH server starts only after that.
         return "serial"
     return "ssh" if endpoint.ssh and answers(endpoint.ssh, within=GREETING_S) else "serial"
+
+
+def _pending_prompt(endpoint: Endpoint, options: UnlockOptions) -> PendingPrompt | None:
+    """Return the question that an earlier run left open, if nothing else tells which one is."""
+    if endpoint.console_history is not None or options.restarted_after is not None:
+        return None
+    return recall(endpoint.name)
 
 
 @contextlib.contextmanager
@@ -214,7 +258,8 @@ def console_session(
             tries=Tries(endpoint.tries, options.all_tries),
             another=another,
             endless=options.watch,
-            pending_prompt=recall(endpoint.name) if endpoint.console_history is None else None,
+            pending_prompt=_pending_prompt(endpoint, options),
+            restarted_after=options.restarted_after,
         )
         try:
             yield session

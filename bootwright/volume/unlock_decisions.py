@@ -13,6 +13,9 @@ v208 to today):
 * What is typed before the question is discarded, so nothing is typed early.
 * Debian's initial RAM disk takes a TAB as a character of the passphrase. There the passphrase
   is typed when the console has been quiet for a moment.
+* A TAB that nothing answers may have become a character of an answer. Ctrl-U erases it, so that a
+  person who types the passphrase there is not refused.
+* At a question that is seen and not ours nothing is typed, whichever program asks.
 * A question that was printed before we connected cannot be seen. A TAB in the silence finds it.
   For which disk it asks is not known then; an empty answer, which is a wrong one, makes systemd
   print it again. This uses up one of the tries.
@@ -94,13 +97,13 @@ class UnlockAction(Enum):
     EMPTY_ANSWER = auto()
     """Answer the question with nothing, so that it is printed again."""
     WITHDRAW_UNANSWERED = auto()
-    """Take it for no question: it did not answer a TAB twice."""
+    """Take it for no question: it did not answer a TAB twice. Erase the TABs."""
     WITHDRAW_LINE_OPEN = auto()
     """Take it for no question: another program has printed the beginning of a line."""
     SEARCH = auto()
     """Type a TAB, to find a question that was printed before we connected."""
     END_SEARCH = auto()
-    """No question answers; search again only after something was printed."""
+    """No question answers: erase the TAB, and search again only after something was printed."""
     END_SEARCH_WITH_ENTER = auto()
     """The same, and clear the echoed blanks: a login prompt comes again for an empty name."""
     ANSWER_UNSEEN = auto()

@@ -19,6 +19,14 @@ from bootwright.core.text import sanitize_line
 from bootwright.volume.unlock_result import Result, UnlockResult
 from bootwright.volume.unlock_typing import PassphraseSender
 
+NEXT_QUESTION_S = 3.0
+"""Seconds from the report of a wrong passphrase to the next question, or to the report that no
+other is taken. A board prints both at once; its serial line may be slow."""
+
+SHUT_DOWN_S = 10.0
+"""Seconds of silence after a restart was ordered: the boot before has ended, and the new one may
+print no banner that we know."""
+
 SHELL_FOLLOWS_S = 5.0
 """Seconds after a failure in which the boot may still report a maintenance shell."""
 
@@ -39,6 +47,8 @@ class UnlockSession:
             how many tries are left.
         endless: wait for a prompt without limit; the timeout starts when it is answered.
         pending_prompt: the question that an earlier run left open at this console.
+        restarted_after: a restart was ordered when the console's history had so many bytes;
+            ``None`` if none was.
         clock: returns seconds from some start.
     """
 
@@ -56,6 +66,7 @@ class UnlockSession:
         another: Callable[[str], Secret | None] | None = None,
         endless: bool = False,
         pending_prompt: PendingPrompt | None = None,
+        restarted_after: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._target = target
@@ -65,6 +76,7 @@ class UnlockSession:
         self._tries = tries
         self._another = another
         self._endless = endless
+        self._restarted_after = restarted_after
         self._clock = clock
         self._feed = ConsoleFeed(console, watcher, recorder or NoRecorder(), reporter, clock)
         self._sender = PassphraseSender(self._feed, watcher, passphrase, tries, reporter, clock)
@@ -94,7 +106,7 @@ class UnlockSession:
         """Return how each boot ended, one after the other, without end."""
         self._reporter.note(f"watching the console of {self._target}")
         # It may contain earlier boots; only the state that it ends in matters.
-        self._note_output(self._feed.history())
+        self._note_output(self._feed.history(self._restarted_after))
         self._boots = self._watcher.boots
         while True:
             result = self._one_boot()
@@ -105,21 +117,30 @@ class UnlockSession:
 
     def _one_boot(self) -> UnlockResult:
         states: Sequence[State] = ()
-        while True:
-            ended = self._evaluate(states)
-            if ended is None and (why_not := self._sender.act()):
-                ended = self._result(Result.FAILED, why_not)
-            if ended is None and self._overdue():
-                ended = self._timed_out()
-            if ended is not None:
-                return ended
-            states = self._read()
+        try:
+            while True:
+                if self._restarted_after is not None and self._feed.quiet() >= SHUT_DOWN_S:
+                    self._watcher.restart_over()
+                ended = self._evaluate(states)
+                if ended is None and (why_not := self._sender.act()):
+                    ended = self._result(Result.FAILED, why_not)
+                if ended is None and self._overdue():
+                    ended = self._timed_out()
+                if ended is not None:
+                    return ended
+                states = self._read()
+        finally:
+            self._sender.take_back()
 
     def _await_next_boot(self) -> None:
         """Return when the board has restarted, shows a new question, or the connection is lost."""
         losses = self._feed.losses
+        # The next boot may print nothing before its question.
+        self._watcher.expect_restart()
         while self._watcher.boots == self._boots and self._feed.losses == losses:
-            if State.PROMPT in self._read():
+            states = self._feed.read(report_progress=False)
+            self._note_output(states)
+            if State.PROMPT in states:
                 return
 
     def _elapsed(self) -> float:
@@ -198,6 +219,13 @@ class UnlockSession:
     def _refused(self) -> UnlockResult | None:
         if self._sender.unsure:
             return self._result(Result.FAILED, f"{self._sender.unsure}; the board asks again")
+        self._await_next_question()
+        if self._watcher.gave_up:
+            return self._result(
+                Result.WRONG_PASSPHRASE,
+                "the board refused the passphrase, and takes no other in this boot"
+                f" ({self._watcher.gave_up}); restart it, and run `inv unlock` again",
+            )
         left = self._tries.left(self._sender.number_typed)
         if self._another is not None and not self._tries.is_reserved(self._sender.number_typed + 1):
             another = self._another(f"the passphrase is wrong; {left}")
@@ -205,6 +233,14 @@ class UnlockSession:
                 self._sender.try_another(another)
                 return None
         return self._result(Result.WRONG_PASSPHRASE, f"the board refused the passphrase; {left}")
+
+    def _await_next_question(self) -> None:
+        """After a refusal, read until the board asks again, or reports that it does not."""
+        end = self._clock() + NEXT_QUESTION_S
+        while self._clock() < end and self._watcher.state is State.REFUSED:
+            if self._watcher.gave_up or self._watcher.open_question.is_ours:
+                return
+            self._read()
 
     def _evaluate_failure(self, state: State) -> UnlockResult | None:
         if state is State.EMERGENCY:
@@ -241,9 +277,10 @@ class UnlockSession:
             return self._result(Result.FAILED, detail)
         detail = why_no_prompt(
             self._watcher,
-            connection_lost=self._feed.losses > 0,
+            lost=self._feed.lost,
             readable=self._feed.readable,
             no_reaction=self._sender.no_reaction,
+            quote=not self._feed.secret_typed,
         )
         return self._result(Result.NO_PROMPT, f"{detail} ({seconds})")
 

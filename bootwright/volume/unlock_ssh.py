@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from bootwright.core.board_names import TRIES
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import FailedError
 from bootwright.core.io.ask import Ask
@@ -124,7 +125,7 @@ class _Session:
             )
             ended, facts = self._act(method, facts, question)
             if ended.wrong:
-                return self._wrong(question)
+                return self._wrong(question, facts)
             if not ended.gone:
                 return self._evaluate(ended, facts)
             if self._attempts == ATTEMPTS:
@@ -171,13 +172,13 @@ class _Session:
         reported = any(section.name == "host" for section in sections)
         return ended, volume_facts(sections) if reported else facts
 
-    def _wrong(self, question: BoardQuestion | None) -> UnlockResult:
+    def _wrong(self, question: BoardQuestion | None, facts: VolumeFacts) -> UnlockResult:
         if question is None:
             detail = "the passphrase opens no key slot of the volume; nothing was changed"
         else:
             detail = (
-                "the board refused the passphrase; its prompt is open again, and the board gives up"
-                " after the third wrong passphrase"
+                "the board refused the passphrase. It asks again, if its tries are not used up"
+                f" (tries={_tries(facts)} in its crypttab)"
             )
         return self._result(Result.WRONG_PASSPHRASE, detail)
 
@@ -222,3 +223,10 @@ class _Session:
             to_prompt=self._to_prompt,
             to_unlocked=to_unlocked,
         )
+
+
+def _tries(facts: VolumeFacts) -> str:
+    """Return how many passphrases the board takes in one boot, as its crypttab says."""
+    options = facts.crypttab.options if facts.crypttab else ()
+    given = [name.removeprefix("tries=") for name in options if name.startswith("tries=")]
+    return given[-1] if given else str(TRIES)

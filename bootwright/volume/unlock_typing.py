@@ -5,13 +5,15 @@
 followed by the same one, and the last try is used only if the operator wants it.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 from bootwright.console.boot import BootWatcher, State
 from bootwright.console.feed import ConsoleFeed
-from bootwright.console.no_prompt_advice import CHECK
+from bootwright.console.no_prompt_advice import CHECK, SPEED
 from bootwright.console.open_question import OpenQuestion
 from bootwright.console.tries import PendingPrompt, Tries
+from bootwright.core.errors import FailedError
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
 from bootwright.volume.unlock_decisions import Since, Typed, UnlockAction, decide
@@ -19,8 +21,25 @@ from bootwright.volume.unlock_decisions import Since, Typed, UnlockAction, decid
 ADVISE_S = 15.0
 """Seconds of silence since we connected, after which a message says what to check."""
 
+_TAB_TYPED = (
+    Typed.TAB,
+    Typed.SECOND_TAB,
+    Typed.SEARCH_IN_SILENCE,
+    Typed.SEARCH_WHILE_BOOTING,
+)
+_TAB_TAKEN = (
+    OpenQuestion.HIDDEN,
+    OpenQuestion.HIDDEN_LINE_OPEN,
+    OpenQuestion.HIDDEN_UNSEEN,
+    OpenQuestion.CLOSED,
+)
+"""A TAB was answered, or the boot has gone on."""
+
+NOISE = 200
+"""Bytes after which it is certain that they are no text. Switching a board on brings a few."""
+
 TAB = b"\t"
-CLEAR = b"\x15"  # Ctrl-U: erases what somebody else may have typed.
+CLEAR = b"\x15"  # Ctrl-U: erases what somebody else may have typed, or a TAB that nobody answered.
 ENTER = b"\n"
 
 
@@ -86,7 +105,7 @@ class PassphraseSender:
         """Which of the boot's questions is left open, counted from 1; 0 if none is known."""
         if self._watcher.open_question.is_ours:
             return self._number()
-        refused = self._watcher.state is State.REFUSED
+        refused = self._watcher.state is State.REFUSED and not self._watcher.gave_up
         return self.number_typed + 1 if refused and self.typed_at is not None else 0
 
     def try_another(self, passphrase: Secret) -> None:
@@ -132,10 +151,18 @@ class PassphraseSender:
             case UnlockAction.ANSWER_UNSEEN:
                 return self._answer_unseen()
             case UnlockAction.WITHDRAW_UNANSWERED:
+                self._feed.type(CLEAR)
                 self._withdraw("what looks like a prompt does not react to keys")
             case UnlockAction.WITHDRAW_LINE_OPEN:
                 self._withdraw("something else was printed at the prompt")
         return None
+
+    def take_back(self) -> None:
+        """Erase a TAB that nothing has answered; call it when nothing more will be typed."""
+        if self._typed in _TAB_TYPED and self._watcher.open_question not in _TAB_TAKEN:
+            with contextlib.suppress(FailedError):
+                self._feed.type(CLEAR)
+            self._typed = Typed.NOTHING
 
     def _decide(self) -> UnlockAction:
         now, question = self._clock(), self._watcher.open_question
@@ -183,6 +210,12 @@ class PassphraseSender:
         return None
 
     def _reserved(self) -> str:
+        if self._tries.allowed < self._number():
+            return (
+                f"the passphrase was not sent: the board asks for the {self._number()}th time, so"
+                f" its crypttab allows more than {self._tries.allowed} tries, and how many is not"
+                " known. Use --all-tries, or restart the board"
+            )
         return (
             f"the passphrase was not sent: {self._tries.left(self._number() - 1)}, and a wrong "
             "one ends the boot in emergency mode. Use it with --all-tries, or restart the board"
@@ -197,10 +230,15 @@ class PassphraseSender:
     # A question that was printed before we connected ---------------------------------------
 
     def _advise(self) -> None:
+        if self._advised:
+            return
         silent = self._watcher.open_question is OpenQuestion.NOTHING_PRINTED
-        if silent and not self._advised and self._feed.quiet() >= ADVISE_S:
+        if not self._feed.readable and self._feed.received >= NOISE:
             self._advised = True
-            self._reporter.warn(CHECK)
+            self._reporter.warn(SPEED)
+        elif silent and self._feed.quiet() >= ADVISE_S:
+            self._advised = True
+            self._reporter.warn(CHECK if self._feed.readable else SPEED)
 
     def _search(self) -> None:
         silent = self._watcher.open_question is OpenQuestion.NOTHING_PRINTED
@@ -209,8 +247,7 @@ class PassphraseSender:
         self._note_typed(Typed.SEARCH_IN_SILENCE if silent else Typed.SEARCH_WHILE_BOOTING)
 
     def _end_search(self, with_enter: bool = False) -> None:
-        if with_enter:
-            self._feed.type(CLEAR + ENTER)
+        self._feed.type(CLEAR + ENTER if with_enter else CLEAR)
         self._note_typed(Typed.ALL_TRIED)
         self._searched_at = self._feed.received
 

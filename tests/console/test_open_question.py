@@ -11,6 +11,7 @@ ERASED = b"\b \b" * len(HINT)
 HIDDEN = b"(no echo) "
 INITRAMFS = b"Please unlock disk docker-data: "
 OTHER = b"Please enter passphrase for disk swap: "
+PIN = b"Please enter LUKS2 token PIN: "
 LINE = b"\r\n[  OK  ] Started something else.\r\n"
 RECORD = b"[   47.067120] usb 1-1: new device\r\n"
 OPENED = b"\r\n[  OK  ] Finished Cryptography Setup for docker-data.\r\n"
@@ -34,6 +35,30 @@ EXAMPLES: list[tuple[OpenQuestion, tuple[Happening, ...]]] = [
     (Q.NOT_OURS, (PROMPT, b"(verification) ")),
     (Q.NOT_OURS, (b"Please enter passphrase for disk ",)),
     (Q.NOT_OURS, (PROMPT + b"\r\n" + OTHER,)),
+    # Other programs that ask, and whatever else waits in the middle of a line.
+    (Q.NOT_OURS, (b"Linux\r\n" + PIN + HINT,)),
+    (Q.NOT_OURS, (PIN + HINT + LINE,)),
+    (Q.NOT_OURS, (PIN + HINT + RECORD,)),
+    (Q.NOT_OURS, (PIN + HINT + LINE.lstrip(),)),
+    (Q.NOT_OURS, (TAB, PIN + HINT + ERASED + HIDDEN)),
+    (Q.NOT_OURS, (TAB, b"Kodeord for disken> " + HIDDEN)),
+    (Q.NOT_OURS, (PROMPT + b"\r\n" + PIN + HINT,)),
+    (Q.NOT_OURS, (PROMPT + b"\r\n" + PIN + LINE,)),
+    (Q.NOT_OURS, (PROMPT, TAB, b"\r\n" + PIN + HINT + ERASED + HIDDEN)),
+    (Q.NOT_OURS, (b"Please enter a new root password (empty to skip): " + HINT,)),
+    (Q.NOT_OURS, (b"Welcome to GRUB!\r\nEnter passphrase for hd0,gpt2 (1c5f0fb2): ",)),
+    (Q.NOT_OURS, (b"Password (/dev/disk/by-uuid/1c5f0fb2) [1/5]:",)),
+    (Q.NOT_OURS, (b"Password (/dev/disk/by-uuid/1c5f0fb2) [1/5]:" + LINE,)),
+    (Q.NOT_OURS, (b"Enter passphrase for /dev/mmcblk0p2: " + RECORD,)),
+    (Q.NOT_OURS, (b"Please enter passphrase for disk docker-data on /mnt/docker-data::",)),
+    (Q.NOT_OURS, (b"Hit any key to stop autoboot:  0 \r\n=> ",)),
+    (Q.VISIBLE, (PIN + HINT + LINE + PROMPT + HINT,)),
+    (Q.NONE, (PIN + HINT + LINE + b"U-Boot 2024.01 (Jan 08 2024)\r\nLinux\r\n",)),
+    # None of these lines asks for anything.
+    (Q.NONE, (b"Linux\r\n[***   ] A start job is running for swap (5s / no limit)",)),
+    (Q.NONE, (b"Linux\r\n\xff",)),
+    (Q.NONE, (b"[  OK  ] Started Forward Password Requests to Wall.\r\n",)),
+    (Q.VISIBLE, (PROMPT + LINE + b"Starting Dispatch Password Requests to Console...\r\n",)),
     (Q.CLOSED, (PROMPT, PASSPHRASE)),
     (Q.CLOSED, (PROMPT, PASSPHRASE, b"\r\nInvalid passphrase.\r\n")),
     (Q.CLOSED, (PROMPT, OPENED)),

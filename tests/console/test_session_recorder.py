@@ -1,5 +1,7 @@
 """What a transcript of interactive work holds: everything but what was typed in secret."""
 
+import re
+
 import pytest
 
 from bootwright.console.session_recorder import SessionRecorder
@@ -35,6 +37,9 @@ def test_what_is_typed_in_the_open_is_written_down() -> None:
         b"Passwort: ",
         b"Mot de passe : ",
         b"Verification code: ",
+        b"Enter PEM pass phrase: ",
+        b"wpa psk: ",
+        b"Token? ",
     ],
 )
 def test_what_is_typed_in_secret_is_not(asks: bytes) -> None:
@@ -48,8 +53,9 @@ def test_what_is_typed_in_secret_is_not(asks: bytes) -> None:
     scribe.typed(b"\r")
     scribe.printed(b"\r\nnext: ")
     scribe.typed(b"y")
+    scribe.printed(b"y")
     scribe.end()
-    assert tape.all == asks + b"<***\r>" + b"*" * 11 + b"\r\n<y>next: "
+    assert tape.all == asks + b"<***\r>" + b"*" * 11 + b"\r\n<y>next: y"
 
 
 def test_an_echo_is_masked_too() -> None:
@@ -72,3 +78,52 @@ def test_leaving_in_the_middle() -> None:
     scribe.printed(b"hunt")
     scribe.end()
     assert tape.all == PROMPT + b"<***>***"
+
+
+@pytest.mark.parametrize("noise", [b"", b"[   47.067120] usb 1-1: new device\r\n", b"*****"])
+def test_what_the_board_does_not_echo_is_masked_whatever_it_asks(noise: bytes) -> None:
+    tape, scribe = work()
+    scribe.printed(b"Geheimnis> ")
+    for byte in b"hunter2":
+        scribe.typed(bytes([byte]))
+    scribe.printed(noise)
+    scribe.typed(b"\r")
+    scribe.printed(b"\r\n")
+    scribe.typed(b"ls")
+    scribe.printed(b"ls")
+    scribe.end()
+    assert tape.all == b"Geheimnis> " + noise + b"<***\r>\r\n<l><s>ls"
+
+
+def test_a_secret_that_was_not_echoed_is_masked_in_later_output() -> None:
+    tape, scribe = work()
+    scribe.printed(b"> ")
+    scribe.typed(b"hunter2\r")
+    scribe.printed(b"\r\nyou typed hunter2\r\n")
+    scribe.end()
+    assert b"hunter2" not in tape.all
+
+
+def test_editing_at_a_shell_is_written_down() -> None:
+    tape, scribe = work()
+    for keys, echo in (
+        (b"l", b"l"),
+        (b"x", b"x"),
+        (b"\x7f", b"\b \b"),
+        (b"s\t", b"s "),
+        (b"\x1b[A", b"\r$ reboot"),
+        (b"\x1bOD", b"\b"),
+        (b"\r", b"\r\n"),
+        (b"pwd\r", b"pwd\r\n/root\r\n"),
+    ):
+        scribe.typed(keys)
+        scribe.printed(echo)
+    typed = b"".join(re.findall(rb"<(.)>", tape.all, re.DOTALL))
+    assert typed == b"lx\x7fs\t\x1b[A\x1bOD\rpwd\r"
+
+
+def test_what_was_typed_ahead_is_masked_because_its_echo_comes_too_late() -> None:
+    tape, scribe = work()
+    scribe.typed(b"one\rtwo\r")
+    scribe.printed(b"two\r\n")
+    assert tape.all == b"<***\r><t><w><o><\r>two\r\n"

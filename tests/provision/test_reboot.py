@@ -98,7 +98,9 @@ def test_the_passphrase_is_tried_before_the_board_goes_down(unlocking: Unlocking
     # The passphrase is given to the script that tries it, and to who unlocks: to nobody else.
     given = [title for title, data in board.inputs if PASSPHRASE.reveal() in data]
     assert given == [TRY]
-    assert unlocking.calls == [(PASSPHRASE, UnlockOptions(via="serial", timeout=REBOOT_S), ask)]
+    assert unlocking.calls == [
+        (PASSPHRASE, UnlockOptions(via="serial", timeout=REBOOT_S, restarted_after=0), ask)
+    ]
 
 
 def test_a_volume_that_is_opened_over_ssh_is_opened_so_again(unlocking: Unlocking) -> None:

@@ -29,22 +29,23 @@ SITUATIONS = list(product(OpenQuestion, Typed))
 
 # What happens first in each situation, and after how many seconds of silence; "-" is nothing.
 # Columns: what was typed last. "search" is a TAB that searches for a question, "empty" an empty
-# answer; "withdraw" means that what looked like a question is not answered.
+# answer; "clear" is Ctrl-U, which erases the TABs; "withdraw": what looked like a question is not
+# answered.
 EXPECTED = """
 question                       NOTHING       TAB           SECOND_TAB    SEARCH_IN_SILENCE  SEARCH_WHILE_BOOTING  ALL_TRIED     PASSPHRASE
-NOTHING_PRINTED                search_5      search_5      search_5      -                  -                     -             -
-NONE                           search_15     search_15     search_15     -                  -                     -             -
-BLANK_LINE                     search_15     search_15     search_15     empty_3            -                     -             -
+NOTHING_PRINTED                search_5      search_5      search_5      clear_3            clear_3               -             -
+NONE                           search_15     search_15     search_15     clear_3            clear_3               -             -
+BLANK_LINE                     search_15     search_15     search_15     empty_3            clear_3               -             -
 HIDDEN_UNSEEN                  empty_0       empty_0       empty_0       empty_0            empty_0               empty_0       -
-NOT_OURS                       -             -             -             -                  -                     -             -
+NOT_OURS                       -             -             -             clear_3            clear_3               -             -
 CLOSED                         -             -             -             -                  -                     -             -
-INCOMPLETE                     -             tab_10        withdraw_10   -                  -                     -             -
-VISIBLE                        tab_0.1       tab_10        withdraw_10   tab_0.1            tab_0.1               tab_0.1       -
-VISIBLE_HINT_CUT               tab_2         tab_10        withdraw_10   tab_2              tab_2                 tab_2         -
+INCOMPLETE                     -             tab_10        clear_withdraw_10  -                  -                     -             -
+VISIBLE                        tab_0.1       tab_10        clear_withdraw_10  tab_0.1            tab_0.1               tab_0.1       -
+VISIBLE_HINT_CUT               tab_2         tab_10        clear_withdraw_10  tab_2              tab_2                 tab_2         -
 HIDDEN                         tab_0.1       secret_0      secret_0      tab_0.1            tab_0.1               tab_0.1       -
 HIDDEN_LINE_OPEN               tab_0.1       withdraw_2    withdraw_2    tab_0.1            tab_0.1               tab_0.1       -
-HIDDEN_BY_OTHERS               secret_2      tab_10        withdraw_10   secret_2           secret_2              secret_2      -
-HIDDEN_BY_OTHERS_OUTPUT_AFTER  empty_2       tab_10        withdraw_10   empty_2            empty_2               empty_2       -
+HIDDEN_BY_OTHERS               secret_2      tab_10        clear_withdraw_10  secret_2           secret_2              secret_2      -
+HIDDEN_BY_OTHERS_OUTPUT_AFTER  empty_2       tab_10        clear_withdraw_10  empty_2            empty_2               empty_2       -
 INITRAMFS                      secret_0.5    secret_0.5    secret_0.5    secret_0.5         secret_0.5            secret_0.5    -
 INITRAMFS_OUTPUT_AFTER         secret_2      secret_2      secret_2      secret_2           secret_2              secret_2      -
 INITRAMFS_LINE_OPEN            withdraw_4    withdraw_4    withdraw_4    withdraw_4         withdraw_4            withdraw_4    -
@@ -73,6 +74,7 @@ class Bench:
         self.state = State.PROMPT
         # As a console.
         self.received = 0
+        self.readable = True
         self.quiet_since = 0
         both: Any = self
         self.sender = PassphraseSender(
@@ -92,7 +94,8 @@ class Bench:
             OpenQuestion.NONE,
             OpenQuestion.BLANK_LINE,
         )
-        self.done += {b"\t": "search" if searched else "tab", b"\x15\n": "empty"}[data]
+        tab = "search" if searched else "tab"
+        self.done += {b"\t": tab, b"\x15\n": "empty", b"\x15": "clear"}[data]
         return True
 
     def type_secret(self, before: bytes, secret: Secret, after: bytes) -> bool:
@@ -107,7 +110,7 @@ class Bench:
     def empty_answer_typed(self) -> None: ...
 
     def withdraw_question(self) -> None:
-        self.done += "withdraw"
+        self.done += "_withdraw" if self.done else "withdraw"
 
     def show(self, question: OpenQuestion) -> None:
         """Have the board open ``question`` now, and print nothing any more."""
@@ -141,7 +144,7 @@ class Bench:
             self.show(OpenQuestion.NONE if booting else OpenQuestion.NOTHING_PRINTED)
             assert self.first() == ("search_15" if booting else "search_5")
             if typed is Typed.ALL_TRIED:
-                assert self.first(3) == "-"
+                assert self.first() == "clear_3"
 
 
 @pytest.mark.parametrize(("question", "typed"), SITUATIONS)
@@ -225,5 +228,5 @@ def test_the_reserved_try_gets_nothing_at_all(question: OpenQuestion) -> None:
     for _ in range(60 * TICKS):
         reasons += [reason] if (reason := bench.sender.act()) else []
         bench.ticks += 1
-    assert bench.done.replace("withdraw", "") == ""
+    assert bench.done.replace("withdraw", "").strip("_") == ""
     assert all("--all-tries" in reason for reason in reasons)

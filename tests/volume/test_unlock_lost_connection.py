@@ -1,5 +1,7 @@
 """Restarts and lost connections while unlocking: a scripted console with a false clock."""
 
+import pytest
+
 from bootwright.console.tries import PendingPrompt
 from bootwright.volume.unlock_result import Result
 from tests.support.scripted_console import (
@@ -93,6 +95,107 @@ def test_after_a_lost_connection_an_earlier_boot_does_not_count() -> None:
 
     results = UnreliableBoard(script).session(endless=True).results()
     assert [next(results).result for _ in range(2)] == [Result.UNLOCKED, Result.UNLOCKED]
+
+
+BANNERS = [
+    U_BOOT,
+    b"\r\n[    0.000000] Linux version 6.1.0 (debian)\r\n",
+    b"\r\nbarebox 2024.03.0 #1\r\n",
+    b"\r\nWelcome to GRUB!\r\n",
+    b"\r\nNOTICE:  BL31: v2.8(release)\r\n",
+    b"\r\nWelcome to Debian GNU/Linux 12 (bookworm)!\r\n",
+]
+
+
+@pytest.mark.parametrize("banner", BANNERS)
+@pytest.mark.parametrize("known", [True, False])
+def test_after_an_ordered_restart_the_login_of_the_boot_before_says_nothing(
+    banner: bytes, known: bool
+) -> None:
+    """With a log of the console, and on a line without a past."""
+
+    def script(board: Board) -> Script:
+        yield OPENED + LOGIN
+        yield b"\r\n[  OK  ] Reached target System Reboot.\r\n" + LOGIN
+        yield banner
+        yield from board.answers(PROMPT, HIDDEN)
+        yield OPENED
+
+    history = OPENED + LOGIN if known else b""
+    board = Board(script, history)
+    result = board.unlock(restarted_after=len(history))
+    assert (result.result, board.typed) == (Result.UNLOCKED, TYPED)
+
+
+def test_a_new_boot_that_was_logged_before_we_came_is_seen() -> None:
+    def script(board: Board) -> Script:
+        yield from board.wait_for(b"\t")
+        yield HIDDEN
+        yield from board.wait_for(b"\n")
+        yield OPENED
+
+    before = OPENED + LOGIN
+    board = Board(script, before + LOGIN + U_BOOT + PROMPT)
+    assert board.unlock(restarted_after=len(before)).result is Result.UNLOCKED
+
+
+def test_after_an_ordered_restart_silence_ends_the_boot_before() -> None:
+    def up(_: Board) -> Script:
+        yield LOGIN
+        yield from [b""] * 110
+        yield LOGIN
+
+    result = Board(up).unlock(restarted_after=0)
+    assert (result.result, result.attempts) == (Result.ALREADY_UNLOCKED, 0)
+
+    def waits(board: Board) -> Script:
+        yield from board.wait_for(b"\t")
+        yield HIDDEN
+        yield from board.wait_for(b"\x15\n")
+        yield from board.answers(PROMPT, HIDDEN)
+        yield OPENED
+
+    assert Board(waits).unlock(restarted_after=0).result is Result.UNLOCKED
+
+
+def test_a_boot_without_a_banner_is_seen_by_its_question() -> None:
+    """A quiet boot prints nothing else, and the login prompt of the boot before is there."""
+
+    def script(board: Board) -> Script:
+        for _ in range(2):
+            yield from board.answers(PROMPT, HIDDEN)
+            yield OPENED + LOGIN
+            yield from [b""] * 1000
+            yield LOGIN
+            yield from [b""] * 100
+
+    board = Board(script)
+    results = board.session(endless=True).results()
+    assert [next(results).result for _ in range(2)] == [Result.UNLOCKED, Result.UNLOCKED]
+    assert board.typed == TYPED * 2
+    # While the board runs, nothing is written or typed.
+    assert len(board.log.getvalue().splitlines()) < 10
+
+
+@pytest.mark.parametrize(
+    "text", [PROMPT, PROMPT + HIDDEN, b"Please unlock disk docker-data: ", OLD_PROMPT + LOGIN]
+)
+def test_a_question_that_somebody_displays_on_a_running_board_gets_no_passphrase(
+    text: bytes,
+) -> None:
+    def script(board: Board) -> Script:
+        yield LOGIN
+        yield b"\r\nroot@board:~# tail -f console.log\r\n" + text
+        yield from [b"", b"\t"] * 300
+        yield U_BOOT
+        yield from board.answers(PROMPT, HIDDEN)
+        yield OPENED
+
+    board = Board(script)
+    results = board.session(endless=True).results()
+    assert next(results).result is Result.ALREADY_UNLOCKED
+    assert next(results).result is Result.UNLOCKED
+    assert board.typed.count(SECRET) == 1 and board.typed.endswith(TYPED)
 
 
 def test_what_was_left_is_forgotten_with_a_restart() -> None:

@@ -1,5 +1,6 @@
 """unlock() and the port: a device, a socket, a terminal server; absent, in use, gone."""
 
+import io
 import os
 import pty
 import socket
@@ -14,7 +15,9 @@ import pytest
 import serial
 import serial.rfc2217
 
+from bootwright.console.io.console import open_console
 from bootwright.console.io.serial_port import LineLostError, SerialPort
+from bootwright.console.ports import ConnectionLost
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.report import TextReporter
@@ -145,9 +148,43 @@ def test_a_device_that_vanishes() -> None:
 def test_a_device_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such serial port"):
         run(Endpoint("board", serial_url=str(tmp_path / "ttyUSB9")))
-    with pytest.raises(InputError, match="not a serial line"):
+    with pytest.raises(InputError, match="nonsense:// is not supported"):
         run(Endpoint("board", serial_url="nonsense://x"))
     with pytest.raises(InputError, match="no address and no serial port: set host, or serial_port"):
         run(Endpoint("board"))
     with pytest.raises(InputError, match="no address: set host"):
         unlock(Endpoint("board"), Secret(SECRET), TextReporter(), UnlockOptions(via="ssh"))
+
+
+def test_a_port_in_use_is_waited_for_with_one_message() -> None:
+    ours, theirs = pty.openpty()
+    name = os.ttyname(theirs)
+    log = io.StringIO()
+    try:
+        with (
+            open_elsewhere(name) as process,
+            open_console(
+                Endpoint("board", serial_url=name), "x", TextReporter(log), wait_for_port=True
+            ) as console,
+        ):
+            assert console.read() == console.read() == b""
+            assert log.getvalue().count("has this serial port open; end it first; waiting") == 1
+            process.kill()
+            process.wait()
+            while "the serial line is back" not in log.getvalue():
+                assert console.read() == b""
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_a_server_that_hangs_up_at_once_is_quoted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"socket://127.0.0.1:{server.getsockname()[1]}"
+        with open_console(Endpoint("board", serial_url=url), "x", TextReporter()) as console:
+            connection, _ = server.accept()
+            connection.sendall(b"Port already in use\r\n")
+            connection.close()
+            assert console.read() == b"Port already in use\r\n"
+            with pytest.raises(ConnectionLost, match='at once after it sent "Port already in use"'):
+                console.read()

@@ -88,7 +88,8 @@ def test_silence() -> None:
     assert "cable" in board.log.getvalue()
     assert 30 < board.now < 31
     # Once, to see whether a prompt waits that was printed before.
-    assert board.typed == b"\t"
+    # Nothing answered, so the TAB is erased: it might be in the answer to a question.
+    assert board.typed == b"\t\x15"
 
 
 def test_the_wrong_speed() -> None:
@@ -99,6 +100,28 @@ def test_the_wrong_speed() -> None:
     result = Board(script).unlock(timeout=5)
     assert result.result is Result.NO_PROMPT
     assert "is not text: is the speed right" in result.detail
+
+
+@pytest.mark.parametrize("noise", [b"\0", b"\x80\0\0", b"\x18~\x06\x80"])
+def test_the_wrong_speed_may_bring_zeros(noise: bytes) -> None:
+    """What a receiver reads of 115200 baud at 921600, 1500000 and 230400."""
+
+    def script(_: Board) -> Script:
+        while True:
+            yield noise
+
+    board = Board(script)
+    assert "is the speed right" in board.unlock(timeout=40).detail
+    assert board.log.getvalue().count("is the speed right") == 1
+    assert board.typed == b""
+
+
+def test_text_in_another_language_is_text() -> None:
+    def script(_: Board) -> Script:
+        yield "Загрузка системы…\r\n".encode() * 10
+
+    result = Board(script).unlock(timeout=5)
+    assert "its last line: Загрузка системы…" in result.detail
 
 
 def test_another_disks_prompt_is_not_brought_back() -> None:

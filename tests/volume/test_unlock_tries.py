@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from bootwright.console.tries import PendingPrompt, Tries
 from bootwright.core.secret import Secret
 from bootwright.volume.unlock_result import Result
@@ -40,6 +42,37 @@ def test_the_last_try_is_reserved() -> None:
         assert Board(refusing(0), history).unlock(tries=tries).result is Result.UNLOCKED
     # Where there is but one try, it is for using.
     assert Board(refusing(0)).unlock(tries=Tries(1)).result is Result.UNLOCKED
+
+
+@pytest.mark.parametrize(
+    "gave_up",
+    [
+        b"Too many attempts to activate; giving up.\r\n",
+        b"Failed to activate with specified passphrase.\r\nToo many attempts; giving up.\r\n",
+    ],
+)
+def test_a_board_that_takes_fewer_passphrases_is_believed(gave_up: bytes) -> None:
+    """Its crypttab has ``tries=1``; ours was thought to have 3."""
+
+    def script(board: Board) -> Script:
+        yield from board.answers(PROMPT, HIDDEN)
+        yield from (b"\r\n" + gave_up).splitlines(keepends=True)
+
+    def another(_: str) -> Secret | None:
+        raise AssertionError("there is nothing that would read it")
+
+    board = Board(script)
+    session = board.session(another=another)
+    result = session.run()
+    assert (result.result, board.typed, session.waiting) == (Result.WRONG_PASSPHRASE, TYPED, 0)
+    assert "takes no other in this boot (Too many attempts" in result.detail
+
+
+def test_a_board_that_takes_more_passphrases_is_believed() -> None:
+    board = Board(refusing(0), (PROMPT + b"\r\n") * 3)
+    result = board.unlock()
+    assert (result.result, board.typed) == (Result.FAILED, b"")
+    assert "allows more than 3 tries" in result.detail
 
 
 def test_another_passphrase_is_asked_for_while_a_try_may_be_used() -> None:

@@ -7,14 +7,24 @@ from typing import Protocol
 
 from bootwright.console.io.lock import console_lock
 from bootwright.console.io.log_file import ConsoleLog
-from bootwright.console.io.serial_port import LineLostError, NoPortError, SerialPort
+from bootwright.console.io.serial_port import LineLostError, NoPortError, SerialPort, check_url
 from bootwright.console.ports import ConnectionLost, ConsoleLine
 from bootwright.core.endpoints import Endpoint
-from bootwright.core.errors import BootwrightError, FailedError, InputError
+from bootwright.core.errors import BootwrightError, FailedError, InputError, RefusedError
 from bootwright.core.report import Reporter
+from bootwright.core.text import sanitize_line
 
 REOPEN_S = 0.5
 """Seconds between attempts to open a serial line that was lost."""
+
+MOST_PAUSE_S = 30.0
+"""The same, after a server has hung up at once more than twice: each pause is twice the last."""
+
+AT_ONCE_S = 2.0
+"""A line that was open for less than so many seconds was hung up at once."""
+
+QUOTED = 200
+"""Bytes from a server that hangs up at once that are quoted: mostly they say why."""
 
 
 class SelectableConsole(ConsoleLine, Protocol):
@@ -35,8 +45,8 @@ def open_console(
         endpoint: the board; its serial line is used.
         who: the command that uses it, named in errors of other commands.
         reporter: gets a message when a lost serial line is open again.
-        wait_for_port: if the port is not there or cannot be opened, wait for it as for one that
-            was lost.
+        wait_for_port: if the port is not there, is in use or cannot be opened, wait for it as for
+            one that was lost.
 
     Raises:
         InputError: the target has no serial line, or there is no such port.
@@ -101,14 +111,22 @@ class _LiveConsole:
         self._baud = baud
         self._reporter = reporter
         self._port: SerialPort | None = None
+        self._opened_at = self._tried_at = 0.0
+        # Of the present connection: what came first. None after something was typed, which may be
+        # echoed.
+        self._greeting: bytes | None = b""
+        # How many times in a row the line was hung up at once.
+        self._hung_up = 0
+        self._waits_for = ""
 
     def open(self, *, wait_for_port: bool) -> None:
+        check_url(self._url)
         try:
-            self._port = SerialPort(self._url, self._baud)
-        except (NoPortError, FailedError) as error:
+            self._connect()
+        except (NoPortError, RefusedError, FailedError) as error:
             if not wait_for_port:
                 raise
-            self._reporter.warn(f"{error}; waiting for it")
+            self._wait_for(error)
 
     def history(self) -> bytes:
         return b""
@@ -118,13 +136,17 @@ class _LiveConsole:
             self._open_again()
             return b""
         try:
-            return self._port.read()
+            data = self._port.read()
         except LineLostError as error:
             raise self._lose(error) from error
+        if self._greeting is not None and len(self._greeting) < QUOTED:
+            self._greeting += data[:QUOTED]
+        return data
 
     def write(self, data: bytes) -> None:
         if self._port is None:
             raise ConnectionLost(f"{self._url}: the serial line is still lost")
+        self._greeting = None
         try:
             self._port.write(data)
         except LineLostError as error:
@@ -137,14 +159,38 @@ class _LiveConsole:
         if self._port is not None:
             self._port.close()
 
+    def _connect(self) -> None:
+        self._tried_at = time.monotonic()
+        self._port = SerialPort(self._url, self._baud)
+        self._opened_at, self._greeting, self._waits_for = time.monotonic(), b"", ""
+
     def _lose(self, error: LineLostError) -> ConnectionLost:
         self.close()
         self._port = None
-        return ConnectionLost(f"{error}; it is opened again as soon as it is back")
+        if time.monotonic() - self._opened_at >= AT_ONCE_S:
+            self._hung_up = 0
+            return ConnectionLost(f"{error}; it is opened again as soon as it is back")
+        self._hung_up += 1
+        greeting = (self._greeting or b"").decode("utf-8", "replace").strip()
+        sent = f' after it sent "{sanitize_line(greeting)}"' if greeting else ""
+        return ConnectionLost(f"{error}, at once{sent}; it is opened again")
 
     def _open_again(self) -> None:
         time.sleep(REOPEN_S)
-        # No error ends this: the line was open before, so it may become available again.
-        with contextlib.suppress(BootwrightError):
-            self._port = SerialPort(self._url, self._baud)
+        pause = min(REOPEN_S * 2 ** min(max(self._hung_up - 2, 0), 10), MOST_PAUSE_S)
+        if time.monotonic() - self._tried_at < pause:
+            return
+        # No error ends this: the line may become available again.
+        try:
+            self._connect()
+        except BootwrightError as error:
+            self._wait_for(error)
+            return
+        if self._hung_up < 3:
             self._reporter.note(f"{self._url}: the serial line is back")
+
+    def _wait_for(self, error: BootwrightError) -> None:
+        """Report what the line waits for, once."""
+        if str(error) != self._waits_for:
+            self._waits_for = str(error)
+            self._reporter.warn(f"{error}; waiting for it")

@@ -3,7 +3,9 @@
 import contextlib
 import errno
 import fcntl
+import os
 import socket
+import stat
 import termios
 import time
 from pathlib import Path
@@ -15,6 +17,10 @@ import serial
 from bootwright.console.io.port_users import holder_of
 from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.run_log import event, logged
+
+URL_SCHEMES = ("socket", "rfc2217")
+"""Kinds of URL that are accepted. Of the others that pyserial knows, ``spy`` would write what is
+typed, a passphrase too, to a file."""
 
 READ_S = 0.1
 """Seconds that a read waits for something to come."""
@@ -58,7 +64,7 @@ class SerialPort:
     def __init__(self, url: str, baud: int) -> None:
         self.url = url
         self._read_bytes = self._writes = 0
-        _check_url(url)
+        check_url(url)
         if "://" not in url and (holder := holder_of(Path(url))):
             raise RefusedError(f"{url}: {holder} has this serial port open; end it first")
         try:
@@ -164,10 +170,41 @@ class SerialPort:
         )
 
 
-def _check_url(url: str) -> None:
-    """Raise InputError for a server's URL without a host or a valid port."""
-    if not url.startswith(("socket://", "rfc2217://")):
+def check_port(url: str) -> None:
+    """Raise unless the serial line can probably be opened; a server is not asked.
+
+    A device is not opened for this, because that may change its control lines.
+
+    Raises:
+        NoPortError: no such device.
+        InputError: it is not a serial line.
+        RefusedError: another program has the device open.
+        FailedError: we may not use the device.
+    """
+    check_url(url)
+    if "://" in url:
         return
+    try:
+        if not stat.S_ISCHR(Path(url).stat().st_mode):
+            raise InputError(f"{url}: not a serial port, but a file or folder")
+    except OSError as error:
+        raise _open_error(url, error) from error
+    if holder := holder_of(Path(url)):
+        raise RefusedError(f"{url}: {holder} has this serial port open; end it first")
+    if not os.access(url, os.R_OK | os.W_OK):
+        raise _open_error(url, OSError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+def check_url(url: str) -> None:
+    """Raise InputError for a URL of another kind, or without a host or a valid port."""
+    if "://" not in url:
+        return
+    scheme = url.partition("://")[0]
+    if scheme not in URL_SCHEMES:
+        raise InputError(
+            f"{url}: not a serial line: {scheme}:// is not supported; give a device such as"
+            f" /dev/ttyUSB0, or {' or '.join(f'{name}://host:port' for name in URL_SCHEMES)}"
+        )
     try:
         parts = urlsplit(url)
         complete = bool(parts.hostname and parts.port)
@@ -181,8 +218,8 @@ def _nothing() -> None:
     return None
 
 
-def _open_error(url: str, error: serial.SerialException) -> InputError | RefusedError | FailedError:
-    if error.errno == errno.ENOENT:
+def _open_error(url: str, error: OSError) -> InputError | RefusedError | FailedError:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return NoPortError(
             f"{url}: there is no such serial port; is the adapter plugged in? "
             "/dev/serial/by-id lists those that are"

@@ -55,6 +55,7 @@ def run(
     timeout: float | None = None,
     log_output: bool = True,
     log_arguments: bool = True,
+    as_operator: bool = False,
 ) -> Finished:
     """Run a program until it ends, and return its status and output.
 
@@ -67,6 +68,8 @@ def run(
         timeout: seconds after which the child is killed.
         log_arguments: write the arguments to the log of the run; not if they may be secret.
         log_output: write the child's output to the log of the run; ``False`` if it may be secret.
+        as_operator: give the child the operator's whole environment, which is not logged, and the
+            terminal as its standard input: for the operator's own programs, which may ask.
 
     Raises:
         FailedError: the tool is missing, took too long, or (with ``check``) failed.
@@ -79,9 +82,9 @@ def run(
         ) as result:
             done = subprocess.run(
                 list(argv),
-                input=data,
+                input=None if as_operator else data,
                 capture_output=True,
-                env=environment(env),
+                env=os.environ | (env or {}) if as_operator else environment(env),
                 pass_fds=tuple(pass_fds),
                 timeout=timeout,
             )

@@ -10,9 +10,15 @@ from pathlib import Path
 
 from bootwright.core.config import Target
 from bootwright.core.errors import InputError
-from bootwright.core.io.process import run
+from bootwright.core.io.process import Finished, run
 from bootwright.core.passphrase import check_passphrase
-from bootwright.core.secret import Secret
+from bootwright.core.secret import Secret, printable
+
+STDIN = "-"
+"""In place of the name of a passphrase's file: standard input."""
+
+STDERR_LINES, STDERR_CHARACTERS = 5, 500
+"""How much is shown of what a command that failed wrote to standard error."""
 
 TITLE = "Passphrase for docker-data"
 """The question for the passphrase of a target's volume."""
@@ -23,7 +29,7 @@ def read_passphrase(target: Target, file: str | None, *, twice: bool, title: str
 
     Args:
         target: its ``passphrase_command`` is used when no file is given.
-        file: a file that only its owner can read.
+        file: a file that only its owner can read; ``-`` for standard input.
         twice: ask for it twice at the keyboard, when a new one is set.
         title: the question at the keyboard.
 
@@ -37,15 +43,34 @@ def read_passphrase(target: Target, file: str | None, *, twice: bool, title: str
         return _from_file(Path(file))
     if target.passphrase_command:
         finished = run(
-            target.passphrase_command, check=False, log_output=False, log_arguments=False
+            target.passphrase_command,
+            check=False,
+            log_output=False,
+            log_arguments=False,
+            as_operator=True,
         )
         if finished.returncode != 0:
-            # Its output may hold the passphrase, so it is not shown.
             raise InputError(
                 f"passphrase_command of {target.name} ended with {finished.returncode}"
+                f"{_why(finished)}"
             )
         return check_passphrase(finished.stdout, f"passphrase_command of {target.name}")
     return _typed(twice, title, "--passphrase-file, or passphrase_command in bootwright.toml")
+
+
+def _why(finished: Finished) -> str:
+    """Return what a command that failed wrote to standard error, to follow its status.
+
+    Its standard output may hold the passphrase, or a part of it. Where standard error repeats that,
+    it is masked.
+    """
+    for part in {finished.stdout, *finished.stdout.splitlines()}:
+        if part.strip():
+            Secret(part.strip())  # Masked from now on.
+    message = printable(finished.stderr.decode("utf-8", "replace"))
+    lines = [line.strip() for line in message.split("\n") if line.strip()]
+    last = " / ".join(lines[-STDERR_LINES:])[-STDERR_CHARACTERS:]
+    return f": {last}" if last else ", and wrote no reason"
 
 
 def forbid_core_dumps() -> None:
@@ -57,7 +82,7 @@ def read_new_passphrase(file: str | None, option: str, title: str, *, twice: boo
     """Return a passphrase that the target's own ``passphrase_command`` does not give.
 
     Args:
-        file: a file that only its owner can read.
+        file: a file that only its owner can read; ``-`` for standard input.
         option: the option that names such a file, for error messages.
         title: the question at the keyboard.
         twice: ask for it twice at the keyboard, when a new one is set.
@@ -103,7 +128,21 @@ def another_from_keyboard(
     return ask
 
 
+def _from_stdin() -> Secret:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError(
+            "standard input is a terminal, which would show the passphrase: omit the option, or"
+            " pipe the passphrase to this command"
+        )
+    content = sys.stdin.buffer.read(4096)
+    if not content:
+        raise InputError("standard input is empty; only one option can read it")
+    return check_passphrase(content, "standard input")
+
+
 def _from_file(path: Path) -> Secret:
+    if str(path) == STDIN:
+        return _from_stdin()
     try:
         # Checked and read through one descriptor, so that it cannot be replaced in between.
         with path.open("rb") as file:

@@ -1,0 +1,62 @@
+"""Which serial lines are accepted, and who else uses one."""
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bootwright.console.io.port_users import holder_of
+from bootwright.console.io.serial_port import NoPortError, SerialPort, check_port
+from bootwright.core.errors import InputError
+
+
+@pytest.fixture
+def device() -> Iterator[str]:
+    ours, theirs = pty.openpty()
+    yield os.ttyname(theirs)
+    os.close(ours)
+    os.close(theirs)
+
+
+@pytest.mark.parametrize("scheme", ["spy", "loop", "alt", "hwgrep", "nonsense"])
+def test_other_urls_of_pyserial_are_refused(scheme: str, tmp_path: Path) -> None:
+    """spy:// would write the passphrase to a file."""
+    url = f"{scheme}:///dev/ttyS0?file={tmp_path}/spy"
+    for use in (check_port, lambda url: SerialPort(url, 115200)):
+        with pytest.raises(InputError, match=f"{scheme}:// is not supported.*socket://host:port"):
+            use(url)
+    assert not (tmp_path / "spy").exists()
+
+
+def test_a_port_is_checked_without_opening_it(tmp_path: Path) -> None:
+    with pytest.raises(NoPortError, match="no such serial port"):
+        check_port(str(tmp_path / "ttyNOPE"))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="not a serial port"):
+        check_port(str(tmp_path / "file"))
+    with pytest.raises(InputError, match="write it like socket://host:port"):
+        check_port("socket://board")
+    check_port("socket://127.0.0.1:1")
+
+
+def test_a_lock_of_another_program_is_honoured(device: str, tmp_path: Path) -> None:
+    """As minicom and picocom write it; a program of another user shows nothing else."""
+    lock = tmp_path / f"LCK..{device.removeprefix('/dev/').replace('/', '_')}"
+    with subprocess.Popen(["sleep", "60"]) as other:
+        for content in (
+            f"{other.pid:>10}\n".encode(),
+            f"{other.pid:>10} minicom root\n".encode(),
+            other.pid.to_bytes(4, sys.byteorder),
+        ):
+            lock.write_bytes(content)
+            assert holder_of(Path(device), [tmp_path]) == f"process {other.pid} (sleep)"
+        other.kill()
+    # Left by a program that has ended; ours; no lock at all.
+    for content in (f"{other.pid}\n".encode(), f"{os.getpid()}\n".encode(), b"", b"x", b"-1\n"):
+        lock.write_bytes(content)
+        holder = holder_of(Path(device), [tmp_path])
+        assert holder is None or str(other.pid) not in holder
