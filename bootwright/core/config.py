@@ -1,7 +1,5 @@
 """The configuration of targets: the files over the defaults, with each value's origin."""
 
-import contextlib
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,24 +29,6 @@ def _hostname(value: str) -> str:
     if not _HOSTNAME.fullmatch(value):
         raise ValueError(f"{value!r} is not a host name: a-z, 0-9 and -, at most 63 characters")
     return value
-
-
-def _board_host(value: str) -> str:
-    """Check a name or address for OpenSSH; an IPv6 address may name its network interface."""
-    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", value):
-        return value
-    if re.fullmatch(r"\[.*\](:\d+)?|[^:]+:\d+", value):
-        raise ValueError(
-            f"{value!r} has a port or brackets: only the name or address is meant;"
-            " leave the port to port ="
-        )
-    address, percent, interface = value.partition("%")
-    with contextlib.suppress(ValueError):
-        if ipaddress.IPv6Address(address) and (
-            not percent or re.fullmatch(r"[A-Za-z0-9._-]+", interface)
-        ):
-            return value
-    raise ValueError(f"{value!r} is no name and no address of a board")
 
 
 def _user(value: str) -> str:
@@ -232,7 +212,7 @@ class Target(StrictModel):
     rootfs: str
     layout: str | None = None
     hostname: Annotated[str, AfterValidator(_hostname)]
-    host: Annotated[str, AfterValidator(_board_host)] | None = None
+    host: Host | None = None
     port: Annotated[int, Field(ge=1, le=65535)] = 22
     user: Annotated[str, AfterValidator(_user)] = "root"
     identity_file: str | None = None

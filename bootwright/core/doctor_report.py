@@ -228,7 +228,7 @@ def _serial_ports(operator: Operator) -> Row:
     if operator.joined:
         found = f"you are in the group {group} from your next login on"
         return Row(name, "warning", found, need, "log out and in again")
-    hint = f"run: sudo usermod -aG {group} {operator.name}; then log out and in again"
+    hint = f"run: sudo usermod -aG {group} {operator.name} (valid from your next login)"
     return Row(name, "warning", f"you are not in the group {group}", need, hint)
 
 

@@ -148,7 +148,7 @@ def test_little_disk_space_is_a_warning() -> None:
         (
             dataclasses.replace(MIA, in_group=False, joined=False),
             "warning",
-            "run: sudo usermod -aG dialout mia; then log out and in again",
+            "run: sudo usermod -aG dialout mia (valid from your next login)",
         ),
         (dataclasses.replace(MIA, serial_group=None), "warning", "no group dialout or uucp"),
     ],

@@ -120,7 +120,7 @@ def test_names_of_a_server(
     assert names_in(leaf.certificate) == names
 
 
-@pytest.mark.parametrize("host", ["a:b", "192.0.2.300", "a..b", "1.2.3.4.5"])
+@pytest.mark.parametrize("host", ["192.0.2.300", "1.2.3.4.5"])
 def test_a_host_that_is_neither_name_nor_address_is_refused(host: str) -> None:
     with pytest.raises(InputError, match=r"targets\.odroid: host: .* is neither"):
         server_names(target(host=host))

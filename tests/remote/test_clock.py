@@ -71,7 +71,7 @@ def test_the_script(
         (
             RemoteFinished(1, b"", b"date: cannot set date: Operation not permitted"),
             False,
-            "the clock could not be set: date: cannot set date: Operation not permitted",
+            "date: cannot set date: Operation not permitted",
         ),
     ],
 )
