@@ -9,7 +9,7 @@ from tests.support.shipping import Shipping
 
 pytestmark = pytest.mark.emulator
 
-CONTAINERS, EACH = 4, 5_000
+CONTAINERS, EACH = 2, 4_000
 
 # Only built-in commands of the shell: a signal to the process group must not lose half a batch.
 NUMBERS = r"""
