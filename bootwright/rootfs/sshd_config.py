@@ -38,10 +38,11 @@ _WORD = re.compile(r'"([^"]*)"|\'([^\']*)\'|(?P<comment>#.*)|([^\s"\'#]\S*)')
 
 @dataclass(frozen=True)
 class Setting:
-    """The values of a keyword; ``where`` is the file and the line, for messages."""
+    """The values of a keyword, and the file and number of the line that sets it."""
 
     values: tuple[str, ...]
-    where: str
+    path: str
+    line: int
 
 
 @dataclass
@@ -131,7 +132,7 @@ class _Reader:
             elif is_active:
                 scope = self.matched if in_block else self.everywhere
                 name = _OLD_NAMES.get(keyword, keyword)
-                scope.add(name, Setting(tuple(words), f"{path}, line {number}"))
+                scope.add(name, Setting(tuple(words), path, number))
 
     def _included(self, pattern: str) -> list[str]:
         return sorted(path for path in self._files if _path_matches(path, pattern))
@@ -158,7 +159,7 @@ class _Reader:
 
 def _lines(text: str) -> Iterator[tuple[int, str, list[str]]]:
     """Yield the number, the keyword in lower case, and the arguments of each line that has any."""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if match := _LINE.fullmatch(line):
             words: list[str] = []
             for word in _WORD.finditer(match[2]):
@@ -318,4 +319,4 @@ _NAMES = {
 
 
 def _described(keyword: str, setting: Setting) -> str:
-    return f"{_NAMES[keyword]} {' '.join(setting.values)} ({setting.where})"
+    return f"{_NAMES[keyword]} {' '.join(setting.values)} ({setting.path}, line {setting.line})"
