@@ -64,11 +64,13 @@ class SshdSettings:
     """The settings in effect for one account.
 
     ``everywhere`` has what is set outside of all ``Match`` blocks, ``matched`` what the blocks
-    set that apply to the account.
+    set that apply to the account. ``is_too_deep``: there are more levels of ``Include`` than sshd
+    reads, so it does not start.
     """
 
     everywhere: _Scope
     matched: _Scope
+    is_too_deep: bool
 
     def first(self, keyword: str) -> Setting | None:
         """Return the setting of a keyword whose first value wins; ``None``: sshd's default."""
@@ -109,7 +111,7 @@ def read_sshd_config(
     """
     reader = _Reader(files, user, groups, port)
     reader.read(SSHD_CONFIG, in_block=False, is_active=True, depth=0)
-    return SshdSettings(reader.everywhere, reader.matched)
+    return SshdSettings(reader.everywhere, reader.matched, reader.is_too_deep)
 
 
 class _Reader:
@@ -117,16 +119,20 @@ class _Reader:
         self, files: Mapping[str, str], user: str, groups: Collection[str], port: int
     ) -> None:
         self.everywhere, self.matched = _Scope(), _Scope()
+        self.is_too_deep = False
         self._files, self._user, self._groups, self._port = files, user, groups, port
 
     def read(self, path: str, in_block: bool, is_active: bool, depth: int) -> None:
         """Read a file; ``is_active``: it is included at a place that applies to the account."""
+        if depth > _INCLUDE_DEPTH or self.is_too_deep:
+            self.is_too_deep = True
+            return
         can_match = is_active
         for number, keyword, words in _lines(self._files.get(path, "")):
             if keyword == "match":
                 in_block, is_active = True, can_match and self._applies(words)
             elif keyword == "include":
-                for word in words if depth < _INCLUDE_DEPTH else ():
+                for word in words:
                     for name in self._included(posixpath.join(_FOLDER, word)):
                         self.read(name, in_block, is_active, depth + 1)
             elif is_active:
@@ -209,6 +215,8 @@ def unusable_for(
         key_kinds: the kinds of the keys, such as ``ssh-ed25519``.
     """
     reasons = _who_reasons(settings, user, groups)
+    if settings.is_too_deep:
+        reasons.append(f"files that sshd_config includes include one another ({SSHD_CONFIG})")
     for keyword, is_usable in (
         ("pubkeyauthentication", lambda values: values[0].lower() == "yes"),
         ("authenticationmethods", _is_key_enough),

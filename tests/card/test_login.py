@@ -276,6 +276,12 @@ def test_an_sshd_that_lets_the_operator_in_stays_as_it_is(own: str) -> None:
     assert sshd(own) == FIRST + own
 
 
+def test_an_sshd_config_that_includes_itself_is_refused_at_once() -> None:
+    more = {f"/etc/ssh/{name}": "Include /etc/ssh/*\n" for name in "abc"}
+    with pytest.raises(RefusedError, match="include one another"):
+        sshd("Include /etc/ssh/*\n", more)
+
+
 def test_the_port_of_the_target_may_be_the_one_of_sshd() -> None:
     assert sshd("Port 2222\n", port=2222) == f"{FIRST}Port 2222\n"
     # A forwarded port: what the operator reaches is not what sshd listens on.
