@@ -6,7 +6,7 @@ who made the root file system: it is refused, with the reason.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bootwright.card.accounts import Account, Accounts, groups_of
@@ -35,7 +35,14 @@ from bootwright.rootfs.sshd_config import (
 
 VENDOR_UNITS = "/usr/lib/systemd/system"
 
-_USUAL_TARGETS = ("multi-user.target", "graphical.target")
+_TARGETS_WITHOUT_SSHD = frozenset(
+    (
+        *("rescue.target", "emergency.target", "basic.target", "sysinit.target", "initrd.target"),
+        *("halt.target", "poweroff.target", "reboot.target", "kexec.target", "exit.target"),
+        *("runlevel0.target", "runlevel1.target", "runlevel6.target", "null"),
+    )
+)
+"""Targets of a boot that starts no sshd: those of systemd.special(7); ``null``: it is masked."""
 _OUR_KEY_FILES = frozenset(
     (".ssh/authorized_keys", "%h/.ssh/authorized_keys", ".ssh/authorized_keys2")
 )
@@ -55,7 +62,7 @@ def usability_reasons(login: LoginFacts, account: Account, accounts: Accounts) -
     reasons += [
         f"{path} has mode {found.mode:04o}: {why}"
         for path, found in login.folders.items()
-        if path in SYSTEM_FOLDERS and (why := _mode_trouble(found))
+        if path in SYSTEM_FOLDERS and (why := _mode_trouble(path, found))
     ]
     if (account.name == "root") != (account.uid == 0):
         reasons.append(f"/etc/passwd gives the account {account.name} the number {account.uid}")
@@ -68,7 +75,7 @@ def usability_reasons(login: LoginFacts, account: Account, accounts: Accounts) -
     if not login.has_mkfs_ext4:
         reasons.append("there is no mkfs.ext4, which makes the file system of the volume")
     reasons += [f"{unit} is masked in {UNITS}" for unit in BOOT_UNITS if unit in login.masked_units]
-    if login.default_target not in (None, *_USUAL_TARGETS):
+    if login.default_target in _TARGETS_WITHOUT_SSHD:
         reasons.append(
             f"{UNITS}/default.target is a link to {login.default_target}, which starts no sshd"
         )
@@ -84,8 +91,8 @@ def usability_reasons(login: LoginFacts, account: Account, accounts: Accounts) -
     return reasons
 
 
-def _mode_trouble(found: Attributes) -> str | None:
-    if found.mode & 0o005 != 0o005:
+def _mode_trouble(path: str, found: Attributes) -> str | None:
+    if path != "/etc/ssh" and found.mode & 0o005 != 0o005:  # sshd reads it as root
         return "other users than root cannot use it"
     if found.mode & 0o002 or (found.mode & 0o020 and found.gid != 0):
         return "other users than root can change it"
@@ -99,24 +106,48 @@ def _ssh_unit(login: LoginFacts) -> str | None:
 
 
 def _access_denied(text: str, user: str, groups: Iterable[str]) -> str | None:
-    """Return the line of access.conf(5) that denies logins of ``user`` from everywhere."""
+    """Return the line of access.conf(5) that denies logins of ``user`` from every other machine.
+
+    The first line counts that fits. Which address the operator has is not known: a line that allows
+    only some machines allows the login.
+    """
     names = {"ALL", user, *groups, *(f"({group})" for group in groups)}
     for line in text.splitlines():
         permission, _, rest = line.partition("#")[0].partition(":")
         users, _, origins = rest.partition(":")
-        if permission.strip() not in ("+", "-"):
+        if not _in_list(users, names):
             continue
-        if _in_list(users, names) and _in_list(origins, {"ALL"}):
-            return line.strip() if permission.strip() == "-" else None
+        if permission.strip() == "+" and not all(map(_THIS_MACHINE.fullmatch, _words(origins))):
+            return None
+        if permission.strip() == "-" and _is_every_other_machine(origins):
+            return line.strip()
     return None
 
 
-def _in_list(text: str, names: set[str]) -> bool:
-    """Return whether a list as in access.conf(5), ``A B EXCEPT C``, contains one of ``names``."""
-    included, _, excepted = text.replace(",", " ").partition(" EXCEPT ")
-    return bool(names & set(included.split())) and not (
-        excepted and (names - {"ALL"} & set(excepted.split()) or _in_list(excepted, names))
+_THIS_MACHINE = re.compile(r"LOCAL|NONE|crond?|localhost|127\..*|\[?::1\]?|:\d.*|tty.*")
+"""Origins in access.conf and hosts.deny that are no other machine."""
+
+
+def _is_every_other_machine(origins: str) -> bool:
+    words = _words(origins)
+    return words[:1] == ["ALL"] and (
+        len(words) == 1 or (words[1] == "EXCEPT" and all(map(_THIS_MACHINE.fullmatch, words[2:])))
     )
+
+
+def _words(text: str) -> list[str]:
+    return text.replace(",", " ").split()
+
+
+def _in_list(text: str, names: set[str]) -> bool:
+    """Return whether a list, ``A B EXCEPT C``, contains one of ``names``, of which one is ALL.
+
+    Format: access.conf(5) and hosts_access(5).
+    """
+    included, _, excepted = " ".join(_words(text)).partition(" EXCEPT ")
+    if not names & set(included.split()):
+        return False
+    return not (excepted and _in_list(excepted, names))
 
 
 def _host_denied(login: LoginFacts) -> str | None:
@@ -125,14 +156,13 @@ def _host_denied(login: LoginFacts) -> str | None:
         return None
     for line in login.hosts_deny.splitlines():
         clients = line.partition("#")[0].partition(":")[2].partition(":")[0]
-        if _names_sshd(line) and re.split(r"[\s,]+", clients.strip())[0] == "ALL":
+        if _names_sshd(line) and _is_every_other_machine(clients):
             return line.strip()
     return None
 
 
 def _names_sshd(line: str) -> bool:
-    daemons = re.split(r"[\s,]+", line.partition("#")[0].partition(":")[0].strip())
-    return bool({"ALL", "sshd"} & set(daemons))
+    return _in_list(line.partition("#")[0].partition(":")[0], {"ALL", "sshd"})
 
 
 def login_repairs(login: LoginFacts, account: Account) -> list[Change]:
@@ -240,8 +270,9 @@ def plan_sshd(
         files = {**login.sshd_files, **more, SSHD_DROP_IN: drop_in, SSHD_CONFIG: text}
         return read_sshd_config(files, account.name, groups, port)
 
-    found = settings(SSHD_INCLUDE + own, {}, DEFAULT_PORT)
-    text = SSHD_INCLUDE + "".join(f"{line}\n" for line in _first_lines(found, host_keys)) + own
+    found = settings(SSHD_INCLUDE + own, overlay_files, DEFAULT_PORT)
+    first_lines = _first_lines(found, host_keys, overlay_files)
+    text = SSHD_INCLUDE + "".join(f"{line}\n" for line in first_lines) + own
     ports = listen_ports(settings(text, overlay_files, DEFAULT_PORT))
     port = target.port if target.port in ports else next(iter(ports), DEFAULT_PORT)
     final = settings(text, overlay_files, port)
@@ -257,22 +288,33 @@ def plan_sshd(
     return SshdPlan(text, reasons)
 
 
-def _first_lines(found: SshdSettings, host_keys: Sequence[str]) -> list[str]:
+def _first_lines(
+    found: SshdSettings, host_keys: Sequence[str], overlay_files: Collection[str]
+) -> list[str]:
     """Return lines for the start of sshd_config: they replace what would close out the operator,
-    or let in somebody else.
+    or let in somebody else. What the operator's overlays set stays.
     """
     lines = []
-    pubkey = found.outside_blocks("pubkeyauthentication")
-    if pubkey and pubkey.values[0].lower() != "yes":
+
+    def replaceable(keyword: str) -> tuple[str, ...] | None:
+        setting = found.outside_blocks(keyword)
+        return None if setting is None or setting.path in overlay_files else setting.values
+
+    pubkey = replaceable("pubkeyauthentication")
+    if pubkey and pubkey[0].lower() != "yes":
         lines.append("PubkeyAuthentication yes")
-    files = found.outside_blocks("authorizedkeysfile")
-    if files and not set(files.values) <= _OUR_KEY_FILES:
+    files = replaceable("authorizedkeysfile")
+    if files and not set(files) <= _OUR_KEY_FILES:
         lines.append("AuthorizedKeysFile .ssh/authorized_keys")
     for name in ("AuthorizedKeysCommand", "TrustedUserCAKeys"):
-        setting = found.outside_blocks(name.lower())
-        if setting and setting.values[0].lower() != "none":
+        values = replaceable(name.lower())
+        if values and values[0].lower() != "none":
             lines.append(f"{name} none")
-    named = {value for setting in found.collected("hostkey") for value in setting.values}
-    if named and not named & set(host_keys):
+    named = found.collected("hostkey")
+    if (
+        named
+        and not any(setting.path in overlay_files for setting in named)
+        and not any(set(setting.values) & set(host_keys) for setting in named)
+    ):
         lines += [f"HostKey {path}" for path in host_keys]
     return lines

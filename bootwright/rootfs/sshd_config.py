@@ -38,10 +38,11 @@ _WORD = re.compile(r'"([^"]*)"|\'([^\']*)\'|(?P<comment>#.*)|([^\s"\'#]\S*)')
 
 @dataclass(frozen=True)
 class Setting:
-    """The values of a keyword; ``where`` is the file and the line, for messages."""
+    """The values of a keyword, and the file and number of the line that sets it."""
 
     values: tuple[str, ...]
-    where: str
+    path: str
+    line: int
 
 
 @dataclass
@@ -63,11 +64,13 @@ class SshdSettings:
     """The settings in effect for one account.
 
     ``everywhere`` has what is set outside of all ``Match`` blocks, ``matched`` what the blocks
-    set that apply to the account.
+    set that apply to the account. ``is_too_deep``: there are more levels of ``Include`` than sshd
+    reads, so it does not start.
     """
 
     everywhere: _Scope
     matched: _Scope
+    is_too_deep: bool
 
     def first(self, keyword: str) -> Setting | None:
         """Return the setting of a keyword whose first value wins; ``None``: sshd's default."""
@@ -108,7 +111,7 @@ def read_sshd_config(
     """
     reader = _Reader(files, user, groups, port)
     reader.read(SSHD_CONFIG, in_block=False, is_active=True, depth=0)
-    return SshdSettings(reader.everywhere, reader.matched)
+    return SshdSettings(reader.everywhere, reader.matched, reader.is_too_deep)
 
 
 class _Reader:
@@ -116,22 +119,26 @@ class _Reader:
         self, files: Mapping[str, str], user: str, groups: Collection[str], port: int
     ) -> None:
         self.everywhere, self.matched = _Scope(), _Scope()
+        self.is_too_deep = False
         self._files, self._user, self._groups, self._port = files, user, groups, port
 
     def read(self, path: str, in_block: bool, is_active: bool, depth: int) -> None:
         """Read a file; ``is_active``: it is included at a place that applies to the account."""
+        if depth > _INCLUDE_DEPTH or self.is_too_deep:
+            self.is_too_deep = True
+            return
         can_match = is_active
         for number, keyword, words in _lines(self._files.get(path, "")):
             if keyword == "match":
                 in_block, is_active = True, can_match and self._applies(words)
             elif keyword == "include":
-                for word in words if depth < _INCLUDE_DEPTH else ():
+                for word in words:
                     for name in self._included(posixpath.join(_FOLDER, word)):
                         self.read(name, in_block, is_active, depth + 1)
             elif is_active:
                 scope = self.matched if in_block else self.everywhere
                 name = _OLD_NAMES.get(keyword, keyword)
-                scope.add(name, Setting(tuple(words), f"{path}, line {number}"))
+                scope.add(name, Setting(tuple(words), path, number))
 
     def _included(self, pattern: str) -> list[str]:
         return sorted(path for path in self._files if _path_matches(path, pattern))
@@ -158,7 +165,7 @@ class _Reader:
 
 def _lines(text: str) -> Iterator[tuple[int, str, list[str]]]:
     """Yield the number, the keyword in lower case, and the arguments of each line that has any."""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if match := _LINE.fullmatch(line):
             words: list[str] = []
             for word in _WORD.finditer(match[2]):
@@ -208,6 +215,8 @@ def unusable_for(
         key_kinds: the kinds of the keys, such as ``ssh-ed25519``.
     """
     reasons = _who_reasons(settings, user, groups)
+    if settings.is_too_deep:
+        reasons.append(f"files that sshd_config includes include one another ({SSHD_CONFIG})")
     for keyword, is_usable in (
         ("pubkeyauthentication", lambda values: values[0].lower() == "yes"),
         ("authenticationmethods", _is_key_enough),
@@ -318,4 +327,4 @@ _NAMES = {
 
 
 def _described(keyword: str, setting: Setting) -> str:
-    return f"{_NAMES[keyword]} {' '.join(setting.values)} ({setting.where})"
+    return f"{_NAMES[keyword]} {' '.join(setting.values)} ({setting.path}, line {setting.line})"

@@ -135,7 +135,7 @@ def test_an_overlay_may_bring_what_was_removed() -> None:
         ({"folders": {**LOGIN.folders, "/usr": Attributes(0o700, 0, 0)}}, "/usr has mode 0700"),
         ({"folders": {**LOGIN.folders, "/var": Attributes(0o777, 0, 0)}}, "/var has mode 0777"),
         ({"hosts_deny": "# x\nALL: ALL\n"}, "hosts.deny"),
-        ({"hosts_deny": "ftpd, sshd : ALL EXCEPT 192.0.2.0/24\n"}, "hosts.deny"),
+        ({"hosts_deny": "ftpd, sshd : ALL EXCEPT localhost 127.0.0.1\n"}, "hosts.deny"),
     ],
 )
 def test_what_is_not_ours_to_repair_is_refused_with_the_reason(
@@ -149,6 +149,20 @@ def test_what_is_not_ours_to_repair_is_refused_with_the_reason(
 def test_tcp_wrappers_that_let_ssh_in_are_no_reason() -> None:
     planned(rootfs=with_login(hosts_deny="ALL: ALL\n", hosts_allow="sshd: 192.0.2.\n"))
     planned(rootfs=with_login(hosts_deny="ftpd: ALL\nALL: PARANOID\n"))
+    planned(rootfs=with_login(hosts_deny="ALL EXCEPT sshd: ALL\n"))
+    planned(rootfs=with_login(hosts_deny="sshd: ALL EXCEPT 192.0.2.0/255.255.255.0\n"))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"default_target": "runlevel5.target"},
+        {"default_target": "kiosk.target"},
+        {"folders": {**LOGIN.folders, "/etc/ssh": Attributes(0o700, 0, 0)}},
+    ],
+)
+def test_what_hinders_no_login_is_no_reason(changed: dict[str, Any]) -> None:
+    planned(rootfs=with_login(**changed))
 
 
 @pytest.mark.parametrize(
@@ -160,6 +174,11 @@ def test_tcp_wrappers_that_let_ssh_in_are_no_reason() -> None:
         ("+:(alarm):ALL\n-:ALL:ALL\n", "alarm", False),
         ("+:alarm:ALL\n-:ALL:ALL\n", "root", True),
         ("-:root:LOCAL\n", "root", False),
+        ("+:root:192.0.2.0/24\n-:ALL:ALL\n", "root", False),
+        ("+:root:192.0.2.0/24\n-:ALL:ALL\n", "alarm", True),
+        ("+ : root : cron crond :0 tty1\n- : ALL : ALL\n", "root", True),
+        ("-:ALL:ALL EXCEPT 192.0.2.\n", "root", False),
+        ("-:ALL EXCEPT (wheel):ALL EXCEPT LOCAL\n", "root", True),
         ("# -:ALL:ALL\n", "root", False),
     ],
 )
@@ -257,6 +276,12 @@ def test_an_sshd_that_lets_the_operator_in_stays_as_it_is(own: str) -> None:
     assert sshd(own) == FIRST + own
 
 
+def test_an_sshd_config_that_includes_itself_is_refused_at_once() -> None:
+    more = {f"/etc/ssh/{name}": "Include /etc/ssh/*\n" for name in "abc"}
+    with pytest.raises(RefusedError, match="include one another"):
+        sshd("Include /etc/ssh/*\n", more)
+
+
 def test_the_port_of_the_target_may_be_the_one_of_sshd() -> None:
     assert sshd("Port 2222\n", port=2222) == f"{FIRST}Port 2222\n"
     # A forwarded port: what the operator reaches is not what sshd listens on.
@@ -275,3 +300,16 @@ def test_included_files_and_overlays_count() -> None:
         sshd(include, overlays=(entry,))
     with pytest.raises(InputError, match="written by bootwright itself"):
         sshd(include, overlays=(replace(entry, path=SSHD_CONFIG),))
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["TrustedUserCAKeys /etc/ssh/ours.pub", "AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/%u"],
+)
+def test_what_an_overlay_sets_is_not_replaced(line: str) -> None:
+    name = "/etc/ssh/sshd_config.d/10-site.conf"
+    own = f"Include /etc/ssh/sshd_config.d/*.conf\n{line.split()[0]} /old\n"
+    overlay = OverlayEntry(name, f"{line}\n".encode(), None, 0o644, "mine")
+    assert sshd(own, overlays=(overlay,)) == FIRST + own
+    # Also where the root file system has a file of the same name.
+    assert sshd(own, {name: f"{line.split()[0]} /older\n"}, overlays=(overlay,)) == FIRST + own

@@ -24,7 +24,8 @@ def tasks() -> dict[str, ParserContext]:
 def commands(text: str) -> list[tuple[str, str]]:
     """Return the task and the rest of each call in code: a line of a block, or within backticks."""
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    lines = [line.removeprefix("$ ").strip() for block in blocks for line in block.splitlines()]
+    rows = [line.removeprefix("$ ").strip() for block in blocks for line in block.splitlines()]
+    lines = [row.removeprefix("sudo ") for row in rows]
     code = [line for line in lines if re.match(r"(\.venv/bin/)?inv ", line)]
     code += re.findall(r"`((?:\.venv/bin/)?inv [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.S))
     return [(found[1], found[2]) for line in code if (found := _CALL.match(line))]

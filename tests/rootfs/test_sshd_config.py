@@ -26,6 +26,7 @@ CONFIGS = [
     "Match User root\nInclude EXTRA\nPermitRootLogin no\n",
     "AllowUsers a\nMatch User=root\n  AllowUsers b\n  DenyGroups c\n",
     "Match LocalPort 22\nMaxSessions 5\n",
+    "# a page \x0cMaxSessions 6\r\nMaxSessions = 7\r\n",
 ]
 EXTRA = "MaxSessions 7\nMatch User root\nPermitRootLogin yes\nMatch all\nDenyUsers z\n"
 SHOWN = (
