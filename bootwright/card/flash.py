@@ -191,6 +191,8 @@ def _prepare(options: FlashOptions) -> _Request:
     if not options.device:
         raise InputError("--device is missing: name the card (/dev/sdX) or an image file (x.img)")
     base_image.check_cache(paths.cache_dir())
+    if options.rootfs_file and not Path(options.rootfs_file).exists():
+        raise InputError(f"--rootfs-file {options.rootfs_file}: no such file")
     if options.blobs and not Path(options.blobs).is_dir():
         raise InputError(f"--blobs {options.blobs}: no such folder")
     root = paths.checkout()

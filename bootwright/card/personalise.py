@@ -259,13 +259,14 @@ def _check_login(reasons: Sequence[str], account: Account) -> None:
 def _accounts(target: Target, rootfs: RootfsFacts) -> tuple[Accounts, Account]:
     """Return the accounts of the card, and the one that logs in; it is made if it is missing."""
     accounts = Accounts(rootfs.passwd, rootfs.shadow, rootfs.group)
+    if target.user != "root" and not rootfs.has_sudo:
+        # No password opens an account of the card, so su is no way either.
+        raise RefusedError(
+            f"the root file system has no sudo, so {target.user!r} could not become root;"
+            ' use user = "root"'
+        )
     account = find_account(accounts, target.user)
     if account is None:
-        if not rootfs.has_sudo:
-            raise RefusedError(
-                f"the root file system has neither the account {target.user!r} nor sudo for a"
-                ' new one; use user = "root"'
-            )
         accounts = with_account(accounts, target.user)
         account = find_account(accounts, target.user)
         assert account is not None

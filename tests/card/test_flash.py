@@ -224,6 +224,7 @@ def test_wrong_input_is_an_error_and_nothing_is_made(
         ({"size": "1GB"}, 2, "not a size"),
         ({"size": "1GiB"}, 3, "are needed"),
         ({"blobs": "/nonexistent"}, 2, "no such folder"),
+        ({"rootfs-file": "/nonexistent"}, 2, "no such file"),
         ({"device": "/nonexistent/card.img"}, 2, "directory does not exist"),
         ({"device": ""}, 2, "--device"),
     ],
