@@ -24,8 +24,10 @@ def test_a_target_whose_keys_are_known() -> None:
         "GlobalKnownHostsFile=none",
         "HostKeyAlias=emulator",
         "StrictHostKeyChecking=yes",
+        "CheckHostIP=no",
         "UpdateHostKeys=no",
         "RemoteCommand=none",
+        "VerifyHostKeyDNS=no",
         "IdentitiesOnly=yes",
     ]
     assert known_hosts_text("emulator", ssh) == (
