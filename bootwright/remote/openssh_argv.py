@@ -94,6 +94,7 @@ def _argv(
     options = [
         "UserKnownHostsFile=" + " ".join(map(_quoted, known_hosts)),
         "GlobalKnownHostsFile=none",
+        "KnownHostsCommand=none",
         # The key is looked up by the target's name, not by its address: the emulator has the same
         # address and port for every card.
         f"HostKeyAlias={name}",
