@@ -22,6 +22,7 @@ _CONNECTION_ONLY = (
     "ForwardX11=no",
     "PermitLocalCommand=no",
     "RemoteCommand=none",
+    "Tunnel=no",
     f"ServerAliveInterval={KEEPALIVE_S}",
     f"ServerAliveCountMax={KEEPALIVE_COUNT}",
 )
@@ -93,14 +94,20 @@ def _argv(
     options = [
         "UserKnownHostsFile=" + " ".join(map(_quoted, known_hosts)),
         "GlobalKnownHostsFile=none",
+        "KnownHostsCommand=none",
         # The key is looked up by the target's name, not by its address: the emulator has the same
         # address and port for every card.
         f"HostKeyAlias={name}",
         f"StrictHostKeyChecking={strict}",
+        # A board may get an address that another one had, with its key.
+        "CheckHostIP=no",
         # Otherwise the server may have the client add and remove keys.
         "UpdateHostKeys=no",
         *extra,
     ]
+    if ssh.known_host_keys:
+        # Otherwise a key in the DNS is accepted, too.
+        options.append("VerifyHostKeyDNS=no")
     if ssh.identity is not None:
         # A server ends the connection after a few wrong keys, such as those of an agent.
         options.append("IdentitiesOnly=yes")

@@ -2,7 +2,7 @@
 
 Its messages and its debug messages (``ssh -v``) are on standard error, in English whatever the
 locale is. A jump host has a client of its own, which writes to the same place. The texts are
-those of OpenSSH 7.6 to 10.0: ``sshconnect.c``, ``sshconnect2.c``, ``readconf.c``, ``packet.c``.
+those of OpenSSH 8.7 to 10.1: ``sshconnect.c``, ``sshconnect2.c``, ``readconf.c``, ``packet.c``.
 """
 
 import re
@@ -16,7 +16,13 @@ CONNECTED = "debug1: Entering interactive session."
 """The line behind which the connection can be used."""
 
 _DEBUG = re.compile(r"debug[123]: ")
-_NOT_A_MESSAGE = re.compile(r"OpenSSH_|Warning: Permanently added|Authenticated to |@{10,}|\s*$")
+_NOT_A_MESSAGE = re.compile(
+    r"OpenSSH_|Warning: Permanently added|Authenticated to |@{10,}|\s*$"
+    # At the end of each connection; and since 10.1 at its beginning, about weak key exchanges.
+    r"|Transferred: sent |Bytes per second: sent |\*\* "
+)
+_COMMAND = re.compile(r"(debug[123]: Executing (?:proxy |proxy dialer )?command: ).*")
+"""A ProxyCommand or a ``Match exec`` of the configuration: it may have a password in it."""
 _PROXIED = "UNKNOWN port 65535"
 """The client's name for a server behind a jump host or a ProxyCommand, when that has ended."""
 
@@ -62,6 +68,11 @@ class ClientLog:
         return [text for text in texts if text][-_MOST_MESSAGES:]
 
     @property
+    def without_commands(self) -> tuple[str, ...]:
+        """The lines as they may be in the log of a run: without commands of the configuration."""
+        return tuple(_COMMAND.sub(r"\1***", line) for line in self.lines)
+
+    @property
     def lost(self) -> str:
         """What the client said last about a connection that it had; empty if nothing."""
         # The client of a jump host writes the same line, before.
@@ -71,7 +82,11 @@ class ClientLog:
     @property
     def proxy_failed(self) -> bool:
         """Whether the jump host or the ProxyCommand ended before the server's greeting."""
-        return any(_PROXIED in line for line in self.lines)
+        # Who sends a message for the disconnection is the target itself.
+        return any(
+            _PROXIED in line and "isconnect from " not in line and "isconnected from " not in line
+            for line in self.lines
+        )
 
     @property
     def key_message(self) -> str:

@@ -22,10 +22,13 @@ def test_a_target_whose_keys_are_known() -> None:
     assert options(argv) == [
         'UserKnownHostsFile="/build/ssh/known_hosts.emulator"',
         "GlobalKnownHostsFile=none",
+        "KnownHostsCommand=none",
         "HostKeyAlias=emulator",
         "StrictHostKeyChecking=yes",
+        "CheckHostIP=no",
         "UpdateHostKeys=no",
         "RemoteCommand=none",
+        "VerifyHostKeyDNS=no",
         "IdentitiesOnly=yes",
     ]
     assert known_hosts_text("emulator", ssh) == (

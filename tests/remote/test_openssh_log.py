@@ -167,4 +167,36 @@ def test_the_shown_key_is_the_targets_and_the_last_words_are_of_the_connection()
     assert log().host_key is None
     lost = log("a banner", CONNECTED, "debug1: x", "Timeout, server b not responding.")
     assert lost.lost == "Timeout, server b not responding."
+    ended = log(*lost.lines, "Transferred: sent 1, received 2 bytes, in 0.3 seconds")
+    assert log(*ended.lines, "Bytes per second: sent 3.0, received 6.0").lost == lost.lost
     assert log("a banner", CONNECTED).lost == ""
+
+
+def test_a_target_behind_a_jump_host_that_refuses_the_login_is_no_jump_host() -> None:
+    refused = log(
+        "Received disconnect from UNKNOWN port 65535:2: Too many authentication failures",
+        "Disconnected from UNKNOWN port 65535",
+    )
+    assert failure_of(refused) is Failure.LOGIN
+    assert "the server refuses to log us in" in login_refused(refused, "board")
+
+
+def test_warnings_about_the_key_exchange_are_no_reasons() -> None:
+    warned = log(
+        "** WARNING: connection is not using a post-quantum key exchange algorithm.",
+        '** This session may be vulnerable to "store now, decrypt later" attacks.',
+        "** The server may need to be upgraded. See https://openssh.com/pq.html",
+    )
+    assert warned.messages == []
+
+
+def test_commands_of_the_configuration_are_not_in_the_log_of_a_run() -> None:
+    secret = log(
+        "debug1: Executing proxy command: exec sshpass -p hidden ssh -W b:22 jump",
+        "debug1: Executing proxy dialer command: exec dial hidden",
+        "debug1: Executing command: 'test hidden'",
+        SHOWN,
+    )
+    assert "hidden" not in "".join(secret.without_commands)
+    assert secret.without_commands[1] == "debug1: Executing proxy command: ***"
+    assert secret.without_commands[-1] == SHOWN

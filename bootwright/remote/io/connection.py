@@ -379,7 +379,7 @@ class Remote:
             connect_s=max(1, int(connect_s)),
         )
         connected = client.connect(argv, end)
-        result |= {"argv": argv, "client": client.log.lines}
+        result |= {"argv": argv, "client": client.log.without_commands}
         return connected
 
     def _record(self, accepted: tuple[str, str] | None) -> None:

@@ -97,6 +97,9 @@ class _PlainPackets(Packetizer):
         super().__init__(made)
         self._lock = threading.Lock()
 
+    def start_handshake(self, timeout: float) -> None:
+        """Set no time limit: there is no key exchange, and a connection may be silent for days."""
+
     def write_all(self, out: bytes) -> None:  # type: ignore[override]
         """Send nothing: paramiko's greeting, which is the only thing that is no packet."""
 

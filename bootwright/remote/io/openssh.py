@@ -157,8 +157,10 @@ class Client:
             Whether it has; if not, :attr:`log` says why.
 
         Raises:
-            FailedError: there is no ``setpriv`` on this machine.
+            FailedError: there is no ``ssh`` or no ``setpriv`` on this machine.
         """
+        if shutil.which(argv[0]) is None:  # setpriv would say that only on standard error
+            raise missing_tool(argv[0])
         self._lines.clear()
         end = time.monotonic() + timeout
         try:

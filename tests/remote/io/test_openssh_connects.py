@@ -71,6 +71,8 @@ Host desk
   ControlPath {tmp_path}/shared
   ControlPersist 60
   SendEnv *
+  LogLevel QUIET
+  Tunnel yes
 Match host=127.0.0.1 exec "true"
   IdentitiesOnly yes
 Match final all
@@ -292,5 +294,8 @@ def test_without_a_client_and_with_a_wrong_configuration(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(FailedError, match="ssh"):
         hostname(endpoint, tmp_path)
+    (tmp_path / "setpriv").symlink_to("/usr/bin/setpriv")
+    with pytest.raises(FailedError, match="the tool 'ssh' is missing"):
+        hostname(server.endpoint(), tmp_path)
     with pytest.raises(InputError, match="has no address"):
         hostname(Endpoint("board"), tmp_path)
