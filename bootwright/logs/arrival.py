@@ -11,6 +11,10 @@ MAX_TIME_DIFFERENCE = timedelta(hours=36)
 """How far a record's time may be from noon of the day of its arrival. If it is further away, the
 board's clock was wrong."""
 
+MAX_DELAY = timedelta(days=30)
+"""How long a board may keep its records while it cannot deliver them. A time that is no further
+before the arrival may be right."""
+
 
 class ArrivalTimes:
     """Gives each line of a board's log a time; the lines are read from the last to the first."""
@@ -31,6 +35,18 @@ class ArrivalTimes:
             self._noon = datetime.fromisoformat(f"{file.removesuffix('.log')}T12:00:00+00:00")
         if time is not None and abs(time - self._noon) < MAX_TIME_DIFFERENCE:
             self._time = time
+        return self._time
+
+    def searched_time(self, time: datetime | None) -> datetime:
+        """Return the time by which the line of the last call of :meth:`time_of` is searched for.
+
+        It is its own as well if the board may have delivered it late.
+
+        Args:
+            time: its own time; ``None`` if it has none.
+        """
+        if time is not None and timedelta(0) < self._noon - time < MAX_DELAY:
+            return time
         return self._time
 
 

@@ -213,6 +213,8 @@ class BoardRun:
             return
         if self._options.dry_run or correct_clock(self._board, shown, self._reporter):
             says = f"set the board's clock, which shows {clock_text(shown)}"
+            # The board is not asked for that.
+            says += ", unless a time server keeps it right" if self._options.dry_run else ""
             self._done.append(StepResult("clock", True, says=(says,)))
         else:
             self._clock_left = True

@@ -135,6 +135,8 @@ def plan_provision(desired: DesiredState, facts: HostFacts) -> ProvisionPlan:
     reboot = _reboot(desired, facts)
     # Without the modules of the running kernel, iptables does not work until the restart.
     stops = [*kernel.stops, *(() if reboot else check_iptables(facts, daemon))]
+    if stops and not reboot and (why := needs_reboot(facts)):
+        stops.append(f"{why}: restart the board first")
     lines = docker_steps.command_lines(daemon, facts) or ((),)
     for flags in lines:
         configured = DaemonConfig(

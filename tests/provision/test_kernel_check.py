@@ -73,8 +73,9 @@ def test_a_board_that_is_to_be_restarted_is_asked_after_that() -> None:
     error = "can't initialize table `nat'"
     facts = stock(iptables="legacy", iptables_error=error, **gone, **STOPPED)
     assert plan_provision(desired(), facts).reboot
-    with pytest.raises(RefusedError, match="does not work on the board"):
+    with pytest.raises(RefusedError, match="does not work on the board") as refused:
         plan_provision(desired(reboot=False), facts)
+    assert "are gone (installed: 6.12.1-1-ARCH): restart the board first" in str(refused.value)
 
 
 @pytest.mark.parametrize("proven", [False, True])

@@ -158,7 +158,9 @@ def test_a_clock_that_is_wrong_is_something_to_do(make: Make) -> None:
     assert changed(run()) == ["clock"]
     # In a dry run it is only planned.
     board = make(PROVISIONED.replace("== end", IN_2020))
-    assert changed(run(dry_run=True)) == ["clock"]
+    planned = run(dry_run=True)
+    assert changed(planned) == ["clock"]
+    assert planned.changed[0].says[0].endswith("unless a time server keeps it right")
     assert board.network.titles == [COLLECT]
 
 

@@ -192,6 +192,13 @@ def test_what_was_begun_with_enough_space_goes_on_with_less(board: Board) -> Non
     assert not (board.folder / "state" / "begun").exists()
 
 
+def test_without_a_network_nothing_is_begun_that_later_runs_have_to_finish(board: Board) -> None:
+    board.tool("apt-get", "exit 100")
+    status, sections = board.run(plan(upgrade=True))
+    assert (status, sections[0].line(0)) == (1, "fetch the lists of packages")
+    assert not (board.folder / "state" / "begun").exists()
+
+
 def test_what_fails_is_reported_with_its_last_lines(board: Board) -> None:
     board.tool("apt-get", "case $* in *' install '*) seq 1 100; exit 100 ;; esac")
     status, sections = board.run(plan("docker.io"))

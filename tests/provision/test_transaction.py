@@ -14,7 +14,7 @@ import pytest
 
 from bootwright.core.file_changes import FileChange, SymlinkChange, text_file
 from bootwright.provision.daemon_json import DAEMON_JSON
-from bootwright.provision.facts_script import TRANSACTION
+from bootwright.provision.facts_script import RELOADED, TRANSACTION
 from bootwright.provision.transaction import JOB, Transaction
 from bootwright.remote.job_script import FOLDER
 from tests.support.changes import odd, plain, whole
@@ -318,6 +318,15 @@ def test_a_daemon_that_does_not_start_gets_its_old_configuration_back(
     assert board.running == containers
     assert board.loaded == {}
     assert board.confirm() == ("too-late", "proved", "restored", "end")
+
+
+def test_a_daemon_json_of_the_future_does_not_seem_unread_for_ever(make: Make) -> None:
+    board = make(with_odd_things)
+    file = board.path(DAEMON_JSON)
+    # The clock was ahead when it was written, and is right now.
+    os.utime(file, (4e9, 4e9))
+    assert board.apply(odd()).complete
+    assert file.stat().st_mtime_ns <= board.path(RELOADED).stat().st_mtime_ns
 
 
 def test_a_container_that_says_otherwise_takes_everything_back(make: Make) -> None:

@@ -70,7 +70,12 @@ class BoardSummary:
 
 @dataclass(frozen=True)
 class _Line:
-    """A line of a log; ``order`` is the time for sorting it among the lines of other boards."""
+    """A line of a log.
+
+    Attributes:
+        order: the time for sorting it among the lines of other boards.
+        searched: the time by which it is searched for.
+    """
 
     board: str
     cursor: LogCursor
@@ -78,6 +83,7 @@ class _Line:
     severity: int
     time: datetime | None
     order: datetime
+    searched: datetime
 
 
 def encode_cursors(cursors: Cursors) -> str:
@@ -138,7 +144,7 @@ def scan(
         reached = line.time or reached
         if _may_match(line, query):
             record = parse_record(line.text, line.board)
-            if query.matches(record, line.order):
+            if query.matches(record, line.searched):
                 records.append(record)
         if len(records) >= limit or (count % _LINES_PER_CHECK == 0 and enough()):
             return ScanResult(records, cursors, reached)
@@ -159,14 +165,15 @@ def _backwards(
         severity, time = NOTICE & 7, None
         if head is not None:
             severity, time = int(head[1]) & 7, parse_time(head[2])
-        yield _Line(board, where, text, severity, time, times.time_of(where.day, time))
+        order = times.time_of(where.day, time)
+        yield _Line(board, where, text, severity, time, order, times.searched_time(time))
 
 
 def _may_match(line: _Line, query: Query) -> bool:
     """Return whether a line may match; this is faster than parsing every line."""
-    if query.since is not None and line.order < query.since:
+    if query.since is not None and line.searched < query.since:
         return False
-    if query.until is not None and line.order > query.until:
+    if query.until is not None and line.searched > query.until:
         return False
     # A line that cannot be parsed has the severity notice, whatever it begins with.
     if line.severity > query.severity and query.severity < (NOTICE & 7):

@@ -162,7 +162,8 @@ class LogStore:
         times = ArrivalTimes()
         for where, line in self.backwards(board, cursor, since):
             record = parse_record(line, board)
-            if query is None or query.matches(record, times.time_of(where.day, record.time)):
+            times.time_of(where.day, record.time)
+            if query is None or query.matches(record, times.searched_time(record.time)):
                 yield record
 
     def backwards(

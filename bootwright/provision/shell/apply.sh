@@ -64,6 +64,12 @@ begin_step() {
 # A command of the step that was begun last.
 run() { message=$("$@" 2>&1) || fail "$step"; }
 mark_touched() { : >"$state/touched"; }
+# The daemon has read daemon.json. If the clock was ahead when that was written, and is right now, it
+# would seem to be newer than every later start of the daemon: then it gets the time of now.
+mark_read() {
+    : >"$reloaded_file"
+    [ ! "$daemon_json" -nt "$reloaded_file" ] || touch "$daemon_json" "$reloaded_file"
+}
 restart_docker() {
     mark_touched
     # The new file is in place already. The daemon that runs must not read it, but have
@@ -76,7 +82,7 @@ restart_docker() {
     else
         rm -f "$daemon_json" || return 1
     fi
-    systemctl_docker restart || return 1
+    systemctl_docker restart && mark_read || return 1
     if [ ! -e "$state/hold" ]; then
         if [ -n "$hides_data" ]; then
             # Those that the daemon still finds.
@@ -89,12 +95,12 @@ restart_docker() {
 }
 reload_docker() {
     mark_touched
-    systemctl_docker reload && : >"$reloaded_file" && check_survivors
+    systemctl_docker reload && mark_read && check_survivors
 }
 start_docker() {
     mark_touched
     systemctl reset-failed docker.service docker.socket 2>/dev/null
-    systemctl_docker start
+    systemctl_docker start && mark_read
 }
 # $1: the file of our rules, if there is one. Without auditctl, or with a kernel that lists no rules,
 # nothing is recorded.

@@ -73,15 +73,17 @@ give_up() {
 }
 # Like attempt; the job ends if the command fails.
 try() { attempt "$@" || give_up; }
-# Begins; the job ends if there is too little space. What was begun has used some of it already.
-begin() {
+# The job ends if there is too little space. What was begun has used some of it already.
+check_space() {
     [ ! -e "$begun_file" ] || needed_mib=$((needed_mib / 4))
     free=$(df -Pk / | awk 'NR == 2 { print int($4 / 1024) }')
     message="$free MiB are free on /, and $needed_mib are needed"
     [ "$free" -ge "$needed_mib" ] || stop "look for space"
     mkdir -p "${begun_file%/*}"
-    : >"$begun_file"
 }
+# From now on packages are changed: the next run finishes it. Not before the lists are fetched: on a
+# board without a network, every later run would fail.
+mark_begun() { : >"$begun_file"; }
 # Records the date and the sources that are missing, $1, a line each.
 record_end() {
     printf '%s %s\n' "$(date -u +%Y-%m-%d)" "$(printf '%s' "$1" | paste -s -d, | sed 's/,/, /g')" \

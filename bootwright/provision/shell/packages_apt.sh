@@ -129,9 +129,10 @@ try_twice() {
     try "$@"
 }
 
-begin
+check_space
 attempt "finish what was left half done" dpkg --force-confdef --force-confold --configure -a || :
 fetch_lists
+mark_begun
 # apt takes a package whose files are there by half for installed.
 [ -z "$(half_unpacked)$(half_removed)" ] || mend
 if [ -n "$upgrade" ]; then

@@ -10,7 +10,8 @@
 # Variables: those of packages.sh.
 
 database=$(pacman-conf DBPath 2>/dev/null)
-database=${database:-/var/lib/pacman/}
+# Without links, as the kernel names a file that is open.
+database=$(realpath "${database:-/var/lib/pacman}")/
 # libalpm makes this file when it begins and keeps it open until it ends, in whatever program:
 # pacman, packagekitd, pamac-daemon. After an interruption the file stays, and nobody has it open.
 locks=${database}db.lck
@@ -93,10 +94,11 @@ install_again() {
     rm -f "$half_installed"
 }
 
-begin
+check_space
 remove_stale_lock
 fill_keyring
 try "fetch the lists of packages" pacman -Sy --noconfirm
+mark_begun
 set_aside_half_installed
 # The keyring first: with an old one, new packages seem to be forged.
 keyrings=$(pacman -Qq | grep -e '-keyring$')

@@ -148,6 +148,18 @@ def test_what_has_just_arrived_is_found_whatever_its_boards_clock_says(store: Lo
     ]
 
 
+def test_what_a_board_delivered_late_is_found_by_its_own_time(store: LogStore) -> None:
+    late = -timedelta(days=3).total_seconds()
+    _append(store, [_record("a", "before", 0)])
+    _append(store, [_record("a", "late", late), _record("a", "late too", late + 60)])
+    until = Query(until=START - timedelta(days=2))
+    assert [record.text for record in store.newest_first("a", until)] == ["late too", "late"]
+    assert _all(store, end_cursors(store, "a"), 9, until) == ["late too", "late"]
+    since = Query(since=START - timedelta(minutes=5))
+    assert [record.text for record in store.newest_first("a", since)] == ["before"]
+    assert _all(store, end_cursors(store, "a"), 9, since) == ["before"]
+
+
 def test_what_arrives_is_followed_whatever_its_boards_clock_says(store: LogStore) -> None:
     long_ago = (datetime(1970, 1, 1, tzinfo=UTC) - START).total_seconds()
     _append(store, [_record("a", "1970", long_ago)])
