@@ -68,6 +68,8 @@ class ConsoleFeed:
         self.losses = 0
         self.received = 0
         self.lost = ""
+        # Since the last loss nothing has come, and nothing could be typed.
+        self._away = False
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._characters = self._unreadable = 0
 
@@ -100,7 +102,7 @@ class ConsoleFeed:
         if report_progress:
             self._report_progress(now)
         if data:
-            self.last_byte = now
+            self.last_byte, self._away = now, False
             return self._take(data)
         if now - self.last_byte >= (ECHO_S if self._redactor.expects_echo else IDLE_S):
             self.end()
@@ -121,8 +123,10 @@ class ConsoleFeed:
 
     def type(self, data: bytes) -> bool:
         """Type ``data``; return whether it was certainly sent."""
-        self._recorder.typed(data)
-        return self._write(data)
+        sent = self._write(data)
+        if sent:
+            self._recorder.typed(data)
+        return sent
 
     def type_secret(self, before: bytes, secret: Secret, after: bytes) -> bool:
         """Type a secret with keys around it, in one write; return whether it was certainly sent."""
@@ -139,6 +143,7 @@ class ConsoleFeed:
         except ConnectionLost as lost:
             self._note_loss(str(lost))
             return False
+        self._away = False
         return True
 
     def _take(self, data: bytes) -> list[State]:
@@ -164,10 +169,11 @@ class ConsoleFeed:
         self.end()
         self.losses += 1
         self._watcher.connection_lost()
-        self._recorder.remark(why)
+        if why != self.lost or not self._away:
+            self._recorder.remark(why)
         if why != self.lost:
             self._reporter.warn(why)
-        self.lost = why
+        self.lost, self._away = why, True
         # What is done after so many seconds of silence is due so long after this.
         self.last_byte = self._clock()
 

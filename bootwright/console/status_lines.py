@@ -76,8 +76,9 @@ _STATUS = re.compile(
 _ANYWHERE = (
     (
         UnitState.RESTARTED,
-        r"^Linux version \d+\.\S* \(|^U-Boot (?:[ST]PL )?\d{4}\.\d\d"
-        r"|^NOTICE: +BL\d|^barebox \d{4}\.\d\d|^Welcome to GRUB!"
+        # Before a boot loader's first line there may be noise: the board was just switched on.
+        r"^Linux version \d+\.\S* \(|^\ufffd*U-Boot (?:[ST]PL )?(?:\d{4}\.\d\d|1\.\d\.\d)"
+        r"|^\ufffd*NOTICE: +BL\d|^\ufffd*barebox \d{4}\.\d\d|^\ufffd*Welcome to GRUB!"
         r"|\breboot: (?:Restarting system|Power)",
     ),
     (UnitState.GREETED, r"^Welcome to .{1,60}!$"),

@@ -50,6 +50,10 @@ SEARCH_BOOTING_S = 15.0
 SEARCH_ANSWER_S = 3.0
 """Seconds in which a question that we do not see has to answer this TAB."""
 
+END_SEARCH_S = SEARCH_BOOTING_S + SEARCH_ANSWER_S
+"""Seconds of silence, where the board has printed something, after which the TAB is erased. A board
+that was switched on just after the TAB may be in its boot loader, whose countdown any key stops."""
+
 
 class Typed(Enum):
     """What was typed last, and still matters."""
@@ -167,8 +171,8 @@ RULES: tuple[Rule, ...] = (
     # No question is known: search for one that was printed before we connected.
     Rule((_Q.NOTHING_PRINTED,), (_T.NOTHING,), _S.QUIET, SEARCH_SILENT_S, _A.SEARCH),
     Rule((_Q.NONE, _Q.BLANK_LINE), (_T.NOTHING,), _S.QUIET, SEARCH_BOOTING_S, _A.SEARCH),
-    Rule((_Q.NOTHING_PRINTED, _Q.NONE, _Q.NOT_OURS), _SEARCHES,
-         _S.TYPED, SEARCH_ANSWER_S, _A.END_SEARCH),
+    Rule((_Q.NOTHING_PRINTED,), _SEARCHES, _S.TYPED, SEARCH_ANSWER_S, _A.END_SEARCH),
+    Rule((_Q.NONE, _Q.NOT_OURS), _SEARCHES, _S.QUIET, END_SEARCH_S, _A.END_SEARCH),
     Rule((_Q.BLANK_LINE,), (_T.SEARCH_IN_SILENCE,),
          _S.TYPED, SEARCH_ANSWER_S, _A.END_SEARCH_WITH_ENTER),
     Rule((_Q.BLANK_LINE,), (_T.SEARCH_WHILE_BOOTING,), _S.TYPED, SEARCH_ANSWER_S, _A.END_SEARCH),

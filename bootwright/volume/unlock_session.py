@@ -220,6 +220,9 @@ class UnlockSession:
         if self._sender.unsure:
             return self._result(Result.FAILED, f"{self._sender.unsure}; the board asks again")
         self._await_next_question()
+        if self._watcher.opened:
+            # Another disk's passphrase was wrong: the report names none.
+            return self._evaluate_verdict(State.UNLOCKED)
         if self._watcher.gave_up:
             return self._result(
                 Result.WRONG_PASSPHRASE,

@@ -16,7 +16,7 @@ from bootwright.console.tries import PendingPrompt, Tries
 from bootwright.core.errors import FailedError
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
-from bootwright.volume.unlock_decisions import Since, Typed, UnlockAction, decide
+from bootwright.volume.unlock_decisions import END_SEARCH_S, Since, Typed, UnlockAction, decide
 
 ADVISE_S = 15.0
 """Seconds of silence since we connected, after which a message says what to check."""
@@ -34,6 +34,9 @@ _TAB_TAKEN = (
     OpenQuestion.CLOSED,
 )
 """A TAB was answered, or the boot has gone on."""
+
+_BOOT_LOADER = (OpenQuestion.NONE, OpenQuestion.NOT_OURS)
+"""Where the boot prints, and it may be a boot loader that prints."""
 
 NOISE = 200
 """Bytes after which it is certain that they are no text. Switching a board on brings a few."""
@@ -99,6 +102,7 @@ class PassphraseSender:
         self._question_line: tuple[int, str] | None = None
         # Bytes that had come when the search for a question ended.
         self._searched_at = 0
+        self._losses = self._feed.losses
 
     @property
     def waiting(self) -> int:
@@ -159,7 +163,10 @@ class PassphraseSender:
 
     def take_back(self) -> None:
         """Erase a TAB that nothing has answered; call it when nothing more will be typed."""
-        if self._typed in _TAB_TYPED and self._watcher.open_question not in _TAB_TAKEN:
+        question = self._watcher.open_question
+        if question in _BOOT_LOADER and self._feed.quiet() < END_SEARCH_S:
+            return  # A boot loader's countdown may be running, which any key stops.
+        if self._typed in _TAB_TYPED and question not in _TAB_TAKEN:
             with contextlib.suppress(FailedError):
                 self._feed.type(CLEAR)
             self._typed = Typed.NOTHING
@@ -168,6 +175,11 @@ class PassphraseSender:
         now, question = self._clock(), self._watcher.open_question
         if question is not self._question:
             self._question, self._same_since = question, now
+        if self._feed.losses != self._losses:
+            # It may not have arrived, and what was open may be over: begin again.
+            self._losses = self._feed.losses
+            if self._typed is not Typed.PASSPHRASE:
+                self._typed = Typed.NOTHING
         if self._typed is Typed.ALL_TRIED and self._feed.received != self._searched_at:
             self._typed = Typed.NOTHING
         seconds = {

@@ -101,3 +101,29 @@ class UnreliableBoard(Board):
         super().write(data)
         if self._lost_at and self._lost_at in data:
             raise ConnectionLost("lost while typing")
+
+
+class UnpluggedBoard(Board):
+    """A board whose line is away between two times; what is printed then is lost."""
+
+    def __init__(self, script: Callable[[Board], Script], begin: float, end: float) -> None:
+        super().__init__(script)
+        self._begin, self._end = begin, end
+        self._noticed = False
+
+    def read(self) -> bytes:
+        data = super().read()
+        if not self._is_away():
+            return data
+        if not self._noticed:
+            self._noticed = True
+            raise ConnectionLost("lost")
+        return b""
+
+    def write(self, data: bytes) -> None:
+        if self._is_away():
+            raise ConnectionLost("still lost")
+        super().write(data)
+
+    def _is_away(self) -> bool:
+        return self._begin <= self.now < self._end

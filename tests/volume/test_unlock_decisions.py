@@ -34,10 +34,10 @@ SITUATIONS = list(product(OpenQuestion, Typed))
 EXPECTED = """
 question                       NOTHING       TAB           SECOND_TAB    SEARCH_IN_SILENCE  SEARCH_WHILE_BOOTING  ALL_TRIED     PASSPHRASE
 NOTHING_PRINTED                search_5      search_5      search_5      clear_3            clear_3               -             -
-NONE                           search_15     search_15     search_15     clear_3            clear_3               -             -
+NONE                           search_15     search_15     search_15     clear_18           clear_18              -             -
 BLANK_LINE                     search_15     search_15     search_15     empty_3            clear_3               -             -
 HIDDEN_UNSEEN                  empty_0       empty_0       empty_0       empty_0            empty_0               empty_0       -
-NOT_OURS                       -             -             -             clear_3            clear_3               -             -
+NOT_OURS                       -             -             -             clear_18           clear_18              -             -
 CLOSED                         -             -             -             -                  -                     -             -
 INCOMPLETE                     -             tab_10        clear_withdraw_10  -                  -                     -             -
 VISIBLE                        tab_0.1       tab_10        clear_withdraw_10  tab_0.1            tab_0.1               tab_0.1       -
@@ -73,7 +73,7 @@ class Bench:
         self.question_line = ""
         self.state = State.PROMPT
         # As a console.
-        self.received = 0
+        self.received = self.losses = 0
         self.readable = True
         self.quiet_since = 0
         both: Any = self

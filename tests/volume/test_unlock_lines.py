@@ -221,8 +221,9 @@ def test_a_logged_console(tmp_path: Path) -> None:
 
         def script(line: Line) -> None:
             def say(data: bytes) -> None:
-                log.write(data)
+                # In this order: the run ends, and hangs up, when the log reports the volume open.
                 line.send(data)
+                log.write(data)
 
             say(PROMPT[30:])
             line.expect(b"\t")

@@ -15,6 +15,7 @@ from tests.support.scripted_console import (
     U_BOOT,
     Board,
     Script,
+    UnpluggedBoard,
     UnreliableBoard,
 )
 
@@ -59,6 +60,82 @@ def test_a_lost_connection_before_the_prompt() -> None:
     board = UnreliableBoard(script)
     result = board.unlock()
     assert (result.result, result.prompts_seen) == (Result.UNLOCKED, 1)
+
+
+@pytest.mark.parametrize("begin", [0.0, 6.0])
+def test_a_question_that_was_printed_while_the_line_was_away_is_found(begin: float) -> None:
+    """Also at the start of ``--watch``, which waits for a port that is not there."""
+
+    def script(board: Board) -> Script:
+        while board.now < begin + 20:
+            yield b""
+        board.typed = b""
+        yield from board.wait_for(b"\t")
+        yield HIDDEN
+        yield from board.wait_for(b"\x15\n")
+        yield from board.answers(PROMPT, HIDDEN)
+        yield OPENED
+
+    board = UnpluggedBoard(script, begin, begin + 30)
+    assert board.unlock(timeout=120).result is Result.UNLOCKED
+    assert board.typed == b"\t\x15\n" + TYPED
+    assert board.log.getvalue().count("lost") == 2
+
+
+def test_a_question_that_waits_is_answered_after_a_long_time_without_a_line() -> None:
+    def script(board: Board) -> Script:
+        yield PROMPT
+        yield from board.wait_for(b"\t")
+        yield HIDDEN
+        yield from board.wait_for(b"\n")
+        yield OPENED
+
+    board = UnpluggedBoard(script, 0.15, 60)
+    assert board.unlock(timeout=120).result is Result.UNLOCKED
+    assert board.typed == TYPED
+
+
+BOOT_LOADERS = [
+    U_BOOT,
+    b"\xff\x00\xfeU-Boot 2012.07-g2f4a1c (Apr 01 2014 - 10:00:00) for ODROID\r\n",
+    b"\r\nU-Boot 1.1.6 (Apr 01 2008 - 10:00:00)\r\n",
+    b"\r\nA vendor's loader 3\r\n",
+]
+
+
+@pytest.mark.parametrize("banner", BOOT_LOADERS)
+def test_the_countdown_of_a_board_that_is_switched_on_is_not_stopped(banner: bytes) -> None:
+    """It is switched on after the TAB that searches for a question, which nobody answers."""
+
+    def script(board: Board) -> Script:
+        yield from board.wait_for(b"\t")
+        yield b""
+        yield banner
+        yield b"Hit any key to stop autoboot:  3 "
+        for seconds in (b"2", b"1", b"0"):
+            for _ in range(10):
+                yield b""
+            yield b"\b\b\b " + seconds + b" "
+        assert board.typed == b"\t"
+        board.typed = b""
+        yield b"\r\nStarting kernel ...\r\n\r\n"
+        yield from board.answers(PROMPT, HIDDEN)
+        yield OPENED
+
+    board = Board(script)
+    assert board.unlock().result is Result.UNLOCKED
+    assert board.typed == TYPED
+
+
+@pytest.mark.parametrize("banner", BOOT_LOADERS)
+def test_a_run_that_ends_in_a_countdown_does_not_stop_it(banner: bytes) -> None:
+    def script(board: Board) -> Script:
+        yield from board.wait_for(b"\t")
+        yield banner + b"Hit any key to stop autoboot:  3 "
+
+    board = Board(script)
+    assert board.unlock(timeout=6).result is Result.NO_PROMPT
+    assert board.typed == b"\t"
 
 
 def test_after_an_uncertain_send_nothing_is_typed_any_more() -> None:

@@ -157,6 +157,17 @@ def test_a_question_that_an_earlier_run_left_waiting() -> None:
     assert session.waiting == 0
 
 
+def test_a_refusal_of_another_disks_passphrase_does_not_count() -> None:
+    def script(board: Board) -> Script:
+        yield from board.answers(PROMPT)
+        yield b"\r\nFailed to activate with specified passphrase. (Passphrase incorrect?)\r\n"
+        yield b""
+        yield OPENED
+
+    result = Board(script).unlock()
+    assert (result.result, result.attempts) == (Result.UNLOCKED, 1)
+
+
 def test_the_second_passphrase_waits_for_the_second_question() -> None:
     """The boot says that the first was wrong before it asks again; and a person takes time."""
 
