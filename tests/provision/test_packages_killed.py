@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from bootwright.provision.packages import PackagesPlan, package_warnings, packages_script
-from bootwright.remote.sections import Section
 from tests.support.debianroot import DebianRoot, Package, base, need_debian_roots, numbered
+from tests.support.package_runs import failed
 
 pytestmark = pytest.mark.integration
 
@@ -71,15 +71,6 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> DebianRoot:
 @pytest.fixture
 def board(fresh: DebianRoot, tmp_path: Path) -> DebianRoot:
     return fresh.copy(tmp_path / "board")
-
-
-def failed(sections: tuple[Section, ...]) -> tuple[str, ...]:
-    """Return what failed, and the message; nothing if the run ended well."""
-    names = [section.name for section in sections]
-    if names == ["missing", "warning"]:
-        return ()
-    assert names == ["failed"], sections
-    return sections[0].lines
 
 
 def assert_finished(board: DebianRoot) -> None:

@@ -15,9 +15,9 @@ from bootwright.provision.packages import (
     package_warnings,
     packages_script,
 )
-from bootwright.remote.sections import Section
 from tests.support.archroot import KEYRING, ArchRoot, need_pacman
 from tests.support.gpgkeys import KeyRing, keyring
+from tests.support.package_runs import failed
 from tests.support.webserver import serving
 
 pytestmark = pytest.mark.integration
@@ -76,15 +76,6 @@ def settled(fresh: ArchRoot, tmp_path_factory: pytest.TempPathFactory) -> ArchRo
 @pytest.fixture
 def board(settled: ArchRoot, tmp_path: Path) -> ArchRoot:
     return settled.copy(tmp_path / "board")
-
-
-def failed(sections: tuple[Section, ...]) -> tuple[str, ...]:
-    """Return what failed, and what pacman said; nothing if the run ended well."""
-    names = [section.name for section in sections]
-    if names == ["missing", "warning"]:
-        return ()
-    assert names == ["failed"], sections
-    return sections[0].lines
 
 
 def installed(board: ArchRoot) -> dict[str, str]:

@@ -19,6 +19,20 @@ INV = Path(sys.executable).parent / "inv"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 """A public key whose private half nobody has."""
 
+STEPS = [
+    "copy",
+    "personalise",
+    "luks",
+    "map",
+    "open",
+    "size",
+    "discard",
+    "write",
+    "verify",
+    "table",
+]
+"""The names of the steps in ``seconds`` of the manifest."""
+
 
 def copy_checkout(to: Path, targets: str) -> None:
     """Make a copy of the checkout, whose ``bootwright.toml`` is ``targets``."""

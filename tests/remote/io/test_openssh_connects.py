@@ -5,7 +5,6 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,14 +18,6 @@ from bootwright.remote.io.openssh import write_known_hosts
 from tests.support.sshserver import SshServer, keygen, need_sshd, own_client
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    need_sshd()
-    server = SshServer(tmp_path_factory.mktemp("sshd"))
-    yield server.start()
-    server.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ from bootwright.remote.io.wait import (
     usual_wait,
     wait_before_ssh,
 )
-from tests.support.sshserver import SshServer, need_sshd, own_client
+from tests.support.sshserver import SshServer, own_client
 
 pytestmark = pytest.mark.integration
 
@@ -31,14 +30,6 @@ pytestmark = pytest.mark.integration
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The client's configuration; and there is no agent."""
     return own_client(tmp_path, monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    need_sshd()
-    server = SshServer(tmp_path_factory.mktemp("sshd"))
-    yield server.start()
-    server.stop()
 
 
 def test_a_board_that_was_just_unlocked_is_waited_for_longer(tmp_path: Path) -> None:
