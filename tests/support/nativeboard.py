@@ -194,7 +194,8 @@ def _provisioned_board(folder: Path) -> Iterator[NativeBoard]:
         # systemd does not always know the mounts of the container yet when it decides what to start
         # at a boot, and leaves out what requires one.
         start = (
-            "{ systemctl reset-failed; systemctl start docker; docker start old; } >/dev/null 2>&1"
+            "{ systemctl reset-failed; systemctl start auditd systemd-timesyncd docker;"
+            " docker start old; } >/dev/null 2>&1"
             "; docker ps --format '{{.Names}}' || true"
         )
         wait_until(lambda: "old" in board.sh(start))
