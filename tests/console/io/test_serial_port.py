@@ -46,14 +46,20 @@ def test_a_port_is_checked_without_opening_it(tmp_path: Path) -> None:
 def test_a_lock_of_another_program_is_honoured(device: str, tmp_path: Path) -> None:
     """As minicom and picocom write it; a program of another user shows nothing else."""
     lock = tmp_path / f"LCK..{device.removeprefix('/dev/').replace('/', '_')}"
-    with subprocess.Popen(["sleep", "60"]) as other:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        # It has its own name only when it runs.
+        other.stdin.write(b"x")
+        other.stdin.flush()
+        assert other.stdout.read(1) == b"x"
         for content in (
             f"{other.pid:>10}\n".encode(),
             f"{other.pid:>10} minicom root\n".encode(),
             other.pid.to_bytes(4, sys.byteorder),
         ):
             lock.write_bytes(content)
-            assert holder_of(Path(device), [tmp_path]) == f"process {other.pid} (sleep)"
+            assert holder_of(Path(device), [tmp_path]) == f"process {other.pid} (cat)"
         other.kill()
     # Left by a program that has ended; ours; no lock at all.
     for content in (f"{other.pid}\n".encode(), f"{os.getpid()}\n".encode(), b"", b"x", b"-1\n"):
