@@ -53,8 +53,12 @@ from bootwright.remote.io.connection import Remote
 from bootwright.remote.job import Reconnector, run_job
 from bootwright.remote.job_script import JobState
 
-COLLECT_S = 120.0
-"""Seconds for a board to report; an emulated one takes 2."""
+COLLECT_S = 300.0
+"""Seconds for a board to report; an emulated one takes 2.
+
+One that has just been restarted waits up to 90 of them for its services, is slow while these start,
+and may ask its engine for 30 more.
+"""
 
 JOB_S = 3600.0
 """Seconds for a job: the longest is a full upgrade and Docker, on a slow card and a slow line."""

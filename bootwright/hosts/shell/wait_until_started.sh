@@ -8,12 +8,13 @@
 
 wait_until_started() {
     read -r uptime _ </proc/uptime
-    count=0
-    while [ "${uptime%.*}" -lt 900 ] && [ "$count" -lt 90 ]; do
+    # A board that is busy starting takes more than a second for each round.
+    end=$((${uptime%.*} + 90))
+    while [ "${uptime%.*}" -lt 900 ] && [ "${uptime%.*}" -lt "$end" ]; do
         case $(systemctl is-system-running 2>/dev/null) in
         starting | initializing) sleep 1 ;;
         *) break ;;
         esac
-        count=$((count + 1))
+        read -r uptime _ </proc/uptime
     done
 }
