@@ -1,4 +1,4 @@
-"""A board whose console can be read only while connected: lost lines, reboots, a late start."""
+"""A board whose console can be read only while connected: a lost line, and another reboot."""
 
 import os
 import select
@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +17,9 @@ import pytest
 from bootwright.console.boot import BootWatcher
 from bootwright.console.transcript import read_transcript
 from bootwright.core import paths
-from bootwright.emulator.io.qemu import stop
-from bootwright.volume.unlock import UnlockOptions, unlock
-from bootwright.volume.unlock_result import Result
 from tests.support.bench import WORD
-from tests.support.machine import BOOT_S, Card, Machine
+from tests.support.hostboard import Board
+from tests.support.machine import BOOT_S, Machine
 
 pytestmark = pytest.mark.emulator
 
@@ -70,11 +67,12 @@ class Cable:
                 other[ready].sendall(data)
 
 
-def wait_for(machine: Machine, what: Callable[[BootWatcher], bool]) -> None:
-    """Wait until ``what`` is true for the console log of QEMU."""
+def wait_for(machine: Machine, begin: int, what: Callable[[BootWatcher], bool]) -> None:
+    """Wait until ``what`` is true for the console log of QEMU from byte ``begin`` on."""
     end = time.monotonic() + BOOT_S
     watcher = BootWatcher("docker-data", "/mnt/docker-data")
     with (machine.directory / "console.log").open("rb") as log:
+        log.seek(begin)
         while True:
             watcher.feed(log.read())
             if what(watcher):
@@ -110,48 +108,40 @@ def watching(machine: Machine, cable: Cable, folder: Path) -> Iterator["subproce
         process.communicate(timeout=30)
 
 
-def test_unlocking_after_a_lost_line_a_reboot_and_a_late_start(
-    card_image: Card, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_a_watch_goes_on_after_a_lost_line_and_another_reboot(
+    unlocked: Board, tmp_path: Path
 ) -> None:
-    machine = Machine(card_image, tmp_path / "emulator")
-    emulator = machine.start(snapshot=True)
-    cable = Cable(emulator.serial_port)
+    machine = unlocked.machine
+    cable = Cable(machine.emulator.serial_port)
+    reboot = "(sleep 1; reboot) >/dev/null 2>&1 &"
+    mounted = "findmnt --noheadings --output SOURCE /var/lib/docker"
     try:
         with watching(machine, cable, tmp_path) as process:
-            # Out while the kernel starts, in again when systemd does.
-            wait_for(machine, lambda boot: boot.boots == 1)
+            begin = len(machine.console())
+            unlocked.sh(reboot)
+            # Out when the board restarts, in again when systemd starts.
+            wait_for(machine, begin, lambda boot: boot.boots > 0)
             cable.pull()
-            wait_for(machine, lambda boot: "Welcome to" in boot.last_line or boot.prompts_seen > 0)
+            wait_for(
+                machine, begin, lambda boot: "Welcome to" in boot.last_line or boot.prompts_seen > 0
+            )
             cable.plug()
-            wait_for(machine, lambda boot: boot.login_seen)
-            mounted = "findmnt --noheadings --output SOURCE /var/lib/docker"
-            assert machine.shell(mounted, capfd).startswith("/dev/mapper/docker-data[")
+            wait_for(machine, begin, lambda boot: boot.login_seen)
+            assert unlocked.sh(mounted).startswith("/dev/mapper/docker-data[")
 
-            machine.shell("(sleep 1; reboot) &", capfd)
-            wait_for(machine, lambda boot: boot.boots > 1 and boot.prompts_seen > 0)
-            wait_for(machine, lambda boot: boot.boots > 1 and boot.login_seen)
-            assert machine.shell(mounted, capfd).startswith("/dev/mapper/docker-data[")
+            begin = len(machine.console())
+            unlocked.sh(reboot)
+            wait_for(machine, begin, lambda boot: boot.prompts_seen > 0)
+            wait_for(machine, begin, lambda boot: boot.login_seen)
+            assert unlocked.sh(mounted).startswith("/dev/mapper/docker-data[")
             assert process.poll() is None
-        log = (tmp_path / "watch.log").read_text()
-        assert log.count("the boot reported the volume open; waiting for the next boot") == 2
-        assert "the serial line was lost" in log
-        assert "the serial line is back" in log
-        cast = (tmp_path / "watch.cast").read_text()
-        assert WORD not in log + cast
-        typed = [event.data for event in read_transcript(cast, "x") if event.kind == "i"]
-        assert typed.count(b"\x15***\n") == 2
-
-        # Nothing watches the console now; the prompt is printed before the next client connects.
-        machine.shell("(sleep 1; reboot) &", capfd)
-        wait_for(machine, lambda boot: boot.boots > 2 and boot.open_question.is_ours)
-        late = replace(machine.endpoint, console_history=None)
-        options = UnlockOptions(via="serial", timeout=BOOT_S)
-        result = unlock(late, machine.card.passphrase, machine.reporter, options)
-        assert (result.result, result.attempts) == (Result.UNLOCKED, 1)
-        wait_for(machine, lambda boot: boot.boots > 2 and boot.login_seen)
-        # And a login prompt that was printed while nothing watched.
-        result = unlock(late, machine.card.passphrase, machine.reporter, options)
-        assert (result.result, result.attempts) == (Result.ALREADY_UNLOCKED, 0)
     finally:
         cable.end()
-        stop(machine.reporter, machine.directory, power_down_s=0)
+    log = (tmp_path / "watch.log").read_text()
+    assert log.count("the boot reported the volume open; waiting for the next boot") == 2
+    assert "the serial line was lost" in log
+    assert "the serial line is back" in log
+    cast = (tmp_path / "watch.cast").read_text()
+    assert WORD not in log + cast
+    typed = [event.data for event in read_transcript(cast, "x") if event.kind == "i"]
+    assert typed.count(b"\x15***\n") == 2

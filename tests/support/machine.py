@@ -52,12 +52,17 @@ class Machine:
             directory=directory or self.directory,
         )
 
-    def wait(self, goal: str) -> State:
+    @property
+    def emulator(self) -> Emulator:
+        """The one that runs."""
         emulator = status(self.directory)
         assert emulator is not None
+        return emulator
+
+    def wait(self, goal: str) -> State:
         assert goal in ("prompt", "login")
         return wait_until(
-            emulator,
+            self.emulator,
             "prompt" if goal == "prompt" else "login",
             timeout=BOOT_S,
             reporter=self.reporter,
