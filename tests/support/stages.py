@@ -95,6 +95,10 @@ def _unlocked(board: Board, _: Path) -> None:
     board.machine.wait("login")
     # A clock that jumps by days when the board is resumed would start them all.
     board.sh(_NO_TIMERS)
+    # So that tests fetch only what has changed since.
+    with package_cache() as port:
+        board.sh(f"cat >{APT_PROXY}", apt_proxy(port))
+        board.sh(_LISTS)
 
 
 def _locked(board: Board, _: Path) -> None:
@@ -128,6 +132,8 @@ systemctl mask $timers >/dev/null 2>&1
 systemctl reset-failed
 """
 
+_LISTS = "apt-get -qq update >/dev/null 2>&1 || true"
+
 STAND_IN_SERVICE = "[Service]\nExecStart=/bin/sleep infinity\n"
 """A unit in place of Docker's: it runs if it is started and its conditions are met, only then."""
 
@@ -139,7 +145,7 @@ systemctl daemon-reload
 
 STAGES = {
     "locked": Stage("ssh", _locked, _NO_TIMERS + _SERVICES + STAND_IN_SERVICE),
-    "unlocked": Stage("serial", _unlocked, _NO_TIMERS),
+    "unlocked": Stage("serial", _unlocked, _NO_TIMERS + _LISTS),
     "docker": Stage("unlocked", _with_docker, STOCK_DOCKER),
     "provisioned": Stage("docker", _provisioned, OLD_CONTAINER, PROVISION_SOURCES),
     "ships": Stage("provisioned", _ships, "", _SHIPS_SOURCES),
@@ -147,7 +153,7 @@ STAGES = {
 """
 - ``locked``: a booted Debian whose volume is to be opened over SSH and was never open; a unit that
   only sleeps stands for Docker.
-- ``unlocked``: a booted Debian whose volume is open; no Docker.
+- ``unlocked``: a booted Debian whose volume is open; with lists of packages, and no Docker.
 - ``docker``: with Docker as the distribution installs it, and no container.
 - ``provisioned``: made a hardened Docker host by Bootwright, with a container ``old``.
 - ``ships``: which also ships its logs; with the certificates of who collects them.

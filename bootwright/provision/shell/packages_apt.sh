@@ -52,7 +52,9 @@ fetch_lists() {
         *"could not be parsed or opened"*) rm -rf /var/lib/apt/lists/* ;;
         esac
         rounds=$((rounds + 1))
-        if [ "$rounds" -eq 3 ]; then
+        # A mirror that is being updated needs minutes: another one may answer the second time.
+        case $message in *"Mirror sync in progress"*) most_rounds=2 ;; *) most_rounds=3 ;; esac
+        if [ "$rounds" -ge "$most_rounds" ]; then
             # A source that cannot be fetched, such as a mirror that is just being updated, or one
             # that somebody has added and that is gone, is no reason to do without the others.
             missing=$(failed_sources)
