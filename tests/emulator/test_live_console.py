@@ -51,7 +51,7 @@ class Cable:
 
     def _serve(self) -> None:
         while not self._ended:
-            if not select.select([self._server], [], [], 0.1)[0] or not self._plugged.is_set():
+            if not self._plugged.wait(0.1) or not select.select([self._server], [], [], 0.1)[0]:
                 continue
             client, _ = self._server.accept()
             with client, socket.create_connection(("127.0.0.1", self._board)) as board:
