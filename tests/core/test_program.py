@@ -80,8 +80,14 @@ def _end(error: BaseException) -> Program:
     ],
 )
 def test_an_error_becomes_a_message_and_an_exit_code(
-    error: BaseException, code: int, message: str, capsys: pytest.CaptureFixture[str]
+    error: BaseException,
+    code: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("BOOTWRIGHT_BUILD", str(tmp_path))  # for the log of a bug
     assert _end(error).run_line(["inv", "fails"]) == code
     printed = capsys.readouterr()
     assert message in printed.err
