@@ -236,7 +236,7 @@ class BootWatcher:
         if self._restart_expected:
             return OpenQuestion.CLOSED
         if self._echo is _Echo.HIDDEN:
-            # Where words stand before the answer to our TAB, they are another program's question.
+            # If there are words before the answer to our TAB, another program asks a question.
             return OpenQuestion.NOT_OURS if self.waiting_line else OpenQuestion.HIDDEN_UNSEEN
         if self._latest is not None and self._latest.owner is not _Owner.OURS:
             return OpenQuestion.NOT_OURS

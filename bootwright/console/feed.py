@@ -174,7 +174,7 @@ class ConsoleFeed:
         if why != self.lost:
             self._reporter.warn(why)
         self.lost, self._away = why, True
-        # What is done after so many seconds of silence is due so long after this.
+        # The seconds of silence, after which something is typed, are counted from now on.
         self.last_byte = self._clock()
 
     def _report_progress(self, now: float) -> None:

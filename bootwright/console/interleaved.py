@@ -130,8 +130,8 @@ class InterleavedMatcher:
             trails += after
         if may_begin:
             trails += [(node,) for node in self._root.after(char)]
-        # Trails that lead to the same position are one, and their number is bounded: a line
-        # that begins the texts again and again costs no more than any other line.
+        # Of the trails that lead to the same position one is kept, and their number is limited. So
+        # a line in which the texts begin again and again takes no more time than any other line.
         self._trails = list({id(trail[0]): trail for trail in trails}.values())[:MOST_POSITIONS]
         return {trail[0].name for trail in self._trails if trail[0].name is not None}
 

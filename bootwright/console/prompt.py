@@ -68,7 +68,8 @@ _ENDS_IN_SECRET_QUESTION = re.compile(
     _SECRET_QUESTION + r" *(?:\(press TAB for no echo\) ?)?(?:\(no echo\) ?)?$"
 )
 _HAS_SECRET_QUESTION = re.compile(_SECRET_QUESTION + r"(?=[\s\[(]|$)")
-# A line without any of these has no such question, which is seen much faster so.
+# A line without any of these words is no such question. Searching for them is much faster than
+# matching the expressions above.
 _MAY_ASK = (
     *("passw", "phrase", "passcode", "kennwort", "wachtwoord", "mot de", "contrase", "recovery"),
     *("verification", "one-time", "otp", "pin", "puk", "psk", "token", "secret", "press "),

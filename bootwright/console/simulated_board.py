@@ -81,7 +81,7 @@ class Ask:
     """A passphrase is asked for until the right one is typed or the tries are used up.
 
     Attributes:
-        disk: the name of the question in :class:`Answer`.
+        disk: the name of the question in :class:`TypedAnswer`.
         dialect: how it is asked.
         prompt: the question as it is printed, perhaps with other output in it.
         right: the passphrase; ``None`` if every one is wrong.
@@ -117,7 +117,7 @@ Step = Output | Listen | Ask
 
 
 @dataclass(frozen=True)
-class Answer:
+class TypedAnswer:
     """What was typed at a question.
 
     Attributes:
@@ -180,7 +180,7 @@ class SimulatedBoard:
     def __init__(
         self, script: Sequence[Step], *, speed: float = LINE_SPEED, tab_echo: bytes = b"\t"
     ) -> None:
-        self.answers: list[Answer] = []
+        self.answers: list[TypedAnswer] = []
         self.typed: list[tuple[float, bytes]] = []
         self.exposed = bytearray()
         self._speed = speed
@@ -324,7 +324,7 @@ class SimulatedBoard:
                 return False
             yield from self._print(ask.refused)
 
-    def _read_answer(self, ask: Ask) -> Generator[_Wait, None, Answer]:
+    def _read_answer(self, ask: Ask) -> Generator[_Wait, None, TypedAnswer]:
         hint, hidden = len(ask.dialect.hint), ask.dialect.version == INITRAMFS
         typed = _Typed(silent=hidden)
         end, others = self._now + ask.patience, deque(ask.meanwhile)
@@ -354,9 +354,11 @@ class SimulatedBoard:
                 interruptions = ask.reply_interruptions if to_tab else ()
                 yield from self._print(interrupt(reply, interruptions))
 
-    def _answer(self, ask: Ask, typed: _Typed, how: Literal["enter", "cancel", "gone"]) -> Answer:
+    def _answer(
+        self, ask: Ask, typed: _Typed, how: Literal["enter", "cancel", "gone"]
+    ) -> TypedAnswer:
         echoed = bytes(key for key, echoed in typed.keys if echoed)
-        return Answer(ask.disk, typed.given(), how, typed.silent, echoed, self._now)
+        return TypedAnswer(ask.disk, typed.given(), how, typed.silent, echoed, self._now)
 
 
 def _react(typed: _Typed, key: int, echoed: bool) -> bytes:

@@ -126,12 +126,14 @@ class Reading:
         raise InputError(f"{flag} needs a value{what}")
 
     def end_task(self) -> None:
-        """Check that the task has all positional arguments that it needs, unless help is wanted.
+        """Check that the task has all positional arguments that it needs.
+
+        Not if the help, the list of tasks or the version is wanted: then no task is run.
 
         Raises:
             InputError: one is missing.
         """
-        if self.core.args.help.value is None:
+        if not any(self.core.args[name].value for name in ("help", "list", "version")):
             for argument in self.context.positional_args:
                 if is_required(argument) and argument.value is None:
                     name = self.context.name

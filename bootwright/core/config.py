@@ -89,9 +89,11 @@ def _size(value: str) -> str:
 
 
 def _board_quota(value: str) -> str:
-    # A delivery has 2 MiB at most, and a day of a board many of them.
+    # A board delivers at most 2 MiB at a time, and many times a day.
     if parse_size(_size(value)) < 16 * MIB:
-        raise ValueError(f"{value!r} is less than 16MiB, which is too little for a board's day")
+        raise ValueError(
+            f"{value!r} is less than 16MiB, which is too little for one day of a board's logs"
+        )
     return value
 
 

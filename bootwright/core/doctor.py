@@ -19,6 +19,10 @@ _COLOURS: dict[State, str] = {
 }
 
 
+TABLE_COLUMNS = 60
+"""Columns of the narrowest terminal in which the table can be read."""
+
+
 def doctor(
     configuration: Configuration, cache: Path | None = None, build: Path | None = None
 ) -> DoctorReport:
@@ -39,9 +43,9 @@ def doctor(
 
 
 def show(report: DoctorReport, out: TextIO) -> None:
-    """Print the report: a table on a terminal, plain lines elsewhere."""
+    """Print the report: a table on a terminal that is wide enough, plain lines elsewhere."""
     console = Console(file=out, highlight=False)
-    if not console.is_terminal:
+    if not console.is_terminal or console.width < TABLE_COLUMNS:
         print("\n".join(report.lines()), file=out)
         return
     console.print(_table((*report.tools, *report.checks)))
@@ -49,7 +53,10 @@ def show(report: DoctorReport, out: TextIO) -> None:
 
 
 def _table(rows: tuple[Row, ...]) -> Table:
-    table = Table("", "what", "found", "needed for")
+    table = Table()
+    table.add_column(no_wrap=True)
+    for title in ("what", "found", "needed for"):
+        table.add_column(title, overflow="fold")  # a long path is continued, not cut
     for row in rows:
         colour = _COLOURS[row.state]
         found = " ".join(filter(None, (row.found, row.hint)))

@@ -259,7 +259,8 @@ def _error_of(root: Path, name: str, check: Callable[[Target], object]) -> str |
         check(load_config(root, name).target)
     except InputError as error:
         text = str(error)
-        # An error in a file names the table; what a target refers to has not its name.
+        # An error in bootwright.toml names the target's table already. An error in something else
+        # that the target uses, such as its overlay, does not name the target.
         named = text.startswith((CONFIG_NAME, LOCAL_NAME))
         return text if named else f"targets.{name}: {text}"
     return None

@@ -119,7 +119,7 @@ class Network(StrictModel):
             networks = [ipaddress.ip_interface(one).network for one in self.address]
             if not gateway.is_link_local and not any(gateway in one for one in networks):
                 raise ValueError(
-                    f"gateway: {self.gateway} is in no network of address; a board with DHCP gets"
-                    " its router from there"
+                    f"gateway: {self.gateway} is in no network of address; without address, leave"
+                    " gateway out: the board gets it by DHCP"
                 )
         return self

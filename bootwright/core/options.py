@@ -13,7 +13,17 @@ from typing import Annotated, Literal, Union, get_args, get_origin
 from bootwright.core.errors import InputError
 
 ValueKind = Literal[
-    "text", "word", "file", "folder", "target", "group", "board", "rootfs", "benchmark", "save"
+    "text",
+    "word",
+    "file",
+    "folder",
+    "task",
+    "target",
+    "group",
+    "board",
+    "rootfs",
+    "benchmark",
+    "save",
 ]
 
 
@@ -23,7 +33,8 @@ class OptionValue:
 
     Attributes:
         kind: ``word`` is one of ``words``; ``text`` is anything; ``board``, ``rootfs`` and
-            ``benchmark`` are names of files in the checkout, ``save`` is that of a saved emulator.
+            ``benchmark`` are names of files in the checkout, ``save`` is that of a saved emulator,
+            ``task`` is one of the program's own tasks.
         words: the words that are allowed; empty for the other kinds.
     """
 

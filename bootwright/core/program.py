@@ -7,6 +7,7 @@ Both commands do the same: ``inv`` is for use in a checkout, ``bootwright`` for 
 import inspect
 import io
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import module_from_spec, spec_from_file_location
@@ -127,7 +128,7 @@ class Program(InvokeProgram):
         try:
             self.argv = list(argv)
             self.parse_core_args()
-            if self.args.version.value:
+            if self.args.version.value:  # before a task: needs no checkout
                 self.print_version()
                 return 0
             if self.args.complete.value:
@@ -174,9 +175,11 @@ class Program(InvokeProgram):
         self.core = parser.parse_argv(self.argv[1:])
 
     def parse_cleanup(self) -> None:
-        """If the help or the list of tasks is wanted, print it and end the run."""
+        """If the version, the help or the list of tasks is wanted, print it and end the run."""
         task = self.args.help.value
-        if isinstance(task, str):
+        if self.args.version.value:
+            self.print_version()
+        elif isinstance(task, str):
             if task not in self.parser.contexts:
                 raise InputError(no_task(task, self.parser.contexts))
             self.print_task_help(task)
@@ -191,8 +194,7 @@ class Program(InvokeProgram):
     def print_help(self) -> None:
         """Print how the program is called, its options and its tasks."""
         print("Usage: inv [OPTIONS] TASK [its options] [TASK …]\n\nOptions of all tasks:\n")
-        shown = [(spec, text) for spec, text in self.initial_context.help_tuples() if text]
-        self.print_columns(shown)
+        self.print_columns([line for line in self._help_of(self.initial_context) if line[1]])
         self.list_tasks()
 
     def task_list_opener(self, extra: str = "") -> str:  # noqa: ARG002
@@ -209,18 +211,23 @@ class Program(InvokeProgram):
         self.print_columns(self._help_of(context))
 
     def _help_of(self, context: ParserContext) -> list[tuple[str, str | None]]:
+        """Return how each option is written, with a name for its value, and what it does."""
+        values = self._options[context.name or ""]
         lines = []
         for spec, text in context.help_tuples():
-            option = spec.partition("=")[0].removeprefix("--")
-            value = self._options[context.name or ""].get(option, OptionValue())
-            lines.append((spec.replace("=STRING", f"={value.placeholder}"), text))
+            # Such as "--json", "--device=STRING" or "-h [STRING], --help[=STRING]".
+            option = re.split(r"[=\[]", spec[spec.index("--") + 2 :])[0]
+            name = values.get(option, OptionValue()).placeholder
+            if option in context.args and context.args[option].kind is list:
+                spec += "=STRING"  # Invoke shows no value for an option that can be repeated
+            lines.append((spec.replace("STRING", name), text))
         return lines
 
     def _make_parser(self) -> Parser:
         contexts = self.collection.to_contexts()
         tasks = [context.name or "" for context in contexts]
         self._options = {name: task_options(self.collection[name].body) for name in tasks}
-        self._options[""] = {"checkout": OptionValue("folder")}
+        self._options[""] = {"checkout": OptionValue("folder"), "help": OptionValue("task")}
         return Parser(self.initial_context, contexts, self._options)
 
 

@@ -124,7 +124,7 @@ def _models_at(model: type[StrictModel], path: Sequence[str]) -> list[type[Stric
     models = [model]
     for part in path:
         fields = [one.model_fields[part] for one in models if part in one.model_fields]
-        # A part that is no key names a table of a model's own, such as [layouts.NAME].
+        # A part that is no field is a name that the file gives to a table, such as [layouts.NAME].
         models = [one for field in fields for one in _models_in(field.annotation)] or models
     return models
 
@@ -143,7 +143,7 @@ def toml_value(value: object) -> str:
         return f"{{ {', '.join(items)} }}" if items else "{}"
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(toml_value, value))}]"
-    # A JSON text is one of TOML, if DEL, which only TOML forbids, is written as its number.
+    # A JSON string is also a TOML string, except that TOML forbids the character DEL in it.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

@@ -134,7 +134,7 @@ def _watch(line: str) -> WatchedPath | None:
         return None
     folder, watched = given.get("-F dir"), given.get("-w", "")
     path = watched or folder or given.get("-F path", "")
-    # Without any a watch is of everything; auditctl(8).
+    # auditctl(8): a watch without permissions records all four kinds of access.
     permissions = given.get("-p") or given.get("-F perm") or "rwxa"
     if not path.startswith("/") or not _PERMISSIONS.fullmatch(permissions):
         return None

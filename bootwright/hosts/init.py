@@ -15,7 +15,7 @@ from bootwright.hosts.init_plan import (
     InitFacts,
     InitResult,
     Key,
-    Question,
+    TargetQuestion,
     check_answer,
     hostname_of,
     question,
@@ -81,7 +81,7 @@ def init(
     return InitResult(answers["name"], table, bool(answers["host"]))
 
 
-def _asked(ask: Ask, key: Key, asked: Question, facts: InitFacts) -> str:
+def _asked(ask: Ask, key: Key, asked: TargetQuestion, facts: InitFacts) -> str:
     """Return a right answer; ask again after a wrong one."""
     text = str(asked)
     while True:

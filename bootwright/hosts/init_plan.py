@@ -41,7 +41,7 @@ class InitFacts:
 
 
 @dataclass(frozen=True)
-class Question:
+class TargetQuestion:
     """A question: its text, and the answer of the Enter key alone; an empty one leaves it out."""
 
     text: str
@@ -52,7 +52,7 @@ class Question:
         return f"{self.text} [{self.default or NOTHING}]: "
 
 
-def question(key: Key, facts: InitFacts, found: Sequence[str] = ()) -> Question:
+def question(key: Key, facts: InitFacts, found: Sequence[str] = ()) -> TargetQuestion:
     """Return the question for a key.
 
     Args:
@@ -62,20 +62,22 @@ def question(key: Key, facts: InitFacts, found: Sequence[str] = ()) -> Question:
     """
     match key:
         case "name":
-            return Question("Name of the target", _free_name(facts))
+            return TargetQuestion("Name of the target", _free_name(facts))
         case "board":
-            return Question(
+            return TargetQuestion(
                 f"Board ({', '.join(facts.boards)})", _first(facts.boards, "odroid-xu3")
             )
         case "rootfs":
             among = ", ".join(facts.rootfs)
-            return Question(f"Root file system ({among})", _first(facts.rootfs, "archlinuxarm"))
+            return TargetQuestion(
+                f"Root file system ({among})", _first(facts.rootfs, "archlinuxarm")
+            )
         case "serial_port":
             ports = ", ".join(facts.serial_ports) or "none is plugged in"
-            return Question(f"Serial port ({ports})", _first(facts.serial_ports))
+            return TargetQuestion(f"Serial port ({ports})", _first(facts.serial_ports))
         case "host":
             where = f"found: {', '.join(found)}" if found else "not known before the first boot"
-            return Question(f"Name or address for SSH ({where})", _first(found))
+            return TargetQuestion(f"Name or address for SSH ({where})", _first(found))
 
 
 def _free_name(facts: InitFacts) -> str:

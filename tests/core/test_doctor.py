@@ -186,6 +186,26 @@ def test_document() -> None:
     ]
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_report_on_a_terminal_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    command = "/usr/share/makepkg/util/a-name-that-is-long.sh"
+    report = examine(lacking(dataclasses.replace(MKE2FS, command=command)), TARGETS)
+    for columns in ("80", "40"):
+        monkeypatch.setenv("COLUMNS", columns)
+        out = Terminal()
+        show(report, out)
+        text = out.getvalue()
+        assert ("┃" in text) == (columns == "80")
+        cells = [line.split("│")[2].strip() if "│" in line else line for line in text.splitlines()]
+        assert command in "".join(cells)
+
+
 def test_plain_report() -> None:
     out = io.StringIO()
     show(examine(lacking(MKE2FS, SHELLCHECK), TARGETS), out)

@@ -80,8 +80,14 @@ def _end(error: BaseException) -> Program:
     ],
 )
 def test_an_error_becomes_a_message_and_an_exit_code(
-    error: BaseException, code: int, message: str, capsys: pytest.CaptureFixture[str]
+    error: BaseException,
+    code: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("BOOTWRIGHT_BUILD", str(tmp_path))  # for the log of a bug
     assert _end(error).run_line(["inv", "fails"]) == code
     printed = capsys.readouterr()
     assert message in printed.err
@@ -171,6 +177,12 @@ def test_version(program: str) -> None:
     assert (done.stdout, done.returncode) == (f"Bootwright {__version__}\n", 0)
 
 
+def test_the_version_after_a_task_runs_no_task(capsys: pytest.CaptureFixture[str]) -> None:
+    for line in (["config", "-V"], ["flash", "x.img", "--version"], ["unlock", "-V"]):
+        assert Program().run_line(["inv", *line]) == 0
+        assert capsys.readouterr().out == f"Bootwright {__version__}\n"
+
+
 def test_help_of_every_task_before_and_after_its_name(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -196,12 +208,17 @@ def test_help_shows_every_option_with_its_value_and_description(
     assert "--[no-]reboot restart a board" in text
     assert "--identity=FILE private key file" in text
     assert "--group=GROUP all targets whose groups name this" in text
+    assert "--target=TARGET a target of bootwright.toml" in text  # one that can be repeated
 
 
 def test_without_a_task_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert Program().run_line(["inv"]) == 0
     bare = capsys.readouterr().out
-    assert "--checkout" in bare and "\n  flash " in bare
+    assert (
+        "--checkout=FOLDER " in bare
+        and "-h [TASK], --help[=TASK] " in bare
+        and "\n  flash " in bare
+    )
     assert Program().run_line(["inv", "--help"]) == 0
     assert capsys.readouterr().out == bare
 

@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from bootwright.console.boot import BootWatcher
-from bootwright.console.simulated_board import Answer
+from bootwright.console.simulated_board import TypedAnswer
 from bootwright.core.report import Reporter, TextReporter
 from bootwright.core.secret import MASKER, Secret
 from bootwright.volume.unlock_result import Result, UnlockResult
@@ -123,7 +123,7 @@ def _wrongly_typed(scenario: Scenario, line: Console) -> Iterator[str]:
             yield "a question was cancelled"
 
 
-def _wrongly_read(scenario: Scenario, line: Console, given: list[Answer]) -> Iterator[str]:
+def _wrongly_read(scenario: Scenario, line: Console, given: list[TypedAnswer]) -> Iterator[str]:
     board, secret = line.board, scenario.passphrase
     if _holds(board.exposed, secret):
         yield "the passphrase was echoed"
@@ -136,7 +136,7 @@ def _wrongly_read(scenario: Scenario, line: Console, given: list[Answer]) -> Ite
         yield from _wrongly_given(answer, secret)
 
 
-def _wrongly_given(answer: Answer, secret: bytes) -> Iterator[str]:
+def _wrongly_given(answer: TypedAnswer, secret: bytes) -> Iterator[str]:
     if answer.disk != OURS:
         yield f"the passphrase went to {answer.disk}"
     elif answer.how != "enter":

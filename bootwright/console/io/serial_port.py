@@ -75,7 +75,7 @@ class SerialPort:
                 timeout=READ_S,
                 # pyserial does not support it for RFC 2217.
                 write_timeout=None if url.startswith("rfc2217:") else WRITE_S,
-                # A device is locked (flock). Whether a server takes a second client is up to it.
+                # A device is locked (flock). A server decides whether it takes another client.
                 exclusive=None if "://" in url else True,
             )
             if "://" in url:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Operator:
+class SudoOperator:
     """The user who called sudo; ``home`` is ``None`` if ``/etc/passwd`` does not name it."""
 
     uid: int
@@ -22,7 +22,7 @@ class Operator:
     home: str | None
 
 
-def sudo_operator(environment: Mapping[str, str], user: int) -> Operator | None:
+def sudo_operator(environment: Mapping[str, str], user: int) -> SudoOperator | None:
     """Return who called sudo; ``None`` if this is no run of root by sudo of another user.
 
     Args:
@@ -36,19 +36,19 @@ def sudo_operator(environment: Mapping[str, str], user: int) -> Operator | None:
     if uid == 0 or max(uid, gid) >= 2**32 - 1:
         return None
     try:
-        return Operator(uid, gid, pwd.getpwuid(uid).pw_dir)
+        return SudoOperator(uid, gid, pwd.getpwuid(uid).pw_dir)
     except KeyError:
-        return Operator(uid, gid, None)
+        return SudoOperator(uid, gid, None)
 
 
-def use_home(operator: Operator) -> None:
+def use_home(operator: SudoOperator) -> None:
     """Make the operator's home that of this process and of the programs that it starts."""
     if operator.home is not None:
         os.environ["HOME"] = operator.home
         os.environ.pop("XDG_CACHE_HOME", None)  # of root
 
 
-def give_back(operator: Operator, path: Path) -> None:
+def give_back(operator: SudoOperator, path: Path) -> None:
     """Give a file, or a folder and all in it, to the operator, as far as it belongs to root.
 
     Nothing is changed unless the path lies in a folder of the operator's. Symbolic links are not
@@ -74,7 +74,7 @@ def _owner(path: Path) -> int | None:
         return None
 
 
-def _give(operator: Operator, name: str, folder: int | None) -> None:
+def _give(operator: SudoOperator, name: str, folder: int | None) -> None:
     try:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if found.st_uid == 0 and (stat.S_ISDIR(found.st_mode) or found.st_nlink == 1):

@@ -181,7 +181,7 @@ class _File(logging.Handler):
                 descriptor = os.open(path, flags, 0o600)
                 break
         else:
-            raise FileExistsError(errno.EEXIST, "too many files for this second", str(path))
+            raise FileExistsError(errno.EEXIST, "there are 999 logs of this second", str(path))
         if self._descriptor is not None:
             self._full.append(self._descriptor)
         self._descriptor, self._size, self.path = descriptor, 0, path
@@ -220,7 +220,9 @@ def _prepare(directory: Path) -> tuple[int, int] | None:
     # The permissions of a folder change here, and files in it are removed: not those of others.
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, "is no folder of its own", str(directory))
+        raise NotADirectoryError(
+            errno.ENOTDIR, "is not a folder, or is a link to one", str(directory)
+        )
     if found.st_uid not in (os.geteuid(), *(owner or ())[:1]):
         raise PermissionError(errno.EPERM, "belongs to another user", str(directory))
     if found.st_mode & 0o077:

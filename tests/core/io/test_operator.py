@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.core.io.operator import Operator, give_back, sudo_operator, use_home
+from bootwright.core.io.operator import SudoOperator, give_back, sudo_operator, use_home
 
 NOBODY = pwd.getpwnam("nobody")
 
@@ -32,17 +32,17 @@ def test_without_sudo_of_another_user_there_is_no_operator(
 def test_the_operators_home_is_the_one_in_passwd(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {"SUDO_UID": str(NOBODY.pw_uid), "SUDO_GID": str(NOBODY.pw_gid)}
     operator = sudo_operator(environment, 0)
-    assert operator == Operator(NOBODY.pw_uid, NOBODY.pw_gid, NOBODY.pw_dir)
+    assert operator == SudoOperator(NOBODY.pw_uid, NOBODY.pw_gid, NOBODY.pw_dir)
     monkeypatch.setenv("HOME", "/root")
     monkeypatch.setenv("XDG_CACHE_HOME", "/root/.cache")
     use_home(operator)
     assert (os.environ["HOME"], "XDG_CACHE_HOME" in os.environ) == (NOBODY.pw_dir, False)
-    assert sudo_operator({"SUDO_UID": "54321", "SUDO_GID": "1"}, 0) == Operator(54321, 1, None)
+    assert sudo_operator({"SUDO_UID": "54321", "SUDO_GID": "1"}, 0) == SudoOperator(54321, 1, None)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
 def test_what_root_made_in_a_folder_of_the_operators_is_given_to_him(tmp_path: Path) -> None:
-    operator = Operator(54321, 54322, None)
+    operator = SudoOperator(54321, 54322, None)
     checkout, elsewhere = tmp_path / "checkout", tmp_path / "elsewhere"
     for folder in (checkout / "new" / "build" / "ssh", elsewhere / "build"):
         folder.mkdir(parents=True)
