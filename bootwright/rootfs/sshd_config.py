@@ -5,6 +5,8 @@ those that collect values; an ``Include`` counts where it stands; in a ``Match``
 the first value replaces the one outside of all blocks. Pure.
 """
 
+import base64
+import binascii
 import posixpath
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -14,6 +16,9 @@ from fnmatch import fnmatchcase
 SSHD_CONFIG = "/etc/ssh/sshd_config"
 
 DEFAULT_PORT = 22
+
+_LEAST_RSA_BITS = 1024
+"""Bits of the shortest RSA key without RequiredRSASize (``SSH_RSA_MINIMUM_MODULUS_SIZE``)."""
 
 _FOLDER = "/etc/ssh"
 """The folder for the names of included files that are relative."""
@@ -204,7 +209,11 @@ def list_matches(text: str, patterns: str) -> bool | None:
 
 
 def unusable_for(
-    settings: SshdSettings, user: str, groups: Collection[str], key_kinds: Collection[str]
+    settings: SshdSettings,
+    user: str,
+    groups: Collection[str],
+    keys: Collection[str],
+    host_keys: Collection[str],
 ) -> list[str]:
     """Return why ``user`` could not log in with one of these keys; nothing if it could.
 
@@ -212,9 +221,18 @@ def unusable_for(
         settings: in effect for the account; see :func:`read_sshd_config`.
         user: the name of the account.
         groups: the names of its groups.
-        key_kinds: the kinds of the keys, such as ``ssh-ed25519``.
+        keys: the public keys that may log in, one line each.
+        host_keys: the public keys of the board, one line each.
     """
     reasons = _who_reasons(settings, user, groups)
+    least = _least_rsa_bits(settings)
+    key_kinds, host_key_kinds = _kinds(keys, least), _kinds(host_keys, least)
+    if keys and not key_kinds:
+        setting = settings.first("requiredrsasize")
+        reasons.append(
+            f"{_described('requiredrsasize', setting) if setting else 'sshd'} accepts no RSA key"
+            f" with less than {least} bits, and there is no other key"
+        )
     if settings.is_too_deep:
         reasons.append(f"files that sshd_config includes include one another ({SSHD_CONFIG})")
     for keyword, is_usable in (
@@ -224,7 +242,12 @@ def unusable_for(
         ("forcecommand", lambda values: values[0].lower() == "none"),
         ("chrootdirectory", lambda values: values[0].lower() == "none"),
         ("maxsessions", lambda values: values[0] != "0"),
-        ("pubkeyacceptedalgorithms", lambda values: _accepts_a_key(values[0], key_kinds)),
+        ("refuseconnection", lambda values: values[0].lower() == "no"),
+        ("hostkeyalgorithms", lambda values: _accepts_a_key(values[0], host_key_kinds)),
+        (
+            "pubkeyacceptedalgorithms",
+            lambda values: not key_kinds or _accepts_a_key(values[0], key_kinds),
+        ),
     ):
         setting = settings.first(keyword)
         if setting is not None and not is_usable(setting.values):
@@ -278,7 +301,7 @@ def _is_our_key_file(value: str, user: str) -> bool:
 
 
 def _accepts_a_key(algorithms: str, key_kinds: Collection[str]) -> bool:
-    """Return whether PubkeyAcceptedAlgorithms leaves an algorithm for one of the keys."""
+    """Return whether a list of algorithms leaves one for a key of these kinds."""
     mark, names = (algorithms[0], algorithms[1:]) if algorithms[0] in "+-^" else ("", algorithms)
     if mark in ("+", "^"):
         return True
@@ -288,6 +311,35 @@ def _accepts_a_key(algorithms: str, key_kinds: Collection[str]) -> bool:
         if not all(listed) if mark == "-" else any(listed):
             return True
     return False
+
+
+def _least_rsa_bits(settings: SshdSettings) -> int:
+    setting = settings.first("requiredrsasize")
+    value = setting.values[0] if setting else ""
+    return int(value) if value.isascii() and value.isdigit() else _LEAST_RSA_BITS
+
+
+def _kinds(keys: Collection[str], least: int) -> frozenset[str]:
+    """Return the kinds of the keys, such as ``ssh-ed25519``, without those that are too short."""
+    return frozenset(
+        key.split()[0]
+        for key in keys
+        if not key.startswith("ssh-rsa ") or (_rsa_bits(key) or least) >= least
+    )
+
+
+def _rsa_bits(key: str) -> int | None:
+    """Return the bits of an RSA key: its third field, the modulus (RFC 4253, section 6.6)."""
+    try:
+        rest = base64.b64decode(key.split()[1], validate=True)
+    except (binascii.Error, ValueError, IndexError):
+        return None
+    fields = []
+    while len(rest) >= 4:
+        end = 4 + int.from_bytes(rest[:4], "big")
+        fields.append(rest[4:end])
+        rest = rest[end:]
+    return int.from_bytes(fields[2], "big").bit_length() if len(fields) == 3 else None
 
 
 def listen_ports(settings: SshdSettings) -> tuple[int, ...]:
@@ -300,13 +352,18 @@ def listen_ports(settings: SshdSettings) -> tuple[int, ...]:
     listen = settings.collected("listenaddress")
     found: list[int] = [] if listen else ports
     for setting in listen:
-        host, port = _host_and_port(setting.values[0])
-        if not host.startswith("127.") and host not in ("::1", "localhost"):
+        host, port = host_and_port(setting.values[0])
+        if not is_loopback(host):
             found += [port] if port else ports
     return tuple(dict.fromkeys(found))
 
 
-def _host_and_port(value: str) -> tuple[str, int | None]:
+def is_loopback(host: str) -> bool:
+    """Return whether only the board itself can reach an address."""
+    return host.startswith("127.") or host in ("::1", "localhost")
+
+
+def host_and_port(value: str) -> tuple[str, int | None]:
     """Return the host of ``HOST``, ``HOST:PORT`` or ``[HOST]:PORT``, and its port, if any."""
     match = re.fullmatch(r"\[(.*)\](?::(\d{1,5}))?", value) or re.fullmatch(
         r"([^:]*):(\d{1,5})", value
@@ -321,7 +378,8 @@ _NAMES = {
     for name in (
         *("AllowUsers", "DenyUsers", "AllowGroups", "DenyGroups", "PubkeyAuthentication"),
         *("AuthenticationMethods", "AuthorizedKeysFile", "ForceCommand", "ChrootDirectory"),
-        *("MaxSessions", "PubkeyAcceptedAlgorithms", "PermitRootLogin"),
+        *("MaxSessions", "PubkeyAcceptedAlgorithms", "PermitRootLogin", "RefuseConnection"),
+        *("HostKeyAlgorithms", "RequiredRSASize"),
     )
 }
 
