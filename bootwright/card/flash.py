@@ -226,19 +226,22 @@ def _prepare(options: FlashOptions, stack: ExitStack, reporter: Reporter) -> _Re
         allow_large=options.large,
         fixed_disk_serial=options.fixed_disk_serial,
     )
-    helper = None
-    if needs_helper(device):
-        # What this user sees is enough to refuse most disks without sudo; not what a loop device
-        # is attached to.
-        if device.device_type != "loop":
-            guard.check(replace(device, may_write=True), request)
-        reporter.note(f"{options.device}: you may not write to it; sudo starts a helper to open it")
-        helper = stack.enter_context(start_helper())
-        device = helper.inspect(device, request)
-    guard.check(device, request)
+    by_sudo = needs_helper(device)
+    if not by_sudo:
+        guard.check(device, request)
+    elif device.device_type != "loop":
+        # What this user sees is enough to refuse most disks before sudo asks for a password; not
+        # what a loop device is attached to.
+        guard.check(replace(device, may_write=True), request)
     base = Path.cwd() if options.authorized_keys else root
     named = read_public_keys(target.authorized_keys, paths.home(), base)
     own = OwnKeys(named, ()) if named else own_public_keys(paths.home())
+    helper = None
+    if by_sudo:
+        reporter.note(f"{options.device}: you may not write to it; sudo starts a helper to open it")
+        helper = stack.enter_context(start_helper())
+        device = helper.inspect(device, request)
+        guard.check(device, request)
     return _Request(
         config=config,
         board=board,

@@ -1,6 +1,9 @@
 """`inv flash` of an ordinary user on a disk that only root may open."""
 
 import json
+import os
+import pty
+import select
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from tests.support.ordinary_user import (
     as_nobody_with_sudo,
     folder_of_nobody,
     give_to_nobody,
+    nobody_argv,
 )
 
 pytestmark = [pytest.mark.integration, pytest.mark.blockdev]
@@ -59,6 +63,31 @@ def test_only_the_disk_is_opened_as_root(disk: tuple[Bench, Path, str]) -> None:
     assert f"{KEY} the user" in bench.debugfs("cat /root/.ssh/authorized_keys")
     made = [*(bench.root / "cache").rglob("*"), *(bench.root / "build").rglob("*")]
     assert made and {path.lstat().st_uid for path in made} == {NOBODY.pw_uid}
+
+
+def test_sudo_leaves_the_operators_answers_to_us(disk: tuple[Bench, Path, str]) -> None:
+    """With ``use_pty`` sudo reads the terminal for the program that it runs, but for a pipe."""
+    bench, folder, device = disk
+    argv = nobody_argv(bench.argv(without=("size",)), ALLOWED, folder)
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execvpe(argv[0], argv, bench.env)
+    shown = b""
+    try:
+        while select.select([terminal], [], [], 120)[0]:
+            try:
+                shown += os.read(terminal, 65536)
+            except OSError:  # every program has closed the terminal
+                break
+            if shown.endswith(b" to go on: "):
+                os.write(terminal, b"another\n")
+        else:
+            pytest.fail(f"nothing happens any more after: {shown!r}")
+    finally:
+        os.close(terminal)
+        _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 3, shown
+    assert f"'another' is not '{Path(device).name}'; nothing was changed".encode() in shown
 
 
 def test_without_leave_by_sudo_nothing_is_changed(disk: tuple[Bench, Path, str]) -> None:

@@ -59,14 +59,11 @@ def give_to_nobody(folder: Path) -> None:
         os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid, follow_symlinks=False)
 
 
-def as_nobody_with_sudo(
-    argv: Sequence[str], env: Mapping[str, str], policy: str, folder: Path
-) -> subprocess.CompletedProcess[str]:
-    """Run a program as nobody, in mounts of its own, where ``policy`` is /etc/sudoers.
+def nobody_argv(argv: Sequence[str], policy: str, folder: Path) -> list[str]:
+    """Return the command that runs a program as nobody, in mounts where ``policy`` is /etc/sudoers.
 
     Args:
         argv: the program.
-        env: its environment.
         policy: the content of sudoers.
         folder: a folder for the names of what is mounted.
     """
@@ -81,8 +78,15 @@ def as_nobody_with_sudo(
     covered = sorted({str(at) for at in closed.values() if at})
     (folder / "closed").write_text("".join(f"{path}\n" for path in covered))
     namespace = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _OPEN, "sh"]
+    return [*namespace, str(folder), *argv]
+
+
+def as_nobody_with_sudo(
+    argv: Sequence[str], env: Mapping[str, str], policy: str, folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run a program as nobody; see :func:`nobody_argv`."""
     return subprocess.run(
-        [*namespace, str(folder), *argv],
+        nobody_argv(argv, policy, folder),
         env=dict(env),
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -118,8 +118,8 @@ class DiskHelper:
         status = self._child.returncode
         return RefusedError(
             f"{self._path}: you may not write to it, and the helper that opens it as root did not"
-            f" start or has ended (sudo: exit {status}; its message is above); nothing was changed"
-            ' by it. What you can do: docs/flash.md, "Who may write the card"'
+            f" start or has ended (sudo: exit {status}; its message is above); nothing was"
+            ' changed. What you can do: docs/flash.md, "Who may write the card"'
         )
 
 
