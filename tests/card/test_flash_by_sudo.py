@@ -80,7 +80,7 @@ def test_sudo_leaves_the_operators_answers_to_us(disk: tuple[Bench, Path, str]) 
             except OSError:  # every program has closed the terminal
                 break
             if shown.endswith(b" to go on: "):
-                os.write(terminal, b"another\n")
+                os.write(terminal, b"another\r")  # what the key Enter sends
         else:
             pytest.fail(f"nothing happens any more after: {shown!r}")
     finally:
