@@ -24,7 +24,7 @@ from bootwright.rootfs.login_facts import (
     Attributes,
     LoginFacts,
 )
-from bootwright.rootfs.socket_units import has_socket, socket_ports
+from bootwright.rootfs.ssh_units import has_socket, socket_ports, sshd_options
 from bootwright.rootfs.sshd_config import (
     DEFAULT_PORT,
     SSHD_CONFIG,
@@ -265,25 +265,31 @@ def plan_sshd(
         overlay_files: the texts of the files of overlays, by path.
     """
     groups = groups_of(accounts, account)
+    unit = ssh_unit(login) or ""
+    service = f"{unit.partition('.')[0]}.service"
+    options = sshd_options(login.unit_texts, service)
+    options_name = f"the command line in {service}"
     own = login.sshd_files.get(SSHD_CONFIG, "").removeprefix(SSHD_INCLUDE)
 
     def settings(text: str, more: Mapping[str, str], port: int) -> SshdSettings:
         files = {**login.sshd_files, **more, SSHD_DROP_IN: drop_in, SSHD_CONFIG: text}
-        return read_sshd_config(files, account.name, groups, port)
+        files[options_name] = options.config
+        return read_sshd_config(files, account.name, groups, port, before=options_name)
 
     found = settings(SSHD_INCLUDE + own, overlay_files, DEFAULT_PORT)
     first_lines = _first_lines(found, tuple(host_keys), overlay_files)
     text = SSHD_INCLUDE + "".join(f"{line}\n" for line in first_lines) + own
-    unit = ssh_unit(login) or ""
-    by_socket = has_socket(login.socket_files, unit) and not login.sockets_follow_config
+    by_socket = has_socket(login.unit_texts, unit) and not login.sockets_follow_config
     ports = (
-        socket_ports(login.socket_files, unit)
+        socket_ports(login.unit_texts, unit)
         if by_socket
-        else listen_ports(settings(text, overlay_files, DEFAULT_PORT))
+        else listen_ports(settings(text, overlay_files, DEFAULT_PORT), options.ports)
     )
     port = target.port if target.port in ports else next(iter(ports), DEFAULT_PORT)
     final = settings(text, overlay_files, port)
     reasons = unusable_for(final, account.name, groups, keys, tuple(host_keys.values()))
+    if options.other_config is not None:
+        reasons.append(f"{service} starts sshd with another configuration, {options.other_config}")
     if not ports and by_socket:
         reasons.append(f"{unit}, which starts sshd, listens on no port for other machines")
     elif not ports:

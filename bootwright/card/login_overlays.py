@@ -13,7 +13,7 @@ from bootwright.rootfs.login_facts import (
     LoginFacts,
     account_modules,
 )
-from bootwright.rootfs.socket_units import UNIT_FOLDERS
+from bootwright.rootfs.ssh_units import UNIT_FOLDERS
 
 _TEXT_MAX = 1 << 20
 """Bytes of the largest file of an overlay that is read as configuration."""
@@ -53,7 +53,7 @@ def with_overlays(login: LoginFacts, overlays: Iterable[OverlayEntry]) -> LoginF
         access_conf=files.get("/etc/security/access.conf", login.access_conf),
         hosts_allow=files.get("/etc/hosts.allow", login.hosts_allow),
         hosts_deny=files.get("/etc/hosts.deny", login.hosts_deny),
-        socket_files={**login.socket_files, **files},
+        unit_texts={**login.unit_texts, **files},
     )
 
 

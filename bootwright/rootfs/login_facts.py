@@ -102,7 +102,8 @@ class LoginFacts:
         masked_units: of :data:`SSH_UNITS`, :data:`OWN_UNITS` and :data:`BOOT_UNITS`, those that
             are masked in ``/etc/systemd/system``.
         unit_files: of :data:`SSH_UNITS`, the paths of those that are installed.
-        socket_files: the texts of the sockets in :data:`SSH_UNITS` and of their drop-ins, by path.
+        unit_texts: the texts of :data:`SSH_UNITS`, of their drop-ins, and of the files with further
+            options for sshd, by path.
         sockets_follow_config: the sockets listen where ``sshd_config`` says: a generator of
             Ubuntu sees to that.
         default_target: the target of the boot that ``/etc/systemd/system`` sets; else ``None``.
@@ -125,7 +126,7 @@ class LoginFacts:
     enabled_units: frozenset[str]
     masked_units: frozenset[str]
     unit_files: Mapping[str, str]
-    socket_files: Mapping[str, str]
+    unit_texts: Mapping[str, str]
     sockets_follow_config: bool
     default_target: str | None
     pam_modules: frozenset[str]

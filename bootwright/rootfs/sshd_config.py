@@ -101,7 +101,7 @@ def include_patterns(text: str) -> list[str]:
 
 
 def read_sshd_config(
-    files: Mapping[str, str], user: str, groups: Collection[str], port: int
+    files: Mapping[str, str], user: str, groups: Collection[str], port: int, before: str = ""
 ) -> SshdSettings:
     """Return the settings that are in effect for an account.
 
@@ -113,8 +113,10 @@ def read_sshd_config(
         user: the name of the account.
         groups: the names of its groups.
         port: the port that the connection comes to.
+        before: the name in ``files`` of what is read before :data:`SSHD_CONFIG`: the options.
     """
     reader = _Reader(files, user, groups, port)
+    reader.read(before, in_block=False, is_active=True, depth=0)
     reader.read(SSHD_CONFIG, in_block=False, is_active=True, depth=0)
     return SshdSettings(reader.everywhere, reader.matched, reader.is_too_deep)
 
@@ -342,13 +344,20 @@ def _rsa_bits(key: str) -> int | None:
     return int.from_bytes(fields[2], "big").bit_length() if len(fields) == 3 else None
 
 
-def listen_ports(settings: SshdSettings) -> tuple[int, ...]:
-    """Return the TCP ports that sshd listens on for other machines; none: on loopback only."""
-    ports = [
-        int(setting.values[0])
-        for setting in settings.collected("port")
-        if setting.values[0].isascii() and setting.values[0].isdigit()
-    ] or [DEFAULT_PORT]
+def listen_ports(settings: SshdSettings, by_option: Collection[int] = ()) -> tuple[int, ...]:
+    """Return the TCP ports that sshd listens on for other machines; none: on loopback only.
+
+    The ports of the option ``-p``, in ``by_option``, count in place of those of ``Port``.
+    """
+    ports = (
+        list(by_option)
+        or [
+            int(setting.values[0])
+            for setting in settings.collected("port")
+            if setting.values[0].isascii() and setting.values[0].isdigit()
+        ]
+        or [DEFAULT_PORT]
+    )
     listen = settings.collected("listenaddress")
     found: list[int] = [] if listen else ports
     for setting in listen:

@@ -315,7 +315,7 @@ def socket(listen: str, **changed: Any) -> RootfsFacts:
     unit, drop_in = "/usr/lib/systemd/system/ssh.socket", f"{UNITS}/ssh.socket.d/port.conf"
     files = {unit: "[Socket]\nListenStream=22\nAccept=yes\n", drop_in: f"[Socket]\n{listen}"}
     enabled = {"enabled_units": frozenset({"ssh.socket"}), "unit_files": {"ssh.socket": unit}}
-    return with_login(**{**enabled, "socket_files": files, **changed})
+    return with_login(**{**enabled, "unit_texts": files, **changed})
 
 
 def test_a_socket_that_starts_sshd_decides_about_the_port() -> None:
@@ -330,6 +330,26 @@ def test_a_socket_that_starts_sshd_decides_about_the_port() -> None:
     planned(rootfs=socket("", sshd_files=config))
     with pytest.raises(RefusedError, match="sshd listens on port 2200"):
         planned(rootfs=socket("", sshd_files=config, sockets_follow_config=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("-p 2222", "sshd listens on port 2222"),
+        ("-oAllowUsers=x", "AllowUsers x (the command line in ssh.service, line 1)"),
+        ("-o PubkeyAuthentication=no", "PubkeyAuthentication no (the command line"),
+        ("-f /etc/other", "ssh.service starts sshd with another configuration, /etc/other"),
+    ],
+)
+def test_the_options_of_sshd_count(options: str, reason: str) -> None:
+    texts = {
+        "/usr/lib/systemd/system/ssh.service": "[Service]\nExecStart=/usr/sbin/sshd -D $OPTIONS\n"
+        "EnvironmentFile=/etc/default/ssh\n",
+        "/etc/default/ssh": f"OPTIONS={options}\n",
+    }
+    with pytest.raises(RefusedError) as caught:
+        planned(rootfs=with_login(unit_texts=texts))
+    assert reason in str(caught.value)
 
 
 def test_an_sshd_config_that_includes_itself_is_refused_at_once() -> None:

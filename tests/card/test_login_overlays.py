@@ -52,7 +52,7 @@ def test_a_socket_of_an_overlay_moves_the_port() -> None:
     only = with_login(
         enabled_units=frozenset({"ssh.socket"}),
         unit_files={"ssh.socket": "/usr/lib/systemd/system/ssh.socket"},
-        socket_files={"/usr/lib/systemd/system/ssh.socket": "[Socket]\nListenStream=22\n"},
+        unit_texts={"/usr/lib/systemd/system/ssh.socket": "[Socket]\nListenStream=22\n"},
     )
     drop_in = "[Socket]\nListenStream=\nListenStream=2200\n"
     entry = file(f"{UNITS}/ssh.socket.d/port.conf", drop_in)

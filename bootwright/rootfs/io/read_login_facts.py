@@ -21,7 +21,7 @@ from bootwright.rootfs.login_facts import (
     LoginFacts,
     account_modules,
 )
-from bootwright.rootfs.socket_units import UNIT_FOLDERS
+from bootwright.rootfs.ssh_units import ENVIRONMENT_FILES, UNIT_FOLDERS
 from bootwright.rootfs.sshd_config import SSHD_CONFIG, include_patterns
 
 _SSHD_PROGRAMS = (
@@ -77,7 +77,7 @@ def read_login_facts(reader: Ext4Reader, text: Callable[[str], str], passwd: str
             unit for unit in (*SSH_UNITS, *OWN_UNITS, *BOOT_UNITS) if _is_masked(reader, unit)
         ),
         unit_files={unit: path for unit in SSH_UNITS if (path := _unit_file(reader, unit))},
-        socket_files=_socket_files(reader, text),
+        unit_texts=_unit_texts(reader, text),
         sockets_follow_config=any(
             reader.exists(f"{folder}/sshd-socket-generator") for folder in _GENERATORS
         ),
@@ -198,14 +198,14 @@ def _unit_file(reader: Ext4Reader, unit: str) -> str | None:
     return None
 
 
-def _socket_files(reader: Ext4Reader, text: Callable[[str], str]) -> dict[str, str]:
+def _unit_texts(reader: Ext4Reader, text: Callable[[str], str]) -> dict[str, str]:
     patterns = [
         f"{folder}/{unit}{rest}"
         for unit in SSH_UNITS
-        if unit.endswith(".socket")
         for folder in UNIT_FOLDERS
         for rest in ("", ".d/*.conf")
     ]
+    patterns += ENVIRONMENT_FILES
     texts = {path: text(path) for pattern in patterns for path in _glob(reader, pattern)}
     # An empty unit is a masked one; an empty drop-in replaces one of the same name.
     return {path: found for path, found in texts.items() if found or path.endswith(".conf")}

@@ -37,6 +37,7 @@ def test_the_facts_about_logins(tmp_path: Path) -> None:
         link(f"{units}/default.target", "/usr/lib/systemd/system/rescue.target"),
         (member("usr/lib/systemd/system/sshd.service"), b"[Service]\n"),
         # /lib and /sbin are folders of their own: /usr is not merged.
+        (member("etc/default/ssh"), b"SSHD_OPTS=-4\n"),
         (member("lib/systemd/system/ssh.socket"), b"[Socket]\n"),
         (member(f"{units}/ssh.socket.d/a.conf"), b"[Socket]\nListenStream=9\n"),
         (member("lib/systemd/system-generators/sshd-socket-generator", mode=0o755), b"x"),
@@ -85,9 +86,11 @@ def test_the_facts_about_logins(tmp_path: Path) -> None:
         "sshd.service": "/usr/lib/systemd/system/sshd.service",
         "ssh.socket": "/lib/systemd/system/ssh.socket",
     }
-    assert login.socket_files == {
+    assert login.unit_texts == {
         "/lib/systemd/system/ssh.socket": "[Socket]\n",
         "/etc/systemd/system/ssh.socket.d/a.conf": "[Socket]\nListenStream=9\n",
+        "/usr/lib/systemd/system/sshd.service": "[Service]\n",
+        "/etc/default/ssh": "SSHD_OPTS=-4\n",
     }
     assert login.sockets_follow_config
     assert login.has_tcp_wrappers

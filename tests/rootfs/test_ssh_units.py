@@ -1,8 +1,8 @@
-"""Where a socket unit of systemd listens for sshd."""
+"""What the units of systemd that start sshd add to its configuration."""
 
 import pytest
 
-from bootwright.rootfs.socket_units import has_socket, socket_ports
+from bootwright.rootfs.ssh_units import SshdOptions, has_socket, socket_ports, sshd_options
 
 VENDOR = "/usr/lib/systemd/system/ssh.socket"
 UNIT = "[Unit]\nConflicts=ssh.service\n[Socket]\nListenStream=22\nAccept=yes\n"
@@ -43,3 +43,44 @@ def test_a_drop_in_alone_is_no_socket() -> None:
     assert not has_socket(files, "ssh.socket")
     assert not has_socket(files, "ssh.service")
     assert has_socket({VENDOR: UNIT}, "ssh.socket")
+
+
+SERVICE = """[Service]
+EnvironmentFile=-/etc/default/ssh
+ExecStartPre=/usr/sbin/sshd -t -f /x
+ExecStart=/usr/sbin/sshd -D $SSHD_OPTS
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "options"),
+    [
+        ("", SshdOptions()),
+        ("# SSHD_OPTS=-p 1\n", SshdOptions()),
+        ("SSHD_OPTS=\n", SshdOptions()),
+        ("SSHD_OPTS='-p 2222'\n", SshdOptions(ports=(2222,))),
+        ('SSHD_OPTS="-4 -ep2222 -p 22"\n', SshdOptions(ports=(2222, 22))),
+        (
+            "SSHD_OPTS=-o AllowUsers=x -oMaxSessions=0\n",
+            SshdOptions("AllowUsers=x\nMaxSessions=0\n"),
+        ),
+        ("SSHD_OPTS=-E /var/log/p -u0\n", SshdOptions()),
+        ("SSHD_OPTS=-f /etc/ssh/other\n", SshdOptions(other_config="/etc/ssh/other")),
+        ("SSHD_OPTS=-f /etc/ssh/sshd_config\n", SshdOptions()),
+        ("SSHD_OPTS='-p 7\n", SshdOptions()),
+    ],
+)
+def test_the_options_of_the_service(environment: str, options: SshdOptions) -> None:
+    files = {"/usr/lib/systemd/system/ssh.service": SERVICE, "/etc/default/ssh": environment}
+    assert sshd_options(files, "ssh.service") == options
+
+
+def test_a_drop_in_replaces_the_command() -> None:
+    files = {
+        "/usr/lib/systemd/system/ssh.service": SERVICE,
+        "/etc/systemd/system/ssh.service.d/x.conf": (
+            "[Service]\nEnvironment=P=2200\nExecStart=\nExecStart=/usr/sbin/sshd -D \\\n -p ${P}\n"
+        ),
+    }
+    assert sshd_options(files, "ssh.service") == SshdOptions(ports=(2200,))
+    assert sshd_options({}, "ssh.service") == SshdOptions()
