@@ -1,7 +1,9 @@
 """The helper that opens a disk as root: what it accepts, and what it refuses by itself."""
 
 import os
+import select
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,33 @@ def test_the_disk_is_free_when_the_helper_has_ended(device: str) -> None:
         helper.inspect(facts, GuardRequest())
         open_card(facts, 0, helper).close()
     open_card(facts, 0).close()
+
+
+_RUN = """
+import sys
+from bootwright.card.guard import GuardRequest
+from bootwright.card.io.card import open_card
+from bootwright.card.io.disk_by_sudo import start_helper
+from bootwright.card.io.inspect import inspect
+with start_helper(()) as helper:
+    facts = helper.inspect(inspect(sys.argv[1]), GuardRequest())
+    with open_card(facts, 0, helper):
+        print(helper._child.pid, flush=True)
+        sys.stdin.read()
+"""
+
+
+def test_the_helper_of_a_killed_run_ends(device: str) -> None:
+    argv = [sys.executable, "-c", _RUN, device]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        helper = os.pidfd_open(int(run.stdout.readline()))
+        run.kill()
+        try:
+            assert select.select([helper], [], [], 120)[0]
+        finally:
+            os.close(helper)
+    open_card(inspect(device), 0).close()
 
 
 def test_the_helper_judges_the_disk_itself(helper: DiskHelper, device: str, tmp_path: Path) -> None:
