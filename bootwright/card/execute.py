@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bootwright.card.block_device import DeviceFacts
 from bootwright.card.io.card import open_card
+from bootwright.card.io.disk_by_sudo import DiskHelper
 from bootwright.card.io.medium import file_data_spans
 from bootwright.card.io.mkimage import compile_boot_script
 from bootwright.card.mbr import make_mbr
@@ -49,6 +50,7 @@ def execute(
     reporter: Reporter,
     record: Callable[[CardOutcome], None],
     check_base: Callable[[], None],
+    helper: DiskHelper | None = None,
 ) -> None:
     """Execute ``plan`` on the card that ``device`` describes.
 
@@ -64,6 +66,7 @@ def execute(
         record: is called with what was written as soon as the card is finished. A signal
             that comes between the partition table and the end of this call is delayed.
         check_base: is called before the device is opened; raises if ``plan.base`` was damaged.
+        helper: opens the device, if this user may not.
 
     Raises:
         RefusedError: it is not the device that was inspected, and nothing on it was changed; or
@@ -88,7 +91,7 @@ def execute(
                 check_base()
             with times.step("open"):
                 size = plan.geometry.card_sectors * SECTOR
-                card = stack.enter_context(open_card(device, size))
+                card = stack.enter_context(open_card(device, size, helper))
                 state = "the card is unfinished; the next run starts clean"
                 card.mark_unfinished()
             with times.step("size"), ExitStack() as shown:

@@ -7,6 +7,7 @@ When the device is opened, it is checked that it is still the one that was inspe
 import json
 import os
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from bootwright.card.execute import execute
 from bootwright.card.geometry import Geometry, needed_bytes, plan_geometry
 from bootwright.card.io.boot_files import missing_in, read_initrd
 from bootwright.card.io.confirm import confirm_device
+from bootwright.card.io.disk_by_sudo import DiskHelper, needs_helper, start_helper
 from bootwright.card.io.identity import new_identity
 from bootwright.card.io.inspect import inspect
 from bootwright.card.io.operator_files import find_blobs, read_public_keys
@@ -80,6 +82,7 @@ class _Request:
     left_out: tuple[str, ...]
     overlays: tuple[OverlayEntry, ...]
     device: DeviceFacts
+    helper: DiskHelper | None
     geometry: Geometry
     rootfs: RootfsOptions
     blobs: Path | None
@@ -102,16 +105,17 @@ def flash(options: FlashOptions, reporter: Reporter) -> FlashResult | FlashDryRu
         FailedError: a tool or the device failed; the card is marked as unfinished.
         SystemExit: SIGTERM or SIGHUP was received; it is cleaned up as after Ctrl-C.
     """
-    request = _prepare(options)
-    if options.dry_run:
-        return _dry_run(request, paths.cache_dir())
-    operator = sudo_operator(os.environ, os.geteuid())
-    try:
-        with exit_on_signal():
-            return _make(request, options, reporter)
-    finally:
-        if operator is not None and request.device.kind is DeviceKind.NEW:
-            give_back(operator, Path(request.device.resolved))
+    with ExitStack() as stack:
+        request = _prepare(options, stack, reporter)
+        if options.dry_run:
+            return _dry_run(request, paths.cache_dir())
+        operator = sudo_operator(os.environ, os.geteuid())
+        try:
+            with exit_on_signal():
+                return _make(request, options, reporter)
+        finally:
+            if operator is not None and request.device.kind is DeviceKind.NEW:
+                give_back(operator, Path(request.device.resolved))
 
 
 def _make(request: _Request, options: FlashOptions, reporter: Reporter) -> FlashResult:
@@ -182,12 +186,22 @@ def _write(
             reporter.warn(f"the card is finished, but its record cannot be written: {error}")
 
     with make_work_dir(paths.cache_dir() / "work") as work_dir:
-        execute(plan, request.device, passphrase, work_dir, reporter, record, base.check)
+        execute(
+            plan,
+            request.device,
+            passphrase,
+            work_dir,
+            reporter,
+            record,
+            base.check,
+            request.helper,
+        )
     note_coming_up(request.target.name)
     return results[0]
 
 
-def _prepare(options: FlashOptions) -> _Request:
+def _prepare(options: FlashOptions, stack: ExitStack, reporter: Reporter) -> _Request:
+    """Read and check all that the operator has given; a helper ends with ``stack``."""
     if not options.device:
         raise InputError("--device is missing: name the card (/dev/sdX) or an image file (x.img)")
     base_image.check_cache(paths.cache_dir())
@@ -212,10 +226,22 @@ def _prepare(options: FlashOptions) -> _Request:
         allow_large=options.large,
         fixed_disk_serial=options.fixed_disk_serial,
     )
-    guard.check(device, request)
+    by_sudo = needs_helper(device)
+    if not by_sudo:
+        guard.check(device, request)
+    elif device.device_type != "loop":
+        # What this user sees is enough to refuse most disks before sudo asks for a password; not
+        # what a loop device is attached to.
+        guard.check(replace(device, may_write=True), request)
     base = Path.cwd() if options.authorized_keys else root
     named = read_public_keys(target.authorized_keys, paths.home(), base)
     own = OwnKeys(named, ()) if named else own_public_keys(paths.home())
+    helper = None
+    if by_sudo:
+        reporter.note(f"{options.device}: you may not write to it; sudo starts a helper to open it")
+        helper = stack.enter_context(start_helper())
+        device = helper.inspect(device, request)
+        guard.check(device, request)
     return _Request(
         config=config,
         board=board,
@@ -224,6 +250,7 @@ def _prepare(options: FlashOptions) -> _Request:
         left_out=own.left_out,
         overlays=overlays,
         device=device,
+        helper=helper,
         geometry=plan_geometry(board, target, guard.card_size(device, request)),
         rootfs=RootfsOptions(
             Path(options.rootfs_file) if options.rootfs_file else None, options.rootfs_unverified

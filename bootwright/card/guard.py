@@ -285,8 +285,13 @@ def _read_only(facts: DeviceFacts) -> list[Refusal]:
         return []
     if facts.kind is DeviceKind.NEW:
         return [Refusal("you may not create a file there", "name another directory")]
-    todo = "run it with sudo" if is_disk else "make it writable, or name another file"
-    return [Refusal("you may not write to it", todo)]
+    if is_disk:
+        todo = (
+            "install sudo, run this as root, or join the group that owns it (usually 'disk') and"
+            " log in again"
+        )
+        return [Refusal("you may not write to it", todo)]
+    return [Refusal("you may not write to it", "make it writable, or name another file")]
 
 
 def _sector_size(facts: DeviceFacts) -> list[Refusal]:

@@ -24,6 +24,7 @@ from bootwright.rootfs.login_facts import (
     Attributes,
     LoginFacts,
 )
+from bootwright.rootfs.ssh_units import has_socket, socket_ports, sshd_options
 from bootwright.rootfs.sshd_config import (
     DEFAULT_PORT,
     SSHD_CONFIG,
@@ -79,14 +80,14 @@ def usability_reasons(login: LoginFacts, account: Account, accounts: Accounts) -
         reasons.append(
             f"{UNITS}/default.target is a link to {login.default_target}, which starts no sshd"
         )
-    if not _ssh_unit(login):
+    if not ssh_unit(login):
         reasons.append("no unit starts sshd (ssh.service, sshd.service, or their sockets)")
     groups = groups_of(accounts, account)
     if "pam_access.so" in login.pam_modules and (
         line := _access_denied(login.access_conf, account.name, groups)
     ):
         reasons.append(f"/etc/security/access.conf denies logins: {line}")
-    if line := _host_denied(login):
+    if login.has_tcp_wrappers and (line := _host_denied(login)):
         reasons.append(f"/etc/hosts.deny denies SSH: {line}")
     return reasons
 
@@ -99,7 +100,7 @@ def _mode_trouble(path: str, found: Attributes) -> str | None:
     return None
 
 
-def _ssh_unit(login: LoginFacts) -> str | None:
+def ssh_unit(login: LoginFacts) -> str | None:
     """Return the unit that starts sshd: one that is enabled, else one that can be."""
     usable = login.enabled_units - login.masked_units or login.enabled_units or login.unit_files
     return next((unit for unit in SSH_UNITS if unit in usable), None)
@@ -184,17 +185,17 @@ def login_repairs(login: LoginFacts, account: Account) -> list[Change]:
 
 
 def _unmasked(login: LoginFacts) -> list[Change]:
-    unit = _ssh_unit(login)
+    unit = ssh_unit(login)
     own = (*OWN_UNITS, *([unit] if unit else []))
     return [Removal(f"{UNITS}/{name}") for name in own if name in login.masked_units]
 
 
 def _enabled_ssh(login: LoginFacts) -> list[Change]:
-    unit = _ssh_unit(login)
+    unit = ssh_unit(login)
     if unit is None or unit in login.enabled_units:
         return []
     target = "sockets.target" if unit.endswith(".socket") else "multi-user.target"
-    return [SymlinkChange(f"{UNITS}/{target}.wants/{unit}", f"{VENDOR_UNITS}/{unit}")]
+    return [SymlinkChange(f"{UNITS}/{target}.wants/{unit}", login.unit_files[unit])]
 
 
 def _folders(login: LoginFacts, account: Account) -> list[Change]:
@@ -247,7 +248,7 @@ def plan_sshd(
     account: Account,
     accounts: Accounts,
     keys: Sequence[str],
-    host_keys: Sequence[str],
+    host_keys: Mapping[str, str],
     drop_in: str,
     overlay_files: Mapping[str, str],
 ) -> SshdPlan:
@@ -259,31 +260,44 @@ def plan_sshd(
         account: the account that logs in.
         accounts: has its groups.
         keys: the public keys that may log in, one line each.
-        host_keys: the paths of the card's own host keys.
+        host_keys: the card's own host keys: the public keys, by the paths of the private ones.
         drop_in: the content of :data:`~bootwright.core.board_names.SSHD_DROP_IN`.
-        overlay_files: the files of overlays below ``/etc/ssh``, by path.
+        overlay_files: the texts of the files of overlays, by path.
     """
     groups = groups_of(accounts, account)
+    unit = ssh_unit(login) or ""
+    service = f"{unit.partition('.')[0]}.service"
+    options = sshd_options(login.unit_texts, service)
+    options_name = f"the command line in {service}"
     own = login.sshd_files.get(SSHD_CONFIG, "").removeprefix(SSHD_INCLUDE)
 
     def settings(text: str, more: Mapping[str, str], port: int) -> SshdSettings:
         files = {**login.sshd_files, **more, SSHD_DROP_IN: drop_in, SSHD_CONFIG: text}
-        return read_sshd_config(files, account.name, groups, port)
+        files[options_name] = options.config
+        return read_sshd_config(files, account.name, groups, port, before=options_name)
 
     found = settings(SSHD_INCLUDE + own, overlay_files, DEFAULT_PORT)
-    first_lines = _first_lines(found, host_keys, overlay_files)
+    first_lines = _first_lines(found, tuple(host_keys), overlay_files)
     text = SSHD_INCLUDE + "".join(f"{line}\n" for line in first_lines) + own
-    ports = listen_ports(settings(text, overlay_files, DEFAULT_PORT))
+    by_socket = has_socket(login.unit_texts, unit) and not login.sockets_follow_config
+    ports = (
+        socket_ports(login.unit_texts, unit)
+        if by_socket
+        else listen_ports(settings(text, overlay_files, DEFAULT_PORT), options.ports)
+    )
     port = target.port if target.port in ports else next(iter(ports), DEFAULT_PORT)
     final = settings(text, overlay_files, port)
-    kinds = {key.split()[0] for key in keys}
-    reasons = unusable_for(final, account.name, groups, kinds)
-    if not ports:
+    reasons = unusable_for(final, account.name, groups, keys, tuple(host_keys.values()))
+    if options.other_config is not None:
+        reasons.append(f"{service} starts sshd with another configuration, {options.other_config}")
+    if not ports and by_socket:
+        reasons.append(f"{unit}, which starts sshd, listens on no port for other machines")
+    elif not ports:
         reasons.append("ListenAddress leaves sshd on the board's loopback alone")
     elif not {DEFAULT_PORT, target.port} & set(ports):
         reasons.append(
-            f"sshd listens on port {ports[0]}, and port of the target is {target.port};"
-            f" set port = {ports[0]}"
+            f"{unit if by_socket else 'sshd'} listens on port {ports[0]}, and port of the target"
+            f" is {target.port}; set port = {ports[0]}"
         )
     return SshdPlan(text, reasons)
 

@@ -11,7 +11,14 @@ from bootwright.card.accounts import (
     without_passwords,
 )
 from bootwright.card.boot_script import INITRD_MAX, UINITRD, check_boot_ini, uinitrd, with_mac
-from bootwright.card.login import VENDOR_UNITS, login_repairs, plan_sshd, usability_reasons
+from bootwright.card.login import (
+    VENDOR_UNITS,
+    login_repairs,
+    plan_sshd,
+    ssh_unit,
+    usability_reasons,
+)
+from bootwright.card.login_overlays import configuration_files, overlay_reasons, with_overlays
 from bootwright.card.network import Render, network_changes
 from bootwright.card.overlays import OverlayEntry
 from bootwright.card.record import RECORD_PATH, CardRecord
@@ -141,23 +148,27 @@ def plan_personalisation(
         return text_file(path, renderer.render(template, {**values, **more}), mode)
 
     drop_in = rendered(SSHD_DROP_IN, "sshd.conf.j2")
+    login = with_overlays(rootfs.login, overlays)
     sshd = plan_sshd(
-        rootfs.login,
+        login,
         target,
         account,
         accounts,
         keys,
-        [_host_key_path(key) for key in identity.host_keys],
+        {_host_key_path(key): key.public for key in identity.host_keys},
         drop_in.data.decode(),
-        {
-            entry.path: entry.content.decode("utf-8", "replace")
-            for entry in overlays
-            if entry.content is not None and entry.path.startswith("/etc/ssh/")
-        },
+        configuration_files(overlays),
     )
-    _check_login([*usability_reasons(rootfs.login, account, accounts), *sshd.reasons], account)
+    _check_login(
+        [
+            *usability_reasons(login, account, accounts),
+            *overlay_reasons(overlays, ssh_unit(login)),
+            *sshd.reasons,
+        ],
+        account,
+    )
     changes: list[Change] = [
-        *login_repairs(rootfs.login, account),
+        *login_repairs(login, account),
         rendered("/etc/fstab", "fstab.j2"),
         rendered("/etc/crypttab", "crypttab.j2", 0o600),
         rendered(

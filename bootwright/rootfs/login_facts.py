@@ -1,5 +1,7 @@
 """Facts about a root file system that decide whether somebody can log in over SSH. Pure."""
 
+import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -50,6 +52,16 @@ IDENTITY_FILES = (
 """Files that identify one machine, or are a secret of it. Each is made again when it is missing."""
 
 
+_PAM_MODULE = re.compile(r"-?account\s+(?:\[[^\]]*\]|\S+)\s+(\S+)")
+
+
+def account_modules(text: str) -> set[str]:
+    """Return the modules of type ``account`` that a file of PAM names itself (pam.d(5))."""
+    found = map(_PAM_MODULE.match, map(str.strip, text.splitlines()))
+    modules = {posixpath.basename(match[1]) for match in found if match}
+    return {name for name in modules if name.endswith(".so")}
+
+
 @dataclass(frozen=True)
 class Attributes:
     """Permission bits and owner of a file or folder."""
@@ -89,12 +101,17 @@ class LoginFacts:
         enabled_units: of :data:`SSH_UNITS`, those that the boot starts.
         masked_units: of :data:`SSH_UNITS`, :data:`OWN_UNITS` and :data:`BOOT_UNITS`, those that
             are masked in ``/etc/systemd/system``.
-        unit_files: of :data:`SSH_UNITS`, those that a package has installed.
+        unit_files: of :data:`SSH_UNITS`, the paths of those that are installed.
+        unit_texts: the texts of :data:`SSH_UNITS`, of their drop-ins, and of the files with further
+            options for sshd, by path.
+        sockets_follow_config: the sockets listen where ``sshd_config`` says: a generator of
+            Ubuntu sees to that.
         default_target: the target of the boot that ``/etc/systemd/system`` sets; else ``None``.
         pam_modules: the modules that PAM asks about sshd's accounts.
         access_conf: text of ``/etc/security/access.conf``.
         hosts_allow: text of ``/etc/hosts.allow``.
         hosts_deny: text of ``/etc/hosts.deny``.
+        has_tcp_wrappers: sshd asks these two files: it uses libwrap.
         blockers: of :data:`LOGIN_BLOCKERS`, those that exist.
         identity_files: of :data:`IDENTITY_FILES`, those that exist and are no symbolic links.
         has_mkfs_ext4: whether the program that makes the volume's file system can be run.
@@ -108,12 +125,15 @@ class LoginFacts:
     sshd_files: Mapping[str, str]
     enabled_units: frozenset[str]
     masked_units: frozenset[str]
-    unit_files: frozenset[str]
+    unit_files: Mapping[str, str]
+    unit_texts: Mapping[str, str]
+    sockets_follow_config: bool
     default_target: str | None
     pam_modules: frozenset[str]
     access_conf: str
     hosts_allow: str
     hosts_deny: str
+    has_tcp_wrappers: bool
     blockers: tuple[str, ...]
     identity_files: tuple[str, ...]
     has_mkfs_ext4: bool

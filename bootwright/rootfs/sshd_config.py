@@ -5,6 +5,8 @@ those that collect values; an ``Include`` counts where it stands; in a ``Match``
 the first value replaces the one outside of all blocks. Pure.
 """
 
+import base64
+import binascii
 import posixpath
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -14,6 +16,9 @@ from fnmatch import fnmatchcase
 SSHD_CONFIG = "/etc/ssh/sshd_config"
 
 DEFAULT_PORT = 22
+
+_LEAST_RSA_BITS = 1024
+"""Bits of the shortest RSA key without RequiredRSASize (``SSH_RSA_MINIMUM_MODULUS_SIZE``)."""
 
 _FOLDER = "/etc/ssh"
 """The folder for the names of included files that are relative."""
@@ -96,7 +101,7 @@ def include_patterns(text: str) -> list[str]:
 
 
 def read_sshd_config(
-    files: Mapping[str, str], user: str, groups: Collection[str], port: int
+    files: Mapping[str, str], user: str, groups: Collection[str], port: int, before: str = ""
 ) -> SshdSettings:
     """Return the settings that are in effect for an account.
 
@@ -108,8 +113,10 @@ def read_sshd_config(
         user: the name of the account.
         groups: the names of its groups.
         port: the port that the connection comes to.
+        before: the name in ``files`` of what is read before :data:`SSHD_CONFIG`: the options.
     """
     reader = _Reader(files, user, groups, port)
+    reader.read(before, in_block=False, is_active=True, depth=0)
     reader.read(SSHD_CONFIG, in_block=False, is_active=True, depth=0)
     return SshdSettings(reader.everywhere, reader.matched, reader.is_too_deep)
 
@@ -204,7 +211,11 @@ def list_matches(text: str, patterns: str) -> bool | None:
 
 
 def unusable_for(
-    settings: SshdSettings, user: str, groups: Collection[str], key_kinds: Collection[str]
+    settings: SshdSettings,
+    user: str,
+    groups: Collection[str],
+    keys: Collection[str],
+    host_keys: Collection[str],
 ) -> list[str]:
     """Return why ``user`` could not log in with one of these keys; nothing if it could.
 
@@ -212,9 +223,18 @@ def unusable_for(
         settings: in effect for the account; see :func:`read_sshd_config`.
         user: the name of the account.
         groups: the names of its groups.
-        key_kinds: the kinds of the keys, such as ``ssh-ed25519``.
+        keys: the public keys that may log in, one line each.
+        host_keys: the public keys of the board, one line each.
     """
     reasons = _who_reasons(settings, user, groups)
+    least = _least_rsa_bits(settings)
+    key_kinds, host_key_kinds = _kinds(keys, least), _kinds(host_keys, least)
+    if keys and not key_kinds:
+        setting = settings.first("requiredrsasize")
+        reasons.append(
+            f"{_described('requiredrsasize', setting) if setting else 'sshd'} accepts no RSA key"
+            f" with less than {least} bits, and there is no other key"
+        )
     if settings.is_too_deep:
         reasons.append(f"files that sshd_config includes include one another ({SSHD_CONFIG})")
     for keyword, is_usable in (
@@ -224,7 +244,12 @@ def unusable_for(
         ("forcecommand", lambda values: values[0].lower() == "none"),
         ("chrootdirectory", lambda values: values[0].lower() == "none"),
         ("maxsessions", lambda values: values[0] != "0"),
-        ("pubkeyacceptedalgorithms", lambda values: _accepts_a_key(values[0], key_kinds)),
+        ("refuseconnection", lambda values: values[0].lower() == "no"),
+        ("hostkeyalgorithms", lambda values: _accepts_a_key(values[0], host_key_kinds)),
+        (
+            "pubkeyacceptedalgorithms",
+            lambda values: not key_kinds or _accepts_a_key(values[0], key_kinds),
+        ),
     ):
         setting = settings.first(keyword)
         if setting is not None and not is_usable(setting.values):
@@ -278,7 +303,7 @@ def _is_our_key_file(value: str, user: str) -> bool:
 
 
 def _accepts_a_key(algorithms: str, key_kinds: Collection[str]) -> bool:
-    """Return whether PubkeyAcceptedAlgorithms leaves an algorithm for one of the keys."""
+    """Return whether a list of algorithms leaves one for a key of these kinds."""
     mark, names = (algorithms[0], algorithms[1:]) if algorithms[0] in "+-^" else ("", algorithms)
     if mark in ("+", "^"):
         return True
@@ -290,23 +315,64 @@ def _accepts_a_key(algorithms: str, key_kinds: Collection[str]) -> bool:
     return False
 
 
-def listen_ports(settings: SshdSettings) -> tuple[int, ...]:
-    """Return the TCP ports that sshd listens on for other machines; none: on loopback only."""
-    ports = [
-        int(setting.values[0])
-        for setting in settings.collected("port")
-        if setting.values[0].isascii() and setting.values[0].isdigit()
-    ] or [DEFAULT_PORT]
+def _least_rsa_bits(settings: SshdSettings) -> int:
+    setting = settings.first("requiredrsasize")
+    value = setting.values[0] if setting else ""
+    return int(value) if value.isascii() and value.isdigit() else _LEAST_RSA_BITS
+
+
+def _kinds(keys: Collection[str], least: int) -> frozenset[str]:
+    """Return the kinds of the keys, such as ``ssh-ed25519``, without those that are too short."""
+    return frozenset(
+        key.split()[0]
+        for key in keys
+        if not key.startswith("ssh-rsa ") or (_rsa_bits(key) or least) >= least
+    )
+
+
+def _rsa_bits(key: str) -> int | None:
+    """Return the bits of an RSA key: its third field, the modulus (RFC 4253, section 6.6)."""
+    try:
+        rest = base64.b64decode(key.split()[1], validate=True)
+    except (binascii.Error, ValueError, IndexError):
+        return None
+    fields = []
+    while len(rest) >= 4:
+        end = 4 + int.from_bytes(rest[:4], "big")
+        fields.append(rest[4:end])
+        rest = rest[end:]
+    return int.from_bytes(fields[2], "big").bit_length() if len(fields) == 3 else None
+
+
+def listen_ports(settings: SshdSettings, by_option: Collection[int] = ()) -> tuple[int, ...]:
+    """Return the TCP ports that sshd listens on for other machines; none: on loopback only.
+
+    The ports of the option ``-p``, in ``by_option``, count in place of those of ``Port``.
+    """
+    ports = (
+        list(by_option)
+        or [
+            int(setting.values[0])
+            for setting in settings.collected("port")
+            if setting.values[0].isascii() and setting.values[0].isdigit()
+        ]
+        or [DEFAULT_PORT]
+    )
     listen = settings.collected("listenaddress")
     found: list[int] = [] if listen else ports
     for setting in listen:
-        host, port = _host_and_port(setting.values[0])
-        if not host.startswith("127.") and host not in ("::1", "localhost"):
+        host, port = host_and_port(setting.values[0])
+        if not is_loopback(host):
             found += [port] if port else ports
     return tuple(dict.fromkeys(found))
 
 
-def _host_and_port(value: str) -> tuple[str, int | None]:
+def is_loopback(host: str) -> bool:
+    """Return whether only the board itself can reach an address."""
+    return host.startswith("127.") or host in ("::1", "localhost")
+
+
+def host_and_port(value: str) -> tuple[str, int | None]:
     """Return the host of ``HOST``, ``HOST:PORT`` or ``[HOST]:PORT``, and its port, if any."""
     match = re.fullmatch(r"\[(.*)\](?::(\d{1,5}))?", value) or re.fullmatch(
         r"([^:]*):(\d{1,5})", value
@@ -321,7 +387,8 @@ _NAMES = {
     for name in (
         *("AllowUsers", "DenyUsers", "AllowGroups", "DenyGroups", "PubkeyAuthentication"),
         *("AuthenticationMethods", "AuthorizedKeysFile", "ForceCommand", "ChrootDirectory"),
-        *("MaxSessions", "PubkeyAcceptedAlgorithms", "PermitRootLogin"),
+        *("MaxSessions", "PubkeyAcceptedAlgorithms", "PermitRootLogin", "RefuseConnection"),
+        *("HostKeyAlgorithms", "RequiredRSASize"),
     )
 }
 

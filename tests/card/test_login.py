@@ -1,5 +1,6 @@
 """The operator can log in to a finished card: what is repaired, and what is refused and why."""
 
+import base64
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from bootwright.card.overlays import OverlayEntry
 from bootwright.core.errors import InputError, RefusedError
 from bootwright.core.file_changes import DirectoryChange, FileChange, Removal, SymlinkChange
+from bootwright.rootfs.facts import RootfsFacts
 from bootwright.rootfs.login_facts import IDENTITY_FILES, Attributes, Home
 from bootwright.rootfs.sshd_config import SSHD_CONFIG
 from tests.card.test_personalise import KEY, planned, text, with_login
@@ -69,9 +71,12 @@ def test_missing_mount_points_are_made() -> None:
 
 
 def test_sshd_is_enabled_where_it_is_only_installed() -> None:
-    arch = with_login(enabled_units=frozenset(), unit_files=frozenset({"sshd.service"}))
     link = f"{UNITS}/multi-user.target.wants/sshd.service"
-    assert planned(rootfs=arch)[link] == SymlinkChange(link, "/usr/lib/systemd/system/sshd.service")
+    # The second folder is that of Debian's packages where /usr is not merged.
+    for folder in ("/usr/lib/systemd/system", "/lib/systemd/system"):
+        unit = f"{folder}/sshd.service"
+        arch = with_login(enabled_units=frozenset(), unit_files={"sshd.service": unit})
+        assert planned(rootfs=arch)[link] == SymlinkChange(link, unit)
     assert not [path for path in planned() if path.endswith("/ssh.service")]
 
 
@@ -125,7 +130,7 @@ def test_an_overlay_may_bring_what_was_removed() -> None:
     [
         ({"shells": frozenset({"/bin/sh"})}, "the shell of root, /bin/bash, is not there"),
         ({"has_mkfs_ext4": False}, "mkfs.ext4"),
-        ({"enabled_units": frozenset(), "unit_files": frozenset()}, "no unit starts sshd"),
+        ({"enabled_units": frozenset(), "unit_files": {}}, "no unit starts sshd"),
         ({"masked_units": frozenset({"multi-user.target"})}, "multi-user.target is masked"),
         ({"default_target": "rescue.target"}, "default.target is a link to rescue.target"),
         (
@@ -144,6 +149,10 @@ def test_what_is_not_ours_to_repair_is_refused_with_the_reason(
     with pytest.raises(RefusedError, match="root could not use a card") as caught:
         planned(rootfs=with_login(**changed))
     assert reason in str(caught.value)
+
+
+def test_tcp_wrappers_do_not_count_where_sshd_does_not_use_them() -> None:
+    planned(rootfs=with_login(hosts_deny="ALL: ALL\n", has_tcp_wrappers=False))
 
 
 def test_tcp_wrappers_that_let_ssh_in_are_no_reason() -> None:
@@ -245,6 +254,10 @@ def test_the_first_lines_of_sshd_config_open_the_way_for_the_key(own: str, lines
         ("Match all\nPermitRootLogin no\n", "PermitRootLogin no"),
         ("Match Group root\nAuthorizedKeysFile /x\n", "AuthorizedKeysFile /x"),
         ("PubkeyAcceptedKeyTypes ssh-rsa,ecdsa-*\n", "PubkeyAcceptedAlgorithms"),
+        ("RefuseConnection yes\n", "RefuseConnection yes"),
+        ("Match User r*\nRefuseConnection yes\n", "RefuseConnection yes"),
+        ("HostKeyAlgorithms ssh-rsa,rsa-sha2-*\n", "HostKeyAlgorithms ssh-rsa,rsa-sha2-*"),
+        ("HostKeyAlgorithms -ssh-ed25519,ecdsa-*\n", "HostKeyAlgorithms"),
         ("Port 2222\n", "set port = 2222"),
         ("ListenAddress 0.0.0.0:2200\n", "set port = 2200"),
         ("ListenAddress 127.0.0.1\nListenAddress [::1]:22\n", "loopback"),
@@ -268,12 +281,75 @@ def test_an_sshd_that_would_not_let_the_operator_in_is_refused(own: str, reason:
         "Match Address 192.0.2.0/24\nPermitRootLogin no\n",
         "Match User *,!root\nForceCommand internal-sftp\n",
         "PubkeyAcceptedAlgorithms -ssh-rsa\n",
+        "HostKeyAlgorithms -ssh-ed25519\nRequiredRSASize 16384\n",
+        "RefuseConnection no\nMatch User alarm\nRefuseConnection yes\n",
         "Port 2222\nPort 22\n",
         "ForceCommand none\nPermitRootLogin no\n",
     ],
 )
 def test_an_sshd_that_lets_the_operator_in_stays_as_it_is(own: str) -> None:
     assert sshd(own) == FIRST + own
+
+
+def rsa(bits: int) -> str:
+    """An RSA public key of this length that nobody has the private half of."""
+    fields = (b"ssh-rsa", b"\1\0\1", (1 << (bits - 1)).to_bytes(bits // 8 + 1, "big"))
+    blob = b"".join(len(field).to_bytes(4, "big") + field for field in fields)
+    return f"ssh-rsa {base64.b64encode(blob).decode()} operator"
+
+
+def test_a_short_rsa_key_alone_is_refused() -> None:
+    own = "RequiredRSASize 3072\n"
+    with pytest.raises(RefusedError, match=r"RequiredRSASize 3072 .* less than 3072 bits"):
+        sshd(own, keys=(rsa(2048),))
+    with pytest.raises(RefusedError, match="sshd accepts no RSA key with less than 1024 bits"):
+        sshd("", keys=(rsa(768),))
+    for keys in ((rsa(3072),), (rsa(2048), KEY), ("ssh-rsa AAAA broken",)):
+        assert sshd(own, keys=keys) == FIRST + own
+    with pytest.raises(RefusedError, match="PubkeyAcceptedAlgorithms ssh-rsa"):
+        sshd(f"{own}PubkeyAcceptedAlgorithms ssh-rsa,rsa-*\n", keys=(rsa(2048), KEY))
+
+
+def socket(listen: str, **changed: Any) -> RootfsFacts:
+    """Facts where a socket starts sshd: ``listen`` are its lines, which follow those of Debian."""
+    unit, drop_in = "/usr/lib/systemd/system/ssh.socket", f"{UNITS}/ssh.socket.d/port.conf"
+    files = {unit: "[Socket]\nListenStream=22\nAccept=yes\n", drop_in: f"[Socket]\n{listen}"}
+    enabled = {"enabled_units": frozenset({"ssh.socket"}), "unit_files": {"ssh.socket": unit}}
+    return with_login(**{**enabled, "unit_texts": files, **changed})
+
+
+def test_a_socket_that_starts_sshd_decides_about_the_port() -> None:
+    moved = socket("ListenStream=\nListenStream=0.0.0.0:2222\n")
+    with pytest.raises(RefusedError, match=r"ssh\.socket listens on port 2222, .* port = 2222"):
+        planned(rootfs=moved)
+    planned(rootfs=moved, port=2222)
+    with pytest.raises(RefusedError, match=r"ssh\.socket, which starts sshd, listens on no port"):
+        planned(rootfs=socket("ListenStream=\nListenStream=127.0.0.1:22\n"))
+    # sshd_config does not matter then, unless a generator makes the socket follow it.
+    config = {SSHD_CONFIG: "Port 2200\n"}
+    planned(rootfs=socket("", sshd_files=config))
+    with pytest.raises(RefusedError, match="sshd listens on port 2200"):
+        planned(rootfs=socket("", sshd_files=config, sockets_follow_config=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("-p 2222", "sshd listens on port 2222"),
+        ("-oAllowUsers=x", "AllowUsers x (the command line in ssh.service, line 1)"),
+        ("-o PubkeyAuthentication=no", "PubkeyAuthentication no (the command line"),
+        ("-f /etc/other", "ssh.service starts sshd with another configuration, /etc/other"),
+    ],
+)
+def test_the_options_of_sshd_count(options: str, reason: str) -> None:
+    texts = {
+        "/usr/lib/systemd/system/ssh.service": "[Service]\nExecStart=/usr/sbin/sshd -D $OPTIONS\n"
+        "EnvironmentFile=/etc/default/ssh\n",
+        "/etc/default/ssh": f"OPTIONS={options}\n",
+    }
+    with pytest.raises(RefusedError) as caught:
+        planned(rootfs=with_login(unit_texts=texts))
+    assert reason in str(caught.value)
 
 
 def test_an_sshd_config_that_includes_itself_is_refused_at_once() -> None:

@@ -6,19 +6,19 @@ read back. If power fails in between, the card is marked as unfinished, has no
 partition table that a board or a kernel would use, and the next run writes all of it again.
 """
 
-import os
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
-from bootwright.card.block_device import UNFINISHED_MARK, DeviceFacts, DeviceIdentity, DeviceKind
-from bootwright.card.io import capacity, copy_verify, holders
-from bootwright.card.io.inspect import file_identity, identify, inspect
-from bootwright.card.io.medium import BlockDevice, Buffer, ImageFile, Medium, buffers_equal
+from bootwright.card.block_device import UNFINISHED_MARK, DeviceFacts
+from bootwright.card.io import capacity, copy_verify
+from bootwright.card.io.disk_by_sudo import DiskHelper
+from bootwright.card.io.medium import Buffer, Medium, buffers_equal
+from bootwright.card.io.opening import open_medium
 from bootwright.card.outcome import Counters
-from bootwright.core.errors import BootwrightError, FailedError, RefusedError
+from bootwright.core.errors import FailedError
 from bootwright.core.extents import Extent, flatten, total
 from bootwright.core.report import Meter
 from bootwright.core.units import SECTOR
@@ -35,37 +35,12 @@ class _State(Enum):
     FINISHED = auto()
 
 
-def open_card(facts: DeviceFacts, size: int) -> "Card":
-    """Open the destination exclusively, and check that it is still what was inspected.
+def open_card(facts: DeviceFacts, size: int, helper: DiskHelper | None = None) -> "Card":
+    """Open the destination as :func:`bootwright.card.io.opening.open_medium` does.
 
-    Nothing is changed yet, except that a new image file is created, empty, and that an
-    existing one becomes readable by its owner only.
-
-    Args:
-        facts: the facts that the guard approved.
-        size: bytes that an image file will have (:func:`bootwright.card.guard.card_size`).
-
-    Raises:
-        RefusedError: it is in use, or it is not the one that was inspected.
-        FailedError: the device cannot be opened.
-        InputError: the file cannot be opened or created.
+    If there is a ``helper``, it does that, with the facts that it has read itself.
     """
-    medium: BlockDevice | ImageFile
-    if facts.kind is DeviceKind.BLOCK:
-        medium = BlockDevice(facts.resolved)
-    else:
-        medium = ImageFile(facts.resolved, size, new=facts.kind is DeviceKind.NEW)
-    try:
-        medium.lock()
-        if facts.kind is not DeviceKind.NEW:
-            _refuse_if_changed(facts, _identity(medium))
-            _refuse_if_in_use(facts)
-        if facts.kind is DeviceKind.FILE and isinstance(medium, ImageFile):
-            medium.make_private()  # a new file was made private
-    except BootwrightError:
-        medium.close()
-        raise
-    return Card(medium)
+    return Card(helper.open() if helper else open_medium(facts, size))
 
 
 class Card:
@@ -274,46 +249,6 @@ def _buffer(content: bytes) -> Buffer:
     buffer = Buffer(len(content))
     buffer.view[:] = content
     return buffer
-
-
-def _identity(opened: BlockDevice | ImageFile) -> DeviceIdentity:
-    """Return the identity of what was opened, even if its path names something else now."""
-    if isinstance(opened, ImageFile):
-        return file_identity(os.fstat(opened.fd))
-    now = identify(opened.path)
-    diskseq = opened.diskseq() if now.diskseq is not None else None
-    return DeviceIdentity(opened.node, opened.size, now.model, now.serial, diskseq)
-
-
-def _refuse_if_changed(facts: DeviceFacts, now: DeviceIdentity) -> None:
-    if now != facts.identity:
-        raise RefusedError(
-            f"{facts.path}: it is not what it was when it was inspected (then "
-            f"{facts.identity}, now {now}); nothing was changed, start again"
-        )
-
-
-def _refuse_if_in_use(facts: DeviceFacts) -> None:
-    """Refuse a destination that came into use after it was inspected, or something under it.
-
-    Opening it exclusively does not exclude all of these uses: swap files and loop devices, locks,
-    and all that concerns only what a loop device is attached to.
-    """
-    uses = holders.lasting(lambda: _uses_now(facts))
-    if uses:
-        raise RefusedError(f"{facts.path}: {uses[0]}; nothing was changed; release it first")
-
-
-def _uses_now(facts: DeviceFacts) -> list[str]:
-    return [
-        f"{_subject(facts, layer)} is now {each.use}"
-        for layer in inspect(facts.path, opened=True).layers
-        for each in layer.uses
-    ]
-
-
-def _subject(facts: DeviceFacts, layer: DeviceFacts) -> str:
-    return "it" if layer.resolved == facts.resolved else layer.resolved
 
 
 def _verification_error(medium: Medium, bad: Iterable[Extent]) -> FailedError:

@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bootwright.card.block_device import (
@@ -146,13 +148,31 @@ def _backing(loop: str) -> DeviceFacts:
                 f" (losetup --detach {loop})"
             )
         return _block(path, path, status.st_rdev, "", above=loop)
-    status = holders.status_of(path) if path else None
-    if status:
-        return _file(path, path, status, "", above=loop)
+    if path:
+        with _pinned(path) as (status, at):
+            if status and holders.node_of_status(status) == node:
+                return _file(path, path, status, "", above=loop, at=at)
     # The file was removed, or its path is one of another mount namespace.
     shown = holders.read_text(f"/sys/block/{Path(loop).name}/loop/backing_file")
     uses = _without(loop, holders.hidden_uses().get(node, []))
     return file_facts(shown, shown, DeviceIdentity(node, 0), "", uses)
+
+
+@contextmanager
+def _pinned(path: str) -> Iterator[tuple[os.stat_result | None, str]]:
+    """Find a file once; the value is its status, and a path that names it whatever moves meanwhile.
+
+    The status is ``None`` if there is no such file. The file itself is not opened.
+    """
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        yield None, ""
+        return
+    try:
+        yield os.fstat(fd), f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
 
 
 def _file(
@@ -162,15 +182,20 @@ def _file(
     sfdisk: str,
     opened: bool = False,
     above: str = "",
+    at: str = "",
 ) -> DeviceFacts:
-    """Return the facts about a file; ``above`` is as in :func:`_block`."""
+    """Return the facts about a file.
+
+    ``above`` is as in :func:`_block`. ``at`` is where it is looked at, if not at ``resolved``.
+    """
+    at = at or resolved
     identity = file_identity(status)
     node = identity.node
     uses = _without(above, holders.hidden_uses().get(node, []))
     if not opened:
-        uses += holders.lock_uses(resolved)
+        uses += holders.lock_uses(at)
     # An image will have secrets in it, so nobody may read it either.
-    uses += holders.openers({node: resolved}, writers_only=bool(above)).get(node, [])
+    uses += holders.openers({node: at}, writers_only=bool(above)).get(node, [])
     if not uses and not opened and not above and _is_open_elsewhere(resolved):
         uses = [holders.OPEN_ELSEWHERE]
     return dataclasses.replace(

@@ -158,14 +158,18 @@ class BlockDevice(_OpenMedium):
 
     is_device = True
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, fd: int | None = None) -> None:
         """Open the disk at ``path`` exclusively.
+
+        Args:
+            path: the disk.
+            fd: it is open already, exclusively, as this descriptor.
 
         Raises:
             RefusedError: it is in use.
             FailedError: it cannot be opened.
         """
-        super().__init__(path, _open_device(path), 0)
+        super().__init__(path, _open_device(path) if fd is None else fd, 0)
         try:
             self.size = self._ioctl_number(_BLKGETSIZE64)
         except OSError:
@@ -381,7 +385,7 @@ def _open_device(path: str) -> int:
             raise RefusedError(
                 f"{path}: it is in use (mounted, or held by LVM, RAID, ZFS …); release it first"
             ) from None
-        hint = "; run it with sudo" if error.errno in (errno.EACCES, errno.EPERM) else ""
+        hint = "; run it as root" if error.errno in (errno.EACCES, errno.EPERM) else ""
         raise FailedError(f"{path}: cannot open it for writing: {error.strerror}{hint}") from error
 
 

@@ -1,8 +1,8 @@
 """The operator behind ``sudo``: whose home is searched, and whose the files are that a run makes.
 
-Writing a disk usually needs ``sudo inv flash``. Keys and cache are looked for in the operator's
-home then, and what the run has made in the folders for it is given to the operator, so that the
-next command works without sudo.
+In a run by sudo, such as ``sudo inv flash``, keys and cache are looked for in the operator's home,
+and what the run has made in the folders for it is given to the operator, so that the next command
+works without sudo.
 """
 
 import os

@@ -19,16 +19,24 @@ from bootwright.rootfs.login_facts import (
     Attributes,
     Home,
     LoginFacts,
+    account_modules,
 )
+from bootwright.rootfs.ssh_units import ENVIRONMENT_FILES, UNIT_FOLDERS
 from bootwright.rootfs.sshd_config import SSHD_CONFIG, include_patterns
 
-_VENDOR_UNITS = "/usr/lib/systemd/system"
+_SSHD_PROGRAMS = (
+    *("/usr/sbin/sshd", "/usr/bin/sshd", "/usr/lib/openssh/sshd-session"),
+    *("/usr/lib/ssh/sshd-session", "/usr/libexec/openssh/sshd-session"),
+)
+"""sshd, and its part that serves a connection since OpenSSH 9.8, where distributions have them."""
+
+_MKFS = tuple(f"{folder}/mkfs.ext4" for folder in ("/usr/sbin", "/usr/bin", "/sbin", "/bin"))
+_GENERATORS = ("/usr/lib/systemd/system-generators", "/lib/systemd/system-generators")
 _KEY_FILES = ("authorized_keys", "authorized_keys2")
 _INCLUDE_DEPTH = 16
 """How deep files are included; the same limit as sshd's."""
 
 _PAM_INCLUDE = re.compile(r"(?:@include|-?(?:account)\s+(?:include|substack))\s+(\S+)")
-_PAM_MODULE = re.compile(r"-?account\s+(?:\[[^\]]*\]|\S+)\s+(\S+)")
 
 
 def read_login_facts(reader: Ext4Reader, text: Callable[[str], str], passwd: str) -> LoginFacts:
@@ -68,19 +76,28 @@ def read_login_facts(reader: Ext4Reader, text: Callable[[str], str], passwd: str
         masked_units=frozenset(
             unit for unit in (*SSH_UNITS, *OWN_UNITS, *BOOT_UNITS) if _is_masked(reader, unit)
         ),
-        unit_files=frozenset(unit for unit in SSH_UNITS if _has_unit_file(reader, unit)),
+        unit_files={unit: path for unit in SSH_UNITS if (path := _unit_file(reader, unit))},
+        unit_texts=_unit_texts(reader, text),
+        sockets_follow_config=any(
+            reader.exists(f"{folder}/sshd-socket-generator") for folder in _GENERATORS
+        ),
         default_target=_default_target(reader),
         pam_modules=frozenset(_pam_modules(text, "sshd", _INCLUDE_DEPTH)),
         access_conf=text("/etc/security/access.conf"),
         hosts_allow=text("/etc/hosts.allow"),
         hosts_deny=text("/etc/hosts.deny"),
+        has_tcp_wrappers=any(
+            b"libwrap.so" in reader.read_file(path)
+            for path in _SSHD_PROGRAMS
+            if is_program(reader, path)
+        ),
         blockers=_existing(reader, LOGIN_BLOCKERS),
         identity_files=tuple(
             path
             for path in IDENTITY_FILES
             if (entry := reader.lookup(path, follow=False)) is not None and entry.is_file
         ),
-        has_mkfs_ext4=any(is_program(reader, f"/usr/{name}/mkfs.ext4") for name in ("sbin", "bin")),
+        has_mkfs_ext4=any(is_program(reader, path) for path in _MKFS),
     )
 
 
@@ -150,7 +167,7 @@ def _matching(reader: Ext4Reader, folder: str, part: str) -> list[str]:
 def _enabled_units(reader: Ext4Reader) -> frozenset[str]:
     """Return which SSH units a target of the boot wants."""
     enabled = set()
-    for base in (UNITS, _VENDOR_UNITS):
+    for base in UNIT_FOLDERS:
         for target in ("multi-user.target", "sockets.target", "default.target", "basic.target"):
             for kind in ("wants", "requires"):
                 folder = f"{base}/{target}.{kind}"
@@ -171,9 +188,27 @@ def _is_masked(reader: Ext4Reader, unit: str) -> bool:
     return entry.is_file and entry.size == 0
 
 
-def _has_unit_file(reader: Ext4Reader, unit: str) -> bool:
-    entry = reader.lookup(f"{_VENDOR_UNITS}/{unit}")
-    return entry is not None and entry.is_file and entry.size > 0
+def _unit_file(reader: Ext4Reader, unit: str) -> str | None:
+    """Return the path of a unit; ``None`` if there is none, or only an empty file."""
+    for folder in UNIT_FOLDERS:
+        path = f"{folder}/{unit}"
+        entry = reader.lookup(path)
+        if entry is not None and entry.is_file and entry.size > 0:
+            return path
+    return None
+
+
+def _unit_texts(reader: Ext4Reader, text: Callable[[str], str]) -> dict[str, str]:
+    patterns = [
+        f"{folder}/{unit}{rest}"
+        for unit in SSH_UNITS
+        for folder in UNIT_FOLDERS
+        for rest in ("", ".d/*.conf")
+    ]
+    patterns += ENVIRONMENT_FILES
+    texts = {path: text(path) for pattern in patterns for path in _glob(reader, pattern)}
+    # An empty unit is a masked one; an empty drop-in replaces one of the same name.
+    return {path: found for path, found in texts.items() if found or path.endswith(".conf")}
 
 
 def _default_target(reader: Ext4Reader) -> str | None:
@@ -190,6 +225,6 @@ def _pam_modules(text: Callable[[str], str], service: str, depth: int) -> set[st
     for line in text(f"/etc/pam.d/{service}").splitlines() if depth else ():
         if match := _PAM_INCLUDE.match(line.strip()):
             modules |= _pam_modules(text, posixpath.basename(match[1]), depth - 1)
-        elif match := _PAM_MODULE.match(line.strip()):
-            modules.add(posixpath.basename(match[1]))
+        else:
+            modules |= account_modules(line)
     return modules

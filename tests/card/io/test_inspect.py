@@ -187,7 +187,7 @@ def test_sectors_of_4096_bytes_are_refused(image: Path) -> None:
 
 @pytest.mark.blockdev
 def test_an_ordinary_user_may_not_write_to_a_device(device: str) -> None:
-    assert "you may not write to it; run it with sudo" in as_nobody(device)
+    assert "you may not write to it; install sudo" in as_nobody(device)
 
 
 def as_nobody(path: str) -> str:

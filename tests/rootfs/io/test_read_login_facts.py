@@ -36,7 +36,13 @@ def test_the_facts_about_logins(tmp_path: Path) -> None:
         (member(f"{units}/sshd.socket"), b""),
         link(f"{units}/default.target", "/usr/lib/systemd/system/rescue.target"),
         (member("usr/lib/systemd/system/sshd.service"), b"[Service]\n"),
-        (member("usr/bin/mkfs.ext4", mode=0o755), b"x"),
+        # /lib and /sbin are folders of their own: /usr is not merged.
+        (member("etc/default/ssh"), b"SSHD_OPTS=-4\n"),
+        (member("lib/systemd/system/ssh.socket"), b"[Socket]\n"),
+        (member(f"{units}/ssh.socket.d/a.conf"), b"[Socket]\nListenStream=9\n"),
+        (member("lib/systemd/system-generators/sshd-socket-generator", mode=0o755), b"x"),
+        (member("usr/lib/openssh/sshd-session", mode=0o755), b"\x7fELF libwrap.so.0\0"),
+        (member("sbin/mkfs.ext4", mode=0o755), b"x"),
         (member("bin/sh", mode=0o755), b"x"),
         (member("bin/zsh"), b"x"),
         (member("etc/ssh/sshd_config"), b"Include sshd_config.d/*.conf /etc/more\n"),
@@ -76,7 +82,18 @@ def test_the_facts_about_logins(tmp_path: Path) -> None:
     ]
     assert login.enabled_units == {"ssh.service"}
     assert login.masked_units == {"systemd-networkd.service", "sshd.socket"}
-    assert login.unit_files == {"sshd.service"}
+    assert login.unit_files == {
+        "sshd.service": "/usr/lib/systemd/system/sshd.service",
+        "ssh.socket": "/lib/systemd/system/ssh.socket",
+    }
+    assert login.unit_texts == {
+        "/lib/systemd/system/ssh.socket": "[Socket]\n",
+        "/etc/systemd/system/ssh.socket.d/a.conf": "[Socket]\nListenStream=9\n",
+        "/usr/lib/systemd/system/sshd.service": "[Service]\n",
+        "/etc/default/ssh": "SSHD_OPTS=-4\n",
+    }
+    assert login.sockets_follow_config
+    assert login.has_tcp_wrappers
     assert login.default_target == "rescue.target"
     assert login.pam_modules == {"pam_unix.so", "d.so"}
     assert login.blockers == ("/etc/nologin",)
@@ -89,5 +106,6 @@ def test_the_small_root_file_system_can_be_used(tmp_path: Path) -> None:
     image = tmp_path / "a.ext4"
     build(small_rootfs(tmp_path / "a.tar"), image)
     login = read_rootfs_facts(image, "UTC").login
-    assert login.unit_files == {"ssh.service"}
+    assert set(login.unit_files) == {"ssh.service"}
+    assert not login.has_tcp_wrappers
     assert login.has_mkfs_ext4

@@ -1,0 +1,127 @@
+"""The program that opens a disk as root, for ``inv flash`` of an ordinary user.
+
+:mod:`bootwright.card.io.disk_by_sudo` starts it by sudo. It serves one disk: it judges it as the
+guard does, opens it exclusively, checks who uses it, and passes the open descriptor. It is started
+with Python's options ``-I -S``, so it and all that it imports need only the standard library.
+
+It trusts nothing that the other side says: a disk is named by its numbers, not by a path, and the
+facts by which it is opened are those that this program has read itself.
+
+Standard input is a socket of the kind SOCK_SEQPACKET. Each message is one JSON object:
+
+==========  ============================================  =======================================
+``do``      further keys                                  the answer
+==========  ============================================  =======================================
+`inspect`   ``node`` (``major:minor``), ``allow_large``,  ``facts`` of the disk
+            ``fixed_disk_serial``
+`open`                                                    empty, with the open descriptor
+`reread`                                                  ``reread``: whether the kernel has read
+                                                          the partition table again
+==========  ============================================  =======================================
+
+An error is answered with ``error``, the name of its class, and ``message``. The program ends when
+the other side closes the socket, so a disk does not stay locked.
+"""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).resolve().parents[3]))
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import socket
+from typing import Any
+
+from bootwright.card.block_device import DeviceFacts
+from bootwright.card.guard import GuardRequest, check
+from bootwright.card.io import holders
+from bootwright.card.io.inspect import inspect
+from bootwright.card.io.medium import BlockDevice
+from bootwright.card.io.opening import open_medium
+from bootwright.core.errors import BootwrightError, InputError
+
+MESSAGE_BYTES = 1 << 17
+"""The longest message, in bytes: less than a socket's buffer (212,992 by default)."""
+
+_IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTSTP)
+"""Signals of the terminal: they are for ``inv flash``, which closes the socket when it ends."""
+
+
+class Disk:
+    """The disk that is served."""
+
+    def __init__(self) -> None:
+        self._facts: DeviceFacts | None = None
+        self._opened: BlockDevice | None = None
+
+    def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], tuple[int, ...]]:
+        """Do what a message asks for; return the answer, and the descriptor to pass with it.
+
+        Raises:
+            BootwrightError: the disk is refused or failed, or the message is wrong.
+        """
+        match message.get("do"):
+            case "inspect" if self._facts is None:
+                return {"facts": dataclasses.asdict(self._inspect(message))}, ()
+            case "open" if self._facts is not None and self._opened is None:
+                medium = open_medium(self._facts, 0)
+                assert isinstance(medium, BlockDevice)
+                self._opened = medium
+                return {}, (medium.fd,)
+            case "reread" if self._opened is not None:
+                return {"reread": self._opened.reread_table()}, ()
+        raise InputError("disk helper: this message is not expected now")
+
+    def _inspect(self, message: dict[str, Any]) -> DeviceFacts:
+        node, serial = message.get("node"), message.get("fixed_disk_serial")
+        if not isinstance(node, str) or not re.fullmatch(r"[0-9]{1,9}:[0-9]{1,9}", node):
+            raise InputError("disk helper: a block device has to be named by its numbers")
+        request = GuardRequest(
+            allow_large=message.get("allow_large") is True,
+            fixed_disk_serial=serial if isinstance(serial, str) else None,
+        )
+        # Only root makes names in /dev, so nobody else can exchange what this path names.
+        path = holders.device_path(node)
+        if not path or holders.node_of(path) != node:
+            raise InputError(f"{path or node}: there is no such block device in /dev")
+        facts = inspect(path)
+        check(facts, request)
+        self._facts = facts
+        return facts
+
+
+def serve(link: socket.socket) -> None:
+    """Answer messages until the other side has closed the socket."""
+    disk = Disk()
+    while data := link.recv(MESSAGE_BYTES):
+        try:
+            answer, passed = disk.answer(json.loads(data))
+        except BootwrightError as error:
+            answer, passed = {"error": type(error).__name__, "message": str(error)}, ()
+        socket.send_fds(link, [json.dumps(answer).encode()], passed)
+
+
+def main() -> None:
+    """Serve standard input, with nothing of the caller's environment."""
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    os.environ.clear()
+    os.chdir("/")
+    try:
+        link = socket.socket(fileno=os.dup(0))
+        is_pair = (link.family, link.type) == (socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    except OSError:
+        is_pair = False
+    if not is_pair:
+        sys.exit("inv flash starts this program; it needs a socket as its standard input")
+    with link:
+        serve(link)
+
+
+if __name__ == "__main__":
+    main()
