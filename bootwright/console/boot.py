@@ -394,8 +394,8 @@ class BootWatcher:
     def _take_addition(self, char: str, before: str) -> None:
         """Follow what systemd prints after a question: its hint, or the answer to a TAB."""
         # Status lines and records of the kernel have brackets too.
-        expected = self._echo is _Echo.TAB_TYPED or (
-            self._ours_is_open() and self._is_next_word(before)
+        expected = char == "(" and (
+            self._echo is _Echo.TAB_TYPED or (self._ours_is_open() and self._is_next_word(before))
         )
         found = self._additions.put(char, expected)
         if _VERIFICATION in found:
