@@ -35,8 +35,6 @@ timedatectl() { echo %s; }
 """Programs of the board: a date that refuses some times, and whether a time server is followed."""
 
 
-
-
 def without_files(script: str) -> str:
     """Return the script for a board without a hardware clock, and without timesyncd."""
     return script.replace(RTC, "/nowhere").replace(SAVED, "/nowhere")
@@ -88,7 +86,7 @@ def test_the_next_start_of_the_board_begins_with_this_time(
     os.utime(saved, (0, 0))
     script = set_clock_script(12.5, unless_right=False)
     script = script.replace(RTC, str(hardware)).replace(SAVED, str(saved))
-    programs = "date() { :; }\nhwclock() { echo \"hwclock $*\" >&3; return 1; }\n"
+    programs = 'date() { :; }\nhwclock() { echo "hwclock $*" >&3; return 1; }\n'
     done = subprocess.run(
         ["dash", "-c", f"exec 3>&2; {{ {programs}{script}\n}}"], capture_output=True, text=True
     )

@@ -3,9 +3,10 @@
 # and put it back. The names and arguments are written by bootwright/provision/transaction.py,
 # steps.py and actions.py.
 #
-# Needs: provision/shell/docker.sh, and root.
+# Needs: provision/shell/docker.sh, provision/shell/sshd_read.sh, and root.
 # Prints: nothing by itself; the functions print messages for an error.
-# Variables: those of docker.sh.
+# Variables, beside those of docker.sh and sshd_read.sh:
+#   sshd_read_file  the file that is written when sshd has read its files again
 
 # $1: a file of the job; $2: where it is installed.
 install_file() {
@@ -18,8 +19,23 @@ make_directory() { mkdir -p "$1" && chmod "$2" "$1" && chown "$3" "$1"; }
 set_mode() { chown -h "$3" "$1" && chmod "$2" "$1"; }
 # Of the running kernel; not every board has a hostname(1).
 set_hostname() { printf %s "$1" >/proc/sys/kernel/hostname; }
-# Debian calls the unit ssh, Arch Linux sshd.
-reload_sshd() { systemctl reload ssh.service || systemctl reload sshd.service; }
+# Debian calls the unit ssh, Arch Linux sshd. The reload only sends a signal: sshd has read its files
+# when it has written another pid file.
+reload_sshd() {
+    former=$(sshd_process)
+    rm -f "$sshd_read_file"
+    systemctl reload ssh.service || systemctl reload sshd.service || return
+    count=0
+    while
+        process=$(sshd_process)
+        [ -n "$former" ] && { [ -z "$process" ] || [ "$process" = "$former" ]; }
+    do
+        count=$((count + 1))
+        [ "$count" -lt 40 ] || { echo "sshd does not read its files again"; return 1; }
+        sleep 0.25 2>/dev/null || sleep 1
+    done
+    sshd_state >"$sshd_read_file"
+}
 # $1: the relay's service if it is to run with its new files, or empty; then: units to start.
 start_relay() {
     service=$1
@@ -142,6 +158,27 @@ start_auditd() {
     # From audit 4 on this unit loads the rules, maybe at the same time: it has to have ended.
     systemctl start audit-rules.service 2>/dev/null || :
     keep_audit_rules "$transaction/audit-kept"
+}
+# auditd has read its configuration again. Its report of its state shows the size of a file; the report
+# has another place from audit 4.1 on.
+# $1: the configuration.
+reload_auditd() {
+    systemctl is-active --quiet auditd.service || return 0
+    size=$(sed -n 's/^[[:space:]]*max_log_file[[:space:]]*=[[:space:]]*\([0-9]*\).*/\1/p' "$1" |
+        tail -n 1)
+    systemctl kill --kill-who=main --signal=HUP auditd.service || return
+    count=0
+    until
+        systemctl kill --kill-who=main --signal=CONT auditd.service
+        sleep 0.25 2>/dev/null || sleep 1
+        cat /run/auditd.state /run/audit/auditd.state 2>/dev/null |
+            grep -qx -e "max log size = $((${size:-0} * 1024)) KB"
+    do
+        count=$((count + 1))
+        [ "$count" -lt 40 ] && continue
+        echo "auditd does not read $1 again: see journalctl -u auditd"
+        return 1
+    done
 }
 # systemd does not stop auditd (RefuseManualStop=yes), but sends it the signal by which it ends.
 stop_auditd() {
