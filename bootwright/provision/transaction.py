@@ -84,7 +84,8 @@ def job_files(change: Transaction) -> dict[str, FileChange]:
 
 
 _DOCKER = ("hosts/shell/root_docker.sh", "provision/shell/docker.sh")
-_ACTIONS = ("provision/shell/sshd_read.sh", "provision/shell/actions.sh")
+KEEP_AUDIT_RULES = "provision/shell/keep_audit_rules.sh"
+_ACTIONS = (KEEP_AUDIT_RULES, "provision/shell/sshd_read.sh", "provision/shell/actions.sh")
 _SSHD: dict[str, Value] = {"sshd_pid_file": SSHD_PID_FILE, "sshd_read_file": SSHD_READ}
 _ENDED = "provision/shell/ended.sh"
 
