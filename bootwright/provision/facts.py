@@ -80,6 +80,8 @@ class HostFacts:
             empty if that is not known.
         iptables_error: what iptables wrote if it does not work; asked only if no daemon runs.
         iptables_legacy: iptables-legacy works then.
+        missing_modules: modules of the packet filter that the running kernel does not have;
+            ``None`` if that is not known. It is asked only if iptables is not installed.
         proven: versions of client and server of the running daemon, if it was proven to do what
             daemon.json says and neither has changed since; the engine is not asked again then.
         proven_warnings: what the engine warned of when it was proven.
@@ -136,6 +138,7 @@ class HostFacts:
     iptables: str
     iptables_error: str
     iptables_legacy: bool
+    missing_modules: frozenset[str] | None
     proven: tuple[str, ...]
     proven_warnings: tuple[str, ...]
     stored_containers: tuple[str, ...]
@@ -228,6 +231,9 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             iptables=facts.one("iptables"),
             iptables_error=get("iptables-error").text.strip(),
             iptables_legacy="iptables-legacy" in by_name,
+            missing_modules=frozenset(get("missing-modules").lines[1:])
+            if "missing-modules" in by_name
+            else None,
             proven=tuple(facts.one("proven").split()[1:]),
             proven_warnings=facts.all("proven-warning"),
             stored_containers=facts.all("stored-container"),

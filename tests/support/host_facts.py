@@ -139,6 +139,7 @@ def stock(files: Mapping[str, str] | None = None, **different: Any) -> HostFacts
         sshd_error="",
         sshd_matches=(),
         sshd_unread=False,
+        missing_modules=None,
         health_checks_s=(),
         audit_space_kib=None,
         engine=ENGINE,

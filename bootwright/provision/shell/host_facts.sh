@@ -19,6 +19,8 @@
 #   file-times     when the files of sshd and of the Docker daemon, and their pid files, were changed,
 #                  in seconds since 1970
 #   kernel-config  the kernel's options
+#   missing-modules  `known`, then modules of the packet filter that the running kernel has neither as a
+#                  file nor built in; only without iptables, which is asked otherwise
 #   packages       the packages that are installed, with their versions
 #   modes          mode, owner and kind of the paths
 #   audit          the rules and the state of auditd; audit-error: a message of auditctl
@@ -110,6 +112,14 @@ fi
     elif [ -r /proc/config.gz ]; then
         gzip -dc /proc/config.gz | grep -E "$kernel_options" >kernel-config
     fi
+    # Without iptables, only the modules tell whether it will work.
+    if [ -r "/lib/modules/$release/modules.dep" ] && ! command -v iptables >/dev/null; then
+        echo known >missing-modules
+        for module in nft_compat iptable_nat iptable_filter; do
+            grep -qs -e "/$module\.ko" "/lib/modules/$release/modules.dep" \
+                "/lib/modules/$release/modules.builtin" || echo "$module" >>missing-modules
+        done
+    fi
     # A quote inside of a text has a backslash before it: what matches is no part of a command.
     grep -ohE '"Healthcheck":\{"Test":\["CMD|\],"Interval":[0-9]+' \
         /var/lib/docker/containers/*/config.v2.json \
@@ -169,7 +179,7 @@ first_line() { [ -r "$2" ] && IFS= read -r value <"$2" && fact "$1" "$value"; }
             ;;
         esac
     done </proc/self/mountinfo
-    for tool in apt-get pacman docker dockerd auditctl useradd systemctl systemd-run; do
+    for tool in apt-get pacman docker dockerd auditctl useradd systemctl systemd-run iptables; do
         command -v "$tool" >/dev/null && fact tool "$tool"
     done
     iptables=$(command -v iptables)
