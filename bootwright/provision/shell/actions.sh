@@ -32,7 +32,12 @@ reload_sshd() {
         [ -n "$former" ] && { [ -z "$process" ] || [ "$process" = "$former" ]; }
     do
         count=$((count + 1))
-        [ "$count" -lt 40 ] || { echo "sshd does not read its files again"; return 1; }
+        if [ "$count" -ge 40 ]; then
+            # Its new configuration may name another pid file.
+            [ -z "$process" ] && systemctl is-active --quiet ssh.service sshd.service && break
+            echo "sshd does not read its files again"
+            return 1
+        fi
         sleep 0.25 2>/dev/null || sleep 1
     done
     sshd_state >"$sshd_read_file"

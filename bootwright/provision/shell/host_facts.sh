@@ -27,7 +27,7 @@
 #   audit-receiver the name of the program that the kernel gives its audit records to
 #   health-checks  lines `"Healthcheck"...`, one for each container with health checks; after it a line
 #                  `],"Interval":NANOSECONDS`, unless it has the usual one
-#   audit-space    the output of df for the folder of auditd's files, and of du
+#   audit-space    the output of df for the folder of auditd's files, and of du; only with health checks
 #   no-audit-watch the kernel cannot watch files; only reported without its options
 #   iptables-error the message of an iptables that does not work; only if no daemon runs
 #   iptables-legacy  iptables-legacy works although iptables does not
@@ -124,7 +124,9 @@ fi
     grep -ohE '"Healthcheck":\{"Test":\["CMD|\],"Interval":[0-9]+' \
         /var/lib/docker/containers/*/config.v2.json \
         /var/lib/docker/[0-9]*/containers/*/config.v2.json >health-checks 2>/dev/null
-    { df -Pk /var/log/audit && du -sk /var/log/audit; } >audit-space 2>/dev/null
+    # What they record is most of it.
+    [ ! -s health-checks ] ||
+        { df -Pk /var/log/audit && du -sk /var/log/audit; } >audit-space 2>/dev/null
     [ -s kernel-config ] || {
         rm -f kernel-config
         # Without its options, the kernel's names of functions say whether it can watch files.
