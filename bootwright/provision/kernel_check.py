@@ -94,7 +94,7 @@ def _check_coming_iptables(facts: HostFacts) -> tuple[str, ...]:
     if options is not None and NFT_OPTION not in options:
         why = f"CONFIG_{NFT_OPTION}"
     elif "nft_compat" in missing and (options is None or options[NFT_OPTION] == "m"):
-        why = "the module nft_compat"
+        why = "no module nft_compat, or modprobe.d forbids it"
     else:
         return ()
     if _has_old_tables(facts) and facts.family != "debian":

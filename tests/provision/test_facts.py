@@ -232,7 +232,8 @@ def test_health_checks_and_the_space_for_what_they_record() -> None:
     )
     assert facts.health_checks_s == (10, 30, 30)
     assert facts.audit_space_kib == 2005000
-    assert with_facts(missing_modules="known\nnft_compat").missing_modules == {"nft_compat"}
+    lacking = with_facts(missing_modules="known\nnft_compat").missing_modules
+    assert lacking == frozenset(["nft_compat"])
     unknown = with_facts()
     assert unknown.missing_modules is None
     assert (unknown.health_checks_s, unknown.audit_space_kib) == ((), None)

@@ -71,7 +71,7 @@ NEW_BOARD: dict[str, Any] = {
         (lacking(*NFT, **NEW_BOARD), "(CONFIG_NFT_COMPAT)"),
         (
             stock(kernel_options=None, missing_modules=frozenset(["nft_compat"]), **NEW_BOARD),
-            "(the module nft_compat)",
+            "(no module nft_compat, or modprobe.d forbids it)",
         ),
         (
             stock(
@@ -79,7 +79,7 @@ NEW_BOARD: dict[str, Any] = {
                 missing_modules=frozenset(["nft_compat", "iptable_nat"]),
                 **NEW_BOARD,
             ),
-            "(the module nft_compat)",
+            "(no module nft_compat, or modprobe.d forbids it)",
         ),
     ],
 )

@@ -19,8 +19,8 @@
 #   file-times     when the files of sshd and of the Docker daemon, and their pid files, were changed,
 #                  in seconds since 1970
 #   kernel-config  the kernel's options
-#   missing-modules  `known`, then modules of the packet filter that the running kernel has neither as a
-#                  file nor built in; only without iptables, which is asked otherwise
+#   missing-modules  `known`, then modules of the packet filter that are neither built into the running
+#                  kernel nor can be loaded; only without iptables, which is asked otherwise
 #   packages       the packages that are installed, with their versions
 #   modes          mode, owner and kind of the paths
 #   audit          the rules and the state of auditd; audit-error: a message of auditctl
@@ -113,12 +113,15 @@ fi
         gzip -dc /proc/config.gz | grep -E "$kernel_options" >kernel-config
     fi
     # Without iptables, only the modules tell whether it will work.
-    if [ -r "/lib/modules/$release/modules.dep" ] && ! command -v iptables >/dev/null; then
+    if [ -r "/lib/modules/$release/modules.dep" ] && command -v modprobe >/dev/null &&
+        ! command -v iptables >/dev/null; then
         echo known >missing-modules
         for module in nft_compat iptable_nat iptable_filter; do
-            grep -qs -e "/$module\.ko" "/lib/modules/$release/modules.dep" \
-                "/lib/modules/$release/modules.builtin" || echo "$module" >>missing-modules
-        done
+            # What loads it, or that it is built in; a file of modprobe.d may forbid it.
+            case $(modprobe --show-depends "$module" 2>/dev/null) in
+            '' | *"install /bin/false"* | *"install /bin/true"*) echo "$module" ;;
+            esac
+        done >>missing-modules
     fi
     # A quote inside of a text has a backslash before it: what matches is no part of a command.
     grep -ohE '"Healthcheck":\{"Test":\["CMD|\],"Interval":[0-9]+' \
