@@ -274,15 +274,16 @@ def plan_sshd(
     first_lines = _first_lines(found, host_keys, overlay_files)
     text = SSHD_INCLUDE + "".join(f"{line}\n" for line in first_lines) + own
     ports = listen_ports(settings(text, overlay_files, DEFAULT_PORT))
-    port = target.port if target.port in ports else next(iter(ports), DEFAULT_PORT)
+    wanted = target.port or DEFAULT_PORT
+    port = wanted if wanted in ports else next(iter(ports), DEFAULT_PORT)
     final = settings(text, overlay_files, port)
     kinds = {key.split()[0] for key in keys}
     reasons = unusable_for(final, account.name, groups, kinds)
     if not ports:
         reasons.append("ListenAddress leaves sshd on the board's loopback alone")
-    elif not {DEFAULT_PORT, target.port} & set(ports):
+    elif not {DEFAULT_PORT, wanted} & set(ports):
         reasons.append(
-            f"sshd listens on port {ports[0]}, and port of the target is {target.port};"
+            f"sshd listens on port {ports[0]}, and port of the target is {wanted};"
             f" set port = {ports[0]}"
         )
     return SshdPlan(text, reasons)
