@@ -2,7 +2,8 @@
 
 Its messages and its debug messages (``ssh -v``) are on standard error, in English whatever the
 locale is. A jump host has a client of its own, which writes to the same place. The texts are
-those of OpenSSH 8.7 (:data:`~bootwright.core.tools.OLDEST_OPENSSH`) to 10.1: ``sshconnect.c``, ``sshconnect2.c``, ``readconf.c``, ``packet.c``.
+those of OpenSSH 8.7 (:data:`~bootwright.core.tools.OLDEST_OPENSSH`) to 10.1:
+``sshconnect.c``, ``sshconnect2.c``, ``readconf.c``, ``packet.c``.
 """
 
 import re

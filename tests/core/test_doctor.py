@@ -138,7 +138,7 @@ def test_missing_tools_are_reported_with_packages(
 def test_a_client_of_ssh_that_is_too_old(version: str | None, state: str) -> None:
     tool = dataclasses.replace(MKE2FS, command="ssh")
     made = dataclasses.replace(WELL, tools=(FoundTool(tool, "/usr/bin/ssh", version),))
-    report = examine(made, FOUND)
+    report = examine(made, TARGETS)
     assert (report.tools[0].state, report.exit_code) == (state, 4 if state == "missing" else 0)
     assert ("needs OpenSSH 8.7 or newer" in report.tools[0].hint) == (state == "missing")
 

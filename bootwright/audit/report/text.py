@@ -10,7 +10,7 @@ from rich.text import Text
 from bootwright.audit.model import RESULTS, Checked, Finding, Result
 from bootwright.audit.report.compare import CheckChange, Comparison, FindingChange
 from bootwright.audit.result import SECTIONS, AuditResult, Tally, reason_of, remedies, to_act_on
-from bootwright.core.text import sanitize_text
+from bootwright.core.text import sanitize_text, wrap_line
 
 TAGS: dict[Result, str] = {
     "pass": "[PASS]",
@@ -81,8 +81,10 @@ def print_lines(lines: Iterable[str], out: TextIO | None = None) -> None:
     file = out or sys.stdout
     encoding = file.encoding or "utf-8"
     console = Console(file=file, highlight=False, soft_wrap=True, emoji=False)
-    for line in lines:
-        console.print(coloured(_encodable(sanitize_text(line), encoding)))
+    for text in lines:
+        line = _encodable(sanitize_text(text), encoding)
+        for part in wrap_line(line, console.width) if console.is_terminal else [line]:
+            console.print(coloured(part))
 
 
 def _encodable(line: str, encoding: str) -> str:

@@ -146,7 +146,7 @@ def test_a_command_a_watch_and_a_job_notice_that_the_board_hangs(
         board.hang()
         with monkeypatch.context() as patched:
             patched.setattr(connection, "CONNECT_S", 1.0)
-            with pytest.raises(FailedError, match="not start it .*Does the board hang"):
+            with pytest.raises(FailedError, match=r"not start it .*Does the board hang"):
                 idle.run("true", title="the next thing", timeout=600)
         error = working.exception(60)
         assert isinstance(error, FailedError)
