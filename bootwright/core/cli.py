@@ -92,15 +92,17 @@ def whole_number(option: str, text: str, least: int, most: int) -> int:
 def print_result(result: CommandResult, as_json: bool) -> None:
     """Print a command's result on standard output: its JSON document, or its lines.
 
-    On a terminal, long lines are wrapped between words.
+    On a terminal, the lines of a table are wrapped between words. All else is printed as it is: it
+    may be a file, or a command that somebody copies.
     """
     if as_json:
         print(json.dumps(result.document(), indent=2))
         return
-    width = terminal_width(sys.stdout)
+    width = terminal_width(sys.stdout) if isinstance(result, TableResult) else None
     lines = result.lines_within(width) if isinstance(result, TableResult) else result.lines()
-    for line in lines:
-        print_line(line, width)
+    for text in lines:
+        for line in sanitize_text(text).split("\n"):
+            print("\n".join([line] if width is None else wrap_line(line, width)))
 
 
 def terminal_width(stream: TextIO) -> int | None:
@@ -110,17 +112,6 @@ def terminal_width(stream: TextIO) -> int | None:
         return os.get_terminal_size(stream.fileno()).columns or None
     except (OSError, ValueError):
         return None
-
-
-def print_line(text: str, width: int | None) -> None:
-    """Print a text, safe for a terminal; long lines are wrapped between words.
-
-    Args:
-        text: a line, or several.
-        width: columns of the terminal; ``None`` if it is none.
-    """
-    for line in sanitize_text(text).split("\n"):
-        print("\n".join([line] if width is None else wrap_line(line, width)))
 
 
 def wants_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:

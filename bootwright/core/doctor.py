@@ -41,8 +41,11 @@ def doctor(
 def show(report: DoctorReport, out: TextIO) -> None:
     """Print the report; on a terminal in colour, and wrapped between words."""
     console = Console(file=out, highlight=False, soft_wrap=True)
-    for line in report.lines():
-        for part in wrap_line(line, console.width) if console.is_terminal else [line]:
+    last = report.conclusion()  # with a command, which may be copied
+    rows = report.lines()[: -len(last)]
+    for line in (*rows, *last):
+        wrapped = console.is_terminal and line in rows
+        for part in wrap_line(line, console.width) if wrapped else [line]:
             text = Text(part)
             state = part.partition(" ")[0]
             if state in _COLOURS:

@@ -26,7 +26,10 @@ class CommandResult(Protocol):
 
 @runtime_checkable
 class TableResult(CommandResult, Protocol):
-    """The result of a command that is a table, which is laid out for the terminal's width."""
+    """The result of a command that is a table, which is laid out for the terminal's width.
+
+    Lines that are still longer are wrapped between words.
+    """
 
     def lines_within(self, width: int | None) -> list[str]:
         """Return the lines for a terminal of so many columns; ``None``: without limit."""
