@@ -338,7 +338,10 @@ class Remote:
         if late:
             how = f"no end after {timeout:.0f} s"
         elif not transport.is_active():
-            reason = self._client.log.lost if self._client is not None else ""
+            reason = ""
+            if self._client is not None:
+                self._client.wait_for_last_words()
+                reason = self._client.log.lost
             how = f"the connection was lost ({reason or why or 'it was closed'})"
         elif why:
             return (

@@ -166,6 +166,7 @@ class Client:
         self.new_keys = Path(self._folder.name, "known_hosts")
         """Where the client may write a host key that nobody has confirmed yet."""
         self._child: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
         self._lines: deque[bytes] = deque(maxlen=_MOST_LINES)
 
     def connect(self, argv: Sequence[str], timeout: float) -> bool:
@@ -199,18 +200,23 @@ class Client:
         except FileNotFoundError:
             raise missing_tool(_END_WITH_US[0]) from None
         self._child = child
-        reader = threading.Thread(target=self._read, args=(child,), daemon=True)
+        self._reader = reader = threading.Thread(target=self._read, args=(child,), daemon=True)
         reader.start()
         # It listens there as soon as it has logged in.
         while not self.control_path.is_socket():
             if child.poll() is not None:
-                # Not longer: a process that the client started may keep standard error open.
-                reader.join(1.0)
+                self.wait_for_last_words()
                 return False
             if time.monotonic() > end:
                 return False
             time.sleep(_POLL_S)
         return True
+
+    def wait_for_last_words(self) -> None:
+        """Wait until :attr:`log` has all that the client said, which has ended or is ending."""
+        if self._reader is not None:
+            # Not longer: a process that the client started may keep standard error open.
+            self._reader.join(1.0)
 
     @property
     def late(self) -> bool:
