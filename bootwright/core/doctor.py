@@ -6,6 +6,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
+from bootwright.core.cli import terminal_width
 from bootwright.core.doctor_report import Configuration, DoctorReport, examine
 from bootwright.core.io.machine import collect_machine
 from bootwright.core.paths import build_dir, cache_dir
@@ -41,11 +42,11 @@ def doctor(
 def show(report: DoctorReport, out: TextIO) -> None:
     """Print the report; on a terminal in colour, and wrapped between words."""
     console = Console(file=out, highlight=False, soft_wrap=True)
+    width = terminal_width(out)
     last = report.conclusion()  # with a command, which may be copied
     rows = report.lines()[: -len(last)]
     for line in (*rows, *last):
-        wrapped = console.is_terminal and line in rows
-        for part in wrap_line(line, console.width) if wrapped else [line]:
+        for part in wrap_line(line, width) if width is not None and line in rows else [line]:
             text = Text(part)
             state = part.partition(" ")[0]
             if state in _COLOURS:
