@@ -43,10 +43,12 @@ def show(report: DoctorReport, out: TextIO) -> None:
     """Print the report; on a terminal in colour, and wrapped between words."""
     console = Console(file=out, highlight=False, soft_wrap=True)
     width = terminal_width(out)
-    last = report.conclusion()  # with a command, which may be copied
-    rows = report.lines()[: -len(last)]
-    for line in (*rows, *last):
-        for part in wrap_line(line, width) if width is not None and line in rows else [line]:
+    for line in report.lines():
+        parts = [line]
+        # A line that begins with a blank is a command, which may be copied.
+        if width is not None and not line.startswith(" "):
+            parts = wrap_line(line, width)
+        for part in parts:
             text = Text(part)
             state = part.partition(" ")[0]
             if state in _COLOURS:
