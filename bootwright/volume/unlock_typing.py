@@ -35,7 +35,11 @@ _TAB_TAKEN = (
 )
 """A TAB was answered, or the boot has gone on."""
 
-_BOOT_LOADER = (OpenQuestion.NONE, OpenQuestion.NOT_OURS)
+_BOOT_LOADER = (
+    OpenQuestion.NONE,
+    OpenQuestion.NOT_OURS,
+    OpenQuestion.BEFORE_LOSS_OUTPUT_AFTER,
+)
 """Where the boot prints, and it may be a boot loader that prints."""
 
 NOISE = 200
