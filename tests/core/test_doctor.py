@@ -211,10 +211,7 @@ def test_report_on_a_terminal_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setenv("COLUMNS", columns)
         out = Terminal()
         show(report, out)
-        text = out.getvalue()
-        assert ("┃" in text) == (columns == "80")
-        cells = [line.split("│")[2].strip() if "│" in line else line for line in text.splitlines()]
-        assert command in "".join(cells)
+        assert command in out.getvalue()
 
 
 def test_plain_report() -> None:
