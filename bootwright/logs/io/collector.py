@@ -151,7 +151,10 @@ def _trim(quotas: Quotas, notify: Notify, with_syslog: bool) -> tuple[str, ...] 
     """
     try:
         quotas.trim()
-        return quotas.stopped(datetime.now(UTC).date()) if with_syslog else None
+        if with_syslog:
+            return quotas.stopped(datetime.now(UTC).date())
+        quotas.nothing_stopped()
+        return None
     except OSError as error:
         notify(f"warning: {error}")
         return None

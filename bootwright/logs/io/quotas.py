@@ -142,6 +142,11 @@ class Quotas:
         self._stopped = tuple(found)
         return self._stopped
 
+    def nothing_stopped(self) -> None:
+        """Remove the notes of :meth:`stopped`, where syslog-ng does not run any more."""
+        for board in self._store.boards():
+            _note(self._store, board, _STOPPED, "")
+
     def _enough(
         self, excess: Excess | None, day: date, without: Set[Path] = frozenset()
     ) -> list[_OldDay]:

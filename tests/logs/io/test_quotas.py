@@ -192,6 +192,9 @@ def test_a_sender_whose_day_is_over_its_quota_is_stopped_until_the_next_day(
     assert sentence.startswith("what it sends by the syslog protocol is not stored since 20")
     assert room.quotas.stopped(date(2026, 5, 4)) == ("router",)
     assert len(room.messages) == 1
+    room.quotas.nothing_stopped()
+    assert trouble_of(store, "router", now()) == ()
+    assert room.quotas.stopped(date(2026, 5, 4)) == ("router",)
     # Of the next day something is stored, so that this one can be removed.
     assert room.quotas.stopped(date(2026, 5, 5)) == ()
     assert trouble_of(store, "router", now()) == ()
