@@ -34,7 +34,7 @@ def row_bytes(size: int) -> int:
     the first one behind it lands in the row. A longer row takes longer to write, a shorter one has
     more places to read: 16 MiB and 4,096 of them for 64 GiB, some seconds each.
     """
-    return 1 << math.ceil(math.log2(64 * math.sqrt(size)))
+    return max(4 * MIB, 1 << math.ceil(math.log2(64 * math.sqrt(size))))
 
 
 def make_mark(place: int, run: str) -> bytes:
