@@ -94,7 +94,7 @@ def _lines(model: type[StrictModel], error: ValidationError, where: str) -> list
         message = item["msg"].removeprefix("Value error, ").replace("tuple", "array")
         models = _models_at(model, path[:-1])
         if item["type"] == "extra_forbidden":
-            message = _unknown_key(path[-1], models, _models_at(model, path[:-2]))
+            message = _unknown_key(path, models, _models_at(model, path[:-2]))
         elif item["type"] != "value_error" and path:
             # The text of an error of our own says how it is written.
             example = _example(path[-1], models)
@@ -104,15 +104,16 @@ def _lines(model: type[StrictModel], error: ValidationError, where: str) -> list
 
 
 def _unknown_key(
-    key: str, models: Sequence[type[StrictModel]], around: Sequence[type[StrictModel]]
+    path: Sequence[str], models: Sequence[type[StrictModel]], around: Sequence[type[StrictModel]]
 ) -> str:
     """Return what to write instead of a key.
 
     Args:
-        key: the unknown key.
+        path: the unknown key, after the names of the tables that it is in.
         models: what the table may be that it is in.
         around: what the table may be that this one is in.
     """
+    key = path[-1]
     known = sorted({name for one in models for name in one.model_fields})
     inner = _inner_keys(models)
     if key not in inner:
@@ -121,8 +122,8 @@ def _unknown_key(
         if any(key in one.model_fields for one in around):
             # In TOML a table goes on until the next one begins.
             return (
-                "unknown key; it is one of the table around this one: write it above the line that"
-                " begins this table"
+                f"no key of {path[-2]}, but of the table around it: write it above the line that"
+                f" begins {path[-2]}"
             )
     if near := [key] if key in inner else similar(key, sorted(inner)):
         return _did_you_mean([inner[name][0] for name in near], inner[near[0]][1])
