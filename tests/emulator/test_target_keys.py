@@ -67,27 +67,34 @@ def test_the_vlan_is_beside_the_network_without_one(board: Board) -> None:
 OTHER_FILES = f"""
 cd {FOLDER}
 cp -a . /run/kept-network
+port=$(ip -j -4 route show default | grep -o '"dev":"[^"]*"' | cut -d '"' -f 4)
+has() {{
+    ip -o -4 address show dev "$1" | grep -qF "$2"
+}}
+# For 30 s at most.
+wait_for() {{
+    for _ in $(seq 150); do
+        ! "$@" || break
+        sleep 0.2
+    done
+}}
+as_before() {{
+    has "$port" {keys.ADDRESS}/ && has {VLAN_LINK} {keys.VLAN_ADDRESS}/
+}}
+in_the_vlan() {{
+    has {VLAN_LINK} {keys.ADDRESS}/ && ! has "$port" inet
+}}
 put_back() {{
     rm -f {FOLDER}/*
     cp -a /run/kept-network/. {FOLDER}
     rm -r /run/kept-network
     networkctl reload
-    until ip -o -4 address show dev "$port" | grep -q . \\
-        && ip -o -4 address show dev {VLAN_LINK} | grep -qF ' {keys.VLAN_ADDRESS}/'; do
-        sleep 0.2
-    done
+    wait_for as_before
 }}
-port=$(ip -j -4 route show default | grep -o '"dev":"[^"]*"' | cut -d '"' -f 4)
 trap put_back EXIT
 tar -x
 networkctl reload
-for _ in $(seq 150); do
-    if ip -o -4 address show dev {VLAN_LINK} | grep -qF ' {keys.ADDRESS}/' \\
-        && ! ip -o -4 address show dev "$port" | grep -q .; then
-        break
-    fi
-    sleep 0.2
-done
+wait_for in_the_vlan
 echo "$port"
 ip -j address
 ip -j -4 route show default
