@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from bootwright.core import paths
 from bootwright.core.errors import BootwrightError, FailedError, InputError
@@ -39,9 +39,7 @@ from tests.support.locks import alone
 from tests.support.machine import CPUS, Card, Machine
 from tests.support.package_cache import package_cache
 from tests.support.shipping import Shipping
-
-ROOTFS_VARIABLE = "BOOTWRIGHT_TEST_ROOTFS"
-"""Names a Debian tarball that is used instead of building one (minutes)."""
+from tests.support.target_keys import FIRST_BOOT, ROOTFS_VARIABLE, Unlock, target_text
 
 OLDEST_DAYS = 30
 """Days after which a stage is made anew: its packages are not those of the mirror any more."""
@@ -66,10 +64,6 @@ _SHIPS_SOURCES = ("tests/support/shipping.py", "tests/support/logship.py")
 
 _held: dict[Path, BinaryIO] = {}
 """Locks that this process holds until it ends: the cards that it uses."""
-
-
-Unlock = Literal["serial", "ssh"]
-"""How the volume of a card is unlocked at a boot: the setting ``unlock`` of a target."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +179,8 @@ def card_key(unlock: Unlock) -> str:
     """Return the digest of what goes into a card."""
     tarball = os.environ.get(ROOTFS_VARIABLE, "")
     written = str(Path(tarball).stat().st_mtime_ns) if tarball else ""
-    return digest(sources_digest(_CARD_SOURCES), saves.qemu_version(), unlock, tarball, written)
+    recipe = f"{target_text(unlock)}{FIRST_BOOT}"
+    return digest(sources_digest(_CARD_SOURCES), saves.qemu_version(), recipe, tarball, written)
 
 
 @functools.cache
@@ -233,8 +228,8 @@ def _make_card(folder: Path, card: Card, unlock: Unlock) -> None:
     passphrase.touch(mode=0o600)
     passphrase.write_text(f"{WORD}\n")
     checkout = folder / "checkout"
-    target = f'board = "odroid-xu3"\nrootfs = "debian"\nunlock = "{unlock}"\n'
-    copy_checkout(checkout, f"[targets.odroid]\n{target}")
+    copy_checkout(checkout, target_text(unlock))
+    (checkout / "rootfs" / "first-boot.sh").write_text(FIRST_BOOT)
     argv = [
         *(str(INV), "flash", "--target=odroid", f"--device={card.image}", "--size=5GiB"),
         *(f"--authorized-key={card.identity}.pub", f"--passphrase-file={passphrase}"),
