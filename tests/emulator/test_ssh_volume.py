@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from bootwright.core.board import load_board
+from bootwright.core.board import Kdf
 from bootwright.core.errors import InputError
-from bootwright.core.paths import checkout
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
 from bootwright.volume.choices import PassphraseAction
@@ -56,7 +55,7 @@ def test_obstacles_to_unlocking_are_reported(ssh_board: LockedBoard) -> None:
 
 
 def test_passphrases_of_the_real_volume(ssh_board: LockedBoard) -> None:
-    kdf = load_board(checkout() / "board", "odroid-xu3").kdf
+    kdf = Kdf(memory_kib=8192, iterations=4, threads=4)
 
     def run(action: PassphraseAction, existing: str, other: str) -> dict[str, Any]:
         done = change_keyslots(
@@ -71,7 +70,7 @@ def test_passphrases_of_the_real_volume(ssh_board: LockedBoard) -> None:
 
     new, third = r"a new one \n with $igns ", "third"
     done = run("change", WORD, new)
-    slot = {"number": 1, "kdf": "argon2id", "memory_kib": 65536, "iterations": 4}
+    slot = {"number": 1, "kdf": "argon2id", "memory_kib": 8192, "iterations": 4}
     assert slot.items() <= done["keyslots"][0].items()
     assert done["removed"] == [0]
     with pytest.raises(InputError, match="opens no key slot"):

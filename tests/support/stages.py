@@ -39,7 +39,13 @@ from tests.support.locks import alone
 from tests.support.machine import CPUS, Card, Machine
 from tests.support.package_cache import package_cache
 from tests.support.shipping import Shipping
-from tests.support.target_keys import FIRST_BOOT, ROOTFS_VARIABLE, Unlock, target_text
+from tests.support.target_keys import (
+    FIRST_BOOT,
+    KDF_MEMORY,
+    ROOTFS_VARIABLE,
+    Unlock,
+    target_text,
+)
 
 OLDEST_DAYS = 30
 """Days after which a stage is made anew: its packages are not those of the mirror any more."""
@@ -179,7 +185,7 @@ def card_key(unlock: Unlock) -> str:
     """Return the digest of what goes into a card."""
     tarball = os.environ.get(ROOTFS_VARIABLE, "")
     written = str(Path(tarball).stat().st_mtime_ns) if tarball else ""
-    recipe = f"{target_text(unlock)}{FIRST_BOOT}"
+    recipe = f"{target_text(unlock)}{FIRST_BOOT}{KDF_MEMORY[unlock]}"
     return digest(sources_digest(_CARD_SOURCES), saves.qemu_version(), recipe, tarball, written)
 
 
@@ -230,6 +236,10 @@ def _make_card(folder: Path, card: Card, unlock: Unlock) -> None:
     checkout = folder / "checkout"
     copy_checkout(checkout, target_text(unlock))
     (checkout / "rootfs" / "first-boot.sh").write_text(FIRST_BOOT)
+    board = checkout / "board" / "odroid-xu3" / "board.toml"
+    text = board.read_text()
+    assert KDF_MEMORY["serial"] in text
+    board.write_text(text.replace(KDF_MEMORY["serial"], KDF_MEMORY[unlock]))
     argv = [
         *(str(INV), "flash", "--target=odroid", f"--device={card.image}", "--size=5GiB"),
         *(f"--authorized-key={card.identity}.pub", f"--passphrase-file={passphrase}"),

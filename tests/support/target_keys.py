@@ -21,6 +21,13 @@ TIME_SERVERS = ("10.0.2.2", "ntp.example")
 
 PROXY, NO_PROXY = f"http://{GATEWAY}:3128", ("registry.example", "198.51.100.0/24")
 
+KDF_MEMORY = {"serial": "memory_kib = 65536", "ssh": "memory_kib = 8192"}
+"""What Argon2id takes for the volume of each card, as in ``board.toml``.
+
+The board's own takes an emulated one 4 s, and the tests of the card that is unlocked over SSH try
+some forty passphrases.
+"""
+
 FIRST_BOOT_MARK = "/var/lib/first-boot-was-here"
 """A file on the board with one line for each run of :data:`FIRST_BOOT`."""
 
