@@ -338,7 +338,9 @@ def _address(text: str) -> Any:
     try:
         return ip_address(text)
     except ValueError:
-        raise InputError(f"logs.collector: listen: {text!r} is not an IP address") from None
+        raise InputError(
+            f"--listen, or listen of logs.collector: {text!r} is not an address"
+        ) from None
 
 
 def _url(forward: Forward) -> str:

@@ -130,7 +130,7 @@ def test_collected_logs_are_shown(desk: Desk, tmp_path: Path) -> None:
     assert "no record of odroid is like that" in later.stderr
 
     follow = ("tail", "odroid", "--follow", "--container", "web")
-    with desk.running(*follow, until_printed="broken", ends=-signal.SIGTERM) as message:
+    with desk.running(*follow, until_printed="broken", ends=128 + signal.SIGTERM) as message:
         line = "<30>1 2026-11-26T02:00:01Z odroid web - - - it goes on"
         desk.operator.store.append("odroid", [line, line.replace("web", "db")], now().date())
         until(lambda: "it goes on" in message.read_text(), "it is shown")
@@ -291,7 +291,7 @@ def test_trouble_of_a_board_is_an_exit_status_and_a_warning(tmp_path: Path) -> N
     assert "the disk is full" in tail.stderr
     # Also what happens while records are followed.
     follow = ("tail", "lab", "--follow")
-    with desk.running(*follow, until_printed="text", ends=-signal.SIGTERM) as message:
+    with desk.running(*follow, until_printed="text", ends=128 + signal.SIGTERM) as message:
         note_refusal(store, "lab", "it has too many records")
         until(lambda: "it has too many records" in message.read_text(), "it is shown")
 
