@@ -15,6 +15,7 @@ from bootwright.core.cli import ChildStatus, print_result, whole_number
 from bootwright.core.options import (
     BenchmarkVersion,
     BoardName,
+    ConfiguredTargetName,
     File,
     Files,
     Folder,
@@ -67,7 +68,7 @@ _TRANSCRIPT = "new file for what goes over the console (asciicast), the passphra
 def flash(
     _: Context,
     device: File = "",
-    target: TargetName = "odroid",
+    target: ConfiguredTargetName = "odroid",
     rootfs: RootfsName = "",
     rootfs_file: File = "",
     rootfs_unverified: bool = False,
@@ -109,7 +110,7 @@ def flash(
     positional=["target"],
     help={"json": _JSON, "target": "a target of bootwright.toml; without one, all are checked"},
 )
-def config(_: Context, target: TargetName = "", json: bool = False) -> None:
+def config(_: Context, target: ConfiguredTargetName = "", json: bool = False) -> None:
     """Show a target's configuration and where each value came from; or check all targets."""
     from bootwright.card.references import check_references
     from bootwright.core import paths

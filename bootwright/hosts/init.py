@@ -43,7 +43,7 @@ def init(
 
     Args:
         root: the checkout.
-        given: the values of the command line; an empty one was not given, ``-`` leaves a key out.
+        given: the values of the command line; empty if not given, ``-`` leaves a key out.
         ask: asks the operator; ``None`` without a terminal.
         find: finds addresses.
         dev: the folder with the devices.
