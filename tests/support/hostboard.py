@@ -94,7 +94,9 @@ class HostBoard(ABC):
     def bytes_of(self, script: str, stdin: bytes | Secret | None = None) -> bytes:
         """Run a script in the guest, which must end well; return what it prints."""
         done = self.remote().run(script, title="a script", stdin=stdin, timeout=GUEST_S)
-        assert done.returncode == 0, f"{script}\n{done.text}\n{done.stderr_text}"
+        assert done.returncode == 0, (
+            f"{script}\n{done.text}\n{done.stderr.decode(errors='replace')}"
+        )
         return done.stdout
 
     def sh(self, script: str, stdin: bytes | Secret | None = None) -> str:
