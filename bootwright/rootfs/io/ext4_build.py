@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bootwright.core.errors import BootwrightError, FailedError, InputError, RefusedError
 from bootwright.core.io import process
-from bootwright.core.io.fsync import sync_path
+from bootwright.core.io.fsync import move_into_place
 from bootwright.core.report import Reporter
 from bootwright.core.units import GIB, KIB, MIB, format_size
 from bootwright.rootfs.ext4.allocator import NoRoomError
@@ -112,8 +112,7 @@ def build_ext4(
             raise RefusedError(f"{tarball}: it changed while it was read; nothing was kept")
         with reporter.step(f"Checking {image.name} with e2fsck"):
             _check(temporary)
-        sync_path(temporary)
-        temporary.replace(image)
+        move_into_place(temporary, image)
     return result
 
 
