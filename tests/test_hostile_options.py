@@ -4,6 +4,7 @@ An empty value is wrong input of every option (2): it comes from a variable that
 """
 
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -107,6 +108,7 @@ def end_of(argv: list[str], output: Path) -> int | None:
     """Run a command line in a process of its own; return its status, or ``None`` if it goes on."""
     child = os.fork()
     if child == 0:
+        gc.disable()  # it would write to, and so copy, all memory of the parent
         try:
             signal.setitimer(signal.ITIMER_REAL, SECONDS)
             null, out = os.open(os.devnull, os.O_RDONLY), os.open(output, os.O_WRONLY | os.O_CREAT)

@@ -285,7 +285,8 @@ def plan_sshd(
         if by_socket
         else listen_ports(settings(text, overlay_files, DEFAULT_PORT), options.ports)
     )
-    port = target.port if target.port in ports else next(iter(ports), DEFAULT_PORT)
+    wanted = target.port or DEFAULT_PORT
+    port = wanted if wanted in ports else next(iter(ports), DEFAULT_PORT)
     final = settings(text, overlay_files, port)
     reasons = unusable_for(final, account.name, groups, keys, tuple(host_keys.values()))
     if options.other_config is not None:
@@ -294,10 +295,10 @@ def plan_sshd(
         reasons.append(f"{unit}, which starts sshd, listens on no port for other machines")
     elif not ports:
         reasons.append("ListenAddress leaves sshd on the board's loopback alone")
-    elif not {DEFAULT_PORT, target.port} & set(ports):
+    elif not {DEFAULT_PORT, wanted} & set(ports):
         reasons.append(
             f"{unit if by_socket else 'sshd'} listens on port {ports[0]}, and port of the target"
-            f" is {target.port}; set port = {ports[0]}"
+            f" is {wanted}; set port = {ports[0]}"
         )
     return SshdPlan(text, reasons)
 

@@ -151,6 +151,9 @@ class BootWatcher:
         self._latest: _LatestQuestion | None = None
         # systemd asks; the initial RAM disk, which also may, takes a TAB as a character.
         self._answers_tab = True
+        # Whether something was printed since the connection was lost while our question was open;
+        # None if it was not lost, or the question was printed again.
+        self._printed_since_loss: bool | None = None
         self._begin_boot()
 
     def feed(self, data: bytes) -> list[State]:
@@ -160,6 +163,8 @@ class BootWatcher:
         gives a second :attr:`State.PROMPT`.
         """
         self._entered = []
+        if data and self._printed_since_loss is not None:
+            self._printed_since_loss = True
         for item in self._screen.feed(data):
             if self.state is State.SILENT:
                 self._enter(State.BOOTING)
@@ -203,6 +208,12 @@ class BootWatcher:
         self._latest = None
         self.state = State.BOOTING
 
+    def refusal_was_anothers(self) -> None:
+        """Note that the latest report of a wrong passphrase was about another volume's."""
+        if self.state is State.REFUSED:
+            self.state = State.ANSWERED
+            self.gave_up = ""
+
     def withdraw_question(self) -> None:
         """Note that what looked like the volume's question does not react to keys."""
         self._lose_question()
@@ -210,17 +221,18 @@ class BootWatcher:
     def connection_lost(self) -> None:
         """Note that the connection was lost: what the board prints until it is back is missed.
 
-        If our question was open, it is assumed to be open still, provided that it answers a
-        TAB, which is a test of that. If its answer was typed, the verdict is still expected.
-        Apart from that, nothing is known of the boot until it prints again.
+        If our question was open, it may be open still, provided that it answers a TAB, which is a
+        test of that; see :attr:`OpenQuestion.BEFORE_LOSS`. If its answer was typed, the verdict is
+        still expected. Apart from that, nothing is known of the boot until it prints again.
         """
         self._forget_line()
         self._partial = Partial("", -1, "")
         self._forget_echo()
         # The board may have restarted.
         self.opened = self.login_seen = self._restart_expected = False
-        if self.state is State.PROMPT and not self._answers_tab:
+        if self._ours_is_open() and not self._answers_tab:
             self._lose_question()
+        self._printed_since_loss = False if self._ours_is_open() else None
         if self.state not in (State.PROMPT, State.ANSWERED, State.REFUSED):
             self.state = State.SILENT
             self.prompts_seen = 0
@@ -306,6 +318,9 @@ class BootWatcher:
         )
         if self._echo is _Echo.HIDDEN:
             return OpenQuestion.HIDDEN_LINE_OPEN if line_open else OpenQuestion.HIDDEN
+        if self._printed_since_loss is not None:
+            printed = self._printed_since_loss
+            return OpenQuestion.BEFORE_LOSS_OUTPUT_AFTER if printed else OpenQuestion.BEFORE_LOSS
         if after and any(text.startswith(after) for text in (_HINT, _VERIFICATION)):
             return OpenQuestion.INCOMPLETE
         if self._echo is _Echo.HIDDEN_BY_OTHERS:
@@ -344,6 +359,7 @@ class BootWatcher:
         self.prompt = ""
         self.last_line = ""
         self._answers_tab = True
+        self._printed_since_loss = None
         self._forget_echo()
         self._partial = Partial("", -1, "")
         self._latest = None
@@ -394,8 +410,8 @@ class BootWatcher:
     def _take_addition(self, char: str, before: str) -> None:
         """Follow what systemd prints after a question: its hint, or the answer to a TAB."""
         # Status lines and records of the kernel have brackets too.
-        expected = self._echo is _Echo.TAB_TYPED or (
-            self._ours_is_open() and self._is_next_word(before)
+        expected = char == "(" and (
+            self._echo is _Echo.TAB_TYPED or (self._ours_is_open() and self._is_next_word(before))
         )
         found = self._additions.put(char, expected)
         if _VERIFICATION in found:
@@ -462,6 +478,7 @@ class BootWatcher:
 
     def _take_our_question(self, partial: Partial, answers_tab: bool) -> _LatestQuestion:
         """Note that the latest question is ours, once; return it."""
+        self._printed_since_loss = None
         if self._latest is not None and self._latest.owner is _Owner.OURS:
             return self._latest
         self._latest = latest = _LatestQuestion(partial.number, len(partial.text), _Owner.OURS)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 
 from bootwright.console.boot import BootWatcher, State
-from bootwright.console.ports import ConnectionLost, ConsoleLine, Recorder
+from bootwright.console.ports import ConnectionBack, ConnectionLost, ConsoleLine, Recorder
 from bootwright.console.redact import Redactor
 from bootwright.core.report import Reporter
 from bootwright.core.run_log import event
@@ -97,6 +97,10 @@ class ConsoleFeed:
             data = self._console.read()
         except ConnectionLost as lost:
             self._note_loss(str(lost))
+            return []
+        except ConnectionBack:
+            # Silence counts from now on: nobody listened before.
+            self.last_byte = self._clock()
             return []
         now = self._clock()
         if report_progress:

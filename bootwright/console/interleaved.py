@@ -9,6 +9,7 @@ a later line, after the intruding line has ended. systemd's issue 5123 shows suc
 character it follows both possibilities, the rest of the text and an intruding line.
 """
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -68,14 +69,14 @@ class _Node:
     ends_name: bool = False
     depth: int = 0
 
-    def after(self, char: str) -> "Iterable[_Node]":
+    def after(self, char: str) -> "list[_Node]":
         """Return the positions that ``char`` leads to."""
-        if char in self.literal:
-            yield self.literal[char]
+        nodes = [self.literal[char]] if char in self.literal else []
         if self.wild is not None and self.wild.accepts(char):
-            yield self.wild
+            nodes.append(self.wild)
         if self.accepts(char):
-            yield self
+            nodes.append(self)
+        return nodes
 
     def accepts(self, char: str) -> bool:
         """Return whether ``char`` may continue the :class:`AnyText` that this position is in."""
@@ -103,9 +104,7 @@ class InterleavedMatcher:
     """
 
     def __init__(self, patterns: Iterable[tuple[str, Pattern]]) -> None:
-        self._root = _Node()
-        for name, pattern in patterns:
-            self._add(name, pattern)
+        self._root = _tree_of(tuple(patterns))
         self._line = 0
         self._trails: list[_Trail] = []
         # The positions where an intruding line may have begun, by their identity, each with
@@ -119,15 +118,14 @@ class InterleavedMatcher:
             char: what was printed.
             may_begin: whether a text may begin with this character.
         """
+        if not self._trails and not may_begin:
+            return set()  # as for most characters of a boot
         trails: list[_Trail] = []
         for trail in self._trails:
-            after = [(node, *trail[:COINCIDING]) for node in trail[0].after(char)]
-            name_continues = (char in NAME_CONTINUES and trail[0].ends_name) or (
-                char == "(" and any(node.ends_name for node in trail)
-            )
-            if not after and not name_continues:
+            if after := trail[0].after(char):
+                trails += [(node, *trail[:COINCIDING]) for node in after]
+            elif not _name_continues(trail, char):
                 self._interrupt(trail)
-            trails += after
         if may_begin:
             trails += [(node,) for node in self._root.after(char)]
         # Of the trails that lead to the same position one is kept, and their number is limited. So
@@ -186,17 +184,35 @@ class InterleavedMatcher:
         for node in trail:
             self._interrupted[id(node)] = (node, self._line)
 
-    def _add(self, name: str, pattern: Pattern) -> None:
-        node = self._root
-        for part in pattern:
-            if isinstance(part, AnyText):
-                if node.wild is None:
-                    node.wild = _Node(allowed=part.allowed, depth=node.depth + 1)
-                node = node.wild
-                node.patterns.add(name)
-                continue
-            for char in part.text if isinstance(part, Name) else part:
-                node = node.literal.setdefault(char, _Node(depth=node.depth + 1))
-                node.patterns.add(name)
-            node.ends_name = node.ends_name or isinstance(part, Name)
-        node.name = name
+
+def _name_continues(trail: _Trail, char: str) -> bool:
+    """Return whether ``char`` makes the name that has just ended the beginning of a longer one."""
+    return (char in NAME_CONTINUES and trail[0].ends_name) or (
+        char == "(" and any(node.ends_name for node in trail)
+    )
+
+
+@functools.lru_cache(maxsize=8)  # each console of a volume has the same
+def _tree_of(patterns: tuple[tuple[str, Pattern], ...]) -> _Node:
+    """Return the position from which all patterns begin; nothing changes it any more."""
+    root = _Node()
+    for name, pattern in patterns:
+        _add(root, name, pattern)
+    return root
+
+
+def _add(node: _Node, name: str, pattern: Pattern) -> None:
+    for part in pattern:
+        if isinstance(part, AnyText):
+            if node.wild is None:
+                node.wild = _Node(allowed=part.allowed, depth=node.depth + 1)
+            node = node.wild
+            node.patterns.add(name)
+            continue
+        for char in part.text if isinstance(part, Name) else part:
+            if char not in node.literal:
+                node.literal[char] = _Node(depth=node.depth + 1)
+            node = node.literal[char]
+            node.patterns.add(name)
+        node.ends_name = node.ends_name or isinstance(part, Name)
+    node.name = name

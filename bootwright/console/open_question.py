@@ -41,6 +41,11 @@ class OpenQuestion(Enum):
     than the TAB."""
     HIDDEN_BY_OTHERS_OUTPUT_AFTER = "hidden by others, output after"
     """As ``HIDDEN_BY_OTHERS``, and something was printed after it: it may have been answered."""
+    BEFORE_LOSS = "before the loss"
+    """Ours, which was printed before the connection was lost; nothing was printed since. The board
+    may have restarted meanwhile, and its boot loader may count down, which any key stops."""
+    BEFORE_LOSS_OUTPUT_AFTER = "before the loss, output after"
+    """As ``BEFORE_LOSS``, and something was printed since: it may be a boot loader that prints."""
     INITRAMFS = "initramfs"
     """Ours; Debian's initial RAM disk asks. It shows nothing, and takes a TAB as a character."""
     INITRAMFS_OUTPUT_AFTER = "initramfs, output after"

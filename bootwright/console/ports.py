@@ -7,6 +7,10 @@ class ConnectionLost(Exception):
     """The connection to the console was lost; reading opens it again. Its text says why."""
 
 
+class ConnectionBack(Exception):
+    """The connection to the console is open: again, or for the first time, if it was waited for."""
+
+
 class ConsoleLine(Protocol):
     """A board's console, as the session uses it."""
 
@@ -19,6 +23,7 @@ class ConsoleLine(Protocol):
 
         Raises:
             ConnectionLost: the connection has just been lost. While it is, nothing is returned.
+            ConnectionBack: it has just been opened; what was printed before is missing.
             FailedError: it is lost for good.
         """
         ...

@@ -130,6 +130,8 @@ def may_begin(before: str) -> bool:
 
 
 def _last_start(text: str) -> re.Match[str] | None:
+    if _PLEASE not in text:
+        return None
     return next(reversed(list(_START.finditer(text))), None)
 
 
@@ -168,22 +170,24 @@ INITRAMFS = "initramfs"
 """The volume is asked for by Debian's initial RAM disk, where a TAB is a character."""
 
 
+_LABEL = AnyText(lambda char: char not in ":!'\"")
+_MOUNT_POINT = AnyText(lambda char: char not in ":!'\" ")
+
+
 def question_patterns(volume: str) -> list[tuple[str, Pattern]]:
     """Return the questions to find where other output interrupts them, each with its name.
 
     The names are :data:`BEGUN`, :data:`SYSTEMD` and :data:`INITRAMFS`.
     """
-    label = AnyText(lambda char: char not in ":!'\"")
-    mount_point = AnyText(lambda char: char not in ":!'\" ")
     patterns: list[tuple[str, Pattern]] = []
     starts: list[tuple[str, Pattern]] = [
-        (SYSTEMD, (ENTER, AnyText(lambda char: char not in ":!'\""), FOR_DISK)),
+        (SYSTEMD, (ENTER, _LABEL, FOR_DISK)),
         (INITRAMFS, (UNLOCK_DISK,)),
     ]
     for asker, start in starts:
         patterns.append((BEGUN, start))
         named = Name(volume)
-        for name in ((named,), (label, " (", named, ")"), ("(", named, ")")):
-            for mount in ((), (" on /", mount_point)):
+        for name in ((named,), (_LABEL, " (", named, ")"), ("(", named, ")")):
+            for mount in ((), (" on /", _MOUNT_POINT)):
                 patterns += [(asker, (*start, *name, *mount, end)) for end in (": ", "! ")]
     return patterns

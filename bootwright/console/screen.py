@@ -13,6 +13,7 @@ import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_LINE = 4096
 """Characters of one line that are kept: electrical noise on the wire has no line breaks."""
@@ -36,8 +37,7 @@ class Line:
     column: int = 0
 
 
-@dataclass(frozen=True)
-class Partial:
+class Partial(NamedTuple):
     """One more character of the line that is being printed.
 
     Attributes:
@@ -68,7 +68,11 @@ class Screen:
     def feed(self, data: bytes) -> Iterator[Line | Partial]:
         """Take the next bytes; yield every finished line and every change of the current one."""
         for char in self._decoder.decode(data):
-            if self._strip.keeps(char):
+            if not self._strip.keeps(char):
+                continue
+            if " " <= char <= "~" and not self._returned:
+                yield self._print(char)
+            else:
                 yield from self._put(char)
 
     @property
@@ -94,12 +98,9 @@ class Screen:
         elif char == "\t" or (char >= " " and not "\x7f" <= char <= "\x9f"):
             if self._returned:
                 yield self._end_line()
-            self._print(char)
-            record = self._record
-            text = self._text[: record.start()] if record else self._text
-            yield Partial(text, self._number, char, record is not None)
+            yield self._print(char)
 
-    def _print(self, char: str) -> None:
+    def _print(self, char: str) -> Partial:
         self._text = self._text[: self._column] + char
         if len(self._text) > MAX_LINE:
             self._text = self._text[MAX_LINE // 2 :]
@@ -108,6 +109,9 @@ class Screen:
         if char == " " or (self._record and self._column < self._record.end()):
             # A record's head ends in a blank.
             self._record = _RECORD.search(self._text)
+        record = self._record
+        text = self._text[: record.start()] if record else self._text
+        return Partial(text, self._number, char, record is not None)
 
     def _end_line(self) -> Line:
         text = self._text[: self._column]

@@ -199,6 +199,8 @@ class SimulatedBoard:
     def due(self, now: float) -> bytes:
         """Return what has been printed since the last call."""
         self._advance(now)
+        if not self._wire:
+            return b""
         out = bytearray()
         while self._wire:
             start, data = self._wire.popleft()

@@ -12,9 +12,9 @@ from invoke.exceptions import Exit
 
 from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.paths import display_path
-from bootwright.core.result import CommandResult
+from bootwright.core.result import CommandResult, TableResult
 from bootwright.core.secret import printable
-from bootwright.core.text import sanitize_text
+from bootwright.core.text import sanitize_text, wrap_line
 
 INTERRUPTED = 4
 """Exit code after Ctrl-C: the task was not finished."""
@@ -90,11 +90,28 @@ def whole_number(option: str, text: str, least: int, most: int) -> int:
 
 
 def print_result(result: CommandResult, as_json: bool) -> None:
-    """Print a command's result on standard output: its JSON document, or its lines."""
+    """Print a command's result on standard output: its JSON document, or its lines.
+
+    On a terminal, the lines of a table are wrapped between words. All else is printed as it is: it
+    may be a file, or a command that somebody copies.
+    """
     if as_json:
         print(json.dumps(result.document(), indent=2))
-    elif lines := result.lines():
-        print("\n".join(map(sanitize_text, lines)))
+        return
+    width = terminal_width(sys.stdout) if isinstance(result, TableResult) else None
+    lines = result.lines_within(width) if isinstance(result, TableResult) else result.lines()
+    for text in lines:
+        for line in sanitize_text(text).split("\n"):
+            print("\n".join([line] if width is None else wrap_line(line, width)))
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """Return the columns of the terminal that a stream is; ``None`` if it is none."""
+    try:
+        # One that does not know its size says 0.
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
 
 
 def wants_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:

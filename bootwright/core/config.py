@@ -215,7 +215,7 @@ class Target(StrictModel):
     layout: str | None = None
     hostname: Annotated[str, AfterValidator(_hostname)]
     host: Host | None = None
-    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
     user: Annotated[str, AfterValidator(_user)] = "root"
     identity_file: str | None = None
     authorized_keys: Annotated[tuple[str, ...], AfterValidator(_authorized_keys)] = ()

@@ -4,23 +4,20 @@ from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
-from bootwright.core.doctor_report import Configuration, DoctorReport, Row, State, examine
+from bootwright.core.cli import terminal_width
+from bootwright.core.doctor_report import Configuration, DoctorReport, examine
 from bootwright.core.io.machine import collect_machine
 from bootwright.core.paths import build_dir, cache_dir
+from bootwright.core.text import wrap_line
 
-_COLOURS: dict[State, str] = {
+_COLOURS: dict[str, str] = {
     "ok": "green",
     "missing": "red",
     "optional": "dim",
     "warning": "yellow",
 }
-
-
-TABLE_COLUMNS = 60
-"""Columns of the narrowest terminal in which the table can be read."""
 
 
 def doctor(
@@ -43,25 +40,17 @@ def doctor(
 
 
 def show(report: DoctorReport, out: TextIO) -> None:
-    """Print the report: a table on a terminal that is wide enough, plain lines elsewhere."""
-    console = Console(file=out, highlight=False)
-    if not console.is_terminal or console.width < TABLE_COLUMNS:
-        print("\n".join(report.lines()), file=out)
-        return
-    console.print(_table((*report.tools, *report.checks)))
-    print("\n".join(report.conclusion()), file=out)
-
-
-def _table(rows: tuple[Row, ...]) -> Table:
-    table = Table()
-    table.add_column(no_wrap=True)
-    for title in ("what", "found", "needed for"):
-        table.add_column(title, overflow="fold")  # a long path is continued, not cut
-    for row in rows:
-        colour = _COLOURS[row.state]
-        found = " ".join(filter(None, (row.found, row.hint)))
-        table.add_row(
-            f"[{colour}]{row.state}[/{colour}]",
-            *(escape(text) for text in (row.name, found, row.need)),
-        )
-    return table
+    """Print the report; on a terminal in colour, and wrapped between words."""
+    console = Console(file=out, highlight=False, soft_wrap=True)
+    width = terminal_width(out)
+    for line in report.lines():
+        parts = [line]
+        # A line that begins with a blank is a command, which may be copied.
+        if width is not None and not line.startswith(" "):
+            parts = wrap_line(line, width)
+        for part in parts:
+            text = Text(part)
+            state = part.partition(" ")[0]
+            if state in _COLOURS:
+                text.stylize(_COLOURS[state], 0, len(state))
+            console.print(text)

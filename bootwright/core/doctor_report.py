@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bootwright.core.result import to_json
-from bootwright.core.tools import Binfmt, Family, Tool
+from bootwright.core.tools import OLDEST_OPENSSH, Binfmt, Family, Tool, is_too_old
 from bootwright.core.units import GIB, format_size
 
 SCHEMA = "bootwright.doctor/1"
@@ -169,6 +169,10 @@ def examine(machine: Machine, configuration: Configuration) -> DoctorReport:
 
 def _tool(found: FoundTool, family: Family | None) -> Row:
     tool = found.tool
+    if tool.command == "ssh" and is_too_old(found.version, OLDEST_OPENSSH):
+        wanted = ".".join(map(str, OLDEST_OPENSSH))
+        hint = f"needs OpenSSH {wanted} or newer: upgrade this machine's distribution"
+        return Row(tool.command, "missing", found.version or "", tool.need, hint)
     if found.path is not None:
         return Row(tool.command, "ok", found.version or found.path, tool.need)
     state: State = "missing" if tool.level == "run" else "optional"

@@ -21,7 +21,7 @@ class SshEndpoint:
 
     Attributes:
         host: name or address.
-        port: TCP port.
+        port: TCP port; ``None``: as in the SSH client's configuration, which means 22 without one.
         user: the login name; ``None``: as in the SSH client's configuration.
         identity: the private key file to use; ``None``: as in the SSH client's configuration.
         known_host_keys: the server's public keys, each as ``type base64``; if empty, the
@@ -29,10 +29,15 @@ class SshEndpoint:
     """
 
     host: str
-    port: int = 22
+    port: int | None = None
     user: str | None = None
     identity: Path | None = None
     known_host_keys: tuple[str, ...] = ()
+
+    @property
+    def address(self) -> str:
+        """The host, and the port if it is given; for messages."""
+        return self.host if self.port is None else f"{self.host} port {self.port}"
 
 
 @dataclass(frozen=True)

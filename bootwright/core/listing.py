@@ -11,6 +11,7 @@ from bootwright.core.config_files import ConfigFile, read_config_files
 from bootwright.core.errors import InputError
 from bootwright.core.result import to_document
 from bootwright.core.target_names import CONFIG_NAME, LOCAL_NAME
+from bootwright.core.text import table
 
 TARGETS_SCHEMA = "bootwright.targets/1"
 BOARDS_SCHEMA = "bootwright.boards/1"
@@ -60,6 +61,10 @@ class TargetList:
 
     def lines(self) -> list[str]:
         """Return a table, and below it what is wrong."""
+        return self.lines_within(None)
+
+    def lines_within(self, width: int | None) -> list[str]:
+        """Return the same for a terminal of so many columns; ``None``: without limit."""
         rows = [
             (
                 row.name,
@@ -76,7 +81,7 @@ class TargetList:
             f"found: {row.name} at {', '.join(row.found)}" for row in self.targets if row.found
         ]
         errors = [f"error: {row.error}" for row in self.targets if row.error]
-        return [*table(head, rows), *found, *errors]
+        return [*table(head, rows, width), *found, *errors]
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,10 @@ class BoardList:
 
     def lines(self) -> list[str]:
         """Return a table, and below it what is wrong."""
+        return self.lines_within(None)
+
+    def lines_within(self, width: int | None) -> list[str]:
+        """Return the same for a terminal of so many columns; ``None``: without limit."""
         rows = [
             (
                 row.name,
@@ -128,7 +137,7 @@ class BoardList:
         ]
         head = ("BOARD", "RAM", "LAYOUTS", "TARGETS", "IN FULL")
         errors = [f"error: {row.error}" for row in self.boards if row.error]
-        return [*table(head, rows), *errors]
+        return [*table(head, rows, width), *errors]
 
 
 @dataclass(frozen=True)
@@ -264,13 +273,3 @@ def _error_of(root: Path, name: str, check: Callable[[Target], object]) -> str |
         named = text.startswith((CONFIG_NAME, LOCAL_NAME))
         return text if named else f"targets.{name}: {text}"
     return None
-
-
-def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Return a table with aligned columns."""
-    all_rows = [head, *rows]
-    widths = [max(len(row[column]) for row in all_rows) for column in range(len(head))]
-    return [
-        "  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in all_rows
-    ]

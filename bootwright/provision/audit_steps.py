@@ -13,9 +13,11 @@ from bootwright.provision.actions import (
     Action,
     EnableUnit,
     LoadAuditRules,
+    ReloadAuditd,
     StartAuditd,
     SwitchRecordingOn,
 )
+from bootwright.provision.audit_history import AUDITD_CONF, HistoryPlan, plan_history
 from bootwright.provision.daemon_json import DAEMON_JSON
 from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.facts import HostFacts
@@ -71,8 +73,15 @@ def audit_step(
     load = bool(changes or missing) and not facts.audit_locked
     off = facts.audit_recording is False
     start, trouble = _start_of_auditd(facts, needed=load or off)
+    history = HistoryPlan()
+    if facts.unit(_AUDITD).active == "active" or isinstance(start, StartAuditd):
+        history = plan_history(desired.profile.audit.history, facts)
     actions: list[Action] = []
-    says = []
+    says = list(history.says)
+    if history.change is not None:
+        changes = (*changes, history.change)
+        if not isinstance(start, StartAuditd):
+            actions.append(ReloadAuditd(AUDITD_CONF))
     if start is not None:
         actions.append(start)
         says.append("start auditd, which stores the records, now and at every boot")
@@ -83,7 +92,7 @@ def audit_step(
         actions.append(SwitchRecordingOn())
         says.append("have the kernel record again, which was switched off (auditctl -s: enabled 0)")
     step = Step("audit", checks, changes, actions=tuple(actions), says=tuple(says))
-    return step, (*warnings, *trouble)
+    return step, (*warnings, *trouble, *history.warnings)
 
 
 def _impossible(facts: HostFacts) -> str:

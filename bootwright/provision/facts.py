@@ -11,6 +11,9 @@ from bootwright.hosts.board_files import BoardFiles, parse_board_files
 from bootwright.hosts.engine import Engine, parse_engine
 from bootwright.hosts.file_modes import PathMode, parse_mode
 from bootwright.hosts.systemd_units import HostUnit, parse_units
+from bootwright.provision.daemon_json import DAEMON_JSON
+from bootwright.provision.facts_script import PID_FILE, SSHD_PID_FILE
+from bootwright.provision.unread import changed_since_read, parse_times, since_change
 from bootwright.remote.sections import Section
 
 
@@ -61,6 +64,9 @@ class HostFacts:
         audit_receiver: the program that the kernel gives its records to; empty if there is none,
             ``None`` if that is not known.
         same_folders: folders that are links, such as ``/lib``, and what they are links to.
+        health_checks_s: seconds between two health checks, for each container that has them.
+        audit_space_kib: KiB that are free where auditd writes, or used by its files; ``None`` if
+            that is not known.
         audit_locked: the kernel takes no other rules until the next start (``-e 2``).
         sshd: the effective settings by directive; ``None`` if they could not be read.
         sshd_error: what ``sshd -T`` wrote then.
@@ -74,12 +80,14 @@ class HostFacts:
             empty if that is not known.
         iptables_error: what iptables wrote if it does not work; asked only if no daemon runs.
         iptables_legacy: iptables-legacy works then.
+        missing_modules: modules of the packet filter that the running kernel does not have;
+            ``None`` if that is not known. It is asked only if iptables is not installed.
         proven: versions of client and server of the running daemon, if it was proven to do what
             daemon.json says and neither has changed since; the engine is not asked again then.
         proven_warnings: what the engine warned of when it was proven.
         stored_containers: folders of containers, where no daemon runs to list them.
         engine_flags: the daemon's command line.
-        unread: daemon.json is newer than the running daemon.
+        unread: daemon.json was changed since the running daemon has read it.
         relay_queued: log records that wait on the board to be delivered.
         relay_dropped: log records lost since the relay was started, because its queue was full.
         upgraded: the day when packages were last brought up to date, and the lists of packages
@@ -117,6 +125,8 @@ class HostFacts:
     audit_recording: bool | None
     audit_receiver: str | None
     same_folders: Mapping[str, str]
+    health_checks_s: tuple[float, ...]
+    audit_space_kib: int | None
     audit_locked: bool
     sshd: Mapping[str, str] | None
     sshd_error: str
@@ -128,6 +138,7 @@ class HostFacts:
     iptables: str
     iptables_error: str
     iptables_legacy: bool
+    missing_modules: frozenset[str] | None
     proven: tuple[str, ...]
     proven_warnings: tuple[str, ...]
     stored_containers: tuple[str, ...]
@@ -174,6 +185,7 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
         recording = _recording(get("audit").lines)
         units = parse_units(get("units").lines)
         clock = int(get("clock").line(0)) if get("clock").line(0).isdecimal() else None
+        times = parse_times(get("file-times").lines)
         return HostFacts(
             hostname=facts.one("hostname"),
             kernel=facts.one("kernel"),
@@ -206,22 +218,27 @@ def host_facts(sections: Sequence[Section]) -> HostFacts:
             audit_recording=recording,
             audit_receiver=_receiver(get("audit").lines, get("audit-receiver").line(0)),
             same_folders=dict(map(str.split, facts.all("same"))),
+            health_checks_s=_health_checks(get("health-checks").lines),
+            audit_space_kib=_audit_space(get("audit-space").lines),
             audit_locked="enabled 2" in get("audit").lines,
             sshd=_directives(get("sshd").lines) if "sshd" in by_name else None,
             sshd_error=get("sshd-error").text.strip(),
             sshd_matches=tuple(line.strip() for line in get("sshd-matches").lines),
-            sshd_unread=_sshd_unread(facts, units, clock, get("sshd-times").lines),
+            sshd_unread=not get("sshd-read").lines and _sshd_unread(facts, units, clock, times),
             engine=parse_engine(get("engine").text),
             engine_error=get("engine-error").text.strip(),
             engine_runs=bool(facts.one("engine-runs")),
             iptables=facts.one("iptables"),
             iptables_error=get("iptables-error").text.strip(),
             iptables_legacy="iptables-legacy" in by_name,
+            missing_modules=frozenset(get("missing-modules").lines[1:])
+            if "missing-modules" in by_name
+            else None,
             proven=tuple(facts.one("proven").split()[1:]),
             proven_warnings=facts.all("proven-warning"),
             stored_containers=facts.all("stored-container"),
             engine_flags=tuple(line for line in get("flags").lines if line),
-            unread=bool(facts.one("unread")),
+            unread=bool(facts.one("unread")) and _daemon_unread(facts, units, clock, times),
             relay_queued=_relay(get("relay").lines, "queued"),
             relay_dropped=_relay(get("relay").lines, "dropped"),
             upgraded=facts.one("upgraded"),
@@ -324,23 +341,51 @@ def _audit_impossible(facts: _Facts, no_watch: Section) -> str:
     return "it is built without CONFIG_AUDITSYSCALL" if no_watch.lines else ""
 
 
-def _sshd_unread(
-    facts: _Facts, units: Mapping[str, HostUnit], clock: int | None, times: Iterable[str]
-) -> bool:
-    """Return whether a file of sshd was changed after the last start or reload of its service.
+def _health_checks(lines: Iterable[str]) -> tuple[float, ...]:
+    """Return seconds between two checks, of lines that begin a health check or give its interval.
 
-    Both are counted back from now, since the clock may have been set in between. A file of the
-    future says nothing.
+    The interval is in nanoseconds; without one it is 30 s (``defaultProbeInterval`` of moby).
     """
-    uptime = facts.one("uptime").split()[:1]
-    names = ("ssh.service", "sshd.service")
-    running = [unit for name in names if (unit := units.get(name)) and unit.active == "active"]
-    changed = [int(line) for line in times if line.isdecimal()]
-    if clock is None or not uptime or not running or not changed or not running[0].changed_s:
+    found: list[float] = []
+    for line in lines:
+        _, interval, value = line.partition('"Interval":')
+        if not interval:
+            found.append(30.0)
+        elif found and value.isdecimal() and int(value):
+            found[-1] = int(value) / 1e9
+    return tuple(found)
+
+
+def _audit_space(lines: Sequence[str]) -> int | None:
+    """Return KiB: what is free, of the last line of ``df -P``, and then what ``du -s`` counts."""
+    if len(lines) < 2:
+        return None
+    free = lines[1].split()[3]
+    return int(free) + sum(int(line.split()[0]) for line in lines[2:])
+
+
+def _sshd_unread(
+    facts: _Facts, units: Mapping[str, HostUnit], clock: int | None, times: Mapping[str, int]
+) -> bool:
+    """Return whether a file of sshd was changed since it has read them, as far as times tell."""
+    since = since_change(units, ("ssh.service", "sshd.service"), facts.one("uptime"))
+    if clock is None or since is None:
         return False
-    # A file's time has no fraction.
-    since_read = float(uptime[0]) - running[0].changed_s - 2
-    return 0 <= clock - max(changed) < since_read
+    changed = [time for path, time in times.items() if path.startswith("/etc/ssh/")]
+    return changed_since_read(changed, times.get(SSHD_PID_FILE), since, clock)
+
+
+def _daemon_unread(
+    facts: _Facts, units: Mapping[str, HostUnit], clock: int | None, times: Mapping[str, int]
+) -> bool:
+    """Return whether a daemon.json that is newer than the daemon was changed while that ran.
+
+    On a board that started in the past and has the right time now, every daemon.json is newer.
+    """
+    since = since_change(units, ("docker.service",), facts.one("uptime"))
+    if clock is None or since is None or not {DAEMON_JSON, PID_FILE} <= times.keys():
+        return True
+    return changed_since_read([times[DAEMON_JSON]], times[PID_FILE], since, clock)
 
 
 def _directives(lines: Iterable[str]) -> dict[str, str]:

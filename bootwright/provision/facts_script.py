@@ -31,6 +31,12 @@ DATA_ROOT = "/var/lib/docker"
 PID_FILE = "/run/docker.pid"
 """Written when the daemon starts."""
 
+SSHD_PID_FILE = "/run/sshd.pid"
+"""Written when sshd starts, and when it reads its files again."""
+
+SSHD_READ = "/run/bootwright-sshd-read"
+"""Which files we had sshd read, by their digest, and its pid file after it."""
+
 PROVEN = "/run/bootwright-proven"
 """The daemon's process that was last proven to do what daemon.json says, and its versions."""
 
@@ -82,11 +88,14 @@ def host_script(questions: Questions) -> str:
         "hosts/shell/wait_until_started.sh",
         "hosts/shell/same_folders.sh",
         "hosts/shell/root_docker.sh",
+        "provision/shell/sshd_read.sh",
         "provision/shell/host_facts.sh",
         everything=questions.whole,
         pid_file=PID_FILE,
         proven_file=PROVEN,
         reloaded_file=RELOADED,
+        sshd_pid_file=SSHD_PID_FILE,
+        sshd_read_file=SSHD_READ,
         upgraded_file=UPGRADED,
         begun_file=PACKAGES_BEGUN,
         rebooted_file=REBOOTED_FOR,

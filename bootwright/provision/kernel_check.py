@@ -69,6 +69,8 @@ def check_iptables(facts: HostFacts, daemon: DaemonJson) -> tuple[str, ...]:
         return ()
     options = facts.kernel_options
     lacks_nft = options is not None and NFT_OPTION not in options
+    if not {"iptables", "dockerd"} & facts.tools:
+        return _check_coming_iptables(facts)
     if facts.iptables == "nf_tables" and (lacks_nft or facts.iptables_error):
         why = f"CONFIG_{NFT_OPTION}" if lacks_nft else f"iptables reports: {facts.iptables_error}"
         return (
@@ -83,10 +85,36 @@ def check_iptables(facts: HostFacts, daemon: DaemonJson) -> tuple[str, ...]:
     return ()
 
 
+def _check_coming_iptables(facts: HostFacts) -> tuple[str, ...]:
+    """Return why the iptables that Docker's package brings would not work, as far as is known.
+
+    On Debian that is the one for nf_tables, unless somebody has chosen the other one.
+    """
+    options, missing = facts.kernel_options, facts.missing_modules or frozenset()
+    if options is not None and NFT_OPTION not in options:
+        why = f"CONFIG_{NFT_OPTION}"
+    elif "nft_compat" in missing and (options is None or options[NFT_OPTION] == "m"):
+        why = "no module nft_compat, or modprobe.d forbids it"
+    else:
+        return ()
+    if _has_old_tables(facts) and facts.family != "debian":
+        return ()
+    way = _instead_of_nft(facts).replace("use", "install the package iptables there and use", 1)
+    return (
+        "Docker needs iptables, and its package brings the one for nf_tables, which the kernel"
+        f" lacks ({why}), so the Docker daemon would not start. {way}",
+    )
+
+
+def _has_old_tables(facts: HostFacts) -> bool:
+    options, missing = facts.kernel_options, facts.missing_modules
+    if options is None:
+        return missing is not None and not {"iptable_nat", "iptable_filter"} & missing
+    return all(any(option in options for option in one_of) for one_of in _OLD_TABLES)
+
+
 def _instead_of_nft(facts: HostFacts) -> str:
-    options = facts.kernel_options or {}
-    old = all(any(option in options for option in one_of) for one_of in _OLD_TABLES)
-    if not old and not facts.iptables_legacy:
+    if not _has_old_tables(facts) and not facts.iptables_legacy:
         return "The kernel does not have the older tables either: install another kernel"
     if facts.family == "arch":
         return (

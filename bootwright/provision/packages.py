@@ -7,12 +7,15 @@ from bootwright.core.tools import Family
 from bootwright.provision.desired_state import DesiredState
 from bootwright.provision.facts import HostFacts
 from bootwright.provision.facts_script import PACKAGES_BEGUN, UPGRADED
-from bootwright.provision.transaction import hold_script
+from bootwright.provision.transaction import KEEP_AUDIT_RULES, hold_script
 from bootwright.remote.job_script import JOB_FUNCTIONS
 from bootwright.remote.sections import Section
 
 LEAST_FREE_MIB = 500
 """MiB that have to be free on ``/``: Docker takes about 330 on armhf, and its archives 70."""
+
+RULES = "/run/bootwright-audit-rules"
+"""The kernel's audit rules before packages were changed; there until the job has ended well."""
 
 LOCK_S = 900
 """Seconds that a job waits for other processes that work on packages, such as unattended upgrades:
@@ -91,6 +94,8 @@ def packages_script(plan: PackagesPlan, *, hold_containers: bool = False) -> str
         "upgraded_file": UPGRADED,
         "begun_file": PACKAGES_BEGUN,
         "lock_s": LOCK_S,
+        "rules_file": RULES,
+        "transaction": ".",
     }
     script = hold_script() if hold_containers else render(*JOB_FUNCTIONS)
     if plan.family == "arch":
@@ -98,7 +103,8 @@ def packages_script(plan: PackagesPlan, *, hold_containers: bool = False) -> str
     else:
         file = "provision/shell/packages_apt.sh"
         variables |= {"optional": plan.optional, "upgrade": plan.upgrade}
-    return script + render("provision/shell/packages.sh", file, **variables)
+    shared = (KEEP_AUDIT_RULES, "provision/shell/packages.sh")
+    return script + render(*shared, file, **variables)
 
 
 def package_warnings(sections: tuple[Section, ...]) -> tuple[str, ...]:

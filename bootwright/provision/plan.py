@@ -9,6 +9,7 @@ from bootwright.core.board_names import BINDS
 from bootwright.core.errors import FailedError, RefusedError
 from bootwright.hosts.profile import Profile, ProfileWaiver
 from bootwright.provision import audit_steps, docker_steps, host_steps, log_relay
+from bootwright.provision.audit_history import AUDITD_CONF
 from bootwright.provision.daemon_json import (
     DAEMON_JSON,
     KEY_FILE,
@@ -90,6 +91,7 @@ def questions_for(profile: Profile) -> Questions:
             dict.fromkeys(
                 (
                     *host_steps.FILES,
+                    AUDITD_CONF,
                     *host_steps.mount_files(),
                     *docker_steps.FILES,
                     *log_relay.FILES,

@@ -74,6 +74,11 @@ def profile_markdown(profile: Profile) -> str:
         ),
         "A path is watched where it exists: `r` reading, `w` writing, `x` execution, `a` owner and"
         " mode.\n",
+        f"auditd keeps at least {profile.audit.history.hours} h of records: `max_log_file` and"
+        " `num_logs` are raised for it, never lowered,\nas far as all files together take at most"
+        f" {profile.audit.history.most_percent} % of the free space. A day counts as"
+        f" {profile.audit.history.other_mib} MiB, and\n{profile.audit.history.health_check_bytes}"
+        " bytes for each health check of a container.\n",
         "## Owners and modes\n",
         _table(
             ("check", "path", "owner", "mode", "why"),

@@ -15,7 +15,12 @@ from bootwright.core.shell import Value, quote_words, render
 from bootwright.provision.actions import Action, Command, LoadAuditRules, RestartDocker
 from bootwright.provision.audit_steps import AUDIT_KEY, AUDIT_RULES
 from bootwright.provision.daemon_json import DAEMON_JSON
-from bootwright.provision.facts_script import RELOADED, TRANSACTION
+from bootwright.provision.facts_script import (
+    RELOADED,
+    SSHD_PID_FILE,
+    SSHD_READ,
+    TRANSACTION,
+)
 from bootwright.provision.steps import Step, written_files
 from bootwright.remote.job_script import FOLDER, JOB_FUNCTIONS
 from bootwright.remote.sections import SECTIONS
@@ -79,7 +84,9 @@ def job_files(change: Transaction) -> dict[str, FileChange]:
 
 
 _DOCKER = ("hosts/shell/root_docker.sh", "provision/shell/docker.sh")
-_ACTIONS = "provision/shell/actions.sh"
+KEEP_AUDIT_RULES = "provision/shell/keep_audit_rules.sh"
+_ACTIONS = (KEEP_AUDIT_RULES, "provision/shell/sshd_read.sh", "provision/shell/actions.sh")
+_SSHD: dict[str, Value] = {"sshd_pid_file": SSHD_PID_FILE, "sshd_read_file": SSHD_READ}
 _ENDED = "provision/shell/ended.sh"
 
 
@@ -88,8 +95,9 @@ def apply_script(change: Transaction) -> str:
     actions = _actions(change)
     restarts = any(isinstance(action, RestartDocker) for action in actions)
     script = render(
-        *(*JOB_FUNCTIONS, *_DOCKER, _ACTIONS, "provision/shell/apply.sh"),
+        *(*JOB_FUNCTIONS, *_DOCKER, *_ACTIONS, "provision/shell/apply.sh"),
         **_variables(TRANSACTION),
+        **_SSHD,
         jobs=FOLDER,
         job=JOB,
         keep=change.keep_containers,
@@ -123,8 +131,9 @@ def restore_script(change: Transaction) -> str:
     """Return the script that puts everything back; see ``shell/restore.sh`` for its argument."""
     copies = _copies(change)
     script = render(
-        *(SECTIONS, *_DOCKER, _ACTIONS, _ENDED, "provision/shell/restore.sh"),
+        *(SECTIONS, *_DOCKER, *_ACTIONS, _ENDED, "provision/shell/restore.sh"),
         **_variables(TRANSACTION),
+        **_SSHD,
         id=change.id,
         ended_file=ENDED,
         jobs=FOLDER,

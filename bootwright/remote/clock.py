@@ -11,6 +11,12 @@ from bootwright.remote.sections import SECTIONS
 TOLERANCE_S = 60.0
 """Seconds by which a board's clock may differ: nothing that we do depends on less."""
 
+RTC = "/sys/class/rtc/rtc0/since_epoch"
+"""The time of a board's hardware clock, in seconds since 1970; not there without one."""
+
+SAVED = "/var/lib/systemd/timesync/clock"
+"""The file by whose time of change systemd-timesyncd keeps the time over a restart."""
+
 
 def clock_is_off(shown: float, before: float, after: float) -> bool:
     """Return whether a board's clock differs from this machine's by more than a minute.
@@ -32,7 +38,7 @@ def clock_text(seconds: float) -> str:
 
 
 def set_clock_script(seconds: float, *, unless_right: bool) -> str:
-    """Return the script that sets a board's clock, as root.
+    """Return the script that sets a board's clock, and that of its next start, as root.
 
     Args:
         seconds: the time to set, since 1970.
@@ -43,4 +49,6 @@ def set_clock_script(seconds: float, *, unless_right: bool) -> str:
         "remote/shell/set_clock.sh",
         seconds=f"{seconds:.3f}",
         unless_right=unless_right,
+        rtc_file=RTC,
+        saved_file=SAVED,
     )

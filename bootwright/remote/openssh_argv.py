@@ -111,7 +111,9 @@ def _argv(
     if ssh.identity is not None:
         # A server ends the connection after a few wrong keys, such as those of an agent.
         options.append("IdentitiesOnly=yes")
-    argv = ["ssh", *flags, "-p", str(ssh.port)]
+    argv = ["ssh", *flags]
+    if ssh.port is not None:
+        argv += ["-p", str(ssh.port)]
     for option in options:
         argv += ["-o", option]
     if ssh.identity is not None:

@@ -2,7 +2,8 @@
 
 Its messages and its debug messages (``ssh -v``) are on standard error, in English whatever the
 locale is. A jump host has a client of its own, which writes to the same place. The texts are
-those of OpenSSH 8.7 to 10.1: ``sshconnect.c``, ``sshconnect2.c``, ``readconf.c``, ``packet.c``.
+those of OpenSSH 8.7 (:data:`~bootwright.core.tools.OLDEST_OPENSSH`) to 10.1:
+``sshconnect.c``, ``sshconnect2.c``, ``readconf.c``, ``packet.c``.
 """
 
 import re
@@ -10,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from bootwright.core.secret import MASK
 from bootwright.core.text import sanitize_line
+from bootwright.core.tools import OLDEST_OPENSSH
 
 CONNECTED = "debug1: Entering interactive session."
 """The line behind which the connection can be used."""
@@ -25,6 +28,27 @@ _COMMAND = re.compile(r"(debug[123]: Executing (?:proxy |proxy dialer )?command:
 """A ProxyCommand or a ``Match exec`` of the configuration: it may have a password in it."""
 _PROXIED = "UNKNOWN port 65535"
 """The client's name for a server behind a jump host or a ProxyCommand, when that has ended."""
+
+_MOST_CHARACTERS = 300
+"""Characters of a message that an error has at most: a ProxyCommand may write anything."""
+
+_LABEL = r"(?:pass(?:word|wd|phrase)|pwd|token|secret|api[-_]?key|authorization|cookie)"
+_CREDENTIALS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        # password=word, "token": "word", Authorization: Bearer word
+        rf"""{_LABEL}["']?\s*[=:]\s*["']?(?:(?:bearer|basic)\s+)?([^\s"',;&]+)""",
+        # --password word, sshpass -p word, sshpass -pword
+        rf"""--?{_LABEL}\s+["']?([^\s"']+)""",
+        r"""sshpass\s+-p\s*["']?([^\s"']+)""",
+        # https://name:word@host
+        r"://[^\s/:@]*:([^\s/@]+)@",
+    )
+)
+"""How a password or the like is recognised in a command line, or in what a program writes."""
+
+_SHORTEST = 4
+"""Characters of a credential at least: a shorter one is part of many words."""
 
 _MOST_MESSAGES = 8
 """How many messages of the client an error has at most: the last ones."""
@@ -61,7 +85,7 @@ class ClientLog:
     def messages(self) -> list[str]:
         """What is for a person: not the debug messages. Safe to show on a terminal."""
         texts = [
-            sanitize_line(line.strip())
+            sanitize_line(line.strip())[:_MOST_CHARACTERS]
             for line in self.lines
             if not _DEBUG.match(line) and not _NOT_A_MESSAGE.match(line)
         ]
@@ -152,10 +176,37 @@ class ClientLog:
         return None
 
 
+def without_credentials(lines: Sequence[str], known: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return lines with ``***`` for each credential that can be recognised.
+
+    A ProxyCommand writes what it likes to where the client's messages are. A credential is one
+    that has its name beside it, there or in the command line of the ProxyCommand, which the client
+    quotes.
+
+    Args:
+        lines: what was written.
+        known: credentials that are known otherwise.
+    """
+    found = {
+        match[1]
+        for line in lines
+        for pattern in _CREDENTIALS
+        for match in pattern.finditer(line)
+        if not match[1].startswith("%")  # the client's own placeholders
+    }
+    # The longest first: one may be a part of another.
+    words = sorted({*found, *known}, key=len, reverse=True)
+    words = [word for word in words if len(word) >= _SHORTEST]
+    if not words:
+        return tuple(lines)
+    any_of = re.compile("|".join(map(re.escape, words)))
+    return tuple(any_of.sub(MASK, line) for line in lines)
+
+
 def failure_of(log: ClientLog) -> Failure:
     """Return why the client has ended without a connection."""
     text = "\n".join(log.messages)
-    if re.search(r"bad configuration option|Bad owner or permissions on|jumphost loop", text):
+    if re.search(r"[Bb]ad configuration option|Bad owner or permissions on|jumphost loop", text):
         return Failure.CONFIGURATION
     # PAM lets nobody but root in while the board starts or shuts down; pam_nologin(8).
     if "pam_nologin" in text:
@@ -236,6 +287,27 @@ def login_refused(log: ClientLog, where: str) -> str:
     return "\n".join(lines)
 
 
-def lines_of(data: Sequence[bytes]) -> ClientLog:
-    """Return the log that consists of these lines."""
-    return ClientLog(tuple(line.decode("utf-8", "replace").rstrip("\r\n") for line in data))
+def lines_of(data: Sequence[bytes], known: Sequence[str] = ()) -> ClientLog:
+    """Return the log that consists of these lines, without credentials.
+
+    Args:
+        data: the lines.
+        known: see :func:`without_credentials`.
+    """
+    lines = [line.decode("utf-8", "replace").rstrip("\r\n") for line in data]
+    return ClientLog(without_credentials(lines, known))
+
+
+def configuration_error(log: ClientLog) -> str:
+    """Return the error for a configuration that the client does not accept.
+
+    Args:
+        log: what the client said.
+    """
+    if any(re.match(r"command-line.*Bad configuration option", text) for text in log.messages):
+        oldest = ".".join(map(str, OLDEST_OPENSSH))
+        return (
+            f"the ssh of this machine is older than OpenSSH {oldest}, which Bootwright needs; inv"
+            f" doctor shows its version ({'; '.join(log.messages)})"
+        )
+    return f"your SSH configuration: {'; '.join(log.messages)}"

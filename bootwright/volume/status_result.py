@@ -94,6 +94,10 @@ class StatusResult:
         """Return it as one JSON document; sizes in bytes, except a key slot's ``memory_kib``."""
         return to_document(SCHEMA, self)
 
+    def lines_within(self, width: int | None) -> list[str]:  # noqa: ARG002
+        """Return the same lines; those that are too long for the terminal are wrapped."""
+        return self.lines()
+
     def lines(self) -> list[str]:
         """Return it as aligned lines for the operator."""
         volume, mount = self.volume, self.mount

@@ -16,6 +16,8 @@ v208 to today):
 * A TAB that nothing answers may have become a character of an answer. Ctrl-U erases it, so that a
   person who types the passphrase there is not refused.
 * At a question that is seen and not ours nothing is typed, whichever program asks.
+* After a lost connection the board may have restarted. A key stops the countdown of a boot loader,
+  which prints every second, so a TAB waits for silence there.
 * A question that was printed before we connected cannot be seen. A TAB in the silence finds it.
   For which disk it asks is not known then; an empty answer, which is a wrong one, makes systemd
   print it again. This uses up one of the tries.
@@ -138,7 +140,8 @@ _Q, _T, _S, _A = OpenQuestion, Typed, Since, UnlockAction
 _OURS = tuple(question for question in OpenQuestion if question.is_ours)
 _HIDES = (_Q.HIDDEN, _Q.HIDDEN_LINE_OPEN)
 _INITRAMFS = (_Q.INITRAMFS, _Q.INITRAMFS_OUTPUT_AFTER, _Q.INITRAMFS_LINE_OPEN)
-_TAB_UNANSWERED = tuple(question for question in _OURS if question not in _HIDES + _INITRAMFS)
+_NO_SECOND_TAB = (*_HIDES, *_INITRAMFS, _Q.BEFORE_LOSS_OUTPUT_AFTER)
+_TAB_UNANSWERED = tuple(question for question in _OURS if question not in _NO_SECOND_TAB)
 _OVER = (_Q.NOTHING_PRINTED, _Q.NONE, _Q.BLANK_LINE, _Q.NOT_OURS, _Q.CLOSED)
 _TABS = (_T.TAB, _T.SECOND_TAB)
 _SEARCHES = (_T.SEARCH_IN_SILENCE, _T.SEARCH_WHILE_BOOTING)
@@ -149,6 +152,9 @@ RULES: tuple[Rule, ...] = (
     # Our question is open, and nothing was typed at it.
     Rule((_Q.VISIBLE,), (_T.NOTHING,), _S.PRINTED, SETTLE_S, _A.TAB),
     Rule((_Q.VISIBLE_HINT_CUT,), (_T.NOTHING,), _S.QUIET, SETTLE_OUTPUT_S, _A.TAB),
+    # It may be over: as for a question that was printed before we connected.
+    Rule((_Q.BEFORE_LOSS,), (_T.NOTHING,), _S.QUIET, SEARCH_SILENT_S, _A.TAB),
+    Rule((_Q.BEFORE_LOSS_OUTPUT_AFTER,), (_T.NOTHING,), _S.QUIET, SEARCH_BOOTING_S, _A.TAB),
     # It answered a TAB that was typed before it was printed: ask for the proof again.
     Rule(_HIDES, (_T.NOTHING,), _S.PRINTED, SETTLE_S, _A.TAB),
     Rule((_Q.HIDDEN_BY_OTHERS,), (_T.NOTHING,), _S.QUIET, SETTLE_OUTPUT_S, _A.PASSPHRASE),
@@ -165,6 +171,7 @@ RULES: tuple[Rule, ...] = (
     Rule((_Q.HIDDEN_LINE_OPEN,), _TABS, _S.SAME, SETTLE_OUTPUT_S, _A.WITHDRAW_LINE_OPEN),
     Rule(_TAB_UNANSWERED, (_T.TAB,), _S.TYPED, ACKNOWLEDGE_S, _A.TAB),
     Rule(_TAB_UNANSWERED, (_T.SECOND_TAB,), _S.TYPED, ACKNOWLEDGE_S, _A.WITHDRAW_UNANSWERED),
+    Rule((_Q.BEFORE_LOSS_OUTPUT_AFTER,), _TABS, _S.QUIET, END_SEARCH_S, _A.WITHDRAW_UNANSWERED),
     # Somebody else has answered that question, or it was not ours.
     Rule(_OVER + _INITRAMFS, _TABS, _S.TYPED, 0, _A.FORGET_TYPED),
 

@@ -87,6 +87,8 @@ class UnlockSession:
         self._begin = begin
         self._boots = self._watcher.boots
         self._to_prompt: float | None = None
+        # Reports of a wrong passphrase that named no volume, and were not followed by a question.
+        self._refusals = 0
         self._sender.begin_boot()
 
     @property
@@ -217,12 +219,16 @@ class UnlockSession:
         return self._evaluate_failure(state)
 
     def _refused(self) -> UnlockResult | None:
-        if self._sender.unsure:
-            return self._result(Result.FAILED, f"{self._sender.unsure}; the board asks again")
         self._await_next_question()
         if self._watcher.opened:
             # Another disk's passphrase was wrong: the report names none.
             return self._evaluate_verdict(State.UNLOCKED)
+        if self._may_be_anothers():
+            self._watcher.refusal_was_anothers()
+            self._refusals += 1
+            return None
+        if self._sender.unsure:
+            return self._result(Result.FAILED, f"{self._sender.unsure}; the board asks again")
         if self._watcher.gave_up:
             return self._result(
                 Result.WRONG_PASSPHRASE,
@@ -241,9 +247,20 @@ class UnlockSession:
         """After a refusal, read until the board asks again, or reports that it does not."""
         end = self._clock() + NEXT_QUESTION_S
         while self._clock() < end and self._watcher.state is State.REFUSED:
-            if self._watcher.gave_up or self._watcher.open_question.is_ours:
+            gave_up = self._watcher.gave_up and not self._watcher.other_disks
+            if gave_up or self._watcher.open_question.is_ours:
                 return
             self._read()
+
+    def _may_be_anothers(self) -> bool:
+        """Whether a refusal may be about another volume: after ours, the board asks again, gives
+        up, or reports that the volume cannot be opened.
+        """
+        watcher = self._watcher
+        if watcher.state is not State.REFUSED or watcher.open_question.is_ours:
+            return False
+        # Who gives up is not named either; another volume may do so if it was asked for.
+        return not watcher.gave_up or bool(watcher.other_disks)
 
     def _evaluate_failure(self, state: State) -> UnlockResult | None:
         if state is State.EMERGENCY:
@@ -276,6 +293,8 @@ class UnlockSession:
         seconds = f"within {self._timeout:.0f} s"
         if self._sender.typed_at is not None:
             why = f"{self._sender.unsure}; " if self._sender.unsure else ""
+            if self._refusals:
+                why += "the board reported a wrong passphrase, and did not say for which volume; "
             detail = f"{why}the boot did not report the volume open {seconds}"
             return self._result(Result.FAILED, detail)
         detail = why_no_prompt(

@@ -35,7 +35,11 @@ _TAB_TAKEN = (
 )
 """A TAB was answered, or the boot has gone on."""
 
-_BOOT_LOADER = (OpenQuestion.NONE, OpenQuestion.NOT_OURS)
+_BOOT_LOADER = (
+    OpenQuestion.NONE,
+    OpenQuestion.NOT_OURS,
+    OpenQuestion.BEFORE_LOSS_OUTPUT_AFTER,
+)
 """Where the boot prints, and it may be a boot loader that prints."""
 
 NOISE = 200
@@ -244,11 +248,12 @@ class PassphraseSender:
     def _advise(self) -> None:
         if self._advised:
             return
-        silent = self._watcher.open_question is OpenQuestion.NOTHING_PRINTED
         if not self._feed.readable and self._feed.received >= NOISE:
             self._advised = True
             self._reporter.warn(SPEED)
-        elif silent and self._feed.quiet() >= ADVISE_S:
+        elif self._feed.quiet() >= ADVISE_S and (
+            self._watcher.open_question is OpenQuestion.NOTHING_PRINTED
+        ):
             self._advised = True
             self._reporter.warn(CHECK if self._feed.readable else SPEED)
 

@@ -96,7 +96,8 @@ def test_no_chunking_and_no_tear_lets_a_piece_through(
     shown = through(data, secret, cuts=tuple(min(cut, len(data)) for cut in cuts))
     assert shown == through(data, secret)
     for foreign in (RECORD, STATUS, b"next\r\n"):
-        shown = shown.replace(foreign, b"")
+        # What is left of several pieces, each too short to be masked, is not one piece.
+        shown = shown.replace(foreign, b"\n")
     pieces = [secret[at : at + PIECE + 1] for at in range(len(secret) - PIECE)]
     assert not [piece for piece in pieces if piece in shown]
 

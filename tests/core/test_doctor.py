@@ -132,6 +132,17 @@ def test_missing_tools_are_reported_with_packages(
     assert (report.install, report.install_optional) == (install, optional)
 
 
+@pytest.mark.parametrize(
+    ("version", "state"), [("8.4p1", "missing"), ("8.7p1", "ok"), ("10.0p2", "ok"), (None, "ok")]
+)
+def test_a_client_of_ssh_that_is_too_old(version: str | None, state: str) -> None:
+    tool = dataclasses.replace(MKE2FS, command="ssh")
+    made = dataclasses.replace(WELL, tools=(FoundTool(tool, "/usr/bin/ssh", version),))
+    report = examine(made, TARGETS)
+    assert (report.tools[0].state, report.exit_code) == (state, 4 if state == "missing" else 0)
+    assert ("needs OpenSSH 8.7 or newer" in report.tools[0].hint) == (state == "missing")
+
+
 def test_little_disk_space_is_a_warning() -> None:
     report = examine(lacking(disks=(DiskSpace("cache", "/c", 1024),)), TARGETS)
     assert [(row.name, row.state, row.found) for row in report.checks if row.state != "ok"] == [
@@ -200,10 +211,7 @@ def test_report_on_a_terminal_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setenv("COLUMNS", columns)
         out = Terminal()
         show(report, out)
-        text = out.getvalue()
-        assert ("┃" in text) == (columns == "80")
-        cells = [line.split("│")[2].strip() if "│" in line else line for line in text.splitlines()]
-        assert command in "".join(cells)
+        assert command in out.getvalue()
 
 
 def test_plain_report() -> None:

@@ -61,6 +61,14 @@ def enabled(board: FakeBoard, unit: str) -> bool:
     return board.path(f"{WANTS}/{unit}").is_symlink()
 
 
+def test_the_time_to_confirm_is_counted_by_a_clock_that_is_never_set(board: FakeBoard) -> None:
+    assert board.apply(change(EnableUnit(TIME))).complete
+    timer = (board.root / "timer").read_text()
+    # systemd.timer(5): OnActiveSec= is monotonic, OnCalendar= is by the clock of the board.
+    assert "--on-active=600 " in timer
+    assert "--on-calendar" not in timer
+
+
 def test_a_unit_is_enabled_and_started_and_then_stopped_and_disabled(board: FakeBoard) -> None:
     action = EnableUnit(TIME, start=True)
     assert board.apply(change(action)).complete

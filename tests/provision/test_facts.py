@@ -186,25 +186,57 @@ def test_a_kernel_that_answers_nothing_about_audit() -> None:
     assert unknown.audit_impossible == "it is built without CONFIG_AUDITSYSCALL"
 
 
-@pytest.mark.parametrize(
-    ("changed", "unread"),
-    [
-        # sshd was started 900 s ago. Its file was changed an hour ago, since then, and with a
-        # clock that was ahead.
-        (1796060551 - 3600, False),
-        (1796060551 - 60, True),
-        (1796060551 + 60, False),
-    ],
-)
-def test_an_sshd_that_has_not_read_its_configuration(changed: int, unread: bool) -> None:
-    unit = "Id=ssh.service\nActiveState=active\nStateChangeTimestampMonotonic=100000000"
-    facts = with_facts(
-        "uptime 1000.25 1.00", clock="1796060551", sshd_times=f"1700000000\n{changed}", units=unit
-    )
+UNIT = "Id=ssh.service\nActiveState=active\nStateChangeTimestampMonotonic=100000000"
+
+UPTIME, NOW = "uptime 1000.25 1.00", 1796060551
+
+
+@pytest.mark.parametrize(("changed", "unread"), [(3600, False), (60, True), (-60, False)])
+@pytest.mark.parametrize("pid_file", [True, False])
+def test_an_sshd_that_has_not_read_its_configuration(
+    changed: int, unread: bool, pid_file: bool
+) -> None:
+    # sshd was started 900 s ago. Its file was changed so many seconds ago.
+    times = f"{NOW - 5000} /etc/ssh/sshd_config\n{NOW - changed} /etc/ssh/sshd_config.d/a.conf"
+    if pid_file:
+        times += f"\n{NOW - 900} /run/sshd.pid"
+    facts = with_facts(UPTIME, clock=str(NOW), file_times=times, units=UNIT)
     assert facts.sshd_unread is unread
     # A board that does not report its clock.
-    unknown = with_facts("uptime 1000.25 1.00", sshd_times=f"{changed}", units=unit)
-    assert not unknown.sshd_unread
+    assert not with_facts(UPTIME, file_times=times, units=UNIT).sshd_unread
+    # We had it read exactly this.
+    read = with_facts(UPTIME, clock=str(NOW), file_times=times, units=UNIT, sshd_read="yes")
+    assert not read.sshd_unread
+
+
+@pytest.mark.parametrize(("changed", "unread"), [("2026", False), ("later", True)])
+def test_a_daemon_of_a_board_that_started_in_the_past(changed: str, unread: bool) -> None:
+    # It was started 900 s ago, when the clock showed 1970; the clock is right now.
+    unit = UNIT.replace("ssh.service", "docker.service")
+    time = NOW - 86400 if changed == "2026" else NOW - 60
+    times = f"100 /run/docker.pid\n{time} /etc/docker/daemon.json"
+    named = (UPTIME, "unread daemon.json")
+    facts = with_facts(*named, clock=str(NOW), file_times=times, units=unit)
+    assert facts.unread is unread
+    assert with_facts(*named).unread
+
+
+HEALTH = '"Healthcheck":{"Test":["CMD'
+
+
+def test_health_checks_and_the_space_for_what_they_record() -> None:
+    facts = with_facts(
+        health_checks=f'{HEALTH}\n],"Interval":10000000000\n{HEALTH}\n{HEALTH}\n],"Interval":0',
+        audit_space="Filesystem 1024-blocks Used Available Capacity Mounted on\n"
+        "/dev/vda2 4000000 1 2000000 1% /\n5000\t/var/log/audit",
+    )
+    assert facts.health_checks_s == (10, 30, 30)
+    assert facts.audit_space_kib == 2005000
+    lacking = with_facts(missing_modules="known\nnft_compat").missing_modules
+    assert lacking == frozenset(["nft_compat"])
+    unknown = with_facts()
+    assert unknown.missing_modules is None
+    assert (unknown.health_checks_s, unknown.audit_space_kib) == ((), None)
 
 
 def test_what_the_engine_warned_of_when_it_was_proven() -> None:

@@ -55,6 +55,62 @@ def test_iptables_for_the_older_tables_is_no_reason_to_refuse() -> None:
     assert plan_provision(desired(own), lacking(*NFT)).to_do
 
 
+NEW_BOARD: dict[str, Any] = {
+    "iptables": "",
+    "tools": stock().tools - {"docker", "dockerd", "auditctl"},
+    "packages": {},
+    "engine": None,
+    "engine_runs": False,
+}
+"""A board on which neither Docker nor iptables is installed."""
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        (lacking(*NFT, **NEW_BOARD), "(CONFIG_NFT_COMPAT)"),
+        (
+            stock(kernel_options=None, missing_modules=frozenset(["nft_compat"]), **NEW_BOARD),
+            "(no module nft_compat, or modprobe.d forbids it)",
+        ),
+        (
+            stock(
+                kernel_options={**dict(stock().kernel_options or {}), "NFT_COMPAT": "m"},
+                missing_modules=frozenset(["nft_compat", "iptable_nat"]),
+                **NEW_BOARD,
+            ),
+            "(no module nft_compat, or modprobe.d forbids it)",
+        ),
+    ],
+)
+def test_nf_tables_are_missed_before_packages_are_installed(facts: HostFacts, why: str) -> None:
+    with pytest.raises(RefusedError, match="nothing was changed") as error:
+        plan_provision(desired(), facts)
+    assert why in str(error.value)
+    assert "install the package iptables there and use iptables-legacy" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        stock(**NEW_BOARD),
+        stock(kernel_options=None, **NEW_BOARD),
+        stock(kernel_options=None, missing_modules=frozenset(["iptable_nat"]), **NEW_BOARD),
+        # Built in, so there need not be a file of the module.
+        stock(missing_modules=frozenset(["nft_compat"]), **NEW_BOARD),
+    ],
+)
+def test_a_new_board_whose_kernel_can_do_it_gets_its_packages(facts: HostFacts) -> None:
+    assert plan_provision(desired(), facts).packages is not None
+
+
+def test_a_new_board_whose_kernel_has_neither_tables() -> None:
+    missing = frozenset(["nft_compat", "iptable_nat", "iptable_filter"])
+    facts = stock(kernel_options=None, missing_modules=missing, **NEW_BOARD)
+    with pytest.raises(RefusedError, match="install another kernel"):
+        plan_provision(desired(), facts)
+
+
 def test_no_way_out_is_offered_that_does_not_work() -> None:
     neither = stock(kernel_options=None, iptables_error=NO_NFT, **STOPPED)
     with pytest.raises(RefusedError, match="does not have the older tables either"):

@@ -99,6 +99,7 @@ def at_the_restart(board: NativeBoard, interrupt: Callable[[], None]) -> Listene
 def cable(native_board: NativeBoard) -> Iterator[tuple[Cable, Endpoint]]:
     endpoint = native_board.endpoint
     assert endpoint.ssh is not None
+    assert endpoint.ssh.port is not None
     made = Cable(endpoint.ssh.host, endpoint.ssh.port)
     try:
         here = replace(endpoint.ssh, host="127.0.0.1", port=made.port)

@@ -52,6 +52,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
     (tmp_path / "bin").mkdir()
     monkeypatch.setattr(packages, "UPGRADED", str(tmp_path / "state" / "upgraded"))
     monkeypatch.setattr(packages, "PACKAGES_BEGUN", str(tmp_path / "state" / "begun"))
+    monkeypatch.setattr(packages, "RULES", str(tmp_path / "rules"))
     board = Board(tmp_path)
     board.tool("df", "printf 'Filesystem\\n/dev/root 9 9 %s 9%% /\\n' $((800 * 1024))")
     # One optional package is known to the distribution, one is not.
@@ -218,3 +219,58 @@ def test_a_board_without_space_is_left_as_it_is(board: Board) -> None:
     assert status == 1
     assert sections[0].lines == ("look for space", "499 MiB are free on /, and 500 are needed")
     assert board.calls("dpkg") == []
+
+
+AUDITCTL = """
+rules=$(dirname "$0")/../kernel
+case $1 in
+-l) [ -s "$rules" ] && cat "$rules" || echo "No rules" ;;
+-R) [ -e "$rules.locked" ] || grep '^-[wa]' "$2" >>"$rules" ;;
+esac
+"""
+
+RESTARTS_AUDITD = """
+case $* in *upgrade) echo "-w /etc/docker -p wa -k ours" >"$(dirname "$0")/../kernel" ;; esac
+"""
+"""An upgrade of auditd: what is loaded then are the rules of /etc/audit/rules.d."""
+
+THEIRS = "-w /etc/shadow -p wa -k other"
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_rules_of_others_survive_an_upgrade_of_auditd(board: Board, locked: bool) -> None:
+    kernel = board.folder / "kernel"
+    kernel.write_text(f"{THEIRS}\n-w /etc/docker -p wa -k ours\n")
+    board.tool("auditctl", AUDITCTL)
+    board.tool("apt-get", RESTARTS_AUDITD)
+    if locked:
+        (board.folder / "kernel.locked").touch()
+    status, sections = board.run(plan(upgrade=True))
+    assert status == 0
+    assert (THEIRS in kernel.read_text().splitlines()) is not locked
+    lost = (f"audit rules that the kernel had and lacks now: {THEIRS}",)
+    assert package_warnings(sections) == (lost if locked else ())
+    assert not (board.folder / "rules").exists()
+
+
+def test_rules_that_an_interrupted_upgrade_has_lost_are_loaded_by_the_next_run(
+    board: Board,
+) -> None:
+    kernel = board.folder / "kernel"
+    kernel.write_text("")
+    (board.folder / "rules").write_text(f"{THEIRS}\n")
+    board.tool("auditctl", AUDITCTL)
+    assert board.run(plan(upgrade=True))[0] == 0
+    assert kernel.read_text().splitlines() == [THEIRS]
+
+
+def test_rules_are_loaded_again_if_the_upgrade_fails_after_auditd(board: Board) -> None:
+    kernel = board.folder / "kernel"
+    kernel.write_text(f"{THEIRS}\n")
+    board.tool("auditctl", AUDITCTL)
+    board.tool(
+        "apt-get", RESTARTS_AUDITD + 'case $* in *upgrade) echo "E: broken"; exit 100 ;; esac'
+    )
+    status, sections = board.run(plan(upgrade=True))
+    assert (status, [section.name for section in sections]) == (1, ["failed"])
+    assert THEIRS in kernel.read_text().splitlines()

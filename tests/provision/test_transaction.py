@@ -86,7 +86,7 @@ def every_call(board: FakeBoard, change: Transaction) -> list[Call]:
 
 
 def numbered(calls: list[str]) -> list[Call]:
-    """Return each call with how often it had been made: all but a middle of the same kind."""
+    """Return the first and the last call of each kind, with how often it had been made."""
     # The script itself comes first.
     assert calls[0].startswith("sh ")
     seen: Counter[str] = Counter()
@@ -96,7 +96,7 @@ def numbered(calls: list[str]) -> list[Call]:
         words = call.split()
         kind = " ".join(words[:2]) if words[0] in COUNTED else call
         kinds.setdefault(kind, []).append((call, seen[call]))
-    return [call for kind in kinds.values() for call in dict.fromkeys([*kind[:2], *kind[-2:]])]
+    return [call for kind in kinds.values() for call in dict.fromkeys([kind[0], kind[-1]])]
 
 
 def each(calls: list[Call], test: Callable[[str, int], str]) -> dict[str, str]:

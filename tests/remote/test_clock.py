@@ -1,10 +1,12 @@
 """A board's clock that is wrong is set, unless a time server keeps it right."""
 
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from bootwright.remote.clock import clock_is_off, clock_text, set_clock_script
+from bootwright.remote.clock import RTC, SAVED, clock_is_off, clock_text, set_clock_script
 from bootwright.remote.io.clock import correct_clock
 from bootwright.remote.io.connection import RemoteFinished
 from tests.support.connection import AnsweringBoard
@@ -33,6 +35,11 @@ timedatectl() { echo %s; }
 """Programs of the board: a date that refuses some times, and whether a time server is followed."""
 
 
+def without_files(script: str) -> str:
+    """Return the script for a board without a hardware clock, and without timesyncd."""
+    return script.replace(RTC, "/nowhere").replace(SAVED, "/nowhere")
+
+
 @pytest.mark.parametrize("shell", [["dash"], ["busybox", "sh"], ["bash"]])
 @pytest.mark.parametrize(
     ("refused", "synchronised", "unless_right", "status", "times"),
@@ -53,7 +60,9 @@ def test_the_script(
     status: int,
     times: list[str],
 ) -> None:
-    script = DATE % (refused, synchronised) + set_clock_script(12.5, unless_right=unless_right)
+    script = DATE % (refused, synchronised) + without_files(
+        set_clock_script(12.5, unless_right=unless_right)
+    )
     # What is tried first is silent, since the second one may do.
     script = script.replace('echo "$time" >&2', 'echo "$time" >>/dev/fd/3')
     done = subprocess.run(
@@ -61,6 +70,29 @@ def test_the_script(
     )
     assert done.returncode == status
     assert done.stdout.split()[-1:] == times
+
+
+@pytest.mark.parametrize(
+    ("rtc", "calls"),
+    [("5000000", ["hwclock --systohc"]), ("59", []), ("1e9", []), (None, [])],
+)
+def test_the_next_start_of_the_board_begins_with_this_time(
+    tmp_path: Path, rtc: str | None, calls: list[str]
+) -> None:
+    hardware, saved = tmp_path / "rtc", tmp_path / "clock"
+    if rtc is not None:
+        hardware.write_text(f"{rtc}\n")
+    saved.write_text("")
+    os.utime(saved, (0, 0))
+    script = set_clock_script(12.5, unless_right=False)
+    script = script.replace(RTC, str(hardware)).replace(SAVED, str(saved))
+    programs = 'date() { :; }\nhwclock() { echo "hwclock $*" >&3; return 1; }\n'
+    done = subprocess.run(
+        ["dash", "-c", f"exec 3>&2; {{ {programs}{script}\n}}"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "\n== end\n")
+    assert done.stderr.splitlines() == calls
+    assert saved.stat().st_mtime > 0
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bootwright.core.endpoints import SshEndpoint
-from bootwright.remote.openssh_argv import known_hosts_text, ssh_argv
+from bootwright.remote.openssh_argv import connection_argv, known_hosts_text, ssh_argv
 
 KEYS = ("ssh-ed25519 AAAAC3Nz", "ssh-rsa AAAAB3Nz")
 
@@ -44,3 +44,17 @@ def test_a_target_whose_keys_are_not_known() -> None:
     assert "-i" not in argv
     assert "-l" not in argv
     assert "IdentitiesOnly=yes" not in options(argv)
+
+
+def test_a_hung_board_is_noticed_within_a_minute() -> None:
+    argv = connection_argv("board", SshEndpoint("b"), (Path("/k"),), Path("/c"), connect_s=20)
+    given = dict(word.split("=", 1) for word in argv if word.startswith("ServerAlive"))
+    # The client asks that many times, and ends when the next question would be due.
+    asks = int(given["ServerAliveCountMax"]) + 1
+    assert int(given["ServerAliveInterval"]) * asks == 60
+
+
+def test_a_port_that_is_not_given_is_left_to_the_configuration() -> None:
+    assert "-p" not in ssh_argv("board", SshEndpoint("board.lan"), Path("/k"))
+    given = ssh_argv("board", SshEndpoint("board.lan", 22), Path("/k"))
+    assert given[given.index("-p") + 1] == "22"

@@ -7,7 +7,9 @@ from bootwright.remote.openssh_log import (
     ClientLog,
     Failure,
     agent_hangs,
+    configuration_error,
     failure_of,
+    lines_of,
     login_refused,
     why_unreachable,
 )
@@ -32,6 +34,7 @@ def log(*lines: str) -> ClientLog:
             ("/c line 2: no argument", "/c: terminating, 1 bad configuration options"),
             Failure.CONFIGURATION,
         ),
+        (("command-line: line 0: Bad configuration option: x",), Failure.CONFIGURATION),
         (("Bad owner or permissions on /home/mia/.ssh/config",), Failure.CONFIGURATION),
         (("jumphost loop via jump",), Failure.CONFIGURATION),
         (
@@ -200,3 +203,43 @@ def test_commands_of_the_configuration_are_not_in_the_log_of_a_run() -> None:
     assert "hidden" not in "".join(secret.without_commands)
     assert secret.without_commands[1] == "debug1: Executing proxy command: ***"
     assert secret.without_commands[-1] == SHOWN
+
+
+def test_a_client_that_is_too_old_is_named() -> None:
+    old = log("command-line: line 0: Bad configuration option: forkafterauthentication")
+    assert configuration_error(old).startswith(
+        "the ssh of this machine is older than OpenSSH 8.7, which Bootwright needs; inv doctor"
+    )
+    wrong = log("/c: line 2: Bad configuration option: prot", "/c: terminating, 1 bad")
+    assert configuration_error(wrong).startswith("your SSH configuration: /c: line 2: Bad")
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("tunnel: password=hunter22 refused", "tunnel: password=*** refused"),
+        ("> Authorization: Bearer abcd.efgh", "> Authorization: Bearer ***"),
+        ('{"api_key": "k-1234"}', '{"api_key": "***"}'),
+        (
+            "proxy http://mia:hunter22@proxy:3128/ is down",
+            "proxy http://mia:***@proxy:3128/ is down",
+        ),
+        # Named in the command line only, or in the environment only.
+        ("hunter33 and hunter44 are no good", "*** and *** are no good"),
+        ("mia@jump: Permission denied (publickey,password).", None),
+        ("Enter passphrase for key '/home/mia/.ssh/id': ", None),
+        ("/bin/sh: 1: corkscrew: not found", None),
+    ],
+)
+def test_a_credential_that_a_proxy_command_writes_is_not_shown(
+    written: str, shown: str | None
+) -> None:
+    command = "debug1: Executing proxy command: exec relay --token hunter33 %h:%p"
+    made = lines_of([command.encode(), written.encode(), b"x" * 8000], ["hunter44"])
+    assert made.messages[0] == (shown or written.strip())
+    assert len(made.messages[1]) == 300
+
+
+def test_a_placeholder_of_the_client_is_no_credential() -> None:
+    made = lines_of([b"debug1: Executing proxy command: exec p https://u:%p@x", b"no %p here"])
+    assert made.messages == ["no %p here"]

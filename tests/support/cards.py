@@ -13,7 +13,7 @@ from bootwright.core.extents import Extent
 from bootwright.core.units import KIB, MIB, SECTOR
 from tests.support.loopdevice import command, loop, mounted
 
-SIZE = 32 * MIB
+SIZE = 16 * MIB
 
 MBR = bytes(510) + b"\x55\xaa"
 
@@ -23,9 +23,9 @@ EXTENTS = (
     Extent(SECTOR, 30 * SECTOR, "bl1"),
     Extent(31 * SECTOR, 29 * SECTOR, "bl2"),
     Extent(6272 * SECTOR, 32 * SECTOR, None),
-    Extent(4 * MIB, 9 * MIB, "root"),
-    Extent(13 * MIB, 3 * MIB, None),
-    Extent(16 * MIB, 512 * KIB + SECTOR, "root", 9 * MIB),
+    Extent(4 * MIB, 5 * MIB, "root"),
+    Extent(9 * MIB, MIB, None),
+    Extent(10 * MIB, 512 * KIB + SECTOR, "root", 5 * MIB),
 )
 
 
@@ -36,10 +36,10 @@ class Meter:
 
 @contextmanager
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """An ext4 of 8 MiB on a loop device of its own, mounted."""
+    """An ext4 of 4 MiB on a loop device of its own, mounted."""
     small = tmp_path / "small"
     small.touch()
-    os.truncate(small, 8 * MIB)
+    os.truncate(small, 4 * MIB)
     with loop(small) as device:
         command("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", device)
         with mounted(device, tmp_path / "disk") as disk:

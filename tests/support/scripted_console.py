@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bootwright.console.boot import BootWatcher
-from bootwright.console.ports import ConnectionLost
+from bootwright.console.ports import ConnectionBack, ConnectionLost
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
 from bootwright.volume.unlock_result import UnlockResult
@@ -112,6 +112,9 @@ class UnpluggedBoard(Board):
         self._noticed = False
 
     def read(self) -> bytes:
+        if self._noticed and not self._is_away():
+            self._noticed = False
+            raise ConnectionBack
         data = super().read()
         if not self._is_away():
             return data

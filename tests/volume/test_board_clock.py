@@ -6,9 +6,10 @@ import pytest
 
 from bootwright.core.board import Kdf
 from bootwright.core.endpoints import Endpoint, SshEndpoint
-from bootwright.core.errors import BootwrightError
+from bootwright.core.errors import BootwrightError, FailedError
 from bootwright.core.secret import Secret
-from bootwright.remote.io.connection import Remote
+from bootwright.remote.io.clock import set_clock
+from bootwright.remote.io.connection import Remote, RemoteFinished
 from bootwright.volume import keyslots, unlock_ssh
 from bootwright.volume.keyslots import Passphrases, change_keyslots
 from bootwright.volume.unlock_ssh import unlock_over_ssh
@@ -70,3 +71,15 @@ def test_not_if_there_is_nothing_to_open(monkeypatch: pytest.MonkeyPatch) -> Non
     board = board_of(monkeypatch, "open", 0.0)
     unlock_over_ssh(ENDPOINT, Secret(b"word"), timeout=60, reporter=Notes())
     assert board.network.titles == [COLLECT]
+
+
+def test_what_a_board_wrote_in_place_of_its_answer_is_shown() -> None:
+    written = RemoteFinished(0, b"Your password has expired.\n", b"warning\n")
+    remote = AnsweringBoard({SET_CLOCK: [written]}).network.reconnector().board
+    with pytest.raises(FailedError) as raised:
+        set_clock(remote)
+    assert str(raised.value).splitlines() == [
+        f"{remote.where}: setting the clock: the board's answer was cut short (exit status 0)",
+        "  standard error: warning",
+        "  standard output: Your password has expired.",
+    ]

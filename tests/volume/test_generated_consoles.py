@@ -327,5 +327,9 @@ def talkative(
     ],
 )
 def test_the_checks_see_what_is_wrong(session: Session, seen: set[str]) -> None:
-    found = {one for seed in range(400) for one in problems(generate(seed), session)}
+    found: set[str] = set()
+    for seed in range(400):
+        found |= set(problems(generate(seed), session))
+        if seen <= found:
+            break
     assert seen <= found

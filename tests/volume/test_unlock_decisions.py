@@ -46,6 +46,8 @@ HIDDEN                         tab_0.1       secret_0      secret_0      tab_0.1
 HIDDEN_LINE_OPEN               tab_0.1       withdraw_2    withdraw_2    tab_0.1            tab_0.1               tab_0.1       -
 HIDDEN_BY_OTHERS               secret_2      tab_10        clear_withdraw_10  secret_2           secret_2              secret_2      -
 HIDDEN_BY_OTHERS_OUTPUT_AFTER  empty_2       tab_10        clear_withdraw_10  empty_2            empty_2               empty_2       -
+BEFORE_LOSS                    tab_5         tab_10        clear_withdraw_10  tab_5              tab_5                 tab_5         -
+BEFORE_LOSS_OUTPUT_AFTER       tab_15        clear_withdraw_18  clear_withdraw_18  tab_15        tab_15                tab_15        -
 INITRAMFS                      secret_0.5    secret_0.5    secret_0.5    secret_0.5         secret_0.5            secret_0.5    -
 INITRAMFS_OUTPUT_AFTER         secret_2      secret_2      secret_2      secret_2           secret_2              secret_2      -
 INITRAMFS_LINE_OPEN            withdraw_4    withdraw_4    withdraw_4    withdraw_4         withdraw_4            withdraw_4    -

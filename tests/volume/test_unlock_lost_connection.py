@@ -127,6 +127,53 @@ def test_the_countdown_of_a_board_that_is_switched_on_is_not_stopped(banner: byt
     assert board.typed == TYPED
 
 
+def counts_down(board: Board, banner: bytes) -> Script:
+    """Start the board: its loader counts down, which any key would stop."""
+    before = board.typed
+    yield banner + b"Hit any key to stop autoboot:  9 "
+    for seconds in b"876543210":
+        yield from [b""] * 10
+        yield b"\b\b\b " + bytes([seconds]) + b" "
+    assert board.typed == before
+    board.typed = b""
+    yield b"\r\nStarting kernel ...\r\n\r\n"
+    yield from board.answers(PROMPT, HIDDEN)
+    yield OPENED
+
+
+@pytest.mark.parametrize("banner", BOOT_LOADERS)
+def test_a_restart_while_the_line_was_away_is_not_stopped(banner: bytes) -> None:
+    """Our question was open when the line was lost: it may be over when the line is back."""
+
+    def restarted(board: Board) -> Script:
+        yield PROMPT
+        while board.now < 29.5:
+            yield b""
+        assert board.typed == b""
+        yield from counts_down(board, banner)
+
+    def restarts(board: Board) -> Script:
+        yield PROMPT
+        yield from board.wait_for(b"\t")
+        yield from counts_down(board, banner)
+
+    for script in (restarted, restarts):
+        board = UnpluggedBoard(script, 0.15, 30)
+        assert board.unlock(timeout=120).result is Result.UNLOCKED
+        assert board.typed == TYPED
+
+
+def test_a_run_that_ends_in_a_countdown_after_a_loss_does_not_stop_it() -> None:
+    def script(board: Board) -> Script:
+        yield PROMPT
+        yield from board.wait_for(b"\t")
+        yield BOOT_LOADERS[-1] + b"Hit any key to stop autoboot:  3 "
+
+    board = UnpluggedBoard(script, 0.15, 10)
+    assert board.unlock(timeout=17).result is Result.NO_PROMPT
+    assert board.typed == b"\t"
+
+
 @pytest.mark.parametrize("banner", BOOT_LOADERS)
 def test_a_run_that_ends_in_a_countdown_does_not_stop_it(banner: bytes) -> None:
     def script(board: Board) -> Script:

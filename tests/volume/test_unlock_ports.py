@@ -17,7 +17,7 @@ import serial.rfc2217
 
 from bootwright.console.io.console import open_console
 from bootwright.console.io.serial_port import LineLostError, SerialPort
-from bootwright.console.ports import ConnectionLost
+from bootwright.console.ports import ConnectionBack, ConnectionLost
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.report import TextReporter
@@ -171,8 +171,10 @@ def test_a_port_in_use_is_waited_for_with_one_message() -> None:
             assert log.getvalue().count("has this serial port open; end it first; waiting") == 1
             process.kill()
             process.wait()
-            while "the serial line is back" not in log.getvalue():
-                assert console.read() == b""
+            with pytest.raises(ConnectionBack):
+                while console.read() == b"":
+                    pass
+            assert "the serial line is back" in log.getvalue()
     finally:
         os.close(ours)
         os.close(theirs)

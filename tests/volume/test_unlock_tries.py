@@ -11,6 +11,7 @@ from tests.support.scripted_console import (
     HIDDEN,
     LOGIN,
     OPENED,
+    OTHER,
     PROMPT,
     TYPED,
     U_BOOT,
@@ -166,6 +167,40 @@ def test_a_refusal_of_another_disks_passphrase_does_not_count() -> None:
 
     result = Board(script).unlock()
     assert (result.result, result.attempts) == (Result.UNLOCKED, 1)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        b"\r\nFailed to activate with specified passphrase. (Passphrase incorrect?)\r\n",
+        b"\r\nToo many attempts to activate; giving up.\r\n",
+    ],
+)
+def test_a_refusal_that_no_question_follows_is_not_ours_however_long_ours_takes(
+    refused: bytes,
+) -> None:
+    """Deriving the key of our volume takes a slow board many seconds."""
+
+    def script(board: Board) -> Script:
+        yield OTHER + b"\r\n"
+        yield from board.answers(PROMPT, HIDDEN)
+        yield refused
+        yield from [b""] * 200
+        yield OPENED
+
+    board = Board(script)
+    results = board.session(endless=True).results()
+    assert next(results).result is Result.UNLOCKED
+    assert board.typed == TYPED
+
+    def never(board: Board) -> Script:
+        yield OTHER + b"\r\n"
+        yield from board.answers(PROMPT, HIDDEN)
+        yield refused
+
+    result = Board(never).unlock()
+    assert (result.result, result.attempts) == (Result.FAILED, 1)
+    assert "did not say for which volume" in result.detail
 
 
 def test_the_second_passphrase_waits_for_the_second_question() -> None:

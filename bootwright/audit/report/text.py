@@ -10,7 +10,8 @@ from rich.text import Text
 from bootwright.audit.model import RESULTS, Checked, Finding, Result
 from bootwright.audit.report.compare import CheckChange, Comparison, FindingChange
 from bootwright.audit.result import SECTIONS, AuditResult, Tally, reason_of, remedies, to_act_on
-from bootwright.core.text import sanitize_text
+from bootwright.core.cli import terminal_width
+from bootwright.core.text import sanitize_text, wrap_line
 
 TAGS: dict[Result, str] = {
     "pass": "[PASS]",
@@ -73,7 +74,7 @@ def matrix(results: Sequence[AuditResult]) -> list[str]:
 
 
 def print_lines(lines: Iterable[str], out: TextIO | None = None) -> None:
-    """Print lines; on a terminal the results are in colour.
+    """Print lines; on a terminal the results are in colour, and long lines end between words.
 
     Arrows and ellipses are written in ASCII if the encoding does not have them; other characters
     that it does not have become question marks.
@@ -81,8 +82,11 @@ def print_lines(lines: Iterable[str], out: TextIO | None = None) -> None:
     file = out or sys.stdout
     encoding = file.encoding or "utf-8"
     console = Console(file=file, highlight=False, soft_wrap=True, emoji=False)
-    for line in lines:
-        console.print(coloured(_encodable(sanitize_text(line), encoding)))
+    width = terminal_width(file)
+    for text in lines:
+        line = _encodable(sanitize_text(text), encoding)
+        for part in [line] if width is None else wrap_line(line, width):
+            console.print(coloured(part))
 
 
 def _encodable(line: str, encoding: str) -> str:

@@ -36,6 +36,9 @@ programs that index files have it open for moments."""
 
 OPEN_ELSEWHERE = "open in another process"
 
+_NO_FILES = ("pipe:[", "socket:[", "anon_inode:")
+"""How /proc shows descriptors that are neither files nor devices; most are of these kinds."""
+
 _LEASES_ON_SERVER = ("cifs", "nfs4", "smb3")
 """Network file systems that ask the server for a lease. It may refuse for reasons of its own, with
 the same error number as for a file that is open elsewhere."""
@@ -160,16 +163,19 @@ def openers(paths: Mapping[str, str], writers_only: bool) -> dict[str, list[str]
         if process.name == own:
             continue
         for descriptor in _list_folder(process / "fd"):
+            link = f"{process}/fd/{descriptor}"
+            shown = _link_text(link)
+            if shown.startswith(_NO_FILES):
+                continue
             info = dict(
                 line.split(":", 1)
                 for line in read_text(f"{process}/fdinfo/{descriptor}").splitlines()
                 if ":" in line
             )
             reads = int(info.get("flags", "0"), 8) & os.O_ACCMODE == os.O_RDONLY
-            link = f"{process}/fd/{descriptor}"
             # Other files are left out without asking for their status: a network file system
             # that does not answer would make that wait for ever.
-            if info.get("ino", "").strip() not in inodes and not _is_in_dev(link):
+            if info.get("ino", "").strip() not in inodes and not shown.startswith("/dev/"):
                 continue
             node = node_of(link)
             if node in paths and not (reads and writers_only):
@@ -246,10 +252,7 @@ def _own_process() -> str:
     """Return the name of this process in /proc, which may show the numbers of another PID namespace
     than the one that ``os.getpid`` counts in.
     """
-    try:
-        return os.readlink("/proc/self")  # noqa: PTH115 - the text, not a path
-    except OSError:  # /proc is not mounted
-        return ""
+    return _link_text("/proc/self")
 
 
 def _list_folder(folder: Path) -> list[str]:
@@ -259,11 +262,12 @@ def _list_folder(folder: Path) -> list[str]:
         return []
 
 
-def _is_in_dev(link: str) -> bool:
+def _link_text(link: str) -> str:
+    """Return the text of a link in /proc; empty if it cannot be read."""
     try:
-        return os.readlink(link).startswith("/dev/")  # noqa: PTH115 - the text, not a path
-    except OSError:
-        return False
+        return os.readlink(link)  # noqa: PTH115 - the text, not a path
+    except OSError:  # another user's process, or one that has ended
+        return ""
 
 
 def _number(device: int) -> str:

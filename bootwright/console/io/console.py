@@ -8,7 +8,7 @@ from typing import Protocol
 from bootwright.console.io.lock import console_lock
 from bootwright.console.io.log_file import ConsoleLog
 from bootwright.console.io.serial_port import LineLostError, NoPortError, SerialPort, check_url
-from bootwright.console.ports import ConnectionLost, ConsoleLine
+from bootwright.console.ports import ConnectionBack, ConnectionLost, ConsoleLine
 from bootwright.core.endpoints import Endpoint
 from bootwright.core.errors import BootwrightError, FailedError, InputError, RefusedError
 from bootwright.core.report import Reporter
@@ -188,6 +188,7 @@ class _LiveConsole:
             return
         if self._hung_up < 3:
             self._reporter.note(f"{self._url}: the serial line is back")
+        raise ConnectionBack
 
     def _wait_for(self, error: BootwrightError) -> None:
         """Report what the line waits for, once."""

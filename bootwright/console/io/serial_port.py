@@ -35,8 +35,15 @@ would wake us for every one to ten bytes, which costs more than 1 % of a core.""
 CHUNK = 4096
 """Bytes read at a time."""
 
-KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
-"""tcp(7): a server that vanishes without closing the connection is noticed after 30 s."""
+KEEPALIVE = {
+    "TCP_KEEPIDLE": 15,
+    "TCP_KEEPINTVL": 5,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 30_000,
+}
+"""tcp(7): a server that vanishes without closing the connection is noticed after 30 s: by the
+first three (seconds and a number) if nothing was sent to it, else by the last (milliseconds).
+Without that, what was sent would be repeated for 15 minutes."""
 
 
 class LineLostError(FailedError):

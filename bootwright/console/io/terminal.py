@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bootwright.console.io.console import SelectableConsole, open_console
 from bootwright.console.io.transcript_file import TranscriptFile
-from bootwright.console.ports import ConnectionLost, NoRecorder, Recorder
+from bootwright.console.ports import ConnectionBack, ConnectionLost, NoRecorder, Recorder
 from bootwright.console.session_recorder import SessionRecorder
 from bootwright.console.terminal_filter import TerminalFilter
 from bootwright.core.endpoints import Endpoint
@@ -97,6 +97,8 @@ def _connect(
                 show(data)
                 if not data:
                     session.idle()
+        except ConnectionBack:
+            loss_reported = False
         except ConnectionLost as lost:
             if not loss_reported:  # Each key that is typed meanwhile raises it again.
                 recorder.remark(str(lost))

@@ -11,6 +11,7 @@ from pathlib import Path
 from bootwright.core.doctor_report import DiskSpace, FoundTool, Machine, Operator
 from bootwright.core.io.process import environment, run
 from bootwright.core.io.tool_list import listed_tools
+from bootwright.core.paths import home
 from bootwright.core.tools import Binfmt, Family, Tool, parse_binfmt, parse_version
 
 _BINFMT = Path("/proc/sys/fs/binfmt_misc/qemu-arm")
@@ -23,6 +24,9 @@ def collect_machine(cache_dir: Path, build_dir: Path) -> Machine:
     Args:
         cache_dir: the folder for downloads; it need not exist.
         build_dir: the folder for images; it need not exist.
+
+    Raises:
+        InputError: the operator's home directory is not known.
     """
     return Machine(
         tools=tuple(find_tool(tool) for tool in listed_tools()),
@@ -62,10 +66,10 @@ def _disk(name: str, path: Path) -> DiskSpace:
 
 def _operator() -> Operator:
     try:
-        name, home = pwd.getpwuid(os.geteuid()).pw_name, Path.home()
-    except (KeyError, RuntimeError):
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
         # A user without an entry in /etc/passwd, as containers have it.
-        name, home = str(os.geteuid()), Path(os.environ.get("HOME", "/nonexistent"))
+        name = str(os.geteuid())
     groups = {group.gr_name: group for group in grp.getgrall()}
     # Debian has both groups, and its serial ports belong to dialout.
     serial = groups.get("dialout") or groups.get("uucp")
@@ -73,7 +77,7 @@ def _operator() -> Operator:
     return Operator(
         name=name,
         root=os.geteuid() == 0,
-        keys=tuple(path.name for path in sorted((home / ".ssh").glob("id_*.pub"))),
+        keys=tuple(path.name for path in sorted((home() / ".ssh").glob("id_*.pub"))),
         serial_group=serial.gr_name if serial else None,
         in_group=serial is not None and serial.gr_gid in active,
         joined=serial is not None and name in serial.gr_mem,

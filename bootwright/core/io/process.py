@@ -7,6 +7,7 @@ pasted into a shell.
 """
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +21,18 @@ from bootwright.core.shell import quote_words
 
 _INHERITED = ("HOME", "TMPDIR", "USER", "LOGNAME", "SUDO_USER", "http_proxy", "https_proxy")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class NotFinishedError(FailedError):
+    """A child took too long, and was killed.
+
+    Attributes:
+        stderr: what it had written to standard error.
+    """
+
+    def __init__(self, text: str, stderr: bytes) -> None:
+        super().__init__(text)
+        self.stderr = stderr
 
 
 @dataclass(frozen=True)
@@ -65,32 +78,42 @@ def run(
         check: raise an error if the status is not 0.
         env: added to the small environment that every child gets.
         pass_fds: descriptors that stay open in the child.
-        timeout: seconds after which the child is killed.
+        timeout: seconds after which the child is killed; with ``as_operator``, it gets no terminal
+            then, and what it has started is killed, too.
         log_arguments: write the arguments to the log of the run; not if they may be secret.
         log_output: write the child's output to the log of the run; ``False`` if it may be secret.
         as_operator: give the child the operator's whole environment, which is not logged, and the
-            terminal as its standard input: for the operator's own programs, which may ask.
+            terminal as its standard input: for the operator's own programs, which may ask. Its
+            standard error is the terminal, too, where ours is: it is not returned then.
 
     Raises:
-        FailedError: the tool is missing, took too long, or (with ``check``) failed.
+        FailedError: the tool is missing, or (with ``check``) failed.
+        NotFinishedError: it took too long.
     """
     data = stdin.reveal() if isinstance(stdin, Secret) else stdin or b""
+    own_group = as_operator and timeout is not None
     try:
         arguments = argv if log_arguments else [argv[0], MASK]
         with logged(
             *("process", argv[0]), argv=arguments, stdin=stdin, env=_logged_env(env)
         ) as result:
-            done = subprocess.run(
+            with subprocess.Popen(
                 list(argv),
-                input=None if as_operator else data,
-                capture_output=True,
+                stdin=None if as_operator else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=None if as_operator and os.isatty(2) else subprocess.PIPE,
                 env=os.environ | (env or {}) if as_operator else environment(env),
                 pass_fds=tuple(pass_fds),
-                timeout=timeout,
-            )
-            out, err = done.stdout, done.stderr
+                start_new_session=own_group,
+            ) as child:
+                try:
+                    out, err = child.communicate(None if as_operator else data, timeout)
+                except BaseException:
+                    _kill(child, own_group)
+                    raise
+            err = err or b""
             result |= {
-                "status": done.returncode,
+                "status": child.returncode,
                 "stdout": out if log_output else MASK,
                 "stderr": err if log_output else MASK,
             }
@@ -98,13 +121,23 @@ def run(
         raise missing_tool(argv[0]) from None
     except OSError as error:
         raise FailedError(f"cannot run {argv[0]}: {error.strerror}") from None
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired as late:
         # Not chained: TimeoutExpired contains the child's output.
-        raise FailedError(f"not finished after {timeout:.0f} s: {quote_words(argv)}") from None
-    finished = Finished(tuple(argv), done.returncode, done.stdout, done.stderr)
-    if check and done.returncode != 0:
+        raise NotFinishedError(
+            f"not finished after {timeout:.0f} s: {quote_words(argv)}", late.stderr or b""
+        ) from None
+    finished = Finished(tuple(argv), child.returncode, out, err)
+    if check and child.returncode != 0:
         raise failure(finished)
     return finished
+
+
+def _kill(child: "subprocess.Popen[bytes]", group: bool) -> None:
+    """Kill a child; with ``group`` all that it has started, too."""
+    with suppress(ProcessLookupError):
+        if group:
+            os.killpg(child.pid, signal.SIGKILL)
+    child.kill()  # no effect if it has ended
 
 
 class Stream:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bootwright.core.config import Target
-from bootwright.core.errors import InputError
-from bootwright.core.io.process import Finished, run
+from bootwright.core.errors import FailedError, InputError
+from bootwright.core.io.process import NotFinishedError, run
 from bootwright.core.passphrase import check_passphrase
 from bootwright.core.secret import Secret, printable
 
@@ -19,6 +19,9 @@ STDIN = "-"
 
 STDERR_LINES, STDERR_CHARACTERS = 5, 500
 """How much is shown of what a command that failed wrote to standard error."""
+
+COMMAND_S = 120.0
+"""Seconds that a ``passphrase_command`` may take where nobody can answer it: without a terminal."""
 
 TITLE = "Passphrase for docker-data"
 """The question for the passphrase of a target's volume."""
@@ -36,41 +39,61 @@ def read_passphrase(target: Target, file: str | None, *, twice: bool, title: str
     Raises:
         InputError: others can read the file, there is no terminal to ask at, the two inputs
             differ, the command failed, or the passphrase cannot be used.
-        FailedError: the command does not exist.
+        FailedError: the command does not exist, or did not end without a terminal.
     """
     forbid_core_dumps()
     if file is not None:
         return _from_file(Path(file))
     if target.passphrase_command:
+        return _from_command(target)
+    return _typed(twice, title, "--passphrase-file, or passphrase_command in bootwright.toml")
+
+
+def _from_command(target: Target) -> Secret:
+    """Return what the target's ``passphrase_command`` writes to standard output."""
+    what = f"passphrase_command of {target.name}"
+    limit = None if has_terminal() else COMMAND_S
+    try:
         finished = run(
             target.passphrase_command,
             check=False,
+            timeout=limit,
             log_output=False,
             log_arguments=False,
             as_operator=True,
         )
-        if finished.returncode != 0:
-            raise InputError(
-                f"passphrase_command of {target.name} ended with {finished.returncode}"
-                f"{_why(finished)}"
-            )
-        return check_passphrase(finished.stdout, f"passphrase_command of {target.name}")
-    return _typed(twice, title, "--passphrase-file, or passphrase_command in bootwright.toml")
-
-
-def _why(finished: Finished) -> str:
-    """Return what a command that failed wrote to standard error, to follow its status.
-
-    Its standard output may hold the passphrase, or a part of it. Where standard error repeats that,
-    it is masked.
-    """
+    except NotFinishedError as error:
+        written = _last_lines(error.stderr)
+        raise FailedError(
+            f"{what}: no end after {COMMAND_S:.0f} s, without a terminal on which it could ask."
+            f" It wrote: {written or 'nothing'}"
+        ) from None
+    if finished.returncode == 0:
+        return check_passphrase(finished.stdout, what)
+    # Its output may hold the passphrase, or a part of it, which standard error may repeat.
     for part in {finished.stdout, *finished.stdout.splitlines()}:
         if part.strip():
             Secret(part.strip())  # Masked from now on.
-    message = printable(finished.stderr.decode("utf-8", "replace"))
+    written = _last_lines(finished.stderr)
+    no_reason = "; what it wrote is above" if os.isatty(2) else ", and wrote no reason"
+    why = f": {written}" if written else no_reason
+    raise InputError(f"{what} ended with {finished.returncode}{why}")
+
+
+def has_terminal() -> bool:
+    """Return whether this process has a terminal on which a program can ask; tty(4)."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _last_lines(stderr: bytes) -> str:
+    """Return the end of what a command wrote to standard error, safe to show; empty if nothing."""
+    message = printable(stderr.decode("utf-8", "replace"))
     lines = [line.strip() for line in message.split("\n") if line.strip()]
-    last = " / ".join(lines[-STDERR_LINES:])[-STDERR_CHARACTERS:]
-    return f": {last}" if last else ", and wrote no reason"
+    return " / ".join(lines[-STDERR_LINES:])[-STDERR_CHARACTERS:]
 
 
 def forbid_core_dumps() -> None:

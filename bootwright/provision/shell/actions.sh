@@ -3,9 +3,11 @@
 # and put it back. The names and arguments are written by bootwright/provision/transaction.py,
 # steps.py and actions.py.
 #
-# Needs: provision/shell/docker.sh, and root.
+# Needs: provision/shell/docker.sh, provision/shell/keep_audit_rules.sh,
+# provision/shell/sshd_read.sh, and root.
 # Prints: nothing by itself; the functions print messages for an error.
-# Variables: those of docker.sh.
+# Variables, beside those of docker.sh and sshd_read.sh:
+#   sshd_read_file  the file that is written when sshd has read its files again
 
 # $1: a file of the job; $2: where it is installed.
 install_file() {
@@ -18,8 +20,28 @@ make_directory() { mkdir -p "$1" && chmod "$2" "$1" && chown "$3" "$1"; }
 set_mode() { chown -h "$3" "$1" && chmod "$2" "$1"; }
 # Of the running kernel; not every board has a hostname(1).
 set_hostname() { printf %s "$1" >/proc/sys/kernel/hostname; }
-# Debian calls the unit ssh, Arch Linux sshd.
-reload_sshd() { systemctl reload ssh.service || systemctl reload sshd.service; }
+# Debian calls the unit ssh, Arch Linux sshd. The reload only sends a signal: sshd has read its files
+# when it has written another pid file.
+reload_sshd() {
+    former=$(sshd_process)
+    rm -f "$sshd_read_file"
+    systemctl reload ssh.service || systemctl reload sshd.service || return
+    count=0
+    while
+        process=$(sshd_process)
+        [ -n "$former" ] && { [ -z "$process" ] || [ "$process" = "$former" ]; }
+    do
+        count=$((count + 1))
+        if [ "$count" -ge 40 ]; then
+            # Its new configuration may name another pid file.
+            [ -z "$process" ] && systemctl is-active --quiet ssh.service sshd.service && break
+            echo "sshd does not read its files again"
+            return 1
+        fi
+        sleep 0.25 2>/dev/null || sleep 1
+    done
+    sshd_state >"$sshd_read_file"
+}
 # $1: the relay's service if it is to run with its new files, or empty; then: units to start.
 start_relay() {
     service=$1
@@ -77,48 +99,6 @@ load_audit_rules() {
         grep -vx -e -i "$1" >"$transaction/audit.rules" &&
         auditctl -R "$transaction/audit.rules"
 }
-# Prints audit rules of a list by auditctl in a form by which the same rules are loaded. The list has
-# "-w FOLDER" for a folder with all below it, and also for a folder alone (-F path=), which only the
-# files of the rules tell apart.
-loadable_audit_rules() {
-    while IFS= read -r rule; do
-        path=${rule#-w }
-        path=${path%% -p *}
-        rest=${rule#*" -p "}
-        case $rule in
-        "-w "*" -p "*)
-            # auditctl before 3 has a "/" after a folder with all below it.
-            rule="-w ${path%/} -p $rest"
-            alone=" -F path=$path -F perm=${rest%% *}"
-            if [ -d "$path" ] && grep -qsF -e "$alone" "$state/audit-former" \
-                /etc/audit/rules.d/*.rules /etc/audit/audit.rules; then
-                rule="-a always,exit$alone"
-                case $rest in *" -k "*) rule="$rule -F key=${rest#* -k }" ;; esac
-            fi
-            ;;
-        esac
-        printf '%s\n' "$rule"
-    done
-}
-# Prints the audit rules of the list $1 that the kernel does not have.
-lost_audit_rules() {
-    auditctl -l >"$transaction/audit-now" || return
-    # grep ends with 1 if it prints nothing.
-    { grep -vx -e 'No rules' "$1" || [ "$?" -eq 1 ]; } >"$transaction/audit-listed" || return
-    grep -vxF -f "$transaction/audit-now" "$transaction/audit-listed" || [ "$?" -eq 1 ]
-}
-# The kernel has all audit rules of the list $1: those that it has lost are loaded again.
-keep_audit_rules() {
-    lost=$(lost_audit_rules "$1") || return
-    [ -n "$lost" ] || return 0
-    { echo -i; printf '%s\n' "$lost" | loadable_audit_rules; } >"$transaction/audit.rules"
-    auditctl -R "$transaction/audit.rules" >/dev/null
-    lost=$(lost_audit_rules "$1") || return
-    [ -z "$lost" ] || {
-        printf '%s\n' "audit rules that the kernel had and lacks now:" "$lost"
-        return 1
-    }
-}
 # The kernel has those of our audit rules that it had, and has lost none of others.
 # $1: our key.
 put_audit_rules_back() {
@@ -142,6 +122,29 @@ start_auditd() {
     # From audit 4 on this unit loads the rules, maybe at the same time: it has to have ended.
     systemctl start audit-rules.service 2>/dev/null || :
     keep_audit_rules "$transaction/audit-kept"
+}
+# auditd has read its configuration again. Its report of its state shows the size of a file; the report
+# has another place from audit 4.1 on.
+# $1: the configuration.
+reload_auditd() {
+    systemctl is-active --quiet auditd.service || return 0
+    size=$(sed -n 's/^[[:space:]]*max_log_file[[:space:]]*=[[:space:]]*\([0-9]*\).*/\1/p' "$1" |
+        tail -n 1)
+    systemctl kill --kill-who=main --signal=HUP auditd.service || return
+    count=0
+    until
+        systemctl kill --kill-who=main --signal=CONT auditd.service
+        sleep 0.25 2>/dev/null || sleep 1
+        state_report=$(cat /run/auditd.state /run/audit/auditd.state 2>/dev/null)
+        printf '%s\n' "$state_report" | grep -qx -e "max log size = $((${size:-0} * 1024)) KB"
+    do
+        count=$((count + 1))
+        [ "$count" -lt 40 ] && continue
+        # One that reports nothing has got the signal, and more cannot be known.
+        [ -n "$state_report" ] || return 0
+        echo "auditd does not read $1 again: see journalctl -u auditd"
+        return 1
+    done
 }
 # systemd does not stop auditd (RefuseManualStop=yes), but sends it the signal by which it ends.
 stop_auditd() {

@@ -5,8 +5,8 @@
 # and what takes long runs at the same time. Each fact is a file in a temporary folder; at the end
 # the files are printed as sections, under their names.
 #
-# Needs: remote/shell/sections.sh, root, and of hosts/shell: wait_until_started.sh, same_folders.sh,
-# root_docker.sh.
+# Needs: remote/shell/sections.sh, provision/shell/sshd_read.sh, root, and of hosts/shell:
+# wait_until_started.sh, same_folders.sh, root_docker.sh.
 # Prints these sections, then the end; a fact that is not known has none:
 #   host           lines `NAME VALUE`: host name, kernel, system, mounts, tools, accounts ...
 #   engine         the output of `docker info` as JSON; engine-error its message
@@ -15,12 +15,19 @@
 #   relay          the statistics of the relay of logs
 #   userns         how many user namespaces there may be
 #   sshd           the settings of sshd; sshd-error its message; sshd-matches its Match lines
-#   sshd-times     when its files were changed, in seconds since 1970
+#   sshd-read      sshd has read its files as they are: we had it read them
+#   file-times     when the files of sshd and of the Docker daemon, and their pid files, were changed,
+#                  in seconds since 1970
 #   kernel-config  the kernel's options
+#   missing-modules  `known`, then modules of the packet filter that are neither built into the running
+#                  kernel nor can be loaded; only without iptables, which is asked otherwise
 #   packages       the packages that are installed, with their versions
 #   modes          mode, owner and kind of the paths
 #   audit          the rules and the state of auditd; audit-error: a message of auditctl
 #   audit-receiver the name of the program that the kernel gives its audit records to
+#   health-checks  lines `"Healthcheck"...`, one for each container with health checks; after it a line
+#                  `],"Interval":NANOSECONDS`, unless it has the usual one
+#   audit-space    the output of df for the folder of auditd's files, and of du; only with health checks
 #   no-audit-watch the kernel cannot watch files; only reported without its options
 #   iptables-error the message of an iptables that does not work; only if no daemon runs
 #   iptables-legacy  iptables-legacy works although iptables does not
@@ -32,6 +39,7 @@
 #   pid_file        the file with the process id of the Docker daemon
 #   proven_file     the file with the process of the daemon that was last proven, and its versions
 #   reloaded_file   the file that is written when the daemon has read daemon.json again
+#   sshd_read_file  the file that is written when sshd has read its files again
 #   upgraded_file   the file with the date of the last upgrade of packages
 #   begun_file      the file that is there while work on packages has begun and has not ended well
 #   rebooted_file   the file with the kernel that the board was last restarted for
@@ -94,13 +102,34 @@ fi
     sshd -T >sshd 2>sshd-error
     grep -ihE '^[[:space:]]*match[[:space:]]' /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf \
         >sshd-matches
-    stat -c %Y /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf >sshd-times 2>/dev/null
+    stat -c '%Y %n' /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf "$sshd_pid_file" \
+        /etc/docker/daemon.json "$pid_file" >file-times 2>/dev/null
+    [ -r "$sshd_read_file" ] && [ "$(sshd_state)" = "$(cat "$sshd_read_file")" ] &&
+        echo yes >sshd-read
     read -r release </proc/sys/kernel/osrelease
     if [ -r "/boot/config-$release" ]; then
         grep -E "$kernel_options" "/boot/config-$release" >kernel-config
     elif [ -r /proc/config.gz ]; then
         gzip -dc /proc/config.gz | grep -E "$kernel_options" >kernel-config
     fi
+    # Without iptables, only the modules tell whether it will work.
+    if [ -r "/lib/modules/$release/modules.dep" ] && command -v modprobe >/dev/null &&
+        ! command -v iptables >/dev/null; then
+        echo known >missing-modules
+        for module in nft_compat iptable_nat iptable_filter; do
+            # What loads it, or that it is built in; a file of modprobe.d may forbid it.
+            case $(modprobe --show-depends "$module" 2>/dev/null) in
+            '' | *"install /bin/false"* | *"install /bin/true"*) echo "$module" ;;
+            esac
+        done >>missing-modules
+    fi
+    # A quote inside of a text has a backslash before it: what matches is no part of a command.
+    grep -ohE '"Healthcheck":\{"Test":\["CMD|\],"Interval":[0-9]+' \
+        /var/lib/docker/containers/*/config.v2.json \
+        /var/lib/docker/[0-9]*/containers/*/config.v2.json >health-checks 2>/dev/null
+    # What they record is most of it.
+    [ ! -s health-checks ] ||
+        { df -Pk /var/log/audit && du -sk /var/log/audit; } >audit-space 2>/dev/null
     [ -s kernel-config ] || {
         rm -f kernel-config
         # Without its options, the kernel's names of functions say whether it can watch files.
@@ -155,7 +184,7 @@ first_line() { [ -r "$2" ] && IFS= read -r value <"$2" && fact "$1" "$value"; }
             ;;
         esac
     done </proc/self/mountinfo
-    for tool in apt-get pacman docker dockerd auditctl useradd systemctl systemd-run; do
+    for tool in apt-get pacman docker dockerd auditctl useradd systemctl systemd-run iptables; do
         command -v "$tool" >/dev/null && fact tool "$tool"
     done
     iptables=$(command -v iptables)

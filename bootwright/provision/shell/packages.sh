@@ -2,7 +2,8 @@
 # Shared functions of the jobs that install packages and bring them up to date; each may be run
 # again at any time, also after an interruption.
 #
-# Needs: remote/shell/sections.sh, remote/shell/job_progress.sh, and root. The job defines
+# Needs: remote/shell/sections.sh, remote/shell/job_progress.sh,
+# provision/shell/keep_audit_rules.sh, and root. The job defines
 # is_locked: whether $message says that another process has the lock of the packages, one of the
 # files $locks (split into words).
 # Prints one of these:
@@ -14,13 +15,33 @@
 #   packages       list: the packages to install
 #   upgraded_file  the file with the date of the last upgrade of packages
 #   begun_file     the file that is there while a job has begun and has not ended well
+#   rules_file     the file with the audit rules that the kernel had before packages were changed
 #   lock_s         seconds to wait for other processes that work on packages, all in all
 
 warnings=
 waited=0
 warn() { warnings="$warnings$1
 "; }
+# Records the audit rules that the kernel has. The package of auditd restarts it when it is upgraded,
+# which replaces all rules by those of /etc/audit/rules.d. A run that goes on with what another one has
+# begun keeps the list of that one.
+record_rules() {
+    [ ! -e "$rules_file" ] && command -v auditctl >/dev/null || return 0
+    auditctl -l >"$rules_file" 2>/dev/null || rm -f "$rules_file"
+}
+# Loads those again that were lost; sets $lost_rules to a message if that is not possible.
+keep_rules() {
+    lost_rules=
+    [ -e "$rules_file" ] || return 0
+    if ! lost_rules=$(keep_audit_rules "$rules_file" 2>&1); then
+        lost_rules=$(printf '%s\n' "$lost_rules" | paste -s -d ' ')
+    fi
+    rm -f "$rules_file"
+}
 stop() {
+    keep_rules
+    message="$message${lost_rules:+
+$lost_rules}"
     section failed
     printf '%s\n' "$1" "$message" | quoted
     exit 1
@@ -90,6 +111,8 @@ record_end() {
         >"$upgraded_file.new"
     mv -f "$upgraded_file.new" "$upgraded_file"
     rm -f "$begun_file"
+    keep_rules
+    [ -z "$lost_rules" ] || warn "$lost_rules"
     section missing
     printf '%s\n' "$1" | quoted
     section warning

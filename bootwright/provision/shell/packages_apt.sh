@@ -132,6 +132,7 @@ try_twice() {
 }
 
 check_space
+record_rules
 attempt "finish what was left half done" dpkg --force-confdef --force-confold --configure -a || :
 fetch_lists
 mark_begun

@@ -95,6 +95,7 @@ install_again() {
 }
 
 check_space
+record_rules
 remove_stale_lock
 fill_keyring
 try "fetch the lists of packages" pacman -Sy --noconfirm

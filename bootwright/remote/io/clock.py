@@ -6,7 +6,6 @@ from bootwright.core.errors import FailedError
 from bootwright.core.report import Reporter
 from bootwright.remote.clock import clock_text, set_clock_script
 from bootwright.remote.io.connection import Remote
-from bootwright.remote.sections import parse_sections
 
 CLOCK_TIMEOUT_S = 60.0
 """Seconds that a board may take to answer, also one that was just resumed; it usually takes 1."""
@@ -30,7 +29,8 @@ def set_clock(remote: Remote, *, unless_right: bool = False) -> bool:
     )
     if done.returncode != 0:
         raise FailedError(done.failure(f"{remote.where}: the clock could not be set"))
-    return not any(section.name == "kept" for section in parse_sections(done.text))
+    sections = remote.sections_of(done, "setting the clock")
+    return not any(section.name == "kept" for section in sections)
 
 
 def correct_clock(remote: Remote, shown: float, reporter: Reporter) -> bool:

@@ -37,6 +37,7 @@ from bootwright.remote.openssh_argv import connection_argv, ssh_argv
 from bootwright.remote.openssh_log import (
     Failure,
     agent_hangs,
+    configuration_error,
     failure_of,
     login_refused,
     why_unreachable,
@@ -136,7 +137,8 @@ class Remote:
     @property
     def where(self) -> str:
         """The target with its address, for messages."""
-        return f"{self._name} ({self._user}@{self._ssh.host} port {self._ssh.port})"
+        port = self._ssh.port or self._settings["port"]
+        return f"{self._name} ({self._user}@{self._ssh.host} port {port})"
 
     @cached_property
     def _settings(self) -> Mapping[str, str]:
@@ -290,7 +292,7 @@ class Remote:
 
     def _run_shell(self, shell: str, data: bytes, title: str, timeout: float) -> RemoteFinished:
         transport = self._transport
-        finished, why = None, "it was closed"
+        finished, why = None, ""
         out, err = bytearray(), bytearray()
         end = time.monotonic() + timeout
         # paramiko waits for some answers without a limit; a closed transport ends every wait.
@@ -329,11 +331,19 @@ class Remote:
     ) -> str:
         if late:
             how = f"no end after {timeout:.0f} s"
-        elif transport.is_active():
-            return f"{self.where}: {title}: ended by a signal; run it again"
+        elif not transport.is_active():
+            reason = ""
+            if self._client is not None:
+                self._client.wait_for_last_words()
+                reason = self._client.log.lost
+            how = f"the connection was lost ({reason or why or 'it was closed'})"
+        elif why:
+            return (
+                f"{self.where}: {title}: the server did not start it ({why}). Does the board hang?"
+                " Run it again"
+            )
         else:
-            said = self._client.log.lost if self._client is not None else ""
-            how = f"the connection was lost ({said or why})"
+            return f"{self.where}: {title}: ended by a signal; run it again"
         return (
             f"{self.where}: {title}: {how}. What was under way on the board may go on; run it again"
         )
@@ -403,7 +413,7 @@ class Remote:
             case Failure.UNKNOWN_KEY | Failure.WRONG_KEY:
                 raise self._host_keys.refused(log)
             case Failure.CONFIGURATION:
-                raise InputError(f"your SSH configuration: {'; '.join(log.messages)}")
+                raise InputError(configuration_error(log))
             case Failure.LOGIN:
                 raise FailedError(login_refused(log, self.where))
             case Failure.ALGORITHMS:

@@ -34,7 +34,7 @@ class HostKeys:
     def __init__(self, endpoint: Endpoint, ask: Ask | None, directory: Path | None = None) -> None:
         assert endpoint.ssh is not None
         self._name = endpoint.name
-        self._where = f"{endpoint.name} ({endpoint.ssh.host} port {endpoint.ssh.port})"
+        self._where = f"{endpoint.name} ({endpoint.ssh.address})"
         self._ask = ask
         self.file = write_known_hosts(endpoint, directory)
         self._from_flash = bool(endpoint.ssh.known_host_keys)

@@ -5,7 +5,9 @@ own environment: an agent, a ProxyCommand and ``Match exec`` need what is in it.
 """
 
 import contextlib
+import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from bootwright.core.endpoints import Endpoint
@@ -24,7 +27,7 @@ from bootwright.core.paths import build_dir
 from bootwright.core.run_log import logged
 from bootwright.core.text import sanitize_line
 from bootwright.remote.openssh_argv import known_hosts_text, ssh_argv
-from bootwright.remote.openssh_log import ClientLog, lines_of
+from bootwright.remote.openssh_log import ClientLog, configuration_error, lines_of
 
 SETTINGS_S = 30.0
 """Seconds to read the configuration, in which ``Match exec`` may run programs."""
@@ -38,6 +41,18 @@ _ENDED_S = 3.0
 
 _LONGEST_TMPDIR = 50
 """Bytes of the name of a folder for temporary files in which there may be a socket."""
+
+_FOLDER = "bootwright-ssh-"
+"""What the name of a client's folder begins with."""
+
+_ABANDONED_S = 60.0
+"""Age in seconds from which on a folder without a lock was left behind: its owner locks it as soon
+as it has made it."""
+
+_CREDENTIAL_NAME = re.compile(
+    r"(^|_)(PASSWORD|PASSWD|PASSPHRASE|PASS|TOKEN|SECRET|API_?KEY)$|^SSHPASS$", re.IGNORECASE
+)
+"""Environment variables with a password or the like, by their usual names."""
 
 _POLL_S = 0.01
 """Seconds between two looks at whether the client has logged in."""
@@ -111,7 +126,8 @@ def client_settings(argv: Sequence[str]) -> Mapping[str, str]:
                 env=_english(),
                 timeout=SETTINGS_S,
             )
-            result |= {"status": done.returncode, "stderr": done.stderr}
+            log = lines_of(done.stderr.splitlines(), _credentials())
+            result |= {"status": done.returncode, "stderr": log.lines}
     except FileNotFoundError:
         raise missing_tool("ssh") from None
     except subprocess.TimeoutExpired:
@@ -120,8 +136,7 @@ def client_settings(argv: Sequence[str]) -> Mapping[str, str]:
             " exec in it run?"
         ) from None
     if done.returncode != 0:
-        log = lines_of(done.stderr.splitlines())
-        raise InputError(f"your SSH configuration: {'; '.join(log.messages)}")
+        raise InputError(configuration_error(log))
     lines = (line.split(" ", 1) for line in done.stdout.decode("utf-8", "replace").splitlines())
     found: dict[str, str] = {}
     for name, *value in lines:
@@ -139,11 +154,19 @@ class Client:
         # A socket's path has at most 107 bytes, and the client adds 17 for a moment.
         usual = tempfile.gettempdir()
         folder = usual if len(os.fsencode(usual)) <= _LONGEST_TMPDIR else "/tmp"
-        self._folder = Path(tempfile.mkdtemp(prefix="bootwright-ssh-", dir=folder))
-        self.control_path = self._folder / "control"
-        self.new_keys = self._folder / "known_hosts"
+        _remove_abandoned(Path(folder))
+        # Python removes it at its end, too: after Ctrl-C, threads of several boards do not.
+        self._folder = tempfile.TemporaryDirectory(
+            prefix=_FOLDER, dir=folder, ignore_cleanup_errors=True
+        )
+        # Held until this process ends, however that happens; no other process inherits it.
+        self._lock: int | None = os.open(self._folder.name, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.control_path = Path(self._folder.name, "control")
+        self.new_keys = Path(self._folder.name, "known_hosts")
         """Where the client may write a host key that nobody has confirmed yet."""
         self._child: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
         self._lines: deque[bytes] = deque(maxlen=_MOST_LINES)
 
     def connect(self, argv: Sequence[str], timeout: float) -> bool:
@@ -177,18 +200,23 @@ class Client:
         except FileNotFoundError:
             raise missing_tool(_END_WITH_US[0]) from None
         self._child = child
-        reader = threading.Thread(target=self._read, args=(child,), daemon=True)
+        self._reader = reader = threading.Thread(target=self._read, args=(child,), daemon=True)
         reader.start()
         # It listens there as soon as it has logged in.
         while not self.control_path.is_socket():
             if child.poll() is not None:
-                # Not longer: a process that the client started may keep standard error open.
-                reader.join(1.0)
+                self.wait_for_last_words()
                 return False
             if time.monotonic() > end:
                 return False
             time.sleep(_POLL_S)
         return True
+
+    def wait_for_last_words(self) -> None:
+        """Wait until :attr:`log` has all that the client said, which has ended or is ending."""
+        if self._reader is not None:
+            # Not longer: a process that the client started may keep standard error open.
+            self._reader.join(1.0)
 
     @property
     def late(self) -> bool:
@@ -198,11 +226,14 @@ class Client:
     @property
     def log(self) -> ClientLog:
         """What the client has said."""
-        return lines_of(tuple(self._lines))
+        return lines_of(tuple(self._lines), _credentials())
 
     def remove_socket(self) -> None:
         """Remove the control socket, and the folder that it is in: nobody else will connect."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.cleanup()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def close(self) -> None:
         """End the client and its ProxyCommand; remove its socket. May be repeated."""
@@ -223,6 +254,30 @@ class Client:
             # A bounded line: what a server says may have no end.
             while line := child.stderr.readline(8192):
                 self._lines.append(line)
+
+
+@cache
+def _remove_abandoned(parent: Path) -> None:
+    """Remove the folders of clients whose program was killed; once, the first time.
+
+    Only this user's own folders in ``parent`` that no running program has locked.
+    """
+    for folder in parent.glob(f"{_FOLDER}*"):
+        with contextlib.suppress(OSError):
+            opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                about = os.fstat(opened)
+                old = time.time() - about.st_mtime > _ABANDONED_S
+                if old and about.st_uid == os.geteuid():
+                    fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(opened)
+
+
+def _credentials() -> tuple[str, ...]:
+    """Return the credentials in the operator's environment: a ProxyCommand may print them."""
+    return tuple(value for name, value in os.environ.items() if _CREDENTIAL_NAME.search(name))
 
 
 def _english() -> dict[str, str]:

@@ -51,7 +51,7 @@ def wait_for_ssh(ssh: SshEndpoint, timeout: float) -> None:
     probe = _probe(ssh)
     while not probe(CONNECT_S):
         if time.monotonic() > end:
-            raise FailedError(f"{ssh.host} port {ssh.port}: no SSH server within {timeout:.0f} s")
+            raise FailedError(f"{ssh.address}: no SSH server within {timeout:.0f} s")
         time.sleep(PAUSE_S)
 
 

@@ -14,6 +14,7 @@ from jsonschema import Draft4Validator
 
 from bootwright.audit.model import Finding
 from bootwright.audit.report import sarif as sarif_log
+from bootwright.audit.report import text
 from bootwright.audit.report.compare import Comparison, compare, parse_baseline
 from bootwright.audit.report.html import html
 from bootwright.audit.report.junit import junit
@@ -182,10 +183,19 @@ def test_characters_that_a_terminal_lacks_are_replaced(encoding: str) -> None:
     terminal = io.TextIOWrapper(data, encoding=encoding)
     print_lines(["2.2 pass → warn: naïve € 漢", *lines(hostile())], terminal)
     terminal.flush()
-    text = data.getvalue().decode(encoding)
-    assert text.startswith("2.2 pass -> warn: na")
-    assert HOSTILE in text
-    assert ("naïve" in text) == (encoding != "ascii")
+    shown = data.getvalue().decode(encoding)
+    assert shown.startswith("2.2 pass -> warn: na")
+    assert HOSTILE in shown
+    assert ("naïve" in shown) == (encoding != "ascii")
+
+
+def test_a_narrow_terminal_breaks_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "terminal_width", lambda _: 40)
+    monkeypatch.setenv("TERM", "dumb")
+    output, terminal = lines(of_all_kinds(), _comparison()), _Terminal()
+    print_lines(output, terminal)
+    assert terminal.getvalue().split() == " ".join(output).split()
+    assert max(map(len, terminal.getvalue().splitlines())) <= 40
 
 
 def test_texts_of_a_board_contain_no_control_sequences() -> None:

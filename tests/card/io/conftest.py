@@ -15,7 +15,7 @@ def sources(tmp_path: Path) -> dict[str, Path]:
     contents = {
         "bl1": b"1" * 15360,
         "bl2": b"2" * 14592,  # ends within a sector
-        "root": bytes(range(1, 252)) * (10 * MIB // 251),
+        "root": bytes(range(1, 252)) * (6 * MIB // 251),
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)

@@ -182,7 +182,7 @@ def test_every_part_of_the_identity_is_compared(device: str, change: dict[str, A
 def test_a_device_that_cannot_store_is_an_error_with_the_sectors(
     tmp_path: Path, sources: dict[str, Path]
 ) -> None:
-    """A loop device of 32 MiB on a disk of 8 MiB, so that real I/O errors happen."""
+    """A loop device of 16 MiB on a disk of 4 MiB, so that real I/O errors happen."""
     with small_disk(tmp_path) as disk:
         (disk / "backing.img").touch()
         os.truncate(disk / "backing.img", SIZE)
@@ -218,4 +218,4 @@ def test_the_kernel_learns_the_new_partitions(
             card.verify(Meter())
             assert card.write_table(table.read_bytes()[:SECTOR])
         facts = inspect(device)
-        assert [(each.start, each.size) for each in facts.partitions] == [(4 * MIB, 28 * MIB)]
+        assert [(each.start, each.size) for each in facts.partitions] == [(4 * MIB, SIZE - 4 * MIB)]

@@ -12,6 +12,7 @@ import pytest
 from bootwright.console.io.port_users import holder_of
 from bootwright.console.io.serial_port import NoPortError, SerialPort, check_port
 from bootwright.core.errors import InputError
+from tests.support.namespace import need_namespaces
 
 
 @pytest.fixture
@@ -66,3 +67,38 @@ def test_a_lock_of_another_program_is_honoured(device: str, tmp_path: Path) -> N
         lock.write_bytes(content)
         holder = holder_of(Path(device), [tmp_path])
         assert holder is None or str(other.pid) not in holder
+
+
+VANISHES = """
+import socket, subprocess
+from bootwright.console.io import serial_port
+
+serial_port.KEEPALIVE.update(TCP_KEEPIDLE=1, TCP_KEEPINTVL=1, TCP_KEEPCNT=1, TCP_USER_TIMEOUT=1000)
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+with socket.create_server(("127.0.0.1", 0)) as server:
+    url = f"socket://127.0.0.1:{server.getsockname()[1]}"
+    ports = [serial_port.SerialPort(url, 115200) for _ in range(2)]
+    peers = [server.accept()[0] for _ in ports]
+    subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
+    # What was sent and is not acknowledged puts the keep-alive of TCP off.
+    ports[0].write(b"typed")
+    for port in ports:
+        try:
+            while True:
+                port.read()
+        except serial_port.LineLostError as error:
+            print(error)
+"""
+
+
+@pytest.mark.integration
+def test_a_server_that_vanishes_is_noticed_also_while_something_is_sent() -> None:
+    need_namespaces("ip")
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", VANISHES],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.count("the serial line was lost") == 2

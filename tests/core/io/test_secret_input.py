@@ -1,13 +1,16 @@
 """Where a passphrase comes from: a file, standard input, the operator's own command."""
 
 import io
+import os
+import pty
 import sys
 from pathlib import Path
 
 import pytest
 
 from bootwright.core.config import Target
-from bootwright.core.errors import InputError
+from bootwright.core.errors import FailedError, InputError
+from bootwright.core.io import secret_input
 from bootwright.core.io.secret_input import read_passphrase
 from bootwright.core.secret import Secret
 
@@ -45,6 +48,48 @@ def test_a_command_that_fails_is_quoted_without_its_output() -> None:
     )
     with pytest.raises(InputError, match="ended with 1, and wrote no reason"):
         read(target("false"))
+
+
+def test_without_a_terminal_a_command_that_asks_is_ended_with_all_that_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secret_input, "COMMAND_S", 0.5)
+    monkeypatch.setattr(secret_input, "has_terminal", lambda: False)
+    alive = tmp_path / "alive"
+    os.mkfifo(alive)
+    # The reader sees the end when the last process with the pipe open has ended.
+    reader = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)
+    script = f"exec 3>{alive}; echo 'Enter PIN:' >&2; sleep 60 & sleep 60"
+    with pytest.raises(FailedError) as raised:
+        read(target("sh", "-c", script))
+    assert str(raised.value) == (
+        "passphrase_command of odroid: no end after 0 s, without a terminal on which it could ask."
+        " It wrote: Enter PIN:"
+    )
+    os.set_blocking(reader, True)
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+
+
+def test_on_a_terminal_a_command_can_ask_and_takes_as_long_as_a_person(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(secret_input, "COMMAND_S", 0.0)
+    child, terminal = pty.fork()
+    if child == 0:
+        code = 1
+        try:
+            command = "[ -t 2 ]; printf 'PIN? ' >&2; read pin; echo opened by $pin"
+            ended = read(target("sh", "-ec", command))
+            code = 0 if ended.reveal() == b"opened by 1234" else 2
+        finally:
+            os._exit(code)
+    shown = b""
+    while b"PIN? " not in shown:
+        shown += os.read(terminal, 1000)
+    os.write(terminal, b"1234\n")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    os.close(terminal)
 
 
 @pytest.mark.parametrize(

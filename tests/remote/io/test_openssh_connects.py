@@ -15,6 +15,7 @@ from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.remote.io import connection, openssh
 from bootwright.remote.io.connection import Remote, UnreachableError
 from bootwright.remote.io.openssh import write_known_hosts
+from bootwright.remote.io.wait import answers
 from tests.support.sshserver import SshServer, keygen, need_sshd, own_client
 
 pytestmark = pytest.mark.integration
@@ -73,6 +74,21 @@ Match final all
         assert hostname(desk(server), tmp_path) == os.uname().nodename
     assert not (tmp_path / "ran").exists()
     assert not (tmp_path / "shared").exists()
+
+
+def test_the_port_of_the_configuration_counts_unless_the_target_has_one(
+    server: SshServer, tmp_path: Path, config: Path
+) -> None:
+    config.write_text(f"HostName 127.0.0.1\nIdentityFile {server.identity}\nPort {server.port}\n")
+    keys = tuple(server.host_keys.values())
+    ssh = SshEndpoint("desk", user="root", known_host_keys=keys)
+    assert hostname(Endpoint("board", ssh=ssh), tmp_path) == os.uname().nodename
+    assert answers(ssh)
+    assert Remote(Endpoint("board", ssh=ssh)).where == f"board (root@desk port {server.port})"
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    with pytest.raises(UnreachableError, match=rf"root@desk port {port}\): Connection refused"):
+        hostname(Endpoint("board", ssh=replace(ssh, port=port)), tmp_path)
 
 
 def test_a_proxy_command_gets_the_port(server: SshServer, tmp_path: Path, config: Path) -> None:
