@@ -148,9 +148,7 @@ def targets(_: Context, find: bool = False, json: bool = False) -> None:
         return
     from bootwright.hosts.init import finder
 
-    search = finder(paths.build_dir() / "cards")
-    found = list_targets(paths.checkout(), lambda target: search(target.name, target.hostname))
-    print_result(found, json)
+    print_result(list_targets(paths.checkout(), finder(paths.build_dir() / "cards")), json)
 
 
 @task(

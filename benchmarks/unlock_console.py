@@ -32,7 +32,7 @@ from random import Random
 from bootwright.console.io.pty_line import PtyLine
 from bootwright.console.simulated_board import (
     LINE_SPEED,
-    Ask,
+    AskPassphrase,
     Output,
     Pieces,
     SimulatedBoard,
@@ -184,7 +184,7 @@ def await_client(line: PtyLine) -> float:
 
 def run(name: str, prompt: Pieces, echo_delay: float, pause: float) -> Run:
     """Let a client answer a board's prompt."""
-    ask = Ask(DISK, Dialect(), prompt, PASSPHRASE, echo_delay=echo_delay)
+    ask = AskPassphrase(DISK, Dialect(), prompt, PASSPHRASE, echo_delay=echo_delay)
     board = SimulatedBoard((Output(((0.0, RECORD), (pause, RECORD))), ask))
     printed, prompt_at, typed = b"", math.nan, list[float]()
     length = sum(len(data) for _, data in prompt) + 2 * len(RECORD)

@@ -7,7 +7,7 @@ import pytest
 
 from bootwright.console.prompt import find_question
 from bootwright.console.simulated_board import (
-    Ask,
+    AskPassphrase,
     Listen,
     Output,
     Pieces,
@@ -32,7 +32,7 @@ def at_once(*parts: bytes) -> Pieces:
     return tuple((0.0, part) for part in parts)
 
 
-def ask(dialect: Dialect = NEW, **changes: object) -> Ask:
+def ask(dialect: Dialect = NEW, **changes: object) -> AskPassphrase:
     values: dict[str, object] = {
         "disk": VOLUME,
         "dialect": dialect,
@@ -42,10 +42,10 @@ def ask(dialect: Dialect = NEW, **changes: object) -> Ask:
         "refused": at_once(b"wrong\r\n"),
         "gave_up": (Output(at_once(b"gave up\r\n")),),
     }
-    return Ask(**(values | changes))  # type: ignore[arg-type]
+    return AskPassphrase(**(values | changes))  # type: ignore[arg-type]
 
 
-def waiting(*steps: Output | Ask | Listen, at: float = 1.0) -> SimulatedBoard:
+def waiting(*steps: Output | AskPassphrase | Listen, at: float = 1.0) -> SimulatedBoard:
     """Return a board whose first question waits; what it printed so far is read."""
     board = SimulatedBoard(steps)
     board.due(at)

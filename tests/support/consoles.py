@@ -19,13 +19,13 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from bootwright.console.simulated_board import (
-    Ask,
+    AskPassphrase,
+    BootStep,
     Interruptions,
     Listen,
     Output,
     Pieces,
     SimulatedBoard,
-    Step,
     interrupt,
 )
 from bootwright.console.systemd_messages import HIDDEN, INITRAMFS, Dialect
@@ -83,7 +83,7 @@ class Scenario:
 
     seed: int
     kind: str
-    script: tuple[Step, ...]
+    script: tuple[BootStep, ...]
     passphrase: bytes
     answered: frozenset[Result]
     unanswered: frozenset[Result]
@@ -282,7 +282,7 @@ class _Composer:
 
     def _scenario(
         self,
-        script: tuple[Step, ...],
+        script: tuple[BootStep, ...],
         answered: frozenset[Result],
         unanswered: frozenset[Result] = frozenset(),
         joins_at: float = 0.0,
@@ -299,12 +299,12 @@ class _Composer:
             pieces.append((0.0, self.quotation()))
         return Output(tuple(pieces))
 
-    def ours(self) -> Ask:
+    def ours(self) -> AskPassphrase:
         dialect = self.dialect
         writes = dialect.question(self.rng.choice(NAMES))
         seconds = self.rng.choice([0.0, 0.1, 2.0])
         opened = self._torn_lines(dialect.opened(VOLUME, MOUNT))
-        return Ask(
+        return AskPassphrase(
             disk=OURS,
             dialect=dialect,
             prompt=self._torn_prompt(writes),
@@ -319,14 +319,14 @@ class _Composer:
             refused=at_once(self.rng.choice([b"", dialect.refused()])),
         )
 
-    def other(self, verify: bool = False) -> Ask:
+    def other(self, verify: bool = False) -> AskPassphrase:
         disk = VOLUME if verify else self.rng.choice(OTHERS)
         self.features.add("verification" if verify else f"other: {disk}")
         ask = self.ours()
         prompt = self._torn_prompt(self.dialect.question(disk, verify=verify))
         return replace(ask, disk=disk, prompt=prompt, right=b"another")
 
-    def after(self) -> tuple[Step, ...]:
+    def after(self) -> tuple[BootStep, ...]:
         shown = self.rng.choice([b"", noise.boot_text(self.rng, start=False)])
         return (Output(at_once(shown)), self.login())
 
@@ -334,7 +334,7 @@ class _Composer:
         banner = self.rng.choice([b"\r\nDebian GNU/Linux 12 board ttySAC2\r\n\r\n", b"\r\n"])
         return Listen(at_once(banner + b"board login: "), b"Password: ")
 
-    def maintenance(self) -> tuple[Step, ...]:
+    def maintenance(self) -> tuple[BootStep, ...]:
         text = self.dialect.emergency(locked=self.rng.random() < 0.5)
         return (Listen(at_once(text), b"\r\nLogin incorrect\r\n"),)
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from bootwright.audit.result import AuditResult
 from bootwright.audit.run import collect, evaluate_board, load_rules
 from bootwright.core.config import Docker, Logs, Target
-from bootwright.core.endpoints import Endpoint
+from bootwright.core.endpoints import Endpoint, UnlockMode
 from bootwright.core.errors import FailedError
 from bootwright.core.paths import checkout
 from bootwright.core.report import TextReporter
@@ -125,7 +125,7 @@ class HostBoard(ABC):
         reporter: TextReporter | None = None,
         passphrase: Secret | None = None,
         ships: Logs | None = None,
-        unlock: Literal["serial", "ssh"] = "serial",
+        unlock: UnlockMode = "serial",
         **different: Any,
     ) -> ProvisionResult:
         wanted = docker or {}

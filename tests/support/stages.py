@@ -23,9 +23,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from bootwright.core import paths
+from bootwright.core.endpoints import UnlockMode
 from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
@@ -66,10 +67,6 @@ _SHIPS_SOURCES = ("tests/support/shipping.py", "tests/support/logship.py")
 
 _held: dict[Path, BinaryIO] = {}
 """Locks that this process holds until it ends: the cards that it uses."""
-
-
-Unlock = Literal["serial", "ssh"]
-"""How the volume of a card is unlocked at a boot: the setting ``unlock`` of a target."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +178,7 @@ def stages_dir() -> Path:
 
 
 @functools.cache
-def card_key(unlock: Unlock) -> str:
+def card_key(unlock: UnlockMode) -> str:
     """Return the digest of what goes into a card."""
     tarball = os.environ.get(ROOTFS_VARIABLE, "")
     written = str(Path(tarball).stat().st_mtime_ns) if tarball else ""
@@ -199,14 +196,14 @@ def stage_key(name: str) -> str:
     return digest(before, name, stage.recipe, sources_digest(stage.sources))
 
 
-def unlock_of(name: str) -> Unlock:
+def unlock_of(name: str) -> UnlockMode:
     """Return how the volume of a stage's card is unlocked."""
     while name in STAGES:
         name = STAGES[name].parent
     return "ssh" if name == "ssh" else "serial"
 
 
-def the_card(unlock: Unlock = "serial") -> Card:
+def the_card(unlock: UnlockMode = "serial") -> Card:
     """Return a card, made by ``inv flash`` if it is not there. Nobody may write to it."""
     folder = stages_dir() / f"card-{card_key(unlock)}"
     card = Card(folder / "card.img", Secret(WORD.encode()), folder / "id")
@@ -222,7 +219,7 @@ def the_card(unlock: Unlock = "serial") -> Card:
     return card
 
 
-def _make_card(folder: Path, card: Card, unlock: Unlock) -> None:
+def _make_card(folder: Path, card: Card, unlock: UnlockMode) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     subprocess.run(

@@ -20,7 +20,7 @@ from bootwright.core.io import process
 from bootwright.core.io.fsync import move_into_place
 from bootwright.core.report import Reporter
 from bootwright.core.units import GIB, KIB, MIB, format_size
-from bootwright.rootfs.ext4.allocator import NoRoomError
+from bootwright.rootfs.ext4.allocator import ImageFullError
 from bootwright.rootfs.ext4.filler import Filler
 from bootwright.rootfs.ext4.layout import BLOCK, INODE_SIZE, check_features
 from bootwright.rootfs.io.tar_stream import open_tar
@@ -198,7 +198,7 @@ def _fill(
                 filler.add(entry, stream.read)
             except EntryRefused as why:
                 raise entry_error(tarball, entry.name, why) from None
-            except NoRoomError:
+            except ImageFullError:
                 total, blocks = count, -(-entry.size // BLOCK)
                 for left in entries:
                     total += 1
@@ -215,7 +215,7 @@ def _fill(
         raise InputError(f"{tarball}: the archive is empty")
     try:
         filler.finish()
-    except NoRoomError:
+    except ImageFullError:
         raise _too_small(tarball, size, filler, count, filler.directories) from None
     return BuildResult(_warnings(filler), sha256)
 
