@@ -669,8 +669,9 @@ def pki(
     iterable=["target"],
     help={
         "json": _JSON,
-        "action": "serve (collect on this machine), tail (a board's records), web (a page), unit or"
-        " compose (serve as a service of systemd, or in a container)",
+        "action": "serve (collect on this machine), tail (a board's records), check (disk space and"
+        " the collector's certificate), web (a page), unit or compose (serve as a service of"
+        " systemd, or in a container)",
         "target": "tail: a target, or emulator; --target may be left out",
         "container": "tail: a container's name, id or tag, or a program",
         "since": "tail: 10min, 2h, 3d, 2026-11-26 or 2026-11-26T08:30",
@@ -772,7 +773,7 @@ def profile(_: Context, json: bool = False) -> None:
 
 @task(auto_shortflags=False, help={"json": _JSON})
 def doctor(_: Context, json: bool = False) -> None:
-    """Show what this machine has or lacks: tools, space, keys, groups, right configuration."""
+    """Show what this machine has or lacks: tools, space, keys, groups, valid configuration."""
     import sys
 
     from bootwright.card.references import check_references

@@ -136,10 +136,10 @@ class Reading:
         if not any(self.core.args[name].value for name in ("help", "list", "version")):
             for argument in self.context.positional_args:
                 if is_required(argument) and argument.value is None:
-                    name = self.context.name
-                    what = f" ({argument.help})" if argument.help else ""
+                    shown = placeholder(argument)
+                    what = f"\n  {shown}: {argument.help}" if argument.help else ""
                     raise InputError(
-                        f"{name}: {placeholder(argument)} is missing{what}: {usage(self.context)}"
+                        f"{self.context.name}: {shown} is missing: {usage(self.context)}{what}"
                     )
 
     def flag(self, name: str) -> tuple[Argument | None, bool]:

@@ -234,7 +234,7 @@ def test_others_print_while_the_question_waits() -> None:
     assert board.due(99) == b"\r\nopen\r\n"
 
 
-def test_the_answer_to_tab_can_be_slow_and_torn() -> None:
+def test_the_answer_to_tab_can_be_slow_and_interrupted() -> None:
     record = b"[   47.067120] x\r\n"
     board = waiting(ask(OLD, reaction=1.0, reply_interruptions=((3, 0.5, record),)))
     board.type(b"\t", 1)
@@ -243,7 +243,7 @@ def test_the_answer_to_tab_can_be_slow_and_torn() -> None:
     assert board.due(3) == record + HIDDEN[3:]
 
 
-def test_torn() -> None:
+def test_an_interrupted_question() -> None:
     assert interrupt(b"abcdef", ()) == ((0.0, b"abcdef"),)
     tears = ((4, 0.5, b"<2>"), (0, 0.0, b"<0>"), (4, 0.0, b"<1>"))
     pieces = interrupt(b"abcdef", tears)

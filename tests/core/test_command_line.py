@@ -153,7 +153,7 @@ def test_words_and_options(line: str, expected: list[tuple[str, Any]]) -> None:
         ("status a --target b", "TARGET is given twice, as 'a' and as 'b'"),
         ("status a b", "status: 'b' is one word too many: inv status TARGET"),
         ("status a provsion", "did you mean provision?"),
-        ("status", "status: TARGET is missing (a target of the file): inv status TARGET"),
+        ("status", "status: TARGET is missing: inv status TARGET\n  TARGET: a target of the file"),
         ("status provision a b status", "status: 'a' is one word too many"),
         ("passphrase a", "passphrase: ACTION is missing: inv passphrase TARGET ACTION"),
         ("passphrase a --file f", "passphrase: ACTION is missing"),

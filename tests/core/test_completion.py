@@ -15,6 +15,7 @@ from bootwright.core.options import (
     File,
     Folder,
     GroupName,
+    OptionValue,
     RootfsName,
     SaveName,
     TargetName,
@@ -158,9 +159,13 @@ def test_all_options_of_the_real_tasks_have_a_value_and_a_description() -> None:
         for option, takes in task_options(tasks[name].body).items():
             if option in ("target", "group", "action", "identity", "device") or "file" in option:
                 assert takes.kind != "text", f"{name} --{option}"
+    words = {name: task_options(tasks[name].body) for name in tasks.task_names}
     for context in tasks.to_contexts():
         for argument in context.args.values():
             assert argument.help, f"{context.name} --{argument.names[0]}"
+            takes = words[context.name or ""].get(argument.names[0], OptionValue())
+            absent = [word for word in takes.words if word not in argument.help]
+            assert not absent, f"{context.name} --{argument.names[0]} does not explain {absent}"
 
 
 def test_the_emulator_is_offered_only_where_it_is_accepted(

@@ -303,11 +303,11 @@ class _Composer:
         dialect = self.dialect
         writes = dialect.question(self.rng.choice(NAMES))
         seconds = self.rng.choice([0.0, 0.1, 2.0])
-        opened = self._torn_lines(dialect.opened(VOLUME, MOUNT))
+        opened = self._interrupted_lines(dialect.opened(VOLUME, MOUNT))
         return AskPassphrase(
             disk=OURS,
             dialect=dialect,
-            prompt=self._torn_prompt(writes),
+            prompt=self._interrupted_prompt(writes),
             right=self.right,
             tries=self.rng.choice([0, 3]),
             echo_delay=self.rng.choice([0.0, 0.0, 0.001, 0.02, 0.09, 0.3, 1.5]),
@@ -323,7 +323,7 @@ class _Composer:
         disk = VOLUME if verify else self.rng.choice(OTHERS)
         self.features.add("verification" if verify else f"other: {disk}")
         ask = self.ours()
-        prompt = self._torn_prompt(self.dialect.question(disk, verify=verify))
+        prompt = self._interrupted_prompt(self.dialect.question(disk, verify=verify))
         return replace(ask, disk=disk, prompt=prompt, right=b"another")
 
     def after(self) -> tuple[BootStep, ...]:
@@ -346,7 +346,7 @@ class _Composer:
         self.features.add(f"quotation: {name}")
         at = text.index(b"Please")
         if not text.startswith(b"[") and self.rng.random() < 0.2:
-            self.features.add("torn quotation")
+            self.features.add("interrupted quotation")
             cut = self.rng.randrange(at + 1, len(text))
             text = text[:cut] + noise.record(self.rng, stamped=True) + text[cut:]
         return text
@@ -395,7 +395,7 @@ class _Composer:
         count = 1 if kind in ("quotation", "garbage") else self.rng.randrange(1, 6)
         return tuple((self.rng.uniform(0, pause), make[kind]()) for _ in range(count))
 
-    def _torn_prompt(self, writes: tuple[bytes, ...]) -> Pieces:
+    def _interrupted_prompt(self, writes: tuple[bytes, ...]) -> Pieces:
         rng = self.rng
         text = b"".join(writes)
         tears = list(self._tears(text, "prompt"))
@@ -442,13 +442,13 @@ class _Composer:
             }[kind]
             pause = rng.choice([0.0, 0.0, 0.01, 0.2])
             tears.append((rng.randrange(len(text) + 1), pause, intruder))
-            self.features.add(f"{where} torn by {kind}")
+            self.features.add(f"{where} interrupted by {kind}")
         return tuple(tears)
 
-    def _torn_lines(self, lines: bytes) -> Pieces:
+    def _interrupted_lines(self, lines: bytes) -> Pieces:
         """Return the report of success with at most one message of the kernel in it."""
         if self.rng.random() < 0.8:
             return at_once(lines)
-        self.features.add("torn report")
+        self.features.add("interrupted report")
         tear = (self.rng.randrange(len(lines)), 0.0, noise.record(self.rng, stamped=True))
         return interrupt(lines, (tear,))

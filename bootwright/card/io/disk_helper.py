@@ -1,6 +1,6 @@
 """The program that opens a disk as root, for ``inv flash`` of an ordinary user.
 
-:mod:`bootwright.card.io.disk_by_sudo` starts it by sudo. It serves one disk: it judges it as the
+:mod:`bootwright.card.io.disk_by_sudo` starts it by sudo. It serves one disk: it checks it as the
 guard does, opens it exclusively, checks who uses it, and passes the open descriptor. It is started
 with Python's options ``-I -S``, so it and all that it imports need only the standard library.
 

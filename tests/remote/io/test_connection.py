@@ -254,7 +254,7 @@ def test_no_server_no_greeting_no_name(known: Path, capfd: pytest.CaptureFixture
     assert capfd.readouterr() == ("", "")
 
 
-def said_by(known: Path, greeting: bytes, **options: object) -> str:
+def error_of(known: Path, greeting: bytes, **options: object) -> str:
     """Return the error for a server that sends ``greeting`` and waits."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         endpoint = Endpoint("board", ssh=SshEndpoint("127.0.0.1", listening.getsockname()[1], "u"))
@@ -277,7 +277,7 @@ def said_by(known: Path, greeting: bytes, **options: object) -> str:
 
 
 def test_what_a_server_says_is_harmless(known: Path) -> None:
-    text = said_by(known, b"SSH-9\x1b]0;title\x07\xe2\x80\xae-x\r\n")
+    text = error_of(known, b"SSH-9\x1b]0;title\x07\xe2\x80\xae-x\r\n")
     assert "no SSH server answers" in text
     assert text.isprintable()
     finished = RemoteFinished(1, b"", "a\x1b[2J\u202e\nb\n".encode())
@@ -292,7 +292,7 @@ def test_a_server_that_never_greets_takes_no_longer_than_the_wait(
 ) -> None:
     monkeypatch.setattr("bootwright.remote.io.connection.LEAST_S", 1.0)
     begin = time.monotonic()
-    said_by(known, b"", wait=0.5)
+    error_of(known, b"", wait=0.5)
     assert time.monotonic() - begin < 10
 
 
