@@ -281,13 +281,13 @@ def is_removable(node: Mapping[str, Any], mmc_type: str) -> bool:
     """Return whether the device that lsblk shows as ``node`` is a removable medium.
 
     An mmc device reports its own type: ``SD`` is a card; ``MMC`` is an eMMC, nearly always
-    soldered, and counts as fixed. lsblk's flags are useless there: before util-linux 2.39 it
-    calls every mmc device hotplug, since then none with a native slot
-    (util-linux #2379). On an internal bus its RM and HOTPLUG are ignored: Linux 6.9.0 to
-    6.9.5 set them for every SATA disk (udisks #1282). A loop device counts as removable as far
+    soldered, and counts as fixed, as do its boot areas, which report no type. lsblk's flags are
+    useless there: before util-linux 2.39 it calls every mmc device hotplug, since then none with a
+    native slot (util-linux #2379). On an internal bus its RM and HOTPLUG are ignored: Linux 6.9.0
+    to 6.9.5 set them for every SATA disk (udisks #1282). A loop device counts as removable as far
     as it goes itself; what it writes to is evaluated separately.
     """
-    if mmc_type:
+    if mmc_type or node.get("name", "").startswith("mmcblk"):
         return mmc_type == "SD"
     if node["type"] == "loop" or node.get("tran") == "usb":
         return True
@@ -321,8 +321,17 @@ def disk_nodes(lsblk: str, device: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Mount:
-    """A line of ``/proc/self/mountinfo``: ``number`` is ``major:minor`` of its file system."""
+    """A line of ``/proc/self/mountinfo``.
 
+    Attributes:
+        id: the mount's number, which ``/proc/PID/fdinfo`` gives for an open file.
+        number: ``major:minor`` of its file system.
+        point: where it is mounted.
+        fstype: the type of its file system.
+        source: what is mounted.
+    """
+
+    id: str
     number: str
     point: str
     fstype: str
@@ -335,7 +344,7 @@ def parse_mountinfo(text: str) -> Iterator[Mount]:
         before, _, after = line.partition(" - ")
         fields, source = before.split(), after.split()
         if len(fields) >= 5 and len(source) >= 2:
-            yield Mount(fields[2], unescape(fields[4]), source[0], unescape(source[1]))
+            yield Mount(fields[0], fields[2], unescape(fields[4]), source[0], unescape(source[1]))
 
 
 def parse_exclusive_flocks(text: str) -> dict[str, int]:

@@ -27,6 +27,16 @@ def marked_places(size: int) -> tuple[int, ...]:
     return tuple(sorted({*places, size - SECTOR}))
 
 
+def row_bytes(size: int) -> int:
+    """Return the length of a row of marks, one in each sector, near the start of the card.
+
+    If addresses wrap around at any real size, and places at this distance from each other are read,
+    the first one behind it lands in the row. A longer row takes longer to write, a shorter one has
+    more places to read: 16 MiB and 4,096 of them for 64 GiB, some seconds each.
+    """
+    return max(4 * MIB, 1 << math.ceil(math.log2(64 * math.sqrt(size))))
+
+
 def make_mark(place: int, run: str) -> bytes:
     """Return the sector that is written at ``place``, 512 bytes.
 

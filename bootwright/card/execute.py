@@ -11,6 +11,7 @@ from bootwright.card.io.card import open_card
 from bootwright.card.io.disk_by_sudo import DiskHelper
 from bootwright.card.io.medium import file_data_spans
 from bootwright.card.io.mkimage import compile_boot_script
+from bootwright.card.io.room import check_image_room
 from bootwright.card.mbr import make_mbr
 from bootwright.card.outcome import CardOutcome
 from bootwright.card.personalise import BOOT_SCR, BOOT_TXT
@@ -71,7 +72,8 @@ def execute(
     Raises:
         RefusedError: it is not the device that was inspected, and nothing on it was changed; or
             it is smaller than it claims, and is marked as unfinished.
-        FailedError: a tool or the device failed; the card is marked as unfinished.
+        FailedError: a tool or the device failed; the card is marked as unfinished. Or the disk of
+            an image has no room for it; nothing was changed.
         SystemExit: SIGTERM or SIGHUP was received.
     """
     rootfs, header = work_dir / "rootfs.ext4", work_dir / "luks.header"
@@ -89,6 +91,7 @@ def execute(
                 sources = {"rootfs": rootfs, VOLUME: header, **_blob_files(plan, work_dir)}
                 extents = map_card(plan, rootfs)
                 check_base()
+                check_image_room(device, extents)
             with times.step("open"):
                 size = plan.geometry.card_sectors * SECTOR
                 card = stack.enter_context(open_card(device, size, helper))

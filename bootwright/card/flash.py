@@ -22,6 +22,7 @@ from bootwright.card.io.disk_by_sudo import DiskHelper, needs_helper, start_help
 from bootwright.card.io.identity import new_identity
 from bootwright.card.io.inspect import inspect
 from bootwright.card.io.operator_files import find_blobs, read_public_keys
+from bootwright.card.io.room import hold_room
 from bootwright.card.io.work_dir import make_work_dir
 from bootwright.card.manifest import FlashDryRun, FlashResult, dry_run, manifest
 from bootwright.card.outcome import CardOutcome
@@ -180,12 +181,16 @@ def _write(
             request.target, request.board, base.origin, request.device, plan, outcome, seconds
         )
         results.append(result)
+        give_room_back()
         try:
             _write_records(result, plan, folders)
         except OSError as error:
             reporter.warn(f"the card is finished, but its record cannot be written: {error}")
 
-    with make_work_dir(paths.cache_dir() / "work") as work_dir:
+    with (
+        hold_room(folders[0]) as give_room_back,
+        make_work_dir(paths.cache_dir() / "work") as work_dir,
+    ):
         execute(
             plan,
             request.device,

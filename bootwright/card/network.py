@@ -25,7 +25,7 @@ def network_changes(
     """Return the files that connect the board to its network.
 
     Raises:
-        RefusedError: the root file system lacks the program that a setting is for.
+        RefusedError: the root file system lacks the program or driver that a setting needs.
     """
     network = target.network
     changes: list[Change] = [
@@ -33,6 +33,8 @@ def network_changes(
         rendered(f"{FOLDER}/10-bootwright.link", "ethernet.link.j2"),
     ]
     if network.vlan is not None:
+        # Without it systemd-networkd gives the port up, with all its addresses.
+        _need(rootfs.has_module("8021q"), "vlan", "kernel driver 8021q")
         changes += [
             rendered(f"{FOLDER}/10-bootwright-vlan.netdev", "vlan.netdev.j2"),
             rendered(f"{FOLDER}/10-bootwright-vlan.network", "vlan.network.j2"),
@@ -50,9 +52,9 @@ def network_changes(
     return changes
 
 
-def _need(present: bool, key: str, program: str) -> None:
+def _need(present: bool, key: str, what: str) -> None:
     if not present:
-        raise RefusedError(f"network.{key}: the root file system has no {program}")
+        raise RefusedError(f"network.{key}: the root file system has no {what}")
 
 
 def _proxy(

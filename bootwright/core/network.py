@@ -82,8 +82,10 @@ class Network(StrictModel):
         address: its addresses, each with the length of its network; none: DHCP.
         gateway: the router's address, for ``address``.
         dns: addresses of name servers, instead of those of DHCP or beside them.
-        vlan: the number of the VLAN that the addresses are in; the network without a VLAN is then
-            not used.
+        vlan: the number of a VLAN (IEEE 802.1Q) on the Ethernet port. Without ``vlan_address`` all
+            settings are for the VLAN, and the network without a VLAN is not used.
+        vlan_address: the board's addresses in the VLAN; the network without a VLAN is used as well,
+            with ``address`` or DHCP.
         mdns: the board can be found by the name ``HOSTNAME.local``.
         ntp: time servers, instead of those of the distribution.
         proxy: where the board fetches packages and images through.
@@ -94,6 +96,7 @@ class Network(StrictModel):
     gateway: Annotated[str, AfterValidator(_address)] | None = None
     dns: tuple[Annotated[str, AfterValidator(_address)], ...] = ()
     vlan: Annotated[int, Field(ge=1, le=4094)] | None = None
+    vlan_address: tuple[Annotated[str, AfterValidator(_interface)], ...] = ()
     mdns: bool = False
     ntp: tuple[Host, ...] = ()
     proxy: Annotated[str, AfterValidator(_proxy)] | None = None
@@ -104,6 +107,7 @@ class Network(StrictModel):
         "gateway": "192.0.2.1",
         "dns": ["192.0.2.53"],
         "vlan": 42,
+        "vlan_address": ["198.51.100.10/24"],
         "mdns": True,
         "ntp": ["ntp.example"],
         "proxy": "http://proxy.example:3128",
@@ -114,6 +118,15 @@ class Network(StrictModel):
     def _is_consistent(self) -> Self:
         if self.no_proxy and self.proxy is None:
             raise ValueError("no_proxy: it has no meaning without proxy")
+        if self.vlan_address and self.vlan is None:
+            raise ValueError("vlan_address: it has no meaning without vlan, the VLAN's number")
+        for one in map(ipaddress.ip_interface, self.vlan_address):
+            for other in map(ipaddress.ip_interface, self.address):
+                if one.version == other.version and one.network.overlaps(other.network):
+                    raise ValueError(
+                        f"vlan_address: {one} is in the network of address {other}; a board cannot"
+                        " have one network both in the VLAN and outside of it"
+                    )
         if self.gateway is not None:
             gateway = ipaddress.ip_address(self.gateway)
             networks = [ipaddress.ip_interface(one).network for one in self.address]

@@ -94,7 +94,7 @@ def _lines(model: type[StrictModel], error: ValidationError, where: str) -> list
         message = item["msg"].removeprefix("Value error, ").replace("tuple", "array")
         models = _models_at(model, path[:-1])
         if item["type"] == "extra_forbidden":
-            message = _unknown_key(path[-1], models)
+            message = _unknown_key(path, models, _models_at(model, path[:-2]))
         elif item["type"] != "value_error" and path:
             # The text of an error of our own says how it is written.
             example = _example(path[-1], models)
@@ -103,14 +103,51 @@ def _lines(model: type[StrictModel], error: ValidationError, where: str) -> list
     return lines
 
 
-def _unknown_key(key: str, models: Sequence[type[StrictModel]]) -> str:
+def _unknown_key(
+    path: Sequence[str], models: Sequence[type[StrictModel]], around: Sequence[type[StrictModel]]
+) -> str:
+    """Return what to write instead of a key.
+
+    Args:
+        path: the unknown key, after the names of the tables that it is in.
+        models: what the table may be that it is in.
+        around: what the table may be that this one is in.
+    """
+    key = path[-1]
     known = sorted({name for one in models for name in one.model_fields})
-    near = similar(key, known)
-    if not near:
-        return f"unknown key; allowed here: {', '.join(known)}"
-    example = _example(near[0], models)
+    inner = _inner_keys(models)
+    if key not in inner:
+        if near := similar(key, known):
+            return _did_you_mean(near, _example(near[0], models))
+        if any(key in one.model_fields for one in around):
+            # In TOML a table goes on until the next one begins.
+            return (
+                f"no key of {path[-2]}, but of the table around it: write it above the line that"
+                f" begins {path[-2]}"
+            )
+    if near := [key] if key in inner else similar(key, sorted(inner)):
+        return _did_you_mean([inner[name][0] for name in near], inner[near[0]][1])
+    return f"unknown key; allowed here: {', '.join(known)}"
+
+
+def _did_you_mean(near: Sequence[str], example: str | None) -> str:
     like = f" Write it like: {example}" if example else ""
     return f"unknown key; did you mean {' or '.join(near)}?{like}"
+
+
+def _inner_keys(models: Sequence[type[StrictModel]]) -> dict[str, tuple[str, str | None]]:
+    """Return the keys of the tables in a table: each with its table's name, and an example."""
+    found: dict[str, tuple[str, str | None]] = {}
+    for one in models:
+        for table, field in one.model_fields.items():
+            inner = field.annotation
+            if not (isinstance(inner, type) and issubclass(inner, StrictModel)):
+                continue
+            for name in inner.model_fields:
+                example = _example(name, [inner])
+                like = f"{table}.{example}" if example else None
+                found.setdefault(name, (f"{table}.{name}", like))
+    return found
 
 
 def _example(key: str, models: Sequence[type[StrictModel]]) -> str | None:

@@ -9,7 +9,7 @@ from bootwright.core.config import Target
 from bootwright.core.errors import InputError
 from bootwright.core.options import check_word
 from bootwright.core.result import to_document
-from bootwright.core.target_names import LOCAL_NAME
+from bootwright.core.target_names import CONFIG_NAME, LOCAL_NAME
 from bootwright.core.toml_model import check_table, toml_key, toml_value
 
 SCHEMA = "bootwright.init/1"
@@ -187,6 +187,7 @@ class InitResult:
         return [
             f"written to {self.file}:",
             *(f"  {line}" for line in self.table.splitlines()),
+            f"more keys, such as network, packages and first_boot: {CONFIG_NAME} explains each one",
             "next:",
             *(f"  {step}" for step in steps),
         ]

@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import pwd
 import shutil
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -190,12 +192,18 @@ def unit(user: str, reporter: Reporter) -> str:
         reporter: shows warnings.
 
     Raises:
-        InputError: the user or a path cannot be written into a unit; a wrong value in
-            ``bootwright.toml``; a file of the PKI is damaged.
+        InputError: the user or a path cannot be written into a unit; the user is the operator, or
+            the owner of the checkout; a wrong value in ``bootwright.toml``; a file of the PKI is
+            damaged.
         RefusedError: other users can read the folder of certificates.
     """
     collector, logs = load_collector(paths.checkout())
     certificates = PkiStore(pki_dir())
+    if user in _names_of_operator():
+        raise InputError(
+            f"--user {user}: the collector has to run as a user of its own: this one can read keys"
+            " that open boards (see docs/fleet-logs.md)"
+        )
     service = ServerUnit(
         checkout=paths.checkout(),
         user=user,
@@ -210,6 +218,16 @@ def unit(user: str, reporter: Reporter) -> str:
     if warning := old_name_warning(made):
         reporter.warn(warning)
     return text
+
+
+def _names_of_operator() -> set[str]:
+    """Return the names and numbers of who runs this, and of the owner of the checkout."""
+    found = set()
+    for number in (os.geteuid(), paths.checkout().stat().st_uid):
+        found.add(str(number))
+        with suppress(KeyError):  # it has no name
+            found.add(pwd.getpwuid(number).pw_name)
+    return found
 
 
 def compose() -> str:
@@ -329,8 +347,8 @@ def serve(reporter: Reporter, listen: str | None = None) -> None:
             reporter.warn(f"collector's certificate: {validity(days)}")
         return files
 
-    def syslog_command() -> tuple[str, ...]:
-        wanted = _syslog_of(collector, store.folder, run, current_certificates())
+    def syslog_command(stopped: tuple[str, ...]) -> tuple[str, ...]:
+        wanted = _syslog_of(collector, store.folder, run, current_certificates(), stopped)
         if not wanted.needed:
             return ()
         # Debian has it in /usr/sbin, which is not in every user's PATH.
@@ -396,7 +414,13 @@ def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-def _syslog_of(collector: Collector, folder: Path, run: Path, certificates: Certificates) -> Syslog:
+def _syslog_of(
+    collector: Collector,
+    folder: Path,
+    run: Path,
+    certificates: Certificates,
+    stopped: tuple[str, ...],
+) -> Syslog:
     forward = None
     if collector.forward is not None and collector.forward_url is not None:
         user = collector.forward_user or ""
@@ -410,4 +434,5 @@ def _syslog_of(collector: Collector, folder: Path, run: Path, certificates: Cert
         udp=collector.udp_port or None,
         certificates=certificates,
         forward=forward,
+        stopped=stopped,
     )

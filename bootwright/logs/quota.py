@@ -85,7 +85,7 @@ def excess_of_disk(used: Mapping[str, int], size: int, disk: Disk, board: str) -
     after = Disk(disk.total, disk.free - size)
     if not after.scarce:
         return None
-    share = (sum(used.values()) + max(0, disk.free - disk.reserve)) // max(1, len(used))
+    share = _share(used, disk)
     if used.get(board, 0) + size > share:
         refusal = (
             f"less than {format_size(2 * disk.reserve)} of the disk is free, and its logs use more"
@@ -99,3 +99,32 @@ def excess_of_disk(used: Mapping[str, int], size: int, disk: Disk, board: str) -
     refusal = f"only the reserve of {format_size(disk.reserve)} of the disk is free"
     needed = min(size, disk.reserve - after.free)
     return Excess(tuple(over), needed, refusal, _NEARLY_FULL)
+
+
+def stopped_senders(used: Mapping[str, int], keep_bytes: int, disk: Disk) -> dict[str, str]:
+    """Return the boards of which syslog-ng may store nothing more, each with the reason.
+
+    syslog-ng cannot ask before it writes, so they are stopped when the limit is passed.
+
+    Args:
+        used: the bytes of each board's logs.
+        keep_bytes: the quota of each board.
+        disk: the file system of the logs.
+    """
+    share = _share(used, disk)
+    found = {}
+    for board, size in used.items():
+        if size > keep_bytes:
+            quota = f"keep_bytes ({format_size(keep_bytes)})"
+            found[board] = f"its logs of one day need more than {quota}"
+        elif disk.free < disk.reserve and size > share:
+            found[board] = (
+                f"only the reserve of {format_size(disk.reserve)} of the disk is free, and its logs"
+                " use more than an equal share"
+            )
+    return found
+
+
+def _share(used: Mapping[str, int], disk: Disk) -> int:
+    """Return a board's share: an equal part of what all logs may use."""
+    return (sum(used.values()) + max(0, disk.free - disk.reserve)) // max(1, len(used))

@@ -114,6 +114,7 @@ class SyslogServer:
         certificates: needed for ``tls``.
         forward: the server that all logs are forwarded to.
         retry_s: seconds between two attempts to reach that server.
+        stopped: the senders of which nothing is stored, because they have no room left.
     """
 
     folder: Path
@@ -125,6 +126,7 @@ class SyslogServer:
     certificates: Certificates | None = None
     forward: Forward | None = None
     retry_s: int = 10
+    stopped: tuple[str, ...] = ()
 
     @property
     def listens(self) -> bool:
@@ -203,6 +205,7 @@ def collector_config(collector: SyslogServer, renderer: Renderer) -> str:
         "blanks": "|".join(_bytes(blank) for blank in _blanks()),
         "no_utf8": _NO_UTF8,
         "unsafe": {_bytes(text): escape_unsafe(text) for text in _unsafe()},
+        "stopped": "|".join(re.escape(name) for name in collector.stopped),
         "any_unsafe": "|".join(_bytes(text) for text in _unsafe()),
     }
     if collector.forward is not None:

@@ -207,7 +207,10 @@ def test_a_disk_on_an_internal_bus_is_fixed_even_if_flagged_removable(tran: str)
 def test_a_card_in_a_slot_of_the_board_is_removable_and_an_emmc_is_not() -> None:
     node = {"type": "disk", "rm": False, "hotplug": False, "tran": "mmc"}
     assert is_removable(node, "SD")
-    assert not is_removable({**node, "rm": True, "hotplug": True}, "MMC")
+    flagged = {**node, "rm": True, "hotplug": True}
+    assert not is_removable(flagged, "MMC")
+    # util-linux before 2.39 names no bus. A boot area has no type.
+    assert not is_removable({**flagged, "name": "mmcblk0boot0", "tran": None}, "")
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"blockdevices": []}', "lsblk: not a block device"])

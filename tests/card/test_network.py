@@ -11,46 +11,16 @@ from typing import Any
 
 import pytest
 
-from bootwright.card.network import network_changes
 from bootwright.card.overlays import read_first_boot
-from bootwright.core.config import load_config
 from bootwright.core.errors import InputError, RefusedError
-from bootwright.core.file_changes import FileChange, text_file
 from bootwright.core.paths import checkout
-from bootwright.core.templates import Renderer
 from bootwright.rootfs.facts import RootfsFacts
-from bootwright.rootfs.source import load_source
 from tests.support.namespace import need_namespaces
+from tests.support.network_files import FOLDER, card_files
 from tests.support.rootfs_facts import FACTS
 
 ROOT = checkout()
 NETWORKD = Path("/lib/systemd/systemd-networkd")
-FOLDER = "/etc/systemd/network"
-
-
-def card_files(
-    tmp_path: Path,
-    network: str,
-    rootfs: str = "debian",
-    facts: RootfsFacts = FACTS,
-    more: str = "",
-) -> dict[str, str]:
-    """Return the files of a target with these lines in ``[targets.odroid.network]``."""
-    (tmp_path / "bootwright.toml").write_text(f"[targets.odroid.network]\n{network}\n{more}")
-    target = load_config(tmp_path, "odroid", {"rootfs": rootfs}).target
-    values: dict[str, object] = {"target": target, "mac": "02:00:00:00:00:01"}
-    values["board"] = {"name": "odroid-xu3", "ethernet_driver": "smsc95xx"}
-    renderer = Renderer(ROOT / "templates")
-
-    def rendered(path: str, template: str, mode: int = 0o644, **more: object) -> FileChange:
-        return text_file(path, renderer.render(template, {**values, **more}), mode)
-
-    changes = network_changes(target, load_source(ROOT, rootfs), facts, rendered)
-    found = {}
-    for change in changes:
-        assert isinstance(change, FileChange)
-        found[change.path] = change.data.decode()
-    return found
 
 
 def test_without_settings_the_board_uses_dhcp_and_nothing_else_is_written(tmp_path: Path) -> None:
@@ -87,6 +57,24 @@ def test_in_a_vlan_the_untagged_network_is_not_used(tmp_path: Path) -> None:
     assert files["/etc/systemd/resolved.conf.d/10-bootwright.conf"].endswith("MulticastDNS=yes\n")
 
 
+def test_beside_a_vlan_with_addresses_of_its_own_the_untagged_network_is_used(
+    tmp_path: Path,
+) -> None:
+    files = card_files(
+        tmp_path,
+        'address = ["192.0.2.10/24"]\ngateway = "192.0.2.1"\nvlan = 42\n'
+        'vlan_address = ["198.51.100.10/24"]\nmdns = true',
+    )
+    assert files[f"{FOLDER}/10-bootwright.network"] == (
+        "[Match]\nName=en* eth*\n\n[Network]\nAddress=192.0.2.10/24\nGateway=192.0.2.1\n"
+        "MulticastDNS=yes\nVLAN=vlan42\n"
+    )
+    assert files[f"{FOLDER}/10-bootwright-vlan.network"] == (
+        "[Match]\nName=vlan42\n\n[Network]\nAddress=198.51.100.10/24\nMulticastDNS=yes\n"
+    )
+    assert "Id=42\n" in files[f"{FOLDER}/10-bootwright-vlan.netdev"]
+
+
 def test_time_servers_and_a_proxy(tmp_path: Path) -> None:
     files = card_files(
         tmp_path,
@@ -120,6 +108,13 @@ def test_time_servers_and_a_proxy(tmp_path: Path) -> None:
         ('dns = ["dns.example"]', "'dns.example' is not an IP address"),
         ("vlan = 4095", "network.vlan: Input should be less than or equal to 4094"),
         ("vlan = true", "network.vlan: Input should be a valid integer; write it like: vlan = 42"),
+        ('vlan_address = ["192.0.2.10/24"]', "vlan_address: it has no meaning without vlan"),
+        ('vlan = 42\nvlan_address = ["192.0.2.10"]', "write it like 192.0.2.10/24"),
+        (
+            'vlan = 42\nvlan_address = ["192.0.2.10/25"]\naddress = ["192.0.2.200/24"]',
+            "192.0.2.10/25 is in the network of address 192.0.2.200/24",
+        ),
+        ("vlan_adress = []", "did you mean vlan_address? Write it like: vlan_address = ["),
         ('ntp = ["http://x"]', "write only the name or address, without ://"),
         ('proxy = "proxy.example"', "is not like http://proxy.example:3128"),
         ('proxy = "http://me:geheim@proxy.example:3128"', "a user name or password cannot be"),
@@ -142,12 +137,18 @@ def test_wrong_settings(tmp_path: Path, line: str, message: str) -> None:
         ('ntp = ["a"]', "has_timesyncd", "network.ntp: the root file system has no systemd-tim"),
     ],
 )
-def test_what_the_root_file_system_lacks_is_refused(
+def test_a_program_that_the_root_file_system_lacks_is_refused(
     tmp_path: Path, line: str, lacking: str, message: str
 ) -> None:
     facts = RootfsFacts(**{**vars(FACTS), lacking: False})
     with pytest.raises(RefusedError, match=message):
         card_files(tmp_path, line, facts=facts)
+
+
+def test_a_vlan_needs_its_driver(tmp_path: Path) -> None:
+    facts = RootfsFacts(**{**vars(FACTS), "modules": FACTS.modules - {"8021q"}})
+    with pytest.raises(RefusedError, match=r"network.vlan: .* has no kernel driver 8021q"):
+        card_files(tmp_path, "vlan = 42", facts=facts)
 
 
 # What systemd itself reads
@@ -159,6 +160,7 @@ def test_what_the_root_file_system_lacks_is_refused(
     [
         ('address = ["192.0.2.10/24", "2001:db8::10/64"]\ngateway = "192.0.2.1"', True),
         ("vlan = 42\nmdns = true", False),
+        ('vlan = 42\naddress = ["192.0.2.10/24"]\nvlan_address = ["198.51.100.10/24"]', False),
         ('dns = ["192.0.2.53"]\nmdns = true', False),
     ],
 )

@@ -1,12 +1,15 @@
 """Overlays: which files are accepted and which are refused."""
 
 import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from bootwright.card.overlays import OverlayEntry, read_overlays
 from bootwright.core.errors import InputError
+from bootwright.core.paths import checkout
 
 
 def test_overlays_keep_modes_links_and_their_order(tmp_path: Path) -> None:
@@ -85,3 +88,25 @@ def test_an_overlay_with_something_else_than_files_and_links_is_refused(
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(InputError, match=r"overlay a: cannot read .*file: Permission denied"):
         read_overlays(tmp_path, ["a"])
+
+
+def test_the_overlay_for_a_wifi_as_the_guide_makes_it(tmp_path: Path) -> None:
+    guide = (checkout() / "docs" / "targets.md").read_text().partition("### Wi-Fi\n")[2]
+    script = re.search(r"^```sh\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    assert script is not None
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    subprocess.run(["sh", "-euc", script[1]], check=True, cwd=tmp_path)
+    overlays = tmp_path / "rootfs" / "overlays"
+    entries = {entry.path: entry for entry in read_overlays(overlays, ["wifi"])}
+    units = "/etc/systemd/system/multi-user.target.wants"
+    secret, network = "/var/lib/iwd/Lab.psk", "/etc/systemd/network/20-wifi.network"
+    assert entries.keys() == {secret, network, f"{units}/iwd.service"}
+    assert entries[secret].mode == 0o600
+    assert (entries[secret].content or b"").startswith(b"[Security]\nPassphrase=")
+    assert entries[network].mode == 0o644
+    assert b"Type=wlan\n" in (entries[network].content or b"")
+    assert entries[f"{units}/iwd.service"].link_target == "/lib/systemd/system/iwd.service"
+    # Nobody else may read it here either, and it gets into no commit.
+    assert (overlays / "wifi" / secret[1:]).stat().st_mode & 0o777 == 0o600
+    status = ["git", "-C", str(tmp_path), "status", "--porcelain", "--untracked-files=all"]
+    assert subprocess.run(status, capture_output=True, check=True).stdout == b""

@@ -126,6 +126,18 @@ def test_the_built_in_target_needs_no_file(tmp_path: Path) -> None:
             "network.colour = 1",
             "network.colour: unknown key; allowed here: address, dns",
         ),
+        (
+            "vlan = 4",
+            "vlan: unknown key; did you mean network.vlan? Write it like: network.vlan = 42",
+        ),
+        (
+            'gatewy = "192.0.2.1"',
+            "gatewy: unknown key; did you mean network.gateway? Write it like",
+        ),
+        (
+            'network.dns = ["192.0.2.53"]\nnetwork.packages = ["tree"]',
+            "network.packages: no key of network, but of the table around it: write it above",
+        ),
         ('port = "22"', "port: Input should be a valid integer; write it like: port = 22"),
         ('overlays = "a"', 'overlays: Input should be a valid array; write it like: overlays = ["'),
         ("authorized_keys = [1]", 'write it like: authorized_keys = ["~/.ssh/id_ed25519.pub"]'),

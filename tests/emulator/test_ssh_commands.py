@@ -14,6 +14,7 @@ from bootwright.emulator.io.qemu import CARD_RECORD
 from tests.support.bench import INV, WORD, copy_checkout
 from tests.support.hostboard import GUEST_S
 from tests.support.lockedboard import LockedBoard
+from tests.support.target_keys import FIRST_BOOT_MARK
 
 pytestmark = pytest.mark.emulator
 
@@ -94,6 +95,8 @@ def test_every_boot_is_unlocked_over_ssh(ssh_board: LockedBoard, operator: Opera
     assert "the connection has ended" in log.read_text()
     assert WORD not in log.read_text()
     assert ssh_board.status()["mount"]["mounted"]
+    # The script of the first boot is not for another one.
+    assert len(ssh_board.sh(f"cat {FIRST_BOOT_MARK}").splitlines()) == 1
 
 
 def _wait_for(log: Path, text: str, times: int) -> None:

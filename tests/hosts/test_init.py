@@ -64,6 +64,7 @@ def test_the_enter_key_takes_what_is_proposed(root: Path) -> None:
     target = load_config(root, "odroid").target
     assert (target.board, target.serial_port, target.host) == ("odroid-xu3", by_id, "192.0.2.31")
     assert result.lines()[0] == "written to bootwright.local.toml:"
+    assert any("bootwright.toml explains each one" in line for line in result.lines())
     assert "inv targets --find" not in "\n".join(result.lines())
 
 

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -170,6 +172,41 @@ def test_syslog_senders_are_served_by_a_real_syslog_ng(
     assert found[-1].container == LogContainer("web", "registry:5000/app:1", "0123456789ab")
 
 
+def test_a_syslog_sender_that_fills_the_disk_is_stopped_and_no_other(desk: Desk) -> None:
+    plain = free_port()
+    desk.configure(f'tcp_port = {plain}\nkeep_bytes = "16MiB"\n')
+
+    def send(address: str, *texts: str) -> None:
+        data = "".join(f"<13>1 - - web - - - {text}\n" for text in texts).encode()
+        local = (address, 0)
+        with socket.create_connection(("127.0.0.1", plain), DEADLINE_S, local) as sender:
+            sender.sendall(data)
+
+    try:
+        with desk.running("serve"):
+            send("127.0.0.2", "the first")
+            until(lambda: "the first" in desk.operator.texts("127.0.0.2"), "it arrives")
+            today = now().date()
+            desk.operator.store.append("127.0.0.2", ["x" * (1 << 20)] * 16, today)
+            why = "not stored since .*: its logs of one day need more than keep_bytes"
+            until(lambda: re.search(why, desk.logs("check").stdout), "it is stopped")
+            # syslog-ng reads its new configuration.
+            until(lambda: _stopped_at(send, desk) == _stopped_at(send, desk), "nothing is stored")
+            send("127.0.0.3", "a record of another")
+            until(lambda: "a record of another" in desk.operator.texts("127.0.0.3"), "it arrives")
+    finally:
+        desk.configure("")
+
+
+def _stopped_at(send: Callable[..., None], desk: Desk) -> int:
+    """Have the stopped sender send once more, then another one; return the bytes of the first."""
+    number = str(time.monotonic_ns())
+    send("127.0.0.2", number)
+    send("127.0.0.3", number)
+    until(lambda: number in desk.operator.texts("127.0.0.3"), "it arrives")
+    return desk.operator.store.used("127.0.0.2")
+
+
 def every(desk: Desk, sender: str) -> list[str]:
     # The first record of a connection may be without the certificate's name: by its address then.
     boards = {sender, "127.0.0.1"}
@@ -330,6 +367,12 @@ def test_it_runs_as_a_service(tmp_path: Path) -> None:
         assert f"LoadCredential={name}:{own}/{name}\n" in unit.stdout
         assert (own / name).is_file()
     assert desk.logs("unit", "--user", "root").returncode == 2
+    # Who owns the checkout may have keys of boards.
+    if os.geteuid() == 0:
+        os.chown(desk.bench.checkout, 12345, -1)
+    mine = desk.logs("unit", "--user", str(desk.bench.checkout.stat().st_uid))
+    assert (mine.returncode, mine.stdout) == (2, "")
+    assert "a user of its own" in mine.stderr
 
 
 def test_it_runs_in_a_container(tmp_path: Path) -> None:

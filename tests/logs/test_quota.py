@@ -1,6 +1,6 @@
 """How much of the disk a board's logs may use."""
 
-from bootwright.logs.quota import Disk, excess_of_board, excess_of_disk
+from bootwright.logs.quota import Disk, excess_of_board, excess_of_disk, stopped_senders
 
 GIB = 1 << 30
 
@@ -52,3 +52,12 @@ def test_no_more_has_to_be_removed_than_is_written() -> None:
         excess = excess_of_disk(used, 5, full, board)
         assert excess is not None
         assert (excess.boards, excess.bytes) == (("a",), 5)
+
+
+def test_a_sender_that_cannot_be_asked_is_stopped_when_a_limit_is_passed() -> None:
+    used = {"router": 901, "odroid": 500, "lab": 900}
+    assert list(stopped_senders(used, 900, Disk(10_000, 5000))) == ["router"]
+    # Only the reserve is left.
+    assert list(stopped_senders(used, 2000, Disk(10_000, 499))) == ["router", "lab"]
+    assert stopped_senders(used, 2000, Disk(10_000, 500)) == {}
+    assert stopped_senders({}, 900, Disk(10_000, 0)) == {}

@@ -53,6 +53,13 @@ def test_only_configured_ports_are_open() -> None:
     assert 'url("https://loki.example:3100/loki/api/v1/push")' in config
 
 
+def test_nothing_is_stored_of_a_sender_without_room() -> None:
+    config = collector_config(replace(COLLECTOR, stopped=("lab.1", "::1")), RENDERER)
+    sender = r"""not match('^(?:lab\.1|::1)\z' value(".bw.sender") type("pcre"))"""
+    assert sender in config
+    assert "not match('^(?:" not in collector_config(COLLECTOR, RENDERER)
+
+
 def test_without_ports_and_forwarding_syslog_ng_is_not_needed() -> None:
     nothing = SyslogServer(Path("/logs"), Path("/run/x"))
     assert not nothing.needed

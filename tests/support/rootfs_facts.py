@@ -44,7 +44,7 @@ LOGIN = LoginFacts(
 
 FACTS = RootfsFacts(
     kernels=("6.1.0-50-armmp-lpae",),
-    modules=frozenset({"dm_crypt", "adiantum", "chacha_generic", "nhpoly1305", "xts"}),
+    modules=frozenset({"dm_crypt", "adiantum", "chacha_generic", "nhpoly1305", "xts", "8021q"}),
     has_systemd_cryptsetup=True,
     has_systemd_makefs=True,
     has_sshd=True,

@@ -40,9 +40,7 @@ from tests.support.locks import alone
 from tests.support.machine import CPUS, Card, Machine
 from tests.support.package_cache import package_cache
 from tests.support.shipping import Shipping
-
-ROOTFS_VARIABLE = "BOOTWRIGHT_TEST_ROOTFS"
-"""Names a Debian tarball that is used instead of building one (minutes)."""
+from tests.support.target_keys import FIRST_BOOT, ROOTFS_VARIABLE, target_text
 
 OLDEST_DAYS = 30
 """Days after which a stage is made anew: its packages are not those of the mirror any more."""
@@ -182,7 +180,8 @@ def card_key(unlock: UnlockMode) -> str:
     """Return the digest of what goes into a card."""
     tarball = os.environ.get(ROOTFS_VARIABLE, "")
     written = str(Path(tarball).stat().st_mtime_ns) if tarball else ""
-    return digest(sources_digest(_CARD_SOURCES), saves.qemu_version(), unlock, tarball, written)
+    recipe = f"{target_text(unlock)}{FIRST_BOOT}"
+    return digest(sources_digest(_CARD_SOURCES), saves.qemu_version(), recipe, tarball, written)
 
 
 @functools.cache
@@ -230,8 +229,8 @@ def _make_card(folder: Path, card: Card, unlock: UnlockMode) -> None:
     passphrase.touch(mode=0o600)
     passphrase.write_text(f"{WORD}\n")
     checkout = folder / "checkout"
-    target = f'board = "odroid-xu3"\nrootfs = "debian"\nunlock = "{unlock}"\n'
-    copy_checkout(checkout, f"[targets.odroid]\n{target}")
+    copy_checkout(checkout, target_text(unlock))
+    (checkout / "rootfs" / "first-boot.sh").write_text(FIRST_BOOT)
     argv = [
         *(str(INV), "flash", "--target=odroid", f"--device={card.image}", "--size=5GiB"),
         *(f"--authorized-key={card.identity}.pub", f"--passphrase-file={passphrase}"),

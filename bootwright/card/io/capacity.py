@@ -2,11 +2,18 @@
 
 import secrets
 
-from bootwright.card.capacity import GRAIN, make_mark, marked_places, place_of, wrapped_size
+from bootwright.card.capacity import (
+    GRAIN,
+    make_mark,
+    marked_places,
+    place_of,
+    row_bytes,
+    wrapped_size,
+)
 from bootwright.card.io import copy_verify
 from bootwright.card.io.medium import Buffer, Medium
 from bootwright.core.errors import RefusedError
-from bootwright.core.units import SECTOR, format_size
+from bootwright.core.units import MIB, SECTOR, format_size
 from bootwright.rootfs.byte_ranges import Extent
 
 _OR_SMALLER = "; or it is smaller than it claims"
@@ -45,7 +52,30 @@ def check_size(medium: Medium) -> tuple[int, ...]:
                 raise _too_small(medium, wrapped or _first_lost(medium, good, place, run))
             again.append(place)
         good = place
+    _check_wrap(medium, run)
     return tuple(again)
+
+
+def _check_wrap(medium: Medium, run: str) -> None:
+    """Check that no address behind a row of marks wraps around into it, at any number of sectors.
+
+    The marks before find this only if the real size is a multiple of :data:`GRAIN`.
+    """
+    row = row_bytes(medium.size)
+    # The first MiB is not discarded afterwards.
+    end = min(MIB + row, medium.size)
+    buffer = Buffer(MIB)
+    for start in range(MIB, end, MIB):
+        length = min(MIB, end - start)
+        for at in range(0, length, SECTOR):
+            buffer.view[at : at + SECTOR] = make_mark(start + at, run)
+        with copy_verify.explain_errors(medium, "write", Extent(start, length, None), _OR_SMALLER):
+            medium.write(buffer.view[:length], start)
+    _flush(medium)
+    for place in (*range(end, medium.size, row), medium.size - SECTOR):
+        found = place_of(_read(medium, place), run)
+        if found is not None and found < place:
+            raise _too_small(medium, place - found)
 
 
 def _first_lost(medium: Medium, good: int, lost: int, run: str) -> int:

@@ -43,6 +43,9 @@ _LEASES_ON_SERVER = ("cifs", "nfs4", "smb3")
 """Network file systems that ask the server for a lease. It may refuse for reasons of its own, with
 the same error number as for a file that is open elsewhere."""
 
+_WITH_SERVER = ("9p", "afs", "ceph", "cifs", "nfs", "nfs4", "smb3", "virtiofs")
+"""File systems that ask a server or another machine, beside FUSE."""
+
 
 def node_of_status(status: os.stat_result) -> str:
     """Return the node of a file or device."""
@@ -97,8 +100,8 @@ def hidden_uses() -> dict[str, list[str]]:
         loop = f"/dev/{file.parent.parent.name}"
         found.setdefault(loop_backing(loop)[0], []).append(f"attached as {loop}")
     for mount in parse_mountinfo(read_text("/proc/self/mountinfo")):
-        # A device is compared by its number elsewhere; other sources are no paths.
-        if mount.source.startswith("/") and not mount.source.startswith("/dev/"):
+        # A device that is named as usual is compared elsewhere; other sources are no paths.
+        if mount.source.startswith("/") and not _is_usual_path(mount.source):
             use = f"mounted at {mount.point} ({mount.fstype})"
             found.setdefault(node_of(mount.source), []).append(use)
     found.pop("", None)
@@ -162,6 +165,7 @@ def openers(paths: Mapping[str, str], writers_only: bool) -> dict[str, list[str]
     for process in Path("/proc").glob("[0-9]*"):
         if process.name == own:
             continue
+        mounts: dict[str, str] = {}
         for descriptor in _list_folder(process / "fd"):
             link = f"{process}/fd/{descriptor}"
             shown = _link_text(link)
@@ -173,10 +177,13 @@ def openers(paths: Mapping[str, str], writers_only: bool) -> dict[str, list[str]
                 if ":" in line
             )
             reads = int(info.get("flags", "0"), 8) & os.O_ACCMODE == os.O_RDONLY
-            # Other files are left out without asking for their status: a network file system
-            # that does not answer would make that wait for ever.
-            if info.get("ino", "").strip() not in inodes and not shown.startswith("/dev/"):
-                continue
+            if info.get("ino", "").strip() not in inodes:
+                # It can still be another node of a device. Files of network file systems are left
+                # out without asking for their status: one that does not answer would make that
+                # wait for ever.
+                mounts = mounts or _mount_types(process)
+                if not _is_local(mounts.get(info.get("mnt_id", "").strip(), "")):
+                    continue
             node = node_of(link)
             if node in paths and not (reads and writers_only):
                 name = read_text(f"{process}/comm")
@@ -268,6 +275,25 @@ def _link_text(link: str) -> str:
         return os.readlink(link)  # noqa: PTH115 - the text, not a path
     except OSError:  # another user's process, or one that has ended
         return ""
+
+
+def _mount_types(process: Path) -> dict[str, str]:
+    """Return the types of the file systems that a process sees, by the number of the mount."""
+    text = read_text(f"{process}/mountinfo")
+    return {mount.id: mount.fstype for mount in parse_mountinfo(text)}
+
+
+def _is_local(fstype: str) -> bool:
+    """Return whether a file system answers without a server; ``False`` for an unknown one."""
+    return bool(fstype) and fstype not in _WITH_SERVER and not fstype.startswith("fuse")
+
+
+def _is_usual_path(source: str) -> bool:
+    """Return whether the source of a mount is the usual path of a device, not a link to one."""
+    if not source.startswith("/dev/"):
+        return False
+    status = status_of(source)
+    return status is None or device_path(status.st_rdev) == source
 
 
 def _number(device: int) -> str:

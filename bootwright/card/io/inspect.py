@@ -112,13 +112,13 @@ def _block(
     """
     lsblk = run(lsblk_command(resolved), check=False).text
     nodes, own = disk_nodes(lsblk, resolved), holders.node_of(resolved)
-    uses = holders.hidden_uses()
+    uses, usual = holders.hidden_uses(), holders.device_path(number)
     opened_by = holders.openers(_existing(nodes), writers_only=True)
     readings = BlockReadings(
         lsblk=lsblk,
         mountinfo=holders.read_text("/proc/self/mountinfo"),
         sfdisk=sfdisk,
-        mmc_type=_sys_block(number, "device/type") if "/mmcblk" in resolved else "",
+        mmc_type=_sys_block(number, "device/type") if "/mmcblk" in usual else "",
         diskseq=_sys_block(number, "diskseq"),
         uses={
             node: _without(above, uses.get(node, []))

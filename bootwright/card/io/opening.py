@@ -73,7 +73,7 @@ def _refuse_if_in_use(facts: DeviceFacts) -> None:
 def _uses_now(facts: DeviceFacts) -> list[str]:
     return [
         f"{_subject(facts, layer)} is now {each.use}"
-        for layer in inspect(facts.path, opened=True).layers
+        for layer in inspect(facts.resolved, opened=True).layers
         for each in layer.uses
     ]
 

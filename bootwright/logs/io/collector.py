@@ -16,6 +16,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from aiohttp import web
@@ -37,8 +38,9 @@ CHECK_S = 2.0
 TIDY_S = 3600.0
 """Seconds between two clean-ups, which compress or remove old logs."""
 
-TRIM_S = 60.0
-"""Seconds between two checks whether boards whose records syslog-ng writes are over their quota."""
+TRIM_S = 5.0
+"""Seconds between two checks whether boards whose records syslog-ng writes are over their quota. As
+much as they can send in this time has to fit into the reserve."""
 
 TERMINATE_S = 10.0
 """Seconds that the syslog server has to end; then it is killed."""
@@ -59,7 +61,7 @@ class CollectorConfig:
             called many times.
         generation: returns a value that changes whenever those files do.
         syslog: writes the syslog server's configuration and returns the command that runs it;
-            empty for none.
+            empty for none. Takes the senders of which nothing is stored.
     """
 
     listen: str
@@ -67,7 +69,7 @@ class CollectorConfig:
     keep_days: int
     certificates: Callable[[], Certificates]
     generation: Callable[[], str | None]
-    syslog: Callable[[], tuple[str, ...]] = tuple
+    syslog: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda _: ()
     plain_days: int = 2
     limits: Limits = LIMITS
     keep_bytes: int = 4 << 30
@@ -96,14 +98,15 @@ async def collect(
     ingest = IngestServer(store, notify, quotas)
     tidied, trimmed, is_ready = -TIDY_S, -TRIM_S, False
     port = config.port
+    stopped: tuple[str, ...] = ()
     while not stop.is_set():
         # New certificates close all connections: a board without one must not stay connected.
         files = config.certificates()
         generation = config.generation()
-        context = server_context(files)
+        context, argv = server_context(files), config.syslog(stopped)
         async with (
             _site(ingest, config, port, context, refusals) as port,
-            _child(config.syslog(), notify) as reload,
+            _child(argv, notify) as reload,
         ):
             if not is_ready:
                 is_ready = True
@@ -116,7 +119,11 @@ async def collect(
                         reload()
                     tidied = time.monotonic()
                 if time.monotonic() - trimmed >= TRIM_S:
-                    await asyncio.to_thread(_trim, quotas, notify)
+                    now = await asyncio.to_thread(_trim, quotas, notify, bool(argv))
+                    if now is not None and now != stopped:
+                        stopped = now
+                        config.syslog(stopped)
+                        reload()
                     trimmed = time.monotonic()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), CHECK_S)
@@ -135,12 +142,22 @@ def _tidy(store: LogStore, config: CollectorConfig, notify: Notify) -> None:
         notify(f"warning: {error}")
 
 
-def _trim(quotas: Quotas, notify: Notify) -> None:
-    """Remove the oldest days of boards over their quota; a failure does not end the collector."""
+def _trim(quotas: Quotas, notify: Notify, with_syslog: bool) -> tuple[str, ...] | None:
+    """Remove the oldest days of boards over their quota; a failure does not end the collector.
+
+    Returns:
+        The boards of which the syslog server may store nothing more; ``None`` after a failure, and
+        if there is no syslog server.
+    """
     try:
         quotas.trim()
+        if with_syslog:
+            return quotas.stopped(datetime.now(UTC).date())
+        quotas.nothing_stopped()
+        return None
     except OSError as error:
         notify(f"warning: {error}")
+        return None
 
 
 class _CountErrors(logging.Handler):

@@ -263,9 +263,12 @@ class Listener:
             )
         elif len(self._handshakes) >= self._limits.handshakes:
             most = self._limits.handshakes
-            self._replace(
-                next(iter(self._handshakes)), f"there were {most} newer ones without a certificate"
-            )
+            # Of the address with the most: a few senders with many connections do not close the
+            # only one of a board, however long its handshake takes.
+            counts = Counter(one.network for one in self._handshakes)
+            busiest = max(counts.values())
+            oldest = next(one for one in self._handshakes if counts[one.network] == busiest)
+            self._replace(oldest, f"there were {most} others without a certificate")
 
     def _replace(self, handshake: _Handshake, why: str) -> None:
         handshake.replaced = why

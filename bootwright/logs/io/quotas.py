@@ -17,12 +17,12 @@ from bootwright.core.io.fsync import replace_file
 from bootwright.core.units import format_size
 from bootwright.logs.io.listener import Notify
 from bootwright.logs.io.store import LogStore
-from bootwright.logs.quota import Disk, Excess, excess_of_board, excess_of_disk
+from bootwright.logs.quota import Disk, Excess, excess_of_board, excess_of_disk, stopped_senders
 
 _TROUBLE = ".trouble"
 """The name of the file in a board's folder with its trouble, as JSON."""
 
-_REFUSED, _REMOVED = "refused", "removed"
+_REFUSED, _REMOVED, _STOPPED = "refused", "removed", "stopped"
 
 _REMOVAL_SHOWN = timedelta(days=1)
 """How long it is shown that days were removed."""
@@ -72,6 +72,7 @@ class Quotas:
         self._notify = notify
         self._disk = disk
         self._lock = threading.Lock()
+        self._stopped: tuple[str, ...] = ()
 
     def make_room(self, board: str, size: int, day: date) -> None:
         """Remove files of earlier days as far as a board's records need their room.
@@ -117,6 +118,34 @@ class Quotas:
                     files = self._store.sizes(board)[:-1]
                     found += _oldest(board, files, excess.bytes, excess.removal)
             self._remove(found, "removed, because of keep_bytes")
+
+    def stopped(self, today: date) -> tuple[str, ...]:
+        """Return the boards of which syslog-ng may store nothing more; write down why.
+
+        Call it after :meth:`trim`. A board whose newest day is over its quota may write again on
+        the next day, because the newest day can be removed then.
+
+        Args:
+            today: the day that is written to.
+        """
+        with self._lock:
+            boards = self._store.boards()
+            used = {board: self._store.used(board) for board in boards}
+            found = stopped_senders(used, self._keep_bytes, self._disk(self._store.folder))
+        for board in boards:
+            is_over = used[board] > self._keep_bytes
+            if is_over and self._store.sizes(board, today) == self._store.sizes(board):
+                found.pop(board, None)
+            _note(self._store, board, _STOPPED, found.get(board, ""))
+            if board in found and board not in self._stopped:
+                self._notify(f"{board}: nothing more is stored by syslog-ng: {found[board]}")
+        self._stopped = tuple(found)
+        return self._stopped
+
+    def nothing_stopped(self) -> None:
+        """Remove the notes of :meth:`stopped`, where syslog-ng does not run any more."""
+        for board in self._store.boards():
+            _note(self._store, board, _STOPPED, "")
 
     def _enough(
         self, excess: Excess | None, day: date, without: Set[Path] = frozenset()
@@ -182,6 +211,11 @@ def trouble_of(store: LogStore, board: str, now: datetime) -> tuple[str, ...]:
     if refused := found.get(_REFUSED):
         since = f"{refused[0]:%Y-%m-%d %H:%M}Z"
         sentences.append(f"new records are not stored since {since}: {refused[1]}")
+    if stopped := found.get(_STOPPED):
+        since = f"{stopped[0]:%Y-%m-%d %H:%M}Z"
+        sentences.append(
+            f"what it sends by the syslog protocol is not stored since {since}: {stopped[1]}"
+        )
     removed = found.get(_REMOVED)
     if removed and now - removed[0] < _REMOVAL_SHOWN:
         when = f"{removed[0]:%Y-%m-%d %H:%M}Z"
@@ -214,11 +248,11 @@ def _read(store: LogStore, board: str) -> _Notes:
 
 
 def _note(store: LogStore, board: str, kind: str, text: str) -> None:
-    """Write a note; an empty text removes it. The time of an unchanged refusal stays."""
+    """Write a note; an empty text removes it. An unchanged one keeps its time, but a removal."""
     notes = _read(store, board)
     if not text and kind not in notes:
         return
-    if kind == _REFUSED and kind in notes and notes[kind][1] == text:
+    if kind != _REMOVED and kind in notes and notes[kind][1] == text:
         return
     if text:
         notes[kind] = (datetime.now(UTC), text)

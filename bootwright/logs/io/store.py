@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import sys
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,6 +41,10 @@ _MAX_LAST_LINES = 64 << 20
 
 _BLOCK_BYTES = 1 << 16
 """How many bytes are read at once when reading from the end."""
+
+_MAX_LINE_BYTES = 2 << 20
+"""The most bytes of a line that are shown. The collector writes no longer ones: a message of syslog
+or of a board has at most 256 KiB, and an escaped byte takes four."""
 
 
 @dataclass
@@ -321,19 +326,43 @@ def _reversed_lines(file: Path, before: int) -> Iterator[tuple[int, str]]:
         end = _last_line_end(reader, before)
         if end < 0:
             return
-        line_end, rest = end, b""
+        beginning = _LineBeginning()
         while True:
             start = max(0, end - _BLOCK_BYTES)
             reader.seek(start)
-            rest, *lines = (reader.read(end - start) + rest).split(b"\n")
-            for line in reversed(lines):
-                line_end -= len(line)
-                yield line_end, line.decode("utf-8", "surrogateescape")
-                line_end -= 1
+            first, *others = reader.read(end - start).split(b"\n")
+            for part in reversed(others):
+                end -= len(part)
+                beginning.prepend(part)
+                yield end, beginning.take()
+                end -= 1
+            beginning.prepend(first)
             if start == 0:
                 break
             end = start
-        yield 0, rest.decode("utf-8", "surrogateescape")
+        yield 0, beginning.take()
+
+
+class _LineBeginning:
+    """The first :data:`_MAX_LINE_BYTES` of a line whose parts come from the last to the first."""
+
+    def __init__(self) -> None:
+        self._parts: deque[bytes] = deque()
+        self._bytes = 0
+
+    def prepend(self, part: bytes) -> None:
+        """Add the part before those that were added; forget what is not needed at the end."""
+        self._parts.appendleft(part)
+        self._bytes += len(part)
+        while self._bytes - len(self._parts[-1]) >= _MAX_LINE_BYTES:
+            self._bytes -= len(self._parts.pop())
+
+    def take(self) -> str:
+        """Return the beginning of the line, and start with another line."""
+        line = b"".join(self._parts)[:_MAX_LINE_BYTES]
+        self._parts.clear()
+        self._bytes = 0
+        return line.decode("utf-8", "surrogateescape")
 
 
 def _opened(file: Path, before: int) -> BinaryIO | PackedReader:

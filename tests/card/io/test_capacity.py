@@ -37,9 +37,10 @@ class LyingCard:
     def write(self, buffer: memoryview, offset: int) -> None:
         assert offset % SECTOR == 0 and offset + len(buffer) <= self.size
         self.writes += 1
-        place = self._place(offset)
-        if place is not None:
-            self.stored[place] = bytes(buffer)
+        for at in range(0, len(buffer), SECTOR):
+            place = self._place(offset + at)
+            if place is not None:
+                self.stored[place] = bytes(buffer[at : at + SECTOR])
         if 0 in self.stored:
             # A run that is killed now leaves a card that is recognised as unfinished.
             assert is_unfinished(self.stored[0])
@@ -85,6 +86,14 @@ def test_the_real_size_is_named(mode: str, real: int, size: int) -> None:
     assert f"it claims to have {size / GIB:.1f} GiB ({size} bytes)" in str(caught.value)
     assert f"it stores at most {format_bytes(real)}" in str(caught.value)
     assert is_unfinished(card.stored[0])
+
+
+@pytest.mark.parametrize(
+    "real", [1_953_125 * SECTOR, 7_948_206_080 + SECTOR, 64 * GIB - 5 * MIB - SECTOR]
+)
+def test_addresses_that_wrap_around_at_any_sector(real: int) -> None:
+    with pytest.raises(RefusedError, match=rf"it stores at most .* \({real} bytes\)"):
+        check_size(LyingCard("wrap", 64 * GIB, real))
 
 
 def format_bytes(size: int) -> str:

@@ -120,6 +120,42 @@ def test_a_disk_that_another_process_uses(image: Path, code: str, reason: str) -
         assert refusals(inspect(device), GuardRequest()) == []
 
 
+def test_a_disk_that_is_used_by_another_name(image: Path, tmp_path: Path) -> None:
+    """A writer in a chroot has another node of it; a FUSE program was given a link in /dev."""
+    node, point = tmp_path / "chroot" / "sdb", tmp_path / "mnt"
+    node.parent.mkdir()
+    point.mkdir()
+    link = Path(f"/dev/bootwright-test-{os.getpid()}")
+    with loop(image) as device:
+        os.mknod(node, 0o060600, Path(device).stat().st_rdev)
+        with another(WRITER, node) as process:
+            assert f"{device} is open in process {process.pid} (python" in refused(device)
+        link.symlink_to(device)
+        try:
+            command("mount", "-t", "tmpfs", link, point)
+            try:
+                assert f"{device} is mounted at {point} (tmpfs)" in refused(device)
+            finally:
+                command("umount", point)
+        finally:
+            link.unlink()
+
+
+def test_a_link_that_names_another_disk_since_it_was_inspected(image: Path, tmp_path: Path) -> None:
+    """What was inspected is opened, and the uses of that disk count."""
+    other, link = tmp_path / "other.img", tmp_path / "by-id"
+    shutil.copy(image, other)
+    with loop(image) as device, loop(other) as unused:
+        link.symlink_to(device)
+        facts = inspect(str(link))
+        link.unlink()
+        link.symlink_to(unused)
+        open_card(facts, SIZE).close()
+        by_now = "it is now attached as /dev/loop.*; nothing was changed"
+        with loop(Path(device)), pytest.raises(RefusedError, match=by_now):
+            open_card(facts, SIZE)
+
+
 @pytest.mark.parametrize("code", [READER, SHARED])
 def test_who_only_reads_a_disk_or_locks_it_shared_does_not_matter(image: Path, code: str) -> None:
     """A monitor of disks, or udev."""

@@ -169,6 +169,29 @@ def test_all_handshakes_together_are_limited(operator: Operator) -> None:
             one.close()
 
 
+def test_a_few_senders_do_not_close_the_only_connection_of_another(operator: Operator) -> None:
+    """A board whose handshake takes long, and two addresses with more than all may have."""
+    operator.limits = replace(LIMITS, handshakes=6)
+    with operator.collecting():
+        slow = socket.create_connection(
+            ("127.0.0.1", operator.port), DEADLINE_S, source_address=("127.0.0.9", 0)
+        )
+        others = [
+            socket.create_connection(
+                ("127.0.0.1", operator.port), DEADLINE_S, source_address=(address, 0)
+            )
+            for _ in range(6)
+            for address in ("127.0.0.2", "127.0.0.3")
+        ]
+        assert is_closed(others[0])
+        assert operator.deliver(line(0)) == 200
+        slow.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            slow.recv(1)
+        for one in (slow, *others):
+            one.close()
+
+
 def test_a_certificate_that_is_not_for_clients_is_refused(operator: Operator) -> None:
     with operator.collecting():
         with (

@@ -177,6 +177,29 @@ def test_days_that_syslog_ng_has_written_are_trimmed_too(store: LogStore) -> Non
     assert (days(store, "router"), days(store, "lab")) == (["04"], ["01"])
 
 
+def test_a_sender_whose_day_is_over_its_quota_is_stopped_until_the_next_day(
+    store: LogStore,
+) -> None:
+    fill(store, "router", 4)
+    fill(store, "lab", 4, size=100)
+    room = Room(store, 500)
+    assert room.quotas.stopped(date(2026, 5, 4)) == ("router",)
+    assert room.messages == [
+        "router: nothing more is stored by syslog-ng: its logs of one day need more than keep_bytes"
+        " (500 B)"
+    ]
+    (sentence,) = trouble_of(store, "router", now() + timedelta(days=9))
+    assert sentence.startswith("what it sends by the syslog protocol is not stored since 20")
+    assert room.quotas.stopped(date(2026, 5, 4)) == ("router",)
+    assert len(room.messages) == 1
+    room.quotas.nothing_stopped()
+    assert trouble_of(store, "router", now()) == ()
+    assert room.quotas.stopped(date(2026, 5, 4)) == ("router",)
+    # Of the next day something is stored, so that this one can be removed.
+    assert room.quotas.stopped(date(2026, 5, 5)) == ()
+    assert trouble_of(store, "router", now()) == ()
+
+
 def test_refusals_are_shown_until_records_are_stored_again(store: LogStore) -> None:
     note_refusal(store, "odroid", "its disk is full")
     first = trouble_of(store, "odroid", now() + timedelta(days=9))

@@ -1,5 +1,6 @@
 """The folder with the boards' logs: what is stored stays, whatever the clock or the disk does."""
 
+import gzip
 import os
 import stat
 from datetime import UTC, date, datetime
@@ -147,3 +148,26 @@ def test_a_damaged_old_file_does_not_stop_deliveries(store: LogStore) -> None:
     assert server._store_delivery("odroid", b"1 c <30>1 - h web 9 web - new\n") == 0
     assert store.last_lines("odroid", 9)[0].endswith("new")
     assert datetime.now(UTC).date() >= DAY
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_line_as_long_as_the_day_is_cut(
+    store: LogStore, monkeypatch: pytest.MonkeyPatch, compressed: bool
+) -> None:
+    """Its blocks are joined once, so the time grows with the bytes; its beginning is shown."""
+    monkeypatch.setattr(store_module, "_MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(store_module, "_BLOCK_BYTES", 16)
+    head = b"<13>1 2026-11-26T01:00:00Z odroid prog - - - "
+    first, last = head + b"first\n", head + b"last\n"
+    content = first + head + b"x" * 10_000 + b"\n" + last
+    folder = store.board_folder("odroid")
+    folder.mkdir(parents=True)
+    name = "2026-11-26.log.gz" if compressed else "2026-11-26.log"
+    (folder / name).write_bytes(gzip.compress(content) if compressed else content)
+    found = [*store.backwards("odroid")]
+    assert [where.offset for where, _ in found] == [len(content) - len(last), len(first), 0]
+    assert [line for _, line in found] == [
+        (head + b"last").decode(),
+        (head + b"x" * (100 - len(head))).decode(),
+        (head + b"first").decode(),
+    ]
