@@ -15,6 +15,7 @@ from bootwright.core.cli import ChildStatus, print_result, whole_number
 from bootwright.core.options import (
     BenchmarkVersion,
     BoardName,
+    ConfiguredTargetName,
     File,
     Files,
     Folder,
@@ -67,7 +68,7 @@ _TRANSCRIPT = "new file for what goes over the console (asciicast), the passphra
 def flash(
     _: Context,
     device: File = "",
-    target: TargetName = "odroid",
+    target: ConfiguredTargetName = "odroid",
     rootfs: RootfsName = "",
     rootfs_file: File = "",
     rootfs_unverified: bool = False,
@@ -109,7 +110,7 @@ def flash(
     positional=["target"],
     help={"json": _JSON, "target": "a target of bootwright.toml; without one, all are checked"},
 )
-def config(_: Context, target: TargetName = "", json: bool = False) -> None:
+def config(_: Context, target: ConfiguredTargetName = "", json: bool = False) -> None:
     """Show a target's configuration and where each value came from; or check all targets."""
     from bootwright.card.references import check_references
     from bootwright.core import paths
@@ -147,9 +148,7 @@ def targets(_: Context, find: bool = False, json: bool = False) -> None:
         return
     from bootwright.hosts.init import finder
 
-    search = finder(paths.build_dir() / "cards")
-    found = list_targets(paths.checkout(), lambda target: search(target.name, target.hostname))
-    print_result(found, json)
+    print_result(list_targets(paths.checkout(), finder(paths.build_dir() / "cards")), json)
 
 
 @task(
@@ -670,8 +669,9 @@ def pki(
     iterable=["target"],
     help={
         "json": _JSON,
-        "action": "serve (collect on this machine), tail (a board's records), web (a page), unit or"
-        " compose (serve as a service of systemd, or in a container)",
+        "action": "serve (collect on this machine), tail (a board's records), check (disk space and"
+        " the collector's certificate), web (a page), unit or compose (serve as a service of"
+        " systemd, or in a container)",
         "target": "tail: a target, or emulator; --target may be left out",
         "container": "tail: a container's name, id or tag, or a program",
         "since": "tail: 10min, 2h, 3d, 2026-11-26 or 2026-11-26T08:30",
@@ -773,7 +773,7 @@ def profile(_: Context, json: bool = False) -> None:
 
 @task(auto_shortflags=False, help={"json": _JSON})
 def doctor(_: Context, json: bool = False) -> None:
-    """Show what this machine has or lacks: tools, space, keys, groups, right configuration."""
+    """Show what this machine has or lacks: tools, space, keys, groups, valid configuration."""
     import sys
 
     from bootwright.card.references import check_references

@@ -50,7 +50,7 @@ def on_board(board: Remote, script: str, stdin: bytes | None = None) -> tuple[st
     begin = time.monotonic()
     done = board.run(script, title="benchmark", stdin=stdin, timeout=3600)
     if done.returncode != 0:
-        sys.exit(f"{script}\nended with {done.returncode}:\n{done.text}{done.stderr_text}")
+        sys.exit(done.failure(script))
     return done.text, time.monotonic() - begin
 
 

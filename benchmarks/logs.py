@@ -167,7 +167,7 @@ def on_board(folder: Path, count: int, runs: int, identity: str | None) -> None:
         def sh(script: str) -> str:
             done = remote.run(script, title="a script", sudo=True, timeout=WAIT_S)
             if done.returncode != 0:
-                sys.exit(f"{script}\n{done.text}{done.stderr_text}")
+                sys.exit(done.failure(script))
             return done.text
 
         sh(image)

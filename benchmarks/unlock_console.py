@@ -1,6 +1,6 @@
 """Time the answer to a passphrase prompt, compared with ``expect``, and count the failures.
 
-    .venv/bin/python benchmarks/unlock_console.py [--prompts N] [--seconds N] [--torn N]
+    .venv/bin/python benchmarks/unlock_console.py [--prompts N] [--seconds N] [--interrupted N]
 
 It needs neither root nor a board: a simulated board prints to a pseudo-terminal at 115200 baud.
 Each board is answered by a separate process, which opens the terminal as a serial port:
@@ -32,7 +32,7 @@ from random import Random
 from bootwright.console.io.pty_line import PtyLine
 from bootwright.console.simulated_board import (
     LINE_SPEED,
-    Ask,
+    AskPassphrase,
     Output,
     Pieces,
     SimulatedBoard,
@@ -184,7 +184,7 @@ def await_client(line: PtyLine) -> float:
 
 def run(name: str, prompt: Pieces, echo_delay: float, pause: float) -> Run:
     """Let a client answer a board's prompt."""
-    ask = Ask(DISK, Dialect(), prompt, PASSPHRASE, echo_delay=echo_delay)
+    ask = AskPassphrase(DISK, Dialect(), prompt, PASSPHRASE, echo_delay=echo_delay)
     board = SimulatedBoard((Output(((0.0, RECORD), (pause, RECORD))), ask))
     printed, prompt_at, typed = b"", math.nan, list[float]()
     length = sum(len(data) for _, data in prompt) + 2 * len(RECORD)
@@ -362,7 +362,7 @@ def main() -> None:
         "--seconds", type=float, default=20.0, help="seconds of measuring processor time"
     )
     parser.add_argument(
-        "--torn",
+        "--interrupted",
         type=int,
         default=32,
         help="places at which a kernel message interrupts the question",
@@ -378,7 +378,7 @@ def main() -> None:
         with ProcessPoolExecutor(PARALLEL, fork) as pool:
             report_latencies(pool, arguments.prompts)
             report_loads(pool, arguments.seconds)
-            report_interrupted(pool, arguments.torn)
+            report_interrupted(pool, arguments.interrupted)
             report_echo(pool, arguments.boards)
     print(f"load average {os.getloadavg()[0]:.2f} at the end,", end=" ")
     print(f"{time.monotonic() - start:.0f} s in all")

@@ -25,9 +25,9 @@ from bootwright.card.io.card import open_card
 from bootwright.card.io.inspect import inspect
 from bootwright.card.io.medium import file_data_spans
 from bootwright.card.outcome import Counters
-from bootwright.core.extents import Extent, flatten
 from bootwright.core.io.process import environment
 from bootwright.core.units import GIB, KIB, MIB, SECTOR, format_size
+from bootwright.rootfs.byte_ranges import Extent, flatten
 
 SIZE = 6 * GIB
 FRAGMENTS = 64

@@ -211,6 +211,26 @@ def test_no_module_listed_as_orchestrating_is_pure() -> None:
     assert {name for name in ORDERING if not house.impurities(name)} == set()
 
 
+def test_one_name_is_one_thing() -> None:
+    where: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "bootwright").rglob("*.py")):
+        for name in _public_types(ast.parse(path.read_text(encoding="utf-8"))):
+            where.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    assert {name: files for name, files in where.items() if len(files) > 1} == {}
+
+
+def _public_types(module: ast.Module) -> Iterator[str]:
+    """Yield the names of a module's classes and types, such as ``Ask = Callable[[str], str]``."""
+    for node in module.body:
+        if isinstance(node, ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign):
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        else:
+            continue
+        yield from (name for name in names if re.match("[A-Z].*[a-z]", name))
+
+
 def test_the_import_rules_themselves() -> None:
     house = House(
         {

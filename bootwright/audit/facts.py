@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 from bootwright.audit.facts_script import MAX_FACT_BYTES
 from bootwright.audit.inspected import (
     Container,
+    EngineNetwork,
     HostSideFacts,
     Image,
-    Network,
     parse_container,
     parse_image,
     parse_network,
@@ -109,7 +109,7 @@ class AuditFacts:
     info: Mapping[str, Any] | None
     containers: tuple[Container, ...] | None
     images: tuple[Image, ...] | None
-    networks: tuple[Network, ...] | None
+    networks: tuple[EngineNetwork, ...] | None
     sshd_containers: frozenset[str]
     listening: tuple[str, ...] | None
     lsm: tuple[str, ...]

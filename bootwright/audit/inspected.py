@@ -102,7 +102,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Network:
+class EngineNetwork:
     """A network of the engine; ``containers`` are ids."""
 
     name: str
@@ -218,14 +218,14 @@ def parse_image(row: Mapping[str, Any], history: Mapping[str, tuple[int, int]]) 
     )
 
 
-def parse_network(row: Mapping[str, Any]) -> Network:
+def parse_network(row: Mapping[str, Any]) -> EngineNetwork:
     """Return a network.
 
     Raises:
         One of :data:`bootwright.core.parsing.PARSE_ERRORS`: the row cannot be parsed.
     """
     options = row["options"] or {}
-    return Network(
+    return EngineNetwork(
         name=_text(row["name"]),
         driver=_text(row["driver"]),
         options={str(key): str(value) for key, value in options.items()},

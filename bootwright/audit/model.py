@@ -13,12 +13,12 @@ from bootwright.audit.facts import AuditFacts
 from bootwright.core.toml_model import StrictModel
 from bootwright.hosts.profile import Profile
 
-Result = Literal["pass", "warn", "info", "manual", "waived", "skipped"]
+CheckResult = Literal["pass", "warn", "info", "manual", "waived", "skipped"]
 """``info``: there is nothing to evaluate (no such file, no container), or what was found is not
 wrong. ``manual``: only a person can decide. ``waived``: a warn for which a waiver is in force.
 ``skipped``: it could not be evaluated; the evidence says why."""
 
-RESULTS: tuple[Result, ...] = ("pass", "warn", "info", "manual", "waived", "skipped")
+RESULTS: tuple[CheckResult, ...] = ("pass", "warn", "info", "manual", "waived", "skipped")
 
 Owner = Literal["host", "daemon", "run", "image", "manual", "swarm"]
 """Who can make a check pass: the administrator of the host, of the daemon or of the swarm, the user
@@ -73,7 +73,7 @@ class Item:
     """The evaluation of one container, image, path or rule of a check."""
 
     subject: str
-    result: Result
+    result: CheckResult
     evidence: str
 
 
@@ -81,7 +81,7 @@ class Item:
 class Evaluation:
     """The result of a check, with the evidence; ``items`` are those of each container or path."""
 
-    result: Result
+    result: CheckResult
     evidence: str
     items: tuple[Item, ...] = ()
 
@@ -146,7 +146,7 @@ def worst_of(items: tuple[Item, ...], good: str, nothing: str) -> Evaluation:
     """
     if not items:
         return Evaluation("info", nothing)
-    worse: tuple[Result, ...] = ("warn", "skipped", "info")
+    worse: tuple[CheckResult, ...] = ("warn", "skipped", "info")
     for result in worse:
         bad = tuple(item for item in items if item.result == result)
         if bad:

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import RESULTS, BenchmarkCheck, Checked, Finding, Owner, Result
+from bootwright.audit.model import RESULTS, BenchmarkCheck, Checked, CheckResult, Finding, Owner
 from bootwright.core.errors import BootwrightError
 
 SCHEMA = "bootwright.audit/1"
@@ -28,7 +28,7 @@ SECTIONS: Mapping[str, str] = {
 }
 """The benchmark's chapters, by the number before the first point of an id; 1.2.0 alone has an 8."""
 
-POINTS: Mapping[Result, int] = {"pass": 1, "warn": -1}
+POINTS: Mapping[CheckResult, int] = {"pass": 1, "warn": -1}
 """The points of a scored check by its result; any other result gives 0."""
 
 OWNER_NAMES: Mapping[Owner, str] = {
@@ -68,7 +68,7 @@ class Tally:
     results are, so that two audits always have the same denominator.
     """
 
-    counts: Mapping[Result, int]
+    counts: Mapping[CheckResult, int]
     score: int
     max_score: int
 
@@ -78,7 +78,7 @@ class Tally:
         return counts | {"score": self.score, "max_score": self.max_score}
 
 
-def tally(rows: Iterable[tuple[Result, bool]]) -> Tally:
+def tally(rows: Iterable[tuple[CheckResult, bool]]) -> Tally:
     """Return the tally of ``rows``, each a result and whether its check is scored."""
     rows = tuple(rows)
     results = [result for result, _ in rows]
@@ -90,9 +90,9 @@ def tally(rows: Iterable[tuple[Result, bool]]) -> Tally:
     )
 
 
-def tallies(rows: Iterable[tuple[str, Result, bool]]) -> dict[str, Tally]:
+def tallies(rows: Iterable[tuple[str, CheckResult, bool]]) -> dict[str, Tally]:
     """Return the tally of each section of ``rows``, each a section, a result and whether scored."""
-    sections: dict[str, list[tuple[Result, bool]]] = {}
+    sections: dict[str, list[tuple[CheckResult, bool]]] = {}
     for section, result, scored in rows:
         sections.setdefault(section, []).append((result, scored))
     return {section: tally(found) for section, found in sections.items()}
@@ -130,7 +130,7 @@ class AuditResult:
     error: BootwrightError | None = None
     benchmark: str = BENCHMARK
 
-    def result(self, checked: Checked) -> Result:
+    def result(self, checked: Checked) -> CheckResult:
         """Return the result of a check on the day of the audit."""
         return result_of(checked, self.day)
 
@@ -149,12 +149,12 @@ class AuditResult:
         rows = [(one.check.section, self.result(one), one.check.scored) for one in self.checks]
         return AuditSummary(tally((result, scored) for _, result, scored in rows), tallies(rows))
 
-    def having(self, *results: Result) -> tuple[Checked, ...]:
+    def having(self, *results: CheckResult) -> tuple[Checked, ...]:
         """Return the checks that have one of these results."""
         return tuple(one for one in self.checks if self.result(one) in results)
 
 
-def result_of(checked: Checked, today: date) -> Result:
+def result_of(checked: Checked, today: date) -> CheckResult:
     """Return a check's result for the report: ``waived`` for a warn with a waiver in force.
 
     A waiver is in force to the end of its last day. It changes no other result than a warn.
@@ -202,7 +202,7 @@ def remedies(result: AuditResult) -> tuple[Remedy, ...]:
 
 def to_act_on(
     results: Sequence[AuditResult],
-) -> tuple[tuple[BenchmarkCheck, tuple[Result, ...]], ...]:
+) -> tuple[tuple[BenchmarkCheck, tuple[CheckResult, ...]], ...]:
     """Return the checks that at least one board does not meet, with the result on each board.
 
     Args:

@@ -17,13 +17,13 @@ from bootwright.card.outcome import CardOutcome
 from bootwright.card.personalise import BOOT_SCR, BOOT_TXT
 from bootwright.card.plan import CardPlan, zero_extents
 from bootwright.core.board_names import VOLUME
-from bootwright.core.extents import Extent, flatten, total
 from bootwright.core.file_changes import Change, FileChange
 from bootwright.core.io.process import run
 from bootwright.core.io.signals import without_signals
 from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
 from bootwright.core.units import SECTOR
+from bootwright.rootfs.byte_ranges import Extent, flatten, total
 from bootwright.rootfs.ext4 import usage
 from bootwright.rootfs.io import ext4_edit
 from bootwright.volume.io import luks

@@ -221,8 +221,8 @@ def _prepare(options: FlashOptions, stack: ExitStack, reporter: Reporter) -> _Re
     board, source, overlays = check_references(root, target)
     if options.rootfs_file and target.packages:
         raise InputError(
-            f"packages: --rootfs-file is used as it is, without {', '.join(target.packages)}; take"
-            " one of both out"
+            f"packages: --rootfs-file is used as it is, without {', '.join(target.packages)}; leave"
+            " out --rootfs-file, or remove packages from the target"
         )
     device = inspect(options.device)
     request = guard.GuardRequest(

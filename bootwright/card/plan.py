@@ -6,9 +6,9 @@ from pathlib import Path
 from bootwright.card.geometry import Geometry
 from bootwright.card.personalise import CardIdentity
 from bootwright.core.board import PlacedBlob
-from bootwright.core.extents import Extent
 from bootwright.core.file_changes import Change, FileChange
 from bootwright.core.units import MIB, SECTOR
+from bootwright.rootfs.byte_ranges import Extent
 from bootwright.volume.luks_plan import LuksSpec
 
 

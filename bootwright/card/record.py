@@ -2,8 +2,9 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from bootwright.core.endpoints import UnlockMode
 from bootwright.core.result import to_document
 
 SCHEMA = "bootwright.card/1"
@@ -30,7 +31,7 @@ class CardRecord:
     target: str
     board: str
     rootfs: str
-    unlock: Literal["serial", "ssh"]
+    unlock: UnlockMode
     user: str
     hostname: str
     root_uuid: str

@@ -1,6 +1,6 @@
 """The boot that the simulator plays without a recording. Pure."""
 
-from bootwright.console.simulated_board import Ask, Listen, Output, Pieces, Step
+from bootwright.console.simulated_board import AskPassphrase, BootStep, Listen, Output, Pieces
 from bootwright.console.systemd_messages import Dialect
 from bootwright.core.board_names import MOUNT, VOLUME
 from bootwright.core.secret import Secret
@@ -15,10 +15,10 @@ _START = (
 )
 
 
-def sample_boot(passphrase: Secret) -> tuple[Step, ...]:
+def sample_boot(passphrase: Secret) -> tuple[BootStep, ...]:
     """Return a boot of Debian 12 (systemd 252) that asks for ``passphrase``, three times."""
     dialect = Dialect()
-    ask = Ask(
+    ask = AskPassphrase(
         disk=VOLUME,
         dialect=dialect,
         prompt=tuple((0.0, part) for part in dialect.question(f"{VOLUME} on {MOUNT}")),

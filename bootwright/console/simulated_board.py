@@ -77,7 +77,7 @@ class Listen:
 
 
 @dataclass(frozen=True)
-class Ask:
+class AskPassphrase:
     """A passphrase is asked for until the right one is typed or the tries are used up.
 
     Attributes:
@@ -110,10 +110,10 @@ class Ask:
     kdf_seconds: float = 2.0
     opened: Pieces = ()
     refused: Pieces = ()
-    gave_up: tuple["Step", ...] = ()
+    gave_up: tuple["BootStep", ...] = ()
 
 
-Step = Output | Listen | Ask
+BootStep = Output | Listen | AskPassphrase
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class SimulatedBoard:
     """
 
     def __init__(
-        self, script: Sequence[Step], *, speed: float = LINE_SPEED, tab_echo: bytes = b"\t"
+        self, script: Sequence[BootStep], *, speed: float = LINE_SPEED, tab_echo: bytes = b"\t"
     ) -> None:
         self.answers: list[TypedAnswer] = []
         self.typed: list[tuple[float, bytes]] = []
@@ -276,7 +276,7 @@ class SimulatedBoard:
             yield _Wait(max(self._now, self._free) + pause)
             self._out(data)
 
-    def _run(self, steps: tuple[Step, ...]) -> _Play:
+    def _run(self, steps: tuple[BootStep, ...]) -> _Play:
         for step in steps:
             if isinstance(step, Output):
                 yield from self._print(step.pieces)
@@ -297,7 +297,7 @@ class SimulatedBoard:
                 if key == ENTER:
                     self._out(step.reply)
 
-    def _ask(self, ask: Ask) -> Generator[_Wait, None, bool]:
+    def _ask(self, ask: AskPassphrase) -> Generator[_Wait, None, bool]:
         """Ask; return whether the boot goes on."""
         wrong = 0
         while True:
@@ -326,7 +326,7 @@ class SimulatedBoard:
                 return False
             yield from self._print(ask.refused)
 
-    def _read_answer(self, ask: Ask) -> Generator[_Wait, None, TypedAnswer]:
+    def _read_answer(self, ask: AskPassphrase) -> Generator[_Wait, None, TypedAnswer]:
         hint, hidden = len(ask.dialect.hint), ask.dialect.version == INITRAMFS
         typed = _Typed(silent=hidden)
         end, others = self._now + ask.patience, deque(ask.meanwhile)
@@ -357,7 +357,7 @@ class SimulatedBoard:
                 yield from self._print(interrupt(reply, interruptions))
 
     def _answer(
-        self, ask: Ask, typed: _Typed, how: Literal["enter", "cancel", "gone"]
+        self, ask: AskPassphrase, typed: _Typed, how: Literal["enter", "cancel", "gone"]
     ) -> TypedAnswer:
         echoed = bytes(key for key, echoed in typed.keys if echoed)
         return TypedAnswer(ask.disk, typed.given(), how, typed.silent, echoed, self._now)

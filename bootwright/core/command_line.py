@@ -136,10 +136,10 @@ class Reading:
         if not any(self.core.args[name].value for name in ("help", "list", "version")):
             for argument in self.context.positional_args:
                 if is_required(argument) and argument.value is None:
-                    name = self.context.name
-                    what = f" ({argument.help})" if argument.help else ""
+                    shown = placeholder(argument)
+                    what = f"\n  {shown}: {argument.help}" if argument.help else ""
                     raise InputError(
-                        f"{name}: {placeholder(argument)} is missing{what}: {usage(self.context)}"
+                        f"{self.context.name}: {shown} is missing: {usage(self.context)}{what}"
                     )
 
     def flag(self, name: str) -> tuple[Argument | None, bool]:
@@ -217,6 +217,10 @@ class Reading:
 
     def _set(self, argument: Argument, value: str) -> None:
         shown = placeholder(argument) if is_required(argument) else flag_of(argument)
+        if not value:
+            # Such as "$FILE" in a script where FILE is not set. It must not count as "not given".
+            other = "" if is_required(argument) else ", or leave it out"
+            raise InputError(f"{shown} is empty; give it a value{other}")
         if argument.kind is not list and id(argument) in self._given:
             raise InputError(
                 f"{shown} is given twice, as {argument.value!r} and as {value!r}; give it once"

@@ -10,6 +10,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, Field
 
 from bootwright.core.config_files import ConfigFile, read_config_files
+from bootwright.core.endpoints import UnlockMode
 from bootwright.core.errors import InputError
 from bootwright.core.network import Host, Network
 from bootwright.core.options import did_you_mean
@@ -226,7 +227,7 @@ class Target(StrictModel):
     root_size: Annotated[str, AfterValidator(_size)] = "4GiB"
     docker_data_size: Annotated[str, AfterValidator(_size_or_rest)] = "rest"
     cipher: Literal["auto", "adiantum", "aes-xts"] = "auto"
-    unlock: Literal["serial", "ssh"] = "serial"
+    unlock: UnlockMode = "serial"
     overlays: tuple[str, ...] = ()
     passphrase_command: tuple[str, ...] = ()
     rootfs_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None

@@ -17,7 +17,7 @@ BUILD_SPACE = 8 * GIB
 """Free bytes that a build may need: for a 4 GiB image, its root file system as a tarball
 and as ext4, and the work files of a Debian bootstrap."""
 
-State = Literal["ok", "missing", "optional", "warning"]
+RowState = Literal["ok", "missing", "optional", "warning"]
 """``missing`` makes the examination fail; ``optional`` is missing, but only tests or
 benchmarks need it; ``warning`` may make a command fail."""
 
@@ -41,7 +41,7 @@ class DiskSpace:
 
 
 @dataclass(frozen=True)
-class Operator:
+class OperatorFacts:
     """Who runs the program, and what this user has.
 
     Attributes:
@@ -86,7 +86,7 @@ class Machine:
     """The entry for 32-bit ARM; ``None`` when the kernel has none."""
     disks: tuple[DiskSpace, ...]
     family: Family | None
-    operator: Operator
+    operator: OperatorFacts
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Row:
     """One line of the report; ``hint`` is what the operator can do."""
 
     name: str
-    state: State
+    state: RowState
     found: str
     need: str
     hint: str = ""
@@ -175,7 +175,7 @@ def _tool(found: FoundTool, family: Family | None) -> Row:
         return Row(tool.command, "missing", found.version or "", tool.need, hint)
     if found.path is not None:
         return Row(tool.command, "ok", found.version or found.path, tool.need)
-    state: State = "missing" if tool.level == "run" else "optional"
+    state: RowState = "missing" if tool.level == "run" else "optional"
     package = tool.package(family)
     hint = f"package {package}" if package else "not packaged here; install it yourself"
     return Row(tool.command, state, "", tool.need, hint)
@@ -215,12 +215,12 @@ def _disk(disk: DiskSpace) -> Row:
     )
 
 
-def _keys(operator: Operator) -> Row:
+def _keys(operator: OperatorFacts) -> Row:
     found = ", ".join(operator.keys) or "none; inv flash makes one in build/ssh"
     return Row("ssh-keys", "ok", found, "logging in to boards")
 
 
-def _serial_ports(operator: Operator) -> Row:
+def _serial_ports(operator: OperatorFacts) -> Row:
     name, need, group = "serial-ports", "unlocking and watching boards", operator.serial_group
     if operator.root:
         return Row(name, "ok", "root may open them", need)

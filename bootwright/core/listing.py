@@ -17,8 +17,8 @@ TARGETS_SCHEMA = "bootwright.targets/1"
 BOARDS_SCHEMA = "bootwright.boards/1"
 CHECK_SCHEMA = "bootwright.config-check/1"
 
-Find = Callable[[Target], tuple[str, ...]]
-"""Returns the addresses at which a target's board was found."""
+Find = Callable[[str, str], tuple[str, ...]]
+"""Returns the addresses at which a board was found, by the target's name and its host name."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _target_row(root: Path, files: Iterable[ConfigFile], name: str, find: Find |
         target.host,
         target.serial_port,
         target.groups,
-        find(target) if find else (),
+        find(target.name, target.hostname) if find else (),
     )
 
 

@@ -19,6 +19,7 @@ ValueKind = Literal[
     "folder",
     "task",
     "target",
+    "configured-target",
     "group",
     "board",
     "rootfs",
@@ -34,7 +35,8 @@ class OptionValue:
     Attributes:
         kind: ``word`` is one of ``words``; ``text`` is anything; ``board``, ``rootfs`` and
             ``benchmark`` are names of files in the checkout, ``save`` is that of a saved emulator,
-            ``task`` is one of the program's own tasks.
+            ``task`` is one of the program's own tasks. ``target`` may be the running emulator,
+            ``configured-target`` may not.
         words: the words that are allowed; empty for the other kinds.
     """
 
@@ -44,13 +46,15 @@ class OptionValue:
     @property
     def placeholder(self) -> str:
         """The value's name in a help text, such as FILE."""
-        return "VALUE" if self.kind == "text" else self.kind.upper()
+        special = {"text": "VALUE", "configured-target": "TARGET"}
+        return special.get(self.kind, self.kind.upper())
 
 
 File = Annotated[str, OptionValue("file")]
 Files = Annotated[list[str] | None, OptionValue("file")]
 Folder = Annotated[str, OptionValue("folder")]
 TargetName = Annotated[str, OptionValue("target")]
+ConfiguredTargetName = Annotated[str, OptionValue("configured-target")]
 TargetNames = Annotated[list[str] | None, OptionValue("target")]
 GroupName = Annotated[str, OptionValue("group")]
 BoardName = Annotated[str, OptionValue("board")]

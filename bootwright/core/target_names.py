@@ -36,6 +36,8 @@ def names(kind: ValueKind, root: Path, build: Path) -> list[str]:
     match kind:
         case "target":
             return sorted({*_targets(root), *BUILT_IN, EMULATOR})
+        case "configured-target":
+            return sorted({*_targets(root), *BUILT_IN})
         case "group":
             tables = [table for table in _targets(root).values() if isinstance(table, dict)]
             groups = [table.get("groups") for table in tables]

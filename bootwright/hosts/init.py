@@ -1,6 +1,6 @@
 """``inv init``: ask for what a new target needs, and write it into ``bootwright.local.toml``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from bootwright.core.board import available_boards
@@ -8,6 +8,7 @@ from bootwright.core.config_files import read_config_files
 from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io.ask import Ask
 from bootwright.core.io.fsync import replace_file
+from bootwright.core.listing import Find
 from bootwright.core.target_names import LOCAL_NAME, names
 from bootwright.hosts.init_plan import (
     KEYS,
@@ -23,9 +24,6 @@ from bootwright.hosts.init_plan import (
     with_table,
 )
 from bootwright.hosts.io.discover import card_macs, find_board, serial_ports
-
-Find = Callable[[str, str], tuple[str, ...]]
-"""Returns the addresses at which a board was found, by the target's name and its host name."""
 
 
 def init(
@@ -43,7 +41,7 @@ def init(
 
     Args:
         root: the checkout.
-        given: the values of the command line; an empty one was not given, ``-`` leaves a key out.
+        given: the values of the command line; empty if not given, ``-`` leaves a key out.
         ask: asks the operator; ``None`` without a terminal.
         find: finds addresses.
         dev: the folder with the devices.

@@ -64,7 +64,7 @@ def apply(
         FailedError: the board cannot be reached; it puts everything back by itself then.
     """
     where = reconnector.board.where
-    with reporter.step("Change it all, run a container, be ready to put it back"):
+    with reporter.step("Apply the change, and run a container as a test"):
         report = parse_report(run_apply_job().sections)
         # A killed job has put nothing back itself.
         back = _put_back(reconnector, change) if report.interrupted else report

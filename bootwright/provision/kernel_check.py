@@ -45,7 +45,7 @@ def check_kernel(profile: Profile, facts: HostFacts, daemon: DaemonJson) -> Kern
     stops, costs = [], []
     for wanted in profile.kernel.option:
         if any(option in present for option in wanted.options) or wanted.need == "audit":
-            # What is left out without audit is said by its own step.
+            # What is left out without audit is reported by its own step.
             continue
         if wanted.required or needed.intersection(wanted.options):
             stops.append(_sentence(wanted))

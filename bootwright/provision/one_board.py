@@ -307,8 +307,8 @@ class BoardRun:
             if section.name == "failed":
                 message = "\n  ".join(line for line in section.lines[1:] if line.strip())
                 raise FailedError(
-                    f"{self._board.where}: packages: to {section.line(0)} failed; run it again"
-                    f" when that is mended. The board says:\n  {message}"
+                    f"{self._board.where}: packages: this step failed: {section.line(0)}. Repair"
+                    f" what the board reports, then run this again. The board says:\n  {message}"
                 )
         if state.status != 0:
             raise FailedError(

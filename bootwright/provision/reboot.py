@@ -16,7 +16,7 @@ from bootwright.remote.job import Reconnector
 from bootwright.remote.sections import SECTIONS
 from bootwright.volume.status import collect
 from bootwright.volume.unlock import UnlockOptions, check_reachable, printed_so_far, unlock
-from bootwright.volume.unlock_result import Result, Via
+from bootwright.volume.unlock_result import Result
 from bootwright.volume.unlock_ssh_plan import WRONG_PASSPHRASE, layout_of, try_passphrase_script
 
 READ_AGAIN_S = 20.0
@@ -51,7 +51,7 @@ def restart_board(
         FailedError: it did not come back, or its volume could not be unlocked.
         RefusedError: its host key is another one.
     """
-    via: Via = "serial" if endpoint.unlock == "serial" else "ssh"
+    via = endpoint.unlock
     options = UnlockOptions(via=via, timeout=REBOOT_S)
     check_reachable(endpoint, options)
     # What the console shows from before the restart says nothing of the boot after it.

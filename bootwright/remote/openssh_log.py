@@ -98,7 +98,7 @@ class ClientLog:
 
     @property
     def lost(self) -> str:
-        """What the client said last about a connection that it had; empty if nothing."""
+        """What the client wrote last about a connection that it had; empty if nothing."""
         # The client of a jump host writes the same line, before.
         after = "\n".join(self.lines).rpartition(CONNECTED)[2]
         return next(reversed(ClientLog(tuple(after.split("\n"))).messages), "")
@@ -120,7 +120,7 @@ class ClientLog:
 
     @property
     def proxy_messages(self) -> str:
-        """What the client of the jump host said, or the ProxyCommand."""
+        """What the client of the jump host, or the ProxyCommand, wrote."""
         own = ("kex_exchange_identification: ", "banner exchange: ")
         texts = [
             text for text in self.messages if _PROXIED not in text and not text.startswith(own)
@@ -234,14 +234,14 @@ def why_unreachable(log: ClientLog) -> str:
         return match[1]
     if "timed out" in text:
         return "no answer"
-    return f"no SSH server answers there ({'; '.join(log.messages) or 'the client said nothing'})"
+    return f"no SSH server answers there ({'; '.join(log.messages) or 'the client wrote nothing'})"
 
 
 def agent_hangs(log: ClientLog) -> str:
     """Return in words that the client still waits for the operator's SSH agent; empty if not.
 
     Args:
-        log: what it had said when its time was over.
+        log: what it had written when its time was over.
     """
     text = "\n".join(log.lines)
     connected = text.rpartition("debug1: Server host key: ")[2]
@@ -259,7 +259,7 @@ def login_refused(log: ClientLog, where: str) -> str:
     """Return the error for a server that accepts none of the keys.
 
     Args:
-        log: what the client said.
+        log: what the client wrote.
         where: the board, with its address.
     """
     if log.proxy_failed:
@@ -279,8 +279,8 @@ def login_refused(log: ClientLog, where: str) -> str:
     lines += [f"  unusable: {text}" for text in unusable]
     if not offered:
         lines.append("  there was no key to offer")
-    said = [text for text in log.messages if not text.startswith(("Load key", "Permissions "))]
-    lines += [f"  ssh: {text}" for text in said[-3:]]
+    others = [text for text in log.messages if not text.startswith(("Load key", "Permissions "))]
+    lines += [f"  ssh: {text}" for text in others[-3:]]
     lines.append(
         "  Set identity_file (and user) in bootwright.toml to the key that the card was made for."
     )
@@ -302,7 +302,7 @@ def configuration_error(log: ClientLog) -> str:
     """Return the error for a configuration that the client does not accept.
 
     Args:
-        log: what the client said.
+        log: what the client wrote.
     """
     if any(re.match(r"command-line.*Bad configuration option", text) for text in log.messages):
         oldest = ".".join(map(str, OLDEST_OPENSSH))

@@ -42,7 +42,7 @@ _WORD = re.compile(r'"([^"]*)"|\'([^\']*)\'|(?P<comment>#.*)|([^\s"\'#]\S*)')
 
 
 @dataclass(frozen=True)
-class Setting:
+class SshdLine:
     """The values of a keyword, and the file and number of the line that sets it."""
 
     values: tuple[str, ...]
@@ -54,10 +54,10 @@ class Setting:
 class _Scope:
     """What was set outside of all ``Match`` blocks, or in those that apply."""
 
-    first: dict[str, Setting] = field(default_factory=dict)
-    collected: dict[str, list[Setting]] = field(default_factory=dict)
+    first: dict[str, SshdLine] = field(default_factory=dict)
+    collected: dict[str, list[SshdLine]] = field(default_factory=dict)
 
-    def add(self, keyword: str, setting: Setting) -> None:
+    def add(self, keyword: str, setting: SshdLine) -> None:
         if keyword in _COLLECTING:
             self.collected.setdefault(keyword, []).append(setting)
         else:
@@ -77,15 +77,15 @@ class SshdSettings:
     matched: _Scope
     is_too_deep: bool
 
-    def first(self, keyword: str) -> Setting | None:
+    def first(self, keyword: str) -> SshdLine | None:
         """Return the setting of a keyword whose first value wins; ``None``: sshd's default."""
         return self.matched.first.get(keyword) or self.everywhere.first.get(keyword)
 
-    def collected(self, keyword: str) -> list[Setting]:
+    def collected(self, keyword: str) -> list[SshdLine]:
         """Return the settings of a keyword that collects values, in their order."""
         return self.matched.collected.get(keyword) or self.everywhere.collected.get(keyword, [])
 
-    def outside_blocks(self, keyword: str) -> Setting | None:
+    def outside_blocks(self, keyword: str) -> SshdLine | None:
         """Return the setting that a line at the start of sshd_config would replace."""
         return self.everywhere.first.get(keyword)
 
@@ -145,7 +145,7 @@ class _Reader:
             elif is_active:
                 scope = self.matched if in_block else self.everywhere
                 name = _OLD_NAMES.get(keyword, keyword)
-                scope.add(name, Setting(tuple(words), path, number))
+                scope.add(name, SshdLine(tuple(words), path, number))
 
     def _included(self, pattern: str) -> list[str]:
         return sorted(path for path in self._files if _path_matches(path, pattern))
@@ -393,5 +393,5 @@ _NAMES = {
 }
 
 
-def _described(keyword: str, setting: Setting) -> str:
+def _described(keyword: str, setting: SshdLine) -> str:
     return f"{_NAMES[keyword]} {' '.join(setting.values)} ({setting.path}, line {setting.line})"

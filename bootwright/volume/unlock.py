@@ -16,7 +16,7 @@ from bootwright.console.io.pending_prompt import recall, remember
 from bootwright.console.io.serial_port import check_port, check_url
 from bootwright.console.io.transcript_file import TranscriptFile
 from bootwright.console.tries import PendingPrompt, Tries
-from bootwright.core.endpoints import Endpoint
+from bootwright.core.endpoints import Endpoint, UnlockMode
 from bootwright.core.errors import FailedError, InputError, RefusedError
 from bootwright.core.io.ask import Ask
 from bootwright.core.passphrase import check_typeable
@@ -24,7 +24,7 @@ from bootwright.core.report import Reporter
 from bootwright.core.secret import Secret
 from bootwright.remote.io.wait import answers, note_coming_up
 from bootwright.volume.choices import UnlockVia
-from bootwright.volume.unlock_result import UnlockResult, Via
+from bootwright.volume.unlock_result import UnlockResult
 from bootwright.volume.unlock_session import UnlockSession
 from bootwright.volume.unlock_ssh import unlock_over_ssh
 
@@ -198,7 +198,7 @@ def _asks_on_serial(endpoint: Endpoint) -> bool:
     return endpoint.serial_url is not None and endpoint.unlock == "serial"
 
 
-def chosen_via(endpoint: Endpoint, options: UnlockOptions) -> Via:
+def chosen_via(endpoint: Endpoint, options: UnlockOptions) -> UnlockMode:
     """Return how the board is to be reached now.
 
     Raises:

@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal
+from typing import Any
 
+from bootwright.core.endpoints import UnlockMode
 from bootwright.core.errors import FailedError
 
 SCHEMA = "bootwright.unlock/1"
-
-Via = Literal["serial", "ssh"]
-"""How the board was reached."""
 
 
 class Result(Enum):
@@ -40,7 +38,7 @@ class UnlockResult:
     """
 
     target: str
-    via: Via
+    via: UnlockMode
     result: Result
     detail: str
     prompts_seen: int

@@ -20,7 +20,7 @@ from bootwright.audit.benchmark import load_checks
 from bootwright.audit.checks.evaluate import evaluate
 from bootwright.audit.facts import AuditFacts, audit_facts
 from bootwright.audit.facts_script import audit_script
-from bootwright.audit.model import Result
+from bootwright.audit.model import CheckResult
 from bootwright.audit.report.text import lines
 from bootwright.audit.result import AuditResult, as_document
 from bootwright.audit.run import paths_to_check
@@ -79,7 +79,7 @@ def answer(**changed: list[str] | str | None) -> str:
     return written(found)
 
 
-def results(facts: AuditFacts) -> dict[str, Result]:
+def results(facts: AuditFacts) -> dict[str, CheckResult]:
     checked, findings = evaluate(subject(facts), CHECKS, (), "board")
     # The results can be printed too.
     result = AuditResult("board", TODAY, checks=checked, findings=findings)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootwright.audit.command import AuditResults
-from bootwright.audit.model import RESULTS, Result
+from bootwright.audit.model import RESULTS, CheckResult
 from bootwright.audit.report.compare import compare, parse_baseline
 from bootwright.audit.result import (
     as_document,
@@ -46,7 +46,7 @@ from tests.support.schemas import check_broken_documents, check_document
     ],
 )
 def test_a_waiver_hides_a_warn_until_its_last_day(
-    evaluated: Result, expires: date, shown: Result
+    evaluated: CheckResult, expires: date, shown: CheckResult
 ) -> None:
     one = checked("2.12", evaluated, waiver=waiver("2.12", expires))
     assert result_of(one, TODAY) == shown
@@ -83,7 +83,7 @@ def test_score_counts_as_docker_bench_over_a_fixed_number() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(RESULTS), st.booleans())), st.sampled_from(RESULTS))
 def test_denominator_does_not_depend_on_results(
-    rows: list[tuple[Result, bool]], result: Result
+    rows: list[tuple[CheckResult, bool]], result: CheckResult
 ) -> None:
     one, other = tally(rows), tally((result, scored) for _, scored in rows)
     assert one.max_score == other.max_score >= abs(one.score)

@@ -7,7 +7,7 @@ import pytest
 
 from bootwright.console.prompt import find_question
 from bootwright.console.simulated_board import (
-    Ask,
+    AskPassphrase,
     Listen,
     Output,
     Pieces,
@@ -32,7 +32,7 @@ def at_once(*parts: bytes) -> Pieces:
     return tuple((0.0, part) for part in parts)
 
 
-def ask(dialect: Dialect = NEW, **changes: object) -> Ask:
+def ask(dialect: Dialect = NEW, **changes: object) -> AskPassphrase:
     values: dict[str, object] = {
         "disk": VOLUME,
         "dialect": dialect,
@@ -42,10 +42,10 @@ def ask(dialect: Dialect = NEW, **changes: object) -> Ask:
         "refused": at_once(b"wrong\r\n"),
         "gave_up": (Output(at_once(b"gave up\r\n")),),
     }
-    return Ask(**(values | changes))  # type: ignore[arg-type]
+    return AskPassphrase(**(values | changes))  # type: ignore[arg-type]
 
 
-def waiting(*steps: Output | Ask | Listen, at: float = 1.0) -> SimulatedBoard:
+def waiting(*steps: Output | AskPassphrase | Listen, at: float = 1.0) -> SimulatedBoard:
     """Return a board whose first question waits; what it printed so far is read."""
     board = SimulatedBoard(steps)
     board.due(at)
@@ -234,7 +234,7 @@ def test_others_print_while_the_question_waits() -> None:
     assert board.due(99) == b"\r\nopen\r\n"
 
 
-def test_the_answer_to_tab_can_be_slow_and_torn() -> None:
+def test_the_answer_to_tab_can_be_slow_and_interrupted() -> None:
     record = b"[   47.067120] x\r\n"
     board = waiting(ask(OLD, reaction=1.0, reply_interruptions=((3, 0.5, record),)))
     board.type(b"\t", 1)
@@ -243,7 +243,7 @@ def test_the_answer_to_tab_can_be_slow_and_torn() -> None:
     assert board.due(3) == record + HIDDEN[3:]
 
 
-def test_torn() -> None:
+def test_an_interrupted_question() -> None:
     assert interrupt(b"abcdef", ()) == ((0.0, b"abcdef"),)
     tears = ((4, 0.5, b"<2>"), (0, 0.0, b"<0>"), (4, 0.0, b"<1>"))
     pieces = interrupt(b"abcdef", tears)

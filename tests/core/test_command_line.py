@@ -49,6 +49,11 @@ def pki(_: Context, action: Literal["show", "issue"], target: TargetNames = None
 
 def read(line: str) -> list[tuple[str, Any]]:
     """Return each task that a command line calls, with the options that differ from nothing."""
+    return read_words(line.split())
+
+
+def read_words(words: list[str]) -> list[tuple[str, Any]]:
+    """Return the same of a command line that is split into words already."""
     # Copied, because Invoke takes the help texts off a task when it first reads its options.
     tasks = copy.deepcopy(Collection(provision, status, passphrase, flash, pki))
     program = Program(tasks)
@@ -58,7 +63,7 @@ def read(line: str) -> list[tuple[str, Any]]:
         tasks.to_contexts(),
         {name: task_options(tasks[name].body) for name in tasks.task_names},
     )
-    result = parser.parse_argv(line.split())[1:]
+    result = parser.parse_argv(words)[1:]
     return [(one.name or "", {k: v for k, v in one.as_kwargs.items() if v}) for one in result]
 
 
@@ -76,7 +81,6 @@ def _provision(*targets: str, reboot: bool = True, **more: Any) -> tuple[str, di
         ("provision --group lab a", [_provision("a", group="lab")]),
         ("provision --group=lab", [_provision(group="lab")]),
         ("provision --group=a=b", [_provision(group="a=b")]),
-        ("provision --group= a", [_provision("a")]),
         # A value that is a task's name, and one that begins like a short option.
         ("provision --group status a", [_provision("a", group="status")]),
         ("provision --group -x a", [_provision("a", group="-x")]),
@@ -137,13 +141,19 @@ def test_words_and_options(line: str, expected: list[tuple[str, Any]]) -> None:
         ("provision --group", "--group needs a value"),
         ("flash --key", "--key needs a value"),
         ("--checkout", "--checkout needs a value"),
+        ("--checkout= flash", "--checkout is empty; give it a value, or leave it out"),
+        ("provision --group= a", "--group is empty; give it a value, or leave it out"),
+        ("flash --key a --key=", "--key is empty"),
+        ("passphrase --target= add", "TARGET is empty; give it a value"),
+        ("pki --action=", "ACTION is empty"),
+        ("--help=", "--help is empty"),
         ("flash a b", "flash: 'b' is one word too many: inv flash [DEVICE]"),
         ("flash a --device b", "--device is given twice, as 'a' and as 'b'; give it once"),
         ("flash --device a --device b", "--device is given twice"),
         ("status a --target b", "TARGET is given twice, as 'a' and as 'b'"),
         ("status a b", "status: 'b' is one word too many: inv status TARGET"),
         ("status a provsion", "did you mean provision?"),
-        ("status", "status: TARGET is missing (a target of the file): inv status TARGET"),
+        ("status", "status: TARGET is missing: inv status TARGET\n  TARGET: a target of the file"),
         ("status provision a b status", "status: 'a' is one word too many"),
         ("passphrase a", "passphrase: ACTION is missing: inv passphrase TARGET ACTION"),
         ("passphrase a --file f", "passphrase: ACTION is missing"),
@@ -168,6 +178,29 @@ def test_words_and_options(line: str, expected: list[tuple[str, Any]]) -> None:
 def test_wrong_command_lines_are_refused_with_a_message(line: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         read(line)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["flash", "--device", ""], "--device is empty"),
+        (["flash", ""], "--device is empty"),
+        (["flash", "--", ""], "--device is empty"),
+        (["status", ""], "TARGET is empty"),
+        (["provision", "a", "", "b"], "--target is empty"),
+        (["flash", "--key", "", "x"], "--key is empty"),
+        (["--checkout", "", "flash"], "--checkout is empty"),
+        (["--help", ""], "--help is empty"),
+        (["flash", "a", ""], "flash: '' is one word too many"),
+        ([""], "no task ''"),
+    ],
+)
+def test_the_empty_word_of_an_unset_shell_variable_is_refused(
+    words: list[str], message: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        read_words(words)
     assert message in str(caught.value)
 
 

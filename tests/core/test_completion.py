@@ -11,9 +11,11 @@ from invoke.tasks import task
 
 from bootwright.core.options import (
     BenchmarkVersion,
+    ConfiguredTargetName,
     File,
     Folder,
     GroupName,
+    OptionValue,
     RootfsName,
     SaveName,
     TargetName,
@@ -57,7 +59,11 @@ def unlock(
 
 @task(auto_shortflags=False, positional=["device"], help={"device": "D"})
 def flash(
-    _: Context, device: File = "", blobs: Folder = "", benchmark: BenchmarkVersion = ""
+    _: Context,
+    device: File = "",
+    target: ConfiguredTargetName = "odroid",
+    blobs: Folder = "",
+    benchmark: BenchmarkVersion = "",
 ) -> None:
     """Make a card."""
 
@@ -127,6 +133,8 @@ def test_values(offered: Offered) -> None:
     assert "debian" in offered("unlock", "--rootfs", "")
     assert "1.6.0" in offered("flash", "--benchmark", "")
     assert offered("provision", "--parallel", "") == {}
+    # A card cannot be made for the emulator, so it is not offered there.
+    assert list(offered("flash", "--target", "")) == ["odroid"]
     assert offered("unlock", "--json=") == {}
     assert list(offered("provision", "odroid", "")) == ["emulator"]
 
@@ -151,9 +159,23 @@ def test_all_options_of_the_real_tasks_have_a_value_and_a_description() -> None:
         for option, takes in task_options(tasks[name].body).items():
             if option in ("target", "group", "action", "identity", "device") or "file" in option:
                 assert takes.kind != "text", f"{name} --{option}"
+    words = {name: task_options(tasks[name].body) for name in tasks.task_names}
     for context in tasks.to_contexts():
         for argument in context.args.values():
             assert argument.help, f"{context.name} --{argument.names[0]}"
+            takes = words[context.name or ""].get(argument.names[0], OptionValue())
+            absent = [word for word in takes.words if word not in argument.help]
+            assert not absent, f"{context.name} --{argument.names[0]} does not explain {absent}"
+
+
+def test_the_emulator_is_offered_only_where_it_is_accepted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    offers = {}
+    for words in (["config"], ["flash", "--target"], ["unlock"], ["logs", "tail"]):
+        assert Program().run_line(["inv", "--complete", "--", *words, "e"]) == 0
+        offers[words[0]] = capsys.readouterr().out.splitlines()
+    assert offers == {"config": [], "flash": [], "unlock": ["emulator"], "logs": ["emulator"]}
 
 
 # Names
@@ -164,6 +186,7 @@ def test_names_of_the_configuration(tmp_path: Path) -> None:
         '[targets.b]\ngroups = ["lab", "old"]\n[targets.a]\ngroups = ["lab"]\n'
     )
     assert names("target", tmp_path, tmp_path) == ["a", "b", "emulator", "odroid"]
+    assert names("configured-target", tmp_path, tmp_path) == ["a", "b", "odroid"]
     assert names("group", tmp_path, tmp_path) == ["lab", "old"]
     assert names("text", tmp_path, tmp_path) == []
 

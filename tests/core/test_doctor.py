@@ -12,7 +12,7 @@ from bootwright.core.doctor_report import (
     DiskSpace,
     FoundTool,
     Machine,
-    Operator,
+    OperatorFacts,
     examine,
 )
 from bootwright.core.errors import InputError
@@ -32,7 +32,7 @@ WELL = Machine(
     binfmt=Binfmt(True, "/usr/bin/qemu-arm-static"),
     disks=(DiskSpace("cache", "/c", BUILD_SPACE), DiskSpace("build", "/b", BUILD_SPACE)),
     family="debian",
-    operator=Operator("mia", True, ("id_ed25519.pub",), "dialout", True, True),
+    operator=OperatorFacts("mia", True, ("id_ed25519.pub",), "dialout", True, True),
 )
 
 MIA = dataclasses.replace(WELL.operator, root=False)
@@ -164,7 +164,7 @@ def test_little_disk_space_is_a_warning() -> None:
         (dataclasses.replace(MIA, serial_group=None), "warning", "no group dialout or uucp"),
     ],
 )
-def test_who_may_open_serial_ports(operator: Operator, state: str, text: str) -> None:
+def test_who_may_open_serial_ports(operator: OperatorFacts, state: str, text: str) -> None:
     report = examine(dataclasses.replace(WELL, operator=operator), TARGETS)
     row = next(row for row in report.checks if row.name == "serial-ports")
     assert (row.state, report.ok) == (state, True)

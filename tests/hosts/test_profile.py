@@ -326,7 +326,7 @@ def damaged(tmp_path: Path, name: str, old: str, new: str) -> Path:
         ("host.toml", '"docker.io"', '["docker.io"]', "package.0.debian"),
     ],
 )
-def test_bad_data_is_told_with_file_and_key(
+def test_bad_data_is_reported_with_file_and_key(
     tmp_path: Path, name: str, old: str, new: str, said: str
 ) -> None:
     with pytest.raises(InputError) as caught:
@@ -334,6 +334,6 @@ def test_bad_data_is_told_with_file_and_key(
     assert f"docker-host/{name}: {said}" in str(caught.value)
 
 
-def test_a_profile_that_is_not_there_is_told_with_those_that_are() -> None:
+def test_a_profile_that_is_not_there_is_reported_with_those_that_are() -> None:
     with pytest.raises(InputError, match=r"'swarm-host'; there are: .*docker-host"):
         load_profile(PROFILES, "swarm-host")

@@ -142,7 +142,7 @@ def test_what_fails_before_anything_changed_is_not_called_put_back(run: Run, bef
     assert as_before(run, before)
 
 
-def test_what_cannot_be_put_back_is_told_with_where_it_is(run: Run) -> None:
+def test_what_cannot_be_put_back_is_reported_with_where_it_is(run: Run) -> None:
     # The daemon with the old configuration runs no container either.
     run.board.state("docker/lies", "uid_map: 0 0\n")
     run.board.strike("fail", "docker import - bootwright-smoke:N", 2)

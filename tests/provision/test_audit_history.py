@@ -106,7 +106,7 @@ def test_auditd_goes_on_when_its_files_are_full() -> None:
     assert limits(plan_history(HISTORY, board(text)).change) == (8, 5)
 
 
-def test_no_more_than_a_part_of_the_free_space_and_that_is_told() -> None:
+def test_no_more_than_a_part_of_the_free_space_and_that_is_reported() -> None:
     facts = board(checks=(5.0,), space_mib=1000)
     plan = plan_history(HISTORY, facts)
     size, files = limits(plan.change)

@@ -104,7 +104,7 @@ def test_what_the_board_lacks_is_named(
     assert said in found[0]
 
 
-def test_a_key_is_judged_by_the_installed_engine() -> None:
+def test_a_key_is_checked_for_the_installed_engine() -> None:
     assert problems_of({"cdi-spec-dirs": []}) == []
     assert "came with 25" in problems_of({"cdi-spec-dirs": []}, version="24.0.7")[0]
     assert problems_of({"storage-driver": "devicemapper"}, version="23.0.1") == []

@@ -58,7 +58,7 @@ def test_the_service_that_is_there_keeps_the_clock_right(
         ({CHRONY: HostUnit("loaded", "failed", "enabled")}, f"{CHRONY} has failed"),
     ],
 )
-def test_a_board_without_anything_that_keeps_its_clock_right_is_told(
+def test_a_board_without_anything_that_keeps_its_clock_right_is_reported(
     units: dict[str, HostUnit], said: str
 ) -> None:
     facts = stock(units={**stock().units, TIMESYNCD: HostUnit(), **units})

@@ -135,7 +135,7 @@ def test_a_board_that_is_to_be_restarted_is_asked_after_that() -> None:
 
 
 @pytest.mark.parametrize("proven", [False, True])
-def test_what_the_engine_warns_of_is_told_at_every_run(proven: bool) -> None:
+def test_what_the_engine_warns_of_is_reported_at_every_run(proven: bool) -> None:
     texts = ("No memory limit support", "No swap limit support", "IPv4 forwarding is disabled")
     facts = (
         stock(engine=None, proven=("20.10.24", "20.10.24"), proven_warnings=texts)

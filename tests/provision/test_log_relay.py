@@ -201,7 +201,7 @@ global;scratch_buffers_count;;a;queued;7
 """
 
 
-def test_what_the_relay_tells_is_told() -> None:
+def test_what_the_relay_tells_is_reported() -> None:
     sections = [
         Section("host", ("kernel 6.1.0", "os-ID debian")),
         Section("relay", tuple(FIGURES.splitlines())),
@@ -246,7 +246,7 @@ def test_containers_end_with_docker_by_a_file_that_only_covers_daemon_json(tmp_p
     assert not (tmp_path / "did").exists()
 
 
-def test_who_takes_the_relay_away_is_told_of_containers_that_log_to_it() -> None:
+def test_who_takes_the_relay_away_is_reported_of_containers_that_log_to_it() -> None:
     board = stock(engine=engine(containers=2))
     relay = BoardFiles({CONFIG: BoardFile(b"", 0o644, 0, 0)}, {})
     there = replace(board, files=relay)

@@ -129,7 +129,7 @@ def test_a_proven_daemon_is_asked_where_something_is_to_do(make: Make) -> None:
     assert board.network.titles[:3] == [COLLECT, COLLECT, "apply"]
 
 
-def test_what_a_daemon_warns_of_that_was_just_started_is_told(make: Make) -> None:
+def test_what_a_daemon_warns_of_that_was_just_started_is_reported(make: Make) -> None:
     warns = PROVISIONED.replace('"Warnings":null', '"Warnings":["WARNING: No swap limit support"]')
     assert warns != PROVISIONED
     make(UNREAD, warns)
@@ -277,8 +277,8 @@ def test_packages_that_cannot_be_installed_end_the_run(make: Make) -> None:
     with pytest.raises(FailedError) as error:
         run()
     assert str(error.value) == (
-        f"{WHERE}: packages: to install failed; run it again when that is mended. The board"
-        " says:\n  E: Unable to locate package docker.io"
+        f"{WHERE}: packages: this step failed: install. Repair what the board reports,"
+        " then run this again. The board says:\n  E: Unable to locate package docker.io"
     )
     assert board.network.titles == [COLLECT, "packages", "packages"]
 

@@ -251,7 +251,7 @@ def test_packages_that_pacman_ignores_are_named(board: ArchRoot, keys: Keys) -> 
 
 
 @pytest.mark.parametrize("how", ["forged", "of a stranger"])
-def test_a_package_with_a_wrong_signature_is_told_and_nothing_is_installed(
+def test_a_package_with_a_wrong_signature_is_reported_and_nothing_is_installed(
     board: ArchRoot, keys: Keys, how: str
 ) -> None:
     before = installed(board)
@@ -271,7 +271,7 @@ def test_a_package_with_a_wrong_signature_is_told_and_nothing_is_installed(
 
 
 @pytest.mark.parametrize("how", ["404", "down"])
-def test_a_mirror_that_does_not_serve_is_told(board: ArchRoot, how: str) -> None:
+def test_a_mirror_that_does_not_serve_is_reported(board: ArchRoot, how: str) -> None:
     before = installed(board)
     with serving() as web:
         url = web.address
@@ -288,7 +288,7 @@ def test_a_mirror_that_does_not_serve_is_told(board: ArchRoot, how: str) -> None
     assert not (board.root / "var/lib/bootwright/upgraded.new").exists()
 
 
-def test_a_package_that_the_mirror_lacks_by_now_is_told(board: ArchRoot, keys: Keys) -> None:
+def test_a_package_that_the_mirror_lacks_by_now_is_reported(board: ArchRoot, keys: Keys) -> None:
     before = installed(board)
     board.publish("app", "3-1", {"usr/share/bw-app": b"3"}, keys.first)
     (board.root / "repo/app-3-1-any.pkg.tar.gz").unlink()
@@ -298,7 +298,7 @@ def test_a_package_that_the_mirror_lacks_by_now_is_told(board: ArchRoot, keys: K
     assert installed(board) == before
 
 
-def test_a_package_that_is_not_to_be_had_is_told(board: ArchRoot) -> None:
+def test_a_package_that_is_not_to_be_had_is_reported(board: ArchRoot) -> None:
     script = packages_script(PackagesPlan("arch", ("no-such",), (), True, "missing"))
     what, *said = failed(board.run(script))
     assert what == "bring everything up to date and install"
@@ -306,7 +306,7 @@ def test_a_package_that_is_not_to_be_had_is_told(board: ArchRoot) -> None:
 
 
 @pytest.mark.parametrize(("size", "enough"), [("510m", True), ("490m", False)])
-def test_a_full_board_is_told_before_anything_is_fetched(
+def test_a_full_board_is_reported_before_anything_is_fetched(
     board: ArchRoot, size: str, enough: bool
 ) -> None:
     board.size = size

@@ -340,7 +340,7 @@ def test_a_container_that_says_otherwise_takes_everything_back(make: Make) -> No
     assert (board.running, board.left) == (containers, [])
 
 
-def test_a_container_that_dies_in_the_restart_is_started_again_and_that_is_told(
+def test_a_container_that_dies_in_the_restart_is_started_again_and_that_is_reported(
     make: Make,
 ) -> None:
     board = make()
@@ -426,7 +426,7 @@ def test_to_put_back_twice_changes_nothing_more(make: Make) -> None:
     assert board.running == containers
 
 
-def test_what_does_not_come_back_is_told(make: Make) -> None:
+def test_what_does_not_come_back_is_reported(make: Make) -> None:
     board = make(prepared)
     board.state("docker/lies", "uid_map: 0 0\n")
     # The old daemon, which had run containers, runs none now.

@@ -107,7 +107,7 @@ def test_the_next_start_of_the_board_begins_with_this_time(
         ),
     ],
 )
-def test_what_was_done_to_a_wrong_clock_is_told(
+def test_what_was_done_to_a_wrong_clock_is_reported(
     answer: str | RemoteFinished, was_set: bool, message: str
 ) -> None:
     board = AnsweringBoard({"setting the clock": [answer]})

@@ -163,26 +163,26 @@ def board(server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     board.close()
 
 
-def told(state: JobState | FailedError) -> list[tuple[str, tuple[str, ...]]]:
+def sections_of(state: JobState | FailedError) -> list[tuple[str, tuple[str, ...]]]:
     assert isinstance(state, JobState), state
     assert not state.gone
     return [(section.name, section.lines) for section in state.sections]
 
 
-def test_output_and_status_come_back_and_what_it_does_is_told(board: Board) -> None:
+def test_output_and_status_come_back_and_what_it_does_is_reported(board: Board) -> None:
     script = (
         f"{FUNCTIONS}progress 'it'\"'\"'s \"$HOME\" é'; section one; echo '|a b'; echo oops >&2\n"
         "printf 'x\\n== status\\n' | quoted; section two; exit 7\n"
     )
     state = board.run(script)
     assert state.status == 7
-    assert told(state) == [("one", ("a b", "x", "== status")), ("two", ())]
+    assert sections_of(state) == [("one", ("a b", "x", "== status")), ("two", ())]
     assert board.run(f"{FUNCTIONS}section again").sections[0].name == "again"
 
 
 def test_a_job_reads_nothing_and_has_no_terminal(board: Board) -> None:
     state = board.run(f"{FUNCTIONS}section in; cat; [ -t 0 ] || echo '|no terminal'; pwd | quoted")
-    assert told(state) == [("in", ("no terminal", f"{FOLDER}/work"))]
+    assert sections_of(state) == [("in", ("no terminal", f"{FOLDER}/work"))]
 
 
 def test_a_job_outlives_its_session_and_is_followed_over_a_new_one(board: Board) -> None:
@@ -198,7 +198,7 @@ def test_a_job_outlives_its_session_and_is_followed_over_a_new_one(board: Board)
     board.cut()
     job.notes.until("connecting again")
     board.go_on("more")
-    assert told(job.end()) == [("went", ("on, on",))]
+    assert sections_of(job.end()) == [("went", ("on, on",))]
 
 
 def test_a_board_that_stays_away_is_given_up_and_its_job_goes_on(
@@ -251,8 +251,8 @@ def test_one_of_a_name_at_a_time(board: Board) -> None:
         board.run(f"{FUNCTIONS}section second")
     # Not even its files were touched.
     board.go_on()
-    assert told(job.end()) == [("first", ())]
-    assert told(board.run(f"{FUNCTIONS}section second")) == [("second", ())]
+    assert sections_of(job.end()) == [("first", ())]
+    assert sections_of(board.run(f"{FUNCTIONS}section second")) == [("second", ())]
 
 
 def test_two_that_begin_at_once_do_not_mix(board: Board) -> None:
@@ -293,7 +293,7 @@ def test_files_arrive_with_owner_and_mode_and_a_secret_shows_nowhere(
     state = run_job(
         board.link(user), "work", script, files, timeout=60, patience=20, reporter=Notes()
     )
-    assert told(state) == [
+    assert sections_of(state) == [
         ("files", (". 700 0:0", "job 700 0:0", "secret 400 12:34", "plain 4755 0:0")),
         ("secret", (SECRET,)),
     ]
@@ -319,7 +319,7 @@ def test_a_job_without_end_is_left_running_after_its_time(
     board.go_on()
 
 
-def test_what_cannot_be_started_is_told(board: Board, server: SshServer) -> None:
+def test_what_cannot_be_started_is_reported(board: Board, server: SshServer) -> None:
     server.tool("tar", "echo 'tar: no space left' >&2; exit 2")
     try:
         with pytest.raises(
@@ -371,5 +371,5 @@ def test_a_board_that_answers_no_more_is_not_asked_for_ever(
 
 def test_a_job_that_says_very_much_still_tells_its_end(board: Board) -> None:
     state = board.run(f"{FUNCTIONS}seq 1 300000; section end-of-it; echo '|here'")
-    assert told(state)[-1] == ("end-of-it", ("here",))
+    assert sections_of(state)[-1] == ("end-of-it", ("here",))
     assert state.status == 0

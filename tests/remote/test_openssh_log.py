@@ -105,7 +105,7 @@ def test_why_there_is_no_connection(lines: tuple[str, ...], failure: Failure) ->
             "no SSH server answers there (kex_exchange_identification: read: Connection reset",
         ),
         (("Banner \x1b]0;t\x07 \u202e of b",), "(Banner �]0;t� � of b)"),
-        ((), "the client said nothing"),
+        ((), "the client wrote nothing"),
     ],
 )
 def test_why_no_server_is_reached(lines: tuple[str, ...], words: str) -> None:

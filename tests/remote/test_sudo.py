@@ -73,7 +73,7 @@ def test_the_script_is_root_and_its_input_is_its_own(
     server.sudoers(rules)
     script = "id -u; cat; echo 'it'\\''s' >&2; exit 6"
     done = run(server, known, RIGHT, script, stdin=Secret(data))
-    assert (done.returncode, done.stdout, done.stderr_text) == (6, b"0\n" + data, "it's")
+    assert (done.returncode, done.stdout, done.stderr) == (6, b"0\n" + data, b"it's\n")
     if rules == FREE:
         assert run(server, known, WRONG, script, stdin=data) == done
         assert run(server, known, None, script, stdin=data) == done
@@ -93,7 +93,7 @@ def test_other_shells(server: SshServer, known: Path, shell: str) -> None:
     server.tool("sh", f'exec {shell} "$@"')
     done = run(server, known, RIGHT, "readlink /proc/$$/exe >&2; cat", stdin=b"one\ntwo")
     assert done.text == "one\ntwo"
-    assert Path(done.stderr_text).name == shell.split()[0]
+    assert Path(done.stderr.decode().strip()).name == shell.split()[0]
     assert "refused the password" in str(refused(server, known, WRONG))
 
 

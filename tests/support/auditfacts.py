@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.inspected import Network
+from bootwright.audit.inspected import EngineNetwork
 from bootwright.audit.model import Subject
 from bootwright.core.paths import checkout
 from bootwright.hosts.audit_rules import parse_audit_rules
@@ -133,14 +133,14 @@ def path_mode(
     return PathMode(path, mode, owner, kind)
 
 
-def bridge(icc: bool) -> Network:
+def bridge(icc: bool) -> EngineNetwork:
     """Return the default bridge."""
     options = {
         "com.docker.network.bridge.default_bridge": "true",
         "com.docker.network.bridge.enable_icc": "true" if icc else "false",
         "com.docker.network.bridge.name": "docker0",
     }
-    return Network("bridge", "bridge", options, ())
+    return EngineNetwork("bridge", "bridge", options, ())
 
 
 def stock(**different: Any) -> AuditFacts:
@@ -184,8 +184,8 @@ def stock(**different: Any) -> AuditFacts:
         images=(),
         networks=(
             bridge(icc=True),
-            Network("host", "host", {}, ()),
-            Network("none", "null", {}, ()),
+            EngineNetwork("host", "host", {}, ()),
+            EngineNetwork("none", "null", {}, ()),
         ),
         sshd_containers=frozenset(),
         listening=("0.0.0.0:22", "[::]:22"),

@@ -6,11 +6,11 @@ from datetime import date
 from bootwright.audit.model import (
     BenchmarkCheck,
     Checked,
+    CheckResult,
     Evaluation,
     Finding,
     Item,
     Owner,
-    Result,
     Waiver,
 )
 from bootwright.audit.result import AuditedHost, AuditResult
@@ -39,7 +39,7 @@ def check(
 
 def checked(
     number: str,
-    result: Result = "pass",
+    result: CheckResult = "pass",
     *items: Item,
     evidence: str = "as it is",
     waiver: Waiver | None = None,
@@ -52,7 +52,7 @@ def waiver(number: str, expires: date) -> Waiver:
     return Waiver(check=number, reason="there is nobody\nto be kept out", expires=expires)
 
 
-def item(subject: str, result: Result = "warn", evidence: str = "no limit") -> Item:
+def item(subject: str, result: CheckResult = "warn", evidence: str = "no limit") -> Item:
     return Item(subject, result, evidence)
 
 

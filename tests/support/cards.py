@@ -9,8 +9,8 @@ from bootwright.card.block_device import DeviceKind
 from bootwright.card.guard import GuardRequest, check
 from bootwright.card.io.card import Card, open_card
 from bootwright.card.io.inspect import inspect
-from bootwright.core.extents import Extent
 from bootwright.core.units import KIB, MIB, SECTOR
+from bootwright.rootfs.byte_ranges import Extent
 from tests.support.loopdevice import command, loop, mounted
 
 SIZE = 16 * MIB

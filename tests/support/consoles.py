@@ -19,13 +19,13 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from bootwright.console.simulated_board import (
-    Ask,
+    AskPassphrase,
+    BootStep,
     Interruptions,
     Listen,
     Output,
     Pieces,
     SimulatedBoard,
-    Step,
     interrupt,
 )
 from bootwright.console.systemd_messages import HIDDEN, INITRAMFS, Dialect
@@ -83,7 +83,7 @@ class Scenario:
 
     seed: int
     kind: str
-    script: tuple[Step, ...]
+    script: tuple[BootStep, ...]
     passphrase: bytes
     answered: frozenset[Result]
     unanswered: frozenset[Result]
@@ -282,7 +282,7 @@ class _Composer:
 
     def _scenario(
         self,
-        script: tuple[Step, ...],
+        script: tuple[BootStep, ...],
         answered: frozenset[Result],
         unanswered: frozenset[Result] = frozenset(),
         joins_at: float = 0.0,
@@ -299,15 +299,15 @@ class _Composer:
             pieces.append((0.0, self.quotation()))
         return Output(tuple(pieces))
 
-    def ours(self) -> Ask:
+    def ours(self) -> AskPassphrase:
         dialect = self.dialect
         writes = dialect.question(self.rng.choice(NAMES))
         seconds = self.rng.choice([0.0, 0.1, 2.0])
-        opened = self._torn_lines(dialect.opened(VOLUME, MOUNT))
-        return Ask(
+        opened = self._interrupted_lines(dialect.opened(VOLUME, MOUNT))
+        return AskPassphrase(
             disk=OURS,
             dialect=dialect,
-            prompt=self._torn_prompt(writes),
+            prompt=self._interrupted_prompt(writes),
             right=self.right,
             tries=self.rng.choice([0, 3]),
             echo_delay=self.rng.choice([0.0, 0.0, 0.001, 0.02, 0.09, 0.3, 1.5]),
@@ -319,14 +319,14 @@ class _Composer:
             refused=at_once(self.rng.choice([b"", dialect.refused()])),
         )
 
-    def other(self, verify: bool = False) -> Ask:
+    def other(self, verify: bool = False) -> AskPassphrase:
         disk = VOLUME if verify else self.rng.choice(OTHERS)
         self.features.add("verification" if verify else f"other: {disk}")
         ask = self.ours()
-        prompt = self._torn_prompt(self.dialect.question(disk, verify=verify))
+        prompt = self._interrupted_prompt(self.dialect.question(disk, verify=verify))
         return replace(ask, disk=disk, prompt=prompt, right=b"another")
 
-    def after(self) -> tuple[Step, ...]:
+    def after(self) -> tuple[BootStep, ...]:
         shown = self.rng.choice([b"", noise.boot_text(self.rng, start=False)])
         return (Output(at_once(shown)), self.login())
 
@@ -334,7 +334,7 @@ class _Composer:
         banner = self.rng.choice([b"\r\nDebian GNU/Linux 12 board ttySAC2\r\n\r\n", b"\r\n"])
         return Listen(at_once(banner + b"board login: "), b"Password: ")
 
-    def maintenance(self) -> tuple[Step, ...]:
+    def maintenance(self) -> tuple[BootStep, ...]:
         text = self.dialect.emergency(locked=self.rng.random() < 0.5)
         return (Listen(at_once(text), b"\r\nLogin incorrect\r\n"),)
 
@@ -346,7 +346,7 @@ class _Composer:
         self.features.add(f"quotation: {name}")
         at = text.index(b"Please")
         if not text.startswith(b"[") and self.rng.random() < 0.2:
-            self.features.add("torn quotation")
+            self.features.add("interrupted quotation")
             cut = self.rng.randrange(at + 1, len(text))
             text = text[:cut] + noise.record(self.rng, stamped=True) + text[cut:]
         return text
@@ -395,7 +395,7 @@ class _Composer:
         count = 1 if kind in ("quotation", "garbage") else self.rng.randrange(1, 6)
         return tuple((self.rng.uniform(0, pause), make[kind]()) for _ in range(count))
 
-    def _torn_prompt(self, writes: tuple[bytes, ...]) -> Pieces:
+    def _interrupted_prompt(self, writes: tuple[bytes, ...]) -> Pieces:
         rng = self.rng
         text = b"".join(writes)
         tears = list(self._tears(text, "prompt"))
@@ -442,13 +442,13 @@ class _Composer:
             }[kind]
             pause = rng.choice([0.0, 0.0, 0.01, 0.2])
             tears.append((rng.randrange(len(text) + 1), pause, intruder))
-            self.features.add(f"{where} torn by {kind}")
+            self.features.add(f"{where} interrupted by {kind}")
         return tuple(tears)
 
-    def _torn_lines(self, lines: bytes) -> Pieces:
+    def _interrupted_lines(self, lines: bytes) -> Pieces:
         """Return the report of success with at most one message of the kernel in it."""
         if self.rng.random() < 0.8:
             return at_once(lines)
-        self.features.add("torn report")
+        self.features.add("interrupted report")
         tear = (self.rng.randrange(len(lines)), 0.0, noise.record(self.rng, stamped=True))
         return interrupt(lines, (tear,))

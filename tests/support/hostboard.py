@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from bootwright.audit.result import AuditResult
 from bootwright.audit.run import collect, evaluate_board, load_rules
 from bootwright.core.config import Docker, Logs, Target
-from bootwright.core.endpoints import Endpoint
+from bootwright.core.endpoints import Endpoint, UnlockMode
 from bootwright.core.errors import FailedError
 from bootwright.core.paths import checkout
 from bootwright.core.report import TextReporter
@@ -94,7 +94,9 @@ class HostBoard(ABC):
     def bytes_of(self, script: str, stdin: bytes | Secret | None = None) -> bytes:
         """Run a script in the guest, which must end well; return what it prints."""
         done = self.remote().run(script, title="a script", stdin=stdin, timeout=GUEST_S)
-        assert done.returncode == 0, f"{script}\n{done.text}\n{done.stderr_text}"
+        assert done.returncode == 0, (
+            f"{script}\n{done.text}\n{done.stderr.decode(errors='replace')}"
+        )
         return done.stdout
 
     def sh(self, script: str, stdin: bytes | Secret | None = None) -> str:
@@ -123,7 +125,7 @@ class HostBoard(ABC):
         reporter: TextReporter | None = None,
         passphrase: Secret | None = None,
         ships: Logs | None = None,
-        unlock: Literal["serial", "ssh"] = "serial",
+        unlock: UnlockMode = "serial",
         **different: Any,
     ) -> ProvisionResult:
         wanted = docker or {}

@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import Literal
 
 from bootwright.core.config import Logs
+from bootwright.core.endpoints import UnlockMode
 from bootwright.core.secret import Secret
 from bootwright.emulator.plan import HOST_ADDRESS_IN_GUEST
 from bootwright.pki.certificate_store import CertificateSubject
@@ -44,9 +44,7 @@ class Shipping:
             folder, int(noted.read_text()), names=names, address=listen
         )
 
-    def provision(
-        self, queue: str = "64MiB", unlock: Literal["serial", "ssh"] = "serial"
-    ) -> ProvisionResult:
+    def provision(self, queue: str = "64MiB", unlock: UnlockMode = "serial") -> ProvisionResult:
         files = self.operator.files(CertificateSubject("log", "odroid"))
         read = [Path(name).read_bytes() for name in (files.authority, files.certificate, files.key)]
         logs = Logs(server=self.server, port=self.operator.port, queue=queue)

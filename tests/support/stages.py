@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bootwright.core import paths
+from bootwright.core.endpoints import UnlockMode
 from bootwright.core.errors import BootwrightError, FailedError, InputError
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
@@ -39,13 +40,7 @@ from tests.support.locks import alone
 from tests.support.machine import CPUS, Card, Machine
 from tests.support.package_cache import package_cache
 from tests.support.shipping import Shipping
-from tests.support.target_keys import (
-    FIRST_BOOT,
-    KDF_MEMORY,
-    ROOTFS_VARIABLE,
-    Unlock,
-    target_text,
-)
+from tests.support.target_keys import FIRST_BOOT, KDF_MEMORY, ROOTFS_VARIABLE, target_text
 
 OLDEST_DAYS = 30
 """Days after which a stage is made anew: its packages are not those of the mirror any more."""
@@ -181,7 +176,7 @@ def stages_dir() -> Path:
 
 
 @functools.cache
-def card_key(unlock: Unlock) -> str:
+def card_key(unlock: UnlockMode) -> str:
     """Return the digest of what goes into a card."""
     tarball = os.environ.get(ROOTFS_VARIABLE, "")
     written = str(Path(tarball).stat().st_mtime_ns) if tarball else ""
@@ -200,14 +195,14 @@ def stage_key(name: str) -> str:
     return digest(before, name, stage.recipe, sources_digest(stage.sources))
 
 
-def unlock_of(name: str) -> Unlock:
+def unlock_of(name: str) -> UnlockMode:
     """Return how the volume of a stage's card is unlocked."""
     while name in STAGES:
         name = STAGES[name].parent
     return "ssh" if name == "ssh" else "serial"
 
 
-def the_card(unlock: Unlock = "serial") -> Card:
+def the_card(unlock: UnlockMode = "serial") -> Card:
     """Return a card, made by ``inv flash`` if it is not there. Nobody may write to it."""
     folder = stages_dir() / f"card-{card_key(unlock)}"
     card = Card(folder / "card.img", Secret(WORD.encode()), folder / "id")
@@ -223,7 +218,7 @@ def the_card(unlock: Unlock = "serial") -> Card:
     return card
 
 
-def _make_card(folder: Path, card: Card, unlock: Unlock) -> None:
+def _make_card(folder: Path, card: Card, unlock: UnlockMode) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     subprocess.run(

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from bootwright.console.simulated_board import Ask, Output
+from bootwright.console.simulated_board import AskPassphrase, Output
 from bootwright.console.systemd_messages import Dialect
 from bootwright.core.report import TextReporter
 from bootwright.core.secret import Secret
@@ -98,7 +98,7 @@ def generated(seed: int) -> Scenario:
         noise.waiting_line(rng),
         *(noise.record(rng, stamped=stamped) for stamped in (True, False)),
     ]
-    foreign = Ask(
+    foreign = AskPassphrase(
         disk="another secret",
         dialect=dialect,
         prompt=at_once(question),
@@ -106,7 +106,7 @@ def generated(seed: int) -> Scenario:
         meanwhile=tuple((rng.uniform(0, 2), rng.choice(outputs)) for _ in range(rng.randrange(4))),
         patience=rng.choice((8.0, 1000.0)),
     )
-    ours = Ask(
+    ours = AskPassphrase(
         disk=OURS,
         dialect=dialect,
         prompt=at_once(b"".join(dialect.question(VOLUME))),

@@ -66,7 +66,7 @@ def test_a_prompt_byte_by_byte() -> None:
     assert (result.result, result.prompts_seen) == (Result.UNLOCKED, 1)
 
 
-def test_a_torn_prompt() -> None:
+def test_an_interrupted_prompt() -> None:
     def script(line: Line) -> None:
         line.send(b"Please en[   47.067120] EXT4-fs (sda1): mounted\r\n" + OLD_PROMPT[9:])
         line.expect(b"\t")

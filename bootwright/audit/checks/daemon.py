@@ -23,7 +23,7 @@ from bootwright.audit.checks.settings import (
     why_no_engine,
 )
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import Evaluation, Evaluator, Item, Result, Subject
+from bootwright.audit.model import CheckResult, Evaluation, Evaluator, Item, Subject
 from bootwright.hosts.dockerd_options import is_tcp
 from bootwright.hosts.profile import version_key
 
@@ -162,7 +162,7 @@ def remote_api(subject: Subject) -> Evaluation:
     return Evaluation("warn", f"{where} without TLS", _each(addresses, "warn", "without TLS"))
 
 
-def _each(subjects: Iterable[str], result: Result, evidence: str) -> tuple[Item, ...]:
+def _each(subjects: Iterable[str], result: CheckResult, evidence: str) -> tuple[Item, ...]:
     return tuple(Item(subject, result, evidence) for subject in subjects)
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from types import MappingProxyType
 
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import Evaluation, Evaluator, Item, Result, Subject, worst_of
+from bootwright.audit.model import CheckResult, Evaluation, Evaluator, Item, Subject, worst_of
 from bootwright.hosts.audit_rules import recorded, resolved, rules_for
 from bootwright.hosts.profile import Watch
 
@@ -44,7 +44,7 @@ def unlisted(facts: AuditFacts) -> str:
 
 
 def _watch(facts: AuditFacts, watch: Watch, path: str) -> Item:
-    def item(result: Result, evidence: str) -> Item:
+    def item(result: CheckResult, evidence: str) -> Item:
         return Item(path, result, evidence)
 
     if facts.root and "auditctl" not in facts.tools:

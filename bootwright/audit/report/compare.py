@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from bootwright.audit.model import Finding, Item, Result
+from bootwright.audit.model import CheckResult, Finding, Item
 from bootwright.audit.result import FAMILY, SCHEMA, AuditResult, Tally, tallies, tally
 from bootwright.core.errors import InputError
 from bootwright.core.toml_model import StrictModel, check_table
@@ -23,7 +23,7 @@ class RecordedItem(_Read):
     """An item of a check in the JSON document."""
 
     subject: str
-    result: Result
+    result: CheckResult
 
 
 class RecordedCheck(_Read):
@@ -32,7 +32,7 @@ class RecordedCheck(_Read):
     id: Annotated[str, Field(pattern=r"^[1-8](\.\d{1,2}){1,2}$")]
     title: str
     section: str
-    result: Result
+    result: CheckResult
     scored: bool
     items: tuple[RecordedItem, ...]
 
@@ -127,8 +127,8 @@ class CheckChange:
 
     id: str
     title: str
-    before: Result
-    after: Result
+    before: CheckResult
+    after: CheckResult
     items: tuple[str, ...] = ()
 
 
@@ -138,7 +138,7 @@ class ItemChange:
 
     check: str
     subject: str
-    result: Result
+    result: CheckResult
 
 
 @dataclass(frozen=True)
@@ -261,19 +261,19 @@ def compare(before: RecordedAudit, after: AuditResult) -> Comparison:
     )
 
 
-_WORST_LAST: tuple[Result, ...] = ("pass", "info", "manual", "waived", "skipped", "warn")
+_WORST_LAST: tuple[CheckResult, ...] = ("pass", "info", "manual", "waived", "skipped", "warn")
 
 
-def _by_subject(items: Iterable[RecordedItem | Item]) -> dict[str, Result]:
+def _by_subject(items: Iterable[RecordedItem | Item]) -> dict[str, CheckResult]:
     # A subject may occur twice, such as a container with two ports; the worst result counts.
-    found: dict[str, Result] = {}
+    found: dict[str, CheckResult] = {}
     for item in items:
         worst = (found.get(item.subject, "pass"), item.result)
         found[item.subject] = max(worst, key=_WORST_LAST.index)
     return found
 
 
-def _is_worse(before: Result | None, after: Result, check: Result) -> bool:
+def _is_worse(before: CheckResult | None, after: CheckResult, check: CheckResult) -> bool:
     """Return whether an item got worse.
 
     Args:

@@ -7,13 +7,13 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from bootwright.audit.model import RESULTS, Checked, Finding, Result
+from bootwright.audit.model import RESULTS, Checked, CheckResult, Finding
 from bootwright.audit.report.compare import CheckChange, Comparison, FindingChange
 from bootwright.audit.result import SECTIONS, AuditResult, Tally, reason_of, remedies, to_act_on
 from bootwright.core.cli import terminal_width
 from bootwright.core.text import sanitize_text, wrap_line
 
-TAGS: dict[Result, str] = {
+TAGS: dict[CheckResult, str] = {
     "pass": "[PASS]",
     "warn": "[WARN]",
     "info": "[INFO]",

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from bootwright.audit.benchmark import OURS, BenchmarkEntry, View
-from bootwright.audit.model import BenchmarkCheck, Checked, Evaluation, Result
+from bootwright.audit.model import BenchmarkCheck, Checked, CheckResult, Evaluation
 from bootwright.audit.result import AuditResult
 
-_WORST_FIRST: tuple[Result, ...] = ("warn", "skipped", "manual", "waived", "info", "pass")
+_WORST_FIRST: tuple[CheckResult, ...] = ("warn", "skipped", "manual", "waived", "info", "pass")
 
 
 def viewed(result: AuditResult, view: View) -> AuditResult:

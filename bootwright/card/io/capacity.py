@@ -13,8 +13,8 @@ from bootwright.card.capacity import (
 from bootwright.card.io import copy_verify
 from bootwright.card.io.medium import Buffer, Medium
 from bootwright.core.errors import RefusedError
-from bootwright.core.extents import Extent
 from bootwright.core.units import MIB, SECTOR, format_size
+from bootwright.rootfs.byte_ranges import Extent
 
 _OR_SMALLER = "; or it is smaller than it claims"
 

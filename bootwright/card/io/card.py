@@ -19,9 +19,9 @@ from bootwright.card.io.medium import Buffer, Medium, buffers_equal
 from bootwright.card.io.opening import open_medium
 from bootwright.card.outcome import Counters
 from bootwright.core.errors import FailedError
-from bootwright.core.extents import Extent, flatten, total
 from bootwright.core.report import Meter
 from bootwright.core.units import SECTOR
+from bootwright.rootfs.byte_ranges import Extent, flatten, total
 
 REWRITES = 2
 """How often a range is written again if it does not read back as it was written."""
@@ -121,7 +121,7 @@ class Card:
         """Write the extents and nothing else.
 
         Args:
-            extents: sorted and disjoint (:func:`bootwright.core.extents.flatten`), aligned to
+            extents: sorted and disjoint (:func:`bootwright.rootfs.byte_ranges.flatten`), aligned to
                 sectors, without sector 0. If a source ends within its last sector, zeros follow.
             sources: the file behind each name in the extents.
             meter: counts the bytes written; the total is that of the extents.

@@ -15,8 +15,8 @@ from typing import Self
 
 from bootwright.card.io.medium import Buffer, Medium, buffers_equal
 from bootwright.core.errors import FailedError, InputError
-from bootwright.core.extents import Extent, merge, total
 from bootwright.core.units import MIB, SECTOR
+from bootwright.rootfs.byte_ranges import Extent, merge, total
 
 PIECE = 2 * MIB
 """Bytes of a piece; in benchmarks/write_card.py 0.5 to 4 MiB differ little, 2 MiB is fastest."""

@@ -1,6 +1,6 @@
 """The program that opens a disk as root, for ``inv flash`` of an ordinary user.
 
-:mod:`bootwright.card.io.disk_by_sudo` starts it by sudo. It serves one disk: it judges it as the
+:mod:`bootwright.card.io.disk_by_sudo` starts it by sudo. It serves one disk: it checks it as the
 guard does, opens it exclusively, checks who uses it, and passes the open descriptor. It is started
 with Python's options ``-I -S``, so it and all that it imports need only the standard library.
 
@@ -52,7 +52,7 @@ _IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTSTP)
 """Signals of the terminal: they are for ``inv flash``, which closes the socket when it ends."""
 
 
-class Disk:
+class ServedDisk:
     """The disk that is served."""
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class Disk:
 
 def serve(link: socket.socket) -> None:
     """Answer messages until the other side has closed the socket."""
-    disk = Disk()
+    disk = ServedDisk()
     while data := link.recv(MESSAGE_BYTES):
         try:
             answer, passed = disk.answer(json.loads(data))

@@ -19,8 +19,8 @@ from typing import Protocol
 
 from bootwright.card.io import holders
 from bootwright.core.errors import FailedError, InputError, RefusedError
-from bootwright.core.extents import Span
 from bootwright.core.units import MIB, SECTOR
+from bootwright.rootfs.byte_ranges import Span
 
 # From linux/fs.h; the same on every architecture that defines _IOC_READ as 2.
 _BLKRRPART = 0x125F

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from bootwright.card.block_device import DeviceFacts, DeviceKind
 from bootwright.core.errors import FailedError
-from bootwright.core.extents import Extent
 from bootwright.core.units import MIB, SECTOR, format_size
+from bootwright.rootfs.byte_ranges import Extent
 
 RECORDS_BYTES = MIB
 """Bytes that are kept for the manifest and the host keys, which need some 10 KiB."""

@@ -13,6 +13,23 @@ def sync_path(path: Path) -> None:
         os.close(descriptor)
 
 
+def move_into_place(draft: Path, path: Path) -> None:
+    """Give a complete file its final name; an older file of that name is replaced.
+
+    Also after a power failure, ``path`` is either as it was before or the complete new file.
+
+    Args:
+        draft: the complete file; the operator may read it.
+        path: its final name, in the same file system.
+
+    Raises:
+        OSError: the disk failed, or it is another file system.
+    """
+    sync_path(draft)
+    draft.replace(path)
+    sync_path(path.parent)
+
+
 def replace_file(path: Path, content: str | bytes, mode: int | None = None) -> None:
     """Replace a file's content at once: a reader finds either the old or the new content.
 
@@ -39,10 +56,7 @@ def replace_file(path: Path, content: str | bytes, mode: int | None = None) -> N
             if mode is not None:
                 os.fchmod(descriptor, mode)  # whatever the umask
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        move_into_place(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    sync_path(path.parent)

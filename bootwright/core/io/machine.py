@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from bootwright.core.doctor_report import DiskSpace, FoundTool, Machine, Operator
+from bootwright.core.doctor_report import DiskSpace, FoundTool, Machine, OperatorFacts
 from bootwright.core.io.process import environment, run
 from bootwright.core.io.tool_list import listed_tools
 from bootwright.core.paths import home
@@ -64,7 +64,7 @@ def _disk(name: str, path: Path) -> DiskSpace:
     return DiskSpace(name, str(path), shutil.disk_usage(existing).free)
 
 
-def _operator() -> Operator:
+def _operator() -> OperatorFacts:
     try:
         name = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -74,7 +74,7 @@ def _operator() -> Operator:
     # Debian has both groups, and its serial ports belong to dialout.
     serial = groups.get("dialout") or groups.get("uucp")
     active = {os.getegid(), *os.getgroups()}
-    return Operator(
+    return OperatorFacts(
         name=name,
         root=os.geteuid() == 0,
         keys=tuple(path.name for path in sorted((home() / ".ssh").glob("id_*.pub"))),

@@ -21,7 +21,7 @@ from bootwright.hosts.addresses import (
 ANSWER_S = 3.0
 """Seconds that a look-up may take; a name server that does not answer takes longer."""
 
-Run = Callable[[Sequence[str]], Finished]
+RunProgram = Callable[[Sequence[str]], Finished]
 """Runs a program and returns its output, also if its status is not 0."""
 
 
@@ -60,7 +60,7 @@ def card_macs(cards: Path, target: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(mac for _, mac in sorted(found, reverse=True)))
 
 
-def find_board(hostname: str, macs: Sequence[str], run: Run = _run) -> tuple[str, ...]:
+def find_board(hostname: str, macs: Sequence[str], run: RunProgram = _run) -> tuple[str, ...]:
     """Return the addresses at which a board may be reached, without repetition.
 
     Its host name is looked up, also as ``HOSTNAME.local`` (multicast DNS, if this machine has it);
@@ -76,7 +76,7 @@ def find_board(hostname: str, macs: Sequence[str], run: Run = _run) -> tuple[str
     return tuple(dict.fromkeys(_addresses(hostname, macs, run)))
 
 
-def _addresses(hostname: str, macs: Sequence[str], run: Run) -> Iterator[str]:
+def _addresses(hostname: str, macs: Sequence[str], run: RunProgram) -> Iterator[str]:
     for name in (hostname, f"{hostname}.local"):
         yield from parse_getent(_output(run, "getent", "ahosts", name))
     if not macs:
@@ -94,7 +94,7 @@ def _addresses(hostname: str, macs: Sequence[str], run: Run) -> Iterator[str]:
                 yield address
 
 
-def _output(run: Run, *argv: str) -> str:
+def _output(run: RunProgram, *argv: str) -> str:
     """Return what a program printed; an empty text if it failed, or is not there."""
     try:
         finished = run(argv)

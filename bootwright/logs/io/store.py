@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from bootwright.core import paths
 from bootwright.core.errors import InputError
-from bootwright.core.io.fsync import replace_file, sync_path
+from bootwright.core.io.fsync import move_into_place, replace_file, sync_path
 from bootwright.logs.arrival import ArrivalTimes
 from bootwright.logs.io.packed import PackedReader
 from bootwright.logs.query import Query
@@ -386,8 +386,6 @@ def _compress(file: Path) -> None:
     with file.open("rb") as reader, part.open("wb") as raw:
         with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as writer:
             shutil.copyfileobj(reader, writer)
-        raw.flush()
-        os.fsync(raw.fileno())
         os.fchmod(raw.fileno(), file.stat().st_mode & 0o777)
-    part.rename(packed)
+    move_into_place(part, packed)
     file.unlink()

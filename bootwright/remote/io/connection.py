@@ -86,12 +86,6 @@ class RemoteFinished:
         """Standard output as UTF-8; undecodable bytes become U+FFFD."""
         return self.stdout.decode("utf-8", "replace")
 
-    @property
-    def stderr_text(self) -> str:
-        """Standard error likewise, without blanks around it, and safe to show on a terminal."""
-        lines = self.stderr.decode("utf-8", "replace").strip().splitlines()
-        return "\n".join(map(sanitize_line, lines))
-
     def failure(self, first: str) -> str:
         """Return an error: ``first``, the exit status, and the last lines of both outputs.
 

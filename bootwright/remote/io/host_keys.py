@@ -113,7 +113,7 @@ class HostKeys:
         """Return the error for a key that OpenSSH refuses.
 
         Args:
-            log: what the client said.
+            log: what the client wrote.
         """
         text = log.key_message
         if log.proxy_failed:

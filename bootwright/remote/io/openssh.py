@@ -213,7 +213,7 @@ class Client:
         return True
 
     def wait_for_last_words(self) -> None:
-        """Wait until :attr:`log` has all that the client said, which has ended or is ending."""
+        """Wait until :attr:`log` has all that the client wrote, which has ended or is ending."""
         if self._reader is not None:
             # Not longer: a process that the client started may keep standard error open.
             self._reader.join(1.0)
@@ -225,7 +225,7 @@ class Client:
 
     @property
     def log(self) -> ClientLog:
-        """What the client has said."""
+        """What the client has written."""
         return lines_of(tuple(self._lines), _credentials())
 
     def remove_socket(self) -> None:

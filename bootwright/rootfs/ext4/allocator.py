@@ -12,7 +12,7 @@ from typing import NamedTuple
 _ZEROS = re.compile("0+")
 
 
-class NoRoomError(Exception):
+class ImageFullError(Exception):
     """There is not enough free space. The caller turns it into a message with sizes."""
 
 
@@ -80,10 +80,10 @@ class Allocator:
         """Return ``count`` numbers as a few runs, in the order in which they have to be used.
 
         Raises:
-            NoRoomError: fewer are free; nothing was taken.
+            ImageFullError: fewer are free; nothing was taken.
         """
         if count > self.free:
-            raise NoRoomError
+            raise ImageFullError
         self.free -= count
         if count and self._runs[0].length > count:  # the usual case
             start, length = self._runs[0]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from bootwright.rootfs.ext4 import dirents
-from bootwright.rootfs.ext4.allocator import Allocator, NoRoomError, Run, bitmap_of, free_runs
+from bootwright.rootfs.ext4.allocator import Allocator, ImageFullError, Run, bitmap_of, free_runs
 from bootwright.rootfs.ext4.dirents import encode_directory
 from bootwright.rootfs.ext4.extents import decode_root, encode_extents
 from bootwright.rootfs.ext4.inodes import (
@@ -70,7 +70,7 @@ Read = Callable[[int], memoryview]
 """Returns the next bytes of the current entry's content, at most as many as given."""
 
 
-class Disk(Protocol):
+class ImageAccess(Protocol):
     """The image file. Offsets and sizes are in bytes."""
 
     def read_at(self, offset: int, size: int) -> bytes:
@@ -93,7 +93,7 @@ class Filler:
         ValueError: the file system has features or sizes that are not supported here.
     """
 
-    def __init__(self, disk: Disk, timestamp: int) -> None:
+    def __init__(self, disk: ImageAccess, timestamp: int) -> None:
         self._disk = disk
         self._now_ns = timestamp * 10**9
         self._super = parse_superblock(disk.read_at(SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE))
@@ -135,7 +135,7 @@ class Filler:
 
         Raises:
             EntryRefused: a root file system may not contain it, or ext4 cannot store it.
-            NoRoomError: the file system is full.
+            ImageFullError: the file system is full.
         """
         node, replaced = self._tree.place(entry)
         if replaced:
@@ -145,13 +145,13 @@ class Filler:
                 raise EntryRefused(f"more than {LINKS_MAX} hard links")
             self._hard_links += 1
             if self._hard_links > self._super.inodes:
-                raise NoRoomError  # a limit: the names of links need memory
+                raise ImageFullError  # a limit: the names of links need memory
             self._write_link_count(node)
             return
         if not node.inode:
             self._assign_inode(node)
         if self.implied_directories > self._inodes.free:
-            raise NoRoomError  # implied directories get their inodes at the end
+            raise ImageFullError  # implied directories get their inodes at the end
         if entry.kind is EntryKind.DIRECTORY:
             self._keep_attributes(node, entry)
         elif entry.kind is EntryKind.FILE:
@@ -167,7 +167,7 @@ class Filler:
         """Write directories, inodes, bitmaps and counts.
 
         Raises:
-            NoRoomError: the file system is full.
+            ImageFullError: the file system is full.
         """
         directories = self._assign_directory_inodes()
         for node, parent in directories:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bootwright.core.errors import FailedError
-from bootwright.core.extents import Extent, Span, intersect, merge, subtract, total
+from bootwright.rootfs.byte_ranges import Extent, Span, intersect, merge, subtract, total
 
 _HEADER = re.compile(r"^(Block count|Block size|Free blocks):\s+(\d+)$", re.MULTILINE)
 _GROUP_FREE = re.compile(r"^  Free blocks: *(.*)$", re.MULTILINE)

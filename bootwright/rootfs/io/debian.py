@@ -14,6 +14,7 @@ from pathlib import Path
 from bootwright.core.board import OtherSuite
 from bootwright.core.errors import FailedError, InputError
 from bootwright.core.io import process
+from bootwright.core.io.fsync import move_into_place
 from bootwright.core.io.lock import exclusive
 from bootwright.core.report import Reporter
 from bootwright.core.run_log import logged
@@ -171,7 +172,7 @@ def _try_build(
     for pause in (*RETRY_PAUSES_S, None):
         try:
             _run(argv, log, reporter)
-            draft.replace(target)
+            move_into_place(draft, target)
             return {}
         except FailedError as error:
             output = log.read_text(encoding="utf-8", errors="replace")

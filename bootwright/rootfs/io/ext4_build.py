@@ -17,10 +17,10 @@ from pathlib import Path
 
 from bootwright.core.errors import BootwrightError, FailedError, InputError, RefusedError
 from bootwright.core.io import process
-from bootwright.core.io.fsync import sync_path
+from bootwright.core.io.fsync import move_into_place
 from bootwright.core.report import Reporter
 from bootwright.core.units import GIB, KIB, MIB, format_size
-from bootwright.rootfs.ext4.allocator import NoRoomError
+from bootwright.rootfs.ext4.allocator import ImageFullError
 from bootwright.rootfs.ext4.filler import Filler
 from bootwright.rootfs.ext4.layout import BLOCK, INODE_SIZE, check_features
 from bootwright.rootfs.io.tar_stream import open_tar
@@ -112,8 +112,7 @@ def build_ext4(
             raise RefusedError(f"{tarball}: it changed while it was read; nothing was kept")
         with reporter.step(f"Checking {image.name} with e2fsck"):
             _check(temporary)
-        sync_path(temporary)
-        temporary.replace(image)
+        move_into_place(temporary, image)
     return result
 
 
@@ -199,7 +198,7 @@ def _fill(
                 filler.add(entry, stream.read)
             except EntryRefused as why:
                 raise entry_error(tarball, entry.name, why) from None
-            except NoRoomError:
+            except ImageFullError:
                 total, blocks = count, -(-entry.size // BLOCK)
                 for left in entries:
                     total += 1
@@ -216,7 +215,7 @@ def _fill(
         raise InputError(f"{tarball}: the archive is empty")
     try:
         filler.finish()
-    except NoRoomError:
+    except ImageFullError:
         raise _too_small(tarball, size, filler, count, filler.directories) from None
     return BuildResult(_warnings(filler), sha256)
 

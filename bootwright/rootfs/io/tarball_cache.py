@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from bootwright.core.addresses import without_secrets
 from bootwright.core.errors import FailedError, InputError
-from bootwright.core.io.fsync import replace_file
+from bootwright.core.io.fsync import move_into_place, replace_file
 from bootwright.rootfs.verification import DownloadRecord
 
 
@@ -48,7 +48,7 @@ class Tarballs:
         try:
             self._dir.mkdir(parents=True, exist_ok=True)
             if file != target:
-                file.replace(target)
+                move_into_place(file, target)
             self._write_record(record)
         except OSError as error:
             raise FailedError(f"{target}: cannot write the cache: {error.strerror}") from error

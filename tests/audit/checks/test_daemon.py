@@ -8,7 +8,7 @@ import pytest
 from bootwright.audit.checks.daemon import EVALUATORS
 from bootwright.audit.checks.settings import configured
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import Evaluation, Result
+from bootwright.audit.model import CheckResult, Evaluation
 from bootwright.hosts.systemd_units import HostUnit
 from tests.support.auditfacts import (
     DAEMON_JSON,
@@ -59,7 +59,7 @@ def mirror(address: str, index: str = "") -> dict[str, Any]:
     return {"RegistryConfig": {"IndexConfigs": {index: mirrors}} if index else mirrors}
 
 
-CASES: list[tuple[str, AuditFacts, Result, str]] = [
+CASES: list[tuple[str, AuditFacts, CheckResult, str]] = [
     ("2.1", board(engine_owner=1000), "pass", "id 1000"),
     ("2.1", stopped(provisioned()), "skipped", "does not run"),
     ("2.2", board({"icc": True}), "pass", "icc = true (daemon.json) takes effect after a restart"),
@@ -202,7 +202,7 @@ CASES: list[tuple[str, AuditFacts, Result, str]] = [
     ("check", "facts", "result", "message"), CASES, ids=[f"{case[0]}-{case[3]}" for case in CASES]
 )
 def test_a_daemon_is_evaluated_by_its_values_in_use(
-    check: str, facts: AuditFacts, result: Result, message: str
+    check: str, facts: AuditFacts, result: CheckResult, message: str
 ) -> None:
     found = evaluate(check, facts)
     assert (found.result, message in found.evidence) == (result, True), found.evidence
@@ -245,7 +245,9 @@ def test_a_daemon_is_evaluated_by_its_values_in_use(
         ("loki:latest", {}, "skipped", "a plugin"),
     ],
 )
-def test_where_logs_go(driver: str, options: dict[str, str], result: Result, message: str) -> None:
+def test_where_logs_go(
+    driver: str, options: dict[str, str], result: CheckResult, message: str
+) -> None:
     values = {"log-driver": driver, "log-opts": options}
     units = {"bootwright-logs.service": HostUnit("loaded", "active")}
     found = evaluate("2.13", board(values, info={"LoggingDriver": driver}, units=units))

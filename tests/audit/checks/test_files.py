@@ -6,7 +6,7 @@ import pytest
 
 from bootwright.audit.checks.files import EVALUATORS, MODE, OWNER
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import Evaluation, Result
+from bootwright.audit.model import CheckResult, Evaluation
 from tests.support.auditfacts import API, PROFILE, path_mode, provisioned, stock, subject, with_api
 
 
@@ -51,7 +51,7 @@ def test_every_check_has_an_entry_of_the_profile() -> None:
         ("3.23", "/run/containerd/containerd.sock", {"owner": "root:docker"}, "warn"),
     ],
 )
-def test_a_file(check: str, path: str, different: dict[str, Any], result: Result) -> None:
+def test_a_file(check: str, path: str, different: dict[str, Any], result: CheckResult) -> None:
     facts = with_file(path, **different)
     found = evaluate(check, facts)
     mode = facts.modes[path]
@@ -62,7 +62,7 @@ def test_a_file(check: str, path: str, different: dict[str, Any], result: Result
 @pytest.mark.parametrize(
     ("mode", "result"), [(0o400, "pass"), (0o600, "warn"), (0o440, "warn"), (0, "warn")]
 )
-def test_the_servers_key_has_exactly_its_mode(mode: int, result: Result) -> None:
+def test_the_servers_key_has_exactly_its_mode(mode: int, result: CheckResult) -> None:
     path = "/etc/docker/tls/server-key.pem"
     assert evaluate("3.14", with_file(path, mode=mode)).result == result
 

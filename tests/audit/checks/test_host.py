@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bootwright.audit.checks import daemon, files, host, watches
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import Result, Subject
+from bootwright.audit.model import CheckResult, Subject
 from bootwright.hosts.audit_rules import WatchedPath
 from tests.support.auditfacts import (
     HARDENED_INFO,
@@ -28,7 +28,7 @@ from tests.support.recorded_bench import recorded
 EVALUATORS = {**host.EVALUATORS, **daemon.EVALUATORS, **files.EVALUATORS}
 
 
-def results(facts: AuditFacts, **different: Any) -> dict[str, Result]:
+def results(facts: AuditFacts, **different: Any) -> dict[str, CheckResult]:
     return {
         check: evaluator(subject(facts, **different)).result
         for check, evaluator in EVALUATORS.items()
@@ -41,7 +41,7 @@ def test_every_check_of_the_three_sections_is_evaluated() -> None:
 
 
 # The results of docker-bench-security for these boards, and why ours differ.
-OTHERWISE: dict[str, Result] = {
+OTHERWISE: dict[str, CheckResult] = {
     "1.1.2": "pass",  # it does not pass an empty group
     "1.2.2": "manual",  # it passes whatever version runs
     "2.18": "pass",  # it does not look at engines after 19.03
@@ -86,7 +86,7 @@ def test_nothing_passes_on_a_board_without_docker() -> None:
     ],
 )
 def test_images_and_containers_on_a_separate_file_system(
-    different: dict[str, Any], result: Result, message: str
+    different: dict[str, Any], result: CheckResult, message: str
 ) -> None:
     found = host.separate_partition(subject(provisioned(**different)))
     assert found.result == result
@@ -106,7 +106,7 @@ def test_images_and_containers_on_a_separate_file_system(
     ],
 )
 def test_who_controls_docker(
-    members: tuple[str, ...] | None, trusted: str | None, result: Result, message: str
+    members: tuple[str, ...] | None, trusted: str | None, result: CheckResult, message: str
 ) -> None:
     facts = provisioned(docker_group=members)
     found = host.trusted_users(subject(facts, trusted_user=trusted))
@@ -119,7 +119,7 @@ def test_unknown_files_are_skipped() -> None:
     assert {found[check] for check in (*watches.AUDITED, *files.EVALUATORS)} == {"skipped"}
 
 
-RANK: dict[Result, int] = {"skipped": 0, "warn": 0, "info": 1, "manual": 1, "pass": 2}
+RANK: dict[CheckResult, int] = {"skipped": 0, "warn": 0, "info": 1, "manual": 1, "pass": 2}
 """How good a result looks; what could not be evaluated looks no better than what is wrong."""
 
 Weaker = Callable[[AuditFacts], AuditFacts]
@@ -328,8 +328,8 @@ def test_a_worse_board_never_gets_a_better_result(data: st.DataObject) -> None:
         before = after
 
 
-def evaluated(facts: AuditFacts) -> dict[str, Result]:
-    found: dict[str, Result] = {}
+def evaluated(facts: AuditFacts) -> dict[str, CheckResult]:
+    found: dict[str, CheckResult] = {}
     for check, evaluator in EVALUATORS.items():
         evaluation = evaluator(Subject(facts, subject(facts).profile, trusted_user="mia"))
         assert evaluation.evidence

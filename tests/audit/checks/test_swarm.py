@@ -6,7 +6,7 @@ import pytest
 
 from bootwright.audit.checks.swarm import EVALUATORS
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.inspected import Network
+from bootwright.audit.inspected import EngineNetwork
 from bootwright.audit.model import Evaluation
 from tests.support.auditcontainers import container, image
 from tests.support.auditfacts import (
@@ -126,7 +126,10 @@ def test_a_worker_needs_no_listening_port() -> None:
     ],
 )
 def test_overlay_networks_are_encrypted(options: dict[str, str], result: str) -> None:
-    networks = (Network("bridge", "bridge", {}, ()), Network("app", "overlay", options, ()))
+    networks = (
+        EngineNetwork("bridge", "bridge", {}, ()),
+        EngineNetwork("app", "overlay", options, ()),
+    )
     found = evaluate("7.3", MANAGER, networks=networks)
     assert found.result == result
     assert [item.subject for item in found.items] == ["app"]

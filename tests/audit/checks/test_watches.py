@@ -6,7 +6,7 @@ import pytest
 
 from bootwright.audit.checks.watches import EVALUATORS
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import Result
+from bootwright.audit.model import CheckResult
 from bootwright.hosts.audit_rules import parse_audit_rules
 from tests.support.auditfacts import provisioned, subject
 
@@ -123,6 +123,6 @@ def test_without_auditd_or_with_it_switched_off_nothing_is_recorded() -> None:
         ("1.1.3", "-a never,user -F subj_type=crond_t", "pass"),
     ],
 )
-def test_rules_that_prevent_recording_warn(check: str, rule: str, result: Result) -> None:
+def test_rules_that_prevent_recording_warn(check: str, rule: str, result: CheckResult) -> None:
     found = EVALUATORS[check](subject(provisioned(audit_never=(rule,))))
     assert (found.result, rule in found.evidence) == (result, result == "warn")

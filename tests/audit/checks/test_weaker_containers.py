@@ -19,7 +19,7 @@ from bootwright.audit.inspected import (
     Port,
     parse_container,
 )
-from bootwright.audit.model import Result
+from bootwright.audit.model import CheckResult
 from tests.support.auditcontainers import bind, container, restricted
 from tests.support.auditfacts import DAEMON_JSON, HARDENED_INFO, provisioned, stock, subject
 
@@ -29,7 +29,7 @@ ALL = {**images.EVALUATORS, **containers.EVALUATORS, **swarm.EVALUATORS}
 # What others may join.
 OTHER = container(id="d" * 64, name="other", network_mode="host", pid_mode="host", ipc_mode="host")
 
-RANK: Mapping[Result, int] = {"warn": 0, "skipped": 1, "manual": 1, "info": 2, "pass": 3}
+RANK: Mapping[CheckResult, int] = {"warn": 0, "skipped": 1, "manual": 1, "info": 2, "pass": 3}
 
 Weaken = Callable[[Container], Container]
 
@@ -236,7 +236,7 @@ def test_a_weaker_container_is_never_evaluated_better(
         before = after
 
 
-def _results(board: AuditFacts) -> dict[tuple[str, str], Result]:
+def _results(board: AuditFacts) -> dict[tuple[str, str], CheckResult]:
     """Return the result of each check, and for the container ``one`` alone."""
     found = {}
     for check, evaluator in OF_RUNNING.items():

@@ -13,7 +13,7 @@ from bootwright.audit.benchmark import load_checks
 from bootwright.audit.checks.evaluate import evaluate
 from bootwright.audit.command import AuditResults, failure
 from bootwright.audit.facts import AuditFacts
-from bootwright.audit.model import BenchmarkCheck, Checked, Result
+from bootwright.audit.model import BenchmarkCheck, Checked, CheckResult
 from bootwright.audit.report.compare import (
     Comparison,
     RecordedAudit,
@@ -73,13 +73,13 @@ def _kind(found: Comparison) -> str:
     return kinds[0] if kinds else "unchanged"
 
 
-def _of(result: Result) -> Checked:
+def _of(result: CheckResult) -> Checked:
     if result == "waived":
         return checked("2.12", "warn", waiver=waiver("2.12", date(2030, 1, 1)))
     return checked("2.12", result)
 
 
-ORDER: tuple[Result, ...] = ("pass", "info", "manual", "waived", "skipped", "warn")
+ORDER: tuple[CheckResult, ...] = ("pass", "info", "manual", "waived", "skipped", "warn")
 TABLE = {
     # after:  pass       info        manual      waived       skipped      warn
     "pass": ("unchanged", "other", "worse", "other", "worse", "worse"),
@@ -99,7 +99,7 @@ TABLE = {
         for after, kind in zip(ORDER, kinds, strict=True)
     ],
 )
-def test_direction_of_every_change(before: Result, after: Result, kind: str) -> None:
+def test_direction_of_every_change(before: CheckResult, after: CheckResult, kind: str) -> None:
     found = _compared(_of(before), _of(after))
     assert _kind(found) == kind
     if kind != "unchanged":

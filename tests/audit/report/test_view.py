@@ -16,7 +16,7 @@ from bootwright.audit.benchmark import (
     load_view,
 )
 from bootwright.audit.checks.evaluate import evaluate
-from bootwright.audit.model import Checked, Evaluation, Finding, Item, Result, Waiver
+from bootwright.audit.model import Checked, CheckResult, Evaluation, Finding, Item, Waiver
 from bootwright.audit.report.view import viewed
 from bootwright.audit.result import AuditResult
 from bootwright.core.errors import FailedError
@@ -27,7 +27,7 @@ from tests.support.auditresults import TODAY, checked
 ROOT = checkout() / "checks" / "cis-docker"
 CHECKS = load_checks(ROOT)
 VERSIONS = [one for one in benchmarks(ROOT) if one != OURS]
-EVALUATED: tuple[Result, ...] = ("pass", "warn", "info", "manual", "skipped")
+EVALUATED: tuple[CheckResult, ...] = ("pass", "warn", "info", "manual", "skipped")
 
 
 def whole(waivers: tuple[Waiver, ...] = ()) -> AuditResult:
@@ -44,7 +44,7 @@ def entry(number: str, *checks: str, scored: bool | None = True, note: str = "")
     return BenchmarkEntry(id=number, title=title, scored=scored, checks=checks, note=note)
 
 
-def results(result: AuditResult) -> dict[str, Result]:
+def results(result: AuditResult) -> dict[str, CheckResult]:
     return {one.check.id: result.result(one) for one in result.checks}
 
 
@@ -77,7 +77,7 @@ def test_every_warn_with_an_id_in_a_version_is_shown(version: str) -> None:
 
 
 @given(st.lists(st.sampled_from(EVALUATED), min_size=1, max_size=4))
-def test_several_checks_are_as_good_as_their_worst(came: list[Result]) -> None:
+def test_several_checks_are_as_good_as_their_worst(came: list[CheckResult]) -> None:
     numbers = [f"5.{at}" for at in range(1, len(came) + 1)]
     items = tuple(Item(number, one, "seen") for number, one in zip(numbers, came, strict=True))
     parts = tuple(
@@ -95,7 +95,7 @@ def test_several_checks_are_as_good_as_their_worst(came: list[Result]) -> None:
 @pytest.mark.parametrize(
     ("days", "came"), [(date(2099, 1, 1), "waived"), (date(2020, 1, 1), "warn")]
 )
-def test_a_waiver_is_kept_in_a_view(days: date, came: Result) -> None:
+def test_a_waiver_is_kept_in_a_view(days: date, came: CheckResult) -> None:
     waived = replace(
         checked("2.2", "warn"),
         waiver=Waiver(check="2.2", reason="Nobody else is on this board.", expires=days),

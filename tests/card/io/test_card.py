@@ -13,8 +13,8 @@ from bootwright.card.block_device import is_unfinished
 from bootwright.card.io import copy_verify
 from bootwright.card.io.card import Card
 from bootwright.core.errors import FailedError, InputError
-from bootwright.core.extents import Extent, flatten, total
 from bootwright.core.units import MIB, SECTOR
+from bootwright.rootfs.byte_ranges import Extent, flatten, total
 
 SIZE = 8 * MIB
 MBR = b"M" * 510 + b"\x55\xaa"

@@ -15,8 +15,8 @@ from bootwright.card.io.card import Card, open_card
 from bootwright.card.io.inspect import inspect
 from bootwright.card.io.medium import ImageFile
 from bootwright.core.errors import FailedError, RefusedError
-from bootwright.core.extents import total
 from bootwright.core.units import MIB, SECTOR
+from bootwright.rootfs.byte_ranges import total
 from tests.support.cards import (
     EXTENTS,
     SIZE,

@@ -92,7 +92,7 @@ def test_the_helper_of_a_killed_run_ends(device: str) -> None:
     open_card(inspect(device), 0).close()
 
 
-def test_the_helper_judges_the_disk_itself(helper: DiskHelper, device: str, tmp_path: Path) -> None:
+def test_the_helper_checks_the_disk_itself(helper: DiskHelper, device: str, tmp_path: Path) -> None:
     command("mke2fs", "-q", "-t", "ext4", device)
     node = holders.node_of(device)
     with mounted(device, tmp_path / "mnt"), pytest.raises(RefusedError, match="is mounted at"):

@@ -9,8 +9,8 @@ import pytest
 from bootwright.card.io.inspect import inspect
 from bootwright.card.io.room import RECORDS_BYTES, check_image_room, hold_room
 from bootwright.core.errors import FailedError
-from bootwright.core.extents import Extent
 from bootwright.core.units import MIB
+from bootwright.rootfs.byte_ranges import Extent
 from tests.support.cards import small_disk
 
 pytestmark = [pytest.mark.integration, pytest.mark.blockdev]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bootwright.core.io.fsync import replace_file
+from bootwright.core.io.fsync import move_into_place, replace_file
 from bootwright.core.paths import checkout
 
 pytestmark = pytest.mark.integration
@@ -66,6 +66,28 @@ def test_a_failure_leaves_the_old_content_and_no_other_file(
     with pytest.raises(OSError, match="No space"):
         replace_file(tmp_path / "file", "new")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"file": "old"}
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name_and_the_folder_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft, path, synced = tmp_path / "draft", tmp_path / "file", []
+    draft.write_text("new")
+    path.write_text("old")
+
+    def fsync(descriptor: int) -> None:
+        file = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((file, path.read_text()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    move_into_place(draft, path)
+    assert synced == [(draft, "old"), (tmp_path, "new")]
+    synced.clear()
+    replace_file(path, "newer")
+    assert [(file.parent, text) for file, text in synced] == [
+        (tmp_path, "new"),
+        (tmp_path.parent, "newer"),
+    ]
 
 
 def test_a_reader_never_sees_incomplete_content(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_script_gets_its_input_and_its_two_outputs_and_status_come_back(
         )
         again = board.run("echo \"it's $0\" '$HOME' é; cat", title="t", timeout=20)
         unread = board.run("exit 3", title="t", stdin=data * 20, timeout=20)
-    assert (done.returncode, done.stdout, done.stderr_text) == (7, bytes(600_000) + data, "oops")
+    assert (done.returncode, done.stdout, done.stderr) == (7, bytes(600_000) + data, b"oops\n")
     assert (again.returncode, again.text) == (0, "it's sh $HOME é\n")
     assert unread.returncode == 3
 
@@ -254,7 +254,7 @@ def test_no_server_no_greeting_no_name(known: Path, capfd: pytest.CaptureFixture
     assert capfd.readouterr() == ("", "")
 
 
-def said_by(known: Path, greeting: bytes, **options: object) -> str:
+def error_of(known: Path, greeting: bytes, **options: object) -> str:
     """Return the error for a server that sends ``greeting`` and waits."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         endpoint = Endpoint("board", ssh=SshEndpoint("127.0.0.1", listening.getsockname()[1], "u"))
@@ -277,10 +277,14 @@ def said_by(known: Path, greeting: bytes, **options: object) -> str:
 
 
 def test_what_a_server_says_is_harmless(known: Path) -> None:
-    text = said_by(known, b"SSH-9\x1b]0;title\x07\xe2\x80\xae-x\r\n")
+    text = error_of(known, b"SSH-9\x1b]0;title\x07\xe2\x80\xae-x\r\n")
     assert "no SSH server answers" in text
     assert text.isprintable()
-    assert RemoteFinished(0, b"", "a\x1b[2J\u202e\nb\n".encode()).stderr_text == "a�[2J�\nb"
+    finished = RemoteFinished(1, b"", "a\x1b[2J\u202e\nb\n".encode())
+    assert finished.failure("x").splitlines()[1:] == [
+        "  standard error: a�[2J�",
+        "  standard error: b",
+    ]
 
 
 def test_a_server_that_never_greets_takes_no_longer_than_the_wait(
@@ -288,7 +292,7 @@ def test_a_server_that_never_greets_takes_no_longer_than_the_wait(
 ) -> None:
     monkeypatch.setattr("bootwright.remote.io.connection.LEAST_S", 1.0)
     begin = time.monotonic()
-    said_by(known, b"", wait=0.5)
+    error_of(known, b"", wait=0.5)
     assert time.monotonic() - begin < 10
 
 

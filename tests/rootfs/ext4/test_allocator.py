@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bootwright.rootfs.ext4.allocator import (
     Allocator,
-    NoRoomError,
+    ImageFullError,
     Run,
     bitmap_of,
     free_runs,
@@ -67,7 +67,7 @@ def test_no_number_is_allocated_twice_and_none_is_lost(
     left = set(free)
     for count, is_returned in requests:
         if count > len(left):
-            with pytest.raises(NoRoomError):
+            with pytest.raises(ImageFullError):
                 allocator.take(count)
             continue
         runs = allocator.take(count)

@@ -7,7 +7,7 @@ import pytest
 
 from bootwright.card.io.medium import file_data_spans
 from bootwright.core.errors import FailedError
-from bootwright.core.extents import Extent, Span, intersect, merge, subtract, total
+from bootwright.rootfs.byte_ranges import Extent, Span, intersect, merge, subtract, total
 from bootwright.rootfs.ext4 import usage
 
 TEXT = """\

@@ -147,7 +147,7 @@ def test_a_tarball_that_is_not_the_verified_one_is_refused(plain: Path, tmp_path
     assert image.stat().st_size == 64 * MIB
 
 
-def test_the_data_is_on_the_disk_before_the_image_is_created(
+def test_the_data_is_on_the_disk_before_the_image_has_its_name_and_the_folder_after(
     plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = tmp_path / "x.img"
@@ -160,7 +160,7 @@ def test_the_data_is_on_the_disk_before_the_image_is_created(
 
     monkeypatch.setattr(os, "fsync", fsync)
     build(plain, image)
-    assert synced == [(image.stat().st_ino, False)]
+    assert synced == [(image.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
 
 
 def test_files_of_killed_runs_are_removed(plain: Path, tmp_path: Path) -> None:

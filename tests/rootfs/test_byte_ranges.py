@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootwright.core.extents import Extent, Span, flatten, intersect, merge, subtract, total
+from bootwright.rootfs.byte_ranges import Extent, Span, flatten, intersect, merge, subtract, total
 
 SIZE = 60
 
