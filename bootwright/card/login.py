@@ -288,7 +288,9 @@ def plan_sshd(
     wanted = target.port or DEFAULT_PORT
     port = wanted if wanted in ports else next(iter(ports), DEFAULT_PORT)
     final = settings(text, overlay_files, port)
-    reasons = unusable_for(final, account.name, groups, keys, tuple(host_keys.values()))
+    reasons = unusable_for(
+        final, account.name, account.home, groups, keys, tuple(host_keys.values())
+    )
     if options.other_config is not None:
         reasons.append(f"{service} starts sshd with another configuration, {options.other_config}")
     if not ports and by_socket:

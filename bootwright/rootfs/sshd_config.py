@@ -213,6 +213,7 @@ def list_matches(text: str, patterns: str) -> bool | None:
 def unusable_for(
     settings: SshdSettings,
     user: str,
+    home: str,
     groups: Collection[str],
     keys: Collection[str],
     host_keys: Collection[str],
@@ -222,6 +223,7 @@ def unusable_for(
     Args:
         settings: in effect for the account; see :func:`read_sshd_config`.
         user: the name of the account.
+        home: its home, as in ``/etc/passwd``.
         groups: the names of its groups.
         keys: the public keys that may log in, one line each.
         host_keys: the public keys of the board, one line each.
@@ -240,7 +242,7 @@ def unusable_for(
     for keyword, is_usable in (
         ("pubkeyauthentication", lambda values: values[0].lower() == "yes"),
         ("authenticationmethods", _is_key_enough),
-        ("authorizedkeysfile", lambda values: any(_is_our_key_file(v, user) for v in values)),
+        ("authorizedkeysfile", lambda values: any(_is_our_key_file(v, user, home) for v in values)),
         ("forcecommand", lambda values: values[0].lower() == "none"),
         ("chrootdirectory", lambda values: values[0].lower() == "none"),
         ("maxsessions", lambda values: values[0] != "0"),
@@ -298,8 +300,13 @@ def _is_key_enough(methods: tuple[str, ...]) -> bool:
     )
 
 
-def _is_our_key_file(value: str, user: str) -> bool:
-    return value.replace("%u", user) in (".ssh/authorized_keys", "%h/.ssh/authorized_keys")
+def _is_our_key_file(value: str, user: str, home: str) -> bool:
+    """Return whether a value of AuthorizedKeysFile names the file in the home of the account."""
+    names = {"%h": home, "%u": user, "%%": "%"}
+    path = re.sub("%[hu%]", lambda match: names[match[0]], value)
+    # A name that is not absolute is one in the home. POSIX keeps two slashes at the start.
+    found, own = (posixpath.join(home, name) for name in (path, ".ssh/authorized_keys"))
+    return posixpath.normpath(f"/{found.lstrip('/')}") == posixpath.normpath(own)
 
 
 def _accepts_a_key(algorithms: str, key_kinds: Collection[str]) -> bool:

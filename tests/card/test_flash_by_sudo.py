@@ -45,6 +45,7 @@ def disk() -> Iterator[tuple[Bench, Path, str]]:
         with backing.open("xb") as file:
             file.write(b"\xa5" * 1024)
             file.truncate(SIZE)
+        give_to_nobody(backing)
         with loop(backing) as device:
             bench.image = Path(device)
             yield bench, folder, device

@@ -253,6 +253,8 @@ def test_the_first_lines_of_sshd_config_open_the_way_for_the_key(own: str, lines
         ("Match User root\nPubkeyAuthentication no\n", "PubkeyAuthentication no"),
         ("Match all\nPermitRootLogin no\n", "PermitRootLogin no"),
         ("Match Group root\nAuthorizedKeysFile /x\n", "AuthorizedKeysFile /x"),
+        ("Match all\nAuthorizedKeysFile ~/.ssh/authorized_keys\n", "AuthorizedKeysFile ~"),
+        ("Match all\nAuthorizedKeysFile %%h/.ssh/authorized_keys\n", "AuthorizedKeysFile %%h"),
         ("PubkeyAcceptedKeyTypes ssh-rsa,ecdsa-*\n", "PubkeyAcceptedAlgorithms"),
         ("RefuseConnection yes\n", "RefuseConnection yes"),
         ("Match User r*\nRefuseConnection yes\n", "RefuseConnection yes"),
@@ -380,7 +382,12 @@ def test_included_files_and_overlays_count() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["TrustedUserCAKeys /etc/ssh/ours.pub", "AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/%u"],
+    [
+        "TrustedUserCAKeys /etc/ssh/ours.pub",
+        "AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/%u",
+        "AuthorizedKeysFile /%u/.ssh/authorized_keys",  # the home of root is /root
+        "AuthorizedKeysFile /%h/.ssh//authorized_keys",
+    ],
 )
 def test_what_an_overlay_sets_is_not_replaced(line: str) -> None:
     name = "/etc/ssh/sshd_config.d/10-site.conf"

@@ -30,6 +30,10 @@ def loop(backing: Path, *options: str) -> Iterator[str]:
         device = command("losetup", "--find", "--show", *options, backing).strip()
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no loop device: {getattr(error, 'stderr', error)}")
+    if "--partscan" not in options:
+        # Of an earlier test whose partition was in use until its end: another process, such as a
+        # test with mounts of its own, had a copy of the mount.
+        subprocess.run(["partx", "--delete", device], capture_output=True)
     try:
         yield device
     finally:

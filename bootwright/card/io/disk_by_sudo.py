@@ -26,7 +26,8 @@ from bootwright.core.io.process import missing_tool
 from bootwright.core.run_log import event
 
 HELPER = (
-    sys.executable,
+    # Not sys.executable: that is "python" or "python3", depending on how this program was started.
+    str(Path(sys.prefix, "bin", "python3")),
     *("-I", "-S", "-B"),  # no variables, no site-packages, no bytecode of root in the checkout
     str(Path(__file__).with_name("disk_helper.py")),
 )

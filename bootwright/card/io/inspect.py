@@ -113,7 +113,13 @@ def _block(
     lsblk = run(lsblk_command(resolved), check=False).text
     nodes, own = disk_nodes(lsblk, resolved), holders.node_of(resolved)
     uses, usual = holders.hidden_uses(), holders.device_path(number)
-    opened_by = holders.openers(_existing(nodes), writers_only=True)
+
+    def openers() -> dict[str, list[str]]:
+        return holders.openers(_existing(nodes), writers_only=True)
+
+    # Who has it open for moments, such as losetup while it looks for a free device, does not count.
+    # When this process has opened it, the caller asks again itself.
+    opened_by = openers() if opened else holders.lasting(openers)
     readings = BlockReadings(
         lsblk=lsblk,
         mountinfo=holders.read_text("/proc/self/mountinfo"),

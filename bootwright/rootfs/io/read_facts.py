@@ -35,7 +35,7 @@ def read_rootfs_facts(image: Path, timezone: str) -> RootfsFacts:
 
     def text(path: str) -> str:
         entry = reader.lookup(path)
-        if entry is None:
+        if entry is None or not entry.is_file:  # such as a masked unit: a link to /dev/null
             return ""
         if entry.size > TEXT_MAX:
             raise InputError(

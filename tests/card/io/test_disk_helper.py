@@ -1,7 +1,9 @@
 """The helper that opens a disk as root: what it accepts, and what it refuses by itself."""
 
+import json
 import os
 import select
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from bootwright.card.io import holders
 from bootwright.card.io.card import open_card
 from bootwright.card.io.disk_by_sudo import HELPER, DiskHelper, needs_helper, start_helper
 from bootwright.card.io.inspect import inspect
+from bootwright.core import paths
 from bootwright.core.errors import InputError, RefusedError
 from tests.support.cards import SIZE, expected, run_steps
 from tests.support.loopdevice import command, loop, mounted, partition_nodes
@@ -23,6 +26,12 @@ pytestmark = [pytest.mark.integration, pytest.mark.blockdev]
 
 ROOT: tuple[str, ...] = ()
 """No command is needed to start the helper as root, since the tests are."""
+
+
+@pytest.fixture(autouse=True)
+def without_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests can themselves be run by sudo, whose user has not made the files."""
+    monkeypatch.delenv("SUDO_UID", raising=False)
 
 
 @pytest.fixture
@@ -107,6 +116,57 @@ def test_the_helper_checks_the_disk_itself(helper: DiskHelper, device: str, tmp_
 def test_only_a_block_device_by_its_numbers_is_accepted(helper: DiskHelper, node: object) -> None:
     with pytest.raises(InputError, match=r"(named by its numbers|no such block device)"):
         ask(helper, do="inspect", node=node)
+
+
+@pytest.mark.parametrize(
+    "message", [b"{", b"[]", b"7", b"\xff", b'{"do": ["open"]}', b"[" * 60_000, b"x" * 130_000]
+)
+def test_a_wrong_message_is_answered(helper: DiskHelper, device: str, message: bytes) -> None:
+    helper._link.send(message)
+    assert json.loads(helper._link.recv(4096))["error"] == "InputError"
+    assert helper.inspect(inspect(device), GuardRequest()).resolved == device
+
+
+def test_the_helper_is_silent_when_the_other_side_has_ended(device: str) -> None:
+    """Ctrl-C while it inspects the disk: its answer finds nobody."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.send(json.dumps({"do": "inspect", "node": holders.node_of(device)}).encode())
+    with subprocess.Popen(HELPER, stdin=theirs.fileno(), stderr=subprocess.PIPE) as child:
+        theirs.close()
+        ours.close()
+        assert child.stderr is not None
+        assert (child.stderr.read(), child.wait()) == (b"", 0)
+
+
+def test_a_loop_device_on_a_file_of_another_user_is_refused(
+    monkeypatch: pytest.MonkeyPatch, device: str, backing: Path
+) -> None:
+    monkeypatch.setenv("SUDO_UID", "65534")
+    facts = inspect(device)
+    with (
+        start_helper(ROOT) as helper,
+        pytest.raises(RefusedError, match=f"attached to {backing}, which is no file of yours"),
+    ):
+        helper.inspect(facts, GuardRequest())
+    os.chown(backing, 65534, -1)
+    with start_helper(ROOT) as helper:
+        assert helper.inspect(facts, GuardRequest()).resolved == device
+    backing.unlink()
+    with start_helper(ROOT) as helper, pytest.raises(RefusedError, match="no file of yours"):
+        helper.inspect(inspect(device), GuardRequest())
+
+
+def test_the_command_line_is_the_one_in_the_documentation() -> None:
+    """A rule in sudoers names it, so it does not depend on how Python was started."""
+    text = (paths.checkout() / "docs" / "flash.md").read_text()
+    rule = next(line for line in text.splitlines() if line.startswith("anna ALL="))
+    python, script = Path(sys.prefix, "bin", "python3"), "bootwright/card/io/disk_helper.py"
+    assert rule.split()[3:-1] == [*HELPER[1:-1]]
+    assert HELPER[0] == str(python)
+    assert python.samefile(sys.executable)
+    assert rule.split()[2].endswith("/bin/python3")
+    assert rule.endswith(script)
+    assert HELPER[-1].endswith(script)
 
 
 def test_a_second_disk_is_not_served(helper: DiskHelper, device: str) -> None:

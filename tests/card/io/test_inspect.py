@@ -11,6 +11,7 @@ import pytest
 
 from bootwright.card.block_device import UNFINISHED_MARK, DeviceKind
 from bootwright.card.guard import GuardRequest, check, describe, refusals
+from bootwright.card.io import holders
 from bootwright.card.io.card import open_card
 from bootwright.card.io.inspect import identify, inspect
 from bootwright.core.errors import FailedError, InputError, RefusedError
@@ -93,6 +94,15 @@ def test_a_mounted_disk_is_refused(tmp_path: Path) -> None:
         assert "ext4 labelled 'whole disk' without a partition" in describe(inspect(device))[-1]
         with mounted(device, tmp_path / "mnt"):
             assert f"{device} is mounted at {tmp_path}/mnt" in refused(device)
+
+
+@pytest.mark.blockdev
+def test_a_program_that_has_the_disk_open_for_moments_does_not_count(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([{holders.node_of(device): ["open in process 7 (losetup)"]}])
+    monkeypatch.setattr(holders, "openers", lambda *_, **__: next(found, {}))
+    assert refusals(inspect(device), REQUEST) == []
 
 
 @pytest.mark.blockdev

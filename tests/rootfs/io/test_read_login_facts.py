@@ -109,3 +109,31 @@ def test_the_small_root_file_system_can_be_used(tmp_path: Path) -> None:
     assert set(login.unit_files) == {"ssh.service"}
     assert not login.has_tcp_wrappers
     assert login.has_mkfs_ext4
+
+
+def test_what_is_masked_is_read_although_the_root_file_system_has_dev_null(tmp_path: Path) -> None:
+    """As after ``systemctl mask ssh.socket`` in a root file system of mmdebstrap."""
+    null = member("dev/null", tarfile.CHRTYPE, mode=0o666)
+    null.devmajor, null.devminor = 1, 3
+    drop_in = "/etc/systemd/system/ssh.service.d/a.conf"
+    tarball = archive(
+        tmp_path / "a.tar",
+        folder("."),
+        null,
+        link("etc/systemd/system/ssh.socket", "/dev/null"),
+        link(drop_in[1:], "/dev/null"),
+        link("etc/default/ssh", "/dev/null"),
+        (member("usr/lib/systemd/system/ssh.service"), b"[Service]\n"),
+        (member("etc/passwd"), PASSWD.encode()),
+        (member("etc/shadow"), b""),
+        (member("etc/group"), b""),
+        (member("usr/lib/systemd/systemd"), b""),
+    )
+    image = tmp_path / "a.ext4"
+    build(tarball, image)
+    login = read_rootfs_facts(image, "UTC").login
+    assert login.masked_units == {"ssh.socket"}
+    assert login.unit_texts == {
+        drop_in: "",
+        "/usr/lib/systemd/system/ssh.service": "[Service]\n",
+    }
