@@ -19,6 +19,7 @@ class HostUnit:
         command: the command line of a service as its unit has it; empty without one.
         changed_s: when its state changed last, a reload included, in seconds after the start of
             the board; 0 if that is not known.
+        started_s: when it was started, in the same way; a reload does not count.
     """
 
     load: str = "not-found"
@@ -27,6 +28,7 @@ class HostUnit:
     need_reload: bool = False
     command: str = ""
     changed_s: float = 0.0
+    started_s: float = 0.0
 
     @property
     def installed(self) -> bool:
@@ -48,4 +50,5 @@ def _unit(values: dict[str, str]) -> HostUnit:
         need_reload=values.get("NeedDaemonReload") == "yes",
         command=command[1] if command else "",
         changed_s=int(values.get("StateChangeTimestampMonotonic") or 0) / 1e6,
+        started_s=int(values.get("ActiveEnterTimestampMonotonic") or 0) / 1e6,
     )

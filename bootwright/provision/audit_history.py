@@ -17,6 +17,12 @@ AUDITD_CONF = "/etc/audit/auditd.conf"
 _FILES = 10
 """Files that auditd writes in turn: the oldest one is removed whole, a tenth of the history."""
 
+_LARGEST = 1024
+"""The MiB of a file at most: on Debian 12 an auditd with 32 bits cannot write more than 2047."""
+
+_FOLDER = "/var/log/audit/"
+"""Where the free space is asked for."""
+
 _HEADROOM = 1.25
 """How much more than needed is asked for, so that one container more is no reason for a change."""
 
@@ -75,7 +81,8 @@ def plan_history(history: AuditHistory, facts: HostFacts) -> HistoryPlan:
     """Return how auditd is to keep as many hours as the profile says; limits are only raised.
 
     All files together may take a part of the space that is free or used by them already. Limits
-    near to what would be right stay, so that a little more or less free space changes nothing.
+    near to what would be right stay, so that a little more or less free space changes nothing. So
+    do all limits if the free space is not known.
     """
     found = facts.files.files.get(AUDITD_CONF)
     if found is None:
@@ -86,25 +93,32 @@ def plan_history(history: AuditHistory, facts: HostFacts) -> HistoryPlan:
     needed = math.ceil(day * history.hours / 24)
     if not now.removes or (now.kept >= needed and now.action == "rotate"):
         return HistoryPlan()
-    wanted = _raised(now, needed, _most_mib(history, facts))
+    most = _most_mib(history, facts, found.text)
+    wanted = _raised(now, needed, 0 if most is None else most)
     text = _with(found.text, wanted)
     warnings: tuple[str, ...] = ()
     if wanted.kept < needed:
+        space = (
+            "how much space is free for its files is not known"
+            if most is None
+            else f"it gets at most {history.most_percent} % of the free space"
+        )
         warnings = (
             f"auditd keeps {_hours(wanted, day)} of records, not {history.hours} h:"
             f" {len(facts.health_checks_s)} containers with health checks add"
-            f" {day - history.other_mib:.0f} MiB a day, and it gets at most"
-            f" {history.most_percent} % of the free space. Have them checked less often"
+            f" {day - history.other_mib:.0f} MiB a day, and {space}. Have them checked less often"
             f" (--health-interval), or set max_log_file in {AUDITD_CONF}",
         )
-    if text == found.text:
+    if wanted == now:
         return HistoryPlan(warnings=warnings)
     says = (
         f"auditd keeps {wanted.files} files of {wanted.size} MiB, about {_hours(wanted, day)} of"
         f" records, in place of {now.files} of {now.size} MiB; containers with health checks:"
         f" {len(facts.health_checks_s)}",
     )
-    change = FileChange(AUDITD_CONF, text.encode(), found.mode, found.uid, found.gid)
+    # Bytes that are no UTF-8 stay as they are.
+    content = text.encode("utf-8", "surrogateescape")
+    change = FileChange(AUDITD_CONF, content, found.mode, found.uid, found.gid)
     return HistoryPlan(change, says, warnings)
 
 
@@ -112,10 +126,21 @@ def _hours(limits: _Limits, day: float) -> str:
     return f"{limits.kept / day * 24:.0f} h"
 
 
-def _most_mib(history: AuditHistory, facts: HostFacts) -> float:
-    """Return how many MiB all files may take; no limit if the free space is not known."""
-    if facts.audit_space_kib is None:
+def _most_mib(history: AuditHistory, facts: HostFacts, text: str) -> float | None:
+    """Return how many MiB all files may take; ``None`` if the free space is not known.
+
+    It is only asked for with health checks: without them the files stay small.
+
+    Args:
+        history: the profile's figures.
+        facts: of the board.
+        text: auditd.conf, which may name another folder for the files.
+    """
+    if not facts.health_checks_s:
         return math.inf
+    places = re.findall(r"^\s*log_file\s*=\s*(\S+)", text, re.IGNORECASE | re.MULTILINE)
+    if facts.audit_space_kib is None or any(not place.startswith(_FOLDER) for place in places):
+        return None
     return facts.audit_space_kib / 1024 * history.most_percent / 100
 
 
@@ -124,7 +149,7 @@ def _raised(now: _Limits, needed: int, most: float) -> _Limits:
     rotating = _Limits(now.size, now.files, "rotate")
     if now.kept >= needed:
         return rotating
-    files = max(now.files, _FILES)
+    files = max(now.files, _FILES, math.ceil(needed * _HEADROOM / _LARGEST) + 1)
     size = math.ceil(needed * _HEADROOM / (files - 1))
     if size * files > most:
         size = int(most // files)
@@ -137,7 +162,7 @@ def _raised(now: _Limits, needed: int, most: float) -> _Limits:
 def _limits(text: str) -> _Limits:
     """Return the limits of an auditd.conf; auditd's own values for what is not in it."""
     values = {"max_log_file": "0", "num_logs": "0", "max_log_file_action": "ignore"}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         key, equals, value = line.partition("=")
         if equals and key.strip().lower() in values:
             values[key.strip().lower()] = value.strip().lower()
@@ -156,10 +181,10 @@ def _with(text: str, limits: _Limits) -> str:
         "max_log_file_action": limits.action.upper(),
     }
     lines = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         key, equals, value = line.partition("=")
         name = key.strip().lower()
         if equals and name in wanted and value.strip().upper() != wanted[name]:
             line = f"{name} = {wanted[name]}"
         lines.append(line)
-    return "".join(f"{line}\n" for line in lines)
+    return "\n".join(lines)

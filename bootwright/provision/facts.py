@@ -13,7 +13,12 @@ from bootwright.hosts.file_modes import PathMode, parse_mode
 from bootwright.hosts.systemd_units import HostUnit, parse_units
 from bootwright.provision.daemon_json import DAEMON_JSON
 from bootwright.provision.facts_script import PID_FILE, SSHD_PID_FILE
-from bootwright.provision.unread import changed_since_read, parse_times, since_change
+from bootwright.provision.unread import (
+    changed_since_read,
+    parse_times,
+    since_change,
+    since_start,
+)
 from bootwright.remote.sections import Section
 
 
@@ -344,24 +349,31 @@ def _audit_impossible(facts: _Facts, no_watch: Section) -> str:
 def _health_checks(lines: Iterable[str]) -> tuple[float, ...]:
     """Return seconds between two checks, of lines that begin a health check or give its interval.
 
-    The interval is in nanoseconds; without one it is 30 s (``defaultProbeInterval`` of moby).
+    The interval is in nanoseconds; without one it is 30 s (``defaultProbeInterval`` of moby). One
+    that is switched off (``NONE``) may have an interval all the same, of its image.
     """
     found: list[float] = []
+    off = True
     for line in lines:
         _, interval, value = line.partition('"Interval":')
         if not interval:
-            found.append(30.0)
-        elif found and value.isdecimal() and int(value):
+            off = line.endswith("NONE")
+            found += [] if off else [30.0]
+        elif not off and value.isdecimal() and int(value):
             found[-1] = int(value) / 1e9
     return tuple(found)
 
 
 def _audit_space(lines: Sequence[str]) -> int | None:
-    """Return KiB: what is free, of the last line of ``df -P``, and then what ``du -s`` counts."""
-    if len(lines) < 2:
+    """Return KiB: what is free, of the last line of ``df -P``, and then what ``du -s`` counts.
+
+    The name of a file system may have blanks in it; one that does not know its free space has "-".
+    """
+    columns = lines[1].split() if len(lines) >= 3 else []
+    used = lines[2].split()[:1] if columns else []
+    if len(columns) < 6 or not columns[-3].isdecimal() or not used or not used[0].isdecimal():
         return None
-    free = lines[1].split()[3]
-    return int(free) + sum(int(line.split()[0]) for line in lines[2:])
+    return int(columns[-3]) + int(used[0])
 
 
 def _sshd_unread(
@@ -380,9 +392,11 @@ def _daemon_unread(
 ) -> bool:
     """Return whether a daemon.json that is newer than the daemon was changed while that ran.
 
-    On a board that started in the past and has the right time now, every daemon.json is newer.
+    On a board that started in the past and has the right time now, every daemon.json is newer. A
+    reload does not count: the daemon reads only some keys then, and keeps its pid file. One by us
+    has its own mark.
     """
-    since = since_change(units, ("docker.service",), facts.one("uptime"))
+    since = since_start(units, ("docker.service",), facts.one("uptime"))
     if clock is None or since is None or not {DAEMON_JSON, PID_FILE} <= times.keys():
         return True
     return changed_since_read([times[DAEMON_JSON]], times[PID_FILE], since, clock)

@@ -56,7 +56,7 @@ UNITS = (
 
 _PROPERTIES = (
     *("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "ExecStart"),
-    "StateChangeTimestampMonotonic",
+    *("StateChangeTimestampMonotonic", "ActiveEnterTimestampMonotonic"),
 )
 
 

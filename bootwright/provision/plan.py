@@ -208,7 +208,8 @@ def check_host(facts: HostFacts) -> None:
             "the Docker daemon runs and does not answer"
             f" ({facts.engine_error or 'no answer in 30 s'}): see journalctl -u docker there"
         )
-    kept = {host_steps.LOCALTIME, docker_steps.DEFAULTS, *log_relay.LINKS}
+    # Behind a link, auditd's limits stay as they are.
+    kept = {host_steps.LOCALTIME, docker_steps.DEFAULTS, AUDITD_CONF, *log_relay.LINKS}
     for path in sorted(facts.files.links.keys() - kept):
         raise RefusedError(
             f"{path} is a symbolic link to {facts.files.links[path]}, which would be replaced:"

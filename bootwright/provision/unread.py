@@ -1,7 +1,8 @@
 """Whether a file was changed after a service has read it, on a board whose clock may have been set
 in between.
 
-systemd reports the moment of a service's last start or reload by a clock that is never set
+systemd reports by a clock that is never set when a service was started
+(``ActiveEnterTimestampMonotonic``), and when it was started or reloaded last
 (``StateChangeTimestampMonotonic``). The time of a file is by the clock that is: what it was at that
 moment, the service's own pid file tells.
 """
@@ -54,7 +55,24 @@ def since_change(units: Mapping[str, HostUnit], names: Iterable[str], uptime: st
     Returns:
         ``None`` if the service does not run, or if that is not known.
     """
-    running = [unit for name in names if (unit := units.get(name)) and unit.active == "active"]
-    if not uptime.split() or not running or not running[0].changed_s:
-        return None
-    return float(uptime.split()[0]) - running[0].changed_s
+    unit = _running(units, names)
+    return None if unit is None else _since(unit.changed_s, uptime)
+
+
+def since_start(units: Mapping[str, HostUnit], names: Iterable[str], uptime: str) -> float | None:
+    """Return for how many seconds a service has run, as :func:`since_change` does.
+
+    It is for a service that reads some of its settings only at its start, and writes its pid file
+    only then.
+    """
+    unit = _running(units, names)
+    return None if unit is None else _since(unit.started_s, uptime)
+
+
+def _running(units: Mapping[str, HostUnit], names: Iterable[str]) -> HostUnit | None:
+    running = (unit for name in names if (unit := units.get(name)) and unit.active == "active")
+    return next(running, None)
+
+
+def _since(moment_s: float, uptime: str) -> float | None:
+    return float(uptime.split()[0]) - moment_s if uptime.split() and moment_s else None

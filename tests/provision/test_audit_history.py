@@ -122,6 +122,48 @@ def test_no_more_than_a_part_of_the_free_space_and_that_is_reported() -> None:
     assert (full.change, len(full.warnings)) == (None, 1)
 
 
+def test_a_size_that_is_written_in_capitals_is_found(tmp_path: Path) -> None:
+    conf = tmp_path / "auditd.conf"
+    conf.write_text("MAX_LOG_FILE = 19\n")
+    programs = "systemctl() { :; }\nsleep() { :; }\ncat() { echo 'max log size = 19456 KB'; }\n"
+    script = render("provision/shell/actions.sh", sshd_read_file="", sshd_pid_file="")
+    for shell in (["dash"], ["busybox", "sh"]):
+        argv = [*shell, "-c", f"{programs}{script}reload_auditd {conf}"]
+        assert subprocess.run(argv).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "space_mib"),
+    [(DEBIAN, None), (DEBIAN.replace("/var/log/audit/", "/data/"), 20_000)],
+)
+def test_nothing_is_raised_without_knowing_the_space(text: str, space_mib: int | None) -> None:
+    plan = plan_history(HISTORY, board(text, (5.0,), space_mib))
+    assert plan.change is None
+    (warning,) = plan.warnings
+    assert "how much space is free for its files is not known" in warning
+
+
+def test_a_file_that_an_auditd_with_32_bits_cannot_write_is_not_asked_for() -> None:
+    facts = board(checks=(30.0,) * 200, space_mib=2_000_000)
+    size, files = limits(plan_history(HISTORY, facts).change)
+    assert size <= 1024
+    assert size * (files - 1) >= day_mib(HISTORY, facts.health_checks_s)
+
+
+def test_other_lines_stay_byte_by_byte() -> None:
+    conf = b"# Gr\xf6\xdfe\f max_log_file = 3\nmax_log_file = 8\nnum_logs = 5\n"
+    conf += b"max_log_file_action = ROTATE"
+    facts = board(checks=(30.0,))
+    changed = BoardFiles({AUDITD_CONF: BoardFile(conf, 0o640, 0, 0)}, {})
+    change = plan_history(HISTORY, replace(facts, files=changed)).change
+    assert change is not None
+    first, _, _, last = change.data.split(b"\n")
+    assert (first, last) == tuple(conf.split(b"\n")[::3])
+    # A file that needs nothing is not written for the sake of its last line.
+    full = replace(facts, files=changed, audit_space_kib=1)
+    assert plan_history(HISTORY, full).change is None
+
+
 @pytest.mark.parametrize("active", ["active", "inactive", "failed"])
 def test_the_plan_shows_it_and_auditd_reads_it(active: str) -> None:
     facts = board(checks=(30.0,))
@@ -139,7 +181,16 @@ def test_the_plan_shows_it_and_auditd_reads_it(active: str) -> None:
 
 @pytest.mark.parametrize(
     ("state", "well"),
-    [("max log size = 19456 KB", True), ("max log size = 8192 KB", False), ("", True)],
+    [
+        ("max log size = 19456 KB", True),
+        # From audit 4.1 on.
+        ("max log size = 19456 KiB", True),
+        ("max log size = 8192 KB", False),
+        ("max log size = 8192 KiB", False),
+        # auditd before 2.8 reports nothing; with write_logs = no the sizes are left out.
+        ("", True),
+        ("writing to logs = no", True),
+    ],
 )
 def test_auditd_has_read_its_configuration_when_its_report_shows_it(
     tmp_path: Path, state: str, well: bool

@@ -212,13 +212,22 @@ def test_an_sshd_that_has_not_read_its_configuration(
 @pytest.mark.parametrize(("changed", "unread"), [("2026", False), ("later", True)])
 def test_a_daemon_of_a_board_that_started_in_the_past(changed: str, unread: bool) -> None:
     # It was started 900 s ago, when the clock showed 1970; the clock is right now.
-    unit = UNIT.replace("ssh.service", "docker.service")
+    unit = "Id=docker.service\nActiveState=active\nActiveEnterTimestampMonotonic=100000000"
     time = NOW - 86400 if changed == "2026" else NOW - 60
     times = f"100 /run/docker.pid\n{time} /etc/docker/daemon.json"
     named = (UPTIME, "unread daemon.json")
     facts = with_facts(*named, clock=str(NOW), file_times=times, units=unit)
     assert facts.unread is unread
     assert with_facts(*named).unread
+
+
+def test_a_reload_by_somebody_does_not_count_as_reading_all_of_daemon_json() -> None:
+    # It was started 900 s ago, its file was changed 60 s ago, and it was reloaded 30 s ago.
+    unit = UNIT.replace("ssh.service", "docker.service").replace("100000000", "970000000")
+    unit += "\nActiveEnterTimestampMonotonic=100000000"
+    times = f"{NOW - 900} /run/docker.pid\n{NOW - 60} /etc/docker/daemon.json"
+    named = (UPTIME, "unread daemon.json")
+    assert with_facts(*named, clock=str(NOW), file_times=times, units=unit).unread
 
 
 HEALTH = '"Healthcheck":{"Test":["CMD'
@@ -232,11 +241,28 @@ def test_health_checks_and_the_space_for_what_they_record() -> None:
     )
     assert facts.health_checks_s == (10, 30, 30)
     assert facts.audit_space_kib == 2005000
+    # Switched off for a container, whose image has an interval.
+    off = HEALTH.replace("CMD", "NONE") + '\n],"Interval":1000000000'
+    assert with_facts(health_checks=f"{HEALTH}\n{off}").health_checks_s == (30,)
     lacking = with_facts(missing_modules="known\nnft_compat").missing_modules
     assert lacking == frozenset(["nft_compat"])
     unknown = with_facts()
     assert unknown.missing_modules is None
     assert (unknown.health_checks_s, unknown.audit_space_kib) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("space", "kib"),
+    [
+        ("//server/my share 4000000 1 2000000 1% /var/log\n5000\t/var/log/audit", 2005000),
+        ("server 4000000 1 - - /var/log\n5000\t/var/log/audit", None),
+        ("/dev/vda2 4000000 1 2000000 1% /", None),
+        ("", None),
+    ],
+)
+def test_a_space_that_is_not_known(space: str, kib: int | None) -> None:
+    head = "Filesystem 1024-blocks Used Available Capacity Mounted on\n"
+    assert with_facts(audit_space=head + space).audit_space_kib == kib
 
 
 def test_what_the_engine_warned_of_when_it_was_proven() -> None:

@@ -225,7 +225,9 @@ AUDITCTL = """
 rules=$(dirname "$0")/../kernel
 case $1 in
 -l) [ -s "$rules" ] && cat "$rules" || echo "No rules" ;;
--R) [ -e "$rules.locked" ] || grep '^-[wa]' "$2" >>"$rules" ;;
+-R) [ -e "$rules.locked" ] || grep '^-[wa]' "$2" >>"$rules"
+    # As auditctl of audit 4 does.
+    [ -e "$rules.locked" ] || echo "Old style watch rules are slower" >&2 ;;
 esac
 """
 

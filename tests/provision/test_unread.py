@@ -54,7 +54,9 @@ def test_a_reload_of_sshd_is_over_when_it_has_read_its_files(
     mark.write_text("of an earlier reload\n")
     # The signal is sent, and the board goes on; a look at it takes no time here.
     programs = f"""
-    systemctl() {{ [ "$2" = ssh.service ] || return 1; }}
+    systemctl() {{
+        case $1 in is-active) [ -z "$slept" ] ;; *) [ "$2" = ssh.service ] ;; esac
+    }}
     sleep() {{
         slept=$((slept + 1))
         case $slept-{sshd} in
@@ -76,3 +78,20 @@ def test_a_reload_of_sshd_is_over_when_it_has_read_its_files(
     assert (done.returncode == 0) is well, done.stderr
     assert done.stdout == ("4\n" if well else "sshd does not read its files again\n")
     assert mark.exists() is well
+
+
+def test_an_sshd_that_is_started_for_each_connection_needs_no_reload(tmp_path: Path) -> None:
+    programs = """
+    systemctl() { echo "$*" >&2; case $* in "is-active "*ssh.socket*) ;; *) return 1 ;; esac; }
+    """
+    script = render(
+        "provision/shell/sshd_read.sh",
+        "provision/shell/actions.sh",
+        sshd_pid_file=str(tmp_path / "sshd.pid"),
+        sshd_read_file=str(tmp_path / "mark"),
+    )
+    done = subprocess.run(
+        ["dash", "-c", f"{programs}{script}reload_sshd"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "reload" not in done.stderr

@@ -95,6 +95,19 @@ def test_the_next_start_of_the_board_begins_with_this_time(
     assert saved.stat().st_mtime > 0
 
 
+@pytest.mark.parametrize("shell", [["dash"], ["busybox", "sh"], ["bash"]])
+def test_a_hardware_clock_that_has_lost_its_power_is_set(tmp_path: Path, shell: list[str]) -> None:
+    # Reading the time of such a clock fails (EINVAL); that of a folder does too.
+    script = set_clock_script(5_000_000.5, unless_right=False)
+    script = script.replace(RTC, str(tmp_path)).replace(SAVED, "/nowhere")
+    programs = 'date() { :; }\nhwclock() { echo "hwclock $*"; }\n'
+    script = f"{programs}{script}"
+    script = script.replace("hwclock --systohc >/dev/null 2>&1", "hwclock --systohc")
+    done = subprocess.run([*shell, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "hwclock --systohc\n\n== end\n")
+    assert done.stderr == ""
+
+
 @pytest.mark.parametrize(
     ("answer", "was_set", "message"),
     [

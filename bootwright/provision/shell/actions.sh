@@ -23,6 +23,9 @@ set_hostname() { printf %s "$1" >/proc/sys/kernel/hostname; }
 # Debian calls the unit ssh, Arch Linux sshd. The reload only sends a signal: sshd has read its files
 # when it has written another pid file.
 reload_sshd() {
+    # Where systemd starts an sshd for each connection, it reads its files then.
+    systemctl is-active --quiet ssh.service sshd.service ||
+        ! systemctl is-active --quiet ssh.socket sshd.socket || return 0
     former=$(sshd_process)
     rm -f "$sshd_read_file"
     systemctl reload ssh.service || systemctl reload sshd.service || return
@@ -123,12 +126,12 @@ start_auditd() {
     systemctl start audit-rules.service 2>/dev/null || :
     keep_audit_rules "$transaction/audit-kept"
 }
-# auditd has read its configuration again. Its report of its state shows the size of a file; the report
-# has another place from audit 4.1 on.
+# auditd has read its configuration again. Its report of its state shows the size of a file, in "KB" or,
+# from audit 4.1 on, in "KiB"; the report has another place from audit 4.1.1 on.
 # $1: the configuration.
 reload_auditd() {
     systemctl is-active --quiet auditd.service || return 0
-    size=$(sed -n 's/^[[:space:]]*max_log_file[[:space:]]*=[[:space:]]*\([0-9]*\).*/\1/p' "$1" |
+    size=$(sed -n 's/^[[:space:]]*max_log_file[[:space:]]*=[[:space:]]*\([0-9]*\).*/\1/Ip' "$1" |
         tail -n 1)
     systemctl kill --kill-who=main --signal=HUP auditd.service || return
     count=0
@@ -136,12 +139,13 @@ reload_auditd() {
         systemctl kill --kill-who=main --signal=CONT auditd.service
         sleep 0.25 2>/dev/null || sleep 1
         state_report=$(cat /run/auditd.state /run/audit/auditd.state 2>/dev/null)
-        printf '%s\n' "$state_report" | grep -qx -e "max log size = $((${size:-0} * 1024)) KB"
+        printf '%s\n' "$state_report" | grep -qxE -e "max log size = $((${size:-0} * 1024)) Ki?B"
     do
         count=$((count + 1))
         [ "$count" -lt 40 ] && continue
-        # One that reports nothing has got the signal, and more cannot be known.
-        [ -n "$state_report" ] || return 0
+        # One that reports no size has got the signal, and more cannot be known: an old auditd, or one
+        # with "write_logs = no".
+        printf '%s\n' "$state_report" | grep -q '^max log size = ' || return 0
         echo "auditd does not read $1 again: see journalctl -u auditd"
         return 1
     done

@@ -25,8 +25,9 @@
 #   modes          mode, owner and kind of the paths
 #   audit          the rules and the state of auditd; audit-error: a message of auditctl
 #   audit-receiver the name of the program that the kernel gives its audit records to
-#   health-checks  lines `"Healthcheck"...`, one for each container with health checks; after it a line
-#                  `],"Interval":NANOSECONDS`, unless it has the usual one
+#   health-checks  lines `"Healthcheck"...CMD`, one for each container with health checks, or `...NONE`
+#                  where they are switched off; after it a line `],"Interval":NANOSECONDS`, unless it
+#                  has the usual one
 #   audit-space    the output of df for the folder of auditd's files, and of du; only with health checks
 #   no-audit-watch the kernel cannot watch files; only reported without its options
 #   iptables-error the message of an iptables that does not work; only if no daemon runs
@@ -124,7 +125,7 @@ fi
         done >>missing-modules
     fi
     # A quote inside of a text has a backslash before it: what matches is no part of a command.
-    grep -ohE '"Healthcheck":\{"Test":\["CMD|\],"Interval":[0-9]+' \
+    grep -ohE '"Healthcheck":\{"Test":\["(CMD|NONE)|\],"Interval":[0-9]+' \
         /var/lib/docker/containers/*/config.v2.json \
         /var/lib/docker/[0-9]*/containers/*/config.v2.json >health-checks 2>/dev/null
     # What they record is most of it.

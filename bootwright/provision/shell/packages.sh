@@ -33,7 +33,10 @@ record_rules() {
 keep_rules() {
     lost_rules=
     [ -e "$rules_file" ] || return 0
-    if ! lost_rules=$(keep_audit_rules "$rules_file" 2>&1); then
+    if lost_rules=$(keep_audit_rules "$rules_file" 2>&1); then
+        # Only remarks of auditctl.
+        lost_rules=
+    else
         lost_rules=$(printf '%s\n' "$lost_rules" | paste -s -d ' ')
     fi
     rm -f "$rules_file"

@@ -23,15 +23,14 @@ else
     date -u -s "@$seconds" >/dev/null 2>&1 || date -u -s "@${seconds%.*}" >/dev/null || exit
     # A board whose hardware clock is wrong, or that has none, would start with a wrong time again. None
     # of this has to work: the clock is right now.
-    rtc=
-    [ -r "$rtc_file" ] && read -r rtc <"$rtc_file"
-    case $rtc in
-    '' | *[!0-9]*) ;;
-    *)
+    if [ -e "$rtc_file" ]; then
+        # One that has lost its power has no time until it is set: reading the file fails.
+        rtc=
+        read -r rtc <"$rtc_file"
+        case $rtc in '' | *[!0-9]*) rtc=0 ;; esac
         off=$((${seconds%.*} - rtc))
         [ "$off" -ge -60 ] && [ "$off" -le 60 ] || hwclock --systohc >/dev/null 2>&1
-        ;;
-    esac
+    fi 2>/dev/null
     # systemd starts with the time when this file was changed last, if its own is earlier.
     [ ! -e "$saved_file" ] || touch "$saved_file"
     ! command -v fake-hwclock >/dev/null || fake-hwclock save force >/dev/null 2>&1
