@@ -125,10 +125,14 @@ class BootWatcher:
             what looks like a question after it is text that somebody displays there.
         boots: how many restarts were seen.
         gave_up: the words by which the boot reported that it takes no more passphrases; else empty.
+        failed: the words by which the boot reported, since the volume was asked for, that it cannot
+            be opened in this boot; else empty.
+        refusal_named: the latest report of a wrong passphrase names the volume.
         reason: the words that led to the state, for messages.
         prompt: the volume's question as it was printed, for messages.
         last_line: the last finished line that was not empty.
         other_disks: other volumes whose passphrase was asked for.
+        has_others: this boot opens other volumes, too, with or without a question.
         other_question: a question for another secret, such as a token's PIN. Other output has
             interrupted it, and it may still be open. Empty if there was none since a disk's.
     """
@@ -177,6 +181,7 @@ class BootWatcher:
     def passphrase_typed(self) -> None:
         """Note that a passphrase was typed at the open question."""
         self._restart_expected = False
+        self.refusal_named = False
         self.state = State.ANSWERED
         self._forget_echo()
         if self._latest is not None:
@@ -213,6 +218,7 @@ class BootWatcher:
         if self.state is State.REFUSED:
             self.state = State.ANSWERED
             self.gave_up = ""
+            self.refusal_named = False
 
     def withdraw_question(self) -> None:
         """Note that what looked like the volume's question does not react to keys."""
@@ -350,11 +356,13 @@ class BootWatcher:
     def _begin_boot(self) -> None:
         self.prompts_seen = 0
         self.other_disks: tuple[str, ...] = ()
+        self.has_others = False
         self.other_question = ""
         self.opened = False
         self.login_seen = False
         self._restart_expected = False
-        self.gave_up = ""
+        self.gave_up = self.failed = ""
+        self.refusal_named = False
         self.reason = ""
         self.prompt = ""
         self.last_line = ""
@@ -472,6 +480,7 @@ class BootWatcher:
             return
         if not question.verification and question.volume not in self.other_disks:
             self.other_disks += (question.volume,)
+            self.has_others = True
         self._lose_question()
         if self._latest is not None:
             self._latest.end = len(partial.text)
@@ -486,7 +495,7 @@ class BootWatcher:
             latest.owner = _Owner.OTHER
             return latest
         self._answers_tab = answers_tab
-        self.other_question = self.gave_up = ""
+        self.other_question = self.gave_up = self.failed = ""
         self._additions.forget()
         self._questions.forget()
         self.prompts_seen += 1
@@ -558,9 +567,16 @@ class BootWatcher:
         elif report in (UnitState.REFUSED, UnitState.GAVE_UP):
             if report is UnitState.GAVE_UP:
                 self.gave_up = words
+            if self.state in (State.ANSWERED, State.REFUSED):
+                self.refusal_named = self.refusal_named or finding.named
             if self.state is State.ANSWERED:
                 self._enter(State.REFUSED, words)
-        elif report is UnitState.FAILED and self.state is not State.FAILED:
-            self._enter(State.FAILED, words)
+        elif report is UnitState.OTHER_VOLUME:
+            self.has_others = True
+        elif report in (UnitState.FAILED, UnitState.PANICKED):
+            if report is UnitState.FAILED:
+                self.failed = self.failed or words
+            if self.state is not State.FAILED:
+                self._enter(State.FAILED, words)
         elif report is UnitState.EMERGENCY and self.state is not State.EMERGENCY:
             self._enter(State.EMERGENCY, words)

@@ -24,11 +24,15 @@ class UnitState(Enum):
     ALL_OPENED = auto()
     """Every volume that the boot waits for is open. With `nofail` it does not wait for ours."""
     REFUSED = auto()
-    """The last passphrase was wrong; the line does not name the volume."""
+    """The last passphrase was wrong; systemd's line does not name the volume."""
     GAVE_UP = auto()
-    """The last passphrase was wrong, and no more are taken; the line does not name the volume."""
+    """The last passphrase was wrong, and no more are taken; systemd's line does not name it."""
+    OTHER_VOLUME = auto()
+    """This boot opens another volume, too: a line that names no volume may be about that one."""
     FAILED = auto()
     """The volume cannot be opened or mounted in this boot."""
+    PANICKED = auto()
+    """The kernel has stopped."""
     EMERGENCY = auto()
     """The boot has ended in a maintenance shell."""
     RESTARTED = auto()
@@ -89,7 +93,7 @@ _ANYWHERE = (
         r"|Cannot open access to console, the root account is locked"
         r"|Dropping to a shell!",  # initramfs-tools: no root file system
     ),
-    (UnitState.FAILED, r"Kernel panic - not syncing"),
+    (UnitState.PANICKED, r"Kernel panic - not syncing"),
     (
         UnitState.REFUSED,
         r"Invalid passphrase\."  # v239
@@ -101,6 +105,17 @@ _ANYWHERE = (
         r"Too many attempts(?: to activate)?; giving up|maximum number of tries exceeded",
     ),
 )
+_NAMED = re.compile(r"cryptsetup(?:: ERROR: (?P<new>[^\s:]+)| \((?P<old>[^\s()]+)\)): $")
+"""How a report of Debian's initial RAM disk names the volume; newer and older versions."""
+
+_SETUP = re.compile(
+    r"\b(?:Starting|Started|Finished|Failed to start)"
+    r" (?:systemd-cryptsetup@(?P<unit>[^\s…]+)\.service\b|systemd-cryptse\S*|Cryptography Setup\S*)"
+    r"(?:.* (?P<title>[^\s…]+?)(?:\.{1,3}|…)? *$)?"
+)
+"""A status line about a unit that opens a volume. Where it is shortened, too, its last word
+is the volume's name, if it is whole."""
+
 _DEPENDENCY = "Dependency failed for"
 _ELLIPSIS = re.compile("…|\\.\\.\\.")
 _REST_OF_COLOUR = re.compile(r"\[?[\d;]*m(?= )")
@@ -108,10 +123,14 @@ _REST_OF_COLOUR = re.compile(r"\[?[\d;]*m(?= )")
 
 @dataclass(frozen=True)
 class UnitFinding:
-    """A report, and the words that it was found in, without the rest of their line."""
+    """A report, and the words that it was found in, without the rest of their line.
+
+    ``named``: a wrong passphrase that is reported was our volume's, because the line names it.
+    """
 
     report: UnitState
     words: str
+    named: bool = False
 
 
 def evaluate(line: Line, names: VolumeUnits) -> UnitFinding | None:
@@ -119,18 +138,48 @@ def evaluate(line: Line, names: VolumeUnits) -> UnitFinding | None:
     text = line.text.rstrip()
     for report, pattern in _ANYWHERE:
         if found := re.search(pattern, text):
-            return UnitFinding(report, found[0])
+            name = _named_before(text[: found.start()])
+            if name and name != names.volume:
+                return UnitFinding(UnitState.OTHER_VOLUME, found[0])
+            return UnitFinding(report, found[0], named=bool(name))
     if found := re.search(rf"(?<!\S){re.escape(names.volume)}: set up successfully", text):
         return UnitFinding(UnitState.OPENED, found[0])  # Debian's initramfs
     status = _STATUS.search(text)
-    if status is None:
-        return None
-    before = text[: status.start()]
+    if status is not None and _is_systemds(text[: status.start()]):
+        report_of_unit = _evaluate_status(status[1], status[2], names)
+        if report_of_unit:
+            return UnitFinding(report_of_unit, status[0].rstrip())
+    failed = re.search(
+        rf"(?<!\S)systemd-cryptsetup@{re.escape(unit_name(names.volume))}\.service:"
+        r" (?:Failed with result|Unit entered failed state)",
+        text,
+    )
+    if failed and _is_systemds(text[: failed.start()]):
+        return UnitFinding(UnitState.FAILED, failed[0])
+    setup = _SETUP.search(text)
+    if setup and _is_systemds(text[: setup.start()]) and _is_anothers(setup, names):
+        return UnitFinding(UnitState.OTHER_VOLUME, setup[0].rstrip())
+    return None
+
+
+def _is_systemds(before: str) -> bool:
+    """Return whether what follows ``before`` on its line is systemd's own output."""
     # systemd puts this before what it writes to the kernel's log, which the console prints.
-    if before != "systemd[1]: " and not may_begin(before):
-        return None
-    report_of_unit = _evaluate_status(status[1], status[2], names)
-    return UnitFinding(report_of_unit, status[0].rstrip()) if report_of_unit else None
+    return before == "systemd[1]: " or may_begin(before)
+
+
+def _named_before(before: str) -> str:
+    """Return the volume that is named right before a report; empty if none is."""
+    found = _NAMED.search(before)
+    return (found["new"] or found["old"]) if found else ""
+
+
+def _is_anothers(setup: "re.Match[str]", names: VolumeUnits) -> bool:
+    """Return whether a status line is certainly about a unit that opens another volume."""
+    unit, title = setup["unit"], setup["title"]
+    if unit and not _ELLIPSIS.search(unit):
+        return bool(unit != unit_name(names.volume))
+    return bool(title and not _ELLIPSIS.search(title) and title != names.volume)
 
 
 def status_patterns(names: VolumeUnits) -> list[tuple[str, Pattern]]:

@@ -20,8 +20,8 @@ from bootwright.volume.unlock_result import Result, UnlockResult
 from bootwright.volume.unlock_typing import PassphraseSender
 
 NEXT_QUESTION_S = 3.0
-"""Seconds from the report of a wrong passphrase to the next question, or to the report that no
-other is taken. A board prints both at once; its serial line may be slow."""
+"""Seconds from the report of a wrong passphrase to the next question, or to the report that the
+volume's unit has failed. A board prints both at once; its serial line may be slow."""
 
 SHUT_DOWN_S = 10.0
 """Seconds of silence after a restart was ordered: the boot before has ended, and the new one may
@@ -87,7 +87,7 @@ class UnlockSession:
         self._begin = begin
         self._boots = self._watcher.boots
         self._to_prompt: float | None = None
-        # Reports of a wrong passphrase that named no volume, and were not followed by a question.
+        # Reports of a wrong passphrase that may have been about another volume's.
         self._refusals = 0
         self._sender.begin_boot()
 
@@ -225,16 +225,19 @@ class UnlockSession:
             return self._evaluate_verdict(State.UNLOCKED)
         if self._may_be_anothers():
             self._watcher.refusal_was_anothers()
+            if not self._refusals:
+                self._reporter.warn(
+                    "the board reported a wrong passphrase, and did not say for which volume;"
+                    " waiting for what it reports of this one"
+                )
             self._refusals += 1
             return None
+        if over := self._watcher.gave_up or self._watcher.failed:
+            return self._takes_no_other(over)
+        if self._watcher.state is State.EMERGENCY:
+            return self._evaluate_failure(State.EMERGENCY)
         if self._sender.unsure:
             return self._result(Result.FAILED, f"{self._sender.unsure}; the board asks again")
-        if self._watcher.gave_up:
-            return self._result(
-                Result.WRONG_PASSPHRASE,
-                "the board refused the passphrase, and takes no other in this boot"
-                f" ({self._watcher.gave_up}); restart it, and run `inv unlock` again",
-            )
         left = self._tries.left(self._sender.number_typed)
         if self._another is not None and not self._tries.is_reserved(self._sender.number_typed + 1):
             another = self._another(f"the passphrase is wrong; {left}")
@@ -243,24 +246,36 @@ class UnlockSession:
                 return None
         return self._result(Result.WRONG_PASSPHRASE, f"the board refused the passphrase; {left}")
 
+    def _takes_no_other(self, words: str) -> UnlockResult:
+        """Return the result of a wrong passphrase after which the board does not ask again."""
+        no_other = f"takes no other in this boot ({sanitize_line(words)}); restart it, and run"
+        if self._sender.unsure:
+            detail = f"{self._sender.unsure}; the board {no_other} `inv unlock` again"
+            return self._result(Result.FAILED, detail)
+        return self._result(
+            Result.WRONG_PASSPHRASE,
+            f"the board refused the passphrase, and {no_other} `inv unlock` again",
+        )
+
     def _await_next_question(self) -> None:
         """After a refusal, read until the board asks again, or reports that it does not."""
         end = self._clock() + NEXT_QUESTION_S
         while self._clock() < end and self._watcher.state is State.REFUSED:
-            gave_up = self._watcher.gave_up and not self._watcher.other_disks
+            gave_up = self._watcher.gave_up and self._watcher.refusal_named
             if gave_up or self._watcher.open_question.is_ours:
                 return
             self._read()
 
     def _may_be_anothers(self) -> bool:
-        """Whether a refusal may be about another volume: after ours, the board asks again, gives
-        up, or reports that the volume cannot be opened.
+        """Whether a refusal may be about another volume.
+
+        It is about ours if its line names ours, if the board asks for ours again, if ours has
+        failed, or if the boot opens no other volume.
         """
         watcher = self._watcher
         if watcher.state is not State.REFUSED or watcher.open_question.is_ours:
             return False
-        # Who gives up is not named either; another volume may do so if it was asked for.
-        return not watcher.gave_up or bool(watcher.other_disks)
+        return watcher.has_others and not watcher.refusal_named
 
     def _evaluate_failure(self, state: State) -> UnlockResult | None:
         if state is State.EMERGENCY:
@@ -271,8 +286,12 @@ class UnlockSession:
                 "restart helps: switch the board off and on, then run `inv unlock` again",
             )
         if state is State.FAILED:
+            if self._refusals and self._watcher.failed:
+                return self._takes_no_other(self._watcher.failed)
+            typed = self._sender.typed_at is not None and self._watcher.failed
+            wrong = "; the passphrase may be wrong" if typed else ""
             return self._failed_unless_reported(
-                f"the boot reported: {sanitize_line(self._watcher.reason)}; see the console"
+                f"the boot reported: {sanitize_line(self._watcher.reason)}{wrong}; see the console"
             )
         return None
 

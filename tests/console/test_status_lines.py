@@ -39,7 +39,10 @@ UNIT = r"systemd-cryptsetup@docker\x2ddata.service"
         (State.FAILED, "[DEPEND] Dependency failed for Cryptography Setup for docker-data."),
         (State.FAILED, "[ TIME ] Timed out waiting for device /dev/mapper/docker-data."),
         (State.FAILED, r"[ TIME ] Timed out waiting for device dev-mapper-docker\x2ddata.device."),
-        (State.FAILED, "Kernel panic - not syncing: VFS: Unable to mount root fs"),
+        (State.FAILED, r"systemd[1]: systemd-cryptsetup@docker\x2ddata.service: Failed with result "
+         "'exit-code'."),
+        (State.FAILED, r"systemd-cryptsetup@docker\x2ddata.service: Unit entered failed state."),
+        (State.PANICKED, "Kernel panic - not syncing: VFS: Unable to mount root fs"),
         (State.EMERGENCY, "Welcome to emergency mode! After logging in, type …"),
         (State.EMERGENCY, "You are in emergency mode. After logging in, type …"),
         (State.EMERGENCY, "Give root password for maintenance"),
@@ -69,9 +72,11 @@ def test_lines_about_the_volume(report: State, text: str) -> None:
     [
         "         Starting Cryptography Setup for docker-data...",
         "         Mounting /mnt/docker-data...",
-        "[  OK  ] Started Cryptography Setup for swap.",
-        "[  OK  ] Finished Cryptography Setup for docker-data-2.",
-        "[  OK  ] Finished systemd-cryptsetu…yptography Setup for old-docker-data.",
+        f"         Starting {UNIT} - Cryptography Setup for docker-data...",
+        f"         Starting {UNIT}...",
+        "         Starting systemd-cryptsetup@docker…yptography Setup for docker-data...",
+        "         Starting systemd-cryptsetup@docker…ata...",
+        r"         Starting systemd-cryptsetup@docker...data.service...",
         "[  OK  ] Finished Cryptograph…data.",
         "[  OK  ] Finished …",
         "[  OK  ] Mounted /mnt/docker-data-old.",
@@ -81,7 +86,6 @@ def test_lines_about_the_volume(report: State, text: str) -> None:
         "[  OK  ] Found device /dev/mapper/docker-data.",
         "[  OK  ] Reached target Local File Systems.",
         "[  OK  ] Reached target Remote Encrypted Volumes.",
-        "[FAILED] Failed to start Cryptography Setup for swap.",
         "[DEPEND] Dependency failed for Local File Systems.",
         "[ TIME ] Timed out waiting for device /dev/mapper/swap.",
         "cryptsetup: my-docker-data: set up successfully",
@@ -91,6 +95,42 @@ def test_lines_about_the_volume(report: State, text: str) -> None:
 )
 def test_other_lines(text: str) -> None:
     assert evaluate(Line(text), NAMES) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "         Starting Cryptography Setup for swap...",
+        "         Starting systemd-cryptsetup@swap.service - Cryptography Setup for swap...",
+        r"         Starting systemd-cryptsetup@docker\x2ddata\x2d2.service...",
+        "[  OK  ] Started Cryptography Setup for swap.",
+        "[  OK  ] Finished Cryptography Setup for docker-data-2.",
+        "[  OK  ] Finished systemd-cryptsetu…yptography Setup for old-docker-data.",
+        "[FAILED] Failed to start Cryptography Setup for swap.",
+        "cryptsetup: ERROR: swap: cryptsetup failed, bad password or options?",
+        "cryptsetup (swap): cryptsetup failed, bad password or options?",
+        "cryptsetup: ERROR: swap: maximum number of tries exceeded",
+    ],
+)
+def test_lines_about_another_volume(text: str) -> None:
+    finding = evaluate(Line(text), NAMES)
+    assert finding is not None
+    assert finding.report is State.OTHER_VOLUME
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("cryptsetup: ERROR: docker-data: cryptsetup failed, bad password or options?", True),
+        ("cryptsetup (docker-data): cryptsetup failed, bad password or options?", True),
+        ("cryptsetup: cryptsetup failed, bad password or options?", False),
+        ("Failed to activate with specified passphrase. (Passphrase incorrect?)", False),
+    ],
+)
+def test_a_report_of_a_wrong_passphrase_may_name_the_volume(text: str, named: bool) -> None:
+    finding = evaluate(Line(text), NAMES)
+    assert finding is not None
+    assert (finding.report, finding.named) == (State.REFUSED, named)
 
 
 def test_unit_names_are_escaped_as_systemd_does() -> None:

@@ -203,6 +203,111 @@ def test_a_refusal_that_no_question_follows_is_not_ours_however_long_ours_takes(
     assert "did not say for which volume" in result.detail
 
 
+WRONG = b"\r\nFailed to activate with specified passphrase. (Passphrase incorrect?)\r\n"
+OTHERS_UNIT = b"         Starting Cryptography Setup for swap...\r\n"
+FAILED_UNIT = (
+    b"[\x1b[0;1;31mFAILED\x1b[0m] Failed to start "
+    b"\x1b[0;1;39msystemd-cryptse\xe2\x80\xa6yptography Setup"
+    b" for docker-data.\r\n"
+)
+FAILED_LOG = (
+    b"[   42.123456] systemd[1]: systemd-cryptsetup@docker\\x2ddata.service: Failed with result"
+    b" 'exit-code'.\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        # The boot opens no other volume.
+        (b"", (WRONG,)),
+        # The unit that has failed is ours, at once or late.
+        (OTHERS_UNIT, (WRONG, FAILED_UNIT)),
+        (OTHERS_UNIT, (WRONG, FAILED_LOG)),
+        (OTHER + b"\r\n", (WRONG, *[b""] * 50, FAILED_UNIT)),
+        (OTHER + b"\r\n", (WRONG, *[b""] * 50, FAILED_LOG)),
+        (OTHERS_UNIT, (b"\r\nToo many attempts to activate; giving up.\r\n", FAILED_UNIT)),
+        # The report names ours.
+        (
+            OTHERS_UNIT,
+            (
+                b"\r\ncryptsetup: ERROR: docker-data: cryptsetup failed,"
+                b" bad password or options?\r\n",
+            ),
+        ),
+    ],
+)
+def test_a_wrong_passphrase_is_reported_soon(before: bytes, after: tuple[bytes, ...]) -> None:
+    """Also where no question follows, as with ``tries=1``."""
+
+    def script(board: Board) -> Script:
+        yield before
+        yield from board.answers(PROMPT, HIDDEN)
+        yield from after
+
+    board = Board(script)
+    result = board.unlock(another=lambda _: None)
+    assert (result.result, board.typed) == (Result.WRONG_PASSPHRASE, TYPED)
+    assert board.now < 15
+    assert ("takes no other in this boot" in result.detail) == (len(after) > 1)
+
+
+def test_a_refusal_that_names_another_volume_is_not_ours() -> None:
+    def script(board: Board) -> Script:
+        yield b"Please unlock disk docker-data: "
+        yield from board.wait_for(b"\n")
+        yield b"\r\ncryptsetup: ERROR: swap: cryptsetup failed, bad password or options?\r\n"
+        yield b"cryptsetup: ERROR: swap: maximum number of tries exceeded\r\n"
+        yield from [b""] * 200
+        yield b"cryptsetup: docker-data: set up successfully\r\n"
+
+    assert Board(script).unlock().result is Result.UNLOCKED
+
+
+def test_a_refusal_before_the_unit_of_another_volume_fails_is_not_ours() -> None:
+    """It gives up first, and its unit, which names it, fails after that."""
+
+    def script(board: Board) -> Script:
+        yield from board.answers(PROMPT, HIDDEN)
+        yield WRONG + b"Too many attempts to activate; giving up.\r\n"
+        yield b"[FAILED] Failed to start Cryptography Setup for swap.\r\n"
+        yield from [b""] * 200
+        yield OPENED
+
+    board = Board(script)
+    assert board.unlock().result is Result.UNLOCKED
+    assert board.log.getvalue().count("did not say for which volume") == 1
+
+
+def test_a_passphrase_that_is_tried_twice() -> None:
+    """systemd 257 tries it again, which takes as long as before; its issue 38495."""
+
+    def script(board: Board) -> Script:
+        yield OTHERS_UNIT
+        yield from board.answers(PROMPT, HIDDEN)
+        yield WRONG
+        yield from [b""] * 100
+        yield WRONG
+        yield from board.answers(PROMPT, HIDDEN)
+
+    result = Board(script).unlock()
+    assert (result.result, result.attempts) == (Result.WRONG_PASSPHRASE, 1)
+
+
+def test_a_unit_that_fails_after_the_passphrase() -> None:
+    """A console that shows no logs shows nothing else of a wrong passphrase with ``tries=1``."""
+
+    def script(board: Board) -> Script:
+        yield from board.answers(PROMPT, HIDDEN)
+        yield FAILED_UNIT
+
+    board = Board(script)
+    result = board.unlock()
+    assert result.result is Result.FAILED
+    assert "the passphrase may be wrong" in result.detail
+    assert board.now < 15
+
+
 def test_the_second_passphrase_waits_for_the_second_question() -> None:
     """The boot says that the first was wrong before it asks again; and a person takes time."""
 
