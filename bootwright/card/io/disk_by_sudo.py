@@ -33,7 +33,7 @@ HELPER = (
 )
 """The command line of the helper. It is always the same, so a rule in sudoers can name it."""
 
-SUDO = ("sudo", "--prompt=[sudo] password for %p, to open the disk: ", "--")
+SUDO = ("sudo", "--prompt=Password for sudo, to open the disk: ", "--")
 
 _ERRORS = {each.__name__: each for each in (FailedError, InputError, RefusedError)}
 _FACTS = TypeAdapter(DeviceFacts)
