@@ -36,6 +36,9 @@ _END_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 """Has the kernel end the client when the thread that started it has ended, however: after Ctrl-C
 the threads of several boards clean nothing up. setpriv(1), prctl(2): PR_SET_PDEATHSIG."""
 
+_SHORTEST_CREDENTIAL = 8
+"""Characters of a credential that is masked in what the client writes."""
+
 _ENDED_S = 3.0
 """Seconds for the client to end before it is killed."""
 
@@ -161,7 +164,9 @@ class Client:
         )
         # Held until this process ends, however that happens; no other process inherits it.
         self._lock: int | None = os.open(self._folder.name, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        # A file system that cannot lock it (some over NFS) only means that it may seem abandoned.
+        with contextlib.suppress(OSError):
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.control_path = Path(self._folder.name, "control")
         self.new_keys = Path(self._folder.name, "known_hosts")
         """Where the client may write a host key that nobody has confirmed yet."""
@@ -276,8 +281,18 @@ def _remove_abandoned(parent: Path) -> None:
 
 
 def _credentials() -> tuple[str, ...]:
-    """Return the credentials in the operator's environment: a ProxyCommand may print them."""
-    return tuple(value for name, value in os.environ.items() if _CREDENTIAL_NAME.search(name))
+    """Return the credentials in the operator's environment: a ProxyCommand may print them.
+
+    Words of the client's own messages and what is shorter than eight characters are left out: the
+    messages could not be understood any more.
+    """
+    return tuple(
+        value
+        for name, value in os.environ.items()
+        if _CREDENTIAL_NAME.search(name)
+        and len(value) >= _SHORTEST_CREDENTIAL
+        and value.lower() not in ("password", "publickey")
+    )
 
 
 def _english() -> dict[str, str]:
