@@ -46,8 +46,8 @@ class Cable:
     def end(self) -> None:
         self._ended = True
         self.pull()
-        self._server.close()
         self._thread.join()
+        self._server.close()
 
     def _serve(self) -> None:
         while not self._ended:
